@@ -8,6 +8,7 @@ StorageError
 ├── LimitError          a limit that several runs share, of which nobody answers whether there is room
 ├── WriterError         a recipe that another process is writing just now
 └── InputError          a file that a person handed in, or values to be written, break the rules of their kind
+    └── TooLargeError   it unpacks, or stands for, more than may be read
 """
 
 
@@ -50,3 +51,7 @@ class WriterError(StorageError):
 
 class InputError(StorageError, ValueError):
     """A file or folder that a person handed in, or values handed over to be written, break the rules of their kind."""
+
+
+class TooLargeError(InputError):
+    """A file unpacks to, or its rows stand for, more than may be read."""

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from PIL import Image
 
 from evenly.curation.duplicates.fingerprints import (
     FINGERPRINT_VERSION,
@@ -22,7 +21,8 @@ from evenly.features.errors import UnreadableImageError
 from evenly.features.pictures.decoded import Resizer, decode_in_process, unreadable
 from evenly.features.pictures.rgb import open_rgb
 from evenly.storage.decoders import CRASHED, TROUBLES, DecoderPool, DecodeTroubleError
-from evenly.storage.decoders.structure import excess
+from evenly.storage.decoders.process import TOO_SLOW
+from evenly.storage.decoders.structure import MAX_BYTES, MAX_PIXELS, excess
 from evenly.storage.web import Measure, PictureChecks, find_places, read_images
 from evenly.storage.web.decoding import CheckedPicture, sniff_format
 from evenly.tasks.run import Run
@@ -51,7 +51,7 @@ class PictureReader:
 
     def __init__(self, run: Run, resize: Resizer | None = None) -> None:
         self._pool = DecoderPool(decode_in_process if resize else fingerprint_in_process, size=run.processes)
-        self._options = {"max_pixels": 2 * (Image.MAX_IMAGE_PIXELS or sys.maxsize), "resize": resize}  # Pillow's limit
+        self._options = {"max_pixels": MAX_PIXELS, "resize": resize}
 
     def read(self, pictures: Sequence[bytes]) -> Iterator[ReadPicture]:
         """What each picture gives, in order."""
@@ -59,18 +59,32 @@ class PictureReader:
 
     def read_one(self, data: bytes) -> ReadPicture:
         """What a picture gives; may be called from as many threads as there are processes."""
+        if len(data) > MAX_BYTES:
+            return ReadPicture(error=f"too_many_bytes ({len(data):,}, more than {MAX_BYTES:,})")
         kind = sniff_format(data)
         parts = excess(data, kind) if kind else None
         if parts:
-            return ReadPicture(error=f"too_slow ({parts})")
+            return ReadPicture(error=f"{TOO_SLOW} ({parts})")
         try:
             reply = self._pool.run(data, self._options)
         except DecodeTroubleError as trouble:
             return ReadPicture(error=f"{trouble.outcome} ({trouble.evidence})")
+        if "outcome" in reply:
+            return ReadPicture(error=f"{reply['outcome']} ({reply['evidence']})")
         if reply["error"] or not self._options["resize"]:
             value = reply.get("fingerprint")
             return ReadPicture(error=reply["error"], fingerprint=None if value is None else base64.b64decode(value))
         return _with_pixels(reply)
+
+    def pixels(self, pictures: Sequence[bytes], field: str) -> Iterator[npt.NDArray[np.uint8]]:
+        """The pixels of pictures, each of which must be one. Raises UnreadableImageError, which names `field`."""
+        for number, picture in enumerate(self.read(pictures)):
+            if picture.pixels is None:
+                raise UnreadableImageError(
+                    f"`{field}` must be pictures that decode within the limits of downloads; got {picture.error} of "
+                    f"number {number + 1}. Scale it down, or leave it out."
+                )
+            yield picture.pixels
 
     def __enter__(self) -> Self:
         return self

@@ -19,8 +19,10 @@ from evenly.flows.recipe.curation import Curate
 from evenly.flows.recipe.problems import RecipeError, describe_problems
 from evenly.flows.recipe.schedule import Notify, RebuildSchedule
 from evenly.flows.recipe.section import Section
-from evenly.flows.recipe.untrusted_yaml import UnreadableYamlError, read_yaml
+from evenly.flows.recipe.untrusted_yaml import MAX_BYTES, UnreadableYamlError, read_yaml
+from evenly.storage.errors import TooLargeError
 from evenly.storage.pools.source import LOCAL_READERS, TABLE_READERS, PoolSource
+from evenly.storage.reading.budget import read_text
 from evenly.storage.web.errors import DownloadError
 from evenly.storage.web.guard import parse_connect
 from evenly.tasks.captions import CAPTIONERS
@@ -241,7 +243,9 @@ def read_recipe(path: str | Path) -> Recipe:
     Raises RecipeError, whose text has one line per problem.
     """
     try:
-        value = read_yaml(Path(path).read_text(encoding="utf-8"))
+        value = read_yaml(_text(path))
+    except TooLargeError as error:
+        raise RecipeError(str(error)) from None
     except OSError as error:
         raise RecipeError(
             f"recipe `{path}` must be a readable file; {error.strerror}. `evenly init` writes one."
@@ -259,13 +263,17 @@ def read_recipe(path: str | Path) -> Recipe:
         raise RecipeError("\n".join(describe_problems(error, Recipe))) from None
 
 
+def _text(path: str | Path) -> str:
+    return read_text(Path(path), field="recipe", limit_bytes=4 * MAX_BYTES, encoding="utf-8")
+
+
 def read_notify(path: str | Path) -> tuple[str, Notify | None]:
     """The name and `notify` of a recipe file, of which nothing else need be valid; None where there is none to be had.
 
     The name is the file's where the recipe has none.
     """
     try:
-        value = read_yaml(Path(path).read_text(encoding="utf-8"))
+        value = read_yaml(_text(path))
         content = value if isinstance(value, dict) else {}
         notify = None if content.get("notify") is None else Notify.model_validate(content["notify"])
     except (OSError, ValueError):

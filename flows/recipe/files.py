@@ -5,6 +5,9 @@ from importlib.resources import files
 from pathlib import Path
 
 from evenly.flows.recipe.classes import ClassListing
+from evenly.storage.errors import TooLargeError
+from evenly.storage.files.class_lists import MAX_BYTES
+from evenly.storage.reading.budget import read_text
 
 RECIPES = Path(str(files("evenly"))) / "recipes"
 TEMPLATE = RECIPES / "template.yaml"
@@ -36,7 +39,10 @@ def read_class_file(path: Path) -> ListingText:
     Raises ListingFileError where it cannot be read.
     """
     try:
-        return ListingText(name=path.stem, text=path.read_text(encoding="utf-8"))
+        text = read_text(path, field="class list", limit_bytes=MAX_BYTES, encoding="utf-8")
+        return ListingText(name=path.stem, text=text)
+    except TooLargeError as error:
+        raise ListingFileError(str(error)) from None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise ListingFileError(

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from evenly.bounds import check_bounds
+from evenly.storage.decoders.structure import MAX_BYTES, MAX_PIXELS
 from evenly.storage.errors import InputError
+from evenly.storage.reading.budget import read_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,6 +46,7 @@ def encode_items(
     from evenly.adapters.features import unit_rows
     from evenly.flows.process.environment import no_widgets
     from evenly.flows.runs import workspace_run
+    from evenly.tasks.decoding import PictureReader
     from evenly.tasks.encoders import open_encoder
     from evenly.tasks.run import EncoderChoice
 
@@ -67,7 +70,8 @@ def encode_items(
     if kinds == {"text"}:
         rows = encoder.encode_texts(entries)
     else:
-        rows = encoder.encode_images([_picture_bytes(one) for one in entries])
+        with PictureReader(run, choice.resize) as reader:
+            rows = encoder.encode_images(reader.pixels([_picture_bytes(one) for one in entries], "items"))
     return unit_rows(rows, name="items")
 
 
@@ -102,10 +106,15 @@ def _picture_bytes(picture: Any) -> bytes:  # noqa: ANN401 - checked here
         return picture
     if isinstance(picture, os.PathLike):
         try:
-            return Path(picture).read_bytes()
+            return read_whole(Path(picture), limit_bytes=MAX_BYTES, field="items")
         except OSError as error:
             raise InputError(f"`items` must be readable; {error.strerror}: `{picture}`. Correct the path.") from None
     if isinstance(picture, Image):
+        if picture.width * picture.height > MAX_PIXELS:
+            raise InputError(
+                f"`items` must be pictures of at most {MAX_PIXELS:,} pixels; got {picture.width} x {picture.height}. "
+                "Scale it down."
+            )
         stream = io.BytesIO()
         as_is = picture.mode in {"RGB", "RGBA", "L", "LA", "P", "1", "I;16"}
         (picture if as_is else picture.convert("RGB")).save(stream, "PNG")

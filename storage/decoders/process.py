@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 CPU_S, CPU_S_PER_MEGAPIXEL = 4.0, 0.1  # about four times the slowest ordinary picture: docs/rebuild.md
 MEMORY_BYTES, MEMORY_PER_PIXEL, MEMORY_PER_BYTE = 256 << 20, 24, 4
-TOO_SLOW, TOO_MUCH_MEMORY = "too_slow", "too_much_memory"
+TOO_SLOW, TOO_MUCH_MEMORY, TOO_MANY_PIXELS = "too_slow", "too_much_memory", "too_many_pixels"
 
 _MOST_PIXELS = 1 << 28  # what a budget is made for at most, whatever the user allows
 
@@ -72,7 +72,11 @@ def _within_budget(run: Job, data: bytes, options: dict[str, Any]) -> dict[str, 
     pixels, budget_s = min(options["max_pixels"], _MOST_PIXELS), cpu_budget_s(0)
     try:
         _limit(started + budget_s, space + memory_budget(pixels, len(data)))  # some decoders take all to open a file
-        pixels = min(_pixels(data), pixels)
+        width, height = _sides(data)
+        if width * height > options["max_pixels"]:
+            evidence = f"{width} x {height}, more than {options['max_pixels']} pixels"
+            return {"outcome": TOO_MANY_PIXELS, "evidence": evidence}
+        pixels = min(width * height, pixels)
         budget_s = cpu_budget_s(pixels)
         _limit(started + budget_s, space + memory_budget(pixels, len(data)))
         reply = run(data, options)
@@ -85,17 +89,17 @@ def _within_budget(run: Job, data: bytes, options: dict[str, Any]) -> dict[str, 
     return reply
 
 
-def _pixels(data: bytes) -> int:
-    """Width times height by the header; 0 where none can be read: the job says why."""
+def _sides(data: bytes) -> tuple[int, int]:
+    """Width and height by the header; 0 and 0 where none can be read: the job says why."""
     from PIL import Image
 
     broken = (
         OSError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, SyntaxError, RuntimeError,
-        EOFError, struct.error, Image.DecompressionBombError,
+        EOFError, struct.error,
     )  # fmt: skip
     with suppress(*broken), Image.open(BytesIO(data)) as picture:
-        return picture.width * picture.height
-    return 0
+        return picture.width, picture.height
+    return 0, 0
 
 
 def _limit(cpu_s: float, address_space: float) -> None:
@@ -130,10 +134,14 @@ def _end_with(parent: int) -> None:
 
 
 def _prepare_pillow() -> None:
-    """One thread per decoder: threads take address space and time in amounts that depend on the machine."""
-    with suppress(ImportError):
-        from PIL import AvifImagePlugin
+    """One thread per decoder: threads take address space and time in amounts that depend on the machine.
 
+    Our own limit is compared before anything is decoded, and Pillow's is switched off.
+    """
+    with suppress(ImportError):
+        from PIL import AvifImagePlugin, Image
+
+        Image.MAX_IMAGE_PIXELS = None
         AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 
 

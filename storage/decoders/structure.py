@@ -1,12 +1,14 @@
-"""Limits that the bytes of a picture show before anything is decoded: what only hostile files have.
+"""Limits of every picture, wherever it comes from: most show by its bytes before anything is decoded.
 
-Each is a plain count, the same on every machine, so that nearly all of what would be too slow is refused by it and
-the budget of processor seconds remains for what nobody thought of.
+Of several frames only the first is ever decoded. Each is a plain count, the same on every machine, so that nearly all
+of what would be too slow is refused by it and the budget of processor seconds remains for what nobody thought of.
 """
 
 import re
 import struct
 
+MAX_BYTES = 20_000_000
+MAX_PIXELS = 80_000_000  # by the header; a recipe's download may allow its own pictures more
 MAX_SCANS = 100  # of a JPEG; encoders write up to about 20, and each may cost as much as the whole picture
 MAX_CHUNKS = 20_000  # of a PNG; 20 MB in pieces of 8 kB, as libpng writes them, are 2,500
 MAX_SEGMENTS = 10_000  # of a JPEG before and between scans; an ICC profile of 16 MB has 255

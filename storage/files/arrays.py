@@ -14,6 +14,7 @@ import numpy as np
 
 from evenly.storage.errors import InputError
 from evenly.storage.files.array_keys import PARTS, Array, check_dtype, check_keys, check_shapes, check_values, converted
+from evenly.storage.reading.budget import most_unpacked
 from evenly.storage.records import replacing
 from evenly.storage.tables.arrow_files import first_line
 
@@ -44,7 +45,7 @@ def read_arrays(
         check_keys(members, required)
         headers = {key: _header(archive, key, member) for key, member in members.items()}
         check_shapes({key: shape for key, (shape, _) in headers.items()})
-        _check_sizes(headers, limit_bytes)
+        _check_sizes(headers, min(limit_bytes, most_unpacked(path.stat().st_size)))
         n_classes = headers["prototypes"][0][0] if "prototypes" in headers else None
         arrays: dict[str, Array] = {}
         for key, member in members.items():
@@ -129,5 +130,5 @@ def _check_sizes(headers: Mapping[str, Header], limit_bytes: int) -> None:
         largest = max(sizes, key=sizes.__getitem__)
         raise InputError(
             f"arrays must take at most {limit_bytes:,} bytes in memory; got {sum(sizes.values()):,}, of which "
-            f"`{largest}` {sizes[largest]:,}. Hand in fewer rows, or raise the limit."
+            f"`{largest}` {sizes[largest]:,}. Hand in fewer rows, or write them with `np.savez`, not compressed."
         )

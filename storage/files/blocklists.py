@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.storage.errors import InputError
+from evenly.storage.reading.budget import LIST_BYTES, read_whole
 from evenly.storage.tables.arrow_files import read_trouble
 
 _PLAIN_HOST = "^(?i:https?)://(?P<host>[A-Za-z0-9._-]+)(?::[0-9]*)?(?:[/?#]|$)"
@@ -30,7 +31,7 @@ def read_blocklist(path: Path, *, sha256: str = "") -> Blocklist:
     Raises InputError where it cannot be read, is empty, or its hash does not begin with `sha256`.
     """
     try:
-        content = path.read_bytes()
+        content = read_whole(path, limit_bytes=LIST_BYTES, field="list")
         text = content.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = read_trouble(error)

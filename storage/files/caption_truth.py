@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from evenly.storage.errors import InputError
+from evenly.storage.errors import InputError, TooLargeError
+from evenly.storage.reading.parquet import bounded_table
 from evenly.storage.tables.arrow_files import first_line
 
 TRUTH_FILE = "truth.parquet"
@@ -40,9 +41,11 @@ def read_caption_truth(path: Path, pictures: Collection[str]) -> dict[str, Capti
                 f"`{path}` must have the columns {', '.join(_NEEDED)}; it has no `{missing[0]}`. Add it, or take the "
                 "file away."
             )
-        table = pq.read_table(path, columns=[name for name in _COLUMNS if name in file_columns])
+        table = bounded_table(path, [name for name in _COLUMNS if name in file_columns])
         wanted = pc.is_in(table["sha256"], pa.array(sorted(pictures), table["sha256"].type))
         rows = table.filter(wanted).to_pylist()
+    except TooLargeError:
+        raise
     except (OSError, ValueError, pa.ArrowException) as error:
         raise InputError(
             f"`{path}` must be a Parquet file of captions that are known; {first_line(error)}. Write it again, or take "

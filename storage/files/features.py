@@ -11,6 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from evenly.storage.errors import InputError
+from evenly.storage.reading.budget import check_unpacked
+from evenly.storage.reading.parquet import bounded_table
+from evenly.storage.reading.tensors import FLOATS, open_tensors
 from evenly.storage.tables.arrow_files import first_line
 
 ENDINGS = (".npz", ".safetensors", ".parquet")
@@ -57,18 +60,19 @@ def feature_file_hash(path: Path) -> str:
 
 
 def _npz(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of rows of an archive; by their headers they are few bytes enough."""
+    with zipfile.ZipFile(path) as archive:
+        check_unpacked(sum(member.file_size for member in archive.infolist()), path, "Write it with `np.savez`.")
     with np.load(path, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
 
 
 def _safetensors(path: Path) -> dict[str, np.ndarray]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    try:
-        return dict(load_file(path))
-    except SafetensorError as error:
-        raise ValueError(str(error)) from error
+    file = open_tensors(path)
+    tensors = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - no dict
+    rows = [name for name, rows in tensors.items() if len(rows.get_shape()) == 2 and rows.get_dtype() in FLOATS]
+    chosen = _chosen(path, rows)
+    return {chosen: file.get_tensor(chosen)}
 
 
 def _only(path: Path, arrays: dict[str, np.ndarray]) -> npt.NDArray[np.float32]:
@@ -101,7 +105,7 @@ def _row_columns(path: Path) -> list[str]:
 
 def _parquet_rows(path: Path) -> tuple[npt.NDArray[np.float32], list[str] | None]:
     name = _chosen(path, _row_columns(path))
-    table = pq.read_table(path, columns=[name, *(["name"] if "name" in pq.read_schema(path).names else [])])
+    table = bounded_table(path, [name, *(["name"] if "name" in pq.read_schema(path).names else [])])
     column = table[name].combine_chunks()
     lengths = set(column.value_lengths().to_pylist()) if table.num_rows else set()
     if len(lengths) != 1 or None in lengths:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from evenly.storage.decoders.structure import MAX_BYTES
 from evenly.storage.errors import InputError
 from evenly.storage.pools.image_columns import column_values, picture_columns
 from evenly.storage.pools.texts import is_utf8_text
@@ -21,7 +22,6 @@ from evenly.storage.pools.texts import is_utf8_text
 IMAGE_ENDINGS = frozenset({
     "jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "avif", "tif", "tiff", "mpo", "ppm", "pgm", "pbm", "pnm",
 })  # fmt: skip
-LIMIT_BYTES = 20_000_000  # of one picture; the same as in downloads
 
 
 class Picture(NamedTuple):
@@ -44,7 +44,7 @@ class ImageFolder:
     skipped: Mapping[str, int]
 
 
-def read_image_folder(folder: Path, *, limit_bytes: int = LIMIT_BYTES) -> ImageFolder:
+def read_image_folder(folder: Path, *, limit_bytes: int = MAX_BYTES) -> ImageFolder:
     """The pictures of a folder `<class>/.../<picture>`: the label is the name of the outermost folder.
 
     Raises InputError for a folder without a picture in a class, and for a link that leads out of it.
@@ -73,7 +73,7 @@ def read_image_folder(folder: Path, *, limit_bytes: int = LIMIT_BYTES) -> ImageF
 
 
 def read_pictures(
-    path: Path, *, column: str | None = None, name: str | None = None, limit_bytes: int = LIMIT_BYTES
+    path: Path, *, column: str | None = None, name: str | None = None, limit_bytes: int = MAX_BYTES
 ) -> Iterator[Picture]:
     """The pictures of a folder (by path), of one file, or of a Parquet file (in its order), read one by one.
 
@@ -101,7 +101,7 @@ def read_pictures(
     raise InputError(f"`images` must be a folder, a picture or a Parquet file; got `{path}`. Correct the path.")
 
 
-def read_picture(folder: Path, name: str, *, limit_bytes: int = LIMIT_BYTES) -> Picture:
+def read_picture(folder: Path, name: str, *, limit_bytes: int = MAX_BYTES) -> Picture:
     """The picture at the relative path `name` in `folder`; one that lies outside is not read."""
     try:
         inside = (folder / name).resolve().is_relative_to(folder.resolve())

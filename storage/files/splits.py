@@ -153,7 +153,7 @@ def _table_rows(path: Path, kind: str, *, key: str, part: str, label: str, group
     number = 0
     for raw in TABLE_READERS[kind].rows(path, (key, part)):
         columns = [_texts(raw.table, column, path) for column in (key, part, label, group)]
-        broken = list(raw.broken) or [False] * raw.table.num_rows
+        broken = list(raw.rejects) or [""] * raw.table.num_rows
         rows = zip(broken, zip(*columns, strict=True), strict=True)
         for in_stretch, (is_broken, (row_key, its_part, *further)) in enumerate(rows):
             number += 1

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from evenly.storage.errors import InputError
 from evenly.storage.files.wordnet import load_noun_synsets, load_wordnet_nouns
+from evenly.storage.reading.budget import read_text
 from evenly.storage.tables.arrow_files import read_trouble
 
 PARTS_OF_SPEECH = ("noun", "verb", "adj", "adv")
@@ -131,7 +132,7 @@ def _table(rows: Iterator[tuple[str, list[str], str]]) -> pa.Table:
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
-        yield from enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1)
+        yield from enumerate(read_text(path, field="wordnet").split("\n"), start=1)
     except (OSError, UnicodeDecodeError) as error:
         reason = read_trouble(error)
         raise InputError(f"`wordnet` must be readable text; {reason}: `{path}`. Check that it is whole.") from None

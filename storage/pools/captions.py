@@ -1,7 +1,8 @@
 """Captions of a pool for matching: only the columns that are asked for, in stretches of bounded size.
 
 Every row comes out, in order; one that cannot be matched carries a word in `reject`: bad_row (no row at all),
-missing_caption, bad_caption (no text), missing_uid, and where uids are made of URLs missing_url and bad_url.
+row_too_large, missing_caption, bad_caption (no text), missing_uid, and where uids are made of URLs missing_url and
+bad_url.
 """
 
 import glob
@@ -18,6 +19,7 @@ from evenly.storage.pools.columns import WEB_URL
 from evenly.storage.pools.rows import PoolError, PoolPiece, RawRows, file_kind, parquet_pieces, readable
 from evenly.storage.pools.source import TABLE_READERS
 from evenly.storage.pools.texts import as_label, as_text
+from evenly.storage.reading.parquet import bounded_batches
 
 _ROWS = 1 << 16
 
@@ -123,17 +125,14 @@ def _raw_rows(file: Path, columns: CaptionColumns, groups: range | None) -> Iter
     if kind != "parquet":
         yield from TABLE_READERS[kind].rows(file, names)
         return
-    with readable(file, "Parquet"), pq.ParquetFile(file) as parquet:
-        numbers = None if groups is None else list(groups)
-        # of these columns only: a pool may hold pictures and features
-        for batch in parquet.iter_batches(batch_size=_ROWS, row_groups=numbers, columns=names):
+    with readable(file, "Parquet"):  # of these columns only: a pool may hold pictures and features
+        for batch in bounded_batches(file, most_rows=_ROWS, columns=names, groups=groups):
             yield RawRows(pa.Table.from_batches([batch]))
 
 
 def _rows(raw: RawRows, columns: CaptionColumns, first: int) -> CaptionRows:
-    n = raw.table.num_rows
     caption, caption_is_bad = _text(raw, columns.caption)
-    cases = {"bad_row": pa.array(raw.broken or [False] * n, pa.bool_())}
+    cases = dict[str, pa.Array]()
     uid = url = None
     if columns.uid is not None:
         uid = as_label(raw.table[columns.uid], columns.uid, "uid")
@@ -146,6 +145,7 @@ def _rows(raw: RawRows, columns: CaptionColumns, first: int) -> CaptionRows:
     cases |= {"bad_caption": caption_is_bad, "missing_caption": pc.is_null(caption)}
     words = ["bad_url" if name == "not_web" else name for name in cases]
     reject = pc.case_when(pc.make_struct(*cases.values(), field_names=list(cases)), *words, "")
+    reject = pc.coalesce(raw.rejected, reject)
     language = None if columns.language is None else _text(raw, columns.language)[0]
     return CaptionRows(first_row=first, caption=caption, reject=reject, uid=uid, url=url, language=language)
 

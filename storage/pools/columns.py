@@ -101,12 +101,11 @@ def pool_names(source: PoolSource, columns: Iterable[str], *, text: Collection[s
 
 
 def web_reject(
-    url: pa.Array, url_is_bad: pa.Array, caption: pa.Array, caption_is_bad: pa.Array, broken: pa.Array
+    url: pa.Array, url_is_bad: pa.Array, caption: pa.Array, caption_is_bad: pa.Array, rejected: pa.Array
 ) -> pa.Array:
-    """Why each row of a table is no pair; null where it is one."""
+    """Why each row of a table is no pair, first why it could not be read; null where it is one."""
     is_web = pc.fill_null(pc.match_substring_regex(url, WEB_URL), False)
     cases = {
-        "bad_row": broken,
         "bad_url": url_is_bad,
         "missing_url": pc.equal(pc.fill_null(url, ""), ""),
         "not_web": pc.invert(is_web),
@@ -115,18 +114,17 @@ def web_reject(
     }
     words = [pa.scalar("bad_url" if name == "not_web" else name) for name in cases]
     struct = pc.make_struct(*cases.values(), field_names=list(cases))
-    return pc.case_when(struct, *words, pa.scalar(None, pa.string()))
+    return pc.coalesce(rejected, pc.case_when(struct, *words, pa.scalar(None, pa.string())))
 
 
-def text_reject(caption: pa.Array, caption_is_bad: pa.Array, broken: pa.Array) -> pa.Array:
+def text_reject(caption: pa.Array, caption_is_bad: pa.Array, rejected: pa.Array) -> pa.Array:
     """Why each row of a table without URLs is no caption; null where it is one. An empty caption names nothing."""
     cases = {
-        "bad_row": broken,
         "bad_caption": caption_is_bad,
         "missing_caption": pc.equal(pc.fill_null(caption, ""), ""),
     }
     struct = pc.make_struct(*cases.values(), field_names=list(cases))
-    return pc.case_when(struct, *map(pa.scalar, cases), pa.scalar(None, pa.string()))
+    return pc.coalesce(rejected, pc.case_when(struct, *map(pa.scalar, cases), pa.scalar(None, pa.string())))
 
 
 def _own_column(values: pa.ChunkedArray, name: str, place: Stretch) -> pa.Array:

@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from evenly.storage.errors import InputError
+from evenly.storage.errors import InputError, TooLargeError
 from evenly.storage.pools.rows import file_kind
 from evenly.storage.pools.source import READERS
 from evenly.storage.pools.texts import as_text
+from evenly.storage.reading.parquet import bounded_batches
 from evenly.storage.tables.arrow_files import first_line
+
+_ROWS = 65_536
 
 
 def caption_batches(pattern: str, name: str) -> Iterator[pa.Array]:
@@ -57,9 +59,10 @@ def _batches(file: Path, name: str) -> Iterator[pa.Array]:
             yield as_text(raw.table[name], raw.not_text.get(name, ()))[0]
         return
     try:
-        with pq.ParquetFile(file) as parquet:
-            for batch in parquet.iter_batches(columns=[name]):  # a pool may hold features beside its captions
-                yield as_text(pa.Table.from_batches([batch])[name])[0]
+        for batch in bounded_batches(file, most_rows=_ROWS, columns=[name]):  # it may hold features as well
+            yield as_text(pa.Table.from_batches([batch])[name])[0]
+    except TooLargeError:
+        raise
     except (OSError, ValueError) as error:  # pyarrow's errors are among them
         raise InputError(f"`corpus` must be readable; got `{first_line(error)}` at `{file}`. Check it.") from None
 

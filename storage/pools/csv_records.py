@@ -12,26 +12,31 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
 
+from evenly.storage.reading.budget import TOO_LARGE
+
 HOW_CSV_IS_READ = {"csv": "an open quote costs its own line"}
 """What the rows of a CSV file depend on besides its content: what a step that reads one keys."""
 
+BAD_ROW = "bad_row"
 LIMIT = 131_072  # characters of a record of several lines, and of a value: Python's own limit
 _WEB = re.compile(r"https?://[^\s/?#]", re.IGNORECASE)
 _SWALLOWED = 2  # whole lines with the header's number of fields, in a file without web addresses
 
 
 class Record(NamedTuple):
-    """The fields of a record and the line, from 1, that it begins in; None for a broken one."""
+    """The line, from 1, that a record begins in, its fields and their size; `reject` says why there are none."""
 
     line: int
     fields: list[str] | None
+    size: int = 0
+    reject: str = ""
 
 
 class CsvRecords:
     """The records of a CSV file below its `header`, in order; lines that are empty are none.
 
-    `lines` keep their ends. A record with another number of fields than the header is broken. Raises ValueError, with
-    the line, where the header itself is broken.
+    `lines` keep their ends; "" stands for one that was too long to be read. A record with another number of fields than
+    the header is broken. Raises ValueError, with the line, where the header itself is broken.
     """
 
     def __init__(self, lines: Iterator[str]) -> None:
@@ -49,12 +54,17 @@ class CsvRecords:
         width = len(self.header)
         for record in self._parsed(width):
             fields = record.fields
-            if fields is None or fields:
-                yield record if fields is None or len(fields) == width else Record(record.line, None)
+            if fields is None or len(fields) == width:
+                yield record
+            elif fields:
+                yield Record(record.line, None, record.size, BAD_ROW)
 
     def _parsed(self, width: int | None) -> Iterator[Record]:
         while (line := self._next()) is not None:
             number, n_lines = self._line, 1
+            if not line:
+                yield Record(number, None, 0, TOO_LARGE)
+                continue
             fields = _plain(line)
             if fields is None:
                 fields, is_open = _alone(line)
@@ -63,7 +73,8 @@ class CsvRecords:
             if fields is not None and n_lines == 1 and len(fields) == width:
                 self._web |= _web_places(fields)
             self._line += n_lines - 1
-            yield Record(number, fields)
+            size = len(line) if n_lines == 1 or fields is None else sum(map(len, fields))
+            yield Record(number, fields, size, "" if fields is not None else BAD_ROW)
 
     def _next(self) -> str | None:
         line = self._ahead.popleft() if self._ahead else next(self._lines, None)
@@ -85,6 +96,9 @@ class CsvRecords:
     def _taking(self, further_lines: list[str], size: int) -> Iterator[str]:
         """The lines that follow, until the record is too long; they are put into `further_lines`."""
         while size <= LIMIT and (line := self._ahead.popleft() if self._ahead else next(self._lines, None)) is not None:
+            if not line:
+                self._ahead.appendleft(line)
+                return
             further_lines.append(line)
             size += len(line)
             yield line

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +18,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from evenly.storage.errors import TooLargeError
 from evenly.storage.pools.local_rows import FEATURES, LocalRow, LocalRows
 from evenly.storage.pools.rows import PoolError, readable
 from evenly.storage.pools.texts import as_text
+from evenly.storage.reading.parquet import BATCH_BYTES, bounded_batches
+from evenly.storage.reading.tensors import FLOATS, open_tensors
 
 SIZES = {"width": "original_width", "height": "original_height"}
 """Columns with the size of a picture, and what DataComp calls them."""
@@ -29,7 +32,13 @@ _ROWS = 8_192
 _LONGEST = 65_536
 _PLAIN = (1, 0)  # the version of .npy headers that arrays of numbers have
 Vectors = npt.NDArray[np.float32]
-Read = Callable[[int], Vectors]
+
+
+class Beside(NamedTuple):
+    """Vectors in an array: `take` the next so many, `most_rows` of which fit into memory."""
+
+    take: Callable[[int], Vectors]
+    most_rows: int
 
 
 class PooledFeatures(NamedTuple):
@@ -68,9 +77,9 @@ def feature_rows(path: Path, caption: str | None, vector: str) -> Iterator[Poole
                 f"`caption` must name a column of the file; got `{column}` at `{path}`. Columns there are: {listing}."
             )
         with _beside(path, vector, file.metadata.num_rows, inside=vector in names) as read:
-            for batch in file.iter_batches(batch_size=_ROWS):
+            for batch in bounded_batches(path, most_rows=_ROWS if read is None else read.most_rows):
                 table = pa.Table.from_batches([batch])
-                vectors = _of_column(table[vector], path) if read is None else read(table.num_rows)
+                vectors = _of_column(table[vector], path) if read is None else read.take(table.num_rows)
                 yield _rows(table.drop([vector]) if read is None else table, column, vectors)
 
 
@@ -134,7 +143,7 @@ def _of_column(column: pa.ChunkedArray, path: Path) -> Vectors:
 
 
 @contextmanager
-def _beside(path: Path, vector: str, rows: int, *, inside: bool) -> Iterator[Read | None]:
+def _beside(path: Path, vector: str, rows: int, *, inside: bool) -> Iterator[Beside | None]:
     """What reads the next vectors from the arrays beside a file; None where they are in a column of it."""
     arrays = [] if inside else feature_files(path)[1:]
     if inside:
@@ -151,7 +160,7 @@ def _beside(path: Path, vector: str, rows: int, *, inside: bool) -> Iterator[Rea
         yield _from_safetensors(arrays[0], vector, rows)
 
 
-def _from_npy(stream: IO[bytes], path: Path, rows: int) -> Read:
+def _from_npy(stream: IO[bytes], path: Path, rows: int) -> Beside:
     version = np.lib.format.read_magic(stream)
     shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream) if version == _PLAIN else ((), False, None)
     if dtype is None or dtype.kind != "f" or len(shape) != 2 or fortran or shape[0] != rows:
@@ -165,32 +174,34 @@ def _from_npy(stream: IO[bytes], path: Path, rows: int) -> Read:
             raise _wrong(path, "fewer bytes than its header tells")
         return np.frombuffer(content, dtype).reshape(count, shape[1]).astype(np.float32)
 
-    return read
+    return Beside(read, _most_rows(shape[1]))
 
 
-def _from_safetensors(path: Path, vector: str, rows: int) -> Read:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
+def _from_safetensors(path: Path, vector: str, rows: int) -> Beside:
     try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError, KeyError, TypeError) as error:
+        file = open_tensors(path)
+        shapes = {name: (file.get_slice(name).get_shape(), file.get_slice(name).get_dtype()) for name in file.keys()}  # noqa: SIM118 - no dict
+    except TooLargeError:
+        raise
+    except (ValueError, OSError) as error:
         raise _wrong(path, str(error)) from None
-    tensor: Any = tensors.get(vector)
-    if tensor is None or tensor.ndim != 2 or tensor.dtype.kind != "f" or len(tensor) != rows:
-        shapes = (
-            ", ".join(f"{name} {candidate.shape} of {candidate.dtype}" for name, candidate in tensors.items())
-            or "nothing"
-        )
-        raise _wrong(path, f"{shapes} for {rows} rows")
-    start = 0
+    shape, kind = shapes.get(vector, ((), ""))
+    if len(shape) != 2 or kind not in FLOATS or shape[0] != rows:
+        listing = ", ".join(f"{name} {tuple(shape)} of {kind}" for name, (shape, kind) in shapes.items()) or "nothing"
+        raise _wrong(path, f"{listing[:1000]} for {rows} rows")
+    _check(shape[1], path)
+    tensor, start = file.get_slice(vector), 0
 
     def read(count: int) -> Vectors:
         nonlocal start
         start += count
         return np.asarray(tensor[start - count : start], dtype=np.float32)
 
-    return read
+    return Beside(read, _most_rows(shape[1]))
+
+
+def _most_rows(length: int) -> int:
+    return max(1, min(_ROWS, BATCH_BYTES // (8 * length)))
 
 
 @contextmanager

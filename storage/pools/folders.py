@@ -8,6 +8,7 @@ paths relative to the list (Hugging Face's image folder). A picture that no list
 import hashlib
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -25,12 +26,13 @@ from evenly.storage.pools.rows import (
     PoolReader,
     csv_columns,
     csv_rows,
+    holds_text,
     jsonl_columns,
     jsonl_rows,
     parquet_columns,
     parquet_rows,
 )
-from evenly.storage.pools.texts import as_text, is_utf8_text, repaired
+from evenly.storage.pools.texts import as_text, is_utf8_text
 
 _LISTS = {
     "csv": PoolReader(csv_columns, csv_rows),
@@ -60,6 +62,12 @@ def folder_columns(folder: Path) -> set[str] | None:
         return None
     lists = [path for path, name in names if _is_list(name)]
     return {_FILE_NAME, "folder", *(column for path in lists for column in _LISTS[_ending(path.name)].columns(path))}
+
+
+def has_typed_lists(folder: Path) -> bool:
+    """Whether a list in a folder has columns that are no text: these keep their types."""
+    lists = [path for path, name, reason in _walk(folder) if not reason and _is_list(name)]
+    return any(_ending(path.name) == "parquet" and not holds_text(path) for path in lists)
 
 
 def folder_rows(folder: Path, key: str | None) -> Iterator[LocalRow]:
@@ -99,10 +107,9 @@ def _listed_rows(
         texts, is_bad = (column.to_pylist() for column in as_text(raw.table[caption], raw.not_text.get(caption, ())))
         names = as_text(raw.table[_FILE_NAME], raw.not_text.get(_FILE_NAME, ()))[0].to_pylist()
         further = raw.table.drop([caption, _FILE_NAME])
-        columns = [repaired(further[name]).to_pylist() for name in further.column_names]
         for index, name in enumerate(names):
-            if raw.broken and raw.broken[index]:
-                yield LocalRow(file_name="", columns={}, reject="bad_row")
+            if raw.rejects and raw.rejects[index]:
+                yield LocalRow(file_name="", columns={}, reject=raw.rejects[index])
                 continue
             inside = os.path.normpath(f"{folder}/{name}" if folder else name) if name else ""
             listed.add(inside)
@@ -113,10 +120,8 @@ def _listed_rows(
                 reject = "outside"
             elif inside not in pictures:
                 reject = "missing_picture"
-            values = {
-                column_name: column[index] for column_name, column in zip(further.column_names, columns, strict=True)
-            }
-            yield _row(inside, pictures.get(inside), PictureMetadata(texts[index], values, reject))
+            row = _row(inside, pictures.get(inside), PictureMetadata(texts[index], {}, reject))
+            yield replace(row, listed=(further, index))
 
 
 def _row(name: str, path: Path | None, companion: PictureMetadata) -> LocalRow:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evenly.storage.errors import InputError
+from evenly.storage.errors import InputError, TooLargeError
+from evenly.storage.reading.parquet import bounded_batches
 from evenly.storage.tables.arrow_files import first_line
 from evenly.storage.tables.hashing import is_text_type
 
@@ -53,12 +54,13 @@ def column_values(path: Path, columns: PictureColumns) -> Iterator[tuple[str, by
     row = 0
     wanted = list(dict.fromkeys([columns.picture, columns.name or columns.picture]))
     try:
-        with pq.ParquetFile(path, pre_buffer=False) as file:
-            for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=wanted):
-                names = batch[columns.name].to_pylist() if columns.name else [None] * batch.num_rows
-                for name, value in zip(names, batch[columns.picture].to_pylist(), strict=True):
-                    yield f"row {row}" if name is None else str(name), _value(value)
-                    row += 1
+        for batch in bounded_batches(path, most_rows=_BATCH_ROWS, columns=wanted):
+            names = batch[columns.name].to_pylist() if columns.name else [None] * batch.num_rows
+            for name, value in zip(names, batch[columns.picture].to_pylist(), strict=True):
+                yield f"row {row}" if name is None else str(name), _value(value)
+                row += 1
+    except TooLargeError:
+        raise
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from None
 
@@ -83,9 +85,10 @@ def box_values(path: Path, column: str) -> Iterator[list[object]]:
 
 def _lists(path: Path, column: str) -> Iterator[list[object]]:
     try:
-        with pq.ParquetFile(path, pre_buffer=False) as file:
-            for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=[column]):
-                yield from (value or [] for value in batch[column].to_pylist())
+        for batch in bounded_batches(path, most_rows=_BATCH_ROWS, columns=[column]):
+            yield from (value or [] for value in batch[column].to_pylist())
+    except TooLargeError:
+        raise
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from None
 

@@ -5,16 +5,17 @@ these are there. No web address can look like one.
 """
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import pyarrow as pa
 
-from evenly.storage.pools.rows import text_array
+from evenly.storage.pools.rows import JsonText, json_row, text_array
 from evenly.storage.pools.texts import is_utf8_text
+from evenly.storage.reading.budget import MOST_COLUMNS, check_columns, stretches
 from evenly.storage.stores.object_path import ObjectPath
 
 LOCAL, FEATURES = "sha256:", "features:"
@@ -42,7 +43,10 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class LocalRow:
-    """A picture with a caption and what else stands beside it, or in `reject` why it makes no pair."""
+    """A picture with a caption and what else stands beside it, or in `reject` why it makes no pair.
+
+    listed: the further columns of the list that names it, of some rows, and its row among them.
+    """
 
     file_name: str
     image_id: str | None = None
@@ -50,6 +54,13 @@ class LocalRow:
     columns: Mapping[str, object]
     reject: str = ""
     place: Place | None = None
+    listed: "tuple[pa.Table, int] | None" = None
+
+    @property
+    def size(self) -> int:
+        """Characters of its texts, without those of the list that names it."""
+        texts = (self.file_name, self.caption, *self.columns, *self.columns.values())
+        return sum(len(text) if isinstance(text, str) else 8 for text in texts)
 
 
 class LocalRows(NamedTuple):
@@ -74,28 +85,31 @@ def read_metadata(text: bytes | None, record: bytes | None, key: str | None) -> 
     """The caption of a `.txt` and the object of a `.json`, each None where there is none.
 
     `key` names the caption in the object, and no text is looked at; None: the text, else the key `caption`.
-    Reasons: text_too_large, bad_metadata (no JSON object), bad_caption (no text, no UTF-8), missing_caption.
+    Lists and objects in the object come as JSON, which takes less room.
+    Reasons: text_too_large (or more than 1,000 keys), bad_metadata (no JSON object), bad_caption (no text, no UTF-8),
+    missing_caption.
     """
     if max(len(text or b""), len(record or b"")) > LIMIT_TEXT:
         return PictureMetadata(None, {}, "text_too_large")
     columns = {} if record is None else _object(record)
     if columns is None:
         return PictureMetadata(None, {}, "bad_metadata")
+    if len(columns) > MOST_COLUMNS:
+        return PictureMetadata(None, {}, "text_too_large")
     if key is None and text is not None:
         caption: object = _decoded(text)
     else:
         caption = columns.pop(key or "caption", None)
         if caption is None:
             return PictureMetadata(None, columns, "missing_caption")
-    return PictureMetadata(caption, columns) if is_utf8_text(caption) else PictureMetadata(None, columns, "bad_caption")
+    if is_utf8_text(caption) and not isinstance(caption, JsonText):
+        return PictureMetadata(caption, columns)
+    return PictureMetadata(None, columns, "bad_caption")
 
 
 def _object(record: bytes) -> dict[str, object] | None:
-    try:
-        value = json.loads(record)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
+    row = json_row(record)
+    return None if isinstance(row, str) else row
 
 
 def _decoded(text: bytes) -> str | None:
@@ -116,22 +130,32 @@ def hash_range(stream: BinaryIO, offset: int, size: int) -> str:
     return digest.hexdigest()
 
 
-def in_columns(rows: Iterator[LocalRow]) -> Iterator[LocalRows]:
-    """Rows in stretches of bounded size; values beside a picture as text, what is none as JSON."""
-    stretch: list[LocalRow] = []
-    for row in rows:
-        stretch.append(row)
-        if len(stretch) == _ROWS:
-            yield _columns(stretch)
-            stretch = []
-    if stretch:
-        yield _columns(stretch)
+def in_columns(rows: Iterator[LocalRow], path: Path) -> Iterator[LocalRows]:
+    """Rows in stretches of bounded size; values beside a picture as text or JSON, those of lists as they are there.
+
+    Raises TooLargeError where they have too many columns together.
+    """
+    names: dict[str, None] = {}
+
+    def sized() -> Iterator[tuple[int, LocalRow]]:
+        for row in rows:
+            if not row.columns.keys() <= names.keys():
+                names.update(dict.fromkeys(row.columns))
+                check_columns(names, path, f", `{row.file_name}`")
+            yield row.size, row
+
+    for stretch in stretches(sized(), _ROWS):
+        for _, listed in groupby(stretch, key=lambda row: id(row.listed and row.listed[0])):
+            yield _columns(list(listed))
 
 
 def _columns(rows: Sequence[LocalRow]) -> LocalRows:
     names = list(dict.fromkeys(["file_name", *(name for row in rows for name in row.columns)]))
     names = [name for name in names if is_utf8_text(name)]
     extra = {name: text_array([row.columns.get(name) for row in rows]) for name in names if name != "file_name"}
+    if rows[0].listed:
+        places = [row.listed[1] for row in rows if row.listed]
+        extra |= dict(zip(rows[0].listed[0].column_names, rows[0].listed[0].take(places).columns, strict=True))
     return LocalRows(
         url=pa.array([None if row.image_id is None else LOCAL + row.image_id for row in rows], pa.string()),
         caption=pa.array([row.caption for row in rows], pa.string()),

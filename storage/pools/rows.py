@@ -6,7 +6,7 @@ not the end of the file. Their columns are text; what is no text in JSON is kept
 
 import json
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -16,10 +16,13 @@ from typing import BinaryIO, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evenly.storage.errors import StorageError
-from evenly.storage.pools.csv_records import CsvRecords
+from evenly.storage.errors import StorageError, TooLargeError
+from evenly.storage.pools.csv_records import BAD_ROW, CsvRecords
+from evenly.storage.reading.budget import MOST_COLUMNS, TOO_LARGE, bounded_lines, check_columns, stretches
+from evenly.storage.reading.parquet import bounded_batches
 from evenly.storage.stores.matching_files import open_unpacked, seekable
 from evenly.storage.tables.arrow_files import first_line
+from evenly.storage.tables.hashing import is_text_type
 
 PIECE_ROWS = 250_000
 """Rows of a Parquet file that are read as one piece, at least, where its row groups allow it."""
@@ -27,6 +30,8 @@ _PARQUET_ROWS = 65_536
 _TEXT_ROWS = 8_192
 _KEYS_FROM_ROWS = 1_000
 Row = dict[str, object]
+Parsed = tuple[int, tuple[int, Row | str]]
+"""Bytes of a row, the line that it begins in, and its values, or why it has none."""
 
 
 class PoolError(StorageError, ValueError):
@@ -46,15 +51,20 @@ class PoolPiece:
 class RawRows:
     """A stretch of a file, with its own columns.
 
-    `broken` marks rows that could not be read at all; `not_text` marks, per column that should hold text, values that
-    are something else. Both are one bool per row, empty where there is nothing to mark. `lines` are those of the file,
-    from 1, that rows begin in; empty where a file has none.
+    `rejects` says of rows that could not be read why, bad_row or row_too_large, and "" of others; `not_text` marks, per
+    column that should hold text, values that are something else. Both are one per row, empty where there is nothing to
+    say. `lines` are those of the file, from 1, that rows begin in; empty where a file has none.
     """
 
     table: pa.Table
-    broken: Sequence[bool] = ()
+    rejects: Sequence[str] = ()
     not_text: Mapping[str, Sequence[bool]] = field(default_factory=dict)
     lines: Sequence[int] = ()
+
+    @property
+    def rejected(self) -> pa.Array:
+        """Why each row could not be read; null where it could."""
+        return pa.array([reason or None for reason in self.rejects] or [None] * self.table.num_rows, pa.string())
 
     def place(self, row: int) -> str:
         """Where a row of a file of lines begins, for people."""
@@ -77,7 +87,15 @@ def file_kind(file: Path) -> str:
 def parquet_columns(path: Path) -> list[str]:
     """Names of the top-level columns."""
     with readable(path, "Parquet"), pq.ParquetFile(seekable(path)) as file:
-        return list(file.schema_arrow.names)
+        names = list(file.schema_arrow.names)
+    check_columns(names, path)
+    return names
+
+
+def holds_text(path: Path) -> bool:
+    """Whether all columns are text."""
+    with readable(path, "Parquet"), pq.ParquetFile(seekable(path)) as file:
+        return all(is_text_type(field.type) for field in file.schema_arrow)
 
 
 def parquet_pieces(path: Path) -> list[PoolPiece]:
@@ -96,8 +114,8 @@ def parquet_pieces(path: Path) -> list[PoolPiece]:
 
 def parquet_rows(path: Path, _text: Sequence[str], groups: range | None = None) -> Iterator[RawRows]:
     """The file's tables, types as they are; of its row groups `groups`, without them of all."""
-    with readable(path, "Parquet"), pq.ParquetFile(seekable(path)) as file:
-        for batch in file.iter_batches(batch_size=_PARQUET_ROWS, row_groups=None if groups is None else list(groups)):
+    with readable(path, "Parquet"):
+        for batch in bounded_batches(path, most_rows=_PARQUET_ROWS, groups=groups):
             yield RawRows(pa.Table.from_batches([batch]))
 
 
@@ -106,66 +124,99 @@ def parquet_head(path: Path, limit: int) -> list[Row]:
     with readable(path, "Parquet"), pq.ParquetFile(seekable(path)) as file:
         kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer)
         names = [field.name for field in file.schema_arrow if any(is_kind(field.type) for is_kind in kinds)]
-        batch = next(file.iter_batches(batch_size=limit, columns=names), None)
+        batch = next(bounded_batches(path, most_rows=limit, columns=names), None)
         return [] if batch is None else cast("list[Row]", batch.to_pylist())
 
 
 def csv_columns(path: Path) -> list[str]:
     """The header."""
     with readable(path, "CSV"), open_unpacked(path) as stream:
-        return CsvRecords(_lines(stream)).header
+        header = CsvRecords(_lines(stream, path)).header
+    check_columns(header, path)
+    return header
 
 
-def csv_rows(path: Path, text: Sequence[str]) -> Iterator[RawRows]:
+def csv_rows(path: Path, _text: Sequence[str]) -> Iterator[RawRows]:
     """Rows below the header; broken is one with another number of fields, a field above 128 kB or an open quote."""
     with readable(path, "CSV"), open_unpacked(path) as stream:
-        records = CsvRecords(_lines(stream))
+        records = CsvRecords(_lines(stream, path))
         header = records.header
-        rows = ((line, None if fields is None else _named(header, fields)) for line, fields in records)
-        yield from _tables(rows, header, text)
-
-
-def _named(header: list[str], fields: list[str]) -> Row:
-    return cast("Row", dict(zip(header, fields, strict=True)))
+        check_columns(header, path)
+        blank: list[str | None] = [None] * len(header)
+        sized = ((record.size, record) for record in records)
+        for stretch in stretches(sized, _TEXT_ROWS):
+            values = zip(*(record.fields or blank for record in stretch), strict=True)
+            columns = {name: text_array(list(column)) for name, column in zip(header, values, strict=True)}
+            rejects = [record.reject for record in stretch]
+            yield RawRows(pa.table(columns), rejects, lines=[record.line for record in stretch])
 
 
 def jsonl_columns(path: Path) -> list[str]:
     """The keys of the first thousand rows, in order of appearance."""
+    names: dict[str, None] = {}
     with readable(path, "JSON lines"), open_unpacked(path) as stream:
-        return list(dict.fromkeys(key for _, row in islice(_json_rows(stream), _KEYS_FROM_ROWS) for key in row or ()))
+        for _, (line, row) in islice(_json_rows(stream, path), _KEYS_FROM_ROWS):
+            if isinstance(row, dict):
+                names |= dict.fromkeys(row)
+                check_columns(names, path, f", line {line}")
+    return list(names)
 
 
 def jsonl_rows(path: Path, text: Sequence[str]) -> Iterator[RawRows]:
     """One row per line that is not blank; a line that is no JSON object is broken."""
-    header = jsonl_columns(path)
+    names = dict.fromkeys(jsonl_columns(path))
     with readable(path, "JSON lines"), open_unpacked(path) as stream:
-        yield from _tables(_json_rows(stream), header, text)
+        for stretch in stretches(_json_rows(stream, path), _TEXT_ROWS):
+            for line, row in stretch:
+                if isinstance(row, dict) and not row.keys() <= names.keys():
+                    names |= dict.fromkeys(row)
+                    check_columns(names, path, f", line {line}")
+            yield _table(stretch, names, text)
 
 
-def _json_rows(stream: BinaryIO) -> Iterator[tuple[int, Row | None]]:
-    for number, line in enumerate(stream, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            row = None
-        yield number, row if isinstance(row, dict) else None
+def _json_rows(stream: BinaryIO, path: Path) -> Iterator[Parsed]:
+    for number, line in enumerate(bounded_lines(stream, path), start=1):
+        if not line:
+            yield 0, (number, TOO_LARGE)
+        elif line.strip():
+            yield len(line), (number, json_row(line))
 
 
-def _tables(rows: Iterator[tuple[int, Row | None]], header: list[str], text: Sequence[str]) -> Iterator[RawRows]:
-    """Tables of text columns: those of `header`, and keys that turn up later. `rows` come with their lines."""
-    while numbered := list(islice(rows, _TEXT_ROWS)):
-        stretch = [row for _, row in numbered]
-        names = list(dict.fromkeys([*header, *(key for row in stretch for key in row or ())]))
-        columns, not_text = {}, {}
-        for name in names:
-            values = [row.get(name) if row is not None else None for row in stretch]
-            if name in text:
-                not_text[name] = [value is not None and not isinstance(value, str) for value in values]
-                values = [value if isinstance(value, str) else None for value in values]
-            columns[name] = text_array(values)
-        yield RawRows(pa.table(columns), [row is None for row in stretch], not_text, [line for line, _ in numbered])
+def json_row(line: bytes) -> Row | str:
+    """The object of a line, its lists and objects as JSON: as they are they take twenty times the room."""
+    try:
+        row = json.loads(line)
+        if not isinstance(row, dict):
+            return BAD_ROW
+        if b"[" in line or line.count(b"{") > 1:
+            row = {
+                name: JsonText(json.dumps(value)) if isinstance(value, list | dict) else value
+                for name, value in row.items()
+            }
+    except (ValueError, RecursionError):
+        return BAD_ROW
+    return row if len(row) <= MOST_COLUMNS else TOO_LARGE
+
+
+class JsonText(str):
+    """JSON of a value that is no text."""
+
+    __slots__ = ()
+
+
+def _table(stretch: Sequence[tuple[int, Row | str]], names: Iterable[str], text: Sequence[str]) -> RawRows:
+    """Text columns of these names."""
+    blank: Row = {}
+    rows = [blank if isinstance(row, str) else row for _, row in stretch]
+    columns, not_text = {}, {}
+    for name in names:
+        values = [row.get(name) for row in rows]
+        if name in text:
+            not_text[name] = [value is not None and type(value) is not str for value in values]
+            values = [value if type(value) is str else None for value in values]
+        columns[name] = text_array(values)
+    rejects = [row if isinstance(row, str) else "" for _, row in stretch]
+    return RawRows(pa.table(columns), rejects, not_text, [line for line, _ in stretch])
 
 
 def text_array(values: list[object]) -> pa.Array:
@@ -184,8 +235,9 @@ def _raw_bytes(text: str) -> bytes:
         return text.encode("utf-8", "surrogatepass")
 
 
-def _lines(stream: BinaryIO) -> Iterator[str]:
-    for number, line in enumerate(stream):
+def _lines(stream: BinaryIO, path: Path) -> Iterator[str]:
+    """The lines of a file as text; "" in the place of one that is too long."""
+    for number, line in enumerate(bounded_lines(stream, path)):
         yield line.decode("utf-8-sig" if number == 0 else "utf-8", "surrogateescape")
 
 
@@ -194,7 +246,7 @@ def readable(path: Path, kind: str) -> Iterator[None]:
     """Turn what a reader raises in the block into a PoolError that names the file."""
     try:
         yield
-    except PoolError:
+    except (PoolError, TooLargeError):
         raise
     except (OSError, EOFError, ValueError, NotImplementedError, zlib.error) as error:  # pyarrow's errors are among them
         raise PoolError(

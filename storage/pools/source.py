@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from evenly.storage.pools.columns import POOL_COLUMNS, PoolSource, Stretch, pool_columns, text_reject, web_reject
 from evenly.storage.pools.csv_records import HOW_CSV_IS_READ
 from evenly.storage.pools.features import PooledFeatures, feature_files, feature_rows, no_pictures
-from evenly.storage.pools.folders import folder_hash, folder_rows
+from evenly.storage.pools.folders import folder_hash, folder_rows, has_typed_lists
 from evenly.storage.pools.local_rows import LocalRow, LocalRows, in_columns
 from evenly.storage.pools.rows import (
     PoolError,
@@ -40,6 +40,7 @@ from evenly.storage.pools.rows import (
 from evenly.storage.pools.texts import as_label, as_text
 from evenly.storage.pools.wat import wat_columns, wat_rows
 from evenly.storage.pools.webdataset import webdataset_rows
+from evenly.storage.reading.budget import check_columns
 from evenly.storage.stores.matching_files import matching_files
 from evenly.storage.stores.object_path import ObjectPath
 
@@ -84,8 +85,6 @@ LOCAL_READERS: Mapping[str, LocalReader] = {
     "folder": LocalReader(folder_rows, of_folders=True),
     FEATURES_KIND: LocalReader(no_pictures),
 }
-
-_COLUMNS = 1_000  # a pool may have; keys beside pictures are whatever their author wrote
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +167,8 @@ def source_hash(source: PoolSource | LabelFile) -> str:
         fields["numbers"] = "as text"
     if any(_holds_csv(file, source) for file in files):
         fields |= HOW_CSV_IS_READ
+    if isinstance(source, PoolSource) and source.kind == "folder" and any(map(has_typed_lists, files)):
+        fields["lists"] = "columns keep their types"
     digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode())
     for name, content in sorted((file.name, _pool_hash(file, source)) for file in files):
         digest.update(f"{len(name)}:{name}:{content}\n".encode())
@@ -196,8 +197,8 @@ def read_labels(labels: LabelFile) -> pa.Table:
 
 
 def _unbroken(raw: RawRows, path: Path) -> pa.Table:
-    if True in raw.broken:
-        place = raw.place(list(raw.broken).index(True))
+    place = next((raw.place(row) for row, reason in enumerate(raw.rejects) if reason), None)
+    if place is not None:
         raise PoolError(
             "`labels.file` must have the header's number of fields in each row, and quotes that end; got a broken row "
             f"at `{path}`, {place}. Correct it."
@@ -241,7 +242,7 @@ def _local_rows(path: Path, source: PoolSource) -> Iterator[LocalRows]:
         yield from (stretch.rows for stretch in feature_rows(path, source.caption, source.vector or "vector"))
         return
     with readable(path, source.kind):
-        yield from in_columns(LOCAL_READERS[source.kind].rows(path, source.caption))
+        yield from in_columns(LOCAL_READERS[source.kind].rows(path, source.caption), path)
 
 
 def _read_local(files: list[Path], source: PoolSource, *, some_rows: bool) -> Iterator[pa.Table]:
@@ -253,10 +254,7 @@ def _read_local(files: list[Path], source: PoolSource, *, some_rows: bool) -> It
             yield pool_columns(rows.url, rows.caption, rows.reject, rows.extra, place)
             row += rows.extra.num_rows
             columns |= set(rows.extra.column_names)
-            if len(columns) > _COLUMNS:
-                raise PoolError(
-                    f"a pool must have at most {_COLUMNS:,} columns; got {len(columns):,} by `{file}`. Use less."
-                )
+            check_columns(columns, file)
         total += row
     if some_rows:
         require_rows(total, source)
@@ -266,13 +264,12 @@ def _read_local(files: list[Path], source: PoolSource, *, some_rows: bool) -> It
 def _standard(raw: RawRows, source: PoolSource, file: Path, first_row: int) -> pa.Table:
     table, n = raw.table, raw.table.num_rows
     caption, caption_is_bad = as_text(table[source.caption_column], raw.not_text.get(source.caption_column, ()))
-    broken = pa.array(raw.broken or [False] * n, pa.bool_())
     place = Stretch(source, file.name, _file_hash(file), first_row, frozenset(_text_columns(source)))
     if source.url is None:
-        reject = text_reject(caption, caption_is_bad, broken)
+        reject = text_reject(caption, caption_is_bad, raw.rejected)
         return pool_columns(pa.nulls(n, pa.string()), caption, reject, table, place)
     url, url_is_bad = as_text(table[source.url], raw.not_text.get(source.url, ()))
-    reject = web_reject(url, url_is_bad, caption, caption_is_bad, broken)
+    reject = web_reject(url, url_is_bad, caption, caption_is_bad, raw.rejected)
     return pool_columns(url, caption, reject, table, place)
 
 

@@ -21,6 +21,7 @@ _FILES = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
 _WITHOUT_CONTENT = (
     tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE,
 )  # fmt: skip
+_PAX_NAMES, _SPARSE = ("path", "size"), "GNU.sparse"  # all that is looked at; other records may be any number
 _PAX_RECORD = re.compile(rb"(\d{1,20}) ([^=\n]{1,1000})=")
 
 
@@ -66,7 +67,7 @@ def read_members(stream: BinaryIO, path: Path) -> Iterator[Member]:
         elif info.type not in (tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGLINK):
             name = known["path"].decode("utf-8", "surrogateescape") if "path" in known else info.name
             if info.type != tarfile.DIRTYPE:
-                yield _member(info, name, at, size, sparse=any(key.startswith("GNU.sparse") for key in known))
+                yield _member(info, name, at, size, sparse=_SPARSE in known)
             known = {}
         at += -(-size // _BLOCK) * _BLOCK
 
@@ -100,7 +101,7 @@ def _size(info: tarfile.TarInfo, known: dict[str, bytes], path: Path) -> int:
 
 
 def _named(kind: bytes, content: bytes, path: Path) -> dict[str, bytes]:
-    """What a header says of the member after it."""
+    """What a header says of the member after it: its name and size, and whether it is sparse."""
     if kind == tarfile.GNUTYPE_LONGNAME:
         return {"path": content.rstrip(b"\0")}
     found, at = dict[str, bytes](), 0
@@ -109,7 +110,9 @@ def _named(kind: bytes, content: bytes, path: Path) -> dict[str, bytes]:
         end = at + int(record[1]) if record else 0
         if record is None or end <= record.end() - 1 or end > len(content):
             raise _broken(path, "pax records that do not add up")
-        found[record[2].decode("utf-8", "replace")] = content[record.end() : end - 1]
+        name = record[2].decode("utf-8", "replace")
+        if name in _PAX_NAMES or name.startswith(_SPARSE):
+            found[_SPARSE if name.startswith(_SPARSE) else name] = content[record.end() : end - 1]
         at = end
     return found
 

@@ -115,7 +115,6 @@ class PictureChecks:
 
 def check_in_process(data: bytes, options: dict[str, Any]) -> dict[str, Any]:
     """`check_picture` as a job of a decoder process: facts and measured bytes, or outcome and evidence, as JSON."""
-    Image.MAX_IMAGE_PIXELS = None  # our own limit is compared before anything is decoded
     measure = options["measure"] and load_function(options["measure"])
     try:
         checked = check_picture(data, max_pixels=options["max_pixels"], measure=measure or None)

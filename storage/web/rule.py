@@ -10,6 +10,7 @@ from annotated_types import Ge, Gt, Le
 from pydantic import StringConstraints
 
 from evenly.bounds import Wording, check_bounds
+from evenly.storage.decoders.structure import MAX_BYTES, MAX_PIXELS
 from evenly.storage.web.errors import DownloadRuleError
 
 OptOut = Literal["robots", "x-robots-tag", "tdmrep"]
@@ -32,8 +33,8 @@ class DownloadRule:
     timeout_s: Annotated[float, Gt(0)] = 10.0
     retries: Annotated[int, Ge(0), Le(10)] = 2
     max_wait_s: Annotated[float, Ge(0), Wording(demand="be 0 or more")] = 30.0
-    max_bytes: Annotated[int, Gt(0)] = 20_000_000
-    max_pixels: Annotated[int, Gt(0)] = 80_000_000
+    max_bytes: Annotated[int, Gt(0)] = MAX_BYTES
+    max_pixels: Annotated[int, Gt(0)] = MAX_PIXELS
     respect: tuple[OptOut, ...] = RESPECTABLE
     user_agent_token: Annotated[str, StringConstraints(pattern=_WORD)] = "evenly"  # noqa: S105 - a name
 

@@ -13,6 +13,7 @@ from evenly.storage.builds import encoder_of
 from evenly.storage.errors import InputError, NotFoundError
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.samples import Samples, sql_in
+from evenly.tasks.decoding import PictureReader
 from evenly.tasks.encoders import open_encoder
 from evenly.tasks.labelled_rows import check_encoder
 from evenly.tasks.run import Run
@@ -55,7 +56,8 @@ def encode_query(run: Run, manifest: Mapping[str, Any], query: Query) -> Single:
         if query.texts:
             rows.append(encoder.encode_texts(query.texts))
         if query.images:
-            rows.append(encoder.encode_images(query.images))
+            with PictureReader(run, run.encoder.resize) as reader:
+                rows.append(encoder.encode_images(reader.pixels(query.images, "image")))
         if query.minus:
             minus = encoder.encode_texts(query.minus)
         texts = [*query.texts, *query.minus]

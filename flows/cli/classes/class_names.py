@@ -10,7 +10,9 @@ from evenly.curation.concepts.matching import normalised
 from evenly.descriptions.class_list import ClassList
 from evenly.flows.cli.classes.description_versions import find_version
 from evenly.flows.cli.errors import UsageError
+from evenly.storage.files.class_lists import MAX_BYTES
 from evenly.storage.files.wordnet import load_noun_synsets
+from evenly.storage.reading.budget import read_text
 from evenly.tasks.classes.describe import accepted_texts
 from evenly.tasks.classes.texts import SYNONYMS
 
@@ -84,7 +86,7 @@ def _of_version(list_or_key: str, root: Path | None) -> tuple[dict[str, list[str
 
 def _of_file(path: Path, classes: tuple[str, ...]) -> dict[str, list[str]]:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path, field="--synonyms", limit_bytes=MAX_BYTES)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise UsageError(f"`--synonyms` must be a readable text file; {reason}: `{path}`. Correct the path.") from None

@@ -8,7 +8,9 @@ from evenly.audit.report.sheet import html_sheet, png_sheet
 from evenly.flows.process.environment import no_widgets
 from evenly.flows.runs import build_run
 from evenly.storage.builds import encoder_of, open_build
+from evenly.storage.decoders.structure import MAX_BYTES
 from evenly.storage.errors import InputError
+from evenly.storage.reading.budget import read_whole
 from evenly.storage.records import replacing
 from evenly.storage.workspace import Workspace
 from evenly.tasks.progress import Progress
@@ -55,6 +57,6 @@ def write_sheet(path: Path, result: SearchResult, *, title: str, root: Path | No
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_whole(path, limit_bytes=MAX_BYTES, field="image")
     except OSError as error:
         raise InputError(f"`image` must be readable; {error.strerror}: `{path}`. Correct the path.") from None

@@ -18,6 +18,7 @@ from evenly.storage.errors import InputError
 from evenly.storage.files.arrays import write_arrays
 from evenly.storage.files.image_folders import Picture, read_pictures
 from evenly.storage.pools.image_columns import box_values
+from evenly.storage.reading.budget import LIST_BYTES, read_whole
 from evenly.tasks.adapters.pictures import encode_pictures
 from evenly.tasks.encoders import open_encoder
 from evenly.tasks.pictures.views import encode_views
@@ -107,7 +108,7 @@ def _is_table(path: Path) -> bool:
 def read_texts(path: Path) -> list[str]:
     """The lines of a file of texts in UTF-8. Raises InputError for a file that is none, or with an empty line."""
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_whole(path, limit_bytes=LIST_BYTES, field="--texts").decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"`--texts` must be a file in UTF-8, a text per line; got `{path}` ({error}).") from error
     lines = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")] if text else []

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evenly.storage.pools.folders import folder_hash, folder_rows
+from evenly.storage.pools.local_rows import in_columns
 from evenly.storage.pools.rows import PoolError
 from evenly.storage.pools.source import PoolSource, local_pictures, read_pool
 from tests.storage.held_pool import picture, write_files
@@ -57,7 +58,8 @@ def test_a_list_gives_captions_and_columns_and_the_other_pictures_keep_their_own
         ("train/a.png", "first", ""), ("train/deep/b.png", "second", ""), ("train/a.png", "third", ""),
         ("c.png", "c", ""),
     ]  # fmt: skip
-    assert [row.columns.get("by") for row in read] == ["ann", "bob", "", None]
+    extra = [rows.extra for rows in in_columns(iter(read), tmp_path)]
+    assert [by for table in extra if "by" in table.column_names for by in table["by"].to_pylist()] == ["ann", "bob", ""]
 
 
 def test_rows_of_a_list_that_make_no_pair_say_why(tmp_path):

@@ -70,7 +70,7 @@ def test_each_picture_of_a_page_comes_with_each_of_its_texts_and_its_whole_addre
 
 
 def test_records_that_cannot_be_read_are_rows_with_a_reason_and_the_others_are_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("evenly.storage.pools.wat.LIMIT_RECORD", 2_000)
+    monkeypatch.setattr("evenly.storage.pools.wat.ROW_BYTES", 2_000)
     good = page("https://a.test/", image("a.png", alt="a fox"))
     hostile = page(
         "https://a.test/", image(5, alt="no address"), image("b.png", alt=["no text"]), image("c.png", alt="\ud800"),
@@ -86,7 +86,8 @@ def test_records_that_cannot_be_read_are_rows_with_a_reason_and_the_others_are_r
     ]
     found = rows(write(tmp_path / "a.wat.gz", *records, record(good)))
     assert [reject for *_, reject in found] == [
-        "bad_row", "bad_row", "bad_row", "bad_row", "bad_url", "bad_caption", "bad_caption", None, "missing_url", None,
+        "bad_row", "bad_row", "bad_row", "row_too_large", "bad_url", "bad_caption", "bad_caption", None, "missing_url",
+        None,
     ]  # fmt: skip
     assert [found[at][:2] for at in (7, 9)] == [("http://[", "x"), ("https://a.test/a.png", "a fox")]
 
@@ -121,7 +122,7 @@ def test_a_small_file_that_unpacks_to_much_takes_little_memory(tmp_path):
         tmp_path / "a.wat.gz", record(b"0" * 200_000_000), record(page("http://a.test/", image("a", alt="b")))
     )
     tracemalloc.start()
-    assert [reject for *_, reject in rows(source)] == ["bad_row", None]
+    assert [reject for *_, reject in rows(source)] == ["row_too_large", None]
     assert tracemalloc.get_traced_memory()[1] < 20_000_000
     tracemalloc.stop()
 
