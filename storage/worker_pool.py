@@ -6,7 +6,8 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import connection, parent_process, resource_tracker
+from functools import lru_cache
+from multiprocessing import connection, parent_process, resource_tracker, util
 from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any
 
@@ -57,11 +58,23 @@ def _start_worker(
 def no_interrupts() -> Iterator[None]:
     """Threads and processes that start in this context are not reached by Ctrl-C."""
     resource_tracker.ensure_running()  # where it must start first, it unblocks the signal in this thread
+    _end_tracker_with(os.getpid())
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+@lru_cache(maxsize=1)
+def _end_tracker_with(_pid: int) -> None:
+    """Have Python's tracker of shared resources end before this process does: it would outlive it by a moment.
+
+    After all that is tracked is given back; workers share the tracker, and are not its parents.
+    """
+    tracker: Any = resource_tracker._resource_tracker  # noqa: SLF001 - Python 3.12 ends it by itself
+    if tracker._pid is not None:  # noqa: SLF001
+        util.Finalize(None, tracker._stop, exitpriority=-100)  # noqa: SLF001
 
 
 def end_with_parent() -> None:

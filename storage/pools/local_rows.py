@@ -154,8 +154,8 @@ def _columns(rows: Sequence[LocalRow]) -> LocalRows:
     names = [name for name in names if is_utf8_text(name)]
     extra = {name: text_array([row.columns.get(name) for row in rows]) for name in names if name != "file_name"}
     if rows[0].listed:
-        places = [row.listed[1] for row in rows if row.listed]
-        extra |= dict(zip(rows[0].listed[0].column_names, rows[0].listed[0].take(places).columns, strict=True))
+        listing = rows[0].listed[0].slice(rows[0].listed[1], len(rows))
+        extra |= dict(zip(listing.column_names, listing.columns, strict=True))
     return LocalRows(
         url=pa.array([None if row.image_id is None else LOCAL + row.image_id for row in rows], pa.string()),
         caption=pa.array([row.caption for row in rows], pa.string()),

@@ -11,6 +11,8 @@ import pyarrow.compute as pc
 from evenly.storage.pools.texts import repaired
 from evenly.storage.tables.hashing import is_list, is_text_or_bytes
 
+_AS_STORAGE = (pa.JsonType, pa.FixedShapeTensorType)  # Lance writes JSON anew; Arrow makes no empty column of tensors
+
 
 def plain_column(column: pa.ChunkedArray) -> pa.Array:
     """The column with each type replaced by a plain one of the same values, and U+FFFD for what is no UTF-8.
@@ -29,6 +31,8 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
         return _plain_type(kind.value_type)
     if isinstance(kind, pa.BaseExtensionType):
         storage = _plain_type(kind.storage_type)
+        if isinstance(kind, _AS_STORAGE):
+            return storage
         return kind if storage == kind.storage_type else storage
     return _plain_nested(kind) if _is_nested(kind) else _plain_scalar(kind)
 

@@ -87,3 +87,34 @@ def test_workers_end_with_a_parent_that_is_killed(parent):
     command.send_signal(signal.SIGKILL)
     command.wait()
     assert gone_s(workers) < 5
+
+
+LEFT = """
+import ctypes, os, subprocess, sys
+from evenly.flows.process.orphans import children_of
+
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: children of a process that has ended are ours
+subprocess.run([sys.executable, sys.argv[1]], check=True)
+print([open(f"/proc/{pid}/cmdline").read() for pid in children_of(os.getpid())])
+"""
+SHORT = """
+from evenly.flows.process.interruption import run_watched
+
+def work():
+    from evenly.storage.worker_pool import worker_pool
+
+    with worker_pool(2) as pool:
+        return pool.submit(abs, -3).result() - 3
+
+if __name__ == "__main__":
+    run_watched(work)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs PR_SET_CHILD_SUBREAPER")
+def test_no_process_is_left_as_a_command_returns(tmp_path):
+    (tmp_path / "short.py").write_text(SHORT)
+    command = [sys.executable, "-c", LEFT, str(tmp_path / "short.py")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert (result.stdout, result.stderr) == ("[]\n", "")
