@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from evenly.storage.pools.rows import JsonText, json_row, text_array
 from evenly.storage.pools.texts import is_utf8_text
-from evenly.storage.reading.budget import MOST_COLUMNS, check_columns, stretches
+from evenly.storage.reading.budget import MOST_COLUMNS, check_width, stretches
 from evenly.storage.stores.object_path import ObjectPath
 
 LOCAL, FEATURES = "sha256:", "features:"
@@ -141,7 +141,7 @@ def in_columns(rows: Iterator[LocalRow], path: Path) -> Iterator[LocalRows]:
         for row in rows:
             if not row.columns.keys() <= names.keys():
                 names.update(dict.fromkeys(row.columns))
-                check_columns(names, path, f", `{row.file_name}`")
+                check_width(names, path, f", `{row.file_name}`")
             yield row.size, row
 
     for stretch in stretches(sized(), _ROWS):

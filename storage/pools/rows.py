@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from evenly.storage.errors import StorageError, TooLargeError
 from evenly.storage.pools.csv_records import BAD_ROW, CsvRecords
-from evenly.storage.reading.budget import MOST_COLUMNS, TOO_LARGE, bounded_lines, check_columns, stretches
+from evenly.storage.reading.budget import MOST_COLUMNS, TOO_LARGE, bounded_lines, check_width, stretches
 from evenly.storage.reading.parquet import bounded_batches
 from evenly.storage.stores.matching_files import open_unpacked, seekable
 from evenly.storage.tables.arrow_files import first_line
@@ -88,7 +88,7 @@ def parquet_columns(path: Path) -> list[str]:
     """Names of the top-level columns."""
     with readable(path, "Parquet"), pq.ParquetFile(seekable(path)) as file:
         names = list(file.schema_arrow.names)
-    check_columns(names, path)
+    check_width(names, path)
     return names
 
 
@@ -132,7 +132,7 @@ def csv_columns(path: Path) -> list[str]:
     """The header."""
     with readable(path, "CSV"), open_unpacked(path) as stream:
         header = CsvRecords(_lines(stream, path)).header
-    check_columns(header, path)
+    check_width(header, path)
     return header
 
 
@@ -141,7 +141,7 @@ def csv_rows(path: Path, _text: Sequence[str]) -> Iterator[RawRows]:
     with readable(path, "CSV"), open_unpacked(path) as stream:
         records = CsvRecords(_lines(stream, path))
         header = records.header
-        check_columns(header, path)
+        check_width(header, path)
         blank: list[str | None] = [None] * len(header)
         sized = ((record.size, record) for record in records)
         for stretch in stretches(sized, _TEXT_ROWS):
@@ -158,7 +158,7 @@ def jsonl_columns(path: Path) -> list[str]:
         for _, (line, row) in islice(_json_rows(stream, path), _KEYS_FROM_ROWS):
             if isinstance(row, dict):
                 names |= dict.fromkeys(row)
-                check_columns(names, path, f", line {line}")
+                check_width(names, path, f", line {line}")
     return list(names)
 
 
@@ -170,7 +170,7 @@ def jsonl_rows(path: Path, text: Sequence[str]) -> Iterator[RawRows]:
             for line, row in stretch:
                 if isinstance(row, dict) and not row.keys() <= names.keys():
                     names |= dict.fromkeys(row)
-                    check_columns(names, path, f", line {line}")
+                    check_width(names, path, f", line {line}")
             yield _table(stretch, names, text)
 
 

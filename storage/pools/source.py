@@ -40,7 +40,7 @@ from evenly.storage.pools.rows import (
 from evenly.storage.pools.texts import as_label, as_text
 from evenly.storage.pools.wat import wat_columns, wat_rows
 from evenly.storage.pools.webdataset import webdataset_rows
-from evenly.storage.reading.budget import check_columns
+from evenly.storage.reading.budget import check_width
 from evenly.storage.stores.matching_files import matching_files
 from evenly.storage.stores.object_path import ObjectPath
 
@@ -254,7 +254,7 @@ def _read_local(files: list[Path], source: PoolSource, *, some_rows: bool) -> It
             yield pool_columns(rows.url, rows.caption, rows.reject, rows.extra, place)
             row += rows.extra.num_rows
             columns |= set(rows.extra.column_names)
-            check_columns(columns, file)
+            check_width(columns, file)
         total += row
     if some_rows:
         require_rows(total, source)

@@ -42,7 +42,7 @@ def check_unpacked(n_bytes: int, path: Path, remedy: str, *, stored: int | None 
         )
 
 
-def check_columns(names: Collection[str], path: Path, place: str = "") -> None:
+def check_width(names: Collection[str], path: Path, place: str = "") -> None:
     """Raise TooLargeError where a table has more columns than it may."""
     if len(names) > MOST_COLUMNS:
         raise TooLargeError(

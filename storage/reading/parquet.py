@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from evenly.storage.errors import TooLargeError
-from evenly.storage.reading.budget import check_columns, check_unpacked
+from evenly.storage.reading.budget import check_unpacked, check_width
 from evenly.storage.reading.parquet_pages import DICTIONARY, Page, longest_entry, pages_of
 from evenly.storage.stores.matching_files import seekable
 from evenly.storage.stores.object_path import ObjectPath
@@ -36,7 +36,7 @@ def bounded_batches(
     page, a row or the file unpacks to more than it may.
     """
     with pq.ParquetFile(seekable(path), pre_buffer=False) as file:
-        check_columns(file.schema_arrow.names, path)
+        check_width(file.schema_arrow.names, path)
         numbers = list(range(file.num_row_groups)) if groups is None else list(groups)
         n_rows = _rows_at_once(path, file, numbers, columns, most_rows)
         total = 0
