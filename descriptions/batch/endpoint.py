@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from evenly.descriptions.batch.files import MOST_BYTES as MOST_FILE_BYTES
 from evenly.descriptions.batch.files import URL, detail_line, reason_word
 from evenly.descriptions.batch.intents import METADATA_KEY
+from evenly.descriptions.bodies import MOST_BYTES, LongBodyError
 from evenly.descriptions.chat.attempts import open_client
-from evenly.descriptions.chat.bodies import MOST_BYTES, LongBodyError
 from evenly.descriptions.chat.completion import MOST_TOKENS
 from evenly.descriptions.chat.endpoint import Endpoint
 from evenly.descriptions.chat.retries import Failure, judge_failure, pause_s, retry_after

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeGuard
 
-from evenly.descriptions.chat.bodies import MOST_BYTES as MOST_LINE_BYTES
+from evenly.descriptions.bodies import MOST_BYTES as MOST_LINE_BYTES
 from evenly.descriptions.chat.completion import Completion, read_completion, storable
 from evenly.descriptions.chat.dialect import Dialect, refused_parameters
 from evenly.descriptions.chat.picture import ChatPicture, load_pictures

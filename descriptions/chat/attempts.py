@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from evenly.descriptions.chat.bodies import MOST_BYTES, LongBodyError, read_within
+from evenly.descriptions.bodies import MOST_BYTES, LongBodyError, read_within
 from evenly.descriptions.chat.completion import Completion, read_completion
 from evenly.descriptions.chat.dialect import Dialect
 from evenly.descriptions.chat.endpoint import Endpoint

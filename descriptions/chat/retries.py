@@ -7,7 +7,7 @@ import socket
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from evenly.descriptions.chat.bodies import LongBodyError
+from evenly.descriptions.bodies import LongBodyError
 from evenly.descriptions.chat.dialect import refused_parameters
 from evenly.redaction import without_secrets
 

@@ -13,9 +13,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from evenly.descriptions.batch.endpoint import BatchEndpoint
+from evenly.descriptions.bodies import MOST_BYTES
 from evenly.descriptions.chat import retries
 from evenly.descriptions.chat.attempts import ChatEndpoint
-from evenly.descriptions.chat.bodies import MOST_BYTES
 from evenly.descriptions.chat.completion import Completion
 from evenly.descriptions.chat.dialect import Dialect
 from evenly.descriptions.chat.endpoint import Endpoint
