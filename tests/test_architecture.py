@@ -375,8 +375,8 @@ def test_the_method_table_names_files_that_exist():
 # Folders below the rooms: the nouns of every floor, what a floor is made of, and kinds of plug-ins. A new one is added
 # with its reason.
 FOLDERS = {
-    "pools", "reading", "web", "files", "concepts", "balance", "duplicates", "exclusions", "classes", "adapters", "matches",
-    "recipe", "process", "cli", "start", "datasets", "audit", "rebuild",  # flows and tasks
+    "pools", "reading", "web", "files", "concepts", "balance", "duplicates", "exclusions", "classes", "adapters",
+    "matches", "recipe", "process", "cli", "start", "datasets", "audit", "rebuild",  # flows and tasks
     "checks", "report", "plots",  # audit
     "captions",  # candidates, what speaks for and against them, who makes them
     "filters", "methods", "corruptions", "exports", "ood",  # dicts of plug-ins
