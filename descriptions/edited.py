@@ -2,8 +2,7 @@
 
 import csv
 import io
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +12,7 @@ from evenly.descriptions.descriptions import ACCEPTED, REJECTED, table_of
 from evenly.descriptions.errors import EditedTextsError
 from evenly.descriptions.methods import METHODS, chosen_methods
 from evenly.descriptions.texts.grounding import Subject
+from evenly.unique_keys import read_json
 
 EDITED = "edited"
 """Stands where a described list names its endpoint: no model was asked."""
@@ -82,20 +82,13 @@ def _reason(phrase: str, repeated: bool) -> str:  # noqa: FBT001 - of a private 
 
 def _of_json(content: str, method: str) -> Iterator[tuple[str, str, str, str]]:
     try:
-        parsed = json.loads(content.lstrip("\ufeff"), object_pairs_hook=_once)
-    except (json.JSONDecodeError, RecursionError) as error:
+        parsed = read_json(content.lstrip("\ufeff"))
+    except ValueError as error:
         raise EditedTextsError(f"the file must be JSON or CSV; {error}. Correct it.") from None
     for name, phrases in parsed.items():
         if not isinstance(phrases, list) or not all(isinstance(text, str) for text in phrases):
             raise EditedTextsError(f"each class must have a list of texts; {name!r} has not. Correct it.")
         yield from ((f"key {name!r}", name, method, phrase) for phrase in phrases if phrase != f"a type of {name}")
-
-
-def _once(pairs: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    entries = dict(pairs)
-    if len(entries) < len(pairs):
-        raise EditedTextsError("each class must stand once as a key; one stands twice. Put its texts together.")
-    return entries
 
 
 def _of_csv(content: str) -> Iterator[tuple[str, str, str, str]]:

@@ -165,6 +165,9 @@ def temporary_file(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
         os.fchmod(descriptor, 0o644)  # mkstemp's files are private; records are for all who may read the folder
         with os.fdopen(descriptor, "w+b") as stream:
             yield temporary, stream
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a disk that is full while it is written to names no file
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -1,29 +1,15 @@
 """Errors of commands: one line on stderr for those that a user can mend, a traceback for faults of the program."""
 
-import errno
-import os
 import sys
 from collections.abc import Callable, Container, Sequence
 
 import typer
 
 from evenly.audit.safe_text import visible
+from evenly.flows.cli.machine_errors import OUT_OF_MEMORY, machine_line
 
 FINDING = 1
 USAGE = 2
-
-_KEPT = "Nothing was half-published, and what is finished is kept:"
-_DISK = "free space or choose another --root."
-_HANDLES = "raise the number of files that may be open (`ulimit -n`) and run again."
-_REMEDIES = {
-    **dict.fromkeys((errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT), _DISK),
-    errno.EFBIG: "choose another --root, or raise the size that a file may have (`ulimit -f`).",
-    errno.EIO: "look at the disk, or choose another --root.",
-    **dict.fromkeys((errno.EMFILE, errno.ENFILE), _HANDLES),
-    errno.ENOMEM: "run again where there is more memory, or less else at work.",
-}
-"""What can be done about errors of the machine."""
-
 
 RENAMED = {
     "--explain": "--replay",
@@ -70,12 +56,11 @@ def report_errors(app: Callable[[], object]) -> int:
             raise
         return _say(error, USAGE if isinstance(error, usage) else FINDING)
     except MemoryError:
-        return _say(f"{os.strerror(errno.ENOMEM)}. {_KEPT} {_REMEDIES[errno.ENOMEM]}", FINDING)
+        return _say(OUT_OF_MEMORY, FINDING)
     except OSError as error:
-        if error.errno not in _REMEDIES:
+        if (line := machine_line(error, sys.argv[1:])) is None:
             raise
-        place = f" at `{error.filename}`" if error.filename else ""
-        return _say(f"{error.strerror}{place}. {_KEPT} {_REMEDIES[error.errno]}", FINDING)
+        return _say(line, FINDING)
     return 0
 
 

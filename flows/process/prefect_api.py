@@ -12,6 +12,7 @@ from sysconfig import get_path
 
 import httpx
 from prefect.events.worker import EventsWorker
+from prefect.exceptions import PrefectException
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import (
     PREFECT_API_URL,
@@ -58,10 +59,15 @@ def prefect_api() -> Iterator[None]:
 
 @contextmanager
 def _temporary_server() -> Iterator[None]:
-    for last in (*[False] * (_STARTS - 1), True):
+    limit_s = _STARTS * PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value()
+    deadline = time.monotonic() + limit_s
+    for _ in range(_STARTS):
         port = _free_port()
         with _start_server(port) as server:
-            if not _answers(server, port, last=last):
+            if not _answers(server, port, deadline):
+                status = server.poll()
+                if status is None:
+                    break
                 continue
             url = f"http://127.0.0.1:{port}/api"
             unseen = {PREFECT_API_URL: url, PREFECT_LOGGING_TO_API_ENABLED: False}  # see evenly.tasks.server
@@ -73,6 +79,11 @@ def _temporary_server() -> Iterator[None]:
                     raise
                 _deliver(_DELIVERY_S)
             return
+    state = "did not" if status is None else f"ended with status {status}"
+    raise PrefectServerError(
+        f"the temporary Prefect server must answer within {limit_s:g} s; it {state}. Run again, or start one with "
+        "`prefect server start` and set PREFECT_API_URL."
+    )
 
 
 @contextmanager
@@ -80,12 +91,29 @@ def _needed(url: str) -> Iterator[None]:
     """Say in one line that the server is gone, where a flow can no longer report to it."""
     try:
         yield
-    except httpx.TransportError as error:
-        reason = error or type(error).__name__
+    except (httpx.HTTPError, PrefectException, RuntimeError) as error:
+        if (reason := _server_trouble(error)) is None:
+            raise
         raise PrefectServerError(
-            f"the Prefect server at `{without_secrets(url)}` must answer until the end; {reason}. "
-            "Run again: what is finished is kept and reused."
+            f"the Prefect server at `{without_secrets(url)}` must answer until the end; {reason}. See that it runs and "
+            "that PREFECT_API_URL is its address, then run again: what is finished is kept and reused."
         ) from None
+
+
+def _server_trouble(error: BaseException) -> str | None:
+    """What a server did wrong, by an error of Prefect's client or one that came of it; None for another error."""
+    if type(error).__module__.startswith("evenly."):
+        return None
+    causes = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:
+        causes.append(cause)
+    for cause in causes:
+        if isinstance(cause, httpx.HTTPStatusError):
+            return f"it answered with status {cause.response.status_code}"
+        if isinstance(cause, httpx.TransportError):
+            return without_secrets(str(cause)) or type(cause).__name__
+    text = str(error).partition("\n")[0]
+    return without_secrets(text.rstrip(".")) if text.startswith(("Failed to reach API", "Found incompatible")) else None
 
 
 @contextmanager
@@ -125,22 +153,17 @@ def _server(port: int) -> list[str]:
     return ["uvicorn", "--factory", "prefect.server.api.server:create_app", *arguments, "--log-level", "error"]
 
 
-def _answers(server: subprocess.Popen[bytes], port: int, *, last: bool) -> bool:
-    """Whether the server came up; False where it ended, perhaps since another took its port, and may be tried again."""
-    limit_s = PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value()
-    deadline = time.monotonic() + limit_s
+def _answers(server: subprocess.Popen[bytes], port: int, deadline: float) -> bool:
+    """Whether the server came up; False where it ended, perhaps since another took its port, or it is too late.
+
+    One that is only slow is waited for: a second would be as slow beside it.
+    """
     with httpx.Client(trust_env=False) as client:
         while time.monotonic() < deadline and server.poll() is None:
             with suppress(httpx.TransportError):
                 if client.get(f"http://127.0.0.1:{port}/api/health").status_code == httpx.codes.OK:
                     return True
             time.sleep(_POLL_S)
-    if last or server.poll() is None:
-        state = "did not" if server.poll() is None else f"ended with status {server.poll()}"
-        raise PrefectServerError(
-            f"the temporary Prefect server must answer within {limit_s:g} s; it {state}. Run again, or start one with "
-            "`prefect server start` and set PREFECT_API_URL."
-        )
     return False
 
 

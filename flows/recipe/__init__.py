@@ -74,7 +74,7 @@ class Source(PoolSource, SourceRule):
 
 def _without_url(values: object) -> object:
     """The values of a source, if they name no column of URLs where nothing is downloaded."""
-    if isinstance(values, Mapping) and values.get("kind") in LOCAL_READERS and "url" in values:
+    if isinstance(values, Mapping) and "url" in values and values.get("kind") in [*LOCAL_READERS]:
         raise ValueError(f"kind {values['kind']} downloads nothing and takes no url; got {values['url']}")
     return values
 

@@ -1,5 +1,6 @@
 """Turn what pydantic finds wrong in a recipe into lines that name field, value, rule and remedy."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, get_args
@@ -9,6 +10,7 @@ from pydantic import ValidationError
 from evenly.flows.recipe.section import nearest
 
 MAX_SHOWN = 80
+_LONG = re.compile(r"\S{120,}")
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
 
@@ -69,6 +71,7 @@ def _describe(problem: Any, model: type[Any], whole: str) -> str:  # noqa: ANN40
         rule = f"have at least {problem['ctx']['min_length']} of them"
     if problem["type"] == "dataclass_type":
         rule = "be a mapping of fields"
+    rule = _LONG.sub(lambda word: f"{word[0][:MAX_SHOWN]}…", rule)
     if problem["type"] == "value_error":  # that of a rule names a remedy of its own
         remedy = "" if rule.endswith(".") else ". Change it and run `evenly check` again."
         return f"`{field or whole}`: {rule}{remedy}"

@@ -17,8 +17,10 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     return next(iter(get_close_matches(name, sorted(names), n=1)), None)
 
 
-def known_name(kind: str, name: str, choices: Mapping[str, object]) -> str:
+def known_name(kind: str, name: object, choices: Mapping[str, object]) -> str:
     """The name, if it is known."""
+    if not isinstance(name, str):
+        raise ValueError(f"{kind} must be a name; got {type(name).__name__}. Known: {', '.join(sorted(choices))}.")  # noqa: TRY004 - pydantic takes ValueErrors alone
     if name not in choices:
         alike = nearest(name, choices)
         remedy = f"Did you mean `{alike}`? " if alike else ""

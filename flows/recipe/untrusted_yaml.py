@@ -1,5 +1,6 @@
-"""YAML that a stranger may have written: small, shallow, and no larger once its aliases are followed."""
+"""YAML that a stranger may have written: small, shallow, no larger once its aliases are followed, no key twice."""
 
+import re
 from typing import Any
 
 import yaml
@@ -8,6 +9,7 @@ from yaml.constructor import SafeConstructor
 MAX_BYTES = 1_000_000
 MAX_VALUES = 50_000  # after aliases; the largest recipe of ours has some hundred
 MAX_DEPTH = 40
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 class UnreadableYamlError(ValueError):
@@ -46,17 +48,37 @@ def _check_depth(text: str) -> None:
 def _count(node: yaml.Node, counted: dict[int, int], above: tuple[int, ...]) -> int:
     """Values in and below a node, those of aliases each time they stand there; raises for more than MAX_VALUES."""
     if id(node) in above:
-        raise UnreadableYamlError(f"no alias inside its own anchor; got one at line {node.start_mark.line + 1}")
+        raise UnreadableYamlError(f"no alias inside its own anchor; got one at line {_line(node)}")
     if id(node) not in counted:
+        if isinstance(node, yaml.MappingNode):
+            _refuse_repeated(node)
+        elif isinstance(node, yaml.ScalarNode) and _HALF.search(node.value):
+            raise UnreadableYamlError(f"whole characters; got half of a surrogate pair at line {_line(node)}")
         pairs = node.value if isinstance(node, yaml.MappingNode) else ()
         below = [item for pair in pairs for item in pair] if pairs else node.value
         children = below if isinstance(node, yaml.CollectionNode) else ()
         counted[id(node)] = 1 + sum(_count(child, counted, (*above, id(node))) for child in children)
     if counted[id(node)] > MAX_VALUES:
-        raise UnreadableYamlError(
-            f"at most {MAX_VALUES:,} values, aliases followed; got more at line {node.start_mark.line + 1}"
-        )
+        raise UnreadableYamlError(f"at most {MAX_VALUES:,} values, aliases followed; got more at line {_line(node)}")
     return counted[id(node)]
+
+
+def _refuse_repeated(node: yaml.MappingNode) -> None:
+    """Refuse a key that stands twice in a mapping: YAML's reader silently keeps the last."""
+    lines: dict[tuple[str, object], int] = {}
+    for key, _ in node.value:
+        if isinstance(key, yaml.ScalarNode):
+            value = None if key.tag.endswith(":null") else key.value
+            line = _line(key)
+            if (key.tag, value) in lines:
+                shown = " ".join((key.value if value is not None else "null").split())[:80]
+                first = lines[key.tag, value]
+                raise UnreadableYamlError(f"keys that differ; got `{shown}` in lines {first} and {line}")
+            lines[key.tag, value] = line
+
+
+def _line(node: yaml.Node) -> int:
+    return int(node.start_mark.line) + 1
 
 
 def _reason(error: Exception) -> str:

@@ -6,7 +6,6 @@ entries' order is their number, and their hash the list's identity.
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from evenly.storage.pools.texts import is_utf8_text
 from evenly.storage.records import canonical_json, replacing
 from evenly.storage.tables.arrow_files import first_line, read_trouble
 from evenly.storage.tables.block_sums import PARQUET_MARK, append_sums, open_checked
+from evenly.unique_keys import read_json
 
 SCHEMA = 1
 LIMIT_BYTES = 1024**3
@@ -133,14 +133,11 @@ def _read_lines(path: Path) -> Iterator[Entry]:
 
 
 def _read_json(path: Path) -> Iterator[Entry]:
+    text = _text(path)
     try:
-        content = json.loads(_text(path), object_pairs_hook=_object)
-    except InputError as error:
-        raise InputError(f"{error} File: `{path}`.") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(
-            f"`metadata` must be JSON; got `{first_line(error)}` at `{path}`. Check that it is whole."
-        ) from None
+        content = read_json(text)
+    except ValueError as error:
+        raise InputError(f"`metadata` must be JSON; got `{path}`: {first_line(error)}. Correct it.") from None
     lists = content if isinstance(content, dict) else {None: content}
     for language, entries in lists.items():
         name = "" if language is None else language
@@ -157,14 +154,6 @@ def _read_json(path: Path) -> Iterator[Entry]:
                     "Correct it."
                 )
             yield entry, language, f"{name}[{number}]"
-
-
-def _object(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
-    """A JSON object whose names differ: Python alone would silently keep the last of equal ones."""
-    repeated = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
-    if repeated:
-        raise InputError(f"languages in an object must differ; got `{repeated[0]}` twice. Merge the two.")
-    return dict(pairs)
 
 
 def _listed(read: Iterator[Entry], path: Path) -> ConceptFile:

@@ -3,10 +3,9 @@
 A file is refused where it says two things of one key, and where a key or a group lies in two parts.
 """
 
-import json
 import posixpath
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from evenly.storage.files.array_keys import PARTS
 from evenly.storage.pools.source import TABLE_READERS
 from evenly.storage.tables.arrow_files import first_line
 from evenly.storage.tables.hashing import is_text_type
+from evenly.unique_keys import read_json
 
 LIMIT_BYTES = 512 * 1024**2  # of JSON: ImageNet's, with 1.3 million pictures, takes about 120 MB
 Row = tuple[str, str, str | None, str | None]
@@ -68,13 +68,9 @@ def _read_json(path: Path, limit_bytes: int) -> SplitFile:
             f"`split` must be at most {limit_bytes:,} bytes of JSON; got {size:,} at `{path}`. Use Parquet."
         )
     try:
-        content = json.loads(path.read_bytes(), object_pairs_hook=_object)
-    except InputError as error:
-        raise InputError(f"{error} File: `{path}`.") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(
-            f"`split` must be JSON; got `{first_line(error)}` at `{path}`. Check that it is whole."
-        ) from None
+        content = read_json(path.read_bytes())
+    except ValueError as error:
+        raise InputError(f"`split` must be JSON; got `{path}`: {first_line(error)}. Correct it.") from None
     if not isinstance(content, dict) or not content.keys() <= set(PARTS):
         actual = ", ".join(f"`{name}`" for name in content) if isinstance(content, dict) else type(content).__name__
         raise InputError(
@@ -92,14 +88,6 @@ def _read_json(path: Path, limit_bytes: int) -> SplitFile:
             f"`{name}` must be one class; got positions {positions} at `{path}`. Give classes names of their own."
         )
     return SplitFile(rows=split.rows, classes=dict(sorted(classes.items())), repeated=split.repeated)
-
-
-def _object(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
-    """A JSON object whose names differ: Python alone would silently keep the last of equal ones."""
-    repeated = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
-    if repeated:
-        raise InputError(f"names in an object must differ; got `{repeated[0]}` twice. Merge the two.")
-    return dict(pairs)
 
 
 def _json_rows(content: Mapping[str, object], classes: dict[int, str], path: Path) -> Iterator[tuple[str, Row]]:

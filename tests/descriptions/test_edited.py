@@ -79,7 +79,7 @@ def test_a_phrase_that_cannot_be_used_is_rejected_with_its_reason(phrase, reason
         ('class,method,phrase\n"red fox,description', "the file must be CSV; line 2"),
         ("", "the first line must be"),
         ('{"red fox": "fur"}', "each class must have a list of texts; 'red fox' has not"),
-        ('{"red fox": ["a"], "red fox": ["b"]}', "each class must stand once as a key"),
+        ('{"red fox": ["a"], "red fox": ["b"]}', "got `red fox` in lines 1 and 1"),
         ('{"red fox": ["a"]', "the file must be JSON or CSV"),
         ("{" * 100_000, "the file must be JSON or CSV"),
         ('{"red fox": []}', "at least one usable text; got none"),

@@ -23,7 +23,7 @@ from evenly.flows.recipe import read_recipe
 from evenly.flows.recipe.steps import content_of, steps_of
 from evenly.flows.runs import open_run
 from evenly.storage.builds import Builds
-from evenly.storage.errors import WriterError
+from evenly.storage.errors import StoreError, WriterError
 from evenly.storage.ledger import Ledger, StepOutput, StepSpec
 from evenly.storage.records import temporary_file
 from evenly.storage.removal import clean
@@ -384,3 +384,14 @@ def test_a_clean_that_is_killed_is_finished_by_the_next_and_breaks_no_build(reci
     check_build(root, first["build"])
     expected = rebuild(recipe(1), tmp_path / "fresh")["content_hash"]
     assert rebuild(recipe(1), root)["content_hash"] == expected
+
+
+def test_a_workspace_that_does_not_answer_is_a_finding(evenly, tmp_path, monkeypatch):
+    def refused(*_arguments: object) -> list:
+        raise StoreError("store `s3://nowhere` must answer; it does not. Check the network.")
+
+    monkeypatch.setattr("evenly.flows.cli.audit.doctor.stored_in", refused)
+    status, out, err = evenly("doctor", "--root", tmp_path, "--json")
+    finding = json.loads(out)["findings"][0]
+    assert (status, err) == (1, "")
+    assert finding["what"] == "store `s3://nowhere` must answer; it does not"

@@ -29,8 +29,9 @@ def examine(workspace: Workspace, *, older_than_s: float) -> dict[str, Any]:
     machine = describe_machine(workspace.root)
     findings = check_machine(workspace.root, machine["free_bytes"])
     exchange = exchange_of(workspace)
+    files, leftovers = list[StoredFile](), list[Leftover]()
     try:
-        files, leftovers = stored_in(workspace, exchange), list[Leftover]()
+        files = stored_in(workspace, exchange)
         leftovers += look_through(workspace, exchange, Wanted(older_than_s=older_than_s)).leftovers
         findings += _broken(workspace, files)
     except StorageError as error:

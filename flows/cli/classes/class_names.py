@@ -1,6 +1,5 @@
 """The names by which classes are searched in captions: their own, and those of a file, WordNet or a description."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from evenly.storage.files.wordnet import load_noun_synsets
 from evenly.storage.reading.budget import read_text
 from evenly.tasks.classes.describe import accepted_texts
 from evenly.tasks.classes.texts import SYNONYMS
+from evenly.unique_keys import read_json
 
 WORDNET = "wordnet"
 FILES = (".json", ".tsv", ".txt")
@@ -101,9 +101,9 @@ def _of_file(path: Path, classes: tuple[str, ...]) -> dict[str, list[str]]:
 
 def _json_pairs(text: str, path: Path) -> Iterator[tuple[str, str]]:
     try:
-        value: Any = json.loads(text)
-    except (ValueError, RecursionError):
-        raise UsageError(f"`--synonyms` must be JSON, as its name says; `{path}` is not. Correct it.") from None
+        value: Any = read_json(text)
+    except ValueError as error:
+        raise UsageError(f"`--synonyms` must be JSON, as its name says; {error}: `{path}`. Correct it.") from None
     if not isinstance(value, dict):
         raise UsageError(f"`--synonyms` must hold {{class: [names]}}; got a {type(value).__name__} in `{path}`.")
     for name, synonyms in value.items():

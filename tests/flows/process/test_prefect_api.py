@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from evenly.flows.cli.errors import PrefectServerError
+from evenly.flows.process import prefect_api as module
 from evenly.flows.process.prefect_api import SERVER_LOGGING, prefect_api
 from tests.interrupted import MARK, processes
 
@@ -94,3 +95,72 @@ def test_a_server_of_the_users_that_goes_away_is_told_in_one_line():
         prefect_api(),
     ):
         raise httpx.ConnectError("refused")
+
+
+def test_a_server_of_the_users_that_is_down_is_one_line_by_prefects_own_error():
+    from prefect import flow
+    from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+    @flow
+    def nothing() -> None: ...
+
+    with (
+        temporary_settings({PREFECT_API_URL: "http://me:pass-word@127.0.0.1:9/api", PREFECT_CLIENT_MAX_RETRIES: 0}),
+        pytest.raises(PrefectServerError) as raised,
+        prefect_api(),
+    ):
+        nothing()
+    assert "\n" not in str(raised.value)
+    assert "PREFECT_API_URL is its address" in str(raised.value)
+    assert "pass-word" not in str(raised.value)
+
+
+SERVER = """
+import sys, time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+    def log_message(self, *_):
+        pass
+port, wait_s, status = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
+time.sleep(wait_s)
+if status:
+    sys.exit(status)
+HTTPServer(("127.0.0.1", port), Handler).serve_forever()
+"""
+
+
+@pytest.mark.parametrize(
+    ("starts", "problem"),
+    [
+        ([(2.5, 0)], None),
+        ([(0, 3), (0, 0)], None),
+        ([(0, 3), (0, 3), (0, 3)], "it ended with status 3"),
+        ([(60, 0)], "within 3 s; it did not"),
+    ],
+    ids=["slow", "dead_once", "dead", "never"],
+)
+def test_a_temporary_server_that_is_slow_is_waited_for_and_a_dead_one_is_started_again(
+    monkeypatch, tmp_path, starts, problem
+):
+    from prefect.settings import (
+        PREFECT_API_URL,
+        PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS,
+        temporary_settings,
+    )
+
+    (tmp_path / "slow_server.py").write_text(SERVER)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    waiting = iter(starts)
+    limit = {PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: 1}
+    monkeypatch.setattr(module, "_server", lambda port: ["slow_server", str(port), *map(str, next(waiting))])
+    with temporary_settings(limit, restore_defaults={PREFECT_API_URL}):
+        if problem is None:
+            with prefect_api():
+                assert PREFECT_API_URL.value()
+        else:
+            with pytest.raises(PrefectServerError, match=problem), prefect_api():
+                pytest.fail("there is no server")
+    assert [*waiting] == []

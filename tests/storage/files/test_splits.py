@@ -53,7 +53,7 @@ def test_parts_may_be_missing(path):
         ("[" * 100_000, "`split` must be JSON; got `"),
         ("[]", "must be an object of train, val, test; got list"),
         ({"train": [], "valid": []}, "must be an object of train, val, test; got `train`, `valid`"),
-        ('{"train": [], "train": []}', "names in an object must differ; got `train` twice"),
+        ('{"train": [], "train": []}', "names in an object must differ; got `train` in lines 1 and 1"),
         ({"train": []}, "must have at least one row; got none"),
         ({"train": {"a": 1}}, "`train` must be a list; got dict"),
         ({"train": [["a.jpg", 0, "cat"], ["b.jpg", 0]]}, r"got \['b.jpg', 0\] at `.*`, train\[1\]"),
