@@ -58,7 +58,8 @@ class CapS(DivergenceCache):
 
     def _affinity_keys(self) -> Floats:
         """Images and captions mixed: a product with the mixture is the mixture of the products."""
-        return np.asarray((1 - self.delta) * self.keys_.astype(np.float64) + self.delta * self.caption_keys_)
+        images, captions = self.keys_.astype(np.float64), self.caption_keys_.astype(np.float64)
+        return np.asarray((1 - self.delta) * images + self.delta * captions)
 
     def _log_profiles(self, rows: Floats) -> Floats:
         if self.kl_over == "classes":
