@@ -14,8 +14,10 @@ from sklearn.linear_model import LogisticRegression
 
 from evenly.adapters import ADAPTERS
 from evenly.adapters.features import Features, unit_rows
+from evenly.adapters.methods.nola import confident_rows
 
 N, M, C, D, E = 30, 12, 5, 12, 16
+RNG = np.random.default_rng(8)
 
 
 def unit(rows):
@@ -361,3 +363,23 @@ def test_the_loss_is_that_of_the_formula_at_the_start_and_after_some_steps(name,
     assert len({round(loss, 6) for *_, loss in seen}) > 1
     for batch, parameters, loss in seen:
         assert loss == pytest.approx(formula(adapter, batch, *parameters), rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize(("scale", "of_prior"), [("rows", 1.0), ("published", D / N)])
+def test_the_log_prior_is_that_of_the_rows(scale, of_prior):
+    # arXiv:2402.04087: b = log pi - mu P mu / 2; ours: beside the published scale of P it shrinks by d / n as well
+    labels = np.repeat(np.arange(C), [12, 8, 5, 3, 2])
+    adapter = ADAPTERS["gda"](prior="train", precision_scale=scale).fit(replace(SUPPORT, second=None), labels)
+    w, b = gaussian(X, labels, rows_scale=scale == "rows")
+    expected = Q @ w.T + b - np.log(1 / C) + of_prior * np.log(np.bincount(labels) / N)
+    np.testing.assert_allclose(adapter._logits(QUERY), ZERO_SHOT + adapter.alpha * expected, rtol=1e-9, atol=1e-9)
+
+
+def test_nola_takes_the_rows_that_the_public_code_takes():
+    # fazliimam/NoLA utils/model_utils.py top_k_indices_per_class2, ffd99ac, where every class is some row's first
+    p = softmax(RNG.normal(size=(60, C)), axis=1)
+    k = max(3, int(0.2 * 60 / C))
+    first = p.argmax(axis=1)
+    expected = [np.sort(-p[first == c, c])[:k] for c in range(C)]
+    rows, labels = confident_rows(p, k, keys=[bytes([i]) for i in range(60)])
+    assert all(np.array_equal(-p[rows[labels == c], c], expected[c]) for c in range(C))
