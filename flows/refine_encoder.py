@@ -5,7 +5,7 @@ from typing import Any
 
 from prefect import flow
 
-from evenly.features.refining.objectives import needs_of
+from evenly.features.refining.objectives import needs_of, training_versions
 from evenly.features.refining.training import TrainingRule
 from evenly.flows.recipe import Recipe, read_recipe
 from evenly.flows.recipe.class_rules import evaluation_rules
@@ -48,6 +48,7 @@ def refine_encoder(
         "build": rule.build,
         "step": record.key,
         "rule": plain_rule(rule),
+        "versions": training_versions(rule.objective, rule.experts),
         "seed": run.seed,
         "notes": dict(record.notes),
     }

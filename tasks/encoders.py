@@ -2,15 +2,17 @@
 
 import hashlib
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from evenly.features import Encoder, load_encoder, to_unit_rows
 from evenly.features.refining.encoder import RefinedEncoder, refined_encoder
+from evenly.features.refining.objectives import training_versions
 from evenly.features.refining.pairs import raw_rows
 from evenly.features.second_backbone import SecondBackbone, load_second
 from evenly.storage.errors import InputError, NotFoundError
@@ -162,9 +164,20 @@ def _refined(run: Run, base: Encoder, name: str) -> Encoder:
         )
     key = (base.identity, card["heads_sha256"])
     if key not in _refined_encoders:
+        if is_superseded(card):
+            run.progress.warn(
+                f"`refine: {name}` was trained by an earlier `{card['rule']['objective']}`, whose loss was another. It "
+                "stays as it is; `evenly refine` makes one by the present loss."
+            )
         _refined_encoders.clear()  # the weights of one are enough
         _refined_encoders[key] = refined_encoder(base, content)
     return _refined_encoders[key]
+
+
+def is_superseded(card: Mapping[str, Any]) -> bool:
+    """Whether the card of a refined encoder says that its loss was another than the same rule has today."""
+    rule = card.get("rule", {})
+    return bool(training_versions(rule.get("objective", ""), rule.get("experts", 1)) != card.get("versions", {}))
 
 
 def _chosen(run: Run) -> tuple[EncoderChoice, Path]:

@@ -1,11 +1,12 @@
 """What refined rows are worth beside frozen ones: pairs found, classes, wrong captions, the gap; paired differences."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from evenly.adapters.contract import affine
 from evenly.adapters.evaluation.measures.bootstrap import Interval, paired_bootstrap
 from evenly.adapters.evaluation.measures.retrieval import (
     Relevance,
@@ -17,6 +18,8 @@ from evenly.adapters.evaluation.measures.retrieval import (
 )
 from evenly.adapters.evaluation.protocols.retrieval import distinct_names
 from evenly.adapters.features import Floats, unit_rows
+from evenly.adapters.methods.linear import logistic_regression
+from evenly.adapters.splits import PARTS
 from evenly.features.refining.pairs import Names, PairRows
 from evenly.features.refining.refinement import Refinement
 from evenly.features.unit_rows import Single
@@ -24,8 +27,11 @@ from evenly.tasks.refining.caption_probes import WrongCaptions
 from evenly.tasks.refining.pairs import ClassRows, RefiningParts
 
 TOPS = (1, 10)
+PENALTIES = (1.0, 10.0, 100.0, 1000.0)
+"""Inverse penalties of the logistic regression that objectives which learn from labels are set beside."""
 ALL_PAIRS = "all pairs"
 RIGHT_FIRST = "right caption before wrong"
+AGAINST_RIVAL = "{} against logistic regression"
 TO_PICTURE, TO_TEXT, TO_LABEL = "text to picture", "picture to text", "picture to label"
 
 
@@ -47,10 +53,7 @@ def correct_of(parts: RefiningParts, part: str, heads: Refinement) -> dict[tuple
     correct: dict[tuple[str, str], Correct] = {}
     for of, pairs in _pairs_of(parts, part):
         for one in _directions(pairs, heads):
-            ranks = first_ranks(one.queries, one.gallery, one.relevance)
-            for top in TOPS:
-                values = (ranks[ranks > 0] <= top).astype(np.float64)
-                correct[f"{one.name} R@{top}", of] = Correct(values=values, groups=one.groups[ranks > 0])
+            correct |= {(f"{one.name} {top}", of): values for top, values in _recalls(one).items()}
     for of, rows in parts.lists.get(part, {}).items():
         correct["zero-shot", of] = Correct(values=_named(rows, heads), groups=rows.groups)
     return correct
@@ -66,9 +69,7 @@ def judged(parts: RefiningParts, heads: Refinement) -> dict[tuple[str, str], Cor
     for of, pairs in _pairs_of(parts, "test"):
         for one in _directions(pairs, heads):
             if one.name != TO_TEXT:
-                precisions = average_precisions(one.queries, one.gallery, one.relevance)
-                counted = ~np.isnan(precisions)
-                correct[f"{one.name} mAP", of] = Correct(values=precisions[counted], groups=one.groups[counted])
+                correct[f"{one.name} mAP", of] = _precision(one)
     if parts.probes.long is not None:
         one = next(_directions(parts.probes.long, heads))
         first = first_ranks(one.queries, one.gallery, one.relevance) == 1
@@ -78,19 +79,61 @@ def judged(parts: RefiningParts, heads: Refinement) -> dict[tuple[str, str], Cor
     return correct
 
 
+def label_rivals(parts: RefiningParts) -> dict[tuple[str, str], Correct]:
+    """What a logistic regression on frozen rows and the labels of train gives on test, by measures of `judged`.
+
+    Its accuracy on each list beside zero-shot accuracy, and pictures of a label found by its probabilities in place of
+    rows. Val chooses its penalty among PENALTIES. Nothing where train has fewer than two labels.
+    """
+    train, val, test = (pairs.rows(pairs.labels != "") for pairs in map(parts.pairs.__getitem__, PARTS))
+    names = np.unique(train.labels)
+    if len(names) < 2:
+        return {}
+    logits_of = _regression(train, val, names)
+    rivals: dict[tuple[str, str], Correct] = {}
+    for of, rows in parts.lists.get("test", {}).items():
+        is_known = np.isin(rows.classes, names)
+        logits = np.full((len(rows.labels), len(rows.classes)), -np.inf)
+        logits[:, is_known] = logits_of(rows.image)[:, np.searchsorted(names, rows.classes[is_known])]
+        right: Floats = (logits.argmax(axis=1) == rows.labels).astype(np.float64)
+        rivals["zero-shot", of] = Correct(values=right, groups=rows.groups)
+    logits = logits_of(test.image)
+    for one in _to_label(test, unit_rows(np.exp(logits - logits.max(axis=1, keepdims=True)))):
+        rivals[f"{one.name} mAP", ALL_PAIRS] = _precision(one)
+    return rivals
+
+
+def _regression(train: PairRows, val: PairRows, names: Names) -> Callable[[Single], Floats]:
+    """Logits (n, c) of rows (n, d): of the penalty that names the most of val, the first of equal ones."""
+    labels = np.searchsorted(names, train.labels)
+    count, rows = len(names), unit_rows(train.image)
+    fits = [logistic_regression(rows, labels, n_classes=count, C=C, max_iterations=1000) for C in PENALTIES]
+    of_val = unit_rows(val.image)
+    right = [(names[affine(of_val, weight, bias).argmax(axis=1)] == val.labels).sum() for weight, bias, _ in fits]
+    weight, bias, _ = fits[int(np.argmax(right))]
+    return lambda rows: affine(unit_rows(rows), weight, bias)
+
+
 def mean_recall(correct: dict[tuple[str, str], Correct]) -> float:
     """The mean of R@1 and R@10 of all pairs, captions to pictures and back: what epoch and strength are chosen by."""
     wanted = [one.mean for (measure, of), one in correct.items() if of == ALL_PAIRS and TO_LABEL not in measure]
     return float(np.mean(wanted)) if wanted else float("nan")
 
 
-def compared(parts: RefiningParts, heads: Refinement, *, seed: int) -> list[dict[str, Any]]:
-    """A row per measure on the test part: of, n, before, after, and the paired difference with its 95 % interval."""
+def compared(
+    parts: RefiningParts, heads: Refinement, *, seed: int, rivals: Mapping[tuple[str, str], Correct] | None = None
+) -> list[dict[str, Any]]:
+    """A row per measure on the test part: of, n, before, after, and the paired difference with its 95 % interval.
+
+    Where there are `rivals`, such as `label_rivals`, there is a further row for each, in which `before` is the rival.
+    """
     frozen = heads.at(0.0)
     before, after = judged(parts, frozen), judged(parts, heads)
+    against = [
+        (AGAINST_RIVAL.format(measure), of, was, after[measure, of]) for (measure, of), was in (rivals or {}).items()
+    ]
     rows = []
-    for (measure, of), was in before.items():
-        now = after[measure, of]
+    for measure, of, was, now in [*((*key, was, after[key]) for key, was in before.items()), *against]:
         difference = paired_bootstrap(was.values, now.values, seed=seed, groups=was.groups)
         values = {"before": round(was.mean, 4), "after": round(now.mean, 4), **difference_columns(difference)}
         rows.append({"measure": measure, "of": of, "n": len(was.values), **values})
@@ -135,10 +178,28 @@ def _directions(pairs: PairRows, heads: Refinement) -> Iterator[_Direction]:
     texts = texts[first_text]
     yield _Direction(TO_PICTURE, texts, pairs.groups[first_text], images, paired(text_of, own, len(own)))
     yield _Direction(TO_TEXT, images, pairs.groups, texts, paired(own, text_of, len(texts)))
+    yield from _to_label(pairs, images)
+
+
+def _to_label(pairs: PairRows, rows: Single) -> Iterator[_Direction]:
+    """Pictures to others of their label, by rows (n, d) of the pairs; nothing where no two have the same."""
     known = pairs.labels != ""
     if len(np.unique(pairs.labels[known])) < known.sum():
-        rows = images[known]
-        yield _Direction(TO_LABEL, rows, pairs.groups[known], rows, same_name(pairs.labels[known]))
+        yield _Direction(TO_LABEL, rows[known], pairs.groups[known], rows[known], same_name(pairs.labels[known]))
+
+
+def _recalls(one: _Direction) -> dict[str, Correct]:
+    """R@1 and R@10 of the queries that something belongs to."""
+    ranks = first_ranks(one.queries, one.gallery, one.relevance)
+    ranks, groups = ranks[ranks > 0], one.groups[ranks > 0]
+    return {f"R@{top}": Correct(values=(ranks <= top).astype(np.float64), groups=groups) for top in TOPS}
+
+
+def _precision(one: _Direction) -> Correct:
+    """Average precision of the queries that something belongs to."""
+    precisions = average_precisions(one.queries, one.gallery, one.relevance)
+    counted = ~np.isnan(precisions)
+    return Correct(values=precisions[counted], groups=one.groups[counted])
 
 
 def _right_first(rows: WrongCaptions, heads: Refinement) -> Floats:

@@ -62,6 +62,7 @@ def other_rows(run: Run, other: OtherPictures) -> ClassRows:
         groups=np.array(rows["image_id"].to_pylist(), np.str_),
         texts=raw_text_rows(run, said),
         said=np.array(said, np.str_),
+        classes=np.array(classes, np.str_),
     )
 
 

@@ -43,7 +43,7 @@ class GuardedList(ListSplit):
 class ClassRows:
     """Pictures (n, d) of a class list's part as the frozen encoder gives them, their classes (n,), groups and uids.
 
-    texts: rows (c, d) of the classes, said as `said` (c,).
+    texts: rows (c, d) of the `classes` (c,), said as `said` (c,).
     """
 
     image: Single
@@ -52,6 +52,7 @@ class ClassRows:
     groups: Names
     texts: Single
     said: Names
+    classes: Names
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -109,6 +110,7 @@ def refining_parts(
                     groups=names[places[mine]],
                     texts=texts,
                     said=np.array(said, np.str_),
+                    classes=np.array(one.classes, np.str_),
                 )
     of_parts = {part: pairs.rows(split == part) for part in PARTS}
     phrases: dict[str, list[str]] = {}

@@ -13,7 +13,7 @@ from annotated_types import Ge, Le
 
 from evenly.features.refining.heads import HeadTraining
 from evenly.features.refining.mixture import MixtureTraining
-from evenly.features.refining.objectives import OBJECTIVES, SAMPLERS, check_objective
+from evenly.features.refining.objectives import OBJECTIVES, SAMPLERS, check_objective, training_versions
 from evenly.features.refining.pairs import PairRows
 from evenly.features.refining.refinement import Refinement, Trainable
 from evenly.features.refining.towers import TowerTraining
@@ -24,7 +24,7 @@ from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.records import content_hash, replacing
 from evenly.tasks.encoders import open_encoder, step_encoder
 from evenly.tasks.refining.caption_probes import truth_inputs
-from evenly.tasks.refining.measures import Correct, compared, correct_of, mean_recall
+from evenly.tasks.refining.measures import Correct, compared, correct_of, label_rivals, mean_recall
 from evenly.tasks.refining.needs import needed_inputs
 from evenly.tasks.refining.pairs import GuardedList, RefiningParts, list_inputs, refining_parts
 from evenly.tasks.refining.pictures import pictures_of
@@ -66,15 +66,17 @@ def choose_heads(run: Run, _upstream: Records, rule: RefineRule) -> StepOutput:
     """Train heads and choose epoch and strength; the heads lie in the workspace under their SHA-256.
 
     Tables: `choice`, a row per epoch and strength with recall and each list's accuracy on val, and whether the guard
-    allows it; `measures`, what `compared` says of the chosen one on test. Strength 0, the frozen encoder, is chosen
-    where no other has a higher recall that the guard allows.
+    allows it; `measures`, what `compared` says of the chosen one on test, beside `label_rivals` where the objective
+    learns from labels. Strength 0, the frozen encoder, is chosen where no other has a higher recall that the guard
+    allows.
     """
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     parts = parts_of(run, rule)
     with threadpool_limits(1):  # by more, sums may come in another order
         best, rows = _best(run, rule, parts, trainable_of(run, rule, parts.pairs["train"]))
-        measures = compared(parts, best, seed=run.seed)
+        rivals = label_rivals(parts) if OBJECTIVES[rule.objective].learns_labels else {}
+        measures = compared(parts, best, seed=run.seed, rivals=rivals)
     content = best.to_bytes()
     digest = hashlib.sha256(content).hexdigest()
     with replacing(heads_file(run, digest)) as stream:
@@ -212,8 +214,11 @@ def _stored_state(path: Path) -> State | None:
 
 
 def _inputs(run: Run, _upstream: Records, rule: RefineRule) -> dict[str, str]:
-    needed = needed_inputs(run, OBJECTIVES[rule.objective].needs)
-    return grouped_inputs(run, rule.build) | truth_inputs(run) | needed | list_inputs(run, rule.build, rule.lists)
+    objective = OBJECTIVES[rule.objective]
+    needed = needed_inputs(run, objective.needs) | ({"rival": "logistic regression"} if objective.learns_labels else {})
+    versions = {f"{name} version": of for name, of in training_versions(rule.objective, rule.experts).items()}
+    lists = list_inputs(run, rule.build, rule.lists)
+    return grouped_inputs(run, rule.build) | truth_inputs(run) | needed | versions | lists
 
 
 REFINE_ENCODER = Step(

@@ -1,5 +1,6 @@
 """Objectives that encoders are refined by, and samplers of what counts against a pair."""
 
+from evenly.features.refining import mixture
 from evenly.features.refining.objective import Objective, Sampler
 from evenly.features.refining.objectives.arc_margin import ArcMargin
 from evenly.features.refining.objectives.clip_refine import ClipRefine
@@ -31,6 +32,13 @@ SAMPLERS: dict[str, type[Sampler]] = {"unime": HardNegatives}
 def needs_of(objective: str) -> tuple[str, ...]:
     """The fields of PairRows that an objective has to be given; none of one that is not known."""
     return OBJECTIVES[objective].needs if objective in OBJECTIVES else ()
+
+
+def training_versions(objective: str, experts: int) -> dict[str, str]:
+    """What of training is no longer as it was at first, with its version: it tells encoders of one rule apart."""
+    versions = {"objective": OBJECTIVES[objective].version if objective in OBJECTIVES else 1}
+    versions |= {"mixture": mixture.VERSION} if experts > 1 else {}
+    return {name: str(version) for name, version in versions.items() if version > 1}
 
 
 def check_objective(objective: str, sampler: str | None) -> None:

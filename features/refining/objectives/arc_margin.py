@@ -22,6 +22,7 @@ class ArcMargin(Objective):
     """
 
     uses_negatives = True
+    learns_labels = True
     needs = ("texts",)
 
     def __init__(
@@ -44,7 +45,7 @@ class ArcMargin(Objective):
         is_class = np.bincount(numbers) > 1
         places = np.where(is_class, np.cumsum(is_class) - 1, -1)
         centres = sums[is_class] / np.linalg.norm(sums[is_class], axis=1, keepdims=True)
-        self._centres = torch.from_numpy(centres.astype(np.float32))
+        self._centres = torch.from_numpy(centres.astype(pairs.image.dtype))
         self._classes = torch.from_numpy(places[numbers])
 
     def loss(self, batch: Batch, now: Sides, before: Sides) -> "Tensor":
@@ -61,7 +62,7 @@ class ArcMargin(Objective):
         if not known.any() or len(self._centres) < 2:
             return paired
         cosines = (now.unit().image[known] @ self._centres.T).clamp(-1 + 1e-6, 1 - 1e-6)
-        own = one_hot(classes[known], len(self._centres)).bool()
+        own = one_hot(classes[known], len(self._centres)).to(cosines.dtype)
         angles = (cosines.acos() + self.margin * own).clamp(max=math.pi)
         return paired + self.weight * cross_entropy(self.scale * angles.cos(), classes[known])
 

@@ -33,10 +33,9 @@ class Dclip(Objective):
         import torch
 
         start = Heads.start(pairs.image.shape[1], self.rank, seed=seed + 1)
-        self._teacher = {name: torch.from_numpy(values.copy()) for name, values in start.arrays().items()}
         attention = Heads.start(pairs.image.shape[1], self.rank, seed=seed + 2)
-        self._teacher["key"] = torch.from_numpy(attention.image_down.copy())
-        self._teacher["query"] = torch.from_numpy(attention.text_down.copy())
+        arrays = {**start.arrays(), "key": attention.image_down, "query": attention.text_down}
+        self._teacher = {name: torch.from_numpy(values.astype(pairs.image.dtype)) for name, values in arrays.items()}
 
     def trained(self) -> "dict[str, Tensor]":
         """The teacher."""

@@ -34,6 +34,7 @@ class KnowledgeCalibration(Objective):
     """
 
     uses_negatives = True
+    learns_labels = True
     needs = ("synonyms",)
 
     def __init__(self, *, names: float = 0.5, distillation: float = 1.0, temperature: float = 0.05) -> None:

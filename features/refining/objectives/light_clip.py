@@ -25,7 +25,7 @@ class LightClip(Objective):
         unit, frozen = now.unit(), before.unit()
         share = self.softness * batch.progress
         likeness = (frozen.text @ frozen.text.T / self.temperature).softmax(1)
-        target = (1 - share) * torch.eye(len(likeness)) + share * likeness
+        target = (1 - share) * torch.eye(len(likeness), dtype=likeness.dtype) + share * likeness
         logits = unit.image @ unit.text.T / self.temperature
         loss: Tensor = -0.5 * (target * logits.log_softmax(1)).sum(1).mean()
         other: Tensor = -0.5 * (target.T * logits.T.log_softmax(1)).sum(1).mean()

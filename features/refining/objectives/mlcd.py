@@ -36,7 +36,7 @@ class Mlcd(Objective):
         count = max(2, len(unit) // self.pictures_per_cluster)
         fitted = MiniBatchKMeans(n_clusters=count, random_state=seed, n_init=1).fit(unit)
         centres = fitted.cluster_centers_ / np.linalg.norm(fitted.cluster_centers_, axis=1, keepdims=True)
-        self._centres = torch.from_numpy(centres.astype(np.float32))
+        self._centres = torch.from_numpy(centres.astype(unit.dtype))
         own = np.argsort(-(unit @ centres.T), axis=1)[:, : min(self.nearest, count - 1)]
         self._own = torch.from_numpy(own)
 

@@ -37,15 +37,15 @@ class DetailInversion(Objective):
         details = _details(asked_for(pairs.second), self.columns, seed=seed)
         rows = pairs.image.astype(np.float64)
         rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-        self._mean = torch.from_numpy(rows.mean(axis=0).astype(np.float32))
+        self._mean = torch.from_numpy(rows.mean(axis=0).astype(pairs.image.dtype))
         rows -= rows.mean(axis=0)
         details = (details - details.mean(axis=0)) / details.std()
         decoder = _ridge_regression(rows, details, self.ridge)
-        self._decoder = torch.from_numpy(decoder.astype(np.float32))
-        self._details = torch.from_numpy(details.astype(np.float32))
+        self._decoder = torch.from_numpy(decoder.astype(pairs.image.dtype))
+        self._details = torch.from_numpy(details.astype(pairs.image.dtype))
 
     def loss(self, batch: Batch, now: Sides, before: Sides) -> "Tensor":
-        """InfoNCE + weight x the share of the details' variance that the decoder does not tell."""
+        """InfoNCE + weight x the mean square of details that the decoder misses, over the variance of all of them."""
         del before
         decoded = (now.unit().image - self._mean) @ self._decoder
         missed = (decoded - self._details[batch.places]).square().mean()
@@ -56,7 +56,7 @@ def _details(second: SharedRows, columns: int, *, seed: int) -> Doubles:
     """Random projections (n, v * columns) of the parts of each picture."""
     generator = np.random.Generator(np.random.Philox(key=seed))
     projection = generator.normal(size=(second.rows.shape[1], columns)) / np.sqrt(columns)
-    projected, _ = SharedRows(rows=(second.rows @ projection).astype(np.float32), places=second.places).padded()
+    projected, _ = SharedRows(rows=(second.rows @ projection).astype(second.rows.dtype), places=second.places).padded()
     details: Doubles = projected.reshape(len(projected), -1).astype(np.float64)
     return details
 

@@ -51,11 +51,12 @@ class VladVa(Objective):
         self._words = torch.tensor([word for words in coded for word in words], dtype=torch.int64)
         generator = torch.Generator().manual_seed(seed)
         size, d, width = len(frequent) + 2, pairs.image.shape[1], self.width
+        dtype = torch.from_numpy(pairs.image[:0]).dtype
         shapes = {"embed": (size, width), "mix": (self.before * width, width), "out": (width, size)}
         shapes |= {"image": (d, width), "text": (d, width)}
+        lengths = {name: 1 if name in {"image", "text"} else shape[0] ** -0.5 for name, shape in shapes.items()}
         self._decoder = {
-            name: torch.randn(shape, generator=generator) * (1 if name in {"image", "text"} else shape[0] ** -0.5)
-            for name, shape in shapes.items()
+            name: torch.randn(shape, generator=generator, dtype=dtype) * lengths[name] for name, shape in shapes.items()
         }
         spoken = np.flatnonzero([bool(words) for words in texts])
         if len(spoken):

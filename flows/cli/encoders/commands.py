@@ -271,11 +271,15 @@ def _line(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _refined_line(card: dict[str, Any]) -> dict[str, Any]:
+    from evenly.tasks.encoders import is_superseded
+
     rule, notes = card["rule"], card["notes"]
     loss = ",".join(filter(None, (rule["objective"], rule["sampler"])))
     trained = f"towers {rule['towers']}" if rule.get("towers") else f"heads {rule['training']['rank']}"
     if rule.get("experts", 1) > 1:
         trained += f" of {rule['experts']} experts"
+    if is_superseded(card):
+        loss += " (an earlier loss)"
     return {
         "refine": card["name"],
         "model": " ".join(filter(None, (card["encoder"]["model"], card["encoder"].get("pretrained")))),

@@ -67,7 +67,7 @@ def test_training_goes_on_to_the_same_bits_where_it_was_broken_off(name):
     assert other[-1][1].to_bytes() != whole[-1][1].to_bytes()
 
 
-@pytest.mark.parametrize("name", [name for name in OBJECTIVES if name != "clip_refine"])
+@pytest.mark.parametrize("name", OBJECTIVES)
 def test_what_is_learnt_finds_pairs_that_were_held_out(name):
     rule = TrainingRule(rank=8, epochs=30, batch_size=64, learning_rate=1e-2)
     given = pairs(256)

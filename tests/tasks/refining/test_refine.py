@@ -7,15 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from sklearn.linear_model import LogisticRegression
 
 from evenly.adapters.errors import InvalidFeaturesError
+from evenly.features.refining.objectives import OBJECTIVES
 from evenly.features.refining.training import TrainingRule
 from evenly.storage.builds import Builds
 from evenly.storage.errors import DamagedError, InputError, NotFoundError
 from evenly.storage.files.adapters import read_refined, write_refined
+from evenly.storage.ledger import Ledger
+from evenly.tasks import encoders as tasks_encoders
 from evenly.tasks.encoders import open_encoder
 from evenly.tasks.progress import Progress
 from evenly.tasks.refining import refine as refine_module
+from evenly.tasks.refining.measures import PENALTIES, label_rivals
 from evenly.tasks.refining.pairs import GuardedList, refining_parts
 from evenly.tasks.refining.refine import REFINE_ENCODER, RefineRule, heads_of
 from evenly.tasks.run import EncoderChoice, Run
@@ -237,6 +242,70 @@ def test_too_small_a_build_is_refused(workspace):
     publish(workspace, [Picture("", {"cat": 1.0, f"of {n}": 0.5}, "train", f"a cat {n}") for n in range(30)])
     with pytest.raises(InputError, match="at least 20 pairs in val, by which it is chosen and judged"):
         refine(workspace, lists=())
+
+
+def measures_of(workspace, record):
+    rows = Ledger(workspace).table(record, "measures").to_pylist()
+    return {(row["measure"], row["of"]): row for row in rows}
+
+
+@pytest.mark.usefixtures("manifest")
+def test_an_objective_that_learns_from_labels_stands_beside_a_logistic_regression(workspace, manifest):
+    synonyms = {name: (f"yy{place}",) for place, name in enumerate(THINGS)}
+    for objective, labels in {"mcip": True, "gkc": True, "contrastive": False}.items():
+        rows = measures_of(
+            workspace, refine(workspace, objective=objective, lists=(dataclasses.replace(LIST, synonyms=synonyms),))
+        )
+        assert OBJECTIVES[objective].learns_labels is labels
+        assert (("zero-shot against logistic regression", "things") in rows) is labels, objective
+        assert (("picture to label mAP against logistic regression", "all pairs") in rows) is labels, objective
+        if labels:
+            row = rows["zero-shot against logistic regression", "things"]
+            assert row["after"] == rows["zero-shot", "things"]["after"]
+            assert row["difference"] == pytest.approx(row["after"] - row["before"], abs=2e-4)
+            assert row["difference_low"] <= row["difference"] <= row["difference_high"]
+    parts = refining_parts(run_in(workspace), manifest, [LIST])
+    train, val = (parts.pairs[part].rows(parts.pairs[part].labels != "") for part in ("train", "val"))
+    test = parts.lists["test"]["things"]
+    unit = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (train.image, val.image, test.image)]
+    fits = [LogisticRegression(C=C, max_iter=1000).fit(unit[0], train.labels) for C in PENALTIES]
+    best = max(fits, key=lambda fit: fit.score(unit[1], val.labels))
+    rival = label_rivals(parts)["zero-shot", "things"]
+    assert rival.mean == best.score(unit[2], np.array(THINGS)[test.labels])
+
+
+def test_what_an_earlier_loss_refined_is_read_and_said_to_be_so(workspace, manifest, evenly, monkeypatch):
+    heads = heads_of(run_in(workspace), refine(workspace), rule_of())
+    card = {"base": WordEncoder.identity, "build": manifest["build"], "encoder": {"model": "embedded"}}
+    notes = {"epoch": 3, "strength": 1.0}
+    for name, loss, versions in (
+        ("old", "clip_refine", {}),
+        ("new", "clip_refine", {"objective": "2"}),
+        ("c", "contrastive", {}),
+    ):
+        rule = {"objective": loss, "sampler": None, "training": {"rank": 8}}
+        write_refined(workspace.refined, name, {**card, "rule": rule, "notes": notes, "versions": versions}, heads)
+    lines = evenly("encoders").out.splitlines()
+    assert [
+        sum("an earlier loss" in line for line in lines if f" {name} " in line) for name in ("old", "new", "c")
+    ] == [1, 0, 0]
+    said = []
+    monkeypatch.setattr(Progress, "warn", lambda _self, text: said.append(text))
+    for name in ("old", "new", "c"):
+        tasks_encoders._refined_encoders.clear()
+        assert open_encoder(run_in(workspace, encoder=EncoderChoice(refine=name))).dimension == WordEncoder.dimension
+    assert len(said) == 1
+    assert "`refine: old` was trained by an earlier `clip_refine`" in said[0]
+
+
+@pytest.mark.usefixtures("manifest")
+def test_another_loss_is_another_step_and_what_has_not_changed_keeps_its_key(workspace, monkeypatch):
+    keys = {name: refine(workspace, objective=name).key for name in ("contrastive", "clip_refine")}
+    monkeypatch.setattr(OBJECTIVES["clip_refine"], "version", 3)
+    assert refine(workspace).key == keys["contrastive"]
+    assert refine(workspace, objective="clip_refine").key != keys["clip_refine"]
+    inputs = REFINE_ENCODER.inputs(run_in(workspace), (), rule_of())
+    assert not any("version" in name or name == "rival" for name in inputs)
 
 
 def test_a_refined_encoder_that_is_gone_changed_or_of_another_encoder_is_refused(workspace, manifest):
