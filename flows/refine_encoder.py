@@ -48,7 +48,7 @@ def refine_encoder(
         "build": rule.build,
         "step": record.key,
         "rule": plain_rule(rule),
-        "versions": training_versions(rule.objective, rule.experts),
+        "versions": training_versions(rule.objective, rule.sampler, rule.experts),
         "seed": run.seed,
         "notes": dict(record.notes),
     }

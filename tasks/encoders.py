@@ -177,7 +177,8 @@ def _refined(run: Run, base: Encoder, name: str) -> Encoder:
 def is_superseded(card: Mapping[str, Any]) -> bool:
     """Whether the card of a refined encoder says that its loss was another than the same rule has today."""
     rule = card.get("rule", {})
-    return bool(training_versions(rule.get("objective", ""), rule.get("experts", 1)) != card.get("versions", {}))
+    today = training_versions(rule.get("objective", ""), rule.get("sampler"), rule.get("experts", 1))
+    return bool(today != card.get("versions", {}))
 
 
 def _chosen(run: Run) -> tuple[EncoderChoice, Path]:

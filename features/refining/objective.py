@@ -74,10 +74,12 @@ class Objective(ABC):
 
 
 class Sampler(Protocol):
-    """Which pairs of a batch count against each other."""
+    """Which pairs of a batch count against each other. version: as of an Objective."""
 
-    def negatives(self, allowed: "Tensor", before: Sides) -> "Tensor":
-        """Those (b, b) of the allowed ones that are left, by rows of the frozen encoder."""
+    version: int
+
+    def negatives(self, allowed: "Tensor", now: Sides) -> "Tensor":
+        """Those (b, b) of the allowed ones that are left, by rows of the refined encoder as it is."""
         ...
 
 

@@ -97,17 +97,18 @@ def train_heads(
                 for group in optimizer.param_groups:
                     group["lr"] = 0.5 * rule.learning_rate * (1 + np.cos(np.pi * share))
                 before = Sides(image=torch.from_numpy(pairs.image[places]), text=torch.from_numpy(pairs.text[places]))
+                now = trained.rows(parameters, before, given)
                 allowed = _differ(captions[places]) & _differ(groups[places])
                 batch = Batch(
                     places=places,
                     pairs=pairs,
-                    negatives=allowed if sampler is None else sampler.negatives(allowed, before),
+                    negatives=allowed if sampler is None else sampler.negatives(allowed, now),
                     progress=share,
                     generator=torch.Generator().manual_seed(_number(seed, "draws", epoch, str(step)) >> 1),
                     refined=partial(trained.rows, parameters, given=None),
                 )
                 optimizer.zero_grad()
-                loss = objective.loss(batch, trained.rows(parameters, before, given), before)
+                loss = objective.loss(batch, now, before)
                 (loss + trained.penalty(parameters, before)).backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
         arrays = {name: _array(values) for name, values in parameters.items()}

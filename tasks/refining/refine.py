@@ -216,7 +216,9 @@ def _stored_state(path: Path) -> State | None:
 def _inputs(run: Run, _upstream: Records, rule: RefineRule) -> dict[str, str]:
     objective = OBJECTIVES[rule.objective]
     needed = needed_inputs(run, objective.needs) | ({"rival": "logistic regression"} if objective.learns_labels else {})
-    versions = {f"{name} version": of for name, of in training_versions(rule.objective, rule.experts).items()}
+    versions = {
+        f"{name} version": of for name, of in training_versions(rule.objective, rule.sampler, rule.experts).items()
+    }
     lists = list_inputs(run, rule.build, rule.lists)
     return grouped_inputs(run, rule.build) | truth_inputs(run) | needed | versions | lists
 

@@ -34,9 +34,10 @@ def needs_of(objective: str) -> tuple[str, ...]:
     return OBJECTIVES[objective].needs if objective in OBJECTIVES else ()
 
 
-def training_versions(objective: str, experts: int) -> dict[str, str]:
+def training_versions(objective: str, sampler: str | None, experts: int) -> dict[str, str]:
     """What of training is no longer as it was at first, with its version: it tells encoders of one rule apart."""
-    versions = {"objective": OBJECTIVES[objective].version if objective in OBJECTIVES else 1}
+    parts = {"objective": OBJECTIVES.get(objective), "sampler": SAMPLERS.get(sampler or "")}
+    versions = {name: part.version for name, part in parts.items() if part is not None}
     versions |= {"mixture": mixture.VERSION} if experts > 1 else {}
     return {name: str(version) for name, version in versions.items() if version > 1}
 

@@ -8,7 +8,7 @@ of the papers' abstracts.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -21,6 +21,7 @@ from evenly.features.refining.mixture import HeadMixture, MixtureTraining
 from evenly.features.refining.objective import Batch, Sides, drawn_row
 from evenly.features.refining.objectives import OBJECTIVES, SAMPLERS
 from evenly.features.refining.pairs import PairRows, SharedRows
+from evenly.features.refining.training import TrainingRule, train_heads
 
 N, B, D, TEMPERATURE, SEED = 96, 24, 16, 0.05, 7
 PLACES = np.arange(0, N, 4)
@@ -77,6 +78,11 @@ class Given:
 
 def before(pairs):
     return Sides(image=torch.from_numpy(pairs.image[PLACES]), text=torch.from_numpy(pairs.text[PLACES]))
+
+
+def single(pairs):
+    """Rows in single precision, as they are trained on."""
+    return replace(pairs, image=pairs.image.astype(np.float32), text=pairs.text.astype(np.float32))
 
 
 def batch_of(pairs, refined, *, progress=0.4, negatives=OTHERS):
@@ -318,9 +324,25 @@ CHOICES = {"unime": unime}
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_the_negatives_are_those_of_the_source(name, given):
-    old = before(given)
-    cosines = normalize(old.image) @ normalize(old.text).T
-    assert torch.equal(SAMPLERS[name]().negatives(OTHERS, old), CHOICES[name](cosines))
+    now = before(given)
+    cosines = normalize(now.image) @ normalize(now.text).T
+    assert torch.equal(SAMPLERS[name]().negatives(OTHERS, now), CHOICES[name](cosines))
+
+
+def test_the_negatives_are_picked_by_rows_as_they_are_refined(given):
+    """UniME, loss.py: by the embeddings that are trained. At the first step these are the frozen ones, then no more."""
+    seen = []
+
+    class Looking(SAMPLERS["unime"]):
+        def negatives(self, allowed, now):
+            seen.append(now.image.detach().clone())
+            return super().negatives(allowed, now)
+
+    rule = TrainingRule(rank=4, epochs=2, batch_size=N, learning_rate=1e-2)
+    list(train_heads(single(given), OBJECTIVES["contrastive"](), rule, seed=0, sampler=Looking()))
+    rows = [one[one[:, 0].argsort()] for one in seen]
+    assert len(rows) == 2
+    assert not torch.allclose(rows[0], rows[1], atol=1e-4)
 
 
 def test_the_loss_over_the_hardest_is_that_of_unime(given):

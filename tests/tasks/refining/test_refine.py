@@ -285,6 +285,7 @@ def test_what_an_earlier_loss_refined_is_read_and_said_to_be_so(workspace, manif
     ):
         rule = {"objective": loss, "sampler": None, "training": {"rank": 8}}
         write_refined(workspace.refined, name, {**card, "rule": rule, "notes": notes, "versions": versions}, heads)
+    monkeypatch.setenv("COLUMNS", "200")
     lines = evenly("encoders").out.splitlines()
     assert [
         sum("an earlier loss" in line for line in lines if f" {name} " in line) for name in ("old", "new", "c")
