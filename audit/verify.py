@@ -41,6 +41,7 @@ CHECKS: Mapping[str, str] = {
     "features": "feature rows are as they were written, and those that the steps used",
     "downloads": "records of downloads, and what was measured of pictures, are as they were written",
     "replies": "replies of language models are as they were written",
+    "artifacts": "adapters, refined encoders and indexes have their cards, and contents of the hashes these name",
     "image": "the bytes of pictures have the hash that names them",
 }
 

@@ -16,7 +16,7 @@ import numpy as np
 from evenly.features.refining.heads import Heads
 from evenly.features.refining.pairs import PairRows, stored_rows
 from evenly.flows.runs import workspace_run
-from evenly.storage.files.adapters import read_refined
+from evenly.storage.artifacts.kinds import refined_encoders_of
 from evenly.tasks.encoders import open_encoder
 from evenly.tasks.refining.measures import ALL_PAIRS, compared
 from evenly.tasks.refining.pairs import RefiningParts
@@ -64,7 +64,7 @@ def main() -> None:
     parts = RefiningParts(pairs={"test": rows_of(run, arguments.stamps)})
     print(f"{len(parts.pairs['test'])} photographs, {len(set(parts.pairs['test'].captions.tolist()))} captions")
     for name in arguments.names:
-        heads = Heads.from_bytes(read_refined(run.workspace.refined, name)[1])
+        heads = Heads.from_bytes(refined_encoders_of(run.workspace).read(name)[1])
         measured = {row["measure"]: row for row in compared(parts, heads, seed=run.seed) if row["of"] == ALL_PAIRS}
         cells = [
             f"{row['before']:.3f} -> {row['after']:.3f} ({row['difference_low']:+.3f} to {row['difference_high']:+.3f})"

@@ -10,9 +10,9 @@ from evenly.features.refining.training import TrainingRule
 from evenly.flows.recipe import Recipe, read_recipe
 from evenly.flows.recipe.class_rules import evaluation_rules
 from evenly.flows.runs import run_in
+from evenly.storage.artifacts.kinds import refined_encoders_of
 from evenly.storage.builds import Builds, encoder_of
 from evenly.storage.errors import InputError
-from evenly.storage.files.adapters import write_refined
 from evenly.tasks.encoders import encoder_identity, frozen_run
 from evenly.tasks.refining.pairs import GuardedList
 from evenly.tasks.refining.refine import REFINE_ENCODER, RefineRule, heads_of
@@ -32,14 +32,20 @@ def refine_encoder(
     towers: int = 0,
     root: str | None = None,
     quiet: bool = False,
+    force: bool = False,
 ) -> str:
     """Refine the encoder of a build on its pairs and keep it under a name; the key of the step record.
 
     objective: a loss, and after a comma a sampler: `contrastive,unime`. The recipe's class lists are the guard's. What
-    is trained: heads, `experts` heads with a router, or the last blocks of the `towers`.
+    is trained: heads, `experts` heads with a router, or the last blocks of the `towers`. force: also under a name that
+    stands for one of another build, encoder or rule; without, that is refused before anything is trained.
     """
     fields = {"training": training, "margin": margin, "experts": experts, "towers": towers}
     run, rule = open_refining(recipe, objective, fields, build=build, root=root, quiet=quiet)
+    artifacts = refined_encoders_of(run.workspace)
+    step = REFINE_ENCODER.spec(run, (), rule).key
+    made_of = {"build": rule.build, "encoder": encoder_identity(run), "rule": plain_rule(rule), "step": step}
+    artifacts.check_free(name, made_of, force=force)
     record = run_step(run, REFINE_ENCODER, (), rule)
     encoder = plain_rule(run.encoder)
     card = {
@@ -52,7 +58,7 @@ def refine_encoder(
         "seed": run.seed,
         "notes": dict(record.notes),
     }
-    write_refined(run.workspace.refined, name, card, heads_of(run, record, rule))
+    artifacts.put(name, card, heads_of(run, record, rule), made_of=made_of, force=force)
     return record.key
 
 

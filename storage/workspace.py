@@ -7,6 +7,7 @@ from pathlib import Path
 from evenly.storage.stores.object_path import path_at
 
 ROOT_VARIABLE = "EVENLY_ROOT"
+OBJECTS = "objects"
 
 
 @dataclass(frozen=True)
@@ -90,13 +91,18 @@ class Workspace:
         return self.root / "samples"
 
     @property
+    def objects(self) -> Path:
+        """The contents of adapters and refined encoders, by their SHA-256."""
+        return self.root / OBJECTS
+
+    @property
     def adapters(self) -> Path:
-        """Fitted adapters: safetensors and a card each."""
+        """The cards of fitted adapters, by build and class list."""
         return self.root / "adapters"
 
     @property
     def refined(self) -> Path:
-        """Refined encoders: heads as safetensors and a card each."""
+        """The cards of refined encoders, and states of those in the making."""
         return self.root / "refined"
 
     @property

@@ -15,9 +15,9 @@ from evenly.features.refining.encoder import RefinedEncoder, refined_encoder
 from evenly.features.refining.objectives import training_versions
 from evenly.features.refining.pairs import raw_rows
 from evenly.features.second_backbone import SecondBackbone, load_second
+from evenly.storage.artifacts.kinds import refined_encoders_of
 from evenly.storage.errors import InputError, NotFoundError
 from evenly.storage.feature_store import FeatureStore
-from evenly.storage.files.adapters import read_refined
 from evenly.tasks.run import EncoderChoice, Run, SecondChoice
 
 CHUNK = 2048
@@ -31,7 +31,7 @@ def open_encoder(run: Run) -> Encoder:
     Raises InputError where its features are not those of the run's encoder_identity.
     """
     if run.encoder.refine is not None:
-        read_refined(run.workspace.refined, run.encoder.refine)  # a wrong name is refused before weights are loaded
+        refined_encoders_of(run.workspace).read(run.encoder.refine)  # a wrong name is refused before weights are loaded
     encoder = _load(replace(run.encoder, refine=None), run.cache)
     if run.encoder.refine is not None:
         encoder = _refined(run, encoder, run.encoder.refine)
@@ -156,7 +156,7 @@ def text_id(text: str) -> str:
 
 def _refined(run: Run, base: Encoder, name: str) -> Encoder:
     """The encoder refined by what has that name, made once; InputError where that was made for another."""
-    card, content = read_refined(run.workspace.refined, name)
+    card, content = refined_encoders_of(run.workspace).read(name)
     if card["base"] != base.identity:
         raise InputError(
             f"`refine: {name}` must stand with the encoder that it was made from, {card['base'][:12]}; got "

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from evenly.audit.checks.findings import Finding, guarded
 from evenly.audit.image_bytes import ReadBytes, each_image
 from evenly.audit.published import PublishedBuild
 from evenly.curation.draws import draw
+from evenly.storage.artifacts.kinds import artifacts_in
+from evenly.storage.artifacts.store import Artifacts, digests_in, object_content
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import Ledger
 from evenly.storage.records import read_record
@@ -38,6 +41,24 @@ def check_stored(build: PublishedBuild) -> Iterator[Finding]:
         yield from _guarded("downloads", path, workspace, check_measured)
     for record in sorted(workspace.requests.glob("*/*.json")):
         yield from _guarded("replies", record, workspace, read_record)
+    yield from _check_artifacts(workspace)
+
+
+def _check_artifacts(workspace: Workspace) -> Iterator[Finding]:
+    """Each adapter, refined encoder and index by its card, then the contents that no card names."""
+    named = set[str]()
+
+    def look(artifacts: Artifacts, path: Path) -> None:
+        with suppress(FileNotFoundError):
+            named.update(digests_in(path.with_name(f"{path.name}.json").read_text(errors="replace")))
+        artifacts.read(path.name, takes_over=False)
+
+    for artifacts in artifacts_in(workspace):
+        for name in artifacts.names():
+            yield from _guarded("artifacts", artifacts.folder / name, workspace, partial(look, artifacts))
+    for path in sorted(workspace.objects.glob("*.*")):
+        if path.stem not in named:
+            yield from _guarded("artifacts", path, workspace, lambda path: object_content(path.parent, path.stem))
 
 
 def _guarded(check: str, path: Path, workspace: Workspace, look: Callable[[Path], object]) -> list[Finding]:

@@ -13,7 +13,7 @@ from evenly.storage.errors import WriterError
 from evenly.storage.exports.export import MANIFEST
 from evenly.storage.removal.dataset_files import datasets, unneeded_files
 from evenly.storage.removal.leftovers import Leftover, broken_off, dead_locks
-from evenly.storage.removal.references import read_recorded, unneeded
+from evenly.storage.removal.references import read_recorded, unnamed_artifacts, unneeded
 from evenly.storage.removal.stored_files import StoredFile, free_to_take, list_files
 from evenly.storage.removal.unshown import IdleRows, drop_rows, idle_downloads, idle_rows, values_shown
 from evenly.storage.stores.object_path import AT_ONCE, ObjectPath
@@ -57,6 +57,7 @@ def look_through(workspace: Workspace, exchange: Path, wanted: Wanted) -> Worksp
     others = [file for file in files if file.name not in temporary]
     recorded = read_recorded(workspace, others)
     leftovers += unneeded(workspace, others, recorded, older_than_s=older_than_s, now=now)
+    leftovers += unnamed_artifacts(others, recorded, older_than_s=older_than_s, now=now)
     for dataset in datasets(others, recorded.versions):
         leftovers += unneeded_files(dataset, older_than_s=older_than_s, now=now)
     rows = list[IdleRows]()

@@ -1,12 +1,14 @@
 """What the builds of a workspace refer to, and which step records, tables and part records none of them needs."""
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
+from evenly.storage.artifacts.store import digests_in
 from evenly.storage.builds import Builds
 from evenly.storage.errors import DamagedError, NotFoundError
 from evenly.storage.ledger import Ledger
@@ -19,6 +21,7 @@ from evenly.storage.workspace import Workspace
 
 FIRST_STEP = "collect"
 """Every step of a rebuild names it among its inputs; the others (descriptions, adapters, audits) are people's work."""
+ARTIFACTS = ("adapters", "refined encoders")
 _TABLE = re.compile(r"ledger/([^/]+)/([^/]+)-([0-9a-f]{32})\.arrow")
 ResultT = TypeVar("ResultT")
 
@@ -38,6 +41,11 @@ class Recorded:
     def keys(self) -> set[str]:
         """The keys of the steps of all builds."""
         return {str(step["key"]) for manifest in self.manifests for step in manifest["steps"]}
+
+    @property
+    def steps(self) -> list[StepRecord]:
+        """All step records."""
+        return [record for record, _ in self.records.values()]
 
     @property
     def versions(self) -> dict[str, set[int]]:
@@ -116,6 +124,23 @@ def unneeded(
     ]
     if tables:
         yield Leftover(kind="ledger tables", why="no step", files=tables)
+
+
+def unnamed_artifacts(
+    files: Sequence[StoredFile], recorded: Recorded, *, older_than_s: float, now: float
+) -> Iterator[Leftover]:
+    """Contents that no card, step record and build names, and states of refining that was broken off, of that age."""
+    old = [file for file in files if now - file.changed > older_than_s]
+    contents = [file for file in old if file.kind == "contents of artifacts"]
+    if contents:
+        cards = [file for file in files if file.kind in ARTIFACTS and file.path.suffix == ".json"]
+        stored = [*(record for record, _ in _each_read(cards, dict)), *map(asdict, recorded.steps), *recorded.manifests]
+        named = {digest for record in stored for digest in digests_in(json.dumps(record, default=str))}
+        contents = [file for file in contents if file.path.stem not in named]
+    states = [file for file in old if file.name.startswith("refined/running/")]
+    for members, why in ((contents, "what was replaced or broken off"), (states, "refining that was broken off")):
+        if members:
+            yield Leftover(kind=members[0].kind, why=why, files=members)
 
 
 def is_of_rebuild(record: StepRecord) -> bool:

@@ -13,7 +13,8 @@ from evenly.storage.stores.object_path import ObjectPath
 
 KINDS = (
     "builds", "sample tables", "ledger tables", "step records", "part records", "downloads", "features",
-    "requests and journals", "class lists", "adapters", "refined encoders", "leaderboards", "reports", "exports",
+    "requests and journals", "class lists", "adapters", "refined encoders", "contents of artifacts",
+    "leaderboards", "reports", "exports",
     "forget list", "locks", "exchange", "temporary files", "other",
 )  # fmt: skip
 """Kinds of what lies in a workspace, in the order in which they are shown."""
@@ -31,6 +32,7 @@ _BY_FOLDER = {
     "watched": "class lists",
     "adapters": "adapters",
     "refined": "refined encoders",
+    "objects": "contents of artifacts",
     "leaderboards": "leaderboards",
     "reports": "reports",
     "exports": "exports",

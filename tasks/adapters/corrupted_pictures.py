@@ -17,8 +17,8 @@ from evenly.adapters.features import Features
 from evenly.adapters.saved import from_arrays
 from evenly.features import to_unit_rows
 from evenly.features.corruptions import CORRUPTIONS, FAMILIES, STRENGTHS, corrupted_bytes
+from evenly.storage.artifacts.kinds import fitted_adapters_of, read_adapter
 from evenly.storage.builds import Builds
-from evenly.storage.files.adapters import read_adapter
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.web import read_images
 from evenly.tasks.adapters.source_models import source_models, source_tables
@@ -79,12 +79,12 @@ def corrupt_pictures(run: Run, upstream: Records, rule: CorruptionRule) -> StepO
 
 def fitted_adapters(run: Run, evaluation: StepRecord, rule: CorruptionRule) -> tuple[dict[Who, Adapter], list[str]]:
     """The saved adapters that judge a picture by its features alone; of the others, what they lack."""
-    folder = run.workspace.adapters / rule.build / rule.list
+    artifacts = fitted_adapters_of(run.workspace, rule.build, rule.list)
     fitted: dict[Who, Adapter] = {}
     skipped = []
     for row in run.ledger.table(evaluation, "results", ["name", "texts", "accuracy"]).to_pylist():
         title = f"{row['name']} with {row['texts']}"
-        card, arrays = read_adapter(folder, f"{row['name']}-{row['texts']}")
+        card, arrays = read_adapter(artifacts, f"{row['name']}-{row['texts']}")
         adapter = from_arrays(card["adapter"], arrays, card["parameters"], learned=card["learned"])
         lacking = sorted(set(adapter.fields_of_rows()) - {"norms"})
         if lacking:

@@ -14,8 +14,8 @@ from evenly.adapters.evaluation.protocols.evaluation_data import EvaluationData
 from evenly.adapters.evaluation.protocols.experiment import Evaluation, fit_and_evaluate
 from evenly.adapters.methods.vcd import DescribedClasses
 from evenly.adapters.saved import to_arrays, to_card
+from evenly.storage.artifacts.kinds import fitted_adapters_of, put_adapter
 from evenly.storage.builds import Builds
-from evenly.storage.files.adapters import write_adapter
 from evenly.storage.ledger import StepOutput
 from evenly.storage.records import content_hash
 from evenly.tasks.adapters.tables import further_tables
@@ -140,7 +140,8 @@ def _predictions(rows: LabelledRows, evaluation: Evaluation) -> pa.Table:
 def _save(
     run: Run, rule: EvaluationRule, manifest: Mapping[str, Any], rows: LabelledRows, evaluation: Evaluation
 ) -> None:
-    """Write each fitted adapter with a card that says what it is made of."""
+    """Store each fitted adapter, in the place of one that an earlier run fitted on this build for this list."""
+    artifacts = fitted_adapters_of(run.workspace, manifest["build"], rule.list)
     split = content_hash(dict(zip(rows.pairs["uid"].to_pylist(), rows.split.tolist(), strict=True)))
     rows_by_adapter = {(str(row["name"]), str(row["texts"])): row for row in evaluation.results.to_dict("records")}
     for (name, texts), tuned in evaluation.fitted.items():
@@ -173,8 +174,13 @@ def _save(
         }
         if isinstance(tuned.adapter, DescribedClasses):
             card["class_texts"] = [text for _, text in described_texts(rule)]
-        folder = run.workspace.adapters / manifest["build"] / rule.list
-        write_adapter(folder, f"{name}-{texts}", card, to_arrays(tuned.adapter))
+        made_of = {
+            "build": manifest["build"],
+            "encoder": manifest["encoder"]["identity"],
+            "rule": {"adapter": name, "texts": texts, "seed": run.seed, **EVALUATE_ADAPTERS.stored(rule)},
+        }
+        arrays = to_arrays(tuned.adapter)
+        put_adapter(artifacts, f"{name}-{texts}", card, arrays, made_of=made_of, force=True)
 
 
 def _second(run: Run, rows: LabelledRows) -> dict[str, Any] | None:

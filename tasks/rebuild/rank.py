@@ -14,9 +14,9 @@ from evenly.adapters.ranking import RankingHead
 from evenly.adapters.saved_ranking import NAME, ranking_head
 from evenly.curation.align import threshold_of_counts
 from evenly.curation.rank import HeadRank, judge_rank
+from evenly.storage.artifacts.kinds import adapter_at
 from evenly.storage.errors import InputError
 from evenly.storage.feature_store import FeatureStore
-from evenly.storage.files.adapters import read_adapter
 from evenly.storage.ledger import StepOutput
 from evenly.storage.records import content_hash
 from evenly.tasks.classes.texts import single
@@ -95,8 +95,7 @@ def open_head(run: Run, location: str) -> tuple[RankingHead, dict[str, Any]]:
     such as do not say by which they were made.
     """
     path = Path(run.locate(location))
-    folder, name = (path, "adapter") if path.is_dir() else (path.parent, path.stem)
-    card, arrays = read_adapter(folder, name)
+    card, arrays = adapter_at(path)
     if card["adapter"] != NAME:
         raise InputError(
             f"`rank.adapter` must be a ranking head; got `{path}`, which is `{card['adapter']}`. "

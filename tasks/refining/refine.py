@@ -18,6 +18,7 @@ from evenly.features.refining.pairs import PairRows
 from evenly.features.refining.refinement import Refinement, Trainable
 from evenly.features.refining.towers import TowerTraining
 from evenly.features.refining.training import State, TrainingRule, check_trained, train_heads
+from evenly.storage.artifacts.store import object_content, object_path, put_object
 from evenly.storage.builds import Builds
 from evenly.storage.errors import DamagedError, InputError
 from evenly.storage.ledger import StepOutput, StepRecord
@@ -77,10 +78,7 @@ def choose_heads(run: Run, _upstream: Records, rule: RefineRule) -> StepOutput:
         best, rows = _best(run, rule, parts, trainable_of(run, rule, parts.pairs["train"]))
         rivals = label_rivals(parts) if OBJECTIVES[rule.objective].learns_labels else {}
         measures = compared(parts, best, seed=run.seed, rivals=rivals)
-    content = best.to_bytes()
-    digest = hashlib.sha256(content).hexdigest()
-    with replacing(heads_file(run, digest)) as stream:
-        stream.write(content)
+    digest = put_object(run.workspace.objects, best.to_bytes())
     counts = {f"{part}_pairs": len(pairs) for part, pairs in parts.pairs.items()}
     chosen = next({name: row[name] for name in ("strength", "epoch")} for row in rows if row["chosen"])
     tables = {
@@ -118,22 +116,20 @@ def heads_of(run: Run, record: StepRecord, rule: RefineRule) -> bytes:
 
     Raises DamagedError where that gives others, as another version of torch may.
     """
+    digest, objects = str(record.notes["heads"]), run.workspace.objects
+    earlier = run.workspace.refined / "heads" / f"{digest[:32]}.safetensors"  # where 53a9c8b put them
+    with suppress(FileNotFoundError):
+        put_object(objects, earlier.read_bytes())
+        earlier.unlink(missing_ok=True)
     for again in (False, True):
         if again:
             choose_heads(run, (), rule)
-        with suppress(FileNotFoundError):
-            content = heads_file(run, record.notes["heads"]).read_bytes()
-            if hashlib.sha256(content).hexdigest() == record.notes["heads"]:
-                return content
+        with suppress(FileNotFoundError, DamagedError):
+            return object_content(objects, digest)
     raise DamagedError(
         f"the heads of step `{record.key[:12]}` must be those that it recorded; they are gone or changed, and training "
-        f"again gives others. Restore `{heads_file(run, record.notes['heads'])}`."
+        f"again gives others. Restore `{object_path(objects, digest)}`."
     )
-
-
-def heads_file(run: Run, digest: str) -> Path:
-    """Where heads lie, by their digest."""
-    return run.workspace.refined / "heads" / f"{digest[:32]}.safetensors"
 
 
 def _best(

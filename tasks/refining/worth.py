@@ -21,12 +21,12 @@ from evenly.features.refining.pairs import PairRows
 from evenly.features.refining.refinement import Refinement
 from evenly.features.refining.training import TrainingRule, train_heads
 from evenly.features.unit_rows import Single
+from evenly.storage.artifacts.kinds import heads_of_seeds
 from evenly.storage.builds import Builds
 from evenly.storage.errors import DamagedError, InputError, NotFoundError
-from evenly.storage.files.adapters import read_refined, write_refined
 from evenly.storage.ledger import StepOutput
 from evenly.storage.records import content_hash
-from evenly.tasks.encoders import step_encoder
+from evenly.tasks.encoders import encoder_identity, step_encoder
 from evenly.tasks.labelled_rows import all_groups, kept_pairs
 from evenly.tasks.refining.caption_probes import truth_inputs
 from evenly.tasks.refining.measures import Correct, correct_of, difference_columns, judged, mean_recall
@@ -227,16 +227,17 @@ def trained_heads(run: Run, pairs: PairRows, val: PairRows, rule: TrainingRule, 
 
     They are stored under the hash of all that they depend on: where they are, nothing is trained.
     """
-    folder, name = run.workspace.refined / "worth", _heads_name(pairs, val, rule, seed)
+    artifacts, name = heads_of_seeds(run.workspace), _heads_name(pairs, val, rule, seed)
     with suppress(NotFoundError, DamagedError):
-        return Heads.from_bytes(read_refined(folder, name)[1])
+        return Heads.from_bytes(artifacts.read(name)[1])
     best: Refinement = Heads.start(pairs.image.shape[1], rule.rank, seed=seed)
     highest, chosen = -1.0, 0
     for epoch, heads, _ in train_heads(pairs, OBJECTIVES[_OBJECTIVE](), rule, seed=seed):
         recall = mean_recall(correct_of(RefiningParts(pairs={"val": val}), "val", heads))
         if recall > highest:
             best, highest, chosen = heads, recall, epoch
-    write_refined(folder, name, {"seed": seed, "epoch": chosen, "rule": asdict(rule)}, best.to_bytes())
+    made_of = {"encoder": encoder_identity(run), "rule": asdict(rule), "seed": seed}
+    artifacts.put(name, {"epoch": chosen}, best.to_bytes(), made_of=made_of, force=True)
     return best
 
 

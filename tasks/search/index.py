@@ -3,7 +3,8 @@
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -16,9 +17,10 @@ import pyarrow as pa
 from evenly.features.retrieve import top_concepts
 from evenly.features.search.codes import binary_codes, centre_of, shortlists
 from evenly.features.unit_rows import Single
-from evenly.storage.errors import InputError, NotFoundError
+from evenly.storage.artifacts.kinds import INDEX
+from evenly.storage.artifacts.store import Artifacts
+from evenly.storage.errors import DamagedError, InputError, NotFoundError
 from evenly.storage.feature_store import FeatureStore
-from evenly.storage.records import read_if_there, replace_record
 from evenly.storage.tables.lance_commits import commit_fragments, commit_index, write_fragments
 from evenly.storage.tables.lance_keys import COLUMN, NAME, VectorIndex, rows_at
 from evenly.storage.tables.lance_rows import KEY, MADE_AGAIN, each_fragment, newest_version, open_rows
@@ -90,14 +92,13 @@ class FeatureIndex:
     def __init__(self, workspace: Workspace, encoder: str, kind: str) -> None:
         check_kind(kind)
         store = FeatureStore(workspace, encoder, "images")
-        record = read_if_there(_record_path(store, kind))
-        if record is None:
+        stored = _stored(store, kind)
+        if stored is None:
             raise NotFoundError(
                 f"`index` must be one that was made; there is no {kind} of the features by encoder {encoder[:12]}. "
                 f"Make it: `evenly index --kind {kind}`."
             )
-        made = _Made(record.pop("uuid"), record.pop("version"), tuple(record.pop("centre")))
-        self.facts = IndexFacts(**record)
+        self.facts, made = stored
         self._nearest, self.unindexed = _opened(store, kind, made)
 
     def candidates(self, query: Single, k: int) -> list[str]:
@@ -111,10 +112,20 @@ def check_kind(kind: str) -> None:
         raise InputError(f"`index` must be one of {', '.join(KINDS)}; got `{kind}`. Choose one.")
 
 
-def make_index(workspace: Workspace, encoder: str, kind: str, progress: Progress) -> IndexFacts:
-    """Make an index of the features of pictures by an encoder, in place of an earlier one, and measure it."""
+def make_index(workspace: Workspace, encoder: str, kind: str, progress: Progress, *, force: bool = False) -> IndexFacts:
+    """Make an index of the features of pictures by an encoder, in place of an earlier one of its kind, and measure it.
+
+    force: also in place of one of the other kind of Lance's, of which features have one at a time. Raises InputError.
+    """
     check_kind(kind)
     store = FeatureStore(workspace, encoder, "images")
+    for other in KINDS if kind != BINARY and not force else ():
+        with suppress(NotFoundError, DamagedError):
+            if other not in (kind, BINARY) and FeatureIndex(workspace, encoder, other):
+                raise InputError(
+                    f"`--kind` must be {other}, the index that is there, or {BINARY}, which stands beside it; got "
+                    f"`{kind}`. Replace it: --force."
+                )
     version = newest_version(store.path)
     if version is None:
         raise NotFoundError(f"features `{store.path}` must exist; they do not. Extract them: `evenly extract`.")
@@ -139,7 +150,8 @@ def make_index(workspace: Workspace, encoder: str, kind: str, progress: Progress
         seconds=round(seconds, 1),
         **measured,
     )
-    replace_record(_record_path(store, kind), asdict(facts) | asdict(made))
+    made_of = {"encoder": encoder, "rule": {"kind": kind}, "features": version}
+    _indexes(store).put(f"images-{kind}", asdict(facts) | asdict(made), made_of=made_of, force=True)
     return facts
 
 
@@ -294,5 +306,15 @@ def _codes_path(store: FeatureStore) -> Path:
     return store.path.with_name("images-codes.lance")
 
 
-def _record_path(store: FeatureStore, kind: str) -> Path:
-    return store.path.with_name(f"images-{kind}.json")
+def _indexes(store: FeatureStore) -> Artifacts:
+    """The cards of indexes; their contents are Lance's files, which have sums of their own."""
+    return Artifacts.beside(INDEX, store.path.parent)
+
+
+def _stored(store: FeatureStore, kind: str) -> tuple[IndexFacts, "_Made"] | None:
+    try:
+        card, _ = _indexes(store).read(f"images-{kind}")
+    except NotFoundError:
+        return None
+    facts, made = ({field.name: card[field.name] for field in fields(holder)} for holder in (IndexFacts, _Made))
+    return IndexFacts(**facts), _Made(**made | {"centre": tuple(made["centre"])})

@@ -67,7 +67,8 @@ def test_what_cannot_be_exported_is_refused(evenly, fitted, adapter, ending, wor
 
 def test_a_damaged_adapter_is_one_line(evenly, fitted, tmp_path):
     folder, _ = fitted("gda")
-    (folder / "adapter.safetensors").write_bytes(b"cut")
+    (content,) = (folder / "objects").iterdir()
+    content.write_bytes(b"cut")
     status, _, err = evenly("export-adapter", folder, "--out", tmp_path / "a.npz")
     assert (status, len(err.splitlines())) == (1, 1)
-    assert "must be safetensors" in err
+    assert "must hold the arrays of adapter `adapter`; it does not. Fit it again." in err

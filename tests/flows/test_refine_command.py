@@ -13,6 +13,7 @@ import yaml
 from PIL import Image, ImageDraw
 
 from evenly.flows.process.interruption import INTERRUPTED
+from evenly.storage.artifacts.kinds import refined_encoders_of
 from evenly.storage.builds import Builds, encoder_of
 from evenly.storage.workspace import Workspace
 from tests.interrupted import signalled
@@ -78,6 +79,10 @@ def workspace_of(built, tmp_path):
     return lambda name: Path(shutil.copytree(built, tmp_path / name))
 
 
+def read_heads(root: Path, name: str) -> bytes:
+    return refined_encoders_of(Workspace.at(root)).read(name)[1]
+
+
 def states(root: Path) -> list[Path]:
     return sorted((root / "refined" / "running").rglob("[0-9]*.safetensors"))
 
@@ -109,6 +114,21 @@ def test_towers_are_an_encoder_that_recipes_take_and_that_is_not_refined_again(r
     assert status in {1, 2}
     assert "`build` must be of an encoder that is not refined" in err
     assert "`refine: towers`" in err
+
+
+def test_a_name_that_is_taken_is_replaced_by_force_alone(recipe, workspace_of, evenly):
+    root = workspace_of("w")
+    given = ("--batch-size", 32, "--rank", 8, "--out", "mine", "--root", root, "--json")
+    for _ in range(2):
+        assert evenly("refine", recipe, "--epochs", 1, *given)[0] == 0
+    before = read_heads(root, "mine")
+    status, out, err = evenly("refine", recipe, "--epochs", 2, *given)
+    assert (status, out) == (2, "")
+    assert [line for line in err.splitlines() if line.startswith("evenly: ")] == err.splitlines()[-1:]
+    assert "mine`, a refined encoder made of another rule and step. Choose another, or replace it: --force" in err
+    assert read_heads(root, "mine") == before
+    assert evenly("refine", recipe, "--epochs", 2, *given, "--force")[0] == 0
+    assert read_heads(root, "mine") != before
 
 
 def test_what_towers_cannot_do_is_refused_with_its_reason(recipe, workspace_of, evenly):
@@ -150,7 +170,7 @@ def test_training_that_is_ended_goes_on_where_it_was_and_ends_with_the_same_bits
     assert 1 < len(half) < epochs
     results = [command(*words(recipe, root, kind, epochs=epochs)) for root in (ended, undisturbed)]
     assert results[0] == results[1]
-    first, second = ((root / "refined" / f"{kind}.safetensors").read_bytes() for root in (ended, undisturbed))
+    first, second = (read_heads(root, kind) for root in (ended, undisturbed))
     assert first == second
     assert not states(ended)
 

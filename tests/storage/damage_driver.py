@@ -15,13 +15,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evenly.storage.artifacts.kinds import fitted_adapters_of, put_adapter, read_adapter
 from evenly.storage.builds import Builds
 from evenly.storage.chat.batches import Batches
 from evenly.storage.chat.requests import Requests
 from evenly.storage.chat.spending import SpendingJournal
 from evenly.storage.errors import StorageError
 from evenly.storage.feature_store import FeatureStore
-from evenly.storage.files.adapters import read_adapter, write_adapter
 from evenly.storage.files.class_lists import Watched
 from evenly.storage.files.concept_lists import read_concept_file, write_concepts
 from evenly.storage.leaderboards import LeaderboardRuns
@@ -103,7 +103,8 @@ def make(workspace: Workspace) -> None:
         "learned": {},
         "parameters": {},
     }
-    write_adapter(workspace.adapters / "b", "gda", card, {"means": RNG.random((7, 32)).astype(np.float32)})
+    arrays = {"means": RNG.random((7, 32)).astype(np.float32)}
+    put_adapter(fitted_adapters_of(workspace, "b", "birds"), "gda", card, arrays, made_of={}, force=True)
     LeaderboardRuns(workspace.leaderboards, {"b": 1}).add(RUN, RNG.random(500) > 0.5)
     _make_matches(workspace.root)
 
@@ -174,7 +175,7 @@ def readings(workspace: Workspace) -> dict[str, tuple[list[Path], Callable[[], o
         return [table_hash(group) for group in BalancedFile.at(root / "b.parquet").groups()]
 
     def adapter() -> object:
-        card, arrays = read_adapter(workspace.adapters / "b", "gda")
+        card, arrays = read_adapter(fitted_adapters_of(workspace, "b", "birds"), "gda")
         return [card, {name: array.tolist() for name, array in arrays.items()}]
 
     def board() -> object:
@@ -204,6 +205,7 @@ def readings(workspace: Workspace) -> dict[str, tuple[list[Path], Callable[[], o
         "alias": (_files(workspace.builds / "aliases", "*.json"), lambda: Builds(workspace).read("latest")),
         "spending journal": (_files(workspace.spending, "*.jsonl"), journal),
         "adapter": (_files(workspace.adapters, "*.*"), adapter),
+        "arrays of an adapter": (_files(workspace.objects, "*"), adapter),
         "leaderboard run": (_files(workspace.leaderboards, "*.json"), board),
         "matches": ([root / "m.parquet"], matched),
         "matches, counts": ([counts_path(root / "m.parquet")], lambda: table_hash(match().counts())),

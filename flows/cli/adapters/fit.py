@@ -16,6 +16,7 @@ OptionalRecipe = Annotated[Path | None, typer.Argument(help="A recipe; its lates
 Arrays = Annotated[Path | None, typer.Option(help="An .npz of features instead of a recipe; see docs/adapters.md.")]
 Parameters = Annotated[list[str] | None, typer.Option("--param", help="name=value, not searched; may be repeated.")]
 Out = Annotated[Path | None, typer.Option(help="The folder to write to.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace what stands under this name and was made otherwise.")]
 LISTS = ("top", "explanation")  # of a prediction's columns, those that no line of a table holds
 MOST_EXPLAINED = 10
 Normalise = Annotated[bool, typer.Option("--normalise", help="Scale the rows of --arrays to unit length.")]
@@ -40,6 +41,7 @@ def fit_command(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="With --arrays: of training and of intervals.")] = 0,
+    force: Force = False,
 ) -> None:
     """Fit the adapters of a recipe on its latest build, or one adapter on your own features; chosen on validation data.
 
@@ -52,10 +54,10 @@ def fit_command(
     if (recipe is None) == (arrays is None):
         raise UsageError("`fit` must get a recipe or `--arrays`, one of the two. Example: evenly fit recipes/demo.yaml")
     if recipe is not None:
-        if adapter or parameter or out or normalise or guard is not None:
+        if adapter or parameter or out or normalise or force or guard is not None:
             raise UsageError(
-                "`fit RECIPE` must go without `--adapter`, `--param`, `--out`, `--normalise` and `--guard`, which are "
-                "for `--arrays`. Name adapters in the recipe."
+                "`fit RECIPE` must go without `--adapter`, `--param`, `--out`, `--normalise`, `--guard` and `--force`, "
+                "which are for `--arrays`. Name adapters in the recipe."
             )
         _fit_recipe(recipe, root, as_json=as_json)
         return
@@ -67,6 +69,7 @@ def fit_command(
         "normalise": normalise,
         "guard": guard,
         "seed": seed,
+        "force": force,
     }
     if adapter.lower() == "ranking":
         from evenly.flows.cli.adapters.own_features.ranking import fit_ranking_file

@@ -17,7 +17,7 @@ from evenly.adapters.saved_ranking import NAME as RANKING
 from evenly.adapters.saved_ranking import ranking_head
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.runs import workspace_run
-from evenly.storage.files.adapters import read_adapter
+from evenly.storage.artifacts import kinds
 from evenly.storage.files.image_folders import read_pictures
 from evenly.storage.files.predictions import check_predictions_path, write_predictions
 from evenly.tasks.adapters.pictures import EncodedPictures, encode_pictures
@@ -116,8 +116,7 @@ def predict_pictures(
 
 def open_adapter(path: Path) -> tuple[Card, Adapter | RankingHead]:
     """The card and the fitted adapter of `<name>.json`, or of the folder that `evenly fit --arrays` wrote."""
-    folder, name = (path, "adapter") if path.is_dir() else (path.parent, path.stem)
-    card, arrays = read_adapter(folder, name)
+    card, arrays = kinds.adapter_at(path)
     if card["adapter"] == RANKING:
         return card, ranking_head(arrays, card)
     return card, from_arrays(card["adapter"], arrays, card["parameters"], learned=card["learned"])

@@ -89,7 +89,9 @@ def verify_command(
 ) -> None:
     """Check hashes, conservation, stored bytes and pictures of a build. Exit status 1 with what is wrong.
 
-    Features, download records and replies are those of the whole workspace. Example: evenly verify latest
+    Features, download records, replies, adapters, refined encoders and indexes are those of the whole workspace.
+
+    Example: evenly verify latest
     """
     from evenly.storage.builds import open_build
     from evenly.tasks.progress import Progress

@@ -69,6 +69,8 @@ def index_command(
     root: Root = None,
     as_json: AsJson = False,
     kind: Annotated[str, typer.Option(help="ivf_pq, ivf_hnsw_sq or binary; docs/search.md.")] = "ivf_pq",
+    *,
+    force: Annotated[bool, typer.Option("--force", help="Replace ivf_pq by ivf_hnsw_sq, or that by it.")] = False,
 ) -> None:
     """Make an index for `evenly search --index` of all pictures with features by a build's encoder, and measure it.
 
@@ -76,7 +78,7 @@ def index_command(
     """
     from evenly.flows.cli.datasets.searching import index_build
 
-    facts = index_build(build, kind, root=root, quiet=as_json)
+    facts = index_build(build, kind, root=root, quiet=as_json, force=force)
     print_result(facts, lambda: print_facts(facts), as_json=as_json)
 
 

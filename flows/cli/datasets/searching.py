@@ -36,10 +36,10 @@ def search_in(
         return search_build(run, manifest, query, selection=selection, top=top, index=index, within=within)
 
 
-def index_build(build: str, kind: str, *, root: Path | None, quiet: bool) -> dict[str, Any]:
+def index_build(build: str, kind: str, *, root: Path | None, quiet: bool, force: bool = False) -> dict[str, Any]:
     """Make an index of the features by a build's encoder; what it finds and costs."""
     workspace, manifest = open_build(build, root=root)
-    return make_index(workspace, encoder_of(manifest), kind, Progress(quiet=quiet)).to_dict()
+    return make_index(workspace, encoder_of(manifest), kind, Progress(quiet=quiet), force=force).to_dict()
 
 
 def write_sheet(path: Path, result: SearchResult, *, title: str, root: Path | None) -> None:

@@ -95,7 +95,7 @@ def encoders_command(context: typer.Context, root: Root = None, as_json: AsJson 
     from evenly.features.encoders.at_hand import encoders_at_hand
     from evenly.flows.runs import workspace_run
     from evenly.installing import install_extra
-    from evenly.storage.files.adapters import list_refined
+    from evenly.storage.artifacts.kinds import refined_encoders_of
     from evenly.tasks.encoder_speed import measured_speed
     from evenly.tasks.run import EncoderName
 
@@ -104,7 +104,7 @@ def encoders_command(context: typer.Context, root: Root = None, as_json: AsJson 
         asdict(one) | {"measured": measured_speed(run, EncoderName(model=one.model, pretrained=one.pretrained))}
         for one in encoders_at_hand()
     ]
-    refined = list_refined(run.workspace.refined)
+    refined = refined_encoders_of(run.workspace).cards()
     if as_json:
         print_json({"encoders": rows, "refined": refined})
         return

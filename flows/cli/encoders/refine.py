@@ -28,6 +28,7 @@ def refine_command(
     ] = 0,
     plan: Annotated[bool, typer.Option("--plan", help="Say what it would take, by two steps; keep nothing.")] = False,
     *,
+    force: Annotated[bool, typer.Option("--force", help="Replace a refined encoder of this name.")] = False,
     out: Annotated[str, typer.Option(help="The name of the refined encoder, for `features: {refine: NAME}`.")],
 ) -> None:
     """Refine the encoder of a recipe on the pairs of its latest build, and say what that changed on pairs held out.
@@ -76,7 +77,7 @@ def refine_command(
         print_result(planned, lambda: _print_plan(planned), as_json=as_json)
         return
     with prefect_api():
-        key = refine_encoder(recipe=str(recipe), name=out, objective=objective, **fields, **given_build)
+        key = refine_encoder(recipe=str(recipe), name=out, objective=objective, **fields, **given_build, force=force)
     ledger = Ledger(workspace)
     record = ledger.get(key)
     result = {

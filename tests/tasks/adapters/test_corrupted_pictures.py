@@ -9,7 +9,7 @@ import pytest
 from evenly.adapters import adapter_class
 from evenly.adapters.features import Features, unit_rows
 from evenly.adapters.saved import to_arrays, to_card
-from evenly.storage.files.adapters import write_adapter
+from evenly.storage.artifacts.kinds import fitted_adapters_of, put_adapter
 from evenly.storage.ledger import StepOutput, StepSpec
 from evenly.tasks.adapters.corrupted_pictures import CorruptionRule, corrupt_pictures, fitted_adapters, models_table
 from evenly.tasks.run import Run
@@ -39,15 +39,19 @@ def run(workspace) -> Run:
     return Run(workspace=workspace, seed=1)
 
 
+def save(run, name, card, adapter):
+    artifacts = fitted_adapters_of(run.workspace, RULE.build, RULE.list)
+    put_adapter(artifacts, name, card, to_arrays(adapter), made_of={}, force=True)
+
+
 @pytest.fixture
 def evaluation(run):
     """The record of an evaluation of two adapters without a test picture, and their files."""
     results = [{"name": name, "texts": "names", "accuracy": 0.5} for name in ("gda", "nola")]
     for row in results:
         adapter = fitted(row["name"])
-        folder = run.workspace.adapters / RULE.build / RULE.list
         card = to_card(adapter) | {"metrics": {"accuracy": 0.5}}
-        write_adapter(folder, f"{row['name']}-names", card, to_arrays(adapter))
+        save(run, f"{row['name']}-names", card, adapter)
     split = pa.table({"uid": ["a"], "class": ["cat"], "group": ["a"], "part": ["train"]})
     output = StepOutput(tables={"results": pa.Table.from_pylist(results), "split": split})
     spec = StepSpec(name="evaluate_adapters", version=1, rule={}, inputs={})
@@ -63,8 +67,7 @@ def test_an_adapter_that_needs_a_second_backbone_is_skipped_by_name(run, evaluat
 
 def test_a_file_of_another_evaluation_is_not_judged_in_this_ones_place(run, evaluation):
     adapter = fitted("gda")
-    folder = run.workspace.adapters / RULE.build / RULE.list
-    write_adapter(folder, "gda-names", to_card(adapter) | {"metrics": {"accuracy": 0.7}}, to_arrays(adapter))
+    save(run, "gda-names", to_card(adapter) | {"metrics": {"accuracy": 0.7}}, adapter)
     found, skipped = fitted_adapters(run, evaluation, RULE)
     assert not found
     assert "another evaluation" in skipped[0]

@@ -12,9 +12,10 @@ from sklearn.linear_model import LogisticRegression
 from evenly.adapters.errors import InvalidFeaturesError
 from evenly.features.refining.objectives import OBJECTIVES
 from evenly.features.refining.training import TrainingRule
+from evenly.storage.artifacts.kinds import refined_encoders_of
+from evenly.storage.artifacts.store import object_path
 from evenly.storage.builds import Builds
 from evenly.storage.errors import DamagedError, InputError, NotFoundError
-from evenly.storage.files.adapters import read_refined, write_refined
 from evenly.storage.ledger import Ledger
 from evenly.tasks import encoders as tasks_encoders
 from evenly.tasks.encoders import open_encoder
@@ -127,8 +128,7 @@ def test_pairs_that_were_held_out_are_found_better_and_it_is_kept_as_an_encoder(
     assert (chosen["epoch"], chosen["strength"]) == (record.notes["epoch"], record.notes["strength"])
     assert chosen["recall"] == max(row["recall"] for row in choice if row["allowed"])
 
-    card = {"base": WordEncoder.identity, "encoder": {"model": "embedded"}}
-    write_refined(workspace.refined, "mine", card, heads_of(run, record, rule_of()))
+    put(workspace, WordEncoder.identity, heads_of(run, record, rule_of()))
     refined = run_in(workspace, encoder=EncoderChoice(refine="mine"))
     assert open_encoder(refined).identity != open_encoder(run).identity
     ((of, before), (_, after)) = (
@@ -137,6 +137,11 @@ def test_pairs_that_were_held_out_are_found_better_and_it_is_kept_as_an_encoder(
     )
     assert of == "frozen"
     assert not np.array_equal(before, after)
+
+
+def put(workspace, base, heads):
+    card = {"base": base, "encoder": {"model": "other"}, "build": "some-1", "rule": {}, "notes": {}}
+    refined_encoders_of(workspace).put("mine", card, heads, made_of={}, force=True)
 
 
 @pytest.mark.usefixtures("manifest")
@@ -197,12 +202,23 @@ def test_a_run_that_was_broken_off_goes_on_with_its_last_epoch_and_ends_alike(wo
 def test_heads_that_are_gone_or_changed_are_trained_again_to_the_same_bits(workspace, damage):
     record, run = refine(workspace), run_in(workspace)
     heads = heads_of(run, record, rule_of())
-    file = refine_module.heads_file(run, record.notes["heads"])
+    file = object_path(workspace.objects, record.notes["heads"])
     file.write_bytes(heads[:-1] + bytes([heads[-1] ^ 1])) if damage == "changed" else file.unlink()
     assert heads_of(run, record, rule_of()) == heads
     file.unlink()
     with pytest.raises(DamagedError, match="training again gives others"):
         heads_of(run, record, rule_of(training=TrainingRule(rank=4, epochs=1, batch_size=32)))
+
+
+@pytest.mark.usefixtures("manifest")
+def test_heads_where_53a9c8b_put_them_are_taken_over_with_the_same_bytes(workspace):
+    record, run = refine(workspace), run_in(workspace)
+    file = object_path(workspace.objects, record.notes["heads"])
+    earlier = workspace.refined / "heads" / f"{record.notes['heads'][:32]}.safetensors"
+    earlier.parent.mkdir(parents=True)
+    heads = file.rename(earlier).read_bytes()
+    assert heads_of(run, record, rule_of()) == file.read_bytes() == heads
+    assert not earlier.exists()
 
 
 @pytest.mark.usefixtures("manifest")
@@ -312,21 +328,17 @@ def test_another_loss_is_another_step_and_what_has_not_changed_keeps_its_key(wor
 def test_a_refined_encoder_that_is_gone_changed_or_of_another_encoder_is_refused(workspace, manifest):
     heads = heads_of(run_in(workspace), refine(workspace), rule_of())
     refined = run_in(workspace, encoder=EncoderChoice(refine="mine"))
-    with pytest.raises(NotFoundError, match=r"got `mine`\. There: none"):
+    with pytest.raises(NotFoundError, match=r"refined encoder `mine` must be in .* There: none"):
         open_encoder(refined)
-    write_refined(workspace.refined, "mine", {"base": "0" * 63 + "1", "encoder": {"model": "other"}}, heads)
+    put(workspace, "0" * 63 + "1", heads)
     with pytest.raises(InputError, match="must stand with the encoder that it was made from, 000000000000"):
         open_encoder(refined)
-    write_refined(workspace.refined, "mine", {"base": WordEncoder.identity, "encoder": {}}, heads)
+    put(workspace, WordEncoder.identity, heads)
     assert open_encoder(refined).dimension == WordEncoder.dimension
-    path = workspace.refined / "mine.safetensors"
+    (path,) = workspace.objects.iterdir()
     path.write_bytes(heads[:-1] + bytes([heads[-1] ^ 1]))
-    with pytest.raises(DamagedError, match="must hold the heads of the card"):
+    with pytest.raises(DamagedError, match="must hold the heads of refined encoder `mine`"):
         open_encoder(refined)
-    with pytest.raises(InputError, match="must be letters, digits"):
-        write_refined(workspace.refined, "../mine", {}, heads)
-    with pytest.raises(NotFoundError):
-        read_refined(workspace.refined, "../mine")
     assert manifest["build"] == "some-1"
 
 

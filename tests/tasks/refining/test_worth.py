@@ -123,7 +123,7 @@ def test_a_run_that_was_broken_off_goes_on_and_a_second_one_trains_nothing(run, 
     with pytest.raises(KeyboardInterrupt):
         record_step(run, MEASURE_WORTH, (), rule_of())
     assert trained.seeds == [1, 2, 1]
-    (stored, *_) = sorted((run.workspace.refined / "worth").glob("*.safetensors"))
+    (stored, *_) = sorted(run.workspace.objects.glob("*.safetensors"))
     stored.write_bytes(stored.read_bytes()[:-1] + b"\0")
     trained.most = None
     record = record_step(run, MEASURE_WORTH, (), rule_of())

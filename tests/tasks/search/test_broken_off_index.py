@@ -41,7 +41,7 @@ def test_nothing_half_is_taken_for_an_index(workspace, monkeypatch, kind):
     facts = made(workspace, kind)
     kill(workspace, kind, "_seal")
     assert FeatureIndex(workspace, encoder, kind).facts == facts
-    kill(workspace, kind, "replace_record")
+    kill(workspace, kind, "asdict")
     with pytest.raises(NotFoundError, match=f"Make the index again: `evenly index --kind {kind}`"):
         FeatureIndex(workspace, encoder, kind)
     assert made(workspace, kind).rows == 400

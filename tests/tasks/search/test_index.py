@@ -35,8 +35,8 @@ def manifest(workspace):
     return publish(workspace, pairs)
 
 
-def made(workspace, kind):
-    return make_index(workspace, WordEncoder.identity, kind, QUIET)
+def made(workspace, kind, *, force=True):
+    return make_index(workspace, WordEncoder.identity, kind, QUIET, force=force)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -139,7 +139,11 @@ def test_few_pictures_need_none(workspace):
 
 @pytest.mark.usefixtures("manifest")
 def test_an_index_of_another_kind_is_not_taken_for_the_one_that_was_asked_for(workspace):
-    made(workspace, "ivf_pq")
+    made(workspace, "ivf_pq", force=False)
+    with pytest.raises(InputError, match=r"`--kind` must be ivf_pq, the index that is there, .* Replace it: --force"):
+        made(workspace, "ivf_hnsw_sq", force=False)
+    for kind in ("ivf_pq", "binary"):
+        made(workspace, kind, force=False)
     made(workspace, "ivf_hnsw_sq")
     message = "another was made after this ivf_pq, or it was broken off: IVF_HNSW_SQ"
     with pytest.raises(NotFoundError, match=message):

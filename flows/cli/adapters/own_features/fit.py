@@ -16,7 +16,9 @@ from evenly.adapters.own_features.arrays import parts_in
 from evenly.adapters.saved import to_arrays, to_card
 from evenly.flows.cli.adapters.own_features.cards import origin_card, parts_hash
 from evenly.flows.cli.errors import UsageError
-from evenly.storage.files.adapters import write_adapter
+from evenly.storage.artifacts.kinds import ADAPTER, SAVED, put_adapter
+from evenly.storage.artifacts.store import Artifacts
+from evenly.storage.exports.export import whole_file_hash
 from evenly.storage.files.arrays import read_arrays, write_arrays
 from evenly.storage.records import replace_json, replace_text
 
@@ -30,6 +32,7 @@ def fit_array_file(
     normalise: bool,
     guard: bool | None,
     seed: int,
+    force: bool = False,
 ) -> dict[str, Any]:
     """Fit one adapter on an .npz of features, write everything to the folder `out`, and return the result.
 
@@ -40,6 +43,14 @@ def fit_array_file(
     check_folder(out)
     kind = adapter_class(adapter)
     fixed = parse_parameters(kind, parameters)
+    rule = {
+        "adapter": adapter_name(adapter),
+        "given": plain(fixed),
+        "normalise": normalise,
+        "guard": guard,
+        "seed": seed,
+    }
+    made_of = check_refit(out, arrays, rule, force=force)
     data = read_arrays(arrays, any_length=normalise)
     parts = parts_in(data, normalise=normalise)
     fit = fit_arrays(parts, adapter, parameters=fixed, guard=guard, seed=seed)
@@ -72,8 +83,18 @@ def fit_array_file(
         "asked": result["adapter"],
         "chosen_on": "validation",
     }
-    _write(out, fit, card, result, labels=parts.test.labels)
+    _write(out, fit, card, result, labels=parts.test.labels, made_of=made_of)
     return {**result, "out": str(out)}
+
+
+def check_refit(out: Path, arrays: Path, rule: dict[str, Any], *, force: bool) -> dict[str, Any]:
+    """Of what the adapter of a folder is to be made; InputError where one is there that is made otherwise.
+
+    That is refused before anything is fitted; with `force` it is replaced.
+    """
+    made_of = {"file": whole_file_hash(arrays), "rule": rule}
+    Artifacts.beside(ADAPTER, out).check_free(SAVED, made_of, force=force)
+    return made_of
 
 
 def check_folder(out: Path) -> None:
@@ -137,10 +158,18 @@ def plain(value: Any) -> Any:  # noqa: ANN401 - any value of a result
     return value
 
 
-def _write(out: Path, fit: ArrayFit, card: dict[str, Any], result: dict[str, Any], *, labels: np.ndarray) -> None:
+def _write(
+    out: Path,
+    fit: ArrayFit,
+    card: dict[str, Any],
+    result: dict[str, Any],
+    *,
+    labels: np.ndarray,
+    made_of: dict[str, Any],
+) -> None:
     """The result last: where it stands, all the others do."""
     (out / "result.json").unlink(missing_ok=True)
-    write_adapter(out, "adapter", card, to_arrays(fit.tuned.adapter))
+    put_adapter(Artifacts.beside(ADAPTER, out), SAVED, card, to_arrays(fit.tuned.adapter), made_of=made_of, force=True)
     write_arrays(out / "test_logits.npz", {"logits": fit.test_logits, "labels": labels})
     replace_text(out / "curve.csv", pd.DataFrame(fit.tuned.curve).to_csv(index=False))
     replace_json(out / "result.json", result)

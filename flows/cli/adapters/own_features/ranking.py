@@ -7,14 +7,22 @@ from typing import Any
 from evenly.adapters.evaluation.protocols.array_ranking import REQUIRED, fit_ranking, graded_parts
 from evenly.adapters.saved_ranking import NAME, PARAMETERS, ranking_arrays, ranking_card
 from evenly.flows.cli.adapters.own_features.cards import origin_card, parts_hash
-from evenly.flows.cli.adapters.own_features.fit import check_folder, parse_values, plain
-from evenly.storage.files.adapters import write_adapter
+from evenly.flows.cli.adapters.own_features.fit import check_folder, check_refit, parse_values, plain
+from evenly.storage.artifacts.kinds import ADAPTER, SAVED, put_adapter
+from evenly.storage.artifacts.store import Artifacts
 from evenly.storage.files.arrays import read_arrays, write_arrays
 from evenly.storage.records import replace_json, replace_text
 
 
 def fit_ranking_file(
-    arrays: Path, *, out: Path, parameters: Sequence[str] = (), normalise: bool, guard: bool | None, seed: int
+    arrays: Path,
+    *,
+    out: Path,
+    parameters: Sequence[str] = (),
+    normalise: bool,
+    guard: bool | None,
+    seed: int,
+    force: bool = False,
 ) -> dict[str, Any]:
     """Fit a ranking head on an .npz of features, write everything to the folder `out`, and return the result.
 
@@ -23,6 +31,8 @@ def fit_ranking_file(
     """
     check_folder(out)
     values = parse_values(parameters, PARAMETERS)
+    rule = {"adapter": NAME, "given": values, "normalise": normalise, "guard": guard, "seed": seed}
+    made_of = check_refit(out, arrays, rule, force=force)
     data = read_arrays(arrays, required=REQUIRED, any_length=normalise)
     parts, notes = graded_parts(data, normalise=normalise)
     fit = fit_ranking(parts, parameters=values, guard=guard, seed=seed)
@@ -50,7 +60,7 @@ def fit_ranking_file(
         "chosen_on": "validation",
     }
     (out / "result.json").unlink(missing_ok=True)
-    write_adapter(out, "adapter", card, ranking_arrays(tuned.head))
+    put_adapter(Artifacts.beside(ADAPTER, out), SAVED, card, ranking_arrays(tuned.head), made_of=made_of, force=True)
     write_arrays(out / "test_scores.npz", {"scores": fit.test_scores, "values": parts["test"].values})
     replace_text(out / "curve.csv", tuned.curve.to_csv(index=False))
     replace_json(out / "result.json", result)

@@ -1,0 +1,1 @@
+"""What is made of builds and has a name: fitted adapters, refined encoders, indices of features."""
