@@ -2,12 +2,13 @@
 
 from prefect import flow
 
-from evenly.flows.runs import build_run
+from evenly.flows.runs import build_run, in_shared_use
 from evenly.tasks.classes.audit import AUDIT_DESCRIPTIONS, DescriptionAuditRule
 from evenly.tasks.step import run_step
 
 
 @flow(name="audit-descriptions", flow_run_name="audit descriptions on {build}", persist_result=False)
+@in_shared_use
 def audit_descriptions(
     build: str,
     rules: list[DescriptionAuditRule],

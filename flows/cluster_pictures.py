@@ -2,12 +2,13 @@
 
 from prefect import flow
 
-from evenly.flows.runs import build_run
+from evenly.flows.runs import build_run, in_shared_use
 from evenly.tasks.classes.clusters import CLUSTER_PICTURES, ClusteringRule
 from evenly.tasks.step import run_step
 
 
 @flow(name="cluster-pictures", flow_run_name="cluster {rule.build}", persist_result=False)
+@in_shared_use
 def cluster_pictures(rule: ClusteringRule, root: str | None = None, quiet: bool = False) -> str:
     """Cluster the build of `rule`; the key of the step record."""
     run = build_run(rule.build, root=root, quiet=quiet)

@@ -6,6 +6,7 @@ from evenly.adapters.methods.fudd import ConfusablePairs
 from evenly.flows.recipe import Source
 from evenly.flows.recipe.describing import ListContext, describing
 from evenly.flows.recipe.files import ListingText
+from evenly.flows.runs import in_shared_use
 from evenly.tasks.classes.confusable import confusable_pairs
 from evenly.tasks.classes.describe import DESCRIBE, announce_described
 from evenly.tasks.classes.names import COUNT_NAMES
@@ -17,6 +18,7 @@ from evenly.tasks.step import run_step
 
 @flow(name="describe-classes", flow_run_name="describe {name}", persist_result=False)
 @tried_again
+@in_shared_use
 def describe_classes(
     name: str,
     text: str,

@@ -4,13 +4,14 @@ from prefect import flow
 
 from evenly.flows.recipe import read_recipe
 from evenly.flows.recipe.class_rules import evaluation_rules
-from evenly.flows.runs import run_in
+from evenly.flows.runs import in_shared_use, run_in
 from evenly.tasks.adapters.fit import EVALUATE_ADAPTERS, evaluations_in_words
 from evenly.tasks.server.states import ended
 from evenly.tasks.step import run_step
 
 
 @flow(name="fit-adapters", flow_run_name="fit {build}", persist_result=False)
+@in_shared_use
 def fit_adapters(
     recipe: str,
     build: str = "latest",

@@ -2,12 +2,13 @@
 
 from prefect import flow
 
-from evenly.flows.runs import build_run
+from evenly.flows.runs import build_run, in_shared_use
 from evenly.tasks.pools.link import LINK_RECORDS, LinkRule
 from evenly.tasks.step import run_step
 
 
 @flow(name="link-records", flow_run_name="link {rule.build}", persist_result=False)
+@in_shared_use
 def link_records(rule: LinkRule, root: str | None = None, quiet: bool = False) -> str:
     """Link pairs of the build of `rule`; the key of the step record."""
     run = build_run(rule.build, root=root, quiet=quiet)

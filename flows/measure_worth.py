@@ -15,10 +15,10 @@ from evenly.flows.rebuild_dataset import build_by
 from evenly.flows.recipe import Recipe, read_recipe
 from evenly.flows.recipe.curation import Curate
 from evenly.flows.refine_encoder import guarded_lists
-from evenly.flows.runs import open_run
+from evenly.flows.runs import in_shared_use, open_run
 from evenly.storage.builds import Builds
 from evenly.storage.errors import InputError
-from evenly.storage.stores.writer_lock import writing
+from evenly.storage.stores.workspace_lock import writing
 from evenly.tasks.encoders import frozen_run
 from evenly.tasks.refining.other_pictures import OtherPictures
 from evenly.tasks.refining.worth import MEASURE_WORTH, PoolVariant, WorthRule
@@ -46,6 +46,7 @@ RANDOM = "random pairs of the pool"
 
 
 @flow(name="measure-worth", flow_run_name="worth of {recipe}", persist_result=False)
+@in_shared_use
 def measure_worth(
     recipe: str,
     seeds: int = 5,

@@ -4,7 +4,7 @@ from prefect import flow
 
 from evenly.flows.recipe import read_recipe
 from evenly.flows.recipe.class_rules import evaluation_rules
-from evenly.flows.runs import run_in
+from evenly.flows.runs import in_shared_use, run_in
 from evenly.storage.builds import Builds
 from evenly.tasks.adapters.corrupted_pictures import CORRUPT_PICTURES, CorruptionRule
 from evenly.tasks.adapters.fit import EVALUATE_ADAPTERS
@@ -14,6 +14,7 @@ from evenly.tasks.step import NoRule, run_step
 
 
 @flow(name="probe-adapters", flow_run_name="probe {build}", persist_result=False)
+@in_shared_use
 def probe_adapters(
     recipe: str,
     build: str = "latest",

@@ -16,7 +16,7 @@ from evenly.flows.recipe.changes import say_changes
 from evenly.flows.recipe.files import read_listing
 from evenly.flows.recipe.steps import content_of, steps_of
 from evenly.flows.runs import open_run, with_engine
-from evenly.storage.stores.writer_lock import writing
+from evenly.storage.stores.workspace_lock import writing
 from evenly.storage.workspace import Workspace
 from evenly.tasks.partitioning import cut_run, open_engine
 from evenly.tasks.progress import Progress

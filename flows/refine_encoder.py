@@ -9,7 +9,7 @@ from evenly.features.refining.objectives import needs_of, training_versions
 from evenly.features.refining.training import TrainingRule
 from evenly.flows.recipe import Recipe, read_recipe
 from evenly.flows.recipe.class_rules import evaluation_rules
-from evenly.flows.runs import run_in
+from evenly.flows.runs import in_shared_use, run_in
 from evenly.storage.artifacts.kinds import refined_encoders_of
 from evenly.storage.builds import Builds, encoder_of
 from evenly.storage.errors import InputError
@@ -21,6 +21,7 @@ from evenly.tasks.step import plain_rule, run_step
 
 
 @flow(name="refine-encoder", flow_run_name="refine {name}", persist_result=False)
+@in_shared_use
 def refine_encoder(
     recipe: str,
     name: str,

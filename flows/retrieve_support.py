@@ -2,12 +2,13 @@
 
 from prefect import flow
 
-from evenly.flows.runs import build_run
+from evenly.flows.runs import build_run, in_shared_use
 from evenly.tasks.classes.retrieve import RETRIEVE_SUPPORT, SupportRule
 from evenly.tasks.step import run_step
 
 
 @flow(name="retrieve-support", flow_run_name="retrieve {rule.list} from {rule.build}", persist_result=False)
+@in_shared_use
 def retrieve_support(rule: SupportRule, root: str | None = None, quiet: bool = False) -> str:
     """Retrieve from the build of `rule`; the key of the step record."""
     run = build_run(rule.build, root=root, quiet=quiet)

@@ -1,11 +1,13 @@
 """Open a run: workspace, cache, choices of the recipe, and the demo's web where the recipe asks for it."""
 
+import inspect
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from pydantic import TypeAdapter
 
@@ -14,12 +16,30 @@ from evenly.storage.builds import Builds
 from evenly.storage.errors import InputError
 from evenly.storage.observations import adopt_observations
 from evenly.storage.pools.source import LabelFile, PoolSource
+from evenly.storage.stores.workspace_lock import shared_use
 from evenly.storage.workspace import Workspace
 from evenly.tasks.progress import Progress
 from evenly.tasks.run import EncoderChoice, LabelColumns, Payment, Run, SecondChoice, read_engine
 
 if TYPE_CHECKING:
     from evenly.flows.recipe import Labels, Recipe, Source, Web
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+def in_shared_use(flow_function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """The function of a flow that writes in the workspace at its `root`: nobody removes anything from it meanwhile."""
+
+    @wraps(flow_function)
+    def used(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        given = inspect.signature(flow_function).bind(*args, **kwargs).arguments
+        workspace = Workspace.at(given.get("root"))
+        with shared_use(workspace, flow_function.__name__.replace("_", " ")):
+            return flow_function(*args, **kwargs)
+
+    return used
+
 
 # The demo's own web, made once and served on a loopback address while a run lasts.
 

@@ -26,6 +26,7 @@ from evenly.flows.cli.datasets import search as cli_search
 from evenly.flows.cli.encoders import commands as cli_encoders
 from evenly.flows.cli.errors import report_errors
 from evenly.flows.cli.help_page import CommandGroup
+from evenly.flows.cli.locking import lock_workspaces
 from evenly.flows.cli.paths import refuse_urls
 from evenly.flows.cli.start import serve as cli_serve
 from evenly.flows.process.environment import set_up_command
@@ -65,6 +66,7 @@ for name, group in (
 ):
     app.add_typer(group, name=name)
 refuse_urls(app)
+lock_workspaces(app)
 
 
 def _show_version(wanted: bool) -> None:

@@ -2,14 +2,13 @@
 
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from evenly.storage.builds import Builds
-from evenly.storage.errors import WriterError
 from evenly.storage.exports.export import MANIFEST
 from evenly.storage.removal.dataset_files import datasets, unneeded_files
 from evenly.storage.removal.leftovers import Leftover, broken_off, dead_locks
@@ -17,7 +16,8 @@ from evenly.storage.removal.references import read_recorded, unnamed_artifacts, 
 from evenly.storage.removal.stored_files import StoredFile, free_to_take, list_files
 from evenly.storage.removal.unshown import IdleRows, drop_rows, idle_downloads, idle_rows, values_shown
 from evenly.storage.stores.object_path import AT_ONCE, ObjectPath
-from evenly.storage.stores.writer_lock import CLEANING, lock_holder
+from evenly.storage.stores.workspace_lock import exclusive_use
+from evenly.storage.stores.writer_lock import lock_holder
 from evenly.storage.web.errors import DownloadError
 from evenly.storage.web.working_folder import hold_folder
 from evenly.storage.workspace import Workspace
@@ -75,14 +75,14 @@ def stored_in(workspace: Workspace, exchange: Path) -> list[StoredFile]:
     return files if exchange == workspace.exchange else [*files, *list_files(exchange, "exchange/")]
 
 
-def clean_workspace(workspace: Workspace, exchange: Path, wanted: Wanted) -> WorkspaceContents:
+def clean_workspace(workspace: Workspace, exchange: Path, wanted: Wanted, *, wait_s: float = 0.0) -> WorkspaceContents:
     """Remove what `look_through` lists; what was there, and what is gone.
 
-    Raises WriterError, which names the recipe, while a process writes one; then nothing is removed.
+    Raises WriterError, which names the process, where one still writes there after `wait_s`; nothing is removed then.
     """
     dead = list(dead_locks(list_files(workspace.locks, "locks/")))
     rows: Sequence[IdleRows] = ()
-    with nobody_writing(workspace):  # it takes over the locks of the dead, and gives them up at the end
+    with exclusive_use(workspace, "clean", wait_s=wait_s):
         if wanted.features:  # first: the files that hold these rows are then of an older version
             rows = _drop_idle_rows(workspace, exchange, wanted)
         contents = look_through(workspace, exchange, replace(wanted, features=False))
@@ -99,36 +99,6 @@ def _drop_idle_rows(workspace: Workspace, exchange: Path, wanted: Wanted) -> Seq
     for idle in contents.rows:
         drop_rows(idle, images)
     return contents.rows
-
-
-@contextmanager
-def nobody_writing(workspace: Workspace) -> Iterator[None]:
-    """Hold the locks of all recipes for the block, those of recipes that are yet to come included.
-
-    Raises WriterError, which names the recipe that a process writes.
-    """
-    with ExitStack() as locks:
-        cleaner = locks.enter_context(lock_holder(workspace.locks / CLEANING))
-        if cleaner is not None:
-            raise WriterError(
-                f"workspace `{workspace.root}` must be cleaned by one process at a time; process {cleaner.get('pid')} "
-                f"on `{cleaner.get('host')}` does so since {cleaner.get('since')}. Wait for it."
-            )
-        for recipe in _recipes(workspace):
-            holder = locks.enter_context(lock_holder(workspace.locks / f"{recipe}.json"))
-            if holder is not None:
-                raise WriterError(
-                    f"recipe `{recipe}` must not be written while `{workspace.root}` is cleaned; process "
-                    f"{holder.get('pid')} on `{holder.get('host')}` writes it since {holder.get('since')}. Wait for "
-                    "it, or end it. Nothing was removed."
-                )
-        yield
-
-
-def _recipes(workspace: Workspace) -> list[str]:
-    """The recipes that somebody may write: each has a lock since it was first written, a table since it was built."""
-    paths = (*workspace.locks.glob("*.json"), *workspace.samples.glob("*.lance"))
-    return sorted({path.stem for path in paths if not path.name.startswith(".")})
 
 
 def _remove(workspace: Workspace, leftover: Leftover) -> bool:

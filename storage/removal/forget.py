@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from evenly.storage.errors import DamagedError, InputError, NotFoundError, StorageError
 from evenly.storage.records import create_record, read_record
-from evenly.storage.removal.clean import nobody_writing
+from evenly.storage.stores.workspace_lock import exclusive_use
 from evenly.storage.workspace import Workspace
 
 FORGOTTEN = "forgotten"
@@ -64,14 +64,14 @@ def read_forgotten(workspace: Workspace) -> ForgetList:
 def add_forgotten(workspace: Workspace, values: Iterable[tuple[Naming, str]]) -> int:
     """Put uids, URLs (as the pool has them) and image ids on the list, durably; how many were not on it.
 
-    Published builds keep what they hold; builds from now on do not. Raises WriterError, which names the recipe, while
-    one is rebuilt: so that every row of a build is judged by the same list.
+    Published builds keep what they hold; builds from now on do not. Raises WriterError, which names the process, while
+    one writes in the workspace: so that every row of a build is judged by the same list.
     """
     wanted = list(values)
     for naming, value in wanted:
         if not value or naming not in ("uid", "url", "image_id"):
             raise InputError(f"`values` must be a naming and a text; got {naming!r} and {value!r}. Leave it out.")
-    with nobody_writing(workspace):
+    with exclusive_use(workspace, "forget"):
         forget = ForgetList(key=_made_key(workspace))
         added = datetime.now(UTC).isoformat(timespec="seconds")
         hashes = dict.fromkeys(forget.hash_of(naming, value) for naming, value in wanted)

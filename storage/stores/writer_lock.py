@@ -1,9 +1,8 @@
-"""One writer of a recipe at a time, so that two rebuilds do not do the same work twice.
+"""Locks that end with their process, however it ends; see evenly.storage.stores.workspace_lock for who takes which.
 
-Nothing rests on it: what is acknowledged is created where nothing was, whoever holds the lock. In a folder it is a lock
-of the system, free when its process ends in whatever way. In an object store it is an object that says who writes,
-renewed every HEARTBEAT_S. It is taken over once the store's own clock says that it was not renewed for
-TAKEN_OVER_AFTER_S, and at once where the process was of this machine and is gone.
+In a folder it is a lock of the system. In an object store it is an object that says who writes, renewed every
+HEARTBEAT_S. It is taken over once the store's own clock says that it was not renewed for TAKEN_OVER_AFTER_S, and at
+once where the process was of this machine and is gone.
 """
 
 import fcntl
@@ -13,65 +12,22 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from evenly.storage.errors import StoreError, WriterError
+from evenly.storage.errors import StoreError
 from evenly.storage.records import canonical_json
 from evenly.storage.stores.object_path import ObjectPath, ObjectVersion
-from evenly.storage.workspace import Workspace
 
 HEARTBEAT_S = 10.0
 TAKEN_OVER_AFTER_S = 60.0
 _POLL_S = 0.2
-_WAIT_POLL_S = 1.0
 _LOOKED_AT_S, _TRIES = 0.05, 6
 """Who only asks whether a lock is held holds it for a moment: so it is tried again."""
 _own_tokens: set[str] = set()
-CLEANING = ".cleaning.json"
-"""The name of the lock of whoever removes what no build refers to."""
-
-
-@contextmanager
-def writing(
-    workspace: Workspace, recipe: str, *, wait_s: float = 0.0, say: Callable[[str], None] | None = None
-) -> Iterator[None]:
-    """Write a recipe's builds alone for the length of the block, once whoever writes it has ended, in `wait_s` or less.
-
-    say: is told once who is waited for, and once that the waiting is over. Raises WriterError, which says who writes.
-    """
-    path, begun, waits = workspace.locks / f"{recipe}.json", time.monotonic(), False
-    while True:
-        with lock_holder(path) as holder:
-            if holder is None:
-                if waits and say is not None:
-                    say(f"`{recipe}` is free after {time.monotonic() - begun:.0f} s")
-                refuse_while_cleaned(workspace)
-                yield
-                return
-        left = begun + wait_s - time.monotonic()
-        if left <= 0:
-            raise WriterError(
-                f"recipe `{recipe}` must be written by one process at a time in `{workspace.root}`; "
-                f"{described_holder(holder)}. Wait for it (`--wait SECONDS`), or end it: {_release(workspace.root)}"
-            )
-        if not waits and say is not None:
-            say(f"for `{recipe}`, at most {wait_s:.0f} s: {described_holder(holder)}")
-        waits = True
-        time.sleep(min(left, _WAIT_POLL_S))
-
-
-def refuse_while_cleaned(workspace: Workspace) -> None:
-    """Raise WriterError while another process removes what no build refers to. Ask when the recipe's lock is held."""
-    cleaner = holder_of(workspace.locks / CLEANING)
-    if cleaner is not None:
-        raise WriterError(
-            f"workspace `{workspace.root}` must not be cleaned while a recipe is rebuilt; process {cleaner.get('pid')} "
-            f"on `{cleaner.get('host')}` cleans it since {cleaner.get('since')}. Run again when it has ended."
-        )
 
 
 def holder_of(path: Path) -> Mapping[str, Any] | None:
@@ -98,9 +54,9 @@ def holder_of(path: Path) -> Mapping[str, Any] | None:
 
 
 @contextmanager
-def lock_holder(path: Path) -> Iterator[Mapping[str, Any] | None]:
-    """Hold the lock at `path` for the block and yield None; where another holds it, who: host, pid, since."""
-    with _held_object(path) if isinstance(path, ObjectPath) else _held_file(path) as holder:
+def lock_holder(path: Path, work: str = "") -> Iterator[Mapping[str, Any] | None]:
+    """Hold the lock at `path` for the block and yield None; where another holds it, who: host, pid, since, work."""
+    with _held_object(path, work) if isinstance(path, ObjectPath) else _held_file(path, work) as holder:
         yield holder
 
 
@@ -119,23 +75,18 @@ def described_holder(holder: Mapping[str, Any]) -> str:
     """Who holds a lock, and since when, in words."""
     if holder.get("pid") is None:  # it has just taken the lock, or what the lock said is damaged
         return "a process that its lock does not name writes it"
-    return f"process {holder.get('pid')} on `{holder.get('host')}` has written it since {holder.get('since')}"
+    work = f", {holder['work']}," if holder.get("work") else ""
+    return f"process {holder.get('pid')} on `{holder.get('host')}`{work} has written it since {holder.get('since')}"
 
 
-def _release(root: Path) -> str:
-    if isinstance(root, ObjectPath):
-        return f"without a sign of life for {TAKEN_OVER_AFTER_S:.0f} s it is taken over."
-    return "its lock ends with it."
-
-
-def _this_process() -> dict[str, Any]:
+def _this_process(work: str = "") -> dict[str, Any]:
     since = datetime.now(UTC).isoformat(timespec="seconds")
     identity = {"machine": _machine(), "started": _started(os.getpid()), "token": secrets.token_hex(8)}
-    return {"host": socket.gethostname(), "pid": os.getpid(), "since": since, **identity}
+    return {"host": socket.gethostname(), "pid": os.getpid(), "since": since, "work": work, **identity}
 
 
 @contextmanager
-def _held_file(path: Path) -> Iterator[Mapping[str, Any] | None]:
+def _held_file(path: Path, work: str) -> Iterator[Mapping[str, Any] | None]:
     try:
         descriptor, is_held = _open_file(path)
     except OSError:  # what cannot be written to needs no lock, the first table says why; or a file system has no locks
@@ -147,7 +98,7 @@ def _held_file(path: Path) -> Iterator[Mapping[str, Any] | None]:
             return
         with suppress(OSError):  # a full disk: the lock is held all the same
             file.truncate()
-            file.write(canonical_json(_this_process()))
+            file.write(canonical_json(_this_process(work)))
             file.flush()
         yield None
 
@@ -193,8 +144,8 @@ def _take_file(descriptor: int) -> bool:
 
 
 @contextmanager
-def _held_object(path: ObjectPath) -> Iterator[Mapping[str, Any] | None]:
-    own = _this_process()
+def _held_object(path: ObjectPath, work: str) -> Iterator[Mapping[str, Any] | None]:
+    own = _this_process(work)
     _own_tokens.add(own["token"])
     try:
         with _held_by(path, own) as holder:

@@ -30,7 +30,7 @@ from evenly.storage.removal import clean
 from evenly.storage.removal.stored_files import list_files
 from evenly.storage.stores import writer_lock
 from evenly.storage.stores.object_path import ObjectPath, path_at
-from evenly.storage.stores.writer_lock import writing
+from evenly.storage.stores.workspace_lock import exclusive_use, writing
 from evenly.storage.tables.exchange import exchange_folder, remove_exchange
 from evenly.storage.workspace import Workspace
 from evenly.tasks.engine import InProcess
@@ -197,7 +197,7 @@ def test_a_recipe_that_is_written_is_named_and_nothing_is_removed(evenly, recipe
         before = names(root)
         status, _, err = evenly("clean", "--root", root, "--older-than", "0d", "--yes")
         assert status == 1
-        assert "recipe `captions` must not be written while" in err
+        assert "must not be cleaned while a command writes in it" in err
         assert err.count("\n") == 1
         assert names(root) >= before
     assert facts(evenly, "clean", "--root", root, "--older-than", "0d", "--yes")["bytes"] > 0
@@ -207,8 +207,8 @@ def test_nobody_begins_to_write_a_recipe_while_a_workspace_is_cleaned(recipe, ro
     rebuild(recipe(3), root)
     workspace = Workspace.at(root)
     with (
-        clean.nobody_writing(workspace),
-        pytest.raises(WriterError, match=r"must not be cleaned while a recipe is rebuilt; process \d+ on"),
+        exclusive_use(workspace, "clean"),
+        pytest.raises(WriterError, match=r"must not be written while something is removed; process \d+ on"),
         writing(workspace, "never-seen"),
     ):
         pytest.fail("written while it was cleaned")

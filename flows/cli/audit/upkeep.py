@@ -50,6 +50,7 @@ def clean_command(
     downloads: Annotated[bool, typer.Option("--downloads", help="Also shards of which no build shows a URL.")] = False,
     features: Annotated[bool, typer.Option("--features", help="Also features of pictures no build shows.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Free it; without, only show what would be freed.")] = False,
+    wait: Annotated[int, typer.Option(min=0, help="Seconds to wait for commands that write there.")] = 0,
 ) -> None:
     """Free what was broken off, and what no build refers to and is older than --older-than. Builds stay as they are.
 
@@ -62,8 +63,9 @@ def clean_command(
     workspace = _workspace(root)
     wanted = Wanted(older_than_s=seconds_of(older_than), downloads=downloads, features=features)
     exchange, servers = exchange_of(workspace), orphaned_servers()
-    work = clean_workspace if yes else look_through
-    contents = work(workspace, exchange, wanted)
+    contents = (
+        clean_workspace(workspace, exchange, wanted, wait_s=wait) if yes else look_through(workspace, exchange, wanted)
+    )
     if yes:
         end_servers(servers)
     result = _freed(workspace, contents, servers, yes=yes)

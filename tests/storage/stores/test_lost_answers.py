@@ -8,7 +8,7 @@ import pytest
 from evenly.storage.chat.journal_lines import lines_at
 from evenly.storage.records import create_record, read_record
 from evenly.storage.stores.object_path import path_at
-from evenly.storage.stores.writer_lock import writing
+from evenly.storage.stores.workspace_lock import writing
 from evenly.storage.web.shards import publish_shard, tar_name
 from evenly.storage.workspace import Workspace
 from tests.chaos.faults.stores import LOST
