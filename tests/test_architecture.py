@@ -389,6 +389,7 @@ FOLDERS = {
     "refining", "objectives",  # features, tasks: heads trained on pairs of a build, and what for
     "search",  # tasks, features: pairs of a build by what they show
     "server",  # tasks: what a run leaves on a Prefect server
+    "artifacts",  # storage: what is made of builds and has a name
     "removal",  # storage: what is of no use in a workspace, and what is to be forgotten
 }  # fmt: skip
 PLUGIN_FOLDERS = {"adapters/methods", "flows"}  # of flows each stands in a file of its own
