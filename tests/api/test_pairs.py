@@ -66,5 +66,5 @@ def test_features_of_captions_and_of_dropped_pairs_stand_row_by_row(build):
 
 def test_encode_takes_a_refined_encoder_of_a_workspace(tmp_path, colours):
     del colours
-    with pytest.raises(NotFoundError, match=r"`refine` must be a refined encoder of `.*`; got `better`"):
+    with pytest.raises(NotFoundError, match=r"refined encoder `better` must be in `.*`; it is not"):
         evenly.encode(["a wren"], refine="better", root=tmp_path)
