@@ -63,7 +63,8 @@ fuzz: $(VENV)/.dev ## try the property tests on new random examples, as often as
 	    EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -m hypothesis --hypothesis-profile=fuzz --timeout=3600 $(TESTS) || exit 1; \
 	done
 
-chaos: $(VENV)/.dev ## kill and disturb whole rebuilds, run each again, and check that nothing is lost; an hour or two
+chaos: $(VENV)/.dev ## kill and disturb commands and whole rebuilds, run each again, check that nothing is lost; some hours
+	$(BIN)/python -m tests.chaos.every_command --pairs --seed='$(SEED)'
 	$(BIN)/python -m tests.chaos --faults='$(FAULTS)' --seed='$(SEED)'
 
 lint: $(VENV)/.dev ## style, formatting and types; prints the figures of the tree

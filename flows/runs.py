@@ -29,7 +29,7 @@ Result = TypeVar("Result")
 
 
 def in_shared_use(flow_function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """The function of a flow that writes in the workspace at its `root`: nobody removes anything from it meanwhile."""
+    """A function that writes in the workspace at its `root`, as flows do: nobody removes anything from it meanwhile."""
 
     @wraps(flow_function)
     def used(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:

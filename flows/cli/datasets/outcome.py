@@ -8,6 +8,7 @@ from evenly.flows.cli.errors import UsageError
 from evenly.flows.fit_adapters import fit_adapters
 from evenly.flows.process.prefect_api import prefect_api
 from evenly.flows.recipe import read_recipe
+from evenly.flows.runs import in_shared_use
 from evenly.storage.builds import Builds, funnel_of, open_build
 from evenly.storage.exports import EXPORTS
 from evenly.storage.ledger import Ledger, StepRecord
@@ -28,6 +29,7 @@ def list_holds(root: Root = None) -> dict[str, str]:
     return Builds(Workspace.at(root)).holds()
 
 
+@in_shared_use
 def promote_build(build: str, *, root: Root = None) -> dict[str, Any]:
     """Move `latest` of its recipe to a build, and end a hold on its recipe; its manifest."""
     workspace, manifest = open_build(build, root=root)
@@ -51,6 +53,7 @@ def outcome_of(build: str, *, root: Root = None) -> dict[str, Any]:
     }
 
 
+@in_shared_use
 def report_build(build: str, *, root: Root = None) -> Path:
     """Write the report of a build; its path."""
     workspace, manifest = open_build(build, root=root)
@@ -72,6 +75,7 @@ def _results(workspace: Workspace, records: Sequence[StepRecord]) -> list[dict[s
     ]
 
 
+@in_shared_use
 def export_build(build: str, *, format_name: str, out: Path | None, root: Root = None) -> dict[str, Any]:
     """Write the kept pairs of a build in a format; what was written."""
     if format_name not in EXPORTS:

@@ -300,7 +300,8 @@ def test_what_an_earlier_loss_refined_is_read_and_said_to_be_so(workspace, manif
         ("c", "contrastive", {}),
     ):
         rule = {"objective": loss, "sampler": None, "training": {"rank": 8}}
-        write_refined(workspace.refined, name, {**card, "rule": rule, "notes": notes, "versions": versions}, heads)
+        whole = {**card, "rule": rule, "notes": notes, "versions": versions}
+        refined_encoders_of(workspace).put(name, whole, heads, made_of={}, force=True)
     monkeypatch.setenv("COLUMNS", "200")
     lines = evenly("encoders").out.splitlines()
     assert [
