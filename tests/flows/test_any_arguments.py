@@ -37,6 +37,19 @@ FILES = (
     ),
     *("text.txt/below", "demo.yaml", "template.yaml", "demo_classes.txt", ".", "new/out", "a\nb", "\x1b[31m"),
 )
+LIKELY = {
+    "recipe": ("demo.yaml", "template.yaml"),
+    "recipes": ("demo.yaml", "folder"),
+    "classes": ("demo_classes.txt", "text.txt"),
+    "pool": ("pool.csv", "pool.jsonl", "tables.parquet"),
+    "metadata": ("text.txt", "list.json", "twice.json"),
+    "arrays": ("pairs.npz", "no.npz"),
+    "out": ("new/out", "new.npz", "new.json", "new.csv"),
+    "caption": ("text", "url"),
+    "split": ("twice.json", "pool.csv"),
+    "method": ("description", "synonyms"),
+}
+"""What a parameter of a name may well be given."""
 WORDS = (
     "",
     " ",
@@ -122,7 +135,8 @@ def _value(name: str) -> st.SearchStrategy[str]:
         return st.sampled_from(("0", "-1", "1", "x", "nan", ""))
     if name == "root":
         return st.sampled_from(("w", "folder", "empty", "loop", "n" * 300, "", "s3://bucket/../x", "ftp://x/y"))
-    return st.sampled_from((*FILES, *FILES, *WORDS, *NUMBERS, *URLS))
+    anything = st.sampled_from((*FILES, *FILES, *WORDS, *NUMBERS, *URLS))
+    return st.sampled_from(LIKELY[name]) | anything if name in LIKELY else anything
 
 
 def run(given_arguments: Sequence[str]) -> tuple[int, str]:
