@@ -147,7 +147,7 @@ def test_with_a_described_list_it_is_a_file_for_a_leaderboard_that_has_vcd(extra
 
 def test_what_cannot_be_written_is_named(extract, tmp_path):
     status, _, err = extract({"list": "pets.txt"}, {"list": "pets.txt"})
-    assert (status, "must have one class list in the recipe" in err) == (2, True)
+    assert (status, "`--list` must say which class list" in err) == (2, True)
     status, _, err = extract(options=("--split", tmp_path / "x.csv"))
     assert (status, "`--split` must come with `--images`" in err) == (2, True)
     status, _, err = extract(options=("--out", tmp_path))

@@ -16,7 +16,12 @@ from evenly.tasks.run import EncoderChoice
 
 
 def extract_latest(
-    recipe: Path, *, out: Path | None = None, root: Path | None = None, alone: bool = False
+    recipe: Path,
+    *,
+    out: Path | None = None,
+    class_list: str | None = None,
+    root: Path | None = None,
+    alone: bool = False,
 ) -> dict[str, Any]:
     """Extract features of the latest build of a recipe; how many there are and were new, and with `out` what it holds.
 
@@ -26,9 +31,11 @@ def extract_latest(
     where `out` cannot be written.
     """
     chosen = read_recipe(recipe)
+    if class_list is not None and out is None:
+        raise UsageError(f"`--list` must come with `--out FILE.npz`; got `{class_list}` alone. Add it.")
     if out is not None:
         check_out(out)
-        _check_lists(chosen)
+        _check_lists(chosen, class_list)
     workspace, manifest = open_build(f"{chosen.name}-latest", root=root)
     encoder = encoder_of(manifest)
     counts = count_stored(workspace, manifest) if _made_by(manifest) == _numbers(chosen) else None
@@ -51,7 +58,7 @@ def extract_latest(
         return result
     from evenly.flows.cli.adapters.own_features.pairs import extract_pairs
 
-    return result | extract_pairs(recipe, out=out, root=root)
+    return result | extract_pairs(recipe, out=out, class_list=class_list, root=root)
 
 
 def profile_facts(profile: Profile) -> dict[str, Any]:
@@ -110,10 +117,15 @@ def _numbers(recipe: Recipe) -> EncoderChoice:
     return replace(recipe.features.encoder, threads=None, device=None)
 
 
-def _check_lists(recipe: Recipe) -> None:
-    """Raise UsageError unless the recipe has one class list, or none: a file holds the texts of one."""
-    if len(recipe.classes) > 1:
+def _check_lists(recipe: Recipe, class_list: str | None) -> None:
+    """Raise UsageError unless it is clear which class list of the recipe, if any, gives the file its texts."""
+    names = [Path(listing.list).stem for listing in recipe.classes]
+    if class_list is not None and class_list not in names:
         raise UsageError(
-            "`extract --out` must have one class list in the recipe, whose texts go into the file; got "
-            f"{', '.join(listing.list for listing in recipe.classes)}. Write a recipe of its name with one of them."
+            f"`--list` must be a class list of the recipe; got `{class_list}`. There: {', '.join(names) or 'none'}."
+        )
+    if class_list is None and len(names) > 1:
+        raise UsageError(
+            f"`--list` must say which class list gives the file its texts; there are {', '.join(names)}. "
+            f"Add --list {names[0]}."
         )

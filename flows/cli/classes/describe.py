@@ -124,11 +124,14 @@ def extract_command(
     second: Annotated[str | None, typer.Option(help="With --images: a second backbone, `embedded` or a model.")] = None,
     second_pretrained: Annotated[str | None, typer.Option(help="With --second: its weights.")] = None,
     seed: Annotated[int, typer.Option(help="With --images: of the split.")] = 0,
+    class_list: Annotated[
+        str | None, typer.Option("--list", help="With a recipe of several class lists: the one whose file is written.")
+    ] = None,
     profile: Annotated[bool, typer.Option(help="Encode in one process and say what limits it: decoding, ...")] = False,
 ) -> None:
     """Extract features of the latest build of a recipe, or of a folder of classes; --out is for `fit --arrays`.
 
-    Example: evenly extract recipes/demo.yaml --out pairs.npz
+    Example: evenly extract recipes/demo.yaml --list demo_classes --out pairs.npz
 
     Example: evenly extract --images digits --template "a picture of the number {}" --out digits.npz
     """
@@ -144,8 +147,10 @@ def extract_command(
                 raise UsageError(
                     f"`{named[0]}` must come with `--images`; got a recipe, which says this itself. Leave it out."
                 )
-            result = extract_latest(recipe, out=out, root=root, alone=profile)
+            result = extract_latest(recipe, out=out, class_list=class_list, root=root, alone=profile)
         elif images is not None:
+            if class_list is not None:
+                raise UsageError(f"`--list` must come with a recipe; got `{class_list}` and --images. Leave it out.")
             if out is None:
                 raise UsageError("`extract --images` must get `--out FILE.npz` as well. Add it.")
             from evenly.flows.cli.adapters.own_features.folders import FolderLayout, extract_folder

@@ -25,15 +25,15 @@ _SETS = {"far": "ood", "near": "near_ood"}
 _OF_TEXTS = [name for name in SHARED if not name.startswith("unlabelled")]
 
 
-def extract_pairs(recipe: Path, *, out: Path, root: Path | None) -> dict[str, Any]:
+def extract_pairs(recipe: Path, *, out: Path, class_list: str | None, root: Path | None) -> dict[str, Any]:
     """Write the latest build of a recipe as arrays; the file, the encoder and how many rows there are.
 
-    For a recipe with a class list, the file that `fit --arrays` and `leaderboard --arrays` read: the labelled pairs by
-    part, with the texts of the classes. Without one, all pairs row for row.
+    For a recipe with a class list, of several the one that is named, the file that `fit --arrays` and `leaderboard
+    --arrays` read: the labelled pairs by part, with the texts of the classes. Without one, all pairs row for row.
     """
     chosen = read_recipe(recipe)
     run = run_in(chosen, root=root)
-    rules = evaluation_rules(run, chosen, recipe, "latest")
+    rules = [rule for rule in evaluation_rules(run, chosen, recipe, "latest") if class_list in {None, rule.list}]
     manifest = Builds(run.workspace).read(f"{chosen.name}-latest")
     arrays = _of_list(run, manifest, rules[0]) if rules else paired_features(run, manifest)
     encoder = manifest["encoder"]
