@@ -20,7 +20,7 @@ from evenly.features.refining.towers import TowerTraining
 from evenly.features.refining.training import State, TrainingRule, check_trained, train_heads
 from evenly.storage.artifacts.store import object_content, object_path, put_object
 from evenly.storage.builds import Builds
-from evenly.storage.errors import DamagedError, InputError
+from evenly.storage.errors import DamagedError, InputError, StorageError
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.records import content_hash, replacing
 from evenly.tasks.encoders import open_encoder, step_encoder
@@ -187,6 +187,8 @@ def _epochs(run: Run, rule: RefineRule, parts: RefiningParts, trained: Trainable
             advance(1)
     for path in sorted(folder.glob("*.safetensors")):
         path.unlink(missing_ok=True)  # another process may have been as far
+    with suppress(OSError, StorageError):  # a store has no folders
+        folder.rmdir()
 
 
 def _store_state(path: Path, state: State) -> None:

@@ -1,7 +1,7 @@
 """Kill every command that writes at random moments, run every two of them at once, and run each again.
 
 Afterwards the same command ends as undisturbed, `verify` finds nothing wrong, `clean` takes all that is left over, and
-whatever went wrong was said in one line. The commands are forks of one process, on a workspace of 300 small pictures.
+whatever went wrong was said in one line. The commands are forks of one process, on a workspace of 400 small pictures.
 
 python -m tests.chaos.every_command [--kills 200] [--pairs] [--seed WORD] [--only NAME,NAME] [--minutes N]
 """
@@ -29,13 +29,14 @@ from typing import Any
 import yaml
 from PIL import Image, ImageDraw
 
+from evenly.flows.process.environment import OF_A_COMMAND
 from evenly.flows.process.prefect_api import SERVER_LOGGING
 from tests.chaos.forked import Ended, Forks, forks_of
 from tests.chaos.workspace import Names
 from tests.chat_server import tiny_server
 from tests.tiny_encoders import write_clip
 
-PICTURES = 300
+PICTURES = 400
 COLOURS = ("red", "green", "blue", "yellow", "black", "white")
 COMMANDS: Mapping[str, tuple[str, ...]] = {
     "refine": ("refine", "{fit}", "--rank", "8", "--batch-size", "32", "--epochs", "4", "--out", "mine"),
@@ -150,7 +151,7 @@ def _recipes(folder: Path, chat: str) -> dict[str, str]:
 @contextmanager
 def open_world(folder: Path) -> Iterator[World]:
     """Make the pictures and a workspace with a build of them, and what each command makes undisturbed."""
-    given = os.environ | {"EVENLY_CACHE": str(folder / "cache"), "PREFECT_HOME": str(folder / "prefect")}
+    given = os.environ | OF_A_COMMAND | {"EVENLY_CACHE": str(folder / "cache"), "PREFECT_HOME": str(folder / "prefect")}
     with tiny_server() as tiny, _prefect_server(given) as url, forks_of(given | {"PREFECT_API_URL": url}) as forks:
         places = _recipes(folder, tiny.url)
         world = World(folder, forks, places)
@@ -206,7 +207,10 @@ def expect(world: World, name: str) -> Expected:
 
 def kill_trial(world: World, name: str, luck: random.Random) -> tuple[int, list[str]]:
     """Kill a command some times in a row, and look at what is then; how many kills there were, and what is wrong."""
-    expected = expect(world, name)
+    try:
+        expected = expect(world, name)
+    except RuntimeError as error:
+        return 0, [str(error)]
     folder, kills = world.copy(name, empty=name in FROM_NOTHING), 0
     for _ in range(_IN_A_ROW):
         kills += world.forks.start(world.words(name, folder), folder).kill_after(luck.random() * expected.seconds)
@@ -218,8 +222,11 @@ def kill_trial(world: World, name: str, luck: random.Random) -> tuple[int, list[
 
 def pair_trial(world: World, names: tuple[str, str]) -> tuple[str, list[str]]:
     """Run two commands at once, and look at what is then; what they ended with, and what is wrong."""
-    for name in names:
-        expect(world, name)
+    try:
+        for name in names:
+            expect(world, name)
+    except RuntimeError as error:
+        return "", [str(error)]
     folder = world.copy("-".join(names), empty=set(names) <= set(FROM_NOTHING))
     running = [world.forks.start(world.words(name, folder), folder) for name in names]
     ends = [one.end() for one in running]
@@ -301,12 +308,15 @@ def main() -> int:
         return time.monotonic() - began < options.minutes * 60
 
     with open_world(folder) as world:
-        for name in itertools.cycle(killed or ["none"]):
+        for number in itertools.count():
             if kills.total() >= options.kills or not killed or not has_time():
                 break
+            name = killed[number % len(killed)]
             count, problems = kill_trial(world, name, luck)
             kills[name] += count
             failures += bool(problems)
+            if not count and problems:
+                killed.remove(name)
             _say(f"{name:<10} {count} kills, {kills.total()} in all  {'; '.join(problems) or 'ok'}")
         every = list(itertools.combinations_with_replacement(names, 2)) if options.pairs else []
         luck.shuffle(every)
