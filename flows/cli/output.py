@@ -144,6 +144,18 @@ def print_funnel(funnel: Sequence[Mapping[str, Any]]) -> None:
     print_rows("funnel", rows)
 
 
+def print_losses(pool: Mapping[str, Any]) -> None:
+    """Print what each part of a recipe would drop of a pool by itself, in a line for each."""
+    lines = {}
+    for loss in pool["losses"]:
+        values = ", ".join(f"{name}: {_shown(value) or 'null'}" for name, value in loss["values"].items())
+        label = f"{loss['field']} {{{values}}}" if values else loss["field"]
+        lines[label] = ", ".join(f"{reason} {count:,}" for reason, count in loss["reasons"].items()) or "none"
+    print_text(f"{pool['path']}: {pool['rows']}" + (", of which each by itself would drop" if lines else ""))
+    for label, reasons in lines.items():
+        print_text(f"  {label:<{max(map(len, lines))}}  {reasons}")
+
+
 def print_estimates(estimates: Sequence[Mapping[str, Any]]) -> None:
     """Print what describing class lists would ask and cost: a table for each list, with its sum in the last row."""
     for class_list in dict.fromkeys(row["class_list"] for row in estimates):

@@ -15,7 +15,7 @@ from evenly.bounds import LocalPath, MemorySize, PoolPath, Share
 from evenly.curation.balance.source_mixing import SourceRule
 from evenly.features.pictures.views import ViewRule
 from evenly.flows.recipe.classes import ClassListing
-from evenly.flows.recipe.curation import Curate
+from evenly.flows.recipe.curation import Curate, without_download
 from evenly.flows.recipe.problems import RecipeError, describe_problems
 from evenly.flows.recipe.schedule import Notify, RebuildSchedule
 from evenly.flows.recipe.section import Section
@@ -199,10 +199,7 @@ class Recipe(Section):
         features = self.features.second is not None or "features" in self.model_fields_set
         given = [name for name, is_on in (("classes", self.classes), ("features", features)) if is_on]
         if curate.download is None and given:
-            raise ValueError(
-                f"curate.download must be on for {', '.join(given)}; got none. Write `download: {{}}` in curate, which "
-                "reads and checks pictures of folders and shards too, or leave that out."
-            )
+            raise ValueError(without_download(given))
         if all(source.url is not None for source in self.sources):
             return self
         domains = curate.safety is not None and curate.safety.domains

@@ -1,6 +1,6 @@
 """The steps of curation in a recipe: the rules of evenly.curation and evenly.storage, nested."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, replace
 from typing import Annotated, Any
 
@@ -139,13 +139,20 @@ class Curate(Section):
                 "balance must be on for preselect; got none. Write `balance: {t: 20000}`, or leave that out."
             )
         if self.download is None and (names := _reading_pictures(self)):
-            problems.append(
-                f"download must be on for {', '.join(names)}; got none. Write `download: {{}}`, which reads and checks "
-                "pictures of folders and shards too, or leave that out."
-            )
+            problems.append(without_download(names))
         if problems:
             raise ValueError(" ".join(problems))
         return self
+
+
+def without_download(names: Sequence[str]) -> str:
+    """The problem of a recipe in which fields look at pictures, and nothing reads these."""
+    fields_of_pictures = ", ".join(names)
+    return (
+        f"{fields_of_pictures} must have the pictures that `download` reads; curate has no `download`. Write a line "
+        "`download: {}` in curate: of a folder or shards it reads the pictures that are there and fetches nothing. Or "
+        f"leave {fields_of_pictures} out."
+    )
 
 
 def _reading_matches(curate: Curate) -> list[str]:

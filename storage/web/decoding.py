@@ -124,6 +124,18 @@ def check_in_process(data: bytes, options: dict[str, Any]) -> dict[str, Any]:
     return {**vars(checked.facts), "measured": measured}
 
 
+def size_in_process(data: bytes, _options: dict[str, Any]) -> dict[str, Any]:
+    """`width` and `height` by the header, nothing decoded, as a job of a decoder process; or outcome and evidence."""
+    Image.MAX_IMAGE_PIXELS = None
+    try:
+        with Image.open(BytesIO(data), formats=(_announced_format(data),)) as picture:
+            return {"width": picture.width, "height": picture.height}
+    except FetchError as error:
+        return {"outcome": error.outcome, "evidence": error.evidence}
+    except _DECODER_ERRORS as error:
+        return {"outcome": "truncated_image", "evidence": type(error).__name__}
+
+
 def check_picture(
     data: bytes, *, max_pixels: int, measure: Callable[[Image.Image], bytes | None] | None = None
 ) -> CheckedPicture:

@@ -15,6 +15,7 @@ from evenly.flows.cli.output import (
     print_facts,
     print_funnel,
     print_json,
+    print_losses,
     print_result,
     print_rows,
     print_text,
@@ -137,16 +138,20 @@ def check_command(recipe: Recipe, root: Root = None, as_json: AsJson = False) ->
     """Validate a recipe: every problem with its field, value, rule and remedy.
 
     Pools, class lists, the columns of labels and files that are named must be there; columns and web addresses are
-    looked for in the first rows of tables. A notification block that PREFECT_API_URL's server lacks is named, too; runs
-    work without it.
+    looked for in the first rows of tables. So must the packages and packaged models that it needs. Of each pool that
+    lies here it is counted what each limit would drop by itself, in 10,000 rows or 1 GB of pictures at most. A
+    notification block that PREFECT_API_URL's server lacks is named, too; runs work without it.
 
     Example: evenly check recipes/demo.yaml
     """
     from evenly.flows.recipe.checks import check_recipe
+    from evenly.flows.recipe.pools.losses import recipe_losses
     from evenly.flows.recipe.problems import RecipeError
+    from evenly.flows.runs import run_in
 
     try:
         read = check_recipe(recipe, root=root)
+        pools = recipe_losses(read, run_in(read, root=root, quiet=as_json))
     except RecipeError as error:
         if not as_json:
             raise
@@ -160,8 +165,11 @@ def check_command(recipe: Recipe, root: Root = None, as_json: AsJson = False) ->
 
     def table() -> None:
         print_text("\n".join([f"{recipe}: recipe `{read.name}` is valid", *lacking]))
+        for pool in pools:
+            print_losses(pool)
 
-    print_result({"recipe": read.name, "valid": True, "problems": [], "server": lacking}, table, as_json=as_json)
+    result = {"recipe": read.name, "valid": True, "problems": [], "pools": pools, "server": lacking}
+    print_result(result, table, as_json=as_json)
 
 
 def plan_command(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evenly.storage.files.image_folders import IMAGE_ENDINGS
-from evenly.storage.pools.columns import WEB_URL
+from evenly.storage.pools.columns import WEB_URL, PoolSource
 from evenly.storage.pools.rows import PoolError, file_kind, parquet_head
 from evenly.storage.pools.source import READERS, TABLE_READERS
 
@@ -53,6 +53,12 @@ class Detected:
     def is_web(self) -> bool:
         """Whether its pictures are to be downloaded."""
         return self.url is not None or self.kind == "wat"
+
+    @property
+    def rows(self) -> PoolSource:
+        """Where its rows are read from."""
+        url = self.url if self.kind in READERS else "url"
+        return PoolSource(kind=self.kind, path=str(self.path), url=url, caption=self.caption, id=self.id)
 
 
 def detect_source(path: Path) -> Detected:

@@ -33,6 +33,11 @@ def draft_recipe(recipe: Path, *, pool: Path | None = None, is_text: bool = Fals
     if pool is None:
         return Draft(text=_finished(TEXT_TEMPLATE if is_text else TEMPLATE, recipe))
     from evenly.flows.recipe.pools.detection import detect_source
+    from evenly.flows.recipe.pools.limits import with_limits
+    from evenly.flows.recipe.pools.losses import sample_pool
+    from evenly.storage.workspace import Workspace
+    from evenly.tasks.progress import Progress
+    from evenly.tasks.run import Run
 
     source = detect_source(pool)
     template = TEMPLATE if source.is_web else FOLDER_TEMPLATE
@@ -49,7 +54,9 @@ def draft_recipe(recipe: Path, *, pool: Path | None = None, is_text: bool = Fals
     if source.classes and source.class_list is not None:
         listed = _quoted(_beside(source.class_list, recipe))
         text = _CLASSES.sub("", text).replace("  - list: birds.txt", f"  - list: {listed}")
-    return Draft(text=text, summary=source.summary)
+    sample = sample_pool(source.rows, progress=Progress())
+    run = Run(workspace=Workspace.at(None), seed=0)
+    return Draft(text=with_limits(text, sample, run), summary=source.summary)
 
 
 def write_schema(folder: Path) -> Path:

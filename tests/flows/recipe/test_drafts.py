@@ -1,17 +1,25 @@
 """`evenly init --from`: the kind and columns of what lies at a path, in a recipe that `check` accepts."""
 
 import json
+import re
+import tarfile
+from io import BytesIO
 from pathlib import Path
 
 import jsonschema
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from PIL import Image
 
 from evenly.flows.recipe import read_recipe
+from evenly.flows.recipe.checks import check_recipe
 from evenly.flows.recipe.files import DEMO, FOLDER_TEMPLATE, TEMPLATE, TEXT_TEMPLATE
 from evenly.flows.recipe.pools.drafts import SCHEMA, draft_recipe, write_schema
+from evenly.flows.recipe.pools.losses import recipe_losses
+from evenly.flows.runs import run_in
 from evenly.storage.pools.rows import PoolError
 
 PLACES = ("photos/", "/data/photos/", "file:///data/photos/")
@@ -242,3 +250,77 @@ def test_check_names_columns_of_labels_that_no_source_has(tmp_path, evenly):
     assert check(tmp_path, evenly, labels={"column": "bird", "group": None}) == []
     (place / "robin" / "b.json").write_text('{"caption": "a robin", "species": "robin"}')
     assert check(tmp_path, evenly, labels={"column": "species", "group": None}) == []
+
+
+def drawn(path, side, caption):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (side, side + 10), "red").save(path)
+    path.with_suffix(".txt").write_text(caption)
+
+
+def test_limits_of_a_folder_drop_what_is_broken_alone_and_say_what_stricter_ones_would(tmp_path):
+    for number in range(6):
+        drawn(tmp_path / "photos" / f"{number}.png", 40, "robin" if number < 2 else "a red robin")
+    drawn(tmp_path / "photos" / "dot.png", 1, "a dot")
+    drawn(tmp_path / "photos" / "empty.png", 300, "")
+    recipe = drafted("photos")
+    assert recipe.curate.text == {"caption_length": {"min_words": 1, "max_words": None}}
+    assert recipe.curate.image == {"image_size": {"min_side": 8}}
+    text = Path("My Birds.yaml").read_text()
+    assert "# 8 pairs of 0 to 3 words: drops 1; min_words: 2 would drop 3; min_words: 3 would drop 4\n" in text
+    assert "# 8 pairs of 1 to 300 pixels on the shorter side: drops 1; min_side: 64 would drop 7" in text
+
+
+def test_a_filter_that_would_drop_much_of_a_pool_is_off_in_its_recipe():
+    german = [f"ein roter Vogel sitzt auf einem hohen Baum im Garten {number}" for number in range(20)]
+    pq.write_table(pa.table({"url": [f"https://a.test/{n}.png" for n in range(20)], "text": german}), "pool.parquet")
+    recipe = drafted("pool.parquet")
+    assert "caption_language" not in recipe.curate.text
+    text = Path("My Birds.yaml").read_text()
+    assert re.search(r"# caption_language: \{languages: \[en\]\} +# off: it would drop \d+ of 20 pairs", text)
+    assert recipe.curate.image["image_size"] == {"min_side": 200}  # pictures of the web are not here to be measured
+
+
+def test_check_counts_what_each_limit_would_drop_of_pools_that_lie_here(tmp_path):
+    drawn(tmp_path / "photos" / "a.png", 40, "robin")
+    drawn(tmp_path / "photos" / "b.png", 90, "a red robin")
+    (tmp_path / "photos" / "c.png").write_bytes(b"no picture")
+    (tmp_path / "photos" / "c.txt").write_text("a lost robin")
+    Image.new("RGB", (90, 90)).save(tmp_path / "photos" / "without.png")
+    recipe = Path("r.yaml")
+    curate = {"text": {"caption_length": {}}, "image": {"image_size": {"min_side": 64}}, "download": {}}
+    source = {"kind": "folder", "path": "photos"}
+    recipe.write_text(yaml.safe_dump({"name": "r", "seed": 1, "sources": [source], "curate": curate}))
+    read = check_recipe(recipe)
+    (pool,) = recipe_losses(read, run_in(read, quiet=True))
+    assert (pool["path"], pool["rows"]) == ("photos", "4 rows")
+    assert {loss["field"]: loss["reasons"] for loss in pool["losses"]} == {
+        "sources": {"missing_caption": 1},
+        "curate.text.caption_length": {"too_few_words": 1},
+        "curate.download": {"not_an_image": 1},
+        "curate.image.image_size": {"too_small": 1},
+    }
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl", "webdataset"])
+def test_captions_of_every_kind_of_pool_are_counted(tmp_path, kind):
+    table = pa.table({"url": LINKS, "text": ["robin", *CAPTIONS[1:]]})
+    path = tmp_path / f"pool.{'tar' if kind == 'webdataset' else kind}"
+    if kind == "parquet":
+        pq.write_table(table, path)
+    elif kind == "csv":
+        pa.csv.write_csv(table, path)
+    elif kind == "jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in table.to_pylist()))
+    else:
+        with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+            for number, caption in enumerate(table["text"].to_pylist()):
+                picture = BytesIO()
+                Image.new("RGB", (20, 20), (number, 0, 0)).save(picture, "PNG")
+                for ending, content in (("png", picture.getvalue()), ("txt", caption.encode())):
+                    header = tarfile.TarInfo(f"{number}.{ending}")
+                    header.size = len(content)
+                    tar.addfile(header, BytesIO(content))
+    assert drafted(path.name).curate.text["caption_length"] == {"min_words": 1, "max_words": None}
+    counts = "# 5 pairs of 1 to 6 words: drops none; min_words: 2 would drop 1; min_words: 3 would drop 1\n"
+    assert counts in Path("My Birds.yaml").read_text()

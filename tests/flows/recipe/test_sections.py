@@ -154,12 +154,15 @@ def test_pairs_without_a_concept_are_kept_for_recaption_alone_and_not_where_conc
 @pytest.mark.parametrize("off", [{}, {"download": None}])
 def test_a_section_that_reads_pictures_is_refused_without_a_download(tmp_path, off, section, named):
     line = problem(tmp_path, {"match": {}, **off, **section})
-    assert line.startswith(f"`curate`: download must be on for {named}; got none. Write `download: {{}}`, which reads")
+    assert line.startswith(
+        f"`curate`: {named} must have the pictures that `download` reads; curate has no `download`. "
+    )
+    assert "Write a line `download: {}` in curate: of a folder or shards it reads the pictures that are there" in line
 
 
 def test_all_that_is_missing_is_said_at_once(tmp_path):
     line = problem(tmp_path, {"preselect": {}, "align": {"keep_top": 0.3}})
-    assert [word in line for word in ("match must", "balance must", "download must")] == [True] * 3
+    assert [word in line for word in ("match must", "balance must", "`download` reads")] == [True] * 3
 
 
 @pytest.mark.parametrize(
@@ -168,9 +171,9 @@ def test_all_that_is_missing_is_said_at_once(tmp_path):
         (
             {"classes": [{"list": "a.txt"}]},
             {},
-            "curate.download must be on for classes; got none. Write `download: {}`",
+            "classes must have the pictures that `download` reads; curate has no `download`. Write a line",
         ),
-        ({"features": {"model": "embedded"}}, {}, "curate.download must be on for features; got none"),
+        ({"features": {"model": "embedded"}}, {}, "features must have the pictures that `download` reads"),
         ({"sources": [NO_URL]}, {"download": {}}, "takes no download (leave it out of curate)"),
         ({"sources": [NO_URL], "labels": {"file": "l.csv"}}, {}, "takes no labels of a file or a split"),
         (

@@ -1,0 +1,170 @@
+"""What each limit of a recipe would drop of the pools that lie here, counted before anything is run."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+import pyarrow as pa
+
+from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS
+from evenly.flows.recipe import Recipe
+from evenly.flows.recipe.curation import Curate
+from evenly.storage.decoders import DecoderPool, DecodeTroubleError
+from evenly.storage.pools.local_rows import LocalRow
+from evenly.storage.pools.source import FEATURES_KIND, LOCAL_READERS, PoolSource, read_captions, source_files
+from evenly.storage.stores.connection import is_url
+from evenly.storage.stores.matching_files import matching_files
+from evenly.storage.web.decoding import size_in_process
+from evenly.storage.web.rule import DownloadRule
+from evenly.tasks.progress import Progress
+from evenly.tasks.rebuild.filters import LOOKUPS
+from evenly.tasks.run import Run
+
+MOST_ROWS, MOST_BYTES = 10_000, 1 << 30
+"""Of a pool that are looked at: what is beyond is not counted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolSample:
+    """The first rows of a pool: `caption`, and `width` and `height` where pictures are here, null of unreadable ones.
+
+    rejects: of how many further rows no pair can be made, by reason; unreadable: of how many pairs the picture has no
+    size, by reason; is_whole: whether the pool has no more rows.
+    """
+
+    pairs: pa.Table
+    rejects: Mapping[str, int]
+    unreadable: Mapping[str, int]
+    is_whole: bool
+
+    @property
+    def has_sizes(self) -> bool:
+        """Whether pictures were measured."""
+        return "width" in self.pairs.column_names
+
+    @property
+    def rows(self) -> str:
+        """How many rows were looked at, in words."""
+        count = self.pairs.num_rows + sum(self.rejects.values())
+        return f"{count:,} rows" if self.is_whole else f"the first {count:,} rows"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss:
+    """What a part of a recipe would drop of a sample by itself, by reason; `values`: of a limit."""
+
+    field: str
+    values: Mapping[str, Any]
+    reasons: Mapping[str, int]
+
+    @property
+    def dropped(self) -> int:
+        """How many pairs would go."""
+        return sum(self.reasons.values())
+
+
+def recipe_losses(recipe: Recipe, run: Run) -> list[dict[str, Any]]:
+    """For each pool of a recipe that lies here: its place, the rows looked at, and what the recipe would drop."""
+    rows = []
+    for place, source in enumerate(run.sources):
+        if not is_url(source.path) and matching_files(source.path):
+            sample = sample_pool(source, progress=run.progress)
+            lost = [vars(loss) | {"dropped": loss.dropped} for loss in losses(run, recipe.curate, sample)]
+            rows.append({"source": place, "path": recipe.sources[place].path, "rows": sample.rows, "losses": lost})
+    return rows
+
+
+def sample_pool(source: PoolSource, *, progress: Progress) -> PoolSample:
+    """The first rows of a pool on this machine. Raises PoolError where it cannot be read."""
+    if source.kind not in LOCAL_READERS or source.kind == FEATURES_KIND:
+        return _captions(source)
+    read = LOCAL_READERS[source.kind].rows
+    rows, is_whole = _first(row for path in source_files(source) for row in read(path, source.caption))
+    pairs = [row for row in rows if not row.reject]
+    sizes = list(_sizes(pairs, progress))
+    table = pa.table(
+        {
+            "caption": pa.array([row.caption for row in pairs], pa.string()),
+            "width": pa.array([size.get("width") for size in sizes], pa.int64()),
+            "height": pa.array([size.get("height") for size in sizes], pa.int64()),
+        }
+    )
+    return PoolSample(
+        pairs=table,
+        rejects=Counter(row.reject for row in rows if row.reject),
+        unreadable=Counter(size["outcome"] for size in sizes if "outcome" in size),
+        is_whole=is_whole,
+    )
+
+
+def losses(run: Run, curate: Curate, sample: PoolSample) -> list[Loss]:
+    """What reading the pool and each filter of a recipe would drop of a sample; of pictures where these are here."""
+    lost = [Loss(field="sources", values={}, reasons=sample.rejects)] if sample.rejects else []
+    lost += [loss_of(run, sample, name, curate.text[name]) for name in TEXT_FILTERS if name in curate.text]
+    if sample.has_sizes and curate.download is not None:
+        lost += [Loss(field="curate.download", values={}, reasons=sample.unreadable)] if sample.unreadable else []
+        lost += [loss_of(run, sample, name, curate.image[name]) for name in IMAGE_FILTERS if name in curate.image]
+    return lost
+
+
+def loss_of(run: Run, sample: PoolSample, name: str, values: Mapping[str, Any]) -> Loss:
+    """What a filter of these values would drop of a sample; pictures that cannot be read are none of its."""
+    section, kind = ("text", TEXT_FILTERS[name]) if name in TEXT_FILTERS else ("image", IMAGE_FILTERS[name])
+    rule, read = kind.rule(**values), tuple[Any, ...]()
+    if kind.lookup:
+        lookup = LOOKUPS[name](run, rule)
+        read, rule = (lookup.content,), replace(rule, sha256=lookup.sha256)
+    reasons = kind.judge(kind.measure_all(sample.pairs, rule, *read)[0], rule).reason.to_pylist()
+    counts = Counter(reason for reason in reasons if reason not in ("", "not_measured"))
+    return Loss(field=f"curate.{section}.{name}", values=values, reasons=dict(counts.most_common()))
+
+
+def _captions(source: PoolSource) -> PoolSample:
+    """The first captions of a pool whose pictures are not here."""
+    stretches, rows = list[pa.Array](), 0
+    for stretch in read_captions(source):
+        stretches.append(stretch)
+        rows += len(stretch)
+        if rows > MOST_ROWS:
+            break
+    captions = pa.chunked_array(stretches, pa.string()).slice(0, MOST_ROWS)
+    return PoolSample(
+        pairs=pa.table({"caption": captions.filter(captions.is_valid())}),
+        rejects={"missing_caption": captions.null_count} if captions.null_count else {},
+        unreadable={},
+        is_whole=rows <= MOST_ROWS,
+    )
+
+
+def _first(rows: Iterator[LocalRow]) -> tuple[list[LocalRow], bool]:
+    """The first rows, and whether these are all."""
+    first, size = list[LocalRow](), 0
+    for row in islice(rows, MOST_ROWS):
+        first.append(row)
+        size += row.place.size if row.place is not None else 0
+        if size > MOST_BYTES:
+            break
+    return first, next(rows, None) is None
+
+
+def _sizes(pairs: Sequence[LocalRow], progress: Progress) -> Iterator[dict[str, Any]]:
+    """Width and height of each picture, or the outcome of one that has none."""
+    limit = DownloadRule.max_pixels
+
+    def size(data: bytes) -> dict[str, Any]:
+        try:
+            return decoders.run(data, {"max_pixels": limit})
+        except DecodeTroubleError as trouble:
+            return {"outcome": trouble.outcome}
+
+    contents = (row.place.read() if row.place is not None else b"" for row in pairs)
+    with (
+        DecoderPool(size_in_process, size=os.cpu_count() or 1) as decoders,
+        progress.bar("looking at pictures", len(pairs)) as advance,
+    ):
+        for facts in decoders.map(size, contents):
+            yield facts
+            advance(1)
