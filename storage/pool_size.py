@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from evenly.storage.files.image_folders import IMAGE_ENDINGS
 from evenly.storage.pools.columns import PoolSource
 from evenly.storage.pools.source import pool_pieces
 from evenly.storage.stores.matching_files import seekable
@@ -37,7 +38,7 @@ class PoolSize:
 
 
 def estimate_rows(source: PoolSource) -> int:
-    """The rows of Parquet files by what they say; of others by their bytes, or how many files there are.
+    """The rows of Parquet files by what they say; of others by their bytes, or how many pictures there are.
 
     Of tables of lines by the lines that the first MiB of each file holds, unpacked where it is compressed.
     """
@@ -52,7 +53,7 @@ def _rows(file: Path, kind: str) -> int:
         except (OSError, ValueError):  # reading the pool says what is wrong with it
             return 0
     if file.is_dir():
-        return sum(1 for path in file.rglob("*") if path.is_file())
+        return sum(1 for path in file.rglob("*") if path.suffix[1:].lower() in IMAGE_ENDINGS and path.is_file())
     size = file.stat().st_size
     if kind in _BYTES_PER_PAIR:
         return size // _BYTES_PER_PAIR[kind]

@@ -107,7 +107,8 @@ class DescribedClasses(Adapter):
         if not len(texts):
             self.fallback_ = "zero-shot: no class texts"
         elif bare.size:
-            self.fallback_ = f"prototype for {bare.size} of {n_classes} classes: {named_classes(bare)}"
+            bare_classes = f"{bare.size} of {n_classes} classes, which go by their prototype: {named_classes(bare)}"
+            self.fallback_ = f"no texts for {bare_classes}"
 
     def _weight(self) -> Floats:
         """What the logits are made of, (c, d) float64, where one vector per class will do; else (0, d)."""

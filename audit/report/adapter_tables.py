@@ -1,6 +1,7 @@
 """The tables of an evaluation, arranged for people: one row per adapter, or per score, or per pair."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,8 +21,18 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - a cell of any table
 Row = Mapping[str, Any]
 
 NO_TEXTS = " none"
-REMEDIES = {"negation_prototypes": "negations", "rejection_prototypes": "rejections"}
-"""What a recipe's class list must name so that a score has the fields that it needs."""
+_WORD = re.compile(r"\w+")
+REMEDIES = {
+    "class_texts": "`methods: [description]` with the class list",
+    "descriptor_texts": "`methods: [description]` with the class list",
+    "pair_texts": "`methods: [differential]` with the class list",
+    "context_prototypes": '`contexts: ["a drawing of a {}", "a photo of a {}"]` with the class list',
+    "negation_prototypes": '`negations: ["a photo with no {}"]` with the class list',
+    "rejection_prototypes": "`rejections: [NAME, NAME]`, of what is no class, with the class list",
+    "second": "`features: {second: {}}`",
+    "unlabelled_second": "`features: {second: {}}`",
+}
+"""The line of a recipe that brings a field of features, which an adapter or a score needs."""
 
 
 def by_adapter(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -74,7 +85,7 @@ def unseen_of(rows: Sequence[Row]) -> UnseenTables | None:
         sets=list(sets.values()),
         scores=list(scores.values()),
         skipped=[
-            {"score": row["score"], "needs": row["skipped"], "remedy": _remedy(row["skipped"])}
+            {"score": row["score"], "needs": row["skipped"], "remedy": recipe_remedy(row["skipped"])}
             for row in rows
             if row["skipped"]
         ],
@@ -85,9 +96,11 @@ def _mean(row: Row) -> bool:
     return bool(row["set"] == "mean")
 
 
-def _remedy(fields: str) -> str:
-    keys = [f"`{key}`" for field, key in REMEDIES.items() if field in fields]
-    return f"name {' and '.join(keys)} with the class list in the recipe" if keys else ""
+def recipe_remedy(needs: str) -> str:
+    """What to write in a recipe so that fields of features are there, which a text names; "" for none of them."""
+    words = {*_WORD.findall(needs)}
+    lines = dict.fromkeys(line for field, line in REMEDIES.items() if field in words)
+    return f"write {' and '.join(lines)} in the recipe, and rebuild" if lines else ""
 
 
 def notes_of(unseen: UnseenTables) -> dict[str, list[str]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from evenly.storage.decoders.structure import MAX_BYTES
 from evenly.storage.errors import InputError
@@ -99,6 +100,13 @@ def read_pictures(
     if _ending(path.name) in IMAGE_ENDINGS and path.is_file():
         return iter([_read(path, path.name, limit_bytes)])
     raise InputError(f"`images` must be a folder, a picture or a Parquet file; got `{path}`. Correct the path.")
+
+
+def count_pictures(path: Path) -> int:
+    """How many pictures `read_pictures` gives of a folder, of one file, or of a Parquet file."""
+    if path.is_dir():
+        return len(_walk(path, Counter()))
+    return int(pq.read_metadata(path).num_rows) if path.suffix.lower() == ".parquet" else 1
 
 
 def read_picture(folder: Path, name: str, *, limit_bytes: int = MAX_BYTES) -> Picture:

@@ -75,11 +75,13 @@ class SearchResult:
         if self.matched < self.pairs:
             notes.append(f"{self.pairs - self.matched:,} are not of the rows that were asked for")
         if self.without_picture:
-            notes.append(f"{self.without_picture:,} have no picture")
+            notes.append(f"{self.without_picture:,} have no picture: they went before it was fetched or read")
         if self.without_caption:
             notes.append(f"{self.without_caption:,} have no caption")
         if self.without_features:
-            notes.append(f"{self.without_features:,} were dropped before their {self.within[:-1]} was encoded")
+            notes.append(f"{self.without_features:,} went before their {self.within[:-1]} was encoded")
+        if self.without_picture or self.without_features:
+            notes.append("no search finds these: `evenly why`, by file name, URL or uid, says why each is out")
         return notes
 
 

@@ -101,7 +101,7 @@ def test_tables_fit_a_terminal_of_80_columns(evenly, monkeypatch):
 
 def test_skipped_scores_say_what_they_need(evenly):
     out = evenly("evaluate")[1]
-    assert "skipped: near_miss needs rejection_prototypes: name `rejections` with the class list" in out
+    assert "skipped: near_miss needs rejection_prototypes: write `rejections: [NAME, NAME]`, of" in out
 
 
 def test_slices_of_every_column_add_up_to_the_accuracy(facts):

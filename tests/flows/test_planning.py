@@ -84,7 +84,10 @@ def test_what_ran_is_counted_and_the_rest_estimated_from_it(recipe, tmp_path, bi
     size = sum(path.stat().st_size for path in ledger.files(records["check_texts"]))
     assert rows["check_texts"]["bytes"] == size
     assert (rows["match_concepts"]["rows"], rows["match_concepts"]["rows_are"]) == (200, "estimated")
-    assert rows["match_concepts"]["why"] == "depends on what `check_texts` gives"
+    assert rows["match_concepts"]["why"] == (
+        "depends on what `check_texts` gives; reused if that is what it gave last: 200 kept"
+    )
+    assert rows["balance"]["why"].startswith("depends on what `check_texts` gives; reused if that is what it gave last")
 
 
 def test_a_plan_shows_partitions_and_workers_and_refuses_too_little_memory(recipe, tmp_path, monkeypatch):

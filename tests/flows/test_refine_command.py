@@ -12,6 +12,7 @@ import pytest
 import yaml
 from PIL import Image, ImageDraw
 
+from evenly.flows.cli.encoders.refine import _print_refined
 from evenly.flows.process.interruption import INTERRUPTED
 from evenly.storage.artifacts.kinds import refined_encoders_of
 from evenly.storage.builds import Builds, encoder_of
@@ -202,3 +203,20 @@ def test_heads_and_towers_in_a_workspace_in_an_object_store(recipe, bucket, even
     encoders = ("--encoder", f"local-dir:{recipe.parent / 'model'} batch_size=4 refine=towers")
     status, out, err = evenly("leaderboard", recipe, *encoders, "--root", root, "--json")
     assert status == 0, err
+
+
+def test_every_measure_stands_in_one_line(capsys):
+    values = {"before": 0.2591, "after": 0.67, "difference": 0.116, "difference_low": 0.0624, "difference_high": 0.179}
+    pairs = [("right caption before wrong", "two colours swapped"), ("text to picture R@10", "all pairs")]
+    pairs += [("mean average precision of labels", "pictures object-photographs"), ("modality gap", "all pairs")]
+    rows = [{"measure": measure, "of": of, **values} for measure, of in pairs]
+    rows[-1]["difference_low"] = None
+    sizes = {f"{part}_pairs": 1000 for part in ("train", "val", "test")}
+    _print_refined({"name": "r", "build": "demo-26526241dd03", "measures": rows, "strength": 0.0} | sizes)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 90
+    assert lines[1:3] == [
+        "two colours swapped",
+        f"  {'right caption before wrong':<32}    .259   .670  +.116 [+.062, +.179]",
+    ]
+    assert [line for line in lines if not line.startswith(" ")][1:4] == [*dict.fromkeys(of for _, of in pairs)]

@@ -5,6 +5,7 @@ import json
 import pytest
 
 import evenly
+from evenly.flows.cli.datasets.search import _known_by
 from tests.labelled_build import WordEncoder
 from tests.searched_build import Pair, publish, uid_of
 
@@ -50,7 +51,20 @@ def test_captions_are_shown_as_text(search):
     assert not {"\x1b", "\u202e"} & set(out)
     assert "balance_draw at balance" in out
     assert "2 of 3 pairs searched" in out
-    assert "1 have no picture" in out
+    assert "1 have no picture: they went before it was fetched or read" in out
+    assert "no search finds these: `evenly why`" in out
+
+
+@pytest.mark.parametrize(
+    ("facts", "shown"),
+    [
+        ({"uid": "ab", "file_name": "robin/a.png", "url": "sha256:00"}, {"picture": "robin/a.png"}),
+        ({"uid": "ab", "url": "https://a.test/birds/a.png?w=9"}, {"uid": "ab", "picture": "a.png"}),
+        ({"uid": "ab", "url": None}, {"uid": "ab"}),
+    ],
+)
+def test_a_pair_is_shown_by_what_why_takes(facts, shown):
+    assert _known_by(facts) == shown
 
 
 @pytest.mark.parametrize("name", ["sheet.html", "sheet.PNG"])

@@ -55,3 +55,10 @@ def test_a_broken_file_is_no_error_of_the_estimate(tmp_path, content):
 def test_what_unpacks_to_much_more_is_unpacked_in_part_only(tmp_path):
     (tmp_path / "b.csv.gz").write_bytes(gzip.compress(b"\n" * (200 << 20), mtime=0))
     assert estimate_rows(PoolSource(kind="csv", path=str(tmp_path / "b.csv.gz"))) == pytest.approx(200 << 20, rel=0.05)
+
+
+def test_rows_of_a_folder_are_its_pictures_not_its_texts_and_lists(tmp_path):
+    for name in ("a.png", "a.txt", "b.JPG", "b.json", "classes.txt", "metadata.csv"):
+        (tmp_path / name).write_bytes(b"")
+    source = PoolSource(kind="folder", path=str(tmp_path))
+    assert PoolSize.of([source]) == PoolSize(rows=2, is_counted=False)

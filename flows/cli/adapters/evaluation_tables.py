@@ -104,7 +104,10 @@ def _print_unseen(rows: Sequence[Row]) -> None:
     """Every score on each set of pictures of no class, what must be said of it, and what was left out."""
     unseen = unseen_of(rows)
     if unseen is None:
-        print_text("pictures of no class: none. `unseen` with the class list in the recipe names sets of them.")
+        print_text(
+            "no out-of-distribution scores: the recipe names no labels outside the class list. To see whether their "
+            "pictures would be refused, write `unseen: {near: [LABEL], far: [LABEL]}` with the class list."
+        )
         return
     sizes = [f"{row['n']:,} {_set(row)}" for row in unseen.sets]
     print_text(f"\n{unseen.n:,} test pictures against pictures of no class: {', '.join(sizes)}")

@@ -210,11 +210,18 @@ def _print_board(board: dict[str, Any]) -> None:
         for row in board["summary"]
     ]
     print_rows(board["title"], rows)
-    for row in board["skipped"]:
-        print_text(f"skipped: {row['name']} with {row['texts']}: {row['reason']}")
+    for remedy in dict.fromkeys(row["remedy"] for row in board["skipped"]):
+        rows = [row for row in board["skipped"] if row["remedy"] == remedy]
+        reasons = {f": {row['reason']}" for row in rows} if not remedy else {f", for which {remedy}"}
+        names = ", ".join(dict.fromkeys(row["name"] for row in rows))
+        print_text(f"skipped: {names}{'; '.join(sorted(reasons))}")
     for note in board["notes"]:
         print_text(note)
-    print_text(f"below zero-shot on validation: {board['below_zero_shot_on_validation']}")
+    print_text(
+        f"below zero-shot: {board['below_zero_shot_on_validation']} of {len(board['summary'])} rows on validation, "
+        f"{board['below_zero_shot_on_test']} on test, {board['surely_below_zero_shot_on_test']} of these with the "
+        "whole interval below"
+    )
     print_text(f"table and plot in {board['out']}")
 
 

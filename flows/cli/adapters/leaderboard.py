@@ -14,6 +14,7 @@ from evenly.adapters.evaluation.protocols.leaderboard_runs import LeaderboardRun
 from evenly.adapters.own_features.arrays import class_names_in, joined_parts, parts_in
 from evenly.adapters.own_features.part_checks import LEFT_OUT
 from evenly.adapters.training import row_keys
+from evenly.audit.report.adapter_tables import recipe_remedy
 from evenly.audit.report.plots.leaderboard import draw_leaderboard
 from evenly.flows.cli.adapters.own_features.fit import plain
 from evenly.flows.recipe import read_recipe
@@ -155,14 +156,21 @@ def _compete(data: EvaluationData, plan: LeaderboardPlan, runs: LeaderboardRuns,
         )
 
 
+def _remedy(reason: str) -> str:
+    """What brings the features that a reason names as missing."""
+    return recipe_remedy(reason.partition("got none for")[2])
+
+
 def _write(board: Leaderboard, out: Path, title: str) -> dict[str, Any]:
     result = {
         "title": title,
         "protocol": dict(board.protocol),
         "summary": board.summary.to_dict("records"),
-        "skipped": board.skipped.to_dict("records"),
+        "skipped": [row | {"remedy": _remedy(row["reason"])} for row in board.skipped.to_dict("records")],
         "notes": list(board.notes),
         "below_zero_shot_on_validation": int((board.summary["validation_margin"] < 0).sum()),
+        "below_zero_shot_on_test": int((board.summary["difference"] < 0).sum()),
+        "surely_below_zero_shot_on_test": int((board.summary["difference_high"] < 0).sum()),
     }
     out.mkdir(parents=True, exist_ok=True)
     replace_text(out / "leaderboard.csv", board.summary.to_csv(index=False))

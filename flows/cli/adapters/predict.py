@@ -18,7 +18,7 @@ from evenly.adapters.saved_ranking import ranking_head
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.runs import workspace_run
 from evenly.storage.artifacts import kinds
-from evenly.storage.files.image_folders import read_pictures
+from evenly.storage.files.image_folders import count_pictures, read_pictures
 from evenly.storage.files.predictions import check_predictions_path, write_predictions
 from evenly.tasks.adapters.pictures import EncodedPictures, encode_pictures
 from evenly.tasks.encoders import encoder_identity, second_identity
@@ -101,7 +101,7 @@ def predict_pictures(
     if out is not None:
         check_predictions_path(out)
     run = _run_of(card, fitted, adapter, root)
-    encoded = encode_pictures(run, read_pictures(images, column=column))
+    encoded = encode_pictures(run, read_pictures(images, column=column), total=count_pictures(images))
     columns = SCORED if isinstance(fitted, RankingHead) else CLASSIFIED + EXPLAINED * explain
     judged = _judged(encoded, fitted, card, top)
     if explain and isinstance(fitted, DescribedClasses) and encoded.names:

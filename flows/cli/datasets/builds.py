@@ -69,6 +69,7 @@ def demo_command(
         raise UsageError("`--count` must come with --scenes; it came without. Name a folder, or leave it out.")
     from evenly.flows.cli.start.demo_job import run_demo
     from evenly.flows.cli.start.demo_tables import adapter_tables, caption_line, fault_table
+    from evenly.flows.recipe.files import DEMO
 
     result = run_demo(root=root, workers=workers)
 
@@ -80,9 +81,14 @@ def demo_command(
         print_text(caption_line(result["truth"]))
         uid = result["examples"]["dropped"]
         print_text(f"\nbuild   {result['build']}\nreport  {result['report']}\n\ntry next:")
-        print_text(f"  evenly why {uid}\n  evenly diff {result['build']} latest\n  evenly plan recipes/demo.yaml")
+        print_text(f"  evenly why {uid}\n  evenly diff {result['build']} latest\n  evenly plan {_shown_path(DEMO)}")
 
     print_result(result, table, as_json=as_json)
+
+
+def _shown_path(path: Path) -> str:
+    """A path as a command takes it here: relative below the working folder."""
+    return str(path.resolve().relative_to(Path.cwd())) if path.resolve().is_relative_to(Path.cwd()) else str(path)
 
 
 def _draw_pictures(folder: Path, *, as_json: bool) -> None:
@@ -230,6 +236,7 @@ def rebuild_command(
     allowed_memory(memory)
     from evenly.audit.source_funnel import kept_by_source
     from evenly.flows.cli.datasets.outcome import outcome_of
+    from evenly.flows.cli.start.demo_tables import adapter_tables
     from evenly.flows.process.prefect_api import prefect_api
     from evenly.flows.rebuild_dataset import rebuild_dataset
     from evenly.tasks.classes.confusable import said
@@ -254,6 +261,8 @@ def rebuild_command(
             print_rows("kept by source", by_source)
         for pairs in result["pairs"]:
             print_text(f"{pairs['list']}: {said(pairs)}")
+        for name, rows in adapter_tables(result["adapters"]).items():
+            print_rows(f"{name}: adapters on test, 95 % intervals", rows)
         print_text(f"build   {result['build']}\nreport  {result['report']}")
 
     print_result(result, table, as_json=as_json)

@@ -38,7 +38,7 @@ def promote_build(build: str, *, root: Root = None) -> dict[str, Any]:
 
 
 def outcome_of(build: str, *, root: Root = None) -> dict[str, Any]:
-    """Build id, content hash, report, funnel and confusable pairs per class list of a build."""
+    """Build id, content hash, report, funnel, confusable pairs per class list and evaluated adapters of a build."""
     workspace, manifest = open_build(build, root=root)
     confusable = audit.latest_of(Ledger(workspace), "find_confusable", build=str(manifest["build"]))
     report, sources = audit.report_of(workspace, manifest)
@@ -49,6 +49,7 @@ def outcome_of(build: str, *, root: Root = None) -> dict[str, Any]:
         "report": str(report),
         "funnel": funnel_of(manifest),
         "sources": sources,
+        "adapters": adapter_rows(workspace, manifest),
         "pairs": [{"list": record.rule["list"], **record.notes} for record in confusable],
     }
 

@@ -61,18 +61,24 @@ def plan_recipe(
     rows: list[dict[str, Any]] = []
     captions: list[dict[str, Any]] = []
     blocked: str | None = None
+    expected: list[StepRecord] | None = None
     for step, rule in steps_of(chosen, limit=limit):
         if blocked is not None:
             if isinstance(rule, RecaptionRule):
                 captions = plan.captions_at_most(rule)
-            rows.append(plan.running(step, "unknown", f"depends on what `{blocked}` gives"))
+            expected = _with_stored(run, step, expected, rule)
+            why = f"depends on what `{blocked}` gives"
+            why += (
+                "" if expected is None else f"; reused if that is what it gave last: {summarise_record(expected[-1])}"
+            )
+            rows.append(plan.running(step, "unknown", why))
             continue
         record = run.ledger.find(step.spec(run, records, rule).key)
         if record is None:
             if isinstance(rule, RecaptionRule):
                 captions = plan.captions(rule, records)
             rows.append(plan.running(step, "compute", _why(run, step, records, rule)) | _to_fetch(run, step, records))
-            blocked = step.name
+            blocked, expected = step.name, _with_latest(run, step, records)
         else:
             rows.append(plan.reused(step, record))
             records.append(record)
@@ -154,6 +160,22 @@ class _Plan:
 
     def _estimate(self, figures: Figures | None, *, is_cut: bool) -> dict[str, Any]:
         return estimate_step(figures, self.rows, self.cut, is_cut=is_cut)
+
+
+def _with_latest(run: Run, step: Step[Any], records: Sequence[StepRecord]) -> list[StepRecord] | None:
+    """The records, and the newest of a step that is to be computed: what it may give again; None where it has none."""
+    earlier = sorted(run.ledger.records(step.name), key=lambda record: record.ended)
+    return [*records, earlier[-1]] if earlier else None
+
+
+def _with_stored(
+    run: Run, step: Step[Any], expected: Sequence[StepRecord] | None, rule: object
+) -> list[StepRecord] | None:
+    """The records that are expected, and the one that a step would then reuse; None where it would have none."""
+    if expected is None:
+        return None
+    record = run.ledger.find(step.spec(run, expected, rule).key)
+    return None if record is None else [*expected, record]
 
 
 def _why(run: Run, step: Step[Any], records: list[StepRecord], rule: object) -> str:

@@ -1,8 +1,8 @@
 """Commands that look for pairs by what they show: search, index."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -87,7 +87,7 @@ def _print_table(result: "SearchResult") -> None:
         {
             "rank": row["rank"],
             "score": row["score"],
-            "uid": row["uid"],
+            **_known_by(row),
             "outcome": f"{row['reason']} at {row['step']}" if row["step"] else row["verdict"],
             "caption": row["caption"] or "",
         }
@@ -97,6 +97,14 @@ def _print_table(result: "SearchResult") -> None:
         print_rows(result.build, shown)
     for line in result.notes:
         print_text(line)
+
+
+def _known_by(row: Mapping[str, Any]) -> dict[str, str]:
+    """What `evenly why` takes for a pair: the file of its picture, else its uid, beside the last part of its URL."""
+    if row.get("file_name"):
+        return {"picture": row["file_name"]}
+    picture = str(row.get("url") or "").partition("?")[0].rstrip("/").rpartition("/")[2]
+    return {"uid": row["uid"]} | ({"picture": picture} if picture else {})
 
 
 COMMANDS: dict[str, Callable[..., None]] = {"search": search_command, "index": index_command}

@@ -16,7 +16,7 @@ from evenly.flows.cli.errors import UsageError
 from evenly.flows.cli.paths import check_out
 from evenly.storage.errors import InputError
 from evenly.storage.files.arrays import write_arrays
-from evenly.storage.files.image_folders import Picture, read_pictures
+from evenly.storage.files.image_folders import Picture, count_pictures, read_pictures
 from evenly.storage.pools.image_columns import box_values
 from evenly.storage.reading.budget import LIST_BYTES, read_whole
 from evenly.tasks.adapters.pictures import encode_pictures
@@ -55,7 +55,7 @@ def encode_files(run: Run, pictures: Sequence[Path], texts: Path | None, *, aske
     lines = [] if texts is None else read_texts(texts)
     boxes = [] if asked.boxes is None else [box_values(path, asked.boxes) for path in pictures]
     sources = _sources(pictures, asked)
-    encoded = encode_pictures(run, sources) if pictures else None
+    encoded = encode_pictures(run, sources, total=sum(map(count_pictures, pictures))) if pictures else None
     encoder = open_encoder(run)
     result: dict[str, Any] = {"out": str(out), "encoder": encoder.identity, "device": encoder.device_name}
     model = (run.encoder.model, run.encoder.pretrained or "", result["encoder"])

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.cli.output import AsJson, Root, print_result, print_rows, print_text
+from evenly.flows.cli.output import AsJson, Root, print_result, print_text
 
 
 def refine_command(
@@ -99,16 +99,14 @@ def _print_plan(plan: dict[str, Any]) -> None:
 
 
 def _print_refined(result: dict[str, Any]) -> None:
-    rows = [
-        {
-            "measure": row["measure"],
-            "of": row["of"],
-            "before, after": f"{_short(row['before'])}, {_short(row['after'])}",
-            "difference": _difference(row),
-        }
-        for row in result["measures"]
-    ]
-    print_rows(f"{result['name']}: test pairs of {result['build']}, 95 % intervals", rows)
+    print_text(f"{result['name']}: test pairs of {result['build']}; before, after, difference with its 95 % interval")
+    measures = result["measures"]
+    width = max((len(row["measure"]) for row in measures), default=0)
+    for of in dict.fromkeys(row["of"] for row in measures):
+        print_text(of)
+        for row in (row for row in measures if row["of"] == of):
+            values = f"{_short(row['before']):>6} {_short(row['after']):>6}  {_difference(row)}"
+            print_text(f"  {row['measure']:<{width}}  {values}")
     pairs = ", ".join(f"{result[f'{part}_pairs']:,} {part}" for part in ("train", "val", "test"))
     if result["strength"]:
         print_text(f"{pairs} pairs; epoch {result['epoch']} at strength {result['strength']:g}, chosen on val")
