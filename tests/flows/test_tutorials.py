@@ -14,7 +14,7 @@ BLOCK = re.compile(r"```bash\n(.*?)```", re.DOTALL)
 
 
 @pytest.mark.slow
-def test_six_commands_lead_from_a_folder_of_pictures_to_a_report(tmp_path, capsys):
+def test_eight_commands_lead_from_a_folder_of_pictures_to_a_report(tmp_path, capsys):
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     environment = {name: value for name, value in environment.items() if name not in {"EVENLY_ROOT", "PREFECT_API_URL"}}
     started, commands, printed = time.monotonic(), [], ""
@@ -27,5 +27,5 @@ def test_six_commands_lead_from_a_folder_of_pictures_to_a_report(tmp_path, capsy
         printed = done.stdout
     with capsys.disabled():
         sys.stdout.write(f"\n{len(commands)} commands, {time.monotonic() - started:.0f} s\n")
-    assert len([line for line in commands if line.startswith("evenly ")]) == 6
+    assert len([line for line in commands if line.startswith("evenly ")]) == 8
     assert "<html" in Path(printed.split()[-1]).read_text(encoding="utf-8")
