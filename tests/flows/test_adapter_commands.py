@@ -10,6 +10,7 @@ from evenly.adapters import ADAPTERS
 from evenly.adapters.evaluation.measures.calibration import fit_temperature
 from evenly.adapters.own_features.arrays import parts_in
 from evenly.adapters.own_features.defaults import with_defaults
+from evenly.flows.cli.adapters.fit_tables import print_chosen
 from evenly.flows.cli.adapters.predict import open_adapter
 from evenly.storage.files.arrays import write_arrays
 
@@ -202,3 +203,26 @@ def test_people_see_the_choice_the_measures_and_what_was_skipped(evenly, arrays,
     assert "chosen on" in out
     assert "entropy" in out
     assert out.rstrip().endswith(f"written to {tmp_path / 'o'}")
+
+
+def test_what_validation_chose_stands_in_a_table_that_fits(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    folder = "/home/someone/a/long/way/down/.evenly/adapters/birds-26526241dd03/birds"
+    row = {
+        "list": "birds",
+        "texts": "names",
+        "chosen": "alpha=1",
+        "validation_accuracy": 0.8686,
+        "validation_rows": 236,
+    }
+    rows = [
+        row | {"name": "gda", "kept_zero_shot": False, "why": "best of 7", "saved": f"{folder}/gda-names.json"},
+        row | {"name": "tip", "kept_zero_shot": True, "why": "no point is better", "saved": f"{folder}/tip-names.json"},
+    ]
+    print_chosen(rows)
+    out = capsys.readouterr().out
+    assert "birds: chosen on 236 validation pictures" in out
+    assert "best of 7" not in out
+    assert "no point is better" in out
+    assert f"saved in {folder} as ADAPTER-TEXTS.json" in out
+    assert max(map(len, out.splitlines()[:-1])) <= 80

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from evenly.flows.cli.adapters.fit_tables import interval_in_words, print_fit, print_ranking
+from evenly.flows.cli.adapters.fit_tables import interval_in_words, print_chosen, print_fit, print_ranking
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.cli.output import AsJson, Root, print_facts, print_result, print_rows, print_text
 
@@ -86,7 +86,7 @@ def _fit_recipe(recipe: Path, root: Path | None, *, as_json: bool) -> None:
     from evenly.flows.cli.datasets.outcome import fit_latest
 
     rows = fit_latest(recipe, root=root)
-    print_result({"adapters": rows}, lambda: print_rows("chosen on validation", rows), as_json=as_json)
+    print_result({"adapters": rows}, lambda: print_chosen(rows), as_json=as_json)
 
 
 def predict_command(

@@ -1,6 +1,7 @@
 """The result of `evenly fit --arrays` on the terminal: parameters, why they were chosen, measures with intervals."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from evenly.flows.cli.output import print_facts, print_rows, print_text
@@ -19,6 +20,24 @@ def print_fit(result: dict[str, Any]) -> None:
         if row["skipped"]:
             print_text(f"skipped: {row['score']} needs {row['skipped']}")
     print_text(f"written to {result['out']}")
+
+
+def print_chosen(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print what validation chose for each class list, and the folder that holds its adapters."""
+    for name in dict.fromkeys(row["list"] for row in rows):
+        of_list = [row for row in rows if row["list"] == name]
+        shown = [
+            {
+                "adapter": row["name"],
+                "texts": row["texts"],
+                "chosen": row["chosen"],
+                "on val": row["validation_accuracy"],
+                "kept zero-shot, since": row["why"] if row["kept_zero_shot"] else "",
+            }
+            for row in of_list
+        ]
+        print_rows(f"{name}: chosen on {of_list[0]['validation_rows'] or 0:,} validation pictures", shown)
+        print_text(f"saved in {Path(of_list[0]['saved']).parent} as ADAPTER-TEXTS.json")
 
 
 def print_ranking(result: dict[str, Any]) -> None:
