@@ -55,7 +55,7 @@ def test_an_empty_workspace_is_planned_by_typical_figures_and_estimated_rows(rec
     plan = plan_recipe(recipe, root=tmp_path / "w", workers=2, memory="4GB")
     rows = {row["step"]: row for row in plan["steps"]}
     assert list(rows) == TEXT_STEPS
-    assert [row["action"] for row in plan["steps"]] == ["compute", *["unknown"] * 5]
+    assert [row["action"] for row in plan["steps"]] == [*["compute"] * 5, "unknown"]
     assert {row["basis"] for row in plan["steps"]} == {"typical"}
     assert {row["rows_are"] for row in plan["steps"]} == {"estimated"}
     assert 250 < rows["collect"]["rows"] < 350

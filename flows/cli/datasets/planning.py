@@ -33,6 +33,7 @@ from evenly.tasks.partitioning import Cut, cut_run
 from evenly.tasks.run import Run
 from evenly.tasks.step import Step, summarise_record
 
+_NEVER = "never computed in this workspace"
 _SAMPLE = 4  # files of a table that are weighed: its partitions are nearly equal
 
 
@@ -67,11 +68,7 @@ def plan_recipe(
             if isinstance(rule, RecaptionRule):
                 captions = plan.captions_at_most(rule)
             expected = _with_stored(run, step, expected, rule)
-            why = f"depends on what `{blocked}` gives"
-            why += (
-                "" if expected is None else f"; reused if that is what it gave last: {summarise_record(expected[-1])}"
-            )
-            rows.append(plan.running(step, "unknown", why))
+            rows.append(plan.running(step, *_what_follows(run, step, blocked, expected)))
             continue
         record = run.ledger.find(step.spec(run, records, rule).key)
         if record is None:
@@ -178,11 +175,20 @@ def _with_stored(
     return None if record is None else [*expected, record]
 
 
+def _what_follows(run: Run, step: Step[Any], blocked: str, expected: Sequence[StepRecord] | None) -> tuple[str, str]:
+    """Action and why of a step after one that is to be computed: what was never computed has nothing to reuse."""
+    if not any(True for _ in run.ledger.records(step.name)):
+        return "compute", _NEVER
+    why = f"depends on what `{blocked}` gives"
+    again = "" if expected is None else f"; reused if that is what it gave last: {summarise_record(expected[-1])}"
+    return "unknown", why + again
+
+
 def _why(run: Run, step: Step[Any], records: list[StepRecord], rule: object) -> str:
     """What differs from the newest run of the step, or that there is none."""
     earlier = sorted(run.ledger.records(step.name), key=lambda record: record.ended)
     if not earlier:
-        return "never computed in this workspace"
+        return _NEVER
     spec, last = step.spec(run, records, rule), earlier[-1]
     changed = [name for name in ("version", "rule", "model", "seed") if getattr(spec, name) != getattr(last, name)]
     changed += [f"input `{name}`" for name, value in spec.inputs.items() if last.inputs.get(name) != value]
