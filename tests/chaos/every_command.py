@@ -263,7 +263,8 @@ def _look(world: World, folder: Path) -> Iterator[str]:
         end = world.run(words, folder)
         if end.status:
             yield f"{words[0]} must be clean; got {end.status}: {(end.out + end.err)[-500:]!r}"
-    left = [name for name in Names.of(folder / "w").shapes if name.endswith((".tmp", ".partial")) or "running" in name]
+    files = [name for name in Names.of(folder / "w").shapes if not name.endswith("/")]
+    left = [name for name in files if name.endswith((".tmp", ".partial")) or "/running/" in name]
     if left:
         yield f"clean must take what is left over; got {left[:3]}"
 
