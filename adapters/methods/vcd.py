@@ -107,8 +107,8 @@ class DescribedClasses(Adapter):
         if not len(texts):
             self.fallback_ = "zero-shot: no class texts"
         elif bare.size:
-            bare_classes = f"{bare.size} of {n_classes} classes, which go by their prototype: {named_classes(bare)}"
-            self.fallback_ = f"no texts for {bare_classes}"
+            which = f"{bare.size} of {n_classes} classes: {named_classes(bare)}"
+            self.fallback_ = f"no texts, and the prototype in their place, for {which}"
 
     def _weight(self) -> Floats:
         """What the logits are made of, (c, d) float64, where one vector per class will do; else (0, d)."""

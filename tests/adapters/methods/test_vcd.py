@@ -62,7 +62,7 @@ def test_a_mean_of_similarities_is_not_the_similarity_of_the_mean(digits):
 @pytest.mark.parametrize("aggregate", AGGREGATES)
 def test_classes_without_texts_fall_back_to_their_prototype_and_are_counted(digits, aggregate):
     adapter, features = fitted(digits, aggregate=aggregate, keep=range(8))
-    assert adapter.fallback_ == "no texts for 2 of 10 classes, which go by their prototype: 8, 9"
+    assert adapter.fallback_ == "no texts, and the prototype in their place, for 2 of 10 classes: 8, 9"
     query = digits.part(200, 300)[0]
     zero_shot = ZeroShot().fit(features, np.zeros(5, np.int64)).decision_function(query)
     np.testing.assert_allclose(adapter.decision_function(query)[:, 8:], zero_shot[:, 8:], rtol=1e-6)
@@ -83,7 +83,8 @@ def test_texts_that_cancel_have_no_mean_direction(digits):
     against = replace(features, class_texts=np.vstack([text, -text]), class_text_labels=np.array([4, 4]))
     adapter = DescribedClasses(aggregate="mean_embedding").fit(against, labels)
     assert (
-        adapter.fallback_ == "no texts for 10 of 10 classes, which go by their prototype: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9"
+        adapter.fallback_
+        == "no texts, and the prototype in their place, for 10 of 10 classes: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9"
     )
     assert DescribedClasses().fit(against, labels).decision_function(features)[:, 4].tolist() == [0.0] * 5
 

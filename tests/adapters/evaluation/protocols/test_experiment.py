@@ -203,6 +203,6 @@ def test_notes_name_the_classes_that_have_no_texts(digits, split):
     names = digits.prototypes["names"]
     described = replace(digits.features, class_texts=names[:8], class_text_labels=np.arange(8))
     found = run(replace(digits, features=described), split, adapters=["vcd"], guard=False)
-    said = f"no texts for 2 of 10 classes, which go by their prototype: {', '.join(digits.classes[8:])}"
+    said = f"no texts, and the prototype in their place, for 2 of 10 classes: {', '.join(digits.classes[8:])}"
     assert f"vcd with names: {said}" in found.notes
     assert set(found.results["fallback"]) == {said}
