@@ -44,17 +44,17 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "fit": ("fit", "{fit}"),
     "describe": ("describe", "{things}", "--method", "description", "--base-url", "{chat}", "--model", "tiny"),
     "rebuild": ("rebuild", "{recaption}", "--workers", "1"),
-    "index": ("index", "latest", "--kind", "binary"),
+    "index": ("index", "tiny", "--kind", "binary"),
     "extract": ("extract", "{other}"),
-    "export": ("export", "latest", "--to", "webdataset"),
+    "export": ("export", "tiny", "--to", "webdataset"),
     "clean": ("clean", "--yes", "--older-than", "0d"),
     "forget": ("forget",),
     "collect": ("retrieve", "{classes}", "--pool", "{pictures}", "--model", "{model}", "--out", "{out}/support"),
     "match": ("match", "{pool}", "--metadata", "{classes}", "--caption", "text", "--out", "{out}/m.parquet", "--force"),
     "balance": ("balance", "{matches}", "--t", "5", "--out", "{out}/b.parquet", "--force"),
-    "link": ("link", "--truth", "folder", "--build", "latest"),
-    "clusters": ("clusters", "--build", "latest", "--k", "12", "--iterations", "3"),
-    "retrieve": ("retrieve", "{classes}", "--build", "latest", "--per-class", "5"),
+    "link": ("link", "--truth", "folder", "--build", "tiny"),
+    "clusters": ("clusters", "--build", "tiny", "--k", "12", "--iterations", "3"),
+    "retrieve": ("retrieve", "{classes}", "--build", "tiny", "--per-class", "5"),
 }
 """All that write, `forget` and `clean` included, which want to be alone."""
 KILLED = ("refine", "worth", "fit", "describe", "rebuild", "index", "extract", "export")
@@ -257,7 +257,7 @@ def _again(world: World, name: str, folder: Path, *, beside: tuple[str, ...] = (
 def _look(world: World, folder: Path) -> Iterator[str]:
     """What is wrong with a workspace once its commands have ended."""
     root = str(folder / "w")
-    verify, clean = ["verify", "latest", "--root", root], ["clean", "--yes", "--older-than", "0d", "--root", root]
+    verify, clean = ["verify", "tiny", "--root", root], ["clean", "--yes", "--older-than", "0d", "--root", root]
     verify[1] = min(path.stem for path in (folder / "w" / "builds").glob("*.json"))
     for words in (verify, clean, verify):
         end = world.run(words, folder)
