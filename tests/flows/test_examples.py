@@ -44,6 +44,8 @@ ELSEWHERE = {
     "predict": "of an adapter that is saved; test_predict_command.py",
     "export-adapter": "of an adapter that is saved; test_adapter_commands.py",
     "leaderboard": "for minutes; test_protocol_commands.py",
+    "clusters": "wants 200 pictures; test_clusters_command.py",
+    "tune": "measures for minutes; test_encoder_commands.py",
     "concepts": "test_concepts_command.py",
     "index": "wants more pictures; tests/tasks/search/test_index.py",
     "slice": "wants labelled pictures by part; test_evaluation_commands.py",
@@ -58,7 +60,12 @@ name: {name}
 seed: 1
 sources: [{{kind: folder, path: "{folder}/photos", caption: text}}]
 labels: {{column: folder, group: null}}
-curate: {{text: {{}}, download: {{}}, deduplicate: {{exact: true, perceptual: null, semantic: null}}}}
+curate:
+  text: {{}}
+  match: {{metadata: "{folder}/birds.txt", mode: normalized}}
+  download: {{}}
+  deduplicate: {{exact: true, perceptual: null, semantic: null}}
+  balance: {{t: 40}}
 classes: [{{list: demo_classes.txt, adapters: [gda]}}, {{list: demo_objects.txt, adapters: [gda]}}]
 """
 
@@ -107,7 +114,7 @@ def test_every_command_has_an_example():
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    """A folder with what the examples name, and a workspace with a build of each recipe in it."""
+    """A folder with what the examples name, and for each recipe a workspace with its build."""
     from tests.api.conftest import BIRDS, picture, rebuild_apart
 
     folder = tmp_path_factory.mktemp("examples")
@@ -140,7 +147,7 @@ def prepared(tmp_path_factory):
         arrays |= {f"{part}_features": image[places], f"{part}_labels": labels[places]}
     for name in ("features", "digits"):
         np.savez(folder / f"{name}.npz", **arrays)
-    rebuild_apart(folder / "birds.yaml", folder / ".evenly")
+    rebuild_apart(folder / "birds.yaml", folder / "of-birds")
     rebuild_apart(folder / "recipes" / "demo.yaml", folder / ".evenly")
     return folder
 
@@ -154,7 +161,7 @@ def runs_here(line):
 @pytest.mark.parametrize("line", [one for one in examples_of_help() if runs_here(one.values[0])])
 def test_an_example_of_the_help_works(evenly, prepared, monkeypatch, line):
     monkeypatch.chdir(prepared)
-    monkeypatch.delenv("EVENLY_ROOT", raising=False)
+    monkeypatch.setenv("EVENLY_ROOT", "of-birds" if "birds" in line else ".evenly")
     if "init birds.yaml" in line:
         line = line.replace("birds.yaml", "new.yaml")
         (prepared / "new.yaml").unlink(missing_ok=True)
