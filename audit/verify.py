@@ -7,12 +7,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from evenly.audit.checks.draws import check_draws
 from evenly.audit.checks.findings import Finding, guarded
-from evenly.audit.checks.mixing import check_mix
 from evenly.audit.checks.rows import check_conservation
 from evenly.audit.checks.samples import compare_samples
 from evenly.audit.checks.stored import check_image_bytes, check_stored
+from evenly.audit.checks.verdicts import check_verdicts
 from evenly.audit.image_bytes import ReadBytes
 from evenly.audit.published import Bar, PublishedBuild, no_bar
 from evenly.storage.build_content import BuildInputs, content_hash_of, sampled_content_hash
@@ -35,8 +34,7 @@ CHECKS: Mapping[str, str] = {
     "table": "each stored table has the recorded hash, and each step's output hash is made from these",
     "conservation": "each step judged the pairs that the steps before kept, each once; counts and reasons add up",
     "samples": "the sample table is as it was written, and holds what the steps say",
-    "mix": "sources are mixed as their draws, weights, quotas and shares say",
-    "draws": "counts, thresholds, draws and verdicts of balancing follow from seed, uids and matches",
+    "verdicts": "verdicts, values and tables of each step follow again from the pairs, its rule and what is stored",
     "content": "the content hash and the build id follow from all that",
     "features": "feature rows are as they were written, and those that the steps used",
     "downloads": "records of downloads, and what was measured of pictures, are as they were written",
@@ -74,8 +72,7 @@ def verify_build(
         for check, find in (
             ("conservation", check_conservation),
             ("samples", _check_samples),
-            ("mix", check_mix),
-            ("draws", check_draws),
+            ("verdicts", partial(check_verdicts, seed=seed)),
         ):
             findings += guarded(check, build.name, partial(find, build))
     findings += check_stored(build)

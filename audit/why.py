@@ -116,7 +116,8 @@ def _without_uid(build: PublishedBuild) -> dict[tuple[str, str], int]:
 
 
 def _replayed(build: PublishedBuild, pair: PairHistory, sight: StepSight) -> StepSight:
-    return replace(sight, replay=replay_step(build, pair, sight))
+    record = build.step(sight.step)
+    return sight if record is None else replace(sight, replay=replay_step(build, pair.uid, record))
 
 
 def _uids(build: PublishedBuild, query: str) -> tuple[list[str], list[dict[str, Any]]]:

@@ -1,7 +1,9 @@
 """Keep pairs whose picture and caption agree, by their image-text score (DataComp's clip_score filter)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 import numpy as np
@@ -9,9 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.bounds import Cosine, Wording, check_bounds
+from evenly.curation.columns import column, taken_rows
 from evenly.curation.decisions import Decisions
 from evenly.curation.errors import RuleError
-from evenly.curation.rank import BestShare, Rank
+from evenly.curation.rank import BestShare, Rank, judge_rank
+from evenly.curation.step import Given, Judged, Judgement, PartTables, Rejudging
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,3 +59,43 @@ def judge_alignment(scores: pa.Array, threshold: float) -> Decisions:
     """Judge scores against the threshold: below it goes as low_score; a null fails as not_measured."""
     low = pc.if_else(pc.less(scores, threshold), "low_score", "")
     return Decisions.of(reason=pc.fill_null(low, "not_measured"), value=scores, failed=scores.is_null())
+
+
+@contextmanager
+def _open(judge_scores: Callable[[pa.Array, float], Decisions], given: Given) -> Iterator[Rejudging]:
+    """By the stored scores, and the threshold that all of these give."""
+    parts = given.each(f"counting scores of {given.record.name}", partial(_counted, given))
+    threshold = threshold_of_counts(parts, given.rule)
+
+    def judge(tables: PartTables) -> Judged:
+        uids = column(tables.alive(given.upstream, []), "uid", pa.string())
+        scores = taken_rows(tables.decisions(given.record, ["uid", "value"]), uids)["value"].combine_chunks()
+        detail = f"stored score held against the threshold {threshold:.4f} of all stored scores"
+        return Judged(uids=uids, decisions=judge_scores(scores, threshold), detail=detail)
+
+    yield Rejudging(judge=judge, notes={"threshold": threshold if np.isfinite(threshold) else None})
+
+
+def _counted(given: Given, tables: PartTables) -> pa.Table:
+    scores = column(tables.decisions(given.record, ["value"]), "value", pa.float64()).drop_null()
+    values, counts = np.unique(scores.to_numpy(), return_counts=True)
+    return pa.table({"values": values, "counts": counts})
+
+
+def _load(rule: type[Align | Rank], stored: Mapping[str, float]) -> Align | Rank:
+    return rule(**{name: stored.get(name) for name in ("keep_top", "min_score")})
+
+
+_scores: Callable[..., Judgement] = partial(Judgement, value="score", label="re-checked")
+ALIGN = _scores(
+    name="align",
+    question="Do picture and caption belong together?",
+    load=partial(_load, Align),
+    rejudge=partial(_open, judge_alignment),
+)
+RANK = _scores(
+    name="rank",
+    question="Does the picture show enough of the attribute?",
+    load=partial(_load, Rank),
+    rejudge=partial(_open, judge_rank),
+)

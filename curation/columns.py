@@ -2,6 +2,7 @@
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from evenly.curation.errors import ColumnsError
 
@@ -31,3 +32,8 @@ def fixed_rows(batch: pa.Table, name: str, kind: pa.DataType, width: int) -> np.
         rows[valid] = values.drop_null().flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
         return rows
     return np.asarray(values.flatten().to_numpy(zero_copy_only=False)).reshape(-1, width)
+
+
+def taken_rows(table: pa.Table, uids: pa.Array) -> pa.Table:
+    """Return the row of `table` for each of `uids`, in their order; null where it has none."""
+    return table.take(pc.index_in(uids, column(table, "uid", pa.string())))

@@ -7,29 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.audit.published import PublishedBuild
+from evenly.curation.steps import STEPS
 from evenly.storage.ledger import VERDICTS, StepRecord
-
-# What each step asks, for readers who have not seen the recipe; an unknown step is shown by its name alone.
-QUESTIONS = {
-    "collect": "Is it a pair, and the first of its kind?",
-    "check_texts": "Is the caption fit to be one?",
-    "mix_sources": "Is it drawn from its source?",
-    "match_concepts": "Does the caption name a concept?",
-    "preselect": "Is it drawn for download, heads less often?",
-    "download": "Is there a picture, and may we have it?",
-    "check_images": "Is the picture large and even enough?",
-    "deduplicate_exact": "Are its bytes new?",
-    "deduplicate_perceptual": "Does it look unlike the others?",
-    "embed_images": "Which features does the picture have?",
-    "deduplicate_semantic": "Does it show something else than the others?",
-    "deduplicate_linked": "Is it a record of its own, by picture and caption?",
-    "deduplicate_captions": "Does its caption say something else?",
-    "recaption": "Which caption fits best?",
-    "rank": "Does the picture show enough of the attribute?",
-    "align": "Do picture and caption belong together?",
-    "match_again": "Does the chosen caption still name a concept?",
-    "balance": "Is it drawn, heads less often than tails?",
-}
 
 
 def read_funnel(build: PublishedBuild) -> list[dict[str, Any]]:
@@ -73,7 +52,7 @@ def _row(record: StepRecord, widest: int) -> dict[str, Any]:
     counts = {verdict: record.counts.get(verdict, 0) for verdict in VERDICTS}
     return {
         "step": record.name,
-        "question": QUESTIONS.get(record.name, ""),
+        "question": STEPS[record.name].question if record.name in STEPS else "",
         "rows_in": record.rows_in,
         **counts,
         "widths": {verdict: 100 * count / widest for verdict, count in counts.items()},

@@ -6,6 +6,7 @@ from typing import Any
 from evenly.audit.image_bytes import ReadBytes
 from evenly.audit.published import PublishedBuild
 from evenly.audit.report.thumbnails import read_thumbnails
+from evenly.curation.steps import STEPS
 from evenly.storage.ledger import StepRecord
 from evenly.storage.samples import sql_equals, sql_in
 from evenly.storage.stores.many_paths import each_stored
@@ -25,23 +26,6 @@ _COLUMNS = (
     "chosen_caption",
     "evidence",
 )
-# What a step's value means, for its label on a card; None where it says nothing.
-VALUES: Mapping[str, str | None] = {
-    "align": "score",
-    "rank": "score",
-    "mix_sources": "draw",
-    "preselect": "P(keep)",
-    "balance": "P(keep)",
-    "match_concepts": "concepts",
-    "match_again": "concepts",
-    "download": None,
-    "deduplicate_exact": None,
-    "deduplicate_perceptual": "differing bits",
-    "deduplicate_semantic": "cosine",
-    "deduplicate_linked": "cosine",
-    "deduplicate_captions": "Jaccard index",
-}
-
 Card = dict[str, Any]
 
 
@@ -89,7 +73,9 @@ def _gone(build: PublishedBuild, *, merged: bool) -> Iterator[Card]:
 def _meaning(record: StepRecord, value: float | None) -> dict[str, Any]:
     """The label of a step's value, with the threshold or other number that it was compared with."""
     threshold = record.notes.get("threshold") if record.name in ("align", "rank") else None
-    return {"value_name": VALUES.get(record.name, "value") if value is not None else None, "threshold": threshold}
+    step = STEPS.get(record.name)
+    name = None if value is None else "value" if step is None else step.value
+    return {"value_name": name, "threshold": threshold}
 
 
 def _twin(build: PublishedBuild, uid: str) -> Card | None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,41 +18,9 @@ from evenly.curation.balance.sums import BalanceSums
 from evenly.curation.balance.tables import count_table, threshold_table
 from evenly.curation.balance.thresholds import BalanceRule, choose_thresholds, entry_probabilities
 from evenly.curation.errors import MissingStepError, RuleError
+from evenly.curation.step import S, StepTables
 
 REASONS = {"preselect": "preselect_draw", "balance": "balance_draw"}
-
-
-class FinishedStep(Protocol):
-    """The record of a step that is done."""
-
-    @property
-    def name(self) -> str:
-        """The step's name."""
-
-    @property
-    def columns(self) -> Sequence[str]:
-        """The columns that it gave to pairs, beside its verdicts."""
-
-    @property
-    def hashes(self) -> Mapping[str, str]:
-        """The hash of each of its tables, by name."""
-
-
-S = TypeVar("S", bound=FinishedStep)
-S_contra = TypeVar("S_contra", bound=FinishedStep, contravariant=True)
-
-
-class StepTables(Protocol[S_contra]):
-    """Reads what finished steps left behind, as the ledger does."""
-
-    def alive(self, records: Sequence[S_contra], columns: Sequence[str], /) -> pa.Table:
-        """The pairs that all `records` kept, sorted by uid: [uid, *columns]."""
-
-    def table(self, record: S_contra, name: str, columns: Sequence[str] | None = None, /) -> pa.Table:
-        """A table of a step in its stored order; its `columns`, or all."""
-
-    def decisions(self, record: S_contra, columns: Sequence[str] | None = None, /) -> pa.Table:
-        """The decisions of a step, sorted by uid; their `columns`, or all."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -1,9 +1,9 @@
 """Balancing and mixing a pool in parts: what is known of all pairs is counted part by part, and adds up exactly."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,6 @@ from evenly.curation.balance.inputs import (
     BalanceFacts,
     BalanceInputs,
     PairsToBalance,
-    StepTables,
     matched_entries,
     pairs_to_balance,
 )
@@ -29,41 +28,7 @@ from evenly.curation.balance.source_mixing import (
     mix_by,
 )
 from evenly.curation.balance.thresholds import BalanceRule, entry_probabilities, thresholds_by
-
-T = TypeVar("T")
-
-
-class Part(Protocol):
-    """A part of a pool."""
-
-    @property
-    def number(self) -> int:
-        """Its number, from 0."""
-
-
-class PartTables(StepTables[Any], Protocol):
-    """Reads what finished steps left behind of a part."""
-
-    @property
-    def part(self) -> Part:
-        """The part."""
-
-
-class EachPart(Protocol):
-    """Work on all parts of a pool."""
-
-    def __call__(self, title: str, function: Callable[[PartTables], T], /) -> list[T]:
-        """What `function` gives of the tables of each part, in their order."""
-
-
-class Exchange(Protocol):
-    """Rows on their way to another cut."""
-
-    def send(self, name: str, part: int, key: str, rows: pa.Table, /) -> None:
-        """Send rows of a part, each to the part of its `key`."""
-
-    def received(self, name: str, part: int, /) -> list[pa.Table]:
-        """The rows that were sent to a part."""
+from evenly.curation.step import EachPart, Exchange, PartTables, StepTables
 
 
 @dataclass(frozen=True, kw_only=True)

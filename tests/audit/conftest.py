@@ -19,7 +19,7 @@ from evenly.curation.balance.inputs import read_inputs
 from evenly.curation.balance.matched_pairs import count_entries
 from evenly.curation.captions.choice import CANDIDATES, CHOSEN, ChoiceRule, choose_captions
 from evenly.curation.concepts.matching import Matcher
-from evenly.curation.decisions import Decisions
+from evenly.curation.decisions import Decisions, first_of
 from evenly.curation.duplicates.fingerprints import measure_fingerprints
 from evenly.curation.duplicates.image_duplicates import (
     Duplicates,
@@ -289,7 +289,8 @@ def _filter(filters: Mapping[str, Filter], rules: Mapping[str, Any], pairs: Tabl
     ((name, values),) = rules.items()
     rule = filters[name].rule(**values)
     measured = filters[name].measure(pairs, rule)
-    return Judged(filters[name].judge(measured, rule), columns=pa.table({f"{name}_value": measured}))
+    decisions = first_of(Decisions.keep_all(len(measured)), filters[name].judge(measured, rule))
+    return Judged(decisions, columns=pa.table({f"{name}_value": measured}))
 
 
 def _match(column: str, pairs: Table) -> Judged:

@@ -109,8 +109,8 @@ def test_a_verdict_changed_in_a_table_breaks_conservation_of_the_next_step(build
     assert {"check_texts.counts", "check_texts.reasons", "match_concepts"} <= wheres
 
 
-def draws_findings(workspace, manifest) -> list[tuple[str, str]]:
-    findings = [finding for finding in verify_build(workspace, manifest) if finding.check == "draws"]
+def verdict_findings(workspace, manifest) -> list[tuple[str, str]]:
+    findings = [finding for finding in verify_build(workspace, manifest) if finding.check == "verdicts"]
     return [(finding.where, finding.what) for finding in findings]
 
 
@@ -125,9 +125,9 @@ def test_a_table_of_balancing_that_was_changed_differs_from_the_one_made_again(b
         return table.set_column(at, column, pa.array([value] * table.num_rows, kind))
 
     rewrite(workspace, manifest, "balance", name, change)
-    ((where, what),) = draws_findings(workspace, manifest)
+    ((where, what),) = verdict_findings(workspace, manifest)
     assert where == f"balance/{name}"
-    assert what.startswith(f"differs in {column} when made again")
+    assert f"another {column} when judged again" in what or "when it is made again of all pairs" in what
 
 
 def test_a_verdict_of_balancing_that_its_draws_do_not_bear_out_is_found(build, workspace):
@@ -138,10 +138,10 @@ def test_a_verdict_of_balancing_that_its_draws_do_not_bear_out_is_found(build, w
         return table.set_column(2, "reason", pa.array([""] * table.num_rows))
 
     rewrite(workspace, manifest, "balance", "decisions", change)
-    whats = [what for _, what in draws_findings(workspace, manifest)]
-    assert [what.partition(" pairs have another ")[2] for what in whats] == [
-        "verdict when decided again",
-        "reason when decided again",
+    whats = [what for _, what in verdict_findings(workspace, manifest)]
+    assert [what.partition(" pairs have another ")[2].partition(":")[0] for what in whats] == [
+        "verdict when judged again",
+        "reason when judged again",
     ]
 
 
@@ -155,7 +155,7 @@ def test_a_verdict_of_balancing_that_its_draws_do_not_bear_out_is_found(build, w
     ],
 )
 def test_each_way_to_balance_is_made_again(build, workspace, balance):
-    assert draws_findings(workspace, build(balance=balance)) == []
+    assert verdict_findings(workspace, build(balance=balance)) == []
 
 
 @pytest.mark.parametrize(

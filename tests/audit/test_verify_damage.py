@@ -232,9 +232,7 @@ def test_forged_hashes_do_not_give_the_output_hash(workspace, manifest):
 @pytest.mark.parametrize("step", ["preselect", "balance"])
 def test_draws_that_are_another_steps_or_of_fewer_pairs(workspace, manifest, step):
     change_table(workspace, manifest, step, "draws", lambda table: table.slice(1))
-    assert (f"{step}/draws", "holds other rows or columns when made again from seed and matches") in found(
-        workspace, manifest, "draws"
-    )
+    assert f"{step}/draws" in [where for where, _ in found(workspace, manifest, "verdicts")]
 
 
 # Sample table and content.

@@ -1,0 +1,86 @@
+"""The judgements of the steps that mix sources, preselect and balance: what is known of all pairs is counted again."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+
+from evenly.curation.balance.inputs import matched_entries, pick_of_all, stored_rule, sum_tables
+from evenly.curation.balance.parts import Balancing, PicksByUrl, SourceMixing
+from evenly.curation.balance.source_mixing import SourceRule, source_table
+from evenly.curation.balance.sums import BalanceSums
+from evenly.curation.columns import column
+from evenly.curation.decisions import Decisions
+from evenly.curation.step import Given, Judged, Judgement, PartTables, Rejudging
+
+
+@contextmanager
+def _open_balancing(given: Given) -> Iterator[Rejudging]:
+    with ExitStack() as stack:
+        picks: Any = None
+        if given.rule.texts != "each" and given.exchange is not None:
+            exchange = stack.enter_context(given.exchange())
+            picks = PicksByUrl.of(exchange, given.each, given.upstream, seed=given.seed)
+        else:
+            picks = pick_of_all(given.whole, given.upstream, given.rule, seed=given.seed)
+        step = given.record.name
+        balancing = Balancing(step=step, upstream=given.upstream, rule=given.rule, seed=given.seed, picks=picks)
+        facts = balancing.facts(given.each, given.whole)
+
+        def judge(tables: PartTables) -> Judged:
+            inputs = balancing.inputs(facts, tables)
+            balanced = inputs.decide()
+            n_draws = len(balanced.draws["draws"].combine_chunks().flatten())
+            draws = {0: "no draw needed", 1: "1 draw made again"}.get(n_draws, f"{n_draws:,} draws made again")
+            return Judged(
+                uids=inputs.pairs.uids,
+                decisions=balanced.decisions,
+                tables=inputs.pair_tables(balanced),
+                partial=inputs.sums(balanced).to_table(facts.languages),
+                detail=f"{draws}, probabilities from the matches of all pairs counted again",
+            )
+
+        def whole(partials: Sequence[pa.Table]) -> Mapping[str, pa.Table]:
+            concepts = matched_entries(given.whole, given.upstream)
+            sums = BalanceSums.summed(partials, facts.languages, len(concepts))
+            return sum_tables(given.rule, facts, concepts, sums)
+
+        yield Rejudging(judge=judge, whole=whole)
+
+
+@contextmanager
+def _open_mixing(given: Given) -> Iterator[Rejudging]:
+    mixing = SourceMixing(upstream=given.upstream, rules=given.rule, seed=given.seed)
+    cuts, _ = mixing.cuts(given.each)
+    ranked = sum(cut.pairs for cut in cuts.values())
+
+    def judge(tables: PartTables) -> Judged:
+        table = mixing.decided(cuts, tables)
+        uids = column(table, "uid", table["uid"].type)
+        decisions = Decisions.of(reason=table["reason"], value=table["value"])
+        columns = {"mix_threshold": column(table, "mix_threshold", table["mix_threshold"].type)}
+        detail = f"draw made again, threshold from {ranked:,} pairs ranked again"
+        return Judged(uids=uids, decisions=decisions, columns=columns, detail=detail)
+
+    yield Rejudging(judge=judge, whole=lambda _: {"sources": source_table(given.rule, cuts)})
+
+
+def _source_rules(stored: Mapping[str, Any]) -> dict[str, SourceRule]:
+    return {name: SourceRule(**rule) for name, rule in stored["sources"].items()}
+
+
+_balancing: Callable[..., Judgement] = partial(
+    Judgement, value="P(keep)", load=stored_rule, rejudge=_open_balancing, seeded=True
+)
+PRESELECT = _balancing(name="preselect", question="Is it drawn for download, heads less often?")
+BALANCE = _balancing(name="balance", question="Is it drawn, heads less often than tails?")
+MIX_SOURCES = Judgement(
+    name="mix_sources",
+    question="Is it drawn from its source?",
+    value="draw",
+    load=_source_rules,
+    rejudge=_open_mixing,
+    seeded=True,
+)

@@ -1,0 +1,41 @@
+"""The judgement of the step that chooses captions: chosen again among the stored candidates by their stored scores."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from evenly.curation.captions.choice import CANDIDATES, CHOSEN, ChoiceRule, choose_captions
+from evenly.curation.columns import column
+from evenly.curation.errors import RuleError
+from evenly.curation.step import Given, Judged, Judgement, PartTables, by_row, rows_of_pairs
+
+
+def _chosen(given: Given) -> Callable[[pa.Table, PartTables], Judged]:
+    def judge(pairs: pa.Table, tables: PartTables) -> Judged:
+        uids = column(pairs, "uid", pa.string())
+        rows = rows_of_pairs(tables, given.record, "candidates", uids)
+        for field in CANDIDATES:
+            if field.name not in rows.column_names:  # of an earlier version
+                rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
+        choice = choose_captions(uids, rows.select(CANDIDATES.names), given.rule, seed=given.seed)
+        columns = {name: column(choice.chosen, name, CHOSEN.field(name).type) for name in CHOSEN.names if name != "uid"}
+        detail = f"chosen again among {rows.num_rows:,} candidates by their stored scores"
+        return Judged(uids=uids, decisions=choice.decisions, columns=columns, detail=detail)
+
+    return judge
+
+
+def _load(stored: Mapping[str, Any]) -> ChoiceRule:
+    if "choose" not in stored:
+        raise RuleError("`choose` must be in the rule of a choice of captions; this version of the step stored none.")
+    return ChoiceRule(**{**stored["choose"], "forbid": tuple(stored["choose"]["forbid"])})
+
+
+RECAPTION = Judgement(
+    name="recaption",
+    question="Which caption fits best?",
+    value="gain in score",
+    load=_load,
+    rejudge=by_row(lambda _: (), _chosen),
+)

@@ -1,0 +1,59 @@
+"""The judgements of the steps that collect pairs and what is observed of them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.curation.columns import column
+from evenly.curation.decisions import Decisions
+from evenly.curation.step import Given, Judged, Judgement, PartTables, Rejudging
+from evenly.curation.uids import file_uids, pair_uids, text_uids
+
+LOCAL_ADDRESS = "^(?:sha256|features):(?P<hash>[0-9a-f]{64})$"
+"""The address of a picture, or of its features, that needs no download."""
+
+
+def uids_of(urls: pa.Array, captions: pa.Array, source_ids: pa.Array) -> pa.Array:
+    """Return the uid of each pair: of a file's hash and the caption, of URL and caption, or of a caption and its id."""
+    file_hashes = pc.struct_field(pc.extract_regex(urls, LOCAL_ADDRESS), "hash")
+    web = pc.if_else(pc.is_null(file_hashes), urls, pa.scalar(None, pa.string()))
+    texts = pc.if_else(pc.is_null(urls), captions, pa.scalar(None, pa.string()))
+    return pc.coalesce(file_uids(file_hashes, captions), pair_uids(web, captions), text_uids(texts, source_ids))
+
+
+@contextmanager
+def _open(given: Given) -> Iterator[Rejudging]:
+    def judge(tables: PartTables) -> Judged:
+        columns = [name for name in ("url", "caption", "source_id") if name in given.record.columns]
+        pairs = tables.decisions(given.record, ["uid", *columns])
+        urls, captions, ids = (
+            column(pairs, name, pa.string()) if name in columns else pa.nulls(pairs.num_rows, pa.string())
+            for name in ("url", "caption", "source_id")
+        )
+        uids = column(pairs, "uid", pa.string())
+        computed = uids_of(urls, captions, ids)
+        return Judged(
+            uids=uids,
+            decisions=Decisions.keep_all(len(uids)),
+            columns={"uid": computed},
+            detail="uid from its address, its caption and its id",
+        )
+
+    yield Rejudging(judge=judge)
+
+
+COLLECT = Judgement(name="collect", question="Is it a pair, and the first of its kind?", rejudge=_open)
+DOWNLOAD = Judgement(
+    name="download",
+    question="Is there a picture, and may we have it?",
+    label="observed",
+    observed="recorded once; the web is not asked again",
+)
+EMBED_IMAGES = Judgement(
+    name="embed_images",
+    question="Which features does the picture have?",
+    label="observed",
+    observed="encoded once by the model; the stored vector is used by every replay",
+)

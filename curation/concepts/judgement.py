@@ -1,0 +1,89 @@
+"""The judgements of the steps that match captions with concepts, and count these."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.curation.columns import column
+from evenly.curation.concepts.matching import Matcher, MatchRule
+from evenly.curation.concepts.multilingual import MultilingualMatcher
+from evenly.curation.decisions import Decisions
+from evenly.curation.errors import MissingStepError
+from evenly.curation.step import Given, Judged, Judgement, PartTables, by_row
+
+
+def judge_matches(entries: pa.ListArray, rule: MatchRule, *, has_list: pa.BooleanArray | None = None) -> Decisions:
+    """Judge pairs by the entries that their captions name: none goes as no_concept, unless the rule keeps it.
+
+    has_list: whether each caption's language has a list, where captions are matched by language; one without goes as
+    no_list_of_language. The value is the number of entries.
+    """
+    match_counts = entries.value_lengths()
+    unmatched = (
+        pa.scalar("no_concept") if has_list is None else pc.if_else(has_list, "no_concept", "no_list_of_language")
+    )
+    stays = pc.or_(pc.greater(match_counts, 0), rule.unmatched == "keep")
+    return Decisions.of(reason=pc.if_else(stays, "", unmatched), value=match_counts.cast(pa.float64()))
+
+
+def _caption(given: Given) -> str:
+    """The column of the captions that a step matches: what was chosen, where the step comes after a choice."""
+    return "chosen_caption" if given.has("chosen_caption") else "caption"
+
+
+def _reads(given: Given) -> list[str]:
+    return [_caption(given), *([given.rule.language] if given.rule.language else [])]
+
+
+def _concepts(given: Given) -> pa.Table:
+    """The list that captions were matched with: the step's own, or that of the matching before it."""
+    for record in (given.record, *given.upstream):
+        if "concepts" in record.hashes:
+            return given.whole.table(record, "concepts")
+    raise MissingStepError(f"`{given.record.name}` must store its concepts, or a step before it; none does.")
+
+
+def _lists(concepts: pa.Table) -> dict[str, list[str]]:
+    """The entries of each language, both in order of first mention."""
+    lists: dict[str, list[str]] = {}
+    for row in concepts.select(["entry", "languages"]).to_pylist():
+        for language in row["languages"]:
+            lists.setdefault(language, []).append(row["entry"])
+    return lists
+
+
+def _matched(given: Given) -> Callable[[pa.Table, PartTables], Judged]:
+    rule: MatchRule = given.rule
+    concepts = _concepts(given)
+    if rule.language is None:
+        matcher: Matcher | MultilingualMatcher = Matcher(
+            concepts["entry"].to_pylist(), rule.mode, plurals=bool(rule.plurals)
+        )
+    else:
+        matcher = MultilingualMatcher(_lists(concepts), rule.mode)
+
+    def judge(pairs: pa.Table, _tables: PartTables) -> Judged:
+        captions, has_list = column(pairs, _caption(given), pa.string()), None
+        if isinstance(matcher, MultilingualMatcher):
+            languages = column(pairs, str(rule.language), pa.string())
+            entries, has_list = matcher.match(captions, languages), matcher.knows(languages)
+        else:
+            entries = matcher.match(captions)
+        uids = column(pairs, "uid", pa.string())
+        matches = pa.table({"uid": uids, "entries": entries}).filter(pc.greater(entries.value_lengths(), 0))
+        decisions = judge_matches(entries, rule, has_list=has_list)
+        detail = f"matched again against {len(concepts):,} concepts"
+        return Judged(uids=uids, decisions=decisions, tables={"matches": matches}, detail=detail)
+
+    return judge
+
+
+def _load(stored: Mapping[str, object]) -> MatchRule:
+    return MatchRule(**stored)  # type: ignore[arg-type]
+
+
+_matching: Callable[..., Judgement] = partial(Judgement, value="concepts", load=_load, rejudge=by_row(_reads, _matched))
+MATCH_CONCEPTS = _matching(name="match_concepts", question="Does the caption name a concept?")
+MATCH_AGAIN = _matching(name="match_again", question="Does the chosen caption still name a concept?")

@@ -1,0 +1,126 @@
+"""The judgements of the steps that merge duplicates: components and survivors are found again from the stored edges.
+
+That pairs without an edge are no duplicates rests on the search, which compared all pairs once; that every edge is
+within the rule, and that each pair is merged into the survivor of its component, is seen again.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.curation.columns import column, taken_rows
+from evenly.curation.decisions import Decisions
+from evenly.curation.duplicates.image_duplicates import exact_reasons
+from evenly.curation.duplicates.merging import choose_survivors, components, picture_areas
+from evenly.curation.step import Given, Judged, Judgement, PartTables, Rejudging
+
+OUTSIDE_RULE = "edge_outside_the_rule"
+"""The reason of a pair one of whose edges the rule does not allow: no step gives it."""
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Kind:
+    """Why pairs are merged, and the field of the rule that bounds the distance of an edge, from above or from below.
+
+    is_exact: duplicates have one image_id, and no distance.
+    """
+
+    reason: str
+    limit: str = ""
+    is_least: bool = False
+    is_exact: bool = False
+
+
+def _within(edges: pa.Table, kind: _Kind, rule: Mapping[str, Any]) -> pa.BooleanArray:
+    limit = float(rule.get(kind.limit, 0.0))
+    is_far = pc.less(edges["distance"], limit - _ROUNDING) if kind.is_least else pc.greater(edges["distance"], limit)
+    return pc.invert(is_far)
+
+
+@contextmanager
+def _open(kind: _Kind, given: Given) -> Iterator[Rejudging]:
+    columns = ["uid_a", "uid_b", "distance"]
+    edges = pa.concat_tables(given.each("reading edges", lambda part: part.table(given.record, "edges", columns)))
+    sides = [column(edges, name, pa.string()) for name in ("uid_a", "uid_b")]
+    uids = pc.unique(pa.concat_arrays(sides)).sort()
+    wanted = [name for name in ("url", "width", "height", "image_id", "phash") if given.has(name)]
+    pairs = taken_rows(pa.concat_tables(given.each("reading pairs", partial(_shown, given, wanted, uids))), uids)
+    left, right = (pc.index_in(side, uids) for side in sides)
+    n = len(uids)
+    component = components(n, *(side.to_numpy().astype(np.int64) for side in (left, right)))
+    area = picture_areas(pairs) if {"width", "height"} <= {*wanted} else np.zeros(n)
+    survivors = pa.array(choose_survivors(component, area, np.zeros(n)))
+    is_within = _within(edges, kind, given.rule)
+    reasons = pa.repeat(pa.scalar(kind.reason), n)
+    if kind.is_exact:
+        is_within = pc.equal(pairs["image_id"].take(left), pairs["image_id"].take(right))
+        reasons = exact_reasons(column(pairs, "url", pa.string()), pairs["url"].take(survivors)).cast(pa.string())
+    outside = pc.invert(pc.fill_null(is_within, False)).combine_chunks()
+    odd = pa.concat_arrays([side.filter(outside) for side in sides])
+    value = pa.nulls(n, pa.float64())
+    if kind.limit == "max_distance" and "phash" in wanted:
+        hashes = column(pairs, "phash", pa.uint64()).fill_null(0).to_numpy()
+        value = pa.array(np.bitwise_count(hashes ^ hashes[survivors.to_numpy()]).astype(np.float64))
+    fates_of_all = {"uid": uids, "into": uids.take(survivors), "reason": reasons, "value": value}
+    merged = pa.table(fates_of_all).filter(pc.not_equal(survivors, pa.array(range(n), pa.int64())))
+
+    def judge(tables: PartTables) -> Judged:
+        own = column(tables.alive(given.upstream, []), "uid", pa.string())
+        fates = taken_rows(merged, own)
+        stored = taken_rows(tables.decisions(given.record, ["uid", "value"]), own)
+        reason = pc.if_else(pc.is_in(own, odd), OUTSIDE_RULE, pc.fill_null(fates["reason"], ""))
+        return Judged(
+            uids=own,
+            decisions=Decisions.of(
+                reason=reason, value=pc.coalesce(fates["value"], stored["value"]), into=fates["into"]
+            ),
+            detail=f"the survivor is that of {len(edges):,} recorded edges, each within the rule",
+        )
+
+    yield Rejudging(judge=judge)
+
+
+def _shown(given: Given, columns: list[str], uids: pa.Array, tables: PartTables) -> pa.Table:
+    pairs = tables.alive(given.upstream, columns)
+    return pairs.filter(pc.is_in(pairs["uid"], uids))
+
+
+def _step(name: str, question: str, value: str | None, kind: _Kind) -> Judgement:
+    opened: Callable[..., Any] = partial(_open, kind)
+    return Judgement(name=name, question=question, value=value, label="re-checked", rejudge=opened)
+
+
+DEDUPLICATE_EXACT = _step(
+    "deduplicate_exact", "Are its bytes new?", None, _Kind(reason="exact_duplicate", is_exact=True)
+)
+DEDUPLICATE_PERCEPTUAL = _step(
+    "deduplicate_perceptual",
+    "Does it look unlike the others?",
+    "differing bits",
+    _Kind(reason="near_duplicate", limit="max_distance"),
+)
+DEDUPLICATE_SEMANTIC = _step(
+    "deduplicate_semantic",
+    "Does it show something else than the others?",
+    "cosine",
+    _Kind(reason="semantic_duplicate", limit="min_cosine", is_least=True),
+)
+DEDUPLICATE_LINKED = _step(
+    "deduplicate_linked",
+    "Is it a record of its own, by picture and caption?",
+    "cosine",
+    _Kind(reason="linked_record", limit="min_cosine", is_least=True),
+)
+DEDUPLICATE_CAPTIONS = _step(
+    "deduplicate_captions",
+    "Does its caption say something else?",
+    "Jaccard index",
+    _Kind(reason="near_caption", limit="min_jaccard", is_least=True),
+)

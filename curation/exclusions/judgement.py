@@ -1,0 +1,121 @@
+"""The judgements of the steps that leave out what lists, detectors, evaluation sets and clusters exclude."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.curation.columns import column, taken_rows
+from evenly.curation.decisions import Decisions, first_of
+from evenly.curation.exclusions.clusters import judge_clusters
+from evenly.curation.exclusions.decontaminate import Nearest, judge_contamination
+from evenly.curation.exclusions.safety import Unsafe, judge_unsafe
+from evenly.curation.step import Given, Judged, Judgement, PartTables, by_row, rows_of_pairs
+
+_ROUNDING = 1e-9
+_SCORES = ("unsafe_score", "unsafe_class")
+
+
+def _safe(given: Given) -> Callable[[pa.Table, PartTables], Judged]:
+    """By the stored scores of the detector; what lists hold is not stored."""
+    detector = given.rule.get("detector")
+    rule = None if detector is None else Unsafe(**{**detector, "classes": tuple(detector["classes"])})
+
+    def judge(pairs: pa.Table, _tables: PartTables) -> Judged:
+        reason = column(pairs, "reason", pa.string())
+        is_listed = pc.starts_with(reason, "blocked_")
+        by_lists = Decisions.of(
+            reason=pc.if_else(is_listed, reason, ""),
+            value=pc.if_else(is_listed, pairs["value"], pa.scalar(None, pa.float64())),
+        )
+        decided = [Decisions.keep_all(pairs.num_rows), by_lists]
+        if rule is not None:
+            decided.append(judge_unsafe(column(pairs, "unsafe_score", pa.float64()), rule))
+        uids = column(pairs, "uid", pa.string())
+        detail = "judged again by the stored score; what a list holds is not stored"
+        return Judged(uids=uids, decisions=first_of(*decided), detail=detail)
+
+    return judge
+
+
+def _scores(given: Given) -> list[str]:
+    return ["reason", "value", *(name for name in _SCORES if name in given.record.columns)]
+
+
+def _clean(given: Given) -> Callable[[pa.Table, PartTables], Judged]:
+    """By the stored distances to pictures of evaluation sets."""
+    limits = {"perceptual": given.rule["perceptual"], "semantic": given.rule["semantic"]}
+
+    def judge(pairs: pa.Table, tables: PartTables) -> Judged:
+        uids = column(pairs, "uid", pa.string())
+        rows = rows_of_pairs(tables, given.record, "contamination", uids)
+        nearest = {kind: _nearest(uids, rows, kind, limit) for kind, limit in limits.items()}
+        decisions = judge_contamination(nearest["perceptual"], nearest["semantic"])
+        return Judged(uids=uids, decisions=decisions, detail="recorded matches held against the rule")
+
+    return judge
+
+
+def _nearest(uids: pa.Array, rows: pa.Table, kind: str, limit: float | None) -> Nearest:
+    of_kind = rows.filter(pc.equal(rows["kind"], kind))
+    if limit is None:
+        of_kind = of_kind.slice(0, 0)
+    elif kind == "semantic":
+        of_kind = of_kind.filter(pc.greater_equal(of_kind["distance"], limit - _ROUNDING))
+    else:
+        of_kind = of_kind.filter(pc.less_equal(of_kind["distance"], limit))
+    places = pc.index_in(uids, column(of_kind, "uid", pa.string()))
+    distances = taken_rows(of_kind, uids)["distance"].combine_chunks()
+    numbers = places.fill_null(-1).to_numpy().astype(np.int64)
+    return numbers, distances.fill_null(np.nan).to_numpy()
+
+
+def _on_target(given: Given) -> Callable[[pa.Table, PartTables], Judged]:
+    """By whether a target picture is in the pair's cluster."""
+    clusters = given.whole.table(given.record, "clusters", ["cluster", "target"])
+    targets = clusters.filter(pc.greater(clusters["target"], 0))["cluster"].to_numpy()
+
+    def judge(pairs: pa.Table, _tables: PartTables) -> Judged:
+        uids = column(pairs, "uid", pa.string())
+        decisions = judge_clusters(pairs["cluster"].to_numpy(), pairs["value"].to_numpy(), targets)
+        return Judged(uids=uids, decisions=decisions, detail=f"{len(targets):,} clusters hold target pictures")
+
+    return judge
+
+
+def _load_plain(stored: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(stored)
+
+
+BLOCK_DOMAINS = Judgement(
+    name="block_domains",
+    question="Is its site one that no list names?",
+    label="observed",
+    observed="what a list holds is not stored",
+)
+SAFETY = Judgement(
+    name="safety",
+    question="Is the picture safe, by the detector and the lists?",
+    value="score",
+    label="re-checked",
+    load=_load_plain,
+    rejudge=by_row(lambda _: (), _safe, _scores),
+)
+DECONTAMINATE = Judgement(
+    name="decontaminate",
+    question="Is it clear of the evaluation sets?",
+    value="distance",
+    label="re-checked",
+    load=_load_plain,
+    rejudge=by_row(lambda _: (), _clean),
+)
+IMAGE_BASED = Judgement(
+    name="image_based",
+    question="Is the picture in a cluster with pictures of the target?",
+    value="cosine",
+    label="re-checked",
+    load=_load_plain,
+    rejudge=by_row(lambda _: (), _on_target, lambda _: ("cluster", "value")),
+)

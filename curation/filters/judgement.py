@@ -1,0 +1,87 @@
+"""The judgements of the steps that check texts and pictures by filters."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.curation.columns import column
+from evenly.curation.decisions import Decisions, first_of
+from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
+from evenly.curation.step import Given, Judged, Judgement, PartTables, by_row
+
+Rules = Mapping[str, Any]
+
+
+def _load(filters: Mapping[str, Filter], stored: Mapping[str, Any]) -> Rules:
+    """The rule of each filter, in the order of `filters`: what is stored has no order of its own."""
+    names = [name for name in filters if name in stored] + [name for name in stored if name not in filters]
+    return {name: filters[name].rule(**stored[name]) for name in names}
+
+
+def _reads(filters: Mapping[str, Filter], given: Given) -> list[str]:
+    return sorted({name for filter_name in given.rule for name in filters[filter_name].columns})
+
+
+def _looked_up(filters: Mapping[str, Filter], given: Given) -> list[str]:
+    """The values of filters with a lookup: the list that they read may be gone."""
+    return [f"{name}_value" for name in given.rule if filters[name].lookup]
+
+
+def _filtered(filters: Mapping[str, Filter], given: Given) -> Callable[[pa.Table, PartTables], Judged]:
+    def judge(pairs: pa.Table, _tables: PartTables) -> Judged:
+        decided, columns = [Decisions.keep_all(pairs.num_rows)], dict[str, pa.Array]()
+        for name, rule in given.rule.items():
+            if filters[name].lookup:
+                rule = replace(rule, sha256=given.notes.get(name, ""))  # noqa: PLW2901 - the same rule, filled in
+                measured, further = column(pairs, f"{name}_value", pa.float64()), dict[str, pa.Array]()
+            else:
+                measured, further = filters[name].measure_all(pairs, rule)
+            columns |= {f"{name}_value": measured} | further
+            decided.append(filters[name].judge(measured, rule))
+        looked_up = sum(filters[name].lookup for name in given.rule)
+        detail = f"measured and judged again by {len(given.rule) - looked_up} filters"
+        detail += f", judged again by the stored values of {looked_up}" if looked_up else ""
+        uids = column(pairs, "uid", pa.string())
+        return Judged(uids=uids, decisions=first_of(*decided), columns=columns, detail=detail)
+
+    return judge
+
+
+def _filtered_pictures(given: Given) -> Callable[[pa.Table, PartTables], Judged]:
+    """By filters; that a picture could not be decoded within its budget is a recording."""
+    judge_all = _filtered(IMAGE_FILTERS, given)
+
+    def judge(pairs: pa.Table, tables: PartTables) -> Judged:
+        judged = judge_all(pairs, tables)
+        if "phash" not in pairs.column_names:
+            return judged
+        reason = column(pairs, "reason", pa.string())
+        is_other = pc.and_(pc.not_equal(reason, ""), pc.not_equal(reason, judged.decisions.reason))
+        trouble = pc.if_else(pc.and_(is_other, pc.is_null(pairs["phash"])), reason, "")
+        return replace(judged, decisions=first_of(Decisions.of(reason=trouble), judged.decisions))
+
+    return judge
+
+
+def _fingerprinted(given: Given) -> Sequence[str]:
+    return ("phash", "reason") if "phash" in given.record.columns else ()
+
+
+CHECK_TEXTS = Judgement(
+    name="check_texts",
+    question="Is the caption fit to be one?",
+    value="value",
+    load=partial(_load, TEXT_FILTERS),
+    rejudge=by_row(partial(_reads, TEXT_FILTERS), partial(_filtered, TEXT_FILTERS), partial(_looked_up, TEXT_FILTERS)),
+)
+CHECK_IMAGES = Judgement(
+    name="check_images",
+    question="Is the picture large and even enough?",
+    value="value",
+    load=partial(_load, IMAGE_FILTERS),
+    rejudge=by_row(partial(_reads, IMAGE_FILTERS), _filtered_pictures, _fingerprinted),
+)

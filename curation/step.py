@@ -1,0 +1,203 @@
+"""The judgement of a step: all that it says of itself, and how its verdicts follow again from what is stored.
+
+Replay and verification come from here, so that they are the same for every step. A judgement reads what finished steps
+left behind, as the ledger shows it, and gives what the step must have said; nothing is downloaded, encoded or asked.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.curation.columns import taken_rows
+from evenly.curation.decisions import Decisions
+from evenly.curation.errors import MissingStepError
+
+T = TypeVar("T")
+ReplayLabel = Literal["recomputed", "re-checked", "observed"]
+"""What a verdict that was judged again rests on: the pair alone; results of all pairs; a recording made once."""
+
+
+class FinishedStep(Protocol):
+    """The record of a step that is done."""
+
+    @property
+    def name(self) -> str:
+        """The step's name."""
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """The columns that it gave to pairs, beside its verdicts."""
+
+    @property
+    def hashes(self) -> Mapping[str, str]:
+        """The hash of each of its tables, by name."""
+
+
+S = TypeVar("S", bound=FinishedStep)
+S_contra = TypeVar("S_contra", bound=FinishedStep, contravariant=True)
+
+
+class StepTables(Protocol[S_contra]):
+    """Reads what finished steps left behind, as the ledger does."""
+
+    def alive(self, records: Sequence[S_contra], columns: Sequence[str], /) -> pa.Table:
+        """The pairs that all `records` kept, sorted by uid: [uid, *columns]."""
+
+    def table(self, record: S_contra, name: str, columns: Sequence[str] | None = None, /) -> pa.Table:
+        """A table of a step in its stored order; its `columns`, or all."""
+
+    def decisions(self, record: S_contra, columns: Sequence[str] | None = None, /) -> pa.Table:
+        """The decisions of a step, sorted by uid; their `columns`, or all."""
+
+
+class Part(Protocol):
+    """A part of a pool."""
+
+    @property
+    def number(self) -> int:
+        """Its number, from 0."""
+
+
+class PartTables(StepTables[Any], Protocol):
+    """Reads what finished steps left behind of a part."""
+
+    @property
+    def part(self) -> Part:
+        """The part."""
+
+
+class EachPart(Protocol):
+    """Work on all parts of a pool."""
+
+    def __call__(self, title: str, function: Callable[[PartTables], T], /) -> list[T]:
+        """What `function` gives of the tables of each part, in their order."""
+
+
+class Exchange(Protocol):
+    """Rows on their way to another cut."""
+
+    def send(self, name: str, part: int, key: str, rows: pa.Table, /) -> None:
+        """Send rows of a part, each to the part of its `key`."""
+
+    def received(self, name: str, part: int, /) -> list[pa.Table]:
+        """The rows that were sent to a part."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Given:
+    """What a judgement is given: the record of the step and those before it, its rule, seed and notes, and all tables.
+
+    whole: the tables of all parts. each: work on every part. exchange: rows to be sent between parts; None where there
+    is one part.
+    """
+
+    record: FinishedStep
+    upstream: Sequence[Any]
+    rule: Any
+    seed: int
+    notes: Mapping[str, Any]
+    whole: StepTables[Any]
+    each: EachPart
+    exchange: Callable[[], AbstractContextManager[Exchange]] | None = None
+
+    def before(self, name: str) -> Any:  # noqa: ANN401 - a record of the ledger
+        """The record of a step before this one. Raises MissingStepError where there is none."""
+        for record in self.upstream:
+            if record.name == name:
+                return record
+        raise MissingStepError(f"step `{name}` must come before `{self.record.name}`; there is none.")
+
+    def has(self, column: str) -> bool:
+        """Whether a step before this one gave the column."""
+        return any(column in record.columns for record in self.upstream)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Judged:
+    """What a step must have said of pairs: decisions in the order of `uids`, further columns, rows of other tables.
+
+    tables: rows of pairs, each with a column `uid`. partial: what these pairs give to a sum over all. detail: what was
+    done for it, in words.
+    """
+
+    uids: pa.Array
+    decisions: Decisions
+    columns: Mapping[str, pa.Array] = field(default_factory=dict)
+    tables: Mapping[str, pa.Table] = field(default_factory=dict)
+    partial: pa.Table | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rejudging:
+    """A step to be judged again: `judge` the pairs of a part that a ledger shows, `whole` the tables of all pairs.
+
+    whole: of the partials of all parts; None where the step stores none that follows from them. notes: those that the
+    step must have made of all pairs.
+    """
+
+    judge: Callable[[PartTables], Judged]
+    whole: Callable[[Sequence[pa.Table]], Mapping[str, pa.Table]] | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+Opened = AbstractContextManager[Rejudging]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """All that a step says of itself.
+
+    question: what it asks of a pair, for people who have not seen the recipe. value: what its value means; None where
+    that says nothing. label: what judging again rests on. load: its rule out of what the ledger stores. rejudge: how
+    verdicts follow again from what is stored; None where they are recordings, made once, which `observed` describes.
+    seeded: whether it draws by the seed of its record.
+    """
+
+    name: str
+    question: str
+    value: str | None = None
+    label: ReplayLabel = "recomputed"
+    load: Callable[[Mapping[str, Any]], Any] = dict
+    rejudge: Callable[[Given], Opened] | None = None
+    observed: str = ""
+    seeded: bool = False
+
+
+def by_row(
+    reads: Callable[[Given], Sequence[str]],
+    rows: Callable[[Given], Callable[[pa.Table, PartTables], Judged]],
+    recorded: Callable[[Given], Sequence[str]] = lambda _: (),
+) -> Callable[[Given], Opened]:
+    """The `rejudge` of a step that judges each row by itself.
+
+    reads: columns of the pairs before it. recorded: columns of its own decisions that were measured or observed, which
+    are read and not made again. rows: what judges a table of uid and these.
+    """
+
+    @contextmanager
+    def opened(given: Given) -> Iterator[Rejudging]:
+        judge = rows(given)
+        read, own = list(reads(given)), list(recorded(given))
+
+        def judge_part(tables: PartTables) -> Judged:
+            pairs = tables.alive(given.upstream, read)
+            if own:
+                stored = taken_rows(tables.decisions(given.record, ["uid", *own]), pairs["uid"].combine_chunks())
+                for name in own:
+                    pairs = pairs.append_column(name, stored[name])
+            return judge(pairs, tables)
+
+        yield Rejudging(judge=judge_part)
+
+    return opened
+
+
+def rows_of_pairs(tables: PartTables, record: FinishedStep, name: str, uids: pa.Array) -> pa.Table:
+    """The rows of a step's table that belong to pairs, in their stored order."""
+    table = tables.table(record, name)
+    return table.filter(pc.is_in(table["uid"], uids))

@@ -1,0 +1,39 @@
+"""All steps of a rebuild by what they say of themselves, in the order in which they run."""
+
+from evenly.curation import align, collecting
+from evenly.curation.balance import judgement as balance
+from evenly.curation.captions import judgement as captions
+from evenly.curation.concepts import judgement as concepts
+from evenly.curation.duplicates import judgement as duplicates
+from evenly.curation.exclusions import judgement as exclusions
+from evenly.curation.filters import judgement as filters
+from evenly.curation.step import Judgement
+
+STEPS: dict[str, Judgement] = {
+    judgement.name: judgement
+    for judgement in (
+        collecting.COLLECT,
+        exclusions.BLOCK_DOMAINS,
+        filters.CHECK_TEXTS,
+        balance.MIX_SOURCES,
+        concepts.MATCH_CONCEPTS,
+        balance.PRESELECT,
+        collecting.DOWNLOAD,
+        filters.CHECK_IMAGES,
+        duplicates.DEDUPLICATE_EXACT,
+        duplicates.DEDUPLICATE_PERCEPTUAL,
+        collecting.EMBED_IMAGES,
+        duplicates.DEDUPLICATE_SEMANTIC,
+        duplicates.DEDUPLICATE_LINKED,
+        duplicates.DEDUPLICATE_CAPTIONS,
+        exclusions.SAFETY,
+        exclusions.DECONTAMINATE,
+        align.RANK,
+        captions.RECAPTION,
+        align.ALIGN,
+        exclusions.IMAGE_BASED,
+        concepts.MATCH_AGAIN,
+        balance.BALANCE,
+    )
+}
+"""By name; a step that judges no pairs (count_concepts) is not among them."""

@@ -1,0 +1,117 @@
+"""Every step by what it says of itself: asked, replayed, verified, and seen where what it stored is changed."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from evenly.audit.checks.verdicts import check_verdicts
+from evenly.audit.published import PublishedBuild
+from evenly.audit.replay import replay_step
+from evenly.curation.steps import STEPS
+from evenly.flows.recipe import steps as recipe_steps
+from evenly.storage.ledger import Ledger
+from evenly.storage.tables.arrow_files import write_table
+from evenly.tasks.step import Step
+from tests.tasks.whole_rebuild import STEPS as RUN
+
+DOCS = Path(__file__).parents[2] / "docs"
+REJUDGED = [step.name for step in RUN if step.name in STEPS and STEPS[step.name].rejudge is not None]
+NO_VERDICTS = {"count_concepts"}
+"""Steps that judge no pairs."""
+
+
+def known_steps() -> dict[str, Step]:
+    """The steps that a recipe may switch on, by name."""
+    return {value.name: value for value in vars(recipe_steps).values() if isinstance(value, Step)}
+
+
+def test_each_step_of_a_recipe_says_what_it_asks_and_no_other_does():
+    assert set(STEPS) == known_steps().keys() - NO_VERDICTS
+    assert [
+        name for name, step in STEPS.items() if not (step.question[:1].isupper() and step.question.endswith("?"))
+    ] == []
+    assert [name for name, step in STEPS.items() if (step.rejudge is None) != bool(step.observed)] == []
+    assert {name for name, step in STEPS.items() if step.seeded} <= {
+        n for n, step in known_steps().items() if step.seeded
+    }
+
+
+def test_each_step_stands_in_the_docs():
+    text = "\n".join(path.read_text(encoding="utf-8") for path in DOCS.rglob("*.md"))
+    assert [name for name in STEPS if f"`{name}`" not in text] == []
+
+
+def findings(workspace, manifest) -> set[str]:
+    return {finding.where for finding in check_verdicts(PublishedBuild(workspace, manifest), seed=1)}
+
+
+def test_an_honest_build_judged_again_says_the_same(rebuilt):
+    assert findings(rebuilt.run.workspace, rebuilt.manifest) == set()
+
+
+def rewrite(ledger: Ledger, record, name: str, change) -> None:
+    """Store `change` of a table under the name of the one it replaces, as somebody would who covers their tracks."""
+    table = ledger.table(record, name)
+    (digest,) = record.layout_of(name).parts.values()
+    write_table(ledger.workspace.ledger / record.name / f"{name}-{digest[:32]}.arrow", change(table))
+
+
+def with_row(table: pa.Table, row: int, **values: object) -> pa.Table:
+    for name, value in values.items():
+        cells = table[name].to_pylist()
+        cells[row] = value
+        place, kind = table.column_names.index(name), table.schema.field(name).type
+        table = table.set_column(place, name, pa.array(cells, kind))
+    return table
+
+
+def flipped(table: pa.Table, row: int) -> pa.Table:
+    """The table with the other verdict in a row."""
+    if table["verdict"][row].as_py() == "kept":
+        return with_row(table, row, verdict="dropped", reason="taken_out")
+    return with_row(table, row, verdict="kept", reason="", into=None)
+
+
+@pytest.mark.parametrize("name", REJUDGED)
+@pytest.mark.parametrize("kept", [True, False], ids=["kept", "gone"])
+def test_a_flipped_verdict_is_seen_by_verify_and_by_why(copied, name, kept):
+    copy = copied()
+    ledger, record = copy.run.ledger, copy.record(name)
+    table = ledger.decisions(record)
+    rows = np.flatnonzero(pc.equal(pc.equal(table["verdict"], "kept"), kept).to_numpy())
+    if not len(rows):
+        assert not kept or name == "collect"
+        return
+    rewrite(ledger, record, "decisions", lambda table: flipped(table, rows[0]))
+    assert name in findings(copy.run.workspace, copy.manifest)
+    build = PublishedBuild(copy.run.workspace, copy.manifest)
+    assert replay_step(build, table["uid"][rows[0]].as_py(), record).agrees is False
+
+
+@pytest.mark.parametrize("name", ["mix_sources", "match_concepts", "preselect", "recaption", "match_again", "balance"])
+def test_a_value_that_is_off_by_a_billionth_is_seen(copied, name):
+    copy = copied()
+    record = copy.record(name)
+    value = copy.run.ledger.decisions(record)["value"][0].as_py()
+    rewrite(copy.run.ledger, record, "decisions", lambda table: with_row(table, 0, value=value + 1e-9))
+    assert findings(copy.run.workspace, copy.manifest) >= {name}
+
+
+TABLES = ("match_concepts/matches", "preselect/draws", "balance/draws", "balance/counts", "balance/thresholds")
+
+
+@pytest.mark.parametrize("place", [*TABLES, "mix_sources/sources", "match_again/matches"])
+def test_a_row_that_is_missing_in_a_table_of_a_step_is_seen(copied, place):
+    copy, (name, table) = copied(), place.split("/")
+    rewrite(copy.run.ledger, copy.record(name), table, lambda rows: rows.slice(1))
+    assert place in findings(copy.run.workspace, copy.manifest)
+
+
+def test_a_step_of_another_time_is_not_replayed(rebuilt, monkeypatch):
+    build, record = PublishedBuild(rebuilt.run.workspace, rebuilt.manifest), rebuilt.record("check_texts")
+    uid = rebuilt.run.ledger.decisions(record)["uid"][0].as_py()
+    monkeypatch.delitem(STEPS, "check_texts")
+    assert replay_step(build, uid, record).label == "not replayed"
