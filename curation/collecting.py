@@ -6,13 +6,11 @@ from contextlib import contextmanager
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evenly.addresses import LOCAL_ADDRESS
 from evenly.curation.columns import column
 from evenly.curation.decisions import Decisions
 from evenly.curation.step import Given, Judged, Judgement, PartTables, Rejudging
 from evenly.curation.uids import file_uids, pair_uids, text_uids
-
-LOCAL_ADDRESS = "^(?:sha256|features):(?P<hash>[0-9a-f]{64})$"
-"""The address of a picture, or of its features, that needs no download."""
 
 
 def uids_of(urls: pa.Array, captions: pa.Array, source_ids: pa.Array) -> pa.Array:

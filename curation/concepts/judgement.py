@@ -14,18 +14,21 @@ from evenly.curation.errors import MissingStepError
 from evenly.curation.step import Given, Judged, Judgement, PartTables, by_row
 
 
-def judge_matches(entries: pa.ListArray, rule: MatchRule, *, has_list: pa.BooleanArray | None = None) -> Decisions:
-    """Judge pairs by the entries that their captions name: none goes as no_concept, unless the rule keeps it.
+def judge_matches(
+    uids: pa.Array, entries: pa.ListArray, rule: MatchRule, *, has_list: pa.BooleanArray | None = None
+) -> tuple[Decisions, pa.Table]:
+    """Judge pairs by the entries that their captions name; with it [uid, entries] of those that name any.
 
-    has_list: whether each caption's language has a list, where captions are matched by language; one without goes as
-    no_list_of_language. The value is the number of entries.
+    None goes as no_concept, unless the rule keeps it; where captions are matched by language, `has_list` says whether
+    each one's has a list, and one without goes as no_list_of_language. The value is the number of entries.
     """
-    match_counts = entries.value_lengths()
-    unmatched = (
-        pa.scalar("no_concept") if has_list is None else pc.if_else(has_list, "no_concept", "no_list_of_language")
-    )
-    stays = pc.or_(pc.greater(match_counts, 0), rule.unmatched == "keep")
-    return Decisions.of(reason=pc.if_else(stays, "", unmatched), value=match_counts.cast(pa.float64()))
+    match_counts, unmatched = entries.value_lengths(), pa.scalar("no_concept")
+    if has_list is not None:
+        unmatched = pc.if_else(has_list, "no_concept", "no_list_of_language")
+    names_any = pc.greater(match_counts, 0)
+    stays = pc.or_(names_any, rule.unmatched == "keep")
+    decisions = Decisions.of(reason=pc.if_else(stays, "", unmatched), value=match_counts.cast(pa.float64()))
+    return decisions, pa.table({"uid": uids, "entries": entries}).filter(names_any)
 
 
 def _caption(given: Given) -> str:
@@ -72,8 +75,7 @@ def _matched(given: Given) -> Callable[[pa.Table, PartTables], Judged]:
         else:
             entries = matcher.match(captions)
         uids = column(pairs, "uid", pa.string())
-        matches = pa.table({"uid": uids, "entries": entries}).filter(pc.greater(entries.value_lengths(), 0))
-        decisions = judge_matches(entries, rule, has_list=has_list)
+        decisions, matches = judge_matches(uids, entries, rule, has_list=has_list)
         detail = f"matched again against {len(concepts):,} concepts"
         return Judged(uids=uids, decisions=decisions, tables={"matches": matches}, detail=detail)
 

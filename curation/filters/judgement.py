@@ -14,6 +14,21 @@ from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
 from evenly.curation.step import Given, Judged, Judgement, PartTables, by_row
 
 Rules = Mapping[str, Any]
+Measured = tuple[pa.Array, Mapping[str, pa.Array]]
+
+
+def judge_measured(
+    filters: Mapping[str, Filter], rules: Rules, measured: Mapping[str, Measured], *first: Decisions
+) -> tuple[Decisions, dict[str, pa.Array]]:
+    """Judge rows by what each filter measured of them, after `first`; with it the columns that are stored.
+
+    measured: by the filter's name, its values and its further columns, in the order in which filters decide.
+    """
+    decided, columns = list(first), dict[str, pa.Array]()
+    for name, (values, further) in measured.items():
+        columns |= {f"{name}_value": values} | further
+        decided.append(filters[name].judge(values, rules[name]))
+    return first_of(*decided), columns
 
 
 def _load(filters: Mapping[str, Filter], stored: Mapping[str, Any]) -> Rules:
@@ -32,21 +47,23 @@ def _looked_up(filters: Mapping[str, Filter], given: Given) -> list[str]:
 
 
 def _filtered(filters: Mapping[str, Filter], given: Given) -> Callable[[pa.Table, PartTables], Judged]:
+    rules = {
+        name: replace(rule, sha256=given.notes.get(name, "")) if filters[name].lookup else rule
+        for name, rule in given.rule.items()
+    }
+    looked_up = [name for name in rules if filters[name].lookup]
+
     def judge(pairs: pa.Table, _tables: PartTables) -> Judged:
-        decided, columns = [Decisions.keep_all(pairs.num_rows)], dict[str, pa.Array]()
-        for name, rule in given.rule.items():
-            if filters[name].lookup:
-                rule = replace(rule, sha256=given.notes.get(name, ""))  # noqa: PLW2901 - the same rule, filled in
-                measured, further = column(pairs, f"{name}_value", pa.float64()), dict[str, pa.Array]()
-            else:
-                measured, further = filters[name].measure_all(pairs, rule)
-            columns |= {f"{name}_value": measured} | further
-            decided.append(filters[name].judge(measured, rule))
-        looked_up = sum(filters[name].lookup for name in given.rule)
-        detail = f"measured and judged again by {len(given.rule) - looked_up} filters"
-        detail += f", judged again by the stored values of {looked_up}" if looked_up else ""
-        uids = column(pairs, "uid", pa.string())
-        return Judged(uids=uids, decisions=first_of(*decided), columns=columns, detail=detail)
+        measured: dict[str, Measured] = {
+            name: (column(pairs, f"{name}_value", pa.float64()), {})
+            if name in looked_up
+            else filters[name].measure_all(pairs, rule)
+            for name, rule in rules.items()
+        }
+        decisions, columns = judge_measured(filters, rules, measured, Decisions.keep_all(pairs.num_rows))
+        detail = f"measured and judged again by {len(rules) - len(looked_up)} filters"
+        detail += f", judged again by the stored values of {len(looked_up)}" if looked_up else ""
+        return Judged(uids=column(pairs, "uid", pa.string()), decisions=decisions, columns=columns, detail=detail)
 
     return judge
 

@@ -19,7 +19,6 @@ from evenly.storage.reading.budget import MOST_COLUMNS, check_width, stretches
 from evenly.storage.stores.object_path import ObjectPath
 
 LOCAL, FEATURES = "sha256:", "features:"
-LOCAL_ADDRESS = "^(?:sha256|features):(?P<hash>[0-9a-f]{64})$"
 LIMIT_TEXT = 1_000_000  # bytes of a caption or of what stands beside it
 _CHUNK = 1 << 20
 _ROWS = 4_096

@@ -10,10 +10,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evenly.addresses import LOCAL_ADDRESS
+from evenly.curation.collecting import uids_of
 from evenly.curation.decisions import Decisions
-from evenly.curation.uids import file_uids, pair_uids, text_uids
 from evenly.storage.ledger import StepOutput
-from evenly.storage.pools.local_rows import LOCAL_ADDRESS
 from evenly.storage.pools.rows import PoolPiece
 from evenly.storage.pools.source import (
     LOCAL_READERS,
@@ -185,11 +185,7 @@ def _read(run: Run) -> pa.Table:
 
 def _with_uids(table: pa.Table) -> pa.Table:
     urls, captions, rejects = (table[name].combine_chunks() for name in ("url", "caption", "reject"))
-    file_hashes = pc.struct_field(pc.extract_regex(urls, LOCAL_ADDRESS), "hash")
-    web = pc.if_else(pc.is_null(file_hashes), urls, pa.scalar(None, pa.string()))
-    texts = pc.if_else(pc.is_null(urls), captions, pa.scalar(None, pa.string()))
-    of_texts = text_uids(texts, table["source_id"].combine_chunks())
-    uids = pc.coalesce(file_uids(file_hashes, captions), pair_uids(web, captions), of_texts)
+    uids = uids_of(urls, captions, table["source_id"].combine_chunks())
     uids = pc.if_else(pc.is_valid(rejects), pa.scalar(None, pa.string()), uids)
     rejects = pc.if_else(pc.and_(pc.is_null(rejects), pc.is_null(uids)), "no_uid", rejects)
     place = table.column_names.index("reject")

@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 
 from evenly.curation.balance.matched_pairs import count_entries
 from evenly.curation.concepts.concept_list import Concepts, build_concepts, folded_concepts, unmatchable
+from evenly.curation.concepts.judgement import judge_matches
 from evenly.curation.concepts.matching import BUNDLED, WORDNET, Matcher, MatchRule, Mode
 from evenly.curation.concepts.multilingual import MultilingualMatcher, unmatchable_by_language
-from evenly.curation.decisions import Decisions
 from evenly.curation.errors import RuleError
 from evenly.storage.files.concept_lists import ConceptFile, identity_of, read_concept_file
 from evenly.storage.files.wordnet import load_wordnet_nouns
@@ -176,16 +176,11 @@ def _match(run: Run, upstream: Records, column: str, rule: MatchRule) -> tuple[p
     """Decisions on the captions in `column`, and [uid, entries] of those that name any."""
     columns = _columns(upstream, column, rule)
     pairs = run.ledger.alive(upstream, columns)
-    matcher, unmatched = concept_matcher(run, rule), pa.scalar("no_concept")
+    matcher, has_list = concept_matcher(run, rule), None
     entries = named_entries(matcher, pairs.select(columns), run.processes)
     if isinstance(matcher, MultilingualMatcher):
         has_list = matcher.knows(pairs[columns[1]].combine_chunks().cast(pa.string()))
-        unmatched = pc.if_else(has_list, "no_concept", "no_list_of_language")
-    match_counts = entries.value_lengths()
-    names_any = pc.greater(match_counts, 0)
-    stays = pc.or_(names_any, rule.unmatched == "keep")
-    decisions = Decisions.of(reason=pc.if_else(stays, "", unmatched), value=match_counts.cast(pa.float64()))
-    matches = pa.table({"uid": pairs["uid"], "entries": entries}).filter(names_any)
+    decisions, matches = judge_matches(pairs["uid"], entries, rule, has_list=has_list)
     return decisions.to_table(pairs["uid"]), matches
 
 

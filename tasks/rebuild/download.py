@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evenly.addresses import LOCAL_ADDRESS
 from evenly.curation.decisions import Decisions
 from evenly.storage.ledger import StepOutput
 from evenly.storage.pools.features import SIZES, as_size
@@ -17,7 +18,7 @@ from evenly.storage.pools.local_pictures import (
     record_features,
     take_missing_pictures,
 )
-from evenly.storage.pools.local_rows import FEATURES, LOCAL, LOCAL_ADDRESS
+from evenly.storage.pools.local_rows import FEATURES, LOCAL
 from evenly.storage.pools.source import local_pictures
 from evenly.storage.tables.hashing import table_hash
 from evenly.storage.tables.partitions import Partition

@@ -6,13 +6,13 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.curation.decisions import Decisions, first_of
+from evenly.curation.decisions import Decisions
 from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
 from evenly.curation.filters.caption_blocklist import BlockedWords, CaptionBlocklist
 from evenly.curation.filters.caption_entities import CaptionEntities, FirstSenses
+from evenly.curation.filters.judgement import judge_measured
 from evenly.storage.files.blocklists import check_hash, read_blocklist
 from evenly.storage.files.wordnet_senses import read_senses
 from evenly.storage.ledger import StepOutput
@@ -121,16 +121,13 @@ def _judge(
     rules = rule.rows_of_uids(filters)
     lookups = {name: LOOKUPS[name](run, filter_rule) for name, filter_rule in rules.items() if filters[name].lookup}
     batch = run.ledger.alive(upstream, _columns(rule, filters))
-    decided: list[Decisions] = [Decisions.keep_all(batch.num_rows), *first]
-    columns: dict[str, pa.Array] = {}
-    for name, filter_rule in rules.items():
-        read: tuple[Any, ...] = ()
-        if name in lookups:
-            read, filter_rule = (lookups[name].content,), replace(filter_rule, sha256=lookups[name].sha256)  # noqa: PLW2901 - the same rule, filled in
-        measured, columns_of_filter = filters[name].measure_all(batch, filter_rule, *read)
-        columns |= {f"{name}_value": measured} | columns_of_filter
-        decided.append(filters[name].judge(measured, filter_rule))
-    table = first_of(*decided).to_table(batch["uid"])
+    rules |= {name: replace(rules[name], sha256=lookup.sha256) for name, lookup in lookups.items()}
+    measured = {
+        name: filters[name].measure_all(batch, filter_rule, *([lookups[name].content] if name in lookups else []))
+        for name, filter_rule in rules.items()
+    }
+    decisions, columns = judge_measured(filters, rules, measured, Decisions.keep_all(batch.num_rows), *first)
+    table = decisions.to_table(batch["uid"])
     for name, column in columns.items():
         table = table.append_column(name, column)
     return StepOutput(decisions=table, notes={name: lookup.sha256 for name, lookup in lookups.items()})
