@@ -8,7 +8,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.audit.published import PublishedBuild
-from evenly.curation.columns import taken_rows
 from evenly.curation.step import Exchange, Given, Judged, Judgement, Rejudging
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.tables.exchange import PartitionExchange, open_exchange
@@ -65,8 +64,15 @@ def other_notes(rejudging: Rejudging, record: StepRecord) -> list[Difference]:
 
 
 def differences(judged: Judged, record: StepRecord, ledger: Ledger) -> list[Difference]:
-    """Where a step said otherwise of the pairs that were judged again."""
-    stored = taken_rows(ledger.decisions(record), judged.uids)
+    """Where a step said otherwise of the pairs that a ledger shows, or judged others."""
+    decisions = ledger.decisions(record)
+    if ledger.only is not None:
+        decisions = decisions.filter(pc.is_in(decisions["uid"], ledger.only))
+    if not decisions["uid"].combine_chunks().equals(judged.uids):
+        counts = (len(judged.uids), decisions.num_rows)
+        rows = abs(counts[0] - counts[1]) or 1
+        return [Difference(table="decisions", column="uid", rows=rows, computed=counts[0], stored=counts[1])]
+    stored = decisions
     computed = judged.decisions.to_table(judged.uids).drop(["uid"])
     for name, values in judged.columns.items():
         computed = computed.append_column(name, values)

@@ -25,7 +25,7 @@ def uids_of(urls: pa.Array, captions: pa.Array, source_ids: pa.Array) -> pa.Arra
 def _open(given: Given) -> Iterator[Rejudging]:
     def judge(tables: PartTables) -> Judged:
         columns = [name for name in ("url", "caption", "source_id") if name in given.record.columns]
-        pairs = tables.decisions(given.record, ["uid", *columns])
+        pairs = tables.alive([given.record], columns)
         urls, captions, ids = (
             column(pairs, name, pa.string()) if name in columns else pa.nulls(pairs.num_rows, pa.string())
             for name in ("url", "caption", "source_id")
