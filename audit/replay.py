@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from evenly.audit.explanation import Replay
 from evenly.audit.published import PublishedBuild
-from evenly.audit.rejudged import Difference, differences, open_rejudging, other_notes
+from evenly.audit.rejudged import Mismatch, mismatch_in_words, mismatches, mismatching_notes, open_rejudging
 from evenly.curation.errors import CurationError
 from evenly.curation.steps import STEPS
 from evenly.storage.ledger import Ledger, StepRecord
@@ -29,14 +29,14 @@ def replay_step(build: PublishedBuild, uid: str, record: StepRecord) -> Replay:
     try:
         with open_rejudging(build, record, judgement) as rejudging:
             judged = rejudging.judge(ledger)
-            differing = [*other_notes(rejudging, record), *differences(judged, record, ledger)]
+            differing = [*mismatching_notes(rejudging, record), *mismatches(judged, record, ledger)]
     except (CurationError, TypeError, KeyError) as error:
         # The rule, the columns or the functions have changed since the step ran.
         return Replay(label="not replayed", agrees=None, detail=f"cannot be computed by this code: {error}")
-    detail = "; ".join(map(_described, differing)) or judged.detail
+    detail = "; ".join(map(_with_place, differing)) or judged.detail
     return Replay(label=judgement.label, agrees=not differing, detail=detail)
 
 
-def _described(difference: Difference) -> str:
-    place = difference.column if difference.table == "decisions" else f"{difference.table}.{difference.column}"
-    return f"gives {place} {difference.computed!r}, stored is {difference.stored!r}"
+def _with_place(mismatch: Mismatch) -> str:
+    place = mismatch.column if mismatch.table == "decisions" else f"{mismatch.table}.{mismatch.column}"
+    return f"{place}: {mismatch_in_words(mismatch)}"

@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 
 from evenly.curation.columns import taken_rows
 from evenly.curation.decisions import Decisions
-from evenly.curation.errors import MissingStepError
 
 T = TypeVar("T")
 ReplayLabel = Literal["recomputed", "re-checked", "observed"]
@@ -91,7 +90,7 @@ class Exchange(Protocol):
 class Given:
     """What a judgement is given: the record of the step and those before it, its rule, seed and notes, and all tables.
 
-    whole: the tables of all parts. each: work on every part. exchange: rows to be sent between parts; None where there
+    tables: those of all parts. each: work on every part. exchange: rows to be sent between parts; None where there
     is one part.
     """
 
@@ -100,16 +99,9 @@ class Given:
     rule: Any
     seed: int
     notes: Mapping[str, Any]
-    whole: StepTables[Any]
+    tables: StepTables[Any]
     each: EachPart
     exchange: Callable[[], AbstractContextManager[Exchange]] | None = None
-
-    def before(self, name: str) -> Any:  # noqa: ANN401 - a record of the ledger
-        """The record of a step before this one. Raises MissingStepError where there is none."""
-        for record in self.upstream:
-            if record.name == name:
-                return record
-        raise MissingStepError(f"step `{name}` must come before `{self.record.name}`; there is none.")
 
     def has(self, column: str) -> bool:
         """Whether a step before this one gave the column."""
@@ -134,14 +126,14 @@ class Judged:
 
 @dataclass(frozen=True, kw_only=True)
 class Rejudging:
-    """A step to be judged again: `judge` the pairs of a part that a ledger shows, `whole` the tables of all pairs.
+    """A step to be judged again: `judge` the pairs of a part that a ledger shows, `totals` the tables of all pairs.
 
-    whole: of the partials of all parts; None where the step stores none that follows from them. notes: those that the
+    totals: of the partials of all parts; None where the step stores none that follows from them. notes: those that the
     step must have made of all pairs.
     """
 
     judge: Callable[[PartTables], Judged]
-    whole: Callable[[Sequence[pa.Table]], Mapping[str, pa.Table]] | None = None
+    totals: Callable[[Sequence[pa.Table]], Mapping[str, pa.Table]] | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -65,7 +65,7 @@ EXAMPLES = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judgement:
+class RelevanceReply:
     """The outcome of one question: `answer` yes, no, or "" with the `reason` why there is none."""
 
     answer: str
@@ -77,7 +77,7 @@ class Judgement:
 class Judgements:
     """The judgements of the captions of a class that were asked about, from the first on."""
 
-    answers: list[Judgement] = field(default_factory=list)
+    answers: list[RelevanceReply] = field(default_factory=list)
 
     @property
     def judged(self) -> int:
@@ -127,13 +127,13 @@ async def judge_relevance(
     return all_judgements
 
 
-async def _judgement(client: RequestSender, request: ChatRequest) -> Judgement:
+async def _judgement(client: RequestSender, request: ChatRequest) -> RelevanceReply:
     request_id = client.request_id(request)
     try:
         reply = await client.ask(request)
-        return Judgement(answer=read_answer(reply.text, outcome=reply.outcome), request_id=request_id)
+        return RelevanceReply(answer=read_answer(reply.text, outcome=reply.outcome), request_id=request_id)
     except (RequestFailedError, UnreadableReplyError) as error:
-        return Judgement(answer="", request_id=request_id, reason=error.reason)
+        return RelevanceReply(answer="", request_id=request_id, reason=error.reason)
 
 
 def read_answer(reply: str, *, outcome: str = "reply") -> str:

@@ -107,8 +107,8 @@ def read_origins(build: PublishedBuild) -> list[OriginFacts]:
     tables = {name: pa.concat_tables([getattr(part, name) for part in parts]) for name in _Part.__dataclass_fields__}
     kinds = {captioner["name"]: captioner["kind"] for captioner in record.rule.get("captioners", ())}
     names = [*GIVEN, *kinds]
-    made = {*tables["offered"]["origin"].to_pylist(), *tables["chosen"]["origin"].to_pylist()}
-    return [_facts(name, kinds.get(name, ""), tables) for name in [*names, *sorted(made - {*names})]]
+    offering = {*tables["offered"]["origin"].to_pylist(), *tables["chosen"]["origin"].to_pylist()}
+    return [_facts(name, kinds.get(name, ""), tables) for name in [*names, *sorted(offering - {*names})]]
 
 
 def all_disagreement(origins: Sequence[OriginFacts]) -> Disagreement:
@@ -141,9 +141,9 @@ def _of_partition(record: StepRecord, ledger: Ledger) -> _Part:
 def _candidates(record: StepRecord, ledger: Ledger) -> pa.Table:
     """The candidates of a partition; of earlier versions of the step with nulls for what these did not store."""
     names = ["uid", "origin", "caption", "refused", "score", "judged", "ref_clip_score", "flags", "unseen"]
-    there = [name for name in names if name in ledger.schema(record, "candidates").names]
-    table = ledger.table(record, "candidates", there).combine_chunks()
-    for name in set(names) - {*there}:
+    stored_names = [name for name in names if name in ledger.schema(record, "candidates").names]
+    table = ledger.table(record, "candidates", stored_names).combine_chunks()
+    for name in set(names) - {*stored_names}:
         kind = CANDIDATES.field(name).type
         table = table.append_column(
             name, pa.repeat("", len(table)) if name == "refused" else pa.nulls(len(table), kind)
@@ -164,9 +164,9 @@ def _changed(candidates: pa.Table, chosen: pa.Table) -> pa.Table:
     replaced = originals.take(pc.index_in(chosen["uid"], originals["uid"].combine_chunks()).combine_chunks())
     columns = {name: chosen[name] for name in ("uid", "origin", "caption", "score", "judged")}
     columns |= {f"original_{name}": replaced[name] for name in ("caption", "score", "judged")}
-    both = pc.and_(pc.is_valid(chosen["ref_clip_score"]), pc.is_valid(replaced["ref_clip_score"]))
+    is_comparable = pc.and_(pc.is_valid(chosen["ref_clip_score"]), pc.is_valid(replaced["ref_clip_score"]))
     for name, table in (("ref_clip_score", chosen), ("original_ref_clip_score", replaced)):
-        columns[name] = pc.if_else(both, table["ref_clip_score"], None)
+        columns[name] = pc.if_else(is_comparable, table["ref_clip_score"], None)
     columns["gain"] = pc.round(pc.subtract(chosen["score"], replaced["score"]), 4)
     columns["judged_gain"] = pc.round(pc.subtract(chosen["judged"], replaced["judged"]), 4)
     columns["gap"] = pc.subtract(columns["gain"], columns["judged_gain"])
@@ -208,8 +208,8 @@ def _facts(name: str, kind: str, tables: Mapping[str, pa.Table]) -> OriginFacts:
     tables_of = {title: table.filter(pc.equal(table["origin"], name)) for title, table in tables.items()}
     reasons = _sums(tables_of["offered"], "refused")
     examples = tables_of["examples"]
-    once = np.unique(examples["uid"].to_numpy(), return_index=True)[1]
-    shown = _examples(examples.take(pa.array(once, pa.int64())), name)
+    first_rows = np.unique(examples["uid"].to_numpy(), return_index=True)[1]
+    shown = _examples(examples.take(pa.array(first_rows, pa.int64())), name)
     return OriginFacts(
         name=name,
         kind=kind,

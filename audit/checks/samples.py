@@ -35,8 +35,10 @@ def compare_samples(build: PublishedBuild) -> ComparedSamples:
             wide = wide_table(ledger, build.records)
             of_steps = frozenset(wide.column_names)
             stored = fragments.take(wide.num_rows)
-            both = [name for name in wide.column_names if name in stored.column_names and name not in differing]
-            differing |= {name for name in both if table_hash(wide.select([name])) != table_hash(stored.select([name]))}
+            shared = [name for name in wide.column_names if name in stored.column_names and name not in differing]
+            differing |= {
+                name for name in shared if table_hash(wide.select([name])) != table_hash(stored.select([name]))
+            }
             rows += wide.num_rows
             advance(wide.num_rows)
     stored_rows = fragments.rows + fragments.count_rest()
@@ -59,10 +61,10 @@ class _Fragments:
 
     def take(self, n: int) -> pa.Table:
         """The next `n` rows, fewer at the end."""
-        held = sum(table.num_rows for table in self._ahead)
-        while (held < n or not self._ahead) and (table := next(self._tables, None)) is not None:
+        n_ahead = sum(table.num_rows for table in self._ahead)
+        while (n_ahead < n or not self._ahead) and (table := next(self._tables, None)) is not None:
             self._ahead.append(table)
-            held += table.num_rows
+            n_ahead += table.num_rows
         if not self._ahead:
             return pa.table({})
         table = pa.concat_tables(self._ahead)

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from evenly.audit.checks.findings import Finding
 from evenly.audit.published import PublishedBuild
-from evenly.audit.rejudged import Difference, differences, open_rejudging, other_notes
+from evenly.audit.rejudged import Mismatch, mismatch_in_words, mismatches, mismatching_notes, open_rejudging
 from evenly.curation.draws import draws
 from evenly.curation.errors import CurationError
 from evenly.curation.step import Rejudging
@@ -33,34 +33,35 @@ def check_verdicts(build: PublishedBuild, *, seed: int) -> Iterator[Finding]:
 
 
 def _check_step(build: PublishedBuild, record: StepRecord, rejudging: Rejudging, seed: int) -> Iterator[Finding]:
-    share = 1.0 if rejudging.whole else min(1.0, PAIRS_JUDGED / max(record.rows_in, 1))
+    share = 1.0 if rejudging.totals else min(1.0, PAIRS_JUDGED / max(record.rows_in, 1))
     parts = build.each(f"judging again: {record.name}", partial(_judged_again, record, rejudging, share, seed))
     n_pairs = sum(n for n, _, _ in parts)
-    for note in other_notes(rejudging, record):
-        text = f"{note.column} is {note.computed!r} when it is made again; {note.stored!r} is stored"
-        yield Finding.of("verdicts", f"{record.name}.notes", text)
-    of_columns = dict[tuple[str, str], list[Difference]]()
-    for difference in (difference for _, differing, _ in parts for difference in differing):
-        of_columns.setdefault((difference.table, difference.column), []).append(difference)
+    for note in mismatching_notes(rejudging, record):
+        yield Finding.of(
+            "verdicts", f"{record.name}.notes", f"{note.column} comes out otherwise: {mismatch_in_words(note)}"
+        )
+    of_columns = dict[tuple[str, str], list[Mismatch]]()
+    for mismatch in (mismatch for _, differing, _ in parts for mismatch in differing):
+        of_columns.setdefault((mismatch.table, mismatch.column), []).append(mismatch)
     for (table, name), differing in of_columns.items():
         place = record.name if table == "decisions" else f"{record.name}/{table}"
-        rows, first = sum(difference.rows for difference in differing), differing[0]
+        rows = sum(mismatch.rows for mismatch in differing)
         text = f"{rows:,} rows of {n_pairs:,} pairs have another {name} when judged again"
-        yield Finding.of("verdicts", place, f"{text}: {first.computed!r} where {first.stored!r} is stored")
+        yield Finding.of("verdicts", place, f"{text}: {mismatch_in_words(differing[0])}")
     partials = [part for _, _, part in parts if part is not None]
-    whole = {} if rejudging.whole is None else rejudging.whole(partials)
-    for name, table in whole.items():
+    totals = {} if rejudging.totals is None else rejudging.totals(partials)
+    for name, table in totals.items():
         if name not in record.hashes or table_hash(table) != table_hash(build.ledger.table(record, name)):
             yield Finding.of("verdicts", f"{record.name}/{name}", "differs when it is made again of all pairs")
 
 
 def _judged_again(
     record: StepRecord, rejudging: Rejudging, share: float, seed: int, ledger: Ledger
-) -> tuple[int, list[Difference], pa.Table | None]:
+) -> tuple[int, list[Mismatch], pa.Table | None]:
     """How many pairs of a partition were judged again, what differs, and what they give to a sum over all."""
     if share < 1:
         uids = ledger.decisions(record, ["uid"])["uid"].combine_chunks()
         drawn = draws(seed=seed, step="verify", uids=uids.to_pylist(), entries=[record.name] * len(uids))
         ledger = Ledger(ledger.workspace, part=ledger.part, only=uids.filter(pa.array(drawn < share)))
     judged = rejudging.judge(ledger)
-    return len(judged.uids), differences(judged, record, ledger), judged.partial
+    return len(judged.uids), mismatches(judged, record, ledger), judged.partial

@@ -24,10 +24,10 @@ def _open_balancing(given: Given) -> Iterator[Rejudging]:
             exchange = stack.enter_context(given.exchange())
             picks = PicksByUrl.of(exchange, given.each, given.upstream, seed=given.seed)
         else:
-            picks = pick_of_all(given.whole, given.upstream, given.rule, seed=given.seed)
+            picks = pick_of_all(given.tables, given.upstream, given.rule, seed=given.seed)
         step = given.record.name
         balancing = Balancing(step=step, upstream=given.upstream, rule=given.rule, seed=given.seed, picks=picks)
-        facts = balancing.facts(given.each, given.whole)
+        facts = balancing.facts(given.each, given.tables)
 
         def judge(tables: PartTables) -> Judged:
             inputs = balancing.inputs(facts, tables)
@@ -42,12 +42,12 @@ def _open_balancing(given: Given) -> Iterator[Rejudging]:
                 detail=f"{draws}, probabilities from the matches of all pairs counted again",
             )
 
-        def whole(partials: Sequence[pa.Table]) -> Mapping[str, pa.Table]:
-            concepts = matched_entries(given.whole, given.upstream)
+        def totals(partials: Sequence[pa.Table]) -> Mapping[str, pa.Table]:
+            concepts = matched_entries(given.tables, given.upstream)
             sums = BalanceSums.summed(partials, facts.languages, len(concepts))
             return sum_tables(given.rule, facts, concepts, sums)
 
-        yield Rejudging(judge=judge, whole=whole)
+        yield Rejudging(judge=judge, totals=totals)
 
 
 @contextmanager
@@ -64,7 +64,7 @@ def _open_mixing(given: Given) -> Iterator[Rejudging]:
         detail = f"draw made again, threshold from {ranked:,} pairs ranked again"
         return Judged(uids=uids, decisions=decisions, columns=columns, detail=detail)
 
-    yield Rejudging(judge=judge, whole=lambda _: {"sources": source_table(given.rule, cuts)})
+    yield Rejudging(judge=judge, totals=lambda _: {"sources": source_table(given.rule, cuts)})
 
 
 def _source_rules(stored: Mapping[str, Any]) -> dict[str, SourceRule]:

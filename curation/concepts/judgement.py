@@ -44,7 +44,7 @@ def _concepts(given: Given) -> pa.Table:
     """The list that captions were matched with: the step's own, or that of the matching before it."""
     for record in (given.record, *given.upstream):
         if "concepts" in record.hashes:
-            return given.whole.table(record, "concepts")
+            return given.tables.table(record, "concepts")
     raise MissingStepError(f"`{given.record.name}` must store its concepts, or a step before it; none does.")
 
 

@@ -11,17 +11,18 @@ than the limit, yet a change of one number turns one into the other. No such cha
 flag, where some colours changed and others did not.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+import numpy.typing as npt
 
-from evenly.curation.arrays import Bytes, Flags, Ints, Words
-from evenly.curation.duplicates.distances import colour_distances
+from evenly.curation.arrays import Bytes, Flags, Floats, Ints, Words
 from evenly.curation.duplicates.lsh import CHUNK, Signatures, candidate_pairs
 
 _LEAF = 256
+_MEASURED = 2048  # pairs that are measured at once
 _NARROW = 200.0  # a variance; a box of this spread is about as wide as the usual limit
 _LEARNT_FROM = 1024  # rows, evenly spaced, that tell which values to sketch
 _CONSTANT = 1e-9  # what rounding leaves of a value that others determine
@@ -209,3 +210,33 @@ def _halving(colours: Bytes, limit: float) -> tuple[int, int]:
         value = int(np.argmin(most))
         best = min(best, (int(most[value]), value, int(levels[value])))
     return best[1], best[2]
+
+
+def hash_distances(hashes: Words, left: Ints, right: Ints) -> Floats:
+    """Return the number of differing bits (n,) of pairs of hashes, 0 to 64."""
+    return np.asarray(np.bitwise_count(hashes[left] ^ hashes[right]), dtype=np.float64)
+
+
+def cosines(rows: npt.NDArray[np.float16], left: Ints, right: Ints) -> Floats:
+    """Return the cosine (n,) of pairs of unit rows, rounded to 4 digits."""
+    return _in_parts(left, right, lambda a, b: np.round((rows[a].astype(np.float64) * rows[b]).sum(axis=1), 4))
+
+
+def colour_distances(colours: Bytes, left: Ints, right: Ints) -> Floats:
+    """Return the largest difference (n,) in any cell and channel of pairs of colour grids, 0 to 255.
+
+    The largest, not the mean: a changed skin tone or stripe changes a few cells much, re-encoding all cells a little.
+    """
+
+    def largest(a: Ints, b: Ints) -> Floats:
+        return np.asarray(np.abs(colours[a].astype(np.int16) - colours[b]).max(axis=1), dtype=np.float64)
+
+    return _in_parts(left, right, largest)
+
+
+def _in_parts(left: Ints, right: Ints, measure: Callable[[Ints, Ints], Floats]) -> Floats:
+    measured = np.empty(len(left))
+    for start in range(0, len(left), _MEASURED):
+        part = slice(start, start + _MEASURED)
+        measured[part] = measure(left[part], right[part])
+    return measured

@@ -21,13 +21,14 @@ from evenly.curation.columns import column, fixed_rows
 from evenly.curation.duplicates.colours import (
     FAMILIES,
     SHIFTED_BITS,
+    colour_distances,
     colour_pairs,
     differ_by_shift,
     find_shifts,
+    hash_distances,
     pairs_of_blocks,
     shifted_pairs,
 )
-from evenly.curation.duplicates.distances import colour_distances, hash_distances
 from evenly.curation.duplicates.equal_rows import equal_runs
 from evenly.curation.duplicates.fingerprints import COLOUR_BYTES
 from evenly.curation.duplicates.incremental import Pairs, PreviousSearch

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from evenly.curation.arrays import Bytes, Flags, Floats, Ints, Words
-from evenly.curation.duplicates.distances import colour_distances, cosines
+from evenly.curation.duplicates.colours import colour_distances, cosines
 from evenly.curation.duplicates.equal_rows import equal_runs
 from evenly.curation.duplicates.incremental import Pairs, PreviousSearch
 from evenly.curation.duplicates.lsh import Signatures, candidate_pairs

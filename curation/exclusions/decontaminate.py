@@ -17,7 +17,7 @@ from annotated_types import MinLen
 from evenly.bounds import Bits, Levels, LocalPath, Share, check_bounds
 from evenly.curation.arrays import Bytes, Flags, Floats, Ints, Words
 from evenly.curation.decisions import Decisions, first_of
-from evenly.curation.duplicates.distances import colour_distances, cosines, hash_distances
+from evenly.curation.duplicates.colours import colour_distances, cosines, hash_distances
 from evenly.curation.errors import RuleError
 
 Nearest = tuple[Ints, Floats]

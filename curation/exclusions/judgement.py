@@ -74,7 +74,7 @@ def _nearest(uids: pa.Array, rows: pa.Table, kind: str, limit: float | None) -> 
 
 def _on_target(given: Given) -> Callable[[pa.Table, PartTables], Judged]:
     """By whether a target picture is in the pair's cluster."""
-    clusters = given.whole.table(given.record, "clusters", ["cluster", "target"])
+    clusters = given.tables.table(given.record, "clusters", ["cluster", "target"])
     targets = clusters.filter(pc.greater(clusters["target"], 0))["cluster"].to_numpy()
 
     def judge(pairs: pa.Table, _tables: PartTables) -> Judged:

@@ -14,7 +14,7 @@ from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
 from evenly.curation.step import Given, Judged, Judgement, PartTables, by_row
 
 Rules = Mapping[str, Any]
-Measured = tuple[pa.Array, Mapping[str, pa.Array]]
+Measured = tuple[pa.Array, dict[str, pa.Array]]
 
 
 def judge_measured(

@@ -44,7 +44,7 @@ def judged(name: str, rule: dict, tables: Tables, *, seed: int = 7, notes: dict 
         rule=step.load(rule),
         seed=seed,
         notes=notes or {},
-        whole=tables,
+        tables=tables,
         each=lambda _, function: [function(tables)],
     )
     with ExitStack() as stack:
