@@ -1,11 +1,8 @@
 """Bodies of answers, read whole and within a limit: what they unpack to counts, not what they announce."""
 
 import zlib
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import httpx
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Protocol
 
 MOST_BYTES = 4_000_000
 """Of a reply, a page of a list, what is said of a batch, or an error."""
@@ -17,13 +14,24 @@ class LongBodyError(ValueError):
     """A body that goes on behind its limit."""
 
 
-def read_within(limit_of: Callable[["httpx.Request"], int]) -> Callable[["httpx.Response"], Awaitable[None]]:
+class HttpAnswer(Protocol):
+    """The answer of a server, as httpx has it, of which the body was not read."""
+
+    request: Any
+    headers: Mapping[str, str]
+    _content: Any
+
+    def aiter_raw(self, size: int, /) -> AsyncIterator[bytes]:
+        """The body as it comes, in pieces of at most `size` bytes."""
+
+
+def read_within(limit_of: Callable[[Any], int]) -> Callable[[HttpAnswer], Awaitable[None]]:
     """A hook of httpx that reads each response before anyone else does, within the limit of its request.
 
     Raises LongBodyError, and ValueError for bytes that do not unpack.
     """
 
-    async def read(response: "httpx.Response") -> None:
+    async def read(response: HttpAnswer) -> None:
         limit = limit_of(response.request)
         announced = response.headers.get("content-length", "")
         if announced.isdecimal() and int(announced) > limit:
@@ -37,7 +45,7 @@ def read_within(limit_of: Callable[["httpx.Request"], int]) -> Callable[["httpx.
             body += piece if stream is None else _unpacked(stream, piece, limit - len(body) + 1)
             if len(body) > limit:
                 raise _too_long(limit)
-        response._content = body  # type: ignore[assignment]  # noqa: SLF001 - what httpx has read, it does not read again
+        response._content = body  # noqa: SLF001 - what httpx has read, it does not read again
 
     return read
 
