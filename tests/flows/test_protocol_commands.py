@@ -142,6 +142,6 @@ def test_every_command_on_arrays_leaves_out_the_same_rows_and_says_so(command, n
     found = json.loads(out)
     holder = {"leaderboard": "leaderboards", "base-to-new": "data_sets"}.get(name)
     notes = (found[holder][0] if holder else found)["notes"]
-    assert notes[0].endswith("train rows stand in val or test as well: left out of train")
+    assert notes[0].endswith("train rows have a twin in test (cosine over 0.9999): left out")
     assert notes[0].startswith("500 of ")
     assert notes[1] == "1 of 10 classes without train images (no adapter learned from an image of them): 4"
