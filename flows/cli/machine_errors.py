@@ -6,8 +6,6 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from evenly.storage.workspace import ROOT_VARIABLE
-
 _KEPT = "Nothing was half-published, and what is finished is kept:"
 _HANDLES = "raise the number of files that may be open (`ulimit -n`) and run again."
 _MEMORY = "run again where there is more memory, or less else at work."
@@ -57,6 +55,8 @@ def _places(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
 
     yield "TMPDIR", tempfile.gettempdir()
     yield CACHE_VARIABLE, str(default_cache())
+    from evenly.storage.workspace import ROOT_VARIABLE
+
     yield "--root", os.environ.get(ROOT_VARIABLE, ".evenly")
     for argument, following in zip(arguments, (*arguments[1:], "-"), strict=True):
         option, equals, value = argument.partition("=")

@@ -11,7 +11,7 @@ from pathlib import Path
 from evenly.storage.builds import Builds
 from evenly.storage.exports.export import MANIFEST
 from evenly.storage.removal.dataset_files import datasets, unneeded_files
-from evenly.storage.removal.leftovers import Leftover, broken_off, dead_locks
+from evenly.storage.removal.leftovers import Leftover, broken_off
 from evenly.storage.removal.references import read_recorded, unnamed_artifacts, unneeded
 from evenly.storage.removal.stored_files import StoredFile, free_to_take, list_files
 from evenly.storage.removal.unshown import IdleRows, drop_rows, idle_downloads, idle_rows, values_shown
@@ -80,7 +80,6 @@ def clean_workspace(workspace: Workspace, exchange: Path, wanted: Wanted, *, wai
 
     Raises WriterError, which names the process, where one still writes there after `wait_s`; nothing is removed then.
     """
-    dead = list(dead_locks(list_files(workspace.locks, "locks/")))
     rows: Sequence[IdleRows] = ()
     with exclusive_use(workspace, "clean", wait_s=wait_s):
         if wanted.features:  # first: the files that hold these rows are then of an older version
@@ -89,7 +88,7 @@ def clean_workspace(workspace: Workspace, exchange: Path, wanted: Wanted, *, wai
         in_use = [leftover for leftover in contents.leftovers if not _remove(workspace, leftover)]
         if not isinstance(workspace.root, ObjectPath):
             _remove_empty(contents.leftovers, workspace.root)
-    gone = [*dead, *(leftover for leftover in contents.leftovers if leftover not in in_use)]
+    gone = [leftover for leftover in contents.leftovers if leftover not in in_use]
     return WorkspaceContents(files=contents.files, leftovers=gone, in_use=in_use, rows=rows)
 
 

@@ -53,7 +53,7 @@ def broken_off(files: Sequence[StoredFile], exchange: Path) -> Iterator[Leftover
     yield from _exchanged(files, exchange)
     yield from _exports(files)
     yield from _downloads(files)
-    yield from dead_locks(files)
+    yield from _dead_locks(files)
 
 
 def _temporary_files(files: Iterable[StoredFile]) -> Iterator[Leftover]:
@@ -120,7 +120,7 @@ def _downloads(files: Sequence[StoredFile]) -> Iterator[Leftover]:
         yield Leftover(kind="downloads", why="downloads that were broken off", files=members, lock=lock)
 
 
-def dead_locks(files: Iterable[StoredFile]) -> Iterator[Leftover]:
+def _dead_locks(files: Iterable[StoredFile]) -> Iterator[Leftover]:
     """Locks in an object store whose writers are dead; in a folder a lock ends with its process."""
     for file in files:
         if file.kind == "locks" and isinstance(file.path, ObjectPath) and holder_of(file.path) is None:

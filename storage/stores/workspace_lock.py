@@ -25,6 +25,7 @@ CLEANING = ".cleaning.json"
 _SLOT = ".writer-{}.json"
 _WAIT_POLL_S = 0.5
 _counts: Counter[Path] = Counter()
+_slots: dict[Path, ExitStack] = {}
 _counting = threading.RLock()
 Say = Callable[[str], None]
 
@@ -37,20 +38,24 @@ def _silent(_text: str) -> None:
 def shared_use(workspace: Workspace, work: str, *, wait_s: float = 0.0, say: Say = _silent) -> Iterator[None]:
     """Let nobody remove anything from a workspace for the block, in which `work` writes.
 
-    Within the block the same process may enter again. Raises WriterError, which says who removes, after `wait_s`.
+    Within the block the same process may enter again, by other threads too: it ends when all have left it. Raises
+    WriterError, which says who removes, after `wait_s`.
     """
     with _counting:
+        if not _counts[workspace.root]:
+            stack = ExitStack()
+            stack.enter_context(
+                _taken(lambda locks: _take_slot(workspace, work, locks), "the workspace", wait_s=wait_s, say=say)
+            )
+            _slots[workspace.root] = stack
         _counts[workspace.root] += 1
-        is_first = _counts[workspace.root] == 1
     try:
-        if not is_first:
-            yield
-            return
-        with _taken(lambda stack: _take_slot(workspace, work, stack), "the workspace", wait_s=wait_s, say=say):
-            yield
+        yield
     finally:
         with _counting:
             _counts[workspace.root] -= 1
+            if not _counts[workspace.root]:
+                _slots.pop(workspace.root).close()
 
 
 def is_used(workspace: Workspace) -> bool:
@@ -62,11 +67,15 @@ def is_used(workspace: Workspace) -> bool:
 def exclusive_use(workspace: Workspace, work: str, *, wait_s: float = 0.0, say: Say = _silent) -> Iterator[None]:
     """Let nobody write in a workspace for the block. Raises WriterError, which says who does, after `wait_s`."""
     with _taken(lambda stack: _take_all(workspace, work, stack), "the workspace", wait_s=wait_s, say=say):
-        _counts[workspace.root] += 1
+        with _counting:
+            _slots.setdefault(workspace.root, ExitStack())
+            _counts[workspace.root] += 1
         try:
             yield
         finally:
-            _counts[workspace.root] -= 1
+            with _counting:
+                _counts[workspace.root] -= 1
+                _slots.pop(workspace.root)
 
 
 @contextmanager

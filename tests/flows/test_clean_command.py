@@ -30,7 +30,8 @@ from evenly.storage.removal import clean
 from evenly.storage.removal.stored_files import list_files
 from evenly.storage.stores import writer_lock
 from evenly.storage.stores.object_path import ObjectPath, path_at
-from evenly.storage.stores.workspace_lock import exclusive_use, writing
+from evenly.storage.stores.workspace_lock import CLEANING, writing
+from evenly.storage.stores.writer_lock import lock_holder
 from evenly.storage.tables.exchange import exchange_folder, remove_exchange
 from evenly.storage.workspace import Workspace
 from evenly.tasks.engine import InProcess
@@ -207,7 +208,7 @@ def test_nobody_begins_to_write_a_recipe_while_a_workspace_is_cleaned(recipe, ro
     rebuild(recipe(3), root)
     workspace = Workspace.at(root)
     with (
-        exclusive_use(workspace, "clean"),
+        lock_holder(workspace.locks / CLEANING, "clean"),
         pytest.raises(WriterError, match=r"must not be written while something is removed; process \d+ on"),
         writing(workspace, "never-seen"),
     ):
