@@ -96,7 +96,7 @@ def test_the_card_says_what_the_adapter_is_made_of(fit, tmp_path, digit_arrays, 
     assert {"split_hash", "class_list_hash", "arrays_sha256", "why", "chosen", "chosen_on", "fallback"} <= card.keys()
     named = arrays.with_name("named.npz")
     write_arrays(named, {**digit_arrays, "classes": np.array(list("abcdefghij"))})
-    fit("gda", *parameters("alpha=0.5"), file=named)
+    fit("gda", *parameters("alpha=0.5"), "--force", file=named)
     other = json.loads((tmp_path / "o" / "adapter.json").read_text())
     assert other["classes"] == list("abcdefghij")
     assert other["split_hash"] == card["split_hash"]
@@ -111,7 +111,7 @@ def test_moving_a_row_to_another_part_changes_the_split_hash(fit, tmp_path, digi
     labels[0] = (labels[0] + 1) % 10
     moved = arrays.with_name("moved.npz")
     write_arrays(moved, {**digit_arrays, "val_labels": labels})
-    fit("gda", file=moved)
+    fit("gda", "--force", file=moved)
     assert json.loads((tmp_path / "o" / "adapter.json").read_text())["split_hash"] != before
 
 
@@ -137,14 +137,14 @@ def test_an_adapter_whose_values_are_all_given_is_fitted_as_given(fit, tmp_path,
     expected = 100 * test @ alone["prototypes"].T + 90 * closeness
     np.testing.assert_allclose(logits_of(tmp_path / "o")[0], expected, rtol=1e-5)
     assert result["validation_accuracy"] < result["zero_shot_accuracy"]
-    guarded = fit("tip", *parameters("alpha=90", "beta=0.1"), "--guard", file=file)
+    guarded = fit("tip", *parameters("alpha=90", "beta=0.1"), "--guard", "--force", file=file)
     assert guarded["kept_zero_shot"]
     assert guarded["why"].startswith("zero-shot kept")
 
 
 def test_without_the_guard_the_best_point_is_kept_though_it_gains_nothing(fit):
     assert fit("fudd")["kept_zero_shot"]
-    assert not fit("fudd", "--no-guard")["kept_zero_shot"]
+    assert not fit("fudd", "--no-guard", "--force")["kept_zero_shot"]
 
 
 def test_names_of_papers_are_understood(fit):
@@ -172,7 +172,7 @@ def test_a_bad_parameter_is_a_usage_error(evenly, arrays, tmp_path, pair, words)
 
 def test_a_whole_number_or_none_is_read_where_the_field_says_so(fit):
     assert fit("gda_base_to_new", *parameters("neighbours=6"))["given"] == {"neighbours": 6}
-    assert fit("gda_base_to_new", *parameters("neighbours=none"))["given"] == {"neighbours": None}
+    assert fit("gda_base_to_new", *parameters("neighbours=none"), "--force")["given"] == {"neighbours": None}
 
 
 @pytest.mark.parametrize(
