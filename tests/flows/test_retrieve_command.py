@@ -36,8 +36,11 @@ def _encoder(monkeypatch):
 
 @pytest.fixture
 def retrieve(evenly, workspace, tmp_path):
-    """Retrieve from a build in which pictures show what their captions say: (exit status, facts or errors)."""
-    shown = [{name: 1.0, "thing": 0.2 + 0.02 * at} for at in range(30) for name in CLASSES[:3]]
+    """Retrieve from a build of pictures, no two of them twins, that show what their captions say.
+
+    Returns (exit status, facts or errors).
+    """
+    shown = [{name: 1.0, "thing": 0.2 + 0.02 * at, str(at): 0.3} for at in range(30) for name in CLASSES[:3]]
     pictures = [Picture(next(iter(one)), one, "train", f"a {next(iter(one))} {at}") for at, one in enumerate(shown)]
     publish(workspace, pictures)
     listing = tmp_path / "animals.txt"
