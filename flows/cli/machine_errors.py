@@ -4,6 +4,7 @@ import errno
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 _KEPT = "Nothing was half-published, and what is finished is kept:"
@@ -58,7 +59,7 @@ def _places(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
     from evenly.storage.workspace import ROOT_VARIABLE
 
     yield "--root", os.environ.get(ROOT_VARIABLE, ".evenly")
-    for argument, following in zip(arguments, (*arguments[1:], "-"), strict=True):
+    for argument, following in pairwise((*arguments, "-")):
         option, equals, value = argument.partition("=")
         if option.startswith("--") and (equals or not following.startswith("-")):
             yield option, value if equals else following

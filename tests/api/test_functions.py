@@ -144,7 +144,7 @@ def test_what_cannot_be_encoded_is_said_in_one_line(tmp_path):
         evenly.encode([tmp_path / "gone.png"])
     with pytest.raises(InputError, match="as bytes, paths or PIL images; got int"):
         evenly.encode([3])
-    with pytest.raises(UnreadableImageError, match="must be files that decode"):
+    with pytest.raises(UnreadableImageError, match="must be pictures that decode"):
         evenly.encode([b"no picture"])
 
 

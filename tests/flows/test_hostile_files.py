@@ -185,12 +185,15 @@ def test_text_labels_are_told_a_conversion_that_works(evenly, tmp_path):
     for given in (labels, labels.astype(object)):
         np.savez(tmp_path / "a.npz", **{**arrays, "train_labels": given})
         status, _, err = evenly(
-            "fit", "--arrays", str(tmp_path / "a.npz"), "--adapter", "gda", "--out", str(tmp_path / "o")
+            "fit", "--arrays", str(tmp_path / "a.npz"), "--adapter", "gda", "--out", str(tmp_path / "o"), "--force"
         )
         assert status == 2
         advice = err.split("Save `")[1].split("`, ")[0]
         converted = eval(advice, {"classes": classes, "train_labels": given})  # noqa: S307 - our own words
         np.savez(tmp_path / "b.npz", **{**arrays, "train_labels": converted})
         assert (
-            evenly("fit", "--arrays", str(tmp_path / "b.npz"), "--adapter", "gda", "--out", str(tmp_path / "o"))[0] == 0
+            evenly(
+                "fit", "--arrays", str(tmp_path / "b.npz"), "--adapter", "gda", "--out", str(tmp_path / "o"), "--force"
+            )[0]
+            == 0
         )

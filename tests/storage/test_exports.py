@@ -416,7 +416,7 @@ def test_the_croissant_card_is_valid_and_its_reader_gives_the_rows(tmp_path, mon
 
 def test_croissant_without_its_package_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "mlcroissant", None)
-    with pytest.raises(MissingExtraError, match=r"\[croissant\]"):
+    with pytest.raises(MissingExtraError, match="pip install 'mlcroissant"):
         export("croissant", table(), tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 

@@ -55,7 +55,7 @@ def test_what_a_package_does_not_have_is_said(read, package, language, match):
 @pytest.mark.parametrize(("read", "package"), [(read_words, "wordfreq"), (read_pairs, "symspellpy")])
 def test_a_package_that_is_not_installed_is_named_with_the_extra(monkeypatch, read, package):
     monkeypatch.setattr("evenly.storage.files.word_counts.importlib.util.find_spec", lambda _name: None)
-    with pytest.raises(InputError, match=rf"needs the package {package}; it is not installed.*\[metadata\]"):
+    with pytest.raises(InputError, match=rf"needs the package {package}; it is not installed.*pip install .*{package}"):
         read(package, "en")
 
 

@@ -109,12 +109,12 @@ def test_the_plan_says_at_most_until_the_steps_before_are_there_and_nothing_when
         (row,) = plan_recipe(path, root=root)["captions"]
         assert (row["captioner"], row["pairs"], row["pairs_are"], row["left_at_most"]) == (
             "seen",
-            6,
+            5,
             "about",
-            6,
-        )  # files of the folder
+            5,
+        )  # pictures of the folder
         plan_command(path, root=root, workers=1)
-        assert "at most ~6" in capsys.readouterr().out
+        assert "at most ~5" in capsys.readouterr().out
 
         recipe = read_recipe(path)
         steps = steps_of(recipe)
