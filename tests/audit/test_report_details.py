@@ -129,7 +129,10 @@ def test_scores_of_unseen_pictures_come_with_notes_and_with_what_was_left_out(pa
     text = Text(page).all
     assert "40 test pictures against 9 near, 9 <script>" in text
     assert "* clipn ctw: plain-CLIP negations." in text
-    assert "Left out: near miss, which needs rejection_prototypes: name `rejections` with the class list in" in text
+    assert (
+        "Left out: near miss, which needs rejection_prototypes: write `rejections: [NAME, NAME]`, of what is no class,"
+        " with the class list in the recipe, and rebuild."
+    ) in text
 
 
 def test_the_square_of_pairs_is_row_minus_column(page):

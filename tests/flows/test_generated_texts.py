@@ -45,7 +45,7 @@ def ask(evenly, workspace, tmp_path, monkeypatch):
     monkeypatch.setattr("evenly.tasks.encoders._load", lambda _choice, _cache: WordEncoder())
     near = {"cat": "dog", "dog": "cat", "ship": "spoon", "spoon": "ship", "oak tree": "cat"}
     pictures = [
-        Picture(name, {name: 1.0, near[name]: 0.1 * number}, part)
+        Picture(name, {name: 1.0, near[name]: 0.1 * number, f"{name} {part} {number}": 0.2}, part)  # no twin of another
         for name in [*CLASSES, "oak tree"]
         for part in ("train", "val", "test")
         for number in range(3)

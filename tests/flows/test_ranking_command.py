@@ -61,7 +61,7 @@ def test_a_given_strength_is_kept_as_given(rank, graded):
 def test_the_guard_keeps_the_order_of_the_texts_where_learning_gains_nothing(rank, graded):
     backwards = graded | {"train_values": -graded["train_values"]}
     assert rank(backwards)[1]["kept_text"]
-    assert not rank(backwards, "--no-guard")[1]["kept_text"]
+    assert not rank(backwards, "--no-guard", "--force")[1]["kept_text"]
 
 
 def test_one_text_is_enough_and_labels_are_not_asked_for(rank, graded, digit_arrays):
@@ -73,7 +73,7 @@ def test_without_validation_or_test_rows(rank, graded, tmp_path):
     _, result, _ = rank(few)
     assert (result["kept_text"], result["why"]) == (True, "text order kept: no validation rows")
     assert result["metrics"] == {}
-    _, result, _ = rank(few, "--no-guard")
+    _, result, _ = rank(few, "--no-guard", "--force")
     assert (result["kept_text"], result["why"]) == (False, "defaults: no validation rows")
     with np.load(tmp_path / "o" / "test_scores.npz") as file:
         assert file["scores"].shape == (0,)
