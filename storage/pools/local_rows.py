@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from evenly.storage.pools.rows import JsonText, json_row, text_array
 from evenly.storage.pools.texts import is_utf8_text
-from evenly.storage.reading.budget import MOST_COLUMNS, check_width, stretches
+from evenly.storage.reading.budget import TOO_LARGE, check_width, stretches
 from evenly.storage.stores.object_path import ObjectPath
 
 LOCAL, FEATURES = "sha256:", "features:"
@@ -90,11 +90,9 @@ def read_metadata(text: bytes | None, record: bytes | None, key: str | None) -> 
     """
     if max(len(text or b""), len(record or b"")) > LIMIT_TEXT:
         return PictureMetadata(None, {}, "text_too_large")
-    columns = {} if record is None else _object(record)
-    if columns is None:
-        return PictureMetadata(None, {}, "bad_metadata")
-    if len(columns) > MOST_COLUMNS:
-        return PictureMetadata(None, {}, "text_too_large")
+    columns = {} if record is None else json_row(record)
+    if isinstance(columns, str):
+        return PictureMetadata(None, {}, "text_too_large" if columns == TOO_LARGE else "bad_metadata")
     if key is None and text is not None:
         caption: object = _decoded(text)
     else:
@@ -104,11 +102,6 @@ def read_metadata(text: bytes | None, record: bytes | None, key: str | None) -> 
     if is_utf8_text(caption) and not isinstance(caption, JsonText):
         return PictureMetadata(caption, columns)
     return PictureMetadata(None, columns, "bad_caption")
-
-
-def _object(record: bytes) -> dict[str, object] | None:
-    row = json_row(record)
-    return None if isinstance(row, str) else row
 
 
 def _decoded(text: bytes) -> str | None:

@@ -19,7 +19,7 @@ from evenly.storage.reading.parquet_pages import DICTIONARY, Page, longest_entry
 from evenly.storage.stores.matching_files import seekable
 from evenly.storage.stores.object_path import ObjectPath
 
-BATCH_BYTES = 32 << 20
+BATCH_BYTES = 16 << 20
 _PAGE_BYTES = 64 << 20
 _PAGE_RATIO = 20  # of a page above that: pictures and features do not shrink
 _LIST_BYTES, _RATIO = 128 << 20, 64
@@ -72,12 +72,13 @@ def _rows_at_once(
             if not group.num_rows:
                 continue
             at_once = max(1, min(rows, group.num_rows))
+            share = BATCH_BYTES / group.num_columns
             cost = 0.0
             for place in range(group.num_columns):
                 leaf = file.schema.column(place)
                 if wanted is None or leaf.path.partition(".")[0] in wanted:
                     pages = _pages(path, stream, group.column(place))
-                    cost += _row_bytes(path, stream, pages, (group, place, leaf), at_once)
+                    cost += _row_bytes(path, stream, pages, (group, place, leaf), share / at_once)
             if cost * at_once > BATCH_BYTES:
                 rows = max(1, min(rows, int(BATCH_BYTES / cost)))
     return rows
@@ -88,21 +89,22 @@ def _row_bytes(
     stream: BinaryIO,
     pages: Sequence[Page],
     column: tuple[pq.RowGroupMetaData, int, pq.ColumnSchema],
-    at_once: int,
+    share: float,
 ) -> float:
-    """The most bytes that a row of a column of a row group may take, by its pages."""
+    """The most bytes that a row of a column of a row group may take, by its pages: above `share` closely judged."""
     group, place, leaf = column
     chunk = group.column(place)
     width = _WIDTHS.get(chunk.physical_type, leaf.length if chunk.physical_type == "FIXED_LEN_BYTE_ARRAY" else 0)
     is_list = leaf.max_repetition_level > 0
-    values = sum(page.values for page in pages if page.kind != DICTIONARY)
+    alone = len(pages) == 1 and pages[0].kind == DICTIONARY  # in an object store, where no other is looked at
+    values = chunk.num_values if alone else sum(page.values for page in pages if page.kind != DICTIONARY)
     per_row = max(1.0, values / max(1, group.num_rows)) if is_list else 1.0
     entry = width
     if pages and pages[0].kind == DICTIONARY and not width:
         entry = pages[0].unpacked
-        if entry * per_row * at_once > BATCH_BYTES:
+        if entry * per_row > share:
             entry = longest_entry(stream, pages[0], chunk.compression)
-    per_value = max((_value_bytes(page, width, entry) for page in pages), default=0.0)
+    per_value = entry if alone else max((_value_bytes(page, width, entry) for page in pages), default=0.0)
     if is_list and values * per_value > max(_LIST_BYTES, _RATIO * chunk.total_compressed_size):
         raise TooLargeError(
             f"lists of a row group must take at most {_LIST_BYTES:,} bytes, or {_RATIO} times what is stored; got "
@@ -113,11 +115,8 @@ def _row_bytes(
 
 def _pages(path: Path, stream: BinaryIO, chunk: pq.ColumnChunkMetaData) -> list[Page]:
     """The pages of a chunk; of one in an object store the first alone, for each costs a request."""
-    pages = pages_of(stream, chunk)
-    if isinstance(path, ObjectPath):
-        return list(islice(pages, 1))
     known: list[Page] = []
-    for page in pages:
+    for page in islice(pages_of(stream, chunk), 1 if isinstance(path, ObjectPath) else None):
         if page.unpacked > max(_PAGE_BYTES, _PAGE_RATIO * page.packed):
             raise TooLargeError(
                 f"a page must unpack to at most {_PAGE_BYTES:,} bytes, or {_PAGE_RATIO} times its own; got "

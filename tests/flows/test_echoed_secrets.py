@@ -26,10 +26,14 @@ FEW = ("400", "402", "500", "content")
 @contextmanager
 def kept_in(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[None]:
     """A Prefect server that is told all that runs log, as one of the user's is, with its database in a folder."""
-    from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
+    from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
     patch.setenv("PREFECT_SERVER_DATABASE_CONNECTION_URL", f"sqlite+aiosqlite:///{folder}/prefect.db")
-    with prefect_api(), temporary_settings({PREFECT_LOGGING_TO_API_ENABLED: True}):
+    with (
+        temporary_settings(restore_defaults={PREFECT_API_URL}),  # not the server of the tests before
+        prefect_api(),
+        temporary_settings({PREFECT_LOGGING_TO_API_ENABLED: True}),
+    ):
         yield
 
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from evenly.storage.errors import TooLargeError
 from evenly.storage.pools.rows import PoolError
 from evenly.storage.pools.source import PoolSource, local_pictures, read_captions, read_pool, source_hash
 from evenly.storage.pools.webdataset import webdataset_rows
@@ -79,10 +80,16 @@ def test_keys_that_no_column_can_have_are_renamed_and_too_many_are_refused(tmp_p
     assert values == {
         "pool_a_b": "1", "a_b": "2", "_": "3", "pool_verdict": "kept", "pool_url": "http://x.test", "pool_uid": "u",
     }  # fmt: skip
-    many = json.dumps({f"key {number}": number for number in range(1001)}).encode()
-    write_tar(tmp_path / "1.tar", sample("a", txt=b"x", json=many))
-    with pytest.raises(PoolError, match="at most 1,000 columns; got 1,002"):
-        list(read_pool(PoolSource(kind="webdataset", path=str(tmp_path / "1.tar"))))
+    keys = [f"key {number}" for number in range(1002)]
+    write_tar(tmp_path / "1.tar", sample("a", txt=b"x", json=json.dumps(dict.fromkeys(keys[:1001], 0)).encode()))
+    (table,) = read_pool(PoolSource(kind="webdataset", path=str(tmp_path / "1.tar")))
+    assert table["reject"].to_pylist() == ["text_too_large"]
+    assert not [name for name in table.column_names if "key" in name]
+    parts = (sample(name, txt=b"x", json=json.dumps(dict.fromkeys(some, 0)).encode())
+             for name, some in (("a", keys[:501]), ("b", keys[501:])))  # fmt: skip
+    write_tar(tmp_path / "2.tar", [part for both in parts for part in both])
+    with pytest.raises(TooLargeError, match="at most 1,000 columns; got 1,002"):
+        list(read_pool(PoolSource(kind="webdataset", path=str(tmp_path / "2.tar"))))
 
 
 def test_an_id_that_no_sample_has_is_an_error(tmp_path):
