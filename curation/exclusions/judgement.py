@@ -1,7 +1,6 @@
 """The judgements of the steps that leave out what lists, detectors, evaluation sets and clusters exclude."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
@@ -85,10 +84,6 @@ def _on_target(given: Given) -> Callable[[pa.Table, PartTables], Judged]:
     return judge
 
 
-def _load_plain(stored: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(stored)
-
-
 BLOCK_DOMAINS = Judgement(
     name="block_domains",
     question="Is its site one that no list names?",
@@ -100,7 +95,6 @@ SAFETY = Judgement(
     question="Is the picture safe, by the detector and the lists?",
     value="score",
     label="re-checked",
-    load=_load_plain,
     rejudge=by_row(lambda _: (), _safe, _scores),
 )
 DECONTAMINATE = Judgement(
@@ -108,7 +102,6 @@ DECONTAMINATE = Judgement(
     question="Is it clear of the evaluation sets?",
     value="distance",
     label="re-checked",
-    load=_load_plain,
     rejudge=by_row(lambda _: (), _clean),
 )
 IMAGE_BASED = Judgement(
@@ -116,6 +109,5 @@ IMAGE_BASED = Judgement(
     question="Is the picture in a cluster with pictures of the target?",
     value="cosine",
     label="re-checked",
-    load=_load_plain,
     rejudge=by_row(lambda _: (), _on_target, lambda _: ("cluster", "value")),
 )

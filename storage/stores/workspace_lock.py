@@ -52,10 +52,15 @@ def shared_use(workspace: Workspace, work: str, *, wait_s: float = 0.0, say: Say
     try:
         yield
     finally:
-        with _counting:
-            _counts[workspace.root] -= 1
-            if not _counts[workspace.root]:
-                _slots.pop(workspace.root).close()
+        _leave(workspace)
+
+
+def _leave(workspace: Workspace) -> None:
+    """Count one use less, and let go of the workspace with the last."""
+    with _counting:
+        _counts[workspace.root] -= 1
+        if not _counts[workspace.root]:
+            _slots.pop(workspace.root).close()
 
 
 def is_used(workspace: Workspace) -> bool:
@@ -73,9 +78,7 @@ def exclusive_use(workspace: Workspace, work: str, *, wait_s: float = 0.0, say: 
         try:
             yield
         finally:
-            with _counting:
-                _counts[workspace.root] -= 1
-                _slots.pop(workspace.root)
+            _leave(workspace)
 
 
 @contextmanager
