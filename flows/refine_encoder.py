@@ -16,8 +16,10 @@ from evenly.storage.errors import InputError
 from evenly.tasks.encoders import encoder_identity, frozen_run
 from evenly.tasks.refining.pairs import GuardedList
 from evenly.tasks.refining.refine import REFINE_ENCODER, RefineRule, heads_of
-from evenly.tasks.run import UNSAID, Run
+from evenly.tasks.run import Run
 from evenly.tasks.step import plain_rule, run_step
+
+_ENCODER_FIELDS = ("model", "pretrained", "batch_size", "precision", "resize", "long_texts", "refine")
 
 
 @flow(name="refine-encoder", flow_run_name="refine {name}", persist_result=False)
@@ -51,7 +53,7 @@ def refine_encoder(
     encoder = plain_rule(run.encoder)
     card = {
         "base": encoder_identity(run),
-        "encoder": {name: encoder[name] for name in ("model", "pretrained", "batch_size", *UNSAID) if encoder[name]},
+        "encoder": {name: encoder[name] for name in _ENCODER_FIELDS if encoder[name]},
         "build": rule.build,
         "step": record.key,
         "rule": plain_rule(rule),

@@ -121,10 +121,6 @@ class EncoderChoice(EncoderName):
     threads: Annotated[int, Ge(1)] | None = None
 
 
-UNSAID = {"precision": "fp32", "resize": "pillow", "long_texts": "cut", "refine": None}
-"""Fields of EncoderChoice that are stored only where they differ from this: builds from before they could be chosen."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class SecondChoice:
     """An image-only encoder beside the main one: `embedded`, or a model by name."""

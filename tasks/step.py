@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cache, partial
 from typing import Any, Generic, TypeVar
@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 from evenly.redaction import errors_without_secrets
 from evenly.storage.errors import DamagedError
 from evenly.storage.ledger import StepOutput, StepRecord, StepSpec
+from evenly.storage.stored_fields import stored_fields
 from evenly.tasks.engine import InProcess
 from evenly.tasks.moves import Each, Moves, together
 from evenly.tasks.row_reuse import Reusable, earlier_runs, find_reusable, joined_output
@@ -34,20 +35,9 @@ class NoRule:
 
 
 def plain_rule(rule: object) -> dict[str, Any]:
-    """The fields of a rule as JSON has them: what the ledger stores."""
+    """All fields of a rule as JSON has them."""
     plain: dict[str, Any] = json.loads(json.dumps(asdict(rule)))  # type: ignore[call-overload]
     return plain
-
-
-def without_defaults(*names: str) -> Callable[[Any], dict[str, Any]]:
-    """`plain_rule`, of the fields `names` only those that are not as they are by default."""
-
-    def stored(rule: Any) -> dict[str, Any]:  # noqa: ANN401 - a rule with these fields
-        usual = {field.name: field.default for field in fields(rule) if field.name in names}
-        plain = plain_rule(rule)
-        return {name: value for name, value in plain.items() if name not in usual or getattr(rule, name) != usual[name]}
-
-    return stored
 
 
 def _no_inputs(_run: Run, _upstream: Records, _rule: object) -> dict[str, str]:
@@ -105,7 +95,7 @@ class Step(Generic[RuleT]):
     rule: type[RuleT]
     compute: Callable[[Run, Records, RuleT], StepOutput] = _nothing
     moves: Moves[RuleT] | None = None
-    stored: Callable[[RuleT], dict[str, Any]] = plain_rule
+    stored: Callable[[RuleT], dict[str, Any]] = stored_fields
     load: Callable[[Mapping[str, Any]], RuleT] | None = None
     version: int = 1
     observe: Callable[[Run, Records, RuleT, Each], None] = _nothing_to_observe

@@ -11,6 +11,7 @@ from evenly.curation.duplicates.record_linkage import Linked
 from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS
 from evenly.flows.recipe import Recipe
 from evenly.flows.recipe.curation import Deduplicate
+from evenly.storage.stored_fields import stored_fields
 from evenly.tasks.captions.recaption import RECAPTION
 from evenly.tasks.rebuild.align import ALIGN
 from evenly.tasks.rebuild.balance import BALANCE, PRESELECT
@@ -31,13 +32,14 @@ from evenly.tasks.rebuild.image_based import IMAGE_BASED
 from evenly.tasks.rebuild.mixing import MIX_SOURCES, MixRule
 from evenly.tasks.rebuild.rank import RANK
 from evenly.tasks.rebuild.safety import BLOCK_DOMAINS, SAFETY, BlockedDomains
-from evenly.tasks.run import UNSAID
 from evenly.tasks.step import NoRule, Step
 
-# Parts of a recipe that change where or when it runs, not what comes out.
-OUTSIDE_CONTENT: dict[str, Any] = dict.fromkeys(
-    ("sources", "labels", "classes", "llm", "engine", "schedule", "notify", "guard", "memory", "web"), True
-) | {"features": {"second", "views", "encode", "device"}, "curate": {"balance": {"headroom"}}}
+# Fields of a recipe that change where or when it runs, not what comes out.
+OUTSIDE_CONTENT = {
+    "Recipe": "sources labels classes llm engine schedule notify guard memory web",
+    "RecipeFeatures": "second views encode device",
+    "BalanceRule": "headroom",
+}
 
 
 def steps_of(recipe: Recipe, *, limit: int | None = None) -> list[tuple[Step[Any], Any]]:
@@ -74,13 +76,7 @@ def steps_of(recipe: Recipe, *, limit: int | None = None) -> list[tuple[Step[Any
 
 def content_of(recipe: Recipe) -> dict[str, Any]:
     """The part of a recipe that a build's content depends on: no paths, endpoints or schedules."""
-    content = recipe.model_dump(mode="json", exclude=OUTSIDE_CONTENT)
-    match = content["curate"]["match"]
-    if match is not None and match["unmatched"] == "drop":
-        del match["unmatched"]  # builds from before it could be kept have the content that they had
-    for name, before in UNSAID.items():
-        if content["features"][name] == before:
-            del content["features"][name]  # as above
+    content: dict[str, Any] = stored_fields(recipe, in_recipe=True, without=OUTSIDE_CONTENT)
     return content
 
 

@@ -25,7 +25,7 @@ from evenly.tasks.encoders import second_identity, step_encoder
 from evenly.tasks.labelled_rows import LabelledRows, labelled_rows, takes_second
 from evenly.tasks.run import Run
 from evenly.tasks.splits import grouped_inputs
-from evenly.tasks.step import Records, Step, plain_rule, without_defaults
+from evenly.tasks.step import Records, Step, plain_rule
 
 NOT_DESCRIBED = (
     "the list has not been described as the recipe says, so no generated text is used: `evenly rebuild` describes it"
@@ -207,7 +207,6 @@ def _hash_build(run: Run, _upstream: Records, rule: EvaluationRule) -> dict[str,
 EVALUATE_ADAPTERS = Step(
     name="evaluate_adapters",
     rule=EvaluationRule,
-    stored=without_defaults("given", "pair_texts", "pairs", "aggregate", "frequent_names", "templates"),
     compute=evaluate_adapters,
     version=9,
     inputs=_hash_build,

@@ -17,6 +17,7 @@ from evenly.curation.captions.scores import REWRITTEN, compare_captions, count_r
 from evenly.curation.errors import ColumnsError
 from evenly.features.open_clip_models import check_model_name
 from evenly.storage.ledger import StepOutput
+from evenly.storage.stored_fields import stored_fields
 from evenly.tasks.captions import CAPTIONERS
 from evenly.tasks.captions.offers import ORIGINAL, NamedCaptioner, offer_captions
 from evenly.tasks.captions.outcome import say_captioners
@@ -27,8 +28,8 @@ from evenly.tasks.captions.unseen import ConceptLimits, concept_limits, matches_
 from evenly.tasks.encoders import encoder_identity, step_encoder
 from evenly.tasks.moves import Each, Moves
 from evenly.tasks.pictures.sent_rows import SentRows, release_rows
-from evenly.tasks.run import UNSAID, EncoderChoice, Payment, Run
-from evenly.tasks.step import Records, Step, plain_rule
+from evenly.tasks.run import EncoderChoice, Payment, Run
+from evenly.tasks.step import Records, Step
 
 _PAID = {*Payment.__dataclass_fields__, "concurrency"}
 _SAMPLE = 20_000
@@ -53,12 +54,12 @@ class RecaptionRule:
         """What the ledger stores: nothing of what requests cost, or how many are under way."""
         captioners = [
             {"name": one.name, "kind": one.kind}
-            | {name: value for name, value in plain_rule(one.rule).items() if name not in _PAID}
+            | {name: value for name, value in stored_fields(one.rule).items() if name not in _PAID}
             for one in self.captioners
         ]
-        judge = {} if self.judge is None else {"judge": _stored_judge(self.judge)}
-        read_text = {"read_text": True} if self.read_text else {}
-        return {"captioners": captioners, "choose": plain_rule(self.choose), **judge, **read_text}
+        judge = None if self.judge is None else replace(self.judge, threads=None, device=None)  # which change no bit
+        fields: dict[str, Any] = stored_fields(replace(self, captioners=(), judge=judge))
+        return fields | {"captioners": captioners}
 
     @classmethod
     def load(cls, stored: Mapping[str, Any]) -> "RecaptionRule":
@@ -75,16 +76,6 @@ class RecaptionRule:
         choose = TypeAdapter(ChoiceRule).validate_python(stored["choose"])
         read_text = bool(stored.get("read_text"))
         return cls(captioners=tuple(captioners), choose=choose, judge=judge, read_text=read_text)
-
-
-def _stored_judge(judge: EncoderChoice) -> dict[str, Any]:
-    """The choice without what changes no bit, and without what was so before it could be chosen."""
-    stored = plain_rule(replace(judge, threads=None))
-    del stored["device"]
-    for name, before in UNSAID.items():
-        if stored[name] == before:
-            del stored[name]
-    return stored
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from evenly.tasks.pictures.encoded import image_rows
 from evenly.tasks.pictures.pairs import count_scores, send_with_captions, vectors_of
 from evenly.tasks.pictures.sent_rows import SentRows, send_partitions
 from evenly.tasks.run import Run
-from evenly.tasks.step import Records, Step, without_defaults
+from evenly.tasks.step import Records, Step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +108,6 @@ def _pictures(run: Run, rows: pa.Table) -> tuple[npt.NDArray[np.float16], npt.ND
 ALIGN = Step(
     name="align",
     rule=Align,
-    stored=without_defaults("keep_top", "min_score"),
     moves=Moves(resolve=score_pairs, judge=align_pairs, finish=count_longer, release=release_scores),
     model=step_encoder,
 )

@@ -15,10 +15,11 @@ from evenly.curation.balance.parts import Balancing, PicksByUrl
 from evenly.curation.balance.sums import BalanceSums
 from evenly.curation.balance.thresholds import BalanceRule, entry_probabilities
 from evenly.storage.ledger import StepOutput, StepRecord
+from evenly.storage.stored_fields import stored_fields
 from evenly.storage.tables.exchange import PartitionExchange, exchange_folder, remove_exchange
 from evenly.tasks.moves import Each, EachLedger, Moves
 from evenly.tasks.run import Run
-from evenly.tasks.step import Records, Step, without_defaults
+from evenly.tasks.step import Records, Step
 
 WARN_SHARE = 0.05
 """A concept that decides more than this share of the pairs that are drawn for is named in a warning."""
@@ -166,8 +167,8 @@ def concept_lines(record: StepRecord) -> list[str]:
 
 def stored_balance(rule: BalanceRule) -> dict[str, Any]:
     """The rule as it is stored: thresholds that are given, and a `reference` where there are languages."""
-    plain = without_defaults("t", "tail_share", "target", "language")(rule)
-    return {name: value for name, value in plain.items() if name != "reference" or rule.language is not None}
+    fields = stored_fields(rule)
+    return {name: value for name, value in fields.items() if name != "reference" or rule.language is not None}
 
 
 def _stored_without_headroom(rule: BalanceRule) -> dict[str, Any]:

@@ -19,9 +19,8 @@ from evenly.storage.files.wordnet import load_wordnet_nouns
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.tasks.moves import Moves
 from evenly.tasks.run import Run
-from evenly.tasks.step import NoRule, Records, Step, without_defaults
+from evenly.tasks.step import NoRule, Records, Step
 
-_stored = without_defaults("language", "unmatched")
 BATCH_ROWS = 1 << 16
 LARGEST = 10
 
@@ -219,7 +218,6 @@ def _chosen(upstream: Records) -> str:
 MATCH_CONCEPTS = Step(
     name="match_concepts",
     rule=MatchRule,
-    stored=_stored,
     moves=Moves(judge=match_concepts, shared=concept_tables),
     inputs=_identity,
     reads=lambda upstream, rule: _columns(upstream, "caption", rule),
@@ -228,7 +226,6 @@ COUNT_CONCEPTS = Step(name="count_concepts", rule=NoRule, moves=Moves(judge=coun
 MATCH_AGAIN = Step(
     name="match_again",
     rule=MatchRule,
-    stored=_stored,
     moves=Moves(judge=match_again),
     inputs=_identity,
     reads=lambda upstream, rule: _columns(upstream, _chosen(upstream), rule),

@@ -16,12 +16,13 @@ from evenly.curation.filters.judgement import judge_measured
 from evenly.storage.files.blocklists import check_hash, read_blocklist
 from evenly.storage.files.wordnet_senses import read_senses
 from evenly.storage.ledger import StepOutput
+from evenly.storage.stored_fields import stored_fields
 from evenly.storage.tables.null_rows import null_rows
 from evenly.tasks.moves import Each, Moves
 from evenly.tasks.pictures.fingerprints import TROUBLE, pictures_with_bytes, read_fingerprints, send_fingerprints
 from evenly.tasks.pictures.sent_rows import SentRows, release_rows
 from evenly.tasks.run import Run
-from evenly.tasks.step import Records, Step, plain_rule
+from evenly.tasks.step import Records, Step
 
 # What filters look up, read from files: lists of words, WordNet.
 
@@ -72,8 +73,8 @@ class FilterRules:
         return cls(rules={name: filters[name].rule(**values[name]) for name in values})
 
     def stored(self) -> dict[str, Any]:
-        """The whole rule of each filter, defaults included: what a step records it judged by."""
-        return {name: plain_rule(rule) for name, rule in self.rules.items()}
+        """The rule of each filter by its name, as it is stored."""
+        return {name: stored_fields(rule) for name, rule in self.rules.items()}
 
     def rows_of_uids(self, filters: Mapping[str, Filter]) -> dict[str, Any]:
         """The rules in the order of `known`."""

@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from evenly.curation.balance.parts import SourceMixing
 from evenly.curation.balance.source_mixing import SourceCut, SourceRule, source_table
 from evenly.storage.ledger import StepOutput
 from evenly.tasks.moves import Each, EachLedger, Moves
 from evenly.tasks.run import Run
-from evenly.tasks.step import Records, Step, plain_rule
+from evenly.tasks.step import Records, Step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,21 +45,9 @@ def mixed_sources(_run: Run, _upstream: Records, rule: MixRule, facts: MixFacts)
     return StepOutput(tables={"sources": source_table(rule.sources, facts.cuts)}, notes=notes)
 
 
-def _stored(rule: MixRule) -> dict[str, Any]:
-    """The rules, each with the fields that are given."""
-    sources = plain_rule(rule)["sources"].items()
-    return {
-        "sources": {
-            name: {key: value for key, value in rule_of_source.items() if value is not None}
-            for name, rule_of_source in sources
-        }
-    }
-
-
 MIX_SOURCES = Step(
     name="mix_sources",
     rule=MixRule,
-    stored=_stored,
     moves=Moves(resolve=count_pool, judge=mix_pool, shared=mixed_sources),
     seeded=True,
 )

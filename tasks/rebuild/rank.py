@@ -26,7 +26,7 @@ from evenly.tasks.pictures.observed import rows_of_uids
 from evenly.tasks.pictures.pairs import count_scores, send_by_picture
 from evenly.tasks.pictures.sent_rows import SentRows
 from evenly.tasks.run import Run
-from evenly.tasks.step import Records, Step, without_defaults
+from evenly.tasks.step import Records, Step
 
 DIGITS = 6
 """Decimals to which scores are stored, and at which the threshold acts."""
@@ -123,7 +123,6 @@ def _check_ready(run: Run, rule: HeadRank) -> None:
 RANK = Step(
     name="rank",
     rule=HeadRank,
-    stored=without_defaults("keep_top", "min_score"),
     moves=Moves(resolve=score_pictures, judge=rank_pairs, shared=describe_head, release=release_ranking),
     inputs=_head,
     model=step_encoder,

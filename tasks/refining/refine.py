@@ -23,6 +23,7 @@ from evenly.storage.builds import Builds
 from evenly.storage.errors import DamagedError, InputError, StorageError
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.records import content_hash, replacing
+from evenly.storage.stored_fields import stored_fields
 from evenly.tasks.encoders import open_encoder, step_encoder
 from evenly.tasks.refining.caption_probes import truth_inputs
 from evenly.tasks.refining.measures import Correct, compared, correct_of, label_rivals, mean_recall
@@ -31,12 +32,11 @@ from evenly.tasks.refining.pairs import GuardedList, RefiningParts, list_inputs,
 from evenly.tasks.refining.pictures import pictures_of
 from evenly.tasks.run import Run
 from evenly.tasks.splits import grouped_inputs
-from evenly.tasks.step import Records, Step, without_defaults
+from evenly.tasks.step import Records, Step
 
 STRENGTHS = (0.25, 0.5, 0.75, 1.0)
 _TRAINING = TrainingRule()
 _DIGEST = 32  # bytes of a SHA-256
-_stored_rule = without_defaults("experts", "towers")
 FEWEST = 20
 """Pairs that val must have, and test."""
 
@@ -159,8 +159,14 @@ def _choice(epoch: int, strength: float, correct: dict[tuple[str, str], Correct]
 
 def _epochs(run: Run, rule: RefineRule, parts: RefiningParts, trained: Trainable) -> Iterator[tuple[int, Refinement]]:
     """What is trained after each epoch, stored before it is looked at: a run that was broken off goes on there."""
-    name = content_hash({"rule": _stored_rule(rule), "inputs": _inputs(run, (), rule), "model": step_encoder(run, rule),
-                         "seed": run.seed})  # fmt: skip
+    name = content_hash(
+        {
+            "rule": stored_fields(rule),
+            "inputs": _inputs(run, (), rule),
+            "model": step_encoder(run, rule),
+            "seed": run.seed,
+        }
+    )
     folder = run.workspace.refined / "running" / name[:32]
     done = 0
     state: State | None = None
@@ -224,7 +230,6 @@ def _inputs(run: Run, _upstream: Records, rule: RefineRule) -> dict[str, str]:
 REFINE_ENCODER = Step(
     name="refine_encoder",
     rule=RefineRule,
-    stored=_stored_rule,
     compute=choose_heads,
     version=4,
     inputs=_inputs,

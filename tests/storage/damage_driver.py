@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.storage.artifacts.kinds import fitted_adapters_of, put_adapter, read_adapter
+from evenly.storage.artifacts.leaderboards import LeaderboardRuns
 from evenly.storage.builds import Builds
 from evenly.storage.chat.batches import Batches
 from evenly.storage.chat.requests import Requests
@@ -24,7 +25,6 @@ from evenly.storage.errors import StorageError
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.files.class_lists import Watched
 from evenly.storage.files.concept_lists import read_concept_file, write_concepts
-from evenly.storage.leaderboards import LeaderboardRuns
 from evenly.storage.ledger import Ledger, StepOutput, StepSpec
 from evenly.storage.matches.balanced import BALANCED, BalancedFile, write_balanced
 from evenly.storage.matches.matches import ENCODED, MatchFile, assemble, counts_path, entries_path

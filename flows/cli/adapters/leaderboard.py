@@ -20,9 +20,9 @@ from evenly.flows.cli.adapters.own_features.fit import plain
 from evenly.flows.recipe import read_recipe
 from evenly.flows.recipe.class_rules import evaluation_rules
 from evenly.flows.runs import run_in, workspace_run
+from evenly.storage.artifacts.leaderboards import LeaderboardRuns
 from evenly.storage.builds import Builds
 from evenly.storage.files.arrays import read_arrays
-from evenly.storage.leaderboards import LeaderboardRuns
 from evenly.storage.records import content_hash, replace_json, replace_text
 from evenly.storage.worker_pool import worker_pool
 from evenly.tasks.adapters.fit import EVALUATE_ADAPTERS

@@ -3,11 +3,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from evenly.storage.artifacts.leaderboards import LeaderboardRuns
 from evenly.storage.builds import Builds
 from evenly.storage.chat.batches import Batches
 from evenly.storage.chat.requests import Requests
 from evenly.storage.errors import DamagedError, NotFoundError
-from evenly.storage.leaderboards import LeaderboardRuns
 from evenly.storage.records import create_record, read_record, replace_json, replace_record, replacing
 
 MANIFEST = {"created": "2026-01-01", "recipe_name": "birds", "samples": {"rows": 3, "kept": 2}, "limit": None}
