@@ -49,12 +49,14 @@ def open_rejudging(build: PublishedBuild, record: StepRecord, judgement: Judgeme
 
     if judgement.rejudge is None:
         raise TypeError(f"step `{record.name}` is observed, and not judged again")
+    upstream, rule = build.records[: build.records.index(record)], judgement.load(record.rule)
     inputs = Given(
         record=record,
-        upstream=build.records[: build.records.index(record)],
-        rule=judgement.load(record.rule),
+        upstream=upstream,
+        rule=rule,
         seed=int(record.seed or 0),
         notes=record.notes,
+        reads=() if judgement.reads is None else judgement.reads(upstream, rule),
         tables=build.ledger,
         each=build.each,
         exchange=exchange if bits else None,

@@ -1,6 +1,6 @@
 """Keep pairs whose picture and caption agree, by their image-text score (DataComp's clip_score filter)."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +15,7 @@ from evenly.curation.columns import column, taken_rows
 from evenly.curation.decisions import Decisions
 from evenly.curation.errors import RuleError
 from evenly.curation.rank import BestShare, Rank, judge_rank
-from evenly.curation.step import Given, Judged, Judgement, PartTables, Rejudging
+from evenly.curation.step import Given, Judged, Judgement, PartTables, Rejudging, loaded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,20 +82,16 @@ def _counted(given: Given, tables: PartTables) -> pa.Table:
     return pa.table({"values": values, "counts": counts})
 
 
-def _load(rule: type[Align | Rank], stored: Mapping[str, float]) -> Align | Rank:
-    return rule(**{name: stored.get(name) for name in ("keep_top", "min_score")})
-
-
 _scores: Callable[..., Judgement] = partial(Judgement, value="score", label="re-checked")
 ALIGN = _scores(
     name="align",
     question="Do picture and caption belong together?",
-    load=partial(_load, Align),
+    load=partial(loaded, Align),
     rejudge=partial(_open, judge_alignment),
 )
 RANK = _scores(
     name="rank",
     question="Does the picture show enough of the attribute?",
-    load=partial(_load, Rank),
+    load=partial(loaded, Rank),
     rejudge=partial(_open, judge_rank),
 )

@@ -6,7 +6,7 @@ left behind, as the ledger shows it, and gives what the step must have said; not
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Protocol, TypeVar
 
 import pyarrow as pa
@@ -86,12 +86,17 @@ class Exchange(Protocol):
         """The rows that were sent to a part."""
 
 
+def gives(records: Sequence[FinishedStep], column: str) -> bool:
+    """Whether one of the steps gave the column."""
+    return any(column in record.columns for record in records)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Given:
     """What a judgement is given: the record of the step and those before it, its rule, seed and notes, and all tables.
 
-    tables: those of all parts. each: work on every part. exchange: rows to be sent between parts; None where there
-    is one part.
+    reads: the columns that its judgement says its verdict depends on. tables: those of all parts. each: work on every
+    part. exchange: rows to be sent between parts; None where there is one part.
     """
 
     record: FinishedStep
@@ -99,13 +104,14 @@ class Given:
     rule: Any
     seed: int
     notes: Mapping[str, Any]
+    reads: Sequence[str] = ()
     tables: StepTables[Any]
     each: EachPart
     exchange: Callable[[], AbstractContextManager[Exchange]] | None = None
 
     def has(self, column: str) -> bool:
         """Whether a step before this one gave the column."""
-        return any(column in record.columns for record in self.upstream)
+        return gives(self.upstream, column)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -138,6 +144,7 @@ class Rejudging:
 
 
 Opened = AbstractContextManager[Rejudging]
+Reads = Callable[[Sequence[FinishedStep], Any], Sequence[str]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,9 +152,11 @@ class Judgement:
     """All that a step says of itself.
 
     question: what it asks of a pair, for people who have not seen the recipe. value: what its value means; None where
-    that says nothing. label: what judging again rests on. load: its rule out of what the ledger stores. rejudge: how
+    that says nothing. label: what judging again rests on. load: its rule out of what the ledger stores. reads: the
+    columns of a pair that its verdict depends on, of the steps before and the rule; None where rows depend on each
+    other in a way that must be found anew. With it, pairs that an earlier run judged are taken over. rejudge: how
     verdicts follow again from what is stored; None where they are recordings, made once, which `observed` describes.
-    seeded: whether it draws by the seed of its record.
+    seeded: whether it draws, by the seed of its record.
     """
 
     name: str
@@ -155,29 +164,29 @@ class Judgement:
     value: str | None = None
     label: ReplayLabel = "recomputed"
     load: Callable[[Mapping[str, Any]], Any] = dict
+    reads: Reads | None = None
     rejudge: Callable[[Given], Opened] | None = None
     observed: str = ""
     seeded: bool = False
 
 
 def by_row(
-    reads: Callable[[Given], Sequence[str]],
     rows: Callable[[Given], Callable[[pa.Table, PartTables], Judged]],
     recorded: Callable[[Given], Sequence[str]] = lambda _: (),
 ) -> Callable[[Given], Opened]:
     """The `rejudge` of a step that judges each row by itself.
 
-    reads: columns of the pairs before it. recorded: columns of its own decisions that were measured or observed, which
-    are read and not made again. rows: what judges a table of uid and these.
+    recorded: columns of its own decisions that were measured or observed, which are read and not made again. rows: what
+    judges a table of uid, the columns that the step reads, and these.
     """
 
     @contextmanager
     def opened(given: Given) -> Iterator[Rejudging]:
         judge = rows(given)
-        read, own = list(reads(given)), list(recorded(given))
+        own = list(recorded(given))
 
         def judge_part(tables: PartTables) -> Judged:
-            pairs = tables.alive(given.upstream, read)
+            pairs = tables.alive(given.upstream, given.reads)
             if own:
                 stored = taken_rows(tables.decisions(given.record, ["uid", *own]), pairs["uid"].combine_chunks())
                 for name in own:
@@ -193,3 +202,9 @@ def rows_of_pairs(tables: PartTables, record: FinishedStep, name: str, uids: pa.
     """The rows of a step's table that belong to pairs, in their stored order."""
     table = tables.table(record, name)
     return table.filter(pc.is_in(table["uid"], uids))
+
+
+def loaded(rule: type[T], stored: Mapping[str, Any]) -> T:
+    """A rule of its stored fields: those that it has."""
+    known = {field.name for field in fields(rule)}  # type: ignore[arg-type]
+    return rule(**{name: value for name, value in stored.items() if name in known})

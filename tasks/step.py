@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from functools import cache, partial
 from typing import Any, Generic, TypeVar
 
+from evenly.curation.step import Reads
+from evenly.curation.steps import STEPS
 from evenly.redaction import errors_without_secrets
 from evenly.storage.errors import DamagedError
 from evenly.storage.ledger import StepOutput, StepRecord, StepSpec
@@ -84,8 +86,6 @@ class Step(Generic[RuleT]):
     model: identity of the model that it uses.
     ready: raises where files or packages that it needs are not there; asked before the first step runs.
     seeded: True where it draws.
-    reads: the columns of a row that its verdict depends on, of the records before and the rule; None where rows depend
-        on each other in a way that must be found anew. With it, rows that an earlier run judged are taken over.
     resume: computes all rows from what an earlier run found of those that are the same, where rows depend on each other
         and `reads` names what that depends on.
     version: raise it whenever the same inputs would now give another result.
@@ -103,7 +103,6 @@ class Step(Generic[RuleT]):
     model: Callable[[Run, RuleT], str | None] = _no_model
     ready: Callable[[Run, RuleT], None] = _nothing_to_check
     seeded: bool = False
-    reads: Callable[[Records, RuleT], Sequence[str]] | None = None
     resume: Callable[[Run, Records, RuleT, Reusable], StepOutput] | None = None
 
     def __post_init__(self) -> None:
@@ -115,6 +114,12 @@ class Step(Generic[RuleT]):
         """What it does with the pairs of a single partition: its moves, unless `compute` says how."""
         is_moved = isinstance(self.compute, partial) and self.compute.func is compute_whole
         return self.moves if is_moved else None
+
+    @property
+    def reads(self) -> Reads | None:
+        """The columns of a pair that its verdict depends on, as its judgement says."""
+        judgement = STEPS.get(self.name)
+        return None if judgement is None else judgement.reads
 
     @property
     def observes(self) -> bool:

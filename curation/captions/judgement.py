@@ -37,5 +37,6 @@ RECAPTION = Judgement(
     question="Which caption fits best?",
     value="gain in score",
     load=_load,
-    rejudge=by_row(lambda _: (), _chosen),
+    rejudge=by_row(_chosen),
+    seeded=True,
 )

@@ -1,6 +1,6 @@
 """The judgements of the steps that match captions with concepts, and count these."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import pyarrow as pa
@@ -10,8 +10,8 @@ from evenly.curation.columns import column
 from evenly.curation.concepts.matching import Matcher, MatchRule
 from evenly.curation.concepts.multilingual import MultilingualMatcher
 from evenly.curation.decisions import Decisions
-from evenly.curation.errors import MissingStepError
-from evenly.curation.step import Given, Judged, Judgement, PartTables, by_row
+from evenly.curation.errors import MissingStepError, RuleError
+from evenly.curation.step import FinishedStep, Given, Judged, Judgement, PartTables, by_row, gives, loaded
 
 
 def judge_matches(
@@ -31,13 +31,26 @@ def judge_matches(
     return decisions, pa.table({"uid": uids, "entries": entries}).filter(names_any)
 
 
-def _caption(given: Given) -> str:
-    """The column of the captions that a step matches: what was chosen, where the step comes after a choice."""
-    return "chosen_caption" if given.has("chosen_caption") else "caption"
+def given_captions(upstream: Sequence[FinishedStep], rule: MatchRule) -> list[str]:
+    """The columns of the captions as they were given, and of their languages where the rule names one."""
+    return _with_languages("caption", upstream, rule)
 
 
-def _reads(given: Given) -> list[str]:
-    return [_caption(given), *([given.rule.language] if given.rule.language else [])]
+def chosen_captions(upstream: Sequence[FinishedStep], rule: MatchRule) -> list[str]:
+    """The columns of the captions that were chosen, of the given ones where none were, and of their languages."""
+    return _with_languages("chosen_caption" if gives(upstream, "chosen_caption") else "caption", upstream, rule)
+
+
+def _with_languages(caption: str, upstream: Sequence[FinishedStep], rule: MatchRule) -> list[str]:
+    if rule.language is None:
+        return [caption]
+    if not gives(upstream, rule.language):
+        columns = ", ".join(sorted({name for record in upstream for name in record.columns}))
+        raise RuleError(
+            f"`match.language` must be a column of the pool or of a step before; got {rule.language!r}. "
+            f"There are {columns}; the filter caption_language gives detected_language."
+        )
+    return [caption, rule.language]
 
 
 def _concepts(given: Given) -> pa.Table:
@@ -68,9 +81,9 @@ def _matched(given: Given) -> Callable[[pa.Table, PartTables], Judged]:
         matcher = MultilingualMatcher(_lists(concepts), rule.mode)
 
     def judge(pairs: pa.Table, _tables: PartTables) -> Judged:
-        captions, has_list = column(pairs, _caption(given), pa.string()), None
+        captions, has_list = column(pairs, given.reads[0], pa.string()), None
         if isinstance(matcher, MultilingualMatcher):
-            languages = column(pairs, str(rule.language), pa.string())
+            languages = column(pairs, given.reads[1], pa.string())
             entries, has_list = matcher.match(captions, languages), matcher.knows(languages)
         else:
             entries = matcher.match(captions)
@@ -82,10 +95,10 @@ def _matched(given: Given) -> Callable[[pa.Table, PartTables], Judged]:
     return judge
 
 
-def _load(stored: Mapping[str, object]) -> MatchRule:
-    return MatchRule(**stored)  # type: ignore[arg-type]
-
-
-_matching: Callable[..., Judgement] = partial(Judgement, value="concepts", load=_load, rejudge=by_row(_reads, _matched))
-MATCH_CONCEPTS = _matching(name="match_concepts", question="Does the caption name a concept?")
-MATCH_AGAIN = _matching(name="match_again", question="Does the chosen caption still name a concept?")
+_matching: Callable[..., Judgement] = partial(
+    Judgement, value="concepts", load=partial(loaded, MatchRule), rejudge=by_row(_matched)
+)
+MATCH_CONCEPTS = _matching(name="match_concepts", question="Does the caption name a concept?", reads=given_captions)
+MATCH_AGAIN = _matching(
+    name="match_again", question="Does the chosen caption still name a concept?", reads=chosen_captions
+)

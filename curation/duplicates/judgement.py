@@ -4,11 +4,10 @@ That pairs without an edge are no duplicates rests on the search, which compared
 within the rule, and that each pair is merged into the survivor of its component, is seen again.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,9 +15,11 @@ import pyarrow.compute as pc
 
 from evenly.curation.columns import column, taken_rows
 from evenly.curation.decisions import Decisions
-from evenly.curation.duplicates.image_duplicates import exact_reasons
+from evenly.curation.duplicates.caption_duplicates import CaptionTwins
+from evenly.curation.duplicates.image_duplicates import Perceptual, Semantic, exact_reasons
 from evenly.curation.duplicates.merging import choose_survivors, components, picture_areas
-from evenly.curation.step import Given, Judged, Judgement, PartTables, Rejudging
+from evenly.curation.duplicates.record_linkage import Linked
+from evenly.curation.step import Given, Judged, Judgement, PartTables, Rejudging, loaded
 
 OUTSIDE_RULE = "edge_outside_the_rule"
 """The reason of a pair one of whose edges the rule does not allow: no step gives it."""
@@ -38,8 +39,7 @@ class _Kind:
     is_exact: bool = False
 
 
-def _within(edges: pa.Table, kind: _Kind, rule: Mapping[str, Any]) -> pa.BooleanArray:
-    limit = float(rule.get(kind.limit, 0.0))
+def _within(edges: pa.Table, kind: _Kind, limit: float) -> pa.BooleanArray:
     is_far = pc.less(edges["distance"], limit - _ROUNDING) if kind.is_least else pc.greater(edges["distance"], limit)
     return pc.invert(is_far)
 
@@ -57,9 +57,10 @@ def _open(kind: _Kind, given: Given) -> Iterator[Rejudging]:
     component = components(n, *(side.to_numpy().astype(np.int64) for side in (left, right)))
     area = picture_areas(pairs) if {"width", "height"} <= {*wanted} else np.zeros(n)
     survivors = pa.array(choose_survivors(component, area, np.zeros(n)))
-    is_within = _within(edges, kind, given.rule)
     reasons = pa.repeat(pa.scalar(kind.reason), n)
-    if kind.is_exact:
+    if not kind.is_exact:
+        is_within = _within(edges, kind, getattr(given.rule, kind.limit))
+    else:
         is_within = pc.equal(pairs["image_id"].take(left), pairs["image_id"].take(right))
         reasons = exact_reasons(column(pairs, "url", pa.string()), pairs["url"].take(survivors)).cast(pa.string())
     outside = pc.invert(pc.fill_null(is_within, False)).combine_chunks()
@@ -92,35 +93,51 @@ def _shown(given: Given, columns: list[str], uids: pa.Array, tables: PartTables)
     return pairs.filter(pc.is_in(pairs["uid"], uids))
 
 
-def _step(name: str, question: str, value: str | None, kind: _Kind) -> Judgement:
-    opened: Callable[..., Any] = partial(_open, kind)
-    return Judgement(name=name, question=question, value=value, label="re-checked", rejudge=opened)
+def _of_features(_upstream: object, rule: Semantic) -> list[str]:
+    return ["image_id"] if rule.max_colour is None else ["image_id", "colour"]
 
 
-DEDUPLICATE_EXACT = _step(
-    "deduplicate_exact", "Are its bytes new?", None, _Kind(reason="exact_duplicate", is_exact=True)
+def _of_captions(_upstream: object, rule: CaptionTwins) -> list[str]:
+    return ["caption"] if rule.scope == "pool" else ["caption", "image_id"]
+
+
+_merging: Callable[..., Judgement] = partial(Judgement, label="re-checked")
+DEDUPLICATE_EXACT = _merging(
+    name="deduplicate_exact",
+    question="Are its bytes new?",
+    rejudge=partial(_open, _Kind(reason="exact_duplicate", is_exact=True)),
 )
-DEDUPLICATE_PERCEPTUAL = _step(
-    "deduplicate_perceptual",
-    "Does it look unlike the others?",
-    "differing bits",
-    _Kind(reason="near_duplicate", limit="max_distance"),
+DEDUPLICATE_PERCEPTUAL = _merging(
+    name="deduplicate_perceptual",
+    question="Does it look unlike the others?",
+    value="differing bits",
+    load=partial(loaded, Perceptual),
+    rejudge=partial(_open, _Kind(reason="near_duplicate", limit="max_distance")),
 )
-DEDUPLICATE_SEMANTIC = _step(
-    "deduplicate_semantic",
-    "Does it show something else than the others?",
-    "cosine",
-    _Kind(reason="semantic_duplicate", limit="min_cosine", is_least=True),
+DEDUPLICATE_SEMANTIC = _merging(
+    name="deduplicate_semantic",
+    question="Does it show something else than the others?",
+    value="cosine",
+    load=partial(loaded, Semantic),
+    reads=_of_features,
+    rejudge=partial(_open, _Kind(reason="semantic_duplicate", limit="min_cosine", is_least=True)),
+    seeded=True,
 )
-DEDUPLICATE_LINKED = _step(
-    "deduplicate_linked",
-    "Is it a record of its own, by picture and caption?",
-    "cosine",
-    _Kind(reason="linked_record", limit="min_cosine", is_least=True),
+DEDUPLICATE_LINKED = _merging(
+    name="deduplicate_linked",
+    question="Is it a record of its own, by picture and caption?",
+    value="cosine",
+    load=partial(loaded, Linked),
+    reads=lambda *_: ["image_id", "caption"],
+    rejudge=partial(_open, _Kind(reason="linked_record", limit="min_cosine", is_least=True)),
+    seeded=True,
 )
-DEDUPLICATE_CAPTIONS = _step(
-    "deduplicate_captions",
-    "Does its caption say something else?",
-    "Jaccard index",
-    _Kind(reason="near_caption", limit="min_jaccard", is_least=True),
+DEDUPLICATE_CAPTIONS = _merging(
+    name="deduplicate_captions",
+    question="Does its caption say something else?",
+    value="Jaccard index",
+    load=partial(loaded, CaptionTwins),
+    reads=_of_captions,
+    rejudge=partial(_open, _Kind(reason="near_caption", limit="min_jaccard", is_least=True)),
+    seeded=True,
 )

@@ -95,19 +95,20 @@ SAFETY = Judgement(
     question="Is the picture safe, by the detector and the lists?",
     value="score",
     label="re-checked",
-    rejudge=by_row(lambda _: (), _safe, _scores),
+    rejudge=by_row(_safe, _scores),
 )
 DECONTAMINATE = Judgement(
     name="decontaminate",
     question="Is it clear of the evaluation sets?",
     value="distance",
     label="re-checked",
-    rejudge=by_row(lambda _: (), _clean),
+    rejudge=by_row(_clean),
 )
 IMAGE_BASED = Judgement(
     name="image_based",
     question="Is the picture in a cluster with pictures of the target?",
     value="cosine",
     label="re-checked",
-    rejudge=by_row(lambda _: (), _on_target, lambda _: ("cluster", "value")),
+    rejudge=by_row(_on_target, lambda _: ("cluster", "value")),
+    seeded=True,
 )

@@ -1,7 +1,7 @@
 """The judgements of the steps that check texts and pictures by filters."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -13,12 +13,28 @@ from evenly.curation.decisions import Decisions, first_of
 from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
 from evenly.curation.step import Given, Judged, Judgement, PartTables, by_row
 
-Rules = Mapping[str, Any]
 Measured = tuple[pa.Array, dict[str, pa.Array]]
 
 
+@dataclass(frozen=True, kw_only=True)
+class FilterRules:
+    """The rule of each filter that judges, by the filter's name, in the order in which filters decide."""
+
+    rules: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, values: Mapping[str, Mapping[str, Any]], filters: Mapping[str, Filter]) -> "FilterRules":
+        """The rules that the values of a recipe, or of a record, stand for: what is stored has no order of its own."""
+        names = [name for name in filters if name in values] + [name for name in values if name not in filters]
+        return cls(rules={name: filters[name].rule(**values[name]) for name in names})
+
+    def columns(self, filters: Mapping[str, Filter]) -> list[str]:
+        """The columns that the filters read."""
+        return sorted({column for name in self.rules for column in filters[name].columns})
+
+
 def judge_measured(
-    filters: Mapping[str, Filter], rules: Rules, measured: Mapping[str, Measured], *first: Decisions
+    filters: Mapping[str, Filter], rules: Mapping[str, Any], measured: Mapping[str, Measured], *first: Decisions
 ) -> tuple[Decisions, dict[str, pa.Array]]:
     """Judge rows by what each filter measured of them, after `first`; with it the columns that are stored.
 
@@ -31,25 +47,23 @@ def judge_measured(
     return first_of(*decided), columns
 
 
-def _load(filters: Mapping[str, Filter], stored: Mapping[str, Any]) -> Rules:
-    """The rule of each filter, in the order of `filters`: what is stored has no order of its own."""
-    names = [name for name in filters if name in stored] + [name for name in stored if name not in filters]
-    return {name: filters[name].rule(**stored[name]) for name in names}
+def _reads_texts(_upstream: object, rule: FilterRules) -> list[str]:
+    return rule.columns(TEXT_FILTERS)
 
 
-def _reads(filters: Mapping[str, Filter], given: Given) -> list[str]:
-    return sorted({name for filter_name in given.rule for name in filters[filter_name].columns})
+def _reads_pictures(_upstream: object, rule: FilterRules) -> list[str]:
+    return sorted({"image_id", *rule.columns(IMAGE_FILTERS)})
 
 
 def _looked_up(filters: Mapping[str, Filter], given: Given) -> list[str]:
     """The values of filters with a lookup: the list that they read may be gone."""
-    return [f"{name}_value" for name in given.rule if filters[name].lookup]
+    return [f"{name}_value" for name in given.rule.rules if filters[name].lookup]
 
 
 def _filtered(filters: Mapping[str, Filter], given: Given) -> Callable[[pa.Table, PartTables], Judged]:
     rules = {
         name: replace(rule, sha256=given.notes.get(name, "")) if filters[name].lookup else rule
-        for name, rule in given.rule.items()
+        for name, rule in given.rule.rules.items()
     }
     looked_up = [name for name in rules if filters[name].lookup]
 
@@ -92,13 +106,15 @@ CHECK_TEXTS = Judgement(
     name="check_texts",
     question="Is the caption fit to be one?",
     value="value",
-    load=partial(_load, TEXT_FILTERS),
-    rejudge=by_row(partial(_reads, TEXT_FILTERS), partial(_filtered, TEXT_FILTERS), partial(_looked_up, TEXT_FILTERS)),
+    load=partial(FilterRules.of, filters=TEXT_FILTERS),
+    reads=_reads_texts,
+    rejudge=by_row(partial(_filtered, TEXT_FILTERS), partial(_looked_up, TEXT_FILTERS)),
 )
 CHECK_IMAGES = Judgement(
     name="check_images",
     question="Is the picture large and even enough?",
     value="value",
-    load=partial(_load, IMAGE_FILTERS),
-    rejudge=by_row(partial(_reads, IMAGE_FILTERS), _filtered_pictures, _fingerprinted),
+    load=partial(FilterRules.of, filters=IMAGE_FILTERS),
+    reads=_reads_pictures,
+    rejudge=by_row(_filtered_pictures, _fingerprinted),
 )

@@ -9,6 +9,7 @@ from evenly.curation.concepts.matching import MatchRule
 from evenly.curation.duplicates.image_duplicates import Perceptual, Semantic
 from evenly.curation.duplicates.record_linkage import Linked
 from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS
+from evenly.curation.filters.judgement import FilterRules
 from evenly.flows.recipe import Recipe
 from evenly.flows.recipe.curation import Deduplicate
 from evenly.storage.stored_fields import stored_fields
@@ -27,7 +28,7 @@ from evenly.tasks.rebuild.deduplicate import (
 )
 from evenly.tasks.rebuild.download import DOWNLOAD
 from evenly.tasks.rebuild.features import EMBED_IMAGES
-from evenly.tasks.rebuild.filters import CHECK_IMAGES, CHECK_TEXTS, FilterRules
+from evenly.tasks.rebuild.filters import CHECK_IMAGES, CHECK_TEXTS
 from evenly.tasks.rebuild.image_based import IMAGE_BASED
 from evenly.tasks.rebuild.mixing import MIX_SOURCES, MixRule
 from evenly.tasks.rebuild.rank import RANK

@@ -1,7 +1,7 @@
 """Match captions against a concept list, and count how often each concept occurs."""
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +10,11 @@ import pyarrow.compute as pc
 
 from evenly.curation.balance.matched_pairs import count_entries
 from evenly.curation.concepts.concept_list import Concepts, build_concepts, folded_concepts, unmatchable
-from evenly.curation.concepts.judgement import judge_matches
+from evenly.curation.concepts.judgement import chosen_captions, given_captions, judge_matches
 from evenly.curation.concepts.matching import BUNDLED, WORDNET, Matcher, MatchRule, Mode
 from evenly.curation.concepts.multilingual import MultilingualMatcher, unmatchable_by_language
 from evenly.curation.errors import RuleError
+from evenly.curation.step import Reads
 from evenly.storage.files.concept_lists import ConceptFile, identity_of, read_concept_file
 from evenly.storage.files.wordnet import load_wordnet_nouns
 from evenly.storage.ledger import StepOutput, StepRecord
@@ -84,14 +85,20 @@ def _listed(path: Path, version: tuple[int, ...] | None) -> Concepts:
     return folded_concepts(concept_file.table, left_out=concept_file.left_out, identity=concept_file.identity)
 
 
-def match_concepts(run: Run, upstream: Records, rule: MatchRule, _facts: object) -> StepOutput:
+def match_captions(reads: Reads, run: Run, upstream: Records, rule: MatchRule, _facts: object) -> StepOutput:
     """Which concepts each caption names; a pair that names none is dropped (no_concept), unless the rule keeps it.
 
     Where the rule names a column of `language`, a caption is matched against the list of its own; a pair in a language
     without one, or in none, is dropped (no_list_of_language). Table `matches`: uid, entries.
     """
-    decisions, matches = _match(run, upstream, "caption", rule)
-    return StepOutput(decisions=decisions, tables={"matches": matches})
+    columns = reads(upstream, rule)
+    pairs = run.ledger.alive(upstream, columns)
+    matcher, has_list = concept_matcher(run, rule), None
+    entries = named_entries(matcher, pairs.select(columns), run.processes)
+    if isinstance(matcher, MultilingualMatcher):
+        has_list = matcher.knows(pairs[columns[1]].combine_chunks().cast(pa.string()))
+    decisions, matches = judge_matches(pairs["uid"], entries, rule, has_list=has_list)
+    return StepOutput(decisions=decisions.to_table(pairs["uid"]), tables={"matches": matches})
 
 
 def concept_tables(run: Run, upstream: Records, rule: MatchRule, _facts: object) -> StepOutput:
@@ -111,12 +118,6 @@ def concept_tables(run: Run, upstream: Records, rule: MatchRule, _facts: object)
             table = table.append_column("languages", pa.array([list(lists)] * len(table), pa.list_(pa.string())))
     tables = {"concepts": table, "left_out": concepts.left_out, "unmatchable": never}
     return StepOutput(tables=tables, notes={"concepts": _identity(run, upstream, rule)["metadata"]})
-
-
-def match_again(run: Run, upstream: Records, rule: MatchRule, _facts: object) -> StepOutput:
-    """Match the captions that were chosen; pairs whose caption did not change match as before."""
-    decisions, matches = _match(run, upstream, _chosen(upstream), rule)
-    return StepOutput(decisions=decisions, tables={"matches": matches})
 
 
 def count_matches_of(run: Run, upstream: Records, _rule: NoRule, _facts: object) -> StepOutput:
@@ -171,32 +172,6 @@ def named_entries(matcher: Matcher | MultilingualMatcher, texts: pa.Table, worke
     return pa.chunked_array(list(parts), pa.list_(pa.int32())).combine_chunks()
 
 
-def _match(run: Run, upstream: Records, column: str, rule: MatchRule) -> tuple[pa.Table, pa.Table]:
-    """Decisions on the captions in `column`, and [uid, entries] of those that name any."""
-    columns = _columns(upstream, column, rule)
-    pairs = run.ledger.alive(upstream, columns)
-    matcher, has_list = concept_matcher(run, rule), None
-    entries = named_entries(matcher, pairs.select(columns), run.processes)
-    if isinstance(matcher, MultilingualMatcher):
-        has_list = matcher.knows(pairs[columns[1]].combine_chunks().cast(pa.string()))
-    decisions, matches = judge_matches(pairs["uid"], entries, rule, has_list=has_list)
-    return decisions.to_table(pairs["uid"]), matches
-
-
-def _columns(upstream: Records, caption: str, rule: MatchRule) -> list[str]:
-    """The columns that matching reads: the caption's, and that of its language where the rule names one."""
-    language = rule.language
-    if language is None:
-        return [caption]
-    columns = {name for record in upstream for name in record.columns}
-    if language not in columns:
-        raise RuleError(
-            f"`match.language` must be a column of the pool or of a step before; got {language!r}. "
-            f"There are {', '.join(sorted(columns))}; the filter caption_language gives detected_language."
-        )
-    return [caption, language]
-
-
 def how_matched(mode: Mode, *, plurals: bool) -> dict[str, str]:
     """What the results of a mode depend on besides list and rule: those of faithful mode never changed."""
     details = {"alike": "first stands for all", "normalising": "twice is once"}
@@ -210,23 +185,16 @@ def _identity(run: Run, _upstream: Records, rule: MatchRule) -> dict[str, str]:
     return {"metadata": identity_of_lists(read_language_lists(metadata)), **details}
 
 
-def _chosen(upstream: Records) -> str:
-    """The column of the captions that were chosen, or of the given ones where none were."""
-    return "chosen_caption" if any("chosen_caption" in record.columns for record in upstream) else "caption"
-
-
 MATCH_CONCEPTS = Step(
     name="match_concepts",
     rule=MatchRule,
-    moves=Moves(judge=match_concepts, shared=concept_tables),
+    moves=Moves(judge=partial(match_captions, given_captions), shared=concept_tables),
     inputs=_identity,
-    reads=lambda upstream, rule: _columns(upstream, "caption", rule),
 )
 COUNT_CONCEPTS = Step(name="count_concepts", rule=NoRule, moves=Moves(judge=count_matches_of, finish=count_concepts))
 MATCH_AGAIN = Step(
     name="match_again",
     rule=MatchRule,
-    moves=Moves(judge=match_again),
+    moves=Moves(judge=partial(match_captions, chosen_captions)),
     inputs=_identity,
-    reads=lambda upstream, rule: _columns(upstream, _chosen(upstream), rule),
 )

@@ -172,7 +172,6 @@ DEDUPLICATE_SEMANTIC = Step(
     version=3,
     model=step_encoder,
     seeded=True,
-    reads=lambda _, rule: ["image_id"] if rule.max_colour is None else ["image_id", "colour"],
     resume=merge_semantic,
 )
 DEDUPLICATE_LINKED = Step(
@@ -183,7 +182,6 @@ DEDUPLICATE_LINKED = Step(
     version=2,
     model=step_encoder,
     seeded=True,
-    reads=lambda *_: ["image_id", "caption"],
     resume=merge_linked,
 )
 DEDUPLICATE_CAPTIONS = Step(
@@ -193,6 +191,5 @@ DEDUPLICATE_CAPTIONS = Step(
     moves=duplicate_moves(_captions),
     version=2,
     seeded=True,
-    reads=lambda _, rule: ["caption"] if rule.scope == "pool" else ["caption", "image_id"],
     resume=merge_captions,
 )

@@ -12,7 +12,7 @@ from evenly.curation.decisions import Decisions
 from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
 from evenly.curation.filters.caption_blocklist import BlockedWords, CaptionBlocklist
 from evenly.curation.filters.caption_entities import CaptionEntities, FirstSenses
-from evenly.curation.filters.judgement import judge_measured
+from evenly.curation.filters.judgement import FilterRules, judge_measured
 from evenly.storage.files.blocklists import check_hash, read_blocklist
 from evenly.storage.files.wordnet_senses import read_senses
 from evenly.storage.ledger import StepOutput
@@ -61,24 +61,9 @@ LOOKUPS: Mapping[str, Callable[[Run, Any], Lookup]] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class FilterRules:
-    """The rule of each filter that judges, by the filter's name."""
-
-    rules: Mapping[str, Any]
-
-    @classmethod
-    def of(cls, values: Mapping[str, Mapping[str, Any]], filters: Mapping[str, Filter]) -> "FilterRules":
-        """The rules that the values of a recipe, or of a record, stand for."""
-        return cls(rules={name: filters[name].rule(**values[name]) for name in values})
-
-    def stored(self) -> dict[str, Any]:
-        """The rule of each filter by its name, as it is stored."""
-        return {name: stored_fields(rule) for name, rule in self.rules.items()}
-
-    def rows_of_uids(self, filters: Mapping[str, Filter]) -> dict[str, Any]:
-        """The rules in the order of `known`."""
-        return {name: self.rules[name] for name in filters if name in self.rules}
+def _stored(rule: FilterRules) -> dict[str, Any]:
+    """The rule of each filter by its name, as it is stored."""
+    return {name: stored_fields(filter_rule) for name, filter_rule in rule.rules.items()}
 
 
 def lookup_hashes(run: Run, _upstream: Records, rule: FilterRules) -> dict[str, str]:
@@ -119,9 +104,9 @@ def check_images(run: Run, upstream: Records, rule: FilterRules, sent: SentRows 
 def _judge(
     run: Run, upstream: Records, rule: FilterRules, filters: Mapping[str, Filter], *, first: Sequence[Decisions] = ()
 ) -> StepOutput:
-    rules = rule.rows_of_uids(filters)
+    rules = dict(rule.rules)
     lookups = {name: LOOKUPS[name](run, filter_rule) for name, filter_rule in rules.items() if filters[name].lookup}
-    batch = run.ledger.alive(upstream, _columns(rule, filters))
+    batch = run.ledger.alive(upstream, rule.columns(filters))
     rules |= {name: replace(rules[name], sha256=lookup.sha256) for name, lookup in lookups.items()}
     measured = {
         name: filters[name].measure_all(batch, filter_rule, *([lookups[name].content] if name in lookups else []))
@@ -134,33 +119,19 @@ def _judge(
     return StepOutput(decisions=table, notes={name: lookup.sha256 for name, lookup in lookups.items()})
 
 
-def _text_columns(_upstream: Records, rule: FilterRules) -> list[str]:
-    return _columns(rule, TEXT_FILTERS)
-
-
-def _image_columns(_upstream: Records, rule: FilterRules) -> list[str]:
-    return sorted({"image_id", *_columns(rule, IMAGE_FILTERS)})
-
-
-def _columns(rule: FilterRules, filters: Mapping[str, Filter]) -> list[str]:
-    return sorted({column for name in rule.rows_of_uids(filters) for column in filters[name].columns})
-
-
 CHECK_TEXTS = Step(
     name="check_texts",
     rule=FilterRules,
-    stored=FilterRules.stored,
+    stored=_stored,
     load=partial(FilterRules.of, filters=TEXT_FILTERS),
     moves=Moves(judge=check_texts),
     version=2,
     inputs=lookup_hashes,
-    reads=_text_columns,
 )
 CHECK_IMAGES = Step(
     name="check_images",
     rule=FilterRules,
-    stored=FilterRules.stored,
+    stored=_stored,
     load=partial(FilterRules.of, filters=IMAGE_FILTERS),
     moves=Moves(resolve=measure_images, judge=check_images, release=release_rows),
-    reads=_image_columns,
 )

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evenly.curation.steps import STEPS as JUDGEMENTS
 from evenly.storage.pools.source import PoolSource
 from evenly.storage.workspace import Workspace
 from evenly.tasks.progress import Progress
@@ -105,10 +106,12 @@ def test_verdicts_by_something_else_are_not_taken_over(tmp_path, change):
     assert found[1].work == {}
 
 
-def test_a_row_with_another_value_in_a_column_that_is_read_is_computed(tmp_path):
-    reading = replace(CHECK_TEXTS, reads=lambda *_: ["caption", "source"])
-    run_steps(tmp_path / "w", [(1, "a dog")], steps=(COLLECT, reading))
-    grown = run_steps(tmp_path / "w", [(1, "a dog"), (2, "a cat")], steps=(COLLECT, reading))
+def test_a_row_with_another_value_in_a_column_that_is_read_is_computed(tmp_path, monkeypatch):
+    reading = replace(JUDGEMENTS["check_texts"], reads=lambda *_: ["caption", "source"])
+    monkeypatch.setitem(JUDGEMENTS, "check_texts", reading)
+    steps = (COLLECT, CHECK_TEXTS)
+    run_steps(tmp_path / "w", [(1, "a dog")], steps=steps)
+    grown = run_steps(tmp_path / "w", [(1, "a dog"), (2, "a cat")], steps=steps)
     assert grown[1].work == {"computed": 1, "reused": 2}
-    moved = run_steps(tmp_path / "w", [(1, "a dog"), (2, "a cat")], steps=(COLLECT, reading), pool="other.parquet")
+    moved = run_steps(tmp_path / "w", [(1, "a dog"), (2, "a cat")], steps=steps, pool="other.parquet")
     assert moved[1].work == {}

@@ -1,5 +1,6 @@
 """Every step by what it says of itself: asked, replayed, verified, and seen where what it stored is changed."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,9 +35,8 @@ def test_each_step_of_a_recipe_says_what_it_asks_and_no_other_does():
         name for name, step in STEPS.items() if not (step.question[:1].isupper() and step.question.endswith("?"))
     ] == []
     assert [name for name, step in STEPS.items() if (step.rejudge is None) != bool(step.observed)] == []
-    assert {name for name, step in STEPS.items() if step.seeded} <= {
-        n for n, step in known_steps().items() if step.seeded
-    }
+    drawing = {name for name, step in known_steps().items() if step.seeded}
+    assert {name for name, step in STEPS.items() if step.seeded} == drawing
 
 
 def test_each_step_stands_in_the_docs_with_what_it_asks():
@@ -108,6 +108,21 @@ def test_a_row_that_is_missing_in_a_table_of_a_step_is_seen(copied, place):
     copy, (name, table) = copied(), place.split("/")
     rewrite(copy.run.ledger, copy.record(name), table, lambda rows: rows.slice(1))
     assert place in findings(copy.run.workspace, copy.manifest)
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [("check_texts", "caption"), ("check_images", "width"), ("check_images", "height")],
+)
+def test_a_column_that_a_step_reads_is_needed_for_its_verdict(rebuilt, monkeypatch, name, column):
+    judgement, record = STEPS[name], rebuilt.record(name)
+    build = PublishedBuild(rebuilt.run.workspace, rebuilt.manifest)
+    upstream, rule = build.records[: build.records.index(record)], judgement.load(record.rule)
+    fewer = [read for read in judgement.reads(upstream, rule) if read != column]
+    assert len(fewer) < len(judgement.reads(upstream, rule))
+    monkeypatch.setitem(STEPS, name, replace(judgement, reads=lambda *_: fewer))
+    uid = rebuilt.run.ledger.decisions(record)["uid"][0].as_py()
+    assert replay_step(build, uid, record).label == "not replayed"
 
 
 def test_a_step_of_another_time_is_not_replayed(rebuilt, monkeypatch):

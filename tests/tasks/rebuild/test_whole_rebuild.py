@@ -130,7 +130,7 @@ def test_a_run_that_dies_in_a_step_goes_on_to_the_same_build(copied, at):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_steps(copy.run, (*STEPS[:at], replace(STEPS[at], compute=die, moves=None, reads=None), *STEPS[at + 1 :]))
+        run_steps(copy.run, (*STEPS[:at], replace(STEPS[at], compute=die, moves=None), *STEPS[at + 1 :]))
     assert [copy.run.ledger.find(record.key) is not None for record in copy.records].count(False) == len(STEPS) - at
     records = run_steps(copy.run)
     assert [record.output_hash for record in records] == [record.output_hash for record in copy.records]
@@ -257,7 +257,7 @@ def test_a_step_that_lets_a_row_fall_is_refused_and_leaves_no_record(copied):
         return replace(output, decisions=output.decisions.slice(1))
 
     before, rule = copy.records[:1], STEPS[1].read(RULES["check_texts"])
-    losing = replace(STEPS[1], compute=lose_one, moves=None, reads=None, version=99)
+    losing = replace(STEPS[1], compute=lose_one, moves=None, version=99)
     with pytest.raises(ConservationError, match="must give one verdict for each of its 23 input rows"):
         record_step(copy.run, losing, before, rule)
     assert copy.run.ledger.find(losing.spec(copy.run, before, rule).key) is None
