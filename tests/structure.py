@@ -1,19 +1,25 @@
 """Figures of the tree's structure, printed by `make lint`; test_architecture.py holds what must not grow.
 
-python -m tests.structure [CHECKOUT]
+python -m tests.structure [--root CHECKOUT] [--since COMMIT] [--rebuild]
 """
 
+import argparse
 import ast
+import json
+import re
 import statistics
+import subprocess
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = ("flows", "tasks", "audit", "curation", "descriptions", "features", "adapters", "storage", "demo")
+DOMAINS = ("curation", "descriptions", "features", "adapters")
+FRAME = ("flows", "tasks", "engine", "audit", "storage")
+ROOMS = ("flows", "tasks", "engine", "audit", *DOMAINS, "storage", "demo")
 PACKAGE = "evenly."
 # Words that say nothing of the thing they name, where they stand alone.
 FUNCTION_WORDS = frozenset(
@@ -26,6 +32,11 @@ FUNCTION_WORDS = frozenset(
     when where whether which while who whole whose why with within without would yet
     """.split()  # noqa: SIM905 - a list of so many words would be a page
 )
+
+
+LEANING = re.compile(r"\b(what|those|its)\b", re.IGNORECASE)
+"""Words by which the first line of a docstring leans on another thing instead of naming its own."""
+LEANING_START = re.compile(r"(what|how|which|those|its)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -121,6 +132,46 @@ class Tree:
                     found[node.name].append(path)
         return found
 
+    def docstring_starts(self) -> list[tuple[Path, str]]:
+        """The first line of each docstring, with its file."""
+        kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+        nodes = [(path, node) for path in self.files for node in ast.walk(parse(path)) if isinstance(node, kinds)]
+        texts = [(path, ast.get_docstring(node)) for path, node in nodes]
+        return [(path, text.splitlines()[0]) for path, text in texts if text]
+
+    def importers(self, module: str, name: str) -> list[Path]:
+        """The files that import a name from a module of that last name."""
+        wanted = re.compile(rf"(.*\.)?{module}")
+        return [
+            path
+            for path in self.files
+            for node in ast.walk(parse(path))
+            if isinstance(node, ast.ImportFrom) and wanted.fullmatch(str(node.module))
+            if any(alias.name == name for alias in node.names)
+        ]
+
+    def step_places(self) -> dict[str, set[str]]:
+        """The modules that hold the name of a step of a rebuild as a literal, by step."""
+        literals = {path: set(string_literals(parse(path))) for path in self.files}
+        names = {
+            keyword.value.value
+            for path in self.files
+            if path.relative_to(self.root).as_posix().startswith(("tasks/rebuild", "tasks/captions", "curation"))
+            for node in ast.walk(parse(path))
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in {"Step", "Judgement"}
+            for keyword in node.keywords
+            if keyword.arg == "name" and isinstance(keyword.value, ast.Constant)
+        }
+        return {
+            name: {path.relative_to(self.root).as_posix() for path, held in literals.items() if name in held}
+            for name in sorted(names)
+        }
+
+    def share(self, rooms: Sequence[str]) -> float:
+        """The share of lines that rooms have of all that is not the demo."""
+        lines = {room: self.lines(room) for room in (*ROOMS, "src")}
+        return sum(lines[room] for room in rooms) / (sum(lines.values()) - lines["demo"])
+
     def lines(self, folder: str) -> int:
         """Lines of the Python files below a folder of the checkout."""
         return sum(count_lines(path) for path in (self.root / folder).rglob("*.py"))
@@ -136,6 +187,14 @@ def parse(path: Path) -> ast.Module:
 def count_lines(path: Path) -> int:
     """Lines of a file."""
     return len(path.read_text(encoding="utf-8").splitlines())
+
+
+def string_literals(tree: ast.Module) -> Iterator[str]:
+    """The strings of a module, without its docstrings."""
+    prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
+            yield node.value
 
 
 def strongly_connected(graph: Mapping[str, set[str]]) -> list[set[str]]:
@@ -171,31 +230,74 @@ def figures(tree: Tree) -> dict[str, str]:
     sizes = sorted(count_lines(path) for path in tree.files)
     folders = sorted(len(paths) for paths in tree.folders.values())
     crowded = sum(size for size in folders if size > 15)
-    functions = [one for one in tree.functions() if not is_entry_point(one)]
+    every = list(tree.functions())
+    functions = [one for one in every if not is_entry_point(one)]
     names = tree.bound_names()
     words = function_words(names)
     twice = {name: paths for name, paths in tree.public_definitions().items() if len(paths) > 1}
-    ratios = {room: tree.lines(f"tests/{room}") / max(1, tree.lines(room)) for room in ROOMS}
+    lines = {room: tree.lines(room) for room in (*ROOMS, "src") if tree.lines(room)}
+    ratios = {room: tree.lines(f"tests/{room}") / size for room, size in lines.items() if room != "src"}
+    starts = [line for _, line in tree.docstring_starts()]
+    places = {name: len(paths) for name, paths in tree.step_places().items()}
     return {
         "files; lines median / p90 / max": f"{len(sizes)}; {statistics.median(sizes):g} / "
         f"{sizes[int(0.9 * len(sizes))]} / {sizes[-1]}",
         "files over 350 lines, under 40": f"{sum(size > 350 for size in sizes)}, {sum(size < 40 for size in sizes)}",
         "files per folder, median / max": f"{statistics.median(folders):g} / {folders[-1]}",
         "files in folders of over 15": f"{crowded / sum(folders):.0%}",
+        "lines": f"{sum(lines.values()):,}: " + ", ".join(f"{room} {size:,}" for room, size in lines.items()),
+        "domain, of all lines; frame, without the demo": f"{sum(map(tree.lines, DOMAINS)) / sum(lines.values()):.1%}; "
+        f"{tree.share(FRAME):.1%}",
         "circles of files": str(len(tree.circles())),
-        "functions over 8 parameters; longest list": f"{sum(one.parameters > 8 for one in functions)}; "
-        f"{max(one.parameters for one in functions)}",
+        "functions over 6, over 8 parameters; longest list": f"{sum(one.parameters > 6 for one in every)}, "
+        f"{sum(one.parameters > 8 for one in functions)} but entry points; {max(one.parameters for one in every)}",
+        "modules that import Run": str(len(tree.importers("run", "Run"))),
+        "modules that name a step, mean / max": f"{statistics.mean(places.values()):.1f} / {max(places.values())}"
+        f" ({max(places, key=lambda name: places[name])}) of {len(places)} steps",
         "bound names that are function words": f"{words / names.total():.1%}",
+        "docstrings that lean on what, those, its": f"{sum(map(bool, map(LEANING.search, starts))) / len(starts):.1%}; "
+        f"begin so: {sum(map(bool, map(LEANING_START.match, starts))) / len(starts):.1%}",
         "public names defined twice": f"{len(twice)}" + (f" ({', '.join(sorted(twice)[:8])} …)" if twice else ""),
         "test lines per line of source": ", ".join(f"{room} {ratio:.2f}" for room, ratio in ratios.items()),
     }
 
 
+def rebuild_figures(root: Path) -> dict[str, str]:
+    """How much of a checkout a rebuild of 300 captions enters, and how deep curation lies: traced_rebuild.py."""
+    command = [sys.executable, str(Path(__file__).with_name("traced_rebuild.py")), str(root)]
+    traced = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    frames = traced["frames"].values()
+    return {
+        "files that a rebuild of 300 captions enters": str(len(traced["files"])),
+        "frames above curation, mean / max": f"{statistics.mean(frames):.1f} / {max(frames)} ({len(frames)} functions)",
+    }
+
+
+def net_lines(root: Path, commit: str) -> dict[str, str]:
+    """Lines of Python added less those deleted since a commit, per room, and of the product together."""
+    command = ["git", "-C", str(root), "diff", "--numstat", "--no-renames", commit, "--", "*.py"]
+    rows = [line.split("\t") for line in subprocess.check_output(command, text=True).splitlines()]
+    net = Counter[str]()
+    for added, deleted, path in rows:
+        net[path.partition("/")[0]] += int(added) - int(deleted)
+    product = sum(net[room] for room in (*ROOMS, "src"))
+    shown = [f"{room} {net[room]:+,}" for room in (*ROOMS, "src", "benchmarks", "tests") if net[room]]
+    return {f"net lines since {commit}": f"{product:+,}: " + ", ".join(shown)}
+
+
 def main() -> None:
     """Print the figures of this checkout, or of the one that is named."""
-    tree = Tree(Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else ROOT)
-    for name, value in figures(tree).items():
-        sys.stdout.write(f"{name:44} {value}\n")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--root", type=Path, default=ROOT, help="another checkout than this")
+    parser.add_argument("--since", help="count lines since this commit")
+    parser.add_argument("--rebuild", action="store_true", help="also run a small rebuild and count what it enters")
+    given = parser.parse_args()
+    root = given.root.resolve()
+    rows = figures(Tree(root))
+    rows |= net_lines(root, given.since) if given.since else {}
+    rows |= rebuild_figures(root) if given.rebuild else {}
+    for name, value in rows.items():
+        sys.stdout.write(f"{name:50} {value}\n")
 
 
 if __name__ == "__main__":

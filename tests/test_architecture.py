@@ -12,14 +12,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.structure import Tree, count_lines, function_words, is_entry_point
+from tests.structure import DOMAINS, FRAME, LEANING_START, Tree, count_lines, function_words, is_entry_point
 
 ROOT = Path(__file__).parents[1]
-DOMAINS = frozenset({"curation", "descriptions", "features", "adapters"})
 MAY_IMPORT = {
-    "flows": DOMAINS | {"tasks", "audit", "storage", "demo"},
-    "tasks": DOMAINS | {"audit", "storage", "demo"},
-    "audit": DOMAINS | {"storage"},
+    "flows": {*DOMAINS} | {"tasks", "audit", "storage", "demo"},
+    "tasks": {*DOMAINS} | {"audit", "storage", "demo"},
+    "audit": {*DOMAINS} | {"storage"},
     **dict.fromkeys(sorted(DOMAINS), frozenset()),
     "storage": frozenset(),
     "demo": frozenset(),
@@ -426,3 +425,61 @@ def test_a_function_takes_at_most_eight_parameters():
         for one in long
         if one.name not in {"describe_names", "encode_items", "rebuild_recipe"} and one.path.stem not in LONG_KERNELS
     ]
+
+
+# What must not grow. Lower a number whenever the tree is below it.
+MOST_FRAME = 0.598  # of all lines but the demo's; 0.57 is the aim
+MOST_LONG_LISTS = 81  # functions over six parameters
+MOST_LEANING = 0.096  # of docstrings begin with what, how, which, those or its
+MOST_FUNCTION_WORDS = 0.022
+# Modules that hold a step's name as a literal; of a step that is not listed, the one that declares it.
+STEP_PLACES = {
+    "balance": 14,
+    "rank": 14,
+    "recaption": 11,
+    "align": 9,
+    "download": 8,
+    "collect": 7,
+    "match_concepts": 7,
+    "preselect": 7,
+    "image_based": 6,
+    "check_texts": 5,
+    "decontaminate": 5,
+    "deduplicate_perceptual": 5,
+    "deduplicate_semantic": 5,
+    "check_images": 4,
+    "count_concepts": 4,
+    "deduplicate_exact": 4,
+    "safety": 4,
+    "deduplicate_linked": 4,
+    "embed_images": 4,
+    "match_again": 4,
+    "deduplicate_captions": 3,
+    "mix_sources": 3,
+    "block_domains": 2,
+}
+
+
+def test_running_takes_no_larger_a_share_of_the_tree():
+    assert TREE.share(FRAME) <= MOST_FRAME
+
+
+def test_long_lists_of_parameters_grow_no_more():
+    assert sum(one.parameters > 6 for one in TREE.functions()) <= MOST_LONG_LISTS
+
+
+def test_names_grow_no_emptier():
+    names = TREE.bound_names()
+    assert function_words(names) <= MOST_FUNCTION_WORDS * names.total()
+
+
+def test_a_docstring_begins_with_the_thing():
+    starts = TREE.docstring_starts()
+    leaning = [f"{path.relative_to(ROOT)}: {line}" for path, line in starts if LEANING_START.match(line)]
+    assert len(leaning) <= MOST_LEANING * len(starts), leaning
+
+
+def test_a_step_is_named_in_one_place():
+    places = TREE.step_places()
+    assert places
+    assert not {name: paths for name, paths in places.items() if len(paths) > STEP_PLACES.get(name, 1)}
