@@ -1,6 +1,8 @@
 """Verification that a build is what its manifest says: hashes, keys, conservation, sample table, draws, pictures."""
 
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -23,6 +25,7 @@ from evenly.storage.samples import Samples, wide_table
 from evenly.storage.tables.hashing import table_hash
 from evenly.storage.tables.partitions import Partition
 from evenly.storage.tables.tree import Node, nodes_of, part_digest, root_of
+from evenly.storage.web import open_pictures, reader
 from evenly.storage.workspace import Workspace
 
 IMAGES_SAMPLED = 100
@@ -42,6 +45,30 @@ CHECKS: Mapping[str, str] = {
     "artifacts": "adapters, refined encoders and indexes have their cards, and contents of the hashes these name",
     "image": "the bytes of pictures have the hash that names them",
 }
+
+
+def verify_one(
+    workspace: Workspace,
+    manifest: Mapping[str, Any],
+    *,
+    seed: int,
+    every_image: bool = False,
+    bar: Bar = no_bar,
+) -> list[dict[str, Any]]:
+    """What is wrong with a build, as plain values; `seed` draws the pictures whose bytes are hashed."""
+    pictures = (
+        open_pictures(workspace.downloads, workspace.exchange)
+        if every_image
+        else nullcontext(reader(workspace.downloads))
+    )
+    with pictures as read:
+        findings = verify_build(workspace, manifest, read_bytes=read, seed=seed, every_image=every_image, bar=bar)
+    return [finding.to_dict() for finding in findings]
+
+
+def new_seed() -> int:
+    """A seed that no earlier run had: each verification looks at other pictures."""
+    return secrets.randbelow(1 << 32)
 
 
 def verify_build(

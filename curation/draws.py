@@ -4,13 +4,13 @@ A draw does not depend on shard order, on the number of workers, on retries or o
 """
 
 import hashlib
-import sys
 from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 
 from evenly.curation.arrays import Bytes, Floats, Ints, Words
+from evenly.curation.compiled import is_compiled_for
 from evenly.curation.errors import ColumnsError
 
 KERNEL_FROM = 500_000
@@ -50,7 +50,7 @@ def draws_at(*, seed: int, step: str, uids: pa.Array, rows: Ints, entries: pa.Ar
             raise ColumnsError(f"`{name}` must hold no nulls; got {texts.null_count}. Draw for named rows only.")
         if len(places) and not 0 <= places.min() <= places.max() < len(texts):
             raise ColumnsError(f"`{name}` must hold each row asked for; it has {len(texts)}. Ask for rows it has.")
-    if len(rows) < (min(KERNEL_FROM, LOADED_FROM) if "numba" in sys.modules else KERNEL_FROM):
+    if not is_compiled_for(len(rows), KERNEL_FROM, loaded=LOADED_FROM):
         return _hashed(seed, step, uids.take(pa.array(rows)).to_pylist(), entries.take(pa.array(numbers)).to_pylist())
     return _compiled(_field(str(seed)) + _field(step), (uids, rows), (entries, numbers))
 

@@ -3,9 +3,8 @@
 import hashlib
 import itertools
 import logging
-import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,13 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from evenly.audit.report import read_sources, render_report, report_code
-from evenly.audit.verify import verify_build
+from evenly.audit.verify import new_seed, verify_one
 from evenly.storage.builds import Builds
 from evenly.storage.errors import DamagedError
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.records import content_hash, read_record, replace_record, replace_text
-from evenly.storage.web import find_places, open_pictures, read_images
+from evenly.storage.web import reader
 from evenly.storage.workspace import Workspace
-from evenly.tasks.progress import Progress
 from evenly.tasks.run import Run
 from evenly.tasks.server.events import AuditFailed, emit
 
@@ -35,7 +33,7 @@ def verify_latest_builds(run: Run) -> dict[str, int]:
         name = builds.alias(f"{recipe}-latest")
         if name is not None:
             seed = new_seed()
-            counts[name] = len(verify_one(run.workspace, builds.read(name), seed=seed, progress=run.progress))
+            counts[name] = len(verify_one(run.workspace, builds.read(name), seed=seed, bar=run.progress.bar))
             level = logging.WARNING if counts[name] else logging.INFO
             run.progress.say(f"{'verify':<24} {name}: {counts[name]} findings; pictures drawn with seed {seed}", level)
             if counts[name]:
@@ -62,40 +60,6 @@ def hold_promotions(run: Run, build: str, findings: int) -> str:
         outcome, level = f"{recipe}: promotions are held until `evenly promote BUILD`", logging.WARNING
     run.progress.say(f"{'hold':<24} {outcome}", level)
     return outcome
-
-
-def verify_one(
-    workspace: Workspace,
-    manifest: Mapping[str, Any],
-    *,
-    seed: int,
-    every_image: bool = False,
-    progress: Progress | None = None,
-) -> list[dict[str, Any]]:
-    """What is wrong with a build, as plain values; `seed` draws the pictures whose bytes are hashed."""
-    bar = (progress or Progress(quiet=True)).bar
-    pictures = open_pictures(workspace.downloads, workspace.exchange) if every_image else nullcontext(reader(workspace))
-    with pictures as read:
-        findings = verify_build(workspace, manifest, read_bytes=read, seed=seed, every_image=every_image, bar=bar)
-    return [finding.to_dict() for finding in findings]
-
-
-def new_seed() -> int:
-    """A seed that no earlier run had: each verification looks at other pictures."""
-    return secrets.randbelow(1 << 32)
-
-
-def reader(workspace: Workspace) -> Callable[[Sequence[str]], Iterator[bytes]]:
-    """A function from a few image ids to their original bytes, in order."""
-    asked, places = set[str](), None
-
-    def read(image_ids: Sequence[str]) -> Iterator[bytes]:
-        nonlocal asked, places
-        if places is None or not asked.issuperset(image_ids):  # after a batch, single ones of it may be asked for
-            asked, places = set(image_ids), find_places(workspace.downloads, image_ids)
-        return read_images(workspace.downloads, image_ids, places)
-
-    return read
 
 
 def write_report(workspace: Workspace, manifest: Mapping[str, Any], truth: Sequence[Mapping[str, Any]] = ()) -> Path:
@@ -140,7 +104,7 @@ def _write_page(
     records: Mapping[str, Sequence[StepRecord]],
     truth: Sequence[Mapping[str, Any]],
 ) -> Path:
-    page = render_report(workspace, manifest, **records, truth=truth, read_bytes=reader(workspace))
+    page = render_report(workspace, manifest, **records, truth=truth, read_bytes=reader(workspace.downloads))
     path = _page_path(workspace, manifest)
     replace_text(path, page)
     return path

@@ -12,10 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from evenly.curation.arrays import Floats, Ints
-from evenly.curation.compiled import compiled
+from evenly.curation.compiled import compiled, is_compiled_for
 
-COMPILED_FROM = 20_000
-"""Matches from which loading the compiled loops is worth it."""
+COMPILED_FROM = 200_000
+"""Matches from which loading numba and the compiled loops is worth it."""
+LOADED_FROM = 20_000
+"""The same where numba is loaded."""
 
 
 class Loops(NamedTuple):
@@ -27,7 +29,7 @@ class Loops(NamedTuple):
 
 def loops_for(n_matches: int) -> Loops:
     """Return the loops in the form that is faster for so many matches; what they fill in is the same to the bit."""
-    if n_matches < COMPILED_FROM:
+    if not is_compiled_for(n_matches, COMPILED_FROM, loaded=LOADED_FROM):
         return Loops(fill_chances, choose_matches)
     return Loops(compiled(fill_chances), compiled(choose_matches))
 

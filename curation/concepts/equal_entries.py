@@ -1,7 +1,6 @@
 """Entries that normalized mode cannot tell apart: the first of them stands for all, so that a concept counts once."""
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from evenly.curation.concepts.index import as_array
 from evenly.curation.concepts.normalising import normalised_texts
@@ -16,17 +15,16 @@ def normalised_keys(entries: Sequence[str]) -> list[str]:
     return keys
 
 
-def first_equal(keys: Sequence[str], *, plurals: bool = False) -> list[int]:
+def first_equal(keys: Sequence[str], plurals: Mapping[str, Sequence[str]] | None = None) -> list[int]:
     """Return, per key, the position of the first that is the same: its own where there is none before it.
 
-    Keys are the same if they are equal or, with `plurals`, if one is a plural of the other. The plural of
-    several (axes: ax, axe) goes with the first of them, and these stay apart.
+    Keys are the same if they are equal or if one is among the `plurals` of the other, keys in the same order. The
+    plural of several (axes: ax, axe) goes with the first of them, and these stay apart.
     """
     singulars: dict[str, str] = {}
-    if plurals:
-        for key in keys:
-            for plural in english_plurals(key):
-                singulars.setdefault(plural, key)
+    for key, plurals_of_key in (plurals or {}).items():
+        for plural in plurals_of_key:
+            singulars.setdefault(plural, key)
     first: dict[str, int] = {}
     return [first.setdefault(singulars.get(key, key), position) for position, key in enumerate(keys)]
 
@@ -35,7 +33,7 @@ def unmatchable_normalized(entries: Sequence[str], *, plurals: bool = False) -> 
     """Return (entry, why, the entry that stands for it or None) of those that normalized mode never finds, in order."""
     keys = normalised_keys(entries)
     unmatchable: list[tuple[str, str, str | None]] = []
-    for position, first in enumerate(first_equal(keys, plurals=plurals)):
+    for position, first in enumerate(first_equal(keys, plurals_of(keys) if plurals else None)):
         if not keys[position]:
             unmatchable.append((entries[position], NOTHING_LEFT, None))
         elif first != position:
@@ -62,6 +60,11 @@ _IRREGULAR = {
 }
 
 
+def plurals_of(keys: Sequence[str]) -> dict[str, list[str]]:
+    """Return the plurals of each key, in the order of first mention."""
+    return {key: english_plurals(key) for key in dict.fromkeys(keys)}
+
+
 def english_plurals(key: str) -> list[str]:
     """Return the plurals of the last word of `key`: the plain one, and that of a common irregular noun.
 
@@ -69,15 +72,20 @@ def english_plurals(key: str) -> list[str]:
     """
     before, blank, word = key.rpartition(" ")
     irregular = _IRREGULAR.get(word, "")
-    if not irregular and re.search(r"[a-z]{3,}man$", word):
+    if not irregular and word.endswith("man") and _is_plain(word[-6:-3]):
         irregular = word[:-3] + "men"
-    return plain_plurals(key) + ([before + blank + irregular] if irregular else [])
+    return _plain_plurals(key) + ([before + blank + irregular] if irregular else [])
 
 
-def plain_plurals(key: str) -> list[str]:
-    """Return the plain plurals of the last word of `key`; none where it is short, no plain word or one already."""
-    if not re.search(r"[a-z]{3,}$", key) or re.search(r"[^s]s$", key):
+def _plain_plurals(key: str) -> list[str]:
+    """The plain plurals of the last word of `key`; none where it is short, no plain word or one already."""
+    if not _is_plain(key[-3:]) or (key[-1] == "s" and key[-2] != "s"):
         return []
-    if re.search(r"[^aeiou]y$", key):
+    if key[-1] == "y" and key[-2] not in "aeiou":
         return [key[:-1] + "ies"]
-    return [key + "es"] if re.search(r"(s|x|z|ch|sh)$", key) else [key + "s"]
+    return [key + "es"] if key.endswith(("s", "x", "z", "ch", "sh")) else [key + "s"]
+
+
+def _is_plain(letters: str) -> bool:
+    """Whether these are three letters from a to z."""
+    return len(letters) == 3 and letters.isascii() and letters.isalpha() and letters.islower()

@@ -1,6 +1,7 @@
 """Texts as the tables that compiled matching reads: built once, then read by any number of threads."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,11 @@ from evenly.curation.errors import ColumnsError, RuleError
 if TYPE_CHECKING:
     from evenly.curation.concepts.match_kernel import Trie
 
+_MARKS = re.compile("[,.;:?!`]")
+_BLANK = re.compile(" ")
+_SPACED = dict.fromkeys(map(ord, "\t\n\r"), " ")
+MOST_WORDS = 32
+"""Words of a text, above which a dictionary of its beginnings would be too large."""
 MAX_NODES = 2**30
 MAX_IDS = 2**31 - 1
 
@@ -34,6 +40,50 @@ class ConceptIndex:
         texts = text_buffers(as_texts(captions))
         ids, ends = match_rows(self.trie, texts.data, texts.offsets, texts.valid)
         return ids, ends
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordRuns:
+    """Texts in a dictionary, which matches as a ConceptIndex of their words does, without compiled code.
+
+    owners: an id that stands for each text; further: the others of those for which several stand. beginnings: what
+    texts of several words begin with, of each the first word, the first two and so on.
+    """
+
+    owners: Mapping[str, int]
+    further: Mapping[str, Sequence[int]]
+    beginnings: set[str]
+
+    @classmethod
+    def of(cls, texts: Sequence[str], owners: Sequence[int]) -> "WordRuns | None":
+        """Those of `texts`; `owners` are the ids that stand for them. None where a text has over MOST_WORDS words."""
+        owner_of, further, beginnings = dict(zip(texts, owners, strict=True)), dict[str, list[int]](), set[str]()
+        for text, owner in zip(texts, owners, strict=True):
+            if owner_of[text] != owner:
+                further.setdefault(text, []).append(owner)
+            if " " in text:
+                if text.count(" ") >= MOST_WORDS:
+                    return None
+                beginnings.update(text[: blank.start()] for blank in _BLANK.finditer(text))
+        return cls(owners=owner_of, further=further, beginnings=beginnings)
+
+    def match(self, captions: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+        """See `ConceptIndex.match`."""
+        matches = [() if caption is None else self._named(caption) for caption in as_texts(captions).to_pylist()]
+        ends = np.cumsum([0, *map(len, matches)])
+        return np.array([owner for named in matches for owner in named], np.int32), ends
+
+    def _named(self, caption: str) -> list[int]:
+        words, named = _MARKS.sub(r" \g<0> ", caption.translate(_SPACED)).split(" "), set[int]()
+        for start, first in enumerate(words):
+            text, end = first, start + 1
+            while True:
+                if (owner := self.owners.get(text)) is not None:
+                    named.update((owner, *self.further.get(text, ())))
+                if end == len(words) or text not in self.beginnings:
+                    break
+                text, end = f"{text} {words[end]}", end + 1
+        return sorted(named)
 
 
 def word_index(texts: Sequence[str], owners: Sequence[int]) -> ConceptIndex:

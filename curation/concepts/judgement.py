@@ -1,13 +1,13 @@
 """The judgements of the steps that match captions with concepts, and count these."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.curation.columns import column
-from evenly.curation.concepts.matching import Matcher, MatchRule
+from evenly.curation.concepts.matching import Matcher, MatchRule, Mode
 from evenly.curation.concepts.multilingual import MultilingualMatcher
 from evenly.curation.decisions import Decisions
 from evenly.curation.errors import MissingStepError, RuleError
@@ -70,13 +70,18 @@ def _lists(concepts: pa.Table) -> dict[str, list[str]]:
     return lists
 
 
+@lru_cache(maxsize=1)
+def _matcher(entries: tuple[str, ...], mode: Mode, *, plurals: bool) -> Matcher:
+    """The same for captions that are given and chosen, and for several pairs."""
+    return Matcher(entries, mode, plurals=plurals)
+
+
 def _matched(given: Given) -> Callable[[pa.Table, PartTables], Judged]:
     rule: MatchRule = given.rule
     concepts = _concepts(given)
     if rule.language is None:
-        matcher: Matcher | MultilingualMatcher = Matcher(
-            concepts["entry"].to_pylist(), rule.mode, plurals=bool(rule.plurals)
-        )
+        entries = tuple(concepts["entry"].to_pylist())
+        matcher: Matcher | MultilingualMatcher = _matcher(entries, rule.mode, plurals=bool(rule.plurals))
     else:
         matcher = MultilingualMatcher(_lists(concepts), rule.mode)
 

@@ -10,13 +10,15 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, TypeVar, get_args
 
 import pyarrow as pa
 
 from evenly.bounds import LocalPath
-from evenly.curation.concepts.equal_entries import NOTHING_LEFT, english_plurals, first_equal, normalised_keys
-from evenly.curation.concepts.index import ConceptIndex, entry_lists, word_index
+from evenly.curation.compiled import is_compiled_for
+from evenly.curation.concepts.equal_entries import NOTHING_LEFT, first_equal, normalised_keys, plurals_of
+from evenly.curation.concepts.index import ConceptIndex, WordRuns, as_array, entry_lists, word_index
 from evenly.curation.concepts.normalising import normalised, normalised_texts
 from evenly.curation.errors import RuleError
 
@@ -42,6 +44,8 @@ BUNDLED = (WORDNET, WORDNET_ALL)
 """Lists that come with evenly: the nouns of WordNet, without words of grammar and single letters, and with them."""
 
 
+FEW = 1 << 21
+"""Bytes of captions from which compiled matching is faster, loading numba included."""
 _MARK = "[,.;:?!`]"
 _TOUCHED = re.compile(f"{_MARK}[^ ]|[^ ]{_MARK}")
 _CLOSE = re.compile(f"{_MARK} {_MARK}")
@@ -97,11 +101,21 @@ class Matcher:
         if plurals and mode == "faithful":
             raise RuleError("`plurals` must be off in faithful mode; got on. Use mode normalized.")
         self._mode = mode
-        self._index = _indexed(entries, mode, plurals=plurals, separate=separate)
+        self._forms, self._owners = _forms(entries, mode, plurals=plurals, separate=separate)
 
     def match(self, captions: pa.Array) -> pa.ListArray:
         """Return list<int32> per caption: the ids of the entries it names, ascending and each once; null names none."""
-        return entry_lists(*self._index.match(captions if self._mode == "faithful" else normalised_texts(captions)))
+        runs = None if is_compiled_for(captions.nbytes, FEW) else self._runs
+        texts = captions if self._mode == "faithful" else normalised_texts(captions)
+        return entry_lists(*(runs or self._index).match(texts))
+
+    @cached_property
+    def _index(self) -> ConceptIndex:
+        return word_index(self._forms, self._owners)
+
+    @cached_property
+    def _runs(self) -> WordRuns | None:
+        return WordRuns.of(self._forms, self._owners)
 
     def match_batches(self, batches: Iterable[pa.Array], *, workers: int = 1) -> Iterator[pa.ListArray]:
         """Yield `match` of each batch, in order, by `workers` threads; `workers` + 1 batches are held at once."""
@@ -126,15 +140,17 @@ def check_mode(mode: str) -> None:
         raise RuleError(f"`mode` must be one of {', '.join(get_args(Mode))}; got {mode!r}. Correct it.")
 
 
-def _indexed(entries: Sequence[str], mode: Mode, *, plurals: bool, separate: bool) -> ConceptIndex:
+def _forms(entries: Sequence[str], mode: Mode, *, plurals: bool, separate: bool) -> tuple[Sequence[str], Sequence[int]]:
+    """The texts that are looked for, and the id of the entry that each stands for."""
     if mode == "faithful":
-        return word_index(entries, range(len(entries)))
+        return as_array(entries).to_pylist(), range(len(entries))
     keys = normalised_keys(entries)
-    owners = range(len(keys)) if separate else first_equal(keys, plurals=plurals)
-    forms = dict.fromkeys((key, owner) for key, owner in zip(keys, owners, strict=True) if key)
-    if plurals:
-        forms |= dict.fromkeys((plural, owner) for key, owner in forms for plural in english_plurals(key))
-    return word_index([form for form, _ in forms], [owner for _, owner in forms])
+    of_keys = plurals_of(keys) if plurals else {}
+    owners = range(len(keys)) if separate else first_equal(keys, of_keys)
+    forms = dict.fromkeys(zip(keys, owners, strict=True))
+    forms |= dict.fromkeys((plural, owner) for key, owner in forms for plural in of_keys.get(key, ()))
+    texts = [(form, owner) for form, owner in forms if form]
+    return [form for form, _ in texts], [owner for _, owner in texts]
 
 
 def unmatchable_because(entry: str, mode: Mode) -> str:

@@ -7,7 +7,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.curation.arrays import TextBuffers, as_texts, text_buffers
+from evenly.curation.compiled import is_compiled_for
 
+FEW = 1 << 22
+"""Bytes of texts from which the compiled kernel is faster, loading numba included."""
+_WORDS = "^[a-z0-9]+( [a-z0-9]+)*$"
 _KEPT_AFTER_A_LETTER = re.compile(r"((?<=[^\W_])[+#]+(?![^\W_]))")  # C++, C#; an underscore becomes a space
 
 
@@ -42,10 +46,18 @@ def normalised(text: str) -> str:
 
 
 def normalised_texts(texts: pa.Array) -> pa.Array:
-    """Return `normalised` of each text as large_string; null stays null. What is all ASCII is done by compiled code."""
+    """Return `normalised` of each text as large_string; null stays null.
+
+    Of many, what is all ASCII is done by compiled code; of a few that would load it, words and blanks by Arrow.
+    """
+    texts = as_texts(texts)
+    if not is_compiled_for(texts.nbytes, FEW):
+        lowered = pc.ascii_lower(texts).cast(pa.large_string())
+        is_odd = pc.invert(pc.fill_null(pc.match_substring_regex(lowered, _WORDS), True))
+        odd = pa.array([normalised(text) for text in texts.filter(is_odd).to_pylist()], pa.large_string())
+        return pc.replace_with_mask(lowered, is_odd, odd)
     from evenly.curation.concepts.normalise_kernel import normalise_rows
 
-    texts = as_texts(texts)
     plain = pc.fill_null(pc.string_is_ascii(texts), True)
     other_texts = pa.array([normalised(text) for text in texts.filter(pc.invert(plain)).to_pylist()], pa.large_string())
     buffers, other_buffers = text_buffers(texts), text_buffers(other_texts)

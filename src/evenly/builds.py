@@ -230,7 +230,7 @@ class Build:
 
         every_image: hash the bytes of all pictures, not of a sample, which `seed` draws; a new one without.
         """
-        from evenly.tasks.verify_and_report import new_seed, verify_one
+        from evenly.audit.verify import new_seed, verify_one
 
         drawn = new_seed() if seed is None else seed
         findings = verify_one(self._workspace, self.manifest, seed=drawn, every_image=every_image)

@@ -22,6 +22,7 @@ from evenly.storage.web.images import (
     places_of,
     read_image_bytes,
     read_images,
+    reader,
 )
 from evenly.storage.web.measured import each_measured, read_measured
 from evenly.storage.web.rule import DownloadRule, PoolDownload
@@ -61,6 +62,7 @@ __all__ = [
     "read_images",
     "read_measured",
     "read_shards",
+    "reader",
     "records_hash",
     "shard_names",
     "url_keys",

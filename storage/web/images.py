@@ -52,6 +52,19 @@ def read_images(folder: Path, image_ids: Sequence[str], places: pa.Table | None 
     return _as_named(folder, image_ids, places.take(pa.array(indices)))
 
 
+def reader(folder: Path) -> Callable[[Sequence[str]], Iterator[bytes]]:
+    """A function from a few image ids to their original bytes, in order."""
+    asked, places = set[str](), None
+
+    def read(image_ids: Sequence[str]) -> Iterator[bytes]:
+        nonlocal asked, places
+        if places is None or not asked.issuperset(image_ids):  # after a batch, single ones of it may be asked for
+            asked, places = set(image_ids), find_places(folder, image_ids)
+        return read_images(folder, image_ids, places)
+
+    return read
+
+
 def find_places(folder: Path, image_ids: Sequence[str] | pa.Array) -> pa.Table:
     """Where the bytes of these pictures lie (PLACES); records of all are read, a few shards' at a time."""
     wanted = pa.array(image_ids, pa.string())

@@ -9,18 +9,16 @@ import pyarrow as pa
 import pytest
 
 from evenly.audit.image_bytes import each_image
+from evenly.audit.verify import new_seed, verify_one
 from evenly.storage.builds import Builds
 from evenly.storage.errors import DamagedError
 from evenly.storage.ledger import Ledger, StepOutput, StepSpec
-from evenly.storage.web import images, shards
+from evenly.storage.web import images, reader, shards
 from evenly.tasks import verify_and_report
 from evenly.tasks.verify_and_report import (
     latest_of,
-    new_seed,
-    reader,
     report_of,
     verify_latest_builds,
-    verify_one,
     write_report,
 )
 from tests.tasks.whole_rebuild import publish
@@ -108,7 +106,7 @@ def test_each_verification_draws_its_own_pictures():
 
 def test_pictures_are_read_by_id_in_order(rebuilt):
     ids = rebuilt.run.ledger.table(rebuilt.record("embed_images"), "features")["image_id"].to_pylist()
-    read = reader(rebuilt.run.workspace)
+    read = reader(rebuilt.run.workspace.downloads)
     assert list(read(ids)) == list(read(ids[::-1]))[::-1]
     assert len({bytes(one) for one in read(ids)}) == len(ids)
 
@@ -119,7 +117,7 @@ def test_records_are_read_once_for_all_pictures_that_are_missing(rebuilt, monkey
     unknown = [f"{number:064x}" for number in range(20)]
     read_shards = shards.read_shards
     monkeypatch.setattr(shards, "read_shards", lambda *arguments: calls.append(1) or read_shards(*arguments))
-    pictures = dict(each_image(reader(workspace), [*ids, *unknown]))
+    pictures = dict(each_image(reader(workspace.downloads), [*ids, *unknown]))
     assert len(calls) == 1
     assert [hashlib.sha256(pictures[image_id]).hexdigest() for image_id in ids] == ids
     assert {pictures[image_id].split("(")[1] for image_id in unknown} == {"1 are missing). Download them first."}

@@ -93,13 +93,13 @@ def verify_command(
 
     Example: evenly verify latest
     """
+    from evenly.audit.verify import new_seed, verify_one
     from evenly.storage.builds import open_build
     from evenly.tasks.progress import Progress
-    from evenly.tasks.verify_and_report import new_seed, verify_one
 
     workspace, manifest = open_build(build, root=root)
     drawn = new_seed() if seed is None else seed
-    findings = verify_one(workspace, manifest, seed=drawn, every_image=every_image, progress=Progress(quiet=as_json))
+    findings = verify_one(workspace, manifest, seed=drawn, every_image=every_image, bar=Progress(quiet=as_json).bar)
     if as_json:
         print_json({"build": manifest["build"], "ok": not findings, "seed": drawn, "findings": findings})
     else:

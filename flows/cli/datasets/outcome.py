@@ -13,6 +13,7 @@ from evenly.storage.builds import Builds, funnel_of, open_build
 from evenly.storage.exports import EXPORTS
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.samples import Samples
+from evenly.storage.web import reader
 from evenly.storage.workspace import Workspace
 from evenly.tasks import verify_and_report as audit
 
@@ -90,7 +91,7 @@ def export_build(build: str, *, format_name: str, out: Path | None, root: Root =
     summary = EXPORTS[format_name](
         lambda: samples.batches(recorded["version"], where=kept),
         folder,
-        read_bytes=audit.reader(workspace),
+        read_bytes=reader(workspace.downloads),
         name=manifest["build"],
         seed=manifest["seed"],
     )

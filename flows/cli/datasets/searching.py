@@ -12,13 +12,13 @@ from evenly.storage.decoders.structure import MAX_BYTES
 from evenly.storage.errors import InputError
 from evenly.storage.reading.budget import read_whole
 from evenly.storage.records import replacing
+from evenly.storage.web import reader
 from evenly.storage.workspace import Workspace
 from evenly.tasks.progress import Progress
 from evenly.tasks.search.index import make_index
 from evenly.tasks.search.pairs import Selection
 from evenly.tasks.search.query import Query
 from evenly.tasks.search.search import SearchResult, search_build
-from evenly.tasks.verify_and_report import reader
 
 
 def read_query(*, texts: Sequence[str], images: Sequence[Path], uids: Sequence[str], minus: Sequence[str]) -> Query:
@@ -44,7 +44,7 @@ def index_build(build: str, kind: str, *, root: Path | None, quiet: bool, force:
 
 def write_sheet(path: Path, result: SearchResult, *, title: str, root: Path | None) -> None:
     """Write what was found as a page or a picture, by the ending of `path`; pictures that are not held are left out."""
-    read_bytes = reader(Workspace.at(root))
+    read_bytes = reader(Workspace.at(root).downloads)
     notes = [result.build, *result.notes]
     if path.suffix.lower() == ".png":
         content = png_sheet(result.rows, title=title, notes=notes, read_bytes=read_bytes)

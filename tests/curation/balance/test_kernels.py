@@ -23,7 +23,7 @@ def pairs_of(rng, n, n_entries=5):
 
 def test_few_matches_do_not_load_the_compiler():
     assert (PLAIN.fill_chances, PLAIN.choose_matches) == (kernels.fill_chances, kernels.choose_matches)
-    assert kernels.loops_for(kernels.COMPILED_FROM - 1) == PLAIN
+    assert kernels.loops_for(kernels.LOADED_FROM - 1) == PLAIN
     assert COMPILED.fill_chances is not kernels.fill_chances
 
 

@@ -2,7 +2,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evenly.curation.concepts.equal_entries import english_plurals, first_equal, normalised_keys, unmatchable_normalized
+from evenly.curation.concepts.equal_entries import (
+    english_plurals,
+    first_equal,
+    normalised_keys,
+    plurals_of,
+    unmatchable_normalized,
+)
 from evenly.curation.concepts.normalising import normalised
 
 # Several ways to write few words, and words whose plurals are entries too, or are the plural of two.
@@ -40,7 +46,7 @@ def same(one, other, *, plurals):
 @given(AWKWARD, st.booleans())
 def test_an_entry_stands_for_itself_or_for_later_ones_that_are_the_same(entries, plurals):
     keys = normalised_keys(entries)
-    firsts = first_equal(keys, plurals=plurals)
+    firsts = first_equal(keys, plurals_of(keys) if plurals else None)
     assert keys == [normalised(entry) for entry in entries]
     for position, first in enumerate(firsts):
         assert first <= position
@@ -52,7 +58,7 @@ def test_an_entry_stands_for_itself_or_for_later_ones_that_are_the_same(entries,
 @given(AWKWARD, st.booleans())
 def test_of_two_entries_of_equal_keys_one_stands_for_the_other(entries, plurals):
     keys = normalised_keys(entries)
-    firsts = first_equal(keys, plurals=plurals)
+    firsts = first_equal(keys, plurals_of(keys) if plurals else None)
     for key in set(keys):
         assert len({first for one, first in zip(keys, firsts, strict=True) if one == key}) == 1
 
@@ -78,7 +84,7 @@ def test_without_plurals_the_first_of_equal_keys_stands_for_all(entries):
     ],
 )
 def test_a_plural_goes_with_the_first_of_its_singulars_which_stay_apart(keys, firsts):
-    assert first_equal(keys, plurals=True) == firsts
+    assert first_equal(keys, plurals_of(keys)) == firsts
     assert first_equal(keys) == list(range(len(keys)))
 
 

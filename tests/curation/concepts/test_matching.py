@@ -7,7 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from evenly.curation.concepts.equal_entries import first_equal, normalised_keys
+from evenly.curation.concepts import matching, normalising
+from evenly.curation.concepts.equal_entries import first_equal, normalised_keys, plurals_of
 from evenly.curation.concepts.matching import Matcher, unmatchable_because
 from evenly.curation.errors import ColumnsError, RuleError
 
@@ -43,9 +44,17 @@ LONG_WORDS = [
 
 
 def matched(entries, captions, **options):
-    found = Matcher(entries, **options).match(pa.array(captions, pa.string()))
-    assert found.type == pa.list_(pa.int32())
-    return found.to_pylist()
+    """The ids that each caption names, by compiled code and without."""
+    matcher, texts = Matcher(entries, **options), pa.array(captions, pa.string())
+    found = []
+    for few in (0, 1 << 62):
+        with pytest.MonkeyPatch.context() as patch:
+            for module in (matching, normalising):
+                patch.setattr(module, "is_compiled_for", lambda *_, few=few: few == 0)
+            found.append(matcher.match(texts))
+    assert found[0].type == pa.list_(pa.int32())
+    assert found[0].equals(found[1])
+    return found[0].to_pylist()
 
 
 def spacing(text):
@@ -206,7 +215,8 @@ SEVERAL_WAYS = st.sampled_from(["dog", "Dog", "dogs", "DOGS!", "black dog", "Bla
 def test_one_entry_is_found_where_any_that_is_the_same_would_be(entries, captions, plurals):
     """Against a search of each entry alone: what is found is the first of the same, wherever one of them is found."""
     alone = [matched([entry], captions, mode="normalized", plurals=plurals) for entry in entries]
-    firsts = first_equal(normalised_keys(entries), plurals=plurals)
+    keys = normalised_keys(entries)
+    firsts = first_equal(keys, plurals_of(keys) if plurals else None)
     expected = [
         sorted({first for first, found in zip(firsts, alone, strict=True) if found[row]})
         for row in range(len(captions))

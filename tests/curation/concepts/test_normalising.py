@@ -1,10 +1,12 @@
 import unicodedata
+from itertools import product
 
 import pyarrow as pa
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from evenly.curation.concepts import normalising
 from evenly.curation.concepts.normalising import normalised, normalised_texts
 
 FORMAT = [character for character in map(chr, range(0x110000)) if unicodedata.category(character) == "Cf"]
@@ -68,11 +70,17 @@ def test_signs_at_the_end_of_words_stay(text):
 @example(["A-b", None, "\u212a C++ x", "", "\uff24og"], 1)
 def test_many_texts_are_normalised_as_each_one_is(texts, start):
     expected = [None if text is None else normalised(text) for text in texts]
-    for kind in (pa.string(), pa.large_string()):
-        assert normalised_texts(pa.array(texts, kind).slice(start)).to_pylist() == expected[start:]
+    for kind, is_compiled in product((pa.string(), pa.large_string()), (True, False)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(normalising, "is_compiled_for", lambda *_, is_compiled=is_compiled: is_compiled)
+            assert normalised_texts(pa.array(texts, kind).slice(start)).to_pylist() == expected[start:]
 
 
 @pytest.mark.parametrize("code", range(128))
-def test_each_sign_of_ascii_is_normalised_as_in_longer_text(code):
-    for text in (chr(code), f"a{chr(code)}", f"a{chr(code)}b", f" {chr(code)}b"):
-        assert normalised_texts(pa.array([text])).to_pylist() == [normalised(text)] == [written_out(text)]
+def test_each_sign_of_ascii_is_normalised_as_in_longer_text(monkeypatch, code):
+    texts = [chr(code), f"a{chr(code)}", f"a{chr(code)}b", f" {chr(code)}b"]
+    expected = [normalised(text) for text in texts]
+    assert expected == list(map(written_out, texts))
+    for is_compiled in (True, False):
+        monkeypatch.setattr(normalising, "is_compiled_for", lambda *_, is_compiled=is_compiled: is_compiled)
+        assert normalised_texts(pa.array(texts)).to_pylist() == expected

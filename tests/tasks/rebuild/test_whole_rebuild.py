@@ -17,11 +17,11 @@ from evenly.storage.builds import Builds
 from evenly.storage.errors import ConservationError
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.records import read_record, replace_record
+from evenly.storage.web import reader
 from evenly.tasks.pictures.stored import count_devices
 from evenly.tasks.rebuild.features import EMBED_IMAGES, encode_pairs, extract_features
 from evenly.tasks.run import Run
 from evenly.tasks.step import NoRule, record_step
-from evenly.tasks.verify_and_report import reader
 from tests.tasks.whole_rebuild import RULES, STEPS, ColourWords, open_run, publish, rows, run_steps
 
 pytestmark = pytest.mark.usefixtures("colour_words")
@@ -72,7 +72,7 @@ def test_the_rows_that_were_made_to_go_went_for_their_reason(rebuilt):
 
 def test_the_build_has_no_findings_and_pairs_of_every_outcome_replay(rebuilt):
     workspace, manifest = rebuilt.run.workspace, rebuilt.manifest
-    assert verify_build(workspace, manifest, read_bytes=reader(workspace), every_image=True) == []
+    assert verify_build(workspace, manifest, read_bytes=reader(workspace.downloads), every_image=True) == []
     outcomes = PublishedBuild(workspace, manifest).outcomes().to_pylist()
     for uid in {(row["step"], row["reason"]): row["uid"] for row in outcomes}.values():
         explanation = explain(workspace, manifest, uid, replay=True)
@@ -177,7 +177,7 @@ def test_one_row_is_a_pool(tmp_path):
         record.name: 1 for record in records if record.counts
     }
     manifest = publish(run, records)
-    assert verify_build(run.workspace, manifest, read_bytes=reader(run.workspace), every_image=True) == []
+    assert verify_build(run.workspace, manifest, read_bytes=reader(run.workspace.downloads), every_image=True) == []
     assert encode_pairs.fn(run, records) == extract_features.fn(run, manifest)
     assert extract_features.fn(run, manifest) | {"encoder": ""} == {
         "encoder": "",
@@ -274,7 +274,7 @@ def test_the_record_and_the_report_say_which_device_encoded_how_many_pictures(co
     copy = copied()
     (record,) = [one for one in PublishedBuild(copy.run.workspace, copy.manifest).records if one.name == "embed_images"]
     assert list(record.notes["devices"]) == [ColourWords.device_name]
-    page = render_report(copy.run.workspace, copy.manifest, read_bytes=reader(copy.run.workspace))
+    page = render_report(copy.run.workspace, copy.manifest, read_bytes=reader(copy.run.workspace.downloads))
     assert f"{record.notes['devices'][ColourWords.device_name]} on {ColourWords.device_name}" in page
     kept = copy.manifest["samples"]["kept"]
     assert count_devices(copy.run.workspace, copy.manifest, ColourWords.identity) == {ColourWords.device_name: kept}
