@@ -1,5 +1,8 @@
 """Describe a class list: by hand, within a rebuild, or caused by the event of `evenly describe --submit`."""
 
+from dataclasses import dataclass, field
+from typing import Annotated
+
 from prefect import flow
 
 from evenly.adapters.methods.fudd import ConfusablePairs
@@ -7,6 +10,8 @@ from evenly.flows.recipe import Source
 from evenly.flows.recipe.describing import ListContext, describing
 from evenly.flows.recipe.files import ListingText
 from evenly.flows.runs import in_shared_use
+from evenly.options import DescribeOptions
+from evenly.signatures import Quiet, taking
 from evenly.tasks.classes.confusable import confusable_pairs
 from evenly.tasks.classes.describe import DESCRIBE, announce_described
 from evenly.tasks.classes.names import COUNT_NAMES
@@ -16,50 +21,37 @@ from evenly.tasks.server.states import ended
 from evenly.tasks.step import run_step
 
 
+@dataclass(frozen=True, kw_only=True)
+class ListDescription(DescribeOptions):
+    """Options of the flow: those of the command, and what only a run or a deployment says."""
+
+    encoder: Annotated[
+        str, "The open_clip model that tells whether a synonym means its own class; a build has its own."
+    ] = "embedded"
+    pretrained: Annotated[str | None, "Its weights."] = None
+    split: Annotated[str | None, "The file of parts of the build, else the build's own."] = None
+    pairs: ConfusablePairs = field(default_factory=ConfusablePairs)
+    pool: Source | None = None
+    quiet: Quiet = False
+
+
 @flow(name="describe-classes", flow_run_name="describe {name}", persist_result=False)
 @tried_again
 @in_shared_use
-def describe_classes(
-    name: str,
-    text: str,
-    methods: list[str] | None = None,
-    base_url: str = "embedded",
-    model: str = "smollm2",
-    encoder: str = "embedded",
-    pretrained: str | None = None,
-    budget_usd: float | None = None,
-    prompt_usd_per_million: float = 0.0,
-    completion_usd_per_million: float = 0.0,
-    batch: bool = False,
-    build: str | None = None,
-    split: str | None = None,
-    pairs: ConfusablePairs = ConfusablePairs(),  # noqa: B008 - frozen
-    pool: Source | None = None,
-    root: str | None = None,
-    quiet: bool = False,
-) -> str:
-    """Describe the classes of `text`, one per line, by each of `methods`; the key of the step record.
+@taking(ListDescription, place=str)
+def describe_classes(name: str, text: str, options: ListDescription) -> str:
+    """Describe the classes of `text`, one per line, by each of the methods; the key of the step record.
 
-    base_url: `embedded`, or an OpenAI-compatible endpoint, whose key comes from OPENAI_API_KEY. encoder, pretrained:
-    the open_clip model that tells whether a synonym means its own class; that of the build, where one is named.
-    budget_usd: what the list may cost in all its runs, at prices in US dollars for a million tokens. batch: send the
-    requests through the endpoint's Batch API. build, split, pairs, pool: see evenly.flows.recipe.describing.Beside.
+    pairs, pool: see evenly.flows.recipe.describing.ListContext.
     """
     todo = describing(
         ListingText(name=name, text=text),
-        methods=methods,
-        llm=LanguageModel(
-            base_url=base_url,
-            model=model,
-            budget_usd=budget_usd,
-            prompt_usd_per_million=prompt_usd_per_million,
-            completion_usd_per_million=completion_usd_per_million,
-            batch=batch,
-        ),
-        encoder=EncoderChoice(model=encoder, pretrained=pretrained),
-        context=ListContext(build=build, split=split, pairs=pairs, pool=pool),
-        root=root,
-        quiet=quiet,
+        methods=options.methods,
+        llm=LanguageModel(**options.llm),
+        encoder=EncoderChoice(model=options.encoder, pretrained=options.pretrained),
+        context=ListContext(build=options.build, split=options.split, pairs=options.pairs, pool=options.pool),
+        root=options.root,
+        quiet=options.quiet,
     )
     confusable = () if todo.pairs is None else (confusable_pairs(todo.run, todo.pairs),)
     described = run_step(todo.run, DESCRIBE, confusable, todo.rule)

@@ -16,6 +16,8 @@ from evenly.flows.recipe import Recipe, read_recipe
 from evenly.flows.recipe.curation import Curate
 from evenly.flows.refine_encoder import guarded_lists
 from evenly.flows.runs import in_shared_use, open_run
+from evenly.options import WorthOptions
+from evenly.signatures import taking
 from evenly.storage.builds import Builds
 from evenly.storage.errors import InputError
 from evenly.storage.stores.workspace_lock import writing
@@ -47,14 +49,8 @@ RANDOM = "random pairs of the pool"
 
 @flow(name="measure-worth", flow_run_name="worth of {recipe}", persist_result=False)
 @in_shared_use
-def measure_worth(
-    recipe: str,
-    seeds: int = 5,
-    also: Sequence[str] = (),
-    training: TrainingRule = TrainingRule(),  # noqa: B008 - frozen
-    root: str | None = None,
-    quiet: bool = False,
-) -> dict[str, Any]:
+@taking(WorthOptions, place=str)
+def measure_worth(recipe: str, options: WorthOptions) -> dict[str, Any]:
     """The key of the record of MEASURE_WORTH, and which variants could not be built, with the reason.
 
     Heads are trained on as many pairs of each variant as the whole pipeline leaves to train on. None of the other
@@ -63,10 +59,10 @@ def measure_worth(
     """
     chosen = read_recipe(recipe)
     skipped: dict[str, str] = {}
-    with open_run(chosen, root=root, quiet=quiet) as opened:
+    with open_run(chosen, root=options.root, quiet=options.quiet) as opened:
         run = frozen_run(opened)
         manifest = Builds(run.workspace).read(f"{chosen.name}-latest")
-        others = tuple(_other(run, name) for name in also)
+        others = tuple(_other(run, name) for name in options.also)
         variants: list[PoolVariant] = []
         unbalanced = None
         for name, short, sections in _variants(chosen):
@@ -83,8 +79,8 @@ def measure_worth(
         rule = WorthRule(
             build=manifest["build"],
             variants=tuple(variants),
-            seeds=seeds,
-            training=training,
+            seeds=options.seeds,
+            training=TrainingRule(),
             lists=guarded_lists(run, chosen, recipe, manifest["build"]),
             unbalanced=unbalanced,
             others=others,

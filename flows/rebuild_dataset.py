@@ -16,6 +16,8 @@ from evenly.flows.recipe.changes import say_changes
 from evenly.flows.recipe.files import read_listing
 from evenly.flows.recipe.steps import content_of, steps_of
 from evenly.flows.runs import open_run, with_engine
+from evenly.options import RebuildOptions
+from evenly.signatures import taking
 from evenly.storage.stores.workspace_lock import writing
 from evenly.storage.workspace import Workspace
 from evenly.tasks.partitioning import cut_run, open_engine
@@ -53,48 +55,39 @@ def tell_of_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) 
     on_crashed=[tell_of_failure],
 )
 @tried_again
-def rebuild_dataset(
-    recipe: str,
-    root: str | None = None,
-    limit: int | None = None,
-    workers: int | None = None,
-    engine: str | None = None,
-    retry_failed: bool = False,
-    replay_from: str | None = None,
-    wait_s: int = 0,
-    memory: str | None = None,
-    quiet: bool = False,
-) -> str:
-    """Rebuild by the recipe file; the id of the published build.
+@taking(RebuildOptions, place=str)
+def rebuild_dataset(recipe: str, options: RebuildOptions) -> str:
+    """Rebuild by the recipe file; the id of the published build. With a limit it has no descriptions and adapters.
 
-    limit: take this many pairs, drawn by hash; such a build is a trial, without descriptions and adapters. workers:
-    processes, at most. engine: what works on partitions, in place of what the recipe says. retry_failed: download again
-    what failed for a passing reason. replay_from: a workspace whose recorded downloads and replies are used. wait_s:
-    wait so many seconds for another process that rebuilds this recipe there. memory: what all processes may take
-    together (`6GB`, `50%`), in place of the recipe's. Raises WriterError where another process rebuilds it still.
+    Raises WriterError where another process rebuilds the recipe there still.
     """
-    chosen = read_recipe(recipe)
+    chosen, limit, quiet = read_recipe(recipe), options.limit, options.quiet
     with (
         tags(*flow_run.tags),  # also of flows that are called here: by tag a server ends those that stopped reporting
-        writing(Workspace.at(root), chosen.name, wait_s=wait_s, say=partial(_say_waiting, Progress(quiet=quiet))),
+        writing(
+            Workspace.at(options.root),
+            chosen.name,
+            wait_s=options.wait_s,
+            say=partial(_say_waiting, Progress(quiet=quiet)),
+        ),
         open_run(
-            with_engine(chosen, engine),
-            root=root,
-            workers=workers,
-            retry_failed=retry_failed,
-            replay_from=replay_from,
+            with_engine(chosen, options.engine),
+            root=options.root,
+            workers=options.workers,
+            retry_failed=options.retry_failed,
+            replay_from=options.replay_from,
             quiet=quiet,
         ) as run,
     ):
         say_changes(run, chosen)
-        result = build_by(run, chosen, limit=limit, memory=memory)
+        result = build_by(run, chosen, limit=limit, memory=options.memory)
         show_build(run, result)
         build, root_of_run = result.build, str(run.workspace.root)
         for listing in () if limit else chosen.classes:
             classes = read_listing(recipe, listing)
             describe_classes(
-                name=classes.name,
-                text=classes.text,
+                classes.name,
+                classes.text,
                 methods=list(listing.methods),
                 **vars(chosen.llm),
                 build=build,

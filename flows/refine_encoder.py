@@ -1,15 +1,18 @@
 """Refine the encoder of a recipe's latest build over its kept pairs."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
 from prefect import flow
 
-from evenly.features.refining.objectives import needs_of, training_versions
-from evenly.features.refining.training import TrainingRule
+from evenly.bounds import check_bounds
+from evenly.features.refining.objectives import check_objective, needs_of, training_versions
+from evenly.features.refining.training import TOWER_RULE, TrainingRule, check_trained
 from evenly.flows.recipe import Recipe, read_recipe
 from evenly.flows.recipe.class_rules import evaluation_rules
 from evenly.flows.runs import in_shared_use, run_in
+from evenly.options import RefineOptions
+from evenly.signatures import taking
 from evenly.storage.artifacts.kinds import refined_encoders_of
 from evenly.storage.builds import Builds, encoder_of
 from evenly.storage.errors import InputError
@@ -24,27 +27,16 @@ _ENCODER_FIELDS = ("model", "pretrained", "batch_size", "precision", "resize", "
 
 @flow(name="refine-encoder", flow_run_name="refine {name}", persist_result=False)
 @in_shared_use
-def refine_encoder(
-    recipe: str,
-    name: str,
-    objective: str = "contrastive",
-    build: str = "latest",
-    training: TrainingRule = TrainingRule(),  # noqa: B008 - frozen
-    margin: float = 0.01,
-    experts: int = 1,
-    towers: int = 0,
-    root: str | None = None,
-    quiet: bool = False,
-    force: bool = False,
-) -> str:
+@taking(RefineOptions, place=str)
+def refine_encoder(recipe: str, name: str, options: RefineOptions) -> str:
     """Refine the encoder of a build on its pairs and keep it under a name; the key of the step record.
 
-    objective: a loss, and after a comma a sampler: `contrastive,unime`. The recipe's class lists are the guard's. What
-    is trained: heads, `experts` heads with a router, or the last blocks of the `towers`. force: also under a name that
-    stands for one of another build, encoder or rule; without, that is refused before anything is trained.
+    The recipe's class lists are the guard's. What is trained: heads, `experts` heads with a router, or the last blocks
+    of the `towers`. force: also under a name that stands for one of another build, encoder or rule; without, that is
+    refused before anything is trained.
     """
-    fields = {"training": training, "margin": margin, "experts": experts, "towers": towers}
-    run, rule = open_refining(recipe, objective, fields, build=build, root=root, quiet=quiet)
+    run, rule = open_refining(recipe, options)
+    force = options.force
     artifacts = refined_encoders_of(run.workspace)
     step = REFINE_ENCODER.spec(run, (), rule).key
     made_of = {"build": rule.build, "encoder": encoder_identity(run), "rule": plain_rule(rule), "step": step}
@@ -65,26 +57,49 @@ def refine_encoder(
     return record.key
 
 
-def open_refining(
-    recipe: str, objective: str, fields: Mapping[str, Any], *, build: str, root: str | None, quiet: bool = False
-) -> tuple[Run, RefineRule]:
-    """The run with the frozen encoder of a recipe, and the rule of `fields` for a build of it.
+def open_refining(recipe: str, options: RefineOptions) -> tuple[Run, RefineRule]:
+    """The run with the frozen encoder of a recipe, and the rule of the options for a build of it.
 
-    Raises InputError for a build of an encoder that is refined.
+    Raises InputError for a build of an encoder that is refined, and for options that do not go together.
     """
+    training = training_of(options)
+    loss, _, sampler = options.objective.partition(",")
     chosen = read_recipe(recipe)
-    asked = run_in(chosen, root=root, quiet=quiet)
+    asked = run_in(chosen, root=options.root, quiet=options.quiet)
     run = frozen_run(asked)
-    manifest = Builds(run.workspace).read(f"{chosen.name}-latest" if build == "latest" else build)
+    manifest = Builds(run.workspace).read(f"{chosen.name}-latest" if options.build == "latest" else options.build)
     if asked.encoder.refine is not None and encoder_of(manifest) != encoder_identity(run):
         raise InputError(
             f"`build` must be of an encoder that is not refined; `{manifest['build']}` is of one with `refine: "
             f"{asked.encoder.refine}`. Rebuild without `features.refine`, then refine over that build."
         )
-    loss, _, sampler = objective.partition(",")
     lists = guarded_lists(run, chosen, recipe, manifest["build"], needs=needs_of(loss))
-    rule = RefineRule(build=manifest["build"], objective=loss, sampler=sampler or None, lists=lists, **fields)
+    rule = RefineRule(
+        build=manifest["build"],
+        objective=loss,
+        sampler=sampler or None,
+        lists=lists,
+        training=training,
+        margin=options.margin,
+        experts=options.experts,
+        towers=options.towers,
+    )
     return run, rule
+
+
+def training_of(options: RefineOptions) -> TrainingRule:
+    """How heads or towers are trained. Raises InputError for options that do not go together."""
+    names = ("epochs", "rank", "batch_size", "learning_rate")
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    training = replace(TOWER_RULE if options.towers else TrainingRule(), **given)
+    check_bounds(training, InputError, remedy="Correct it.")
+    loss, _, sampler = options.objective.partition(",")
+    try:
+        check_objective(loss, sampler or None)
+        check_trained(options.experts, options.towers, training.rank)
+    except ValueError as error:
+        raise InputError(f"{error}. Choose another.") from None
+    return training
 
 
 def guarded_lists(

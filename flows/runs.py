@@ -66,7 +66,7 @@ def open_run(
     root: str | os.PathLike[str] | None = None,
     workers: int | None = None,
     retry_failed: bool = False,
-    replay_from: str | None = None,
+    replay_from: str | os.PathLike[str] | None = None,
     quiet: bool = False,
 ) -> Iterator[Run]:
     """A run of `recipe` in the workspace at `root`; while it is open, the recipe's loopback web is served."""

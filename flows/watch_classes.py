@@ -39,8 +39,8 @@ def watch_classes(
     with tags(*flow_run.tags):
         states = [
             describe_classes(
-                name=new_list.name,
-                text=new_list.text,
+                new_list.name,
+                new_list.text,
                 methods=chosen,
                 **vars(llm),
                 encoder=encoder,

@@ -4,6 +4,7 @@
 A hold on a recipe keeps rebuilds from moving its alias until a person does.
 """
 
+import os
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -154,14 +155,14 @@ def _is_plain(name: str) -> bool:
     return bool(name) and not name.startswith(".") and all(letter.isalnum() or letter in "-_." for letter in name)
 
 
-def open_build(build: str, *, root: str | Path | None = None) -> tuple[Workspace, dict[str, Any]]:
+def open_build(build: str, *, root: str | os.PathLike[str] | None = None) -> tuple[Workspace, dict[str, Any]]:
     """The workspace at `root` (as `Workspace.at` takes it) and the manifest of a build (as `Builds.read` names it)."""
     workspace = Workspace.at(root)
     return workspace, Builds(workspace).read(build)
 
 
 def open_two(
-    before: str, after: str, *, root: str | Path | None = None
+    before: str, after: str, *, root: str | os.PathLike[str] | None = None
 ) -> tuple[Workspace, dict[str, Any], dict[str, Any]]:
     """The workspace at `root` and the manifests of two builds; `latest` beside another is that of the same recipe."""
     workspace = Workspace.at(root)

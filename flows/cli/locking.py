@@ -78,7 +78,7 @@ def _sharing(command: Callable[..., Any], name: str, writes: Callable[[Values], 
         is_there = isinstance(workspace.root, ObjectPath) or workspace.root.is_dir()
         if not is_there or not writes(values):  # there is nothing yet that could be removed
             return command(**values)
-        with shared_use(workspace, f"`evenly {name}`", wait_s=values.get("wait") or 0):
+        with shared_use(workspace, f"`evenly {name}`", wait_s=values.get("wait_s") or 0):
             return command(**values)
 
     return sharing

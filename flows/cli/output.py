@@ -2,17 +2,17 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from evenly.audit.safe_text import visible
+from evenly.signatures import Place
 
-Root = Annotated[Path | None, typer.Option("--root", help="The workspace; default: EVENLY_ROOT, else .evenly.")]
 Build = Annotated[
     str, typer.Argument(help="A build id, the beginning of one, or NAME-latest; `latest` where there is one recipe.")
 ]
+Recipe = Annotated[Place, typer.Argument(help="A recipe; its latest build is used.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print facts as JSON on stdout.")]
 _NARROWEST = 12  # what is folded gets so many characters in a line
 _LONGEST_NAME = 24  # a longer word is a hash or a build

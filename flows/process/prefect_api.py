@@ -23,7 +23,7 @@ from prefect.settings import (
 )
 
 from evenly.flows.cli.errors import PrefectServerError
-from evenly.flows.process.environment import OF_A_COMMAND
+from evenly.flows.process.environment import OF_A_COMMAND, command_settings
 from evenly.flows.process.tether import tethered_process
 from evenly.redaction import without_secrets
 from evenly.tasks.server.logs import keep_prefect_secrets, off_terminal
@@ -47,7 +47,7 @@ def prefect_api() -> Iterator[None]:
     not start.
     """
     keep_prefect_secrets()
-    with ExitStack() as stack:
+    with command_settings(), ExitStack() as stack:
         if PREFECT_LOGGING_LEVEL.value() == OF_A_COMMAND["PREFECT_LOGGING_LEVEL"]:  # not as the user wants to see more
             stack.enter_context(off_terminal())
         if url := PREFECT_API_URL.value():

@@ -20,6 +20,7 @@ from evenly.flows.recipe.problems import RecipeError, describe_problems
 from evenly.flows.recipe.schedule import Notify, RebuildSchedule
 from evenly.flows.recipe.section import Section
 from evenly.flows.recipe.untrusted_yaml import MAX_BYTES, UnreadableYamlError, read_yaml
+from evenly.signatures import Place
 from evenly.storage.errors import TooLargeError
 from evenly.storage.pools.source import LOCAL_READERS, TABLE_READERS, PoolSource
 from evenly.storage.reading.budget import read_text
@@ -234,7 +235,7 @@ class Recipe(Section):
         return self
 
 
-def read_recipe(path: str | Path) -> Recipe:
+def read_recipe(path: Place) -> Recipe:
     """Read and check a recipe file.
 
     Raises RecipeError, whose text has one line per problem.
@@ -260,7 +261,7 @@ def read_recipe(path: str | Path) -> Recipe:
         raise RecipeError("\n".join(describe_problems(error, Recipe))) from None
 
 
-def _text(path: str | Path) -> str:
+def _text(path: Place) -> str:
     return read_text(Path(path), field="recipe", limit_bytes=4 * MAX_BYTES, encoding="utf-8")
 
 

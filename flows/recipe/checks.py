@@ -6,7 +6,6 @@ from pathlib import Path
 
 from evenly.audit.safe_text import visible
 from evenly.curation.concepts.matching import BUNDLED
-from evenly.descriptions.class_list import parse_class_list
 from evenly.descriptions.errors import ClassListError
 from evenly.features.captioning import check_caption_model_name
 from evenly.features.errors import UnknownModelError
@@ -18,6 +17,7 @@ from evenly.flows.recipe.needs import missing_needs
 from evenly.flows.recipe.pools.detection import FILE_NAME, MOSTLY, first_values, is_web, share
 from evenly.flows.recipe.problems import RecipeError
 from evenly.flows.runs import run_in
+from evenly.signatures import Place
 from evenly.storage.pools.columns import PoolSource, pool_names
 from evenly.storage.pools.folders import folder_columns
 from evenly.storage.pools.rows import PoolError
@@ -30,7 +30,7 @@ _HEADED = ("parquet", "csv", "wat")  # whose headers tell all columns
 _ARRIVAL = {"file_hash", "row", "reject"}  # that pairs do not keep
 
 
-def check_recipe(path: Path, *, root: Path | None = None) -> Recipe:
+def check_recipe(path: Place, *, root: Place | None = None) -> Recipe:
     """Read a recipe and check that what it names is there: models, pools, columns, class lists, other files.
 
     Of each table the first rows of the first file are read. Pools in object stores are not looked at, nor those of the
@@ -129,11 +129,10 @@ def _of_labels(labels: LabelColumns, pools: Sequence[tuple[PoolSource, Sequence[
     ]
 
 
-def _of_list(recipe: Path, place: int, listing: ClassListing) -> list[str]:
+def _of_list(recipe: Place, place: int, listing: ClassListing) -> list[str]:
     """Problems of a class list: its file, and each of its lines."""
     try:
-        file = read_listing(recipe, listing)
-        parse_class_list(file.text, file.name)
+        _ = read_listing(recipe, listing).class_list
     except ListingFileError as error:
         return [f"`classes.{place}.list`: {error}"]
     except ClassListError as error:

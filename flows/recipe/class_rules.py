@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from evenly.adapters.methods.fudd import ConfusablePairs
-from evenly.descriptions.class_list import parse_class_list
 from evenly.descriptions.methods import METHODS, UnknownMethodError
 from evenly.flows.cli.classes.edited_texts import edited_description
 from evenly.flows.recipe import Recipe
 from evenly.flows.recipe.classes import ClassListing
 from evenly.flows.recipe.files import ListingText, read_listing
+from evenly.signatures import Place
 from evenly.storage.builds import Builds
 from evenly.storage.ledger import StepRecord
 from evenly.tasks.adapters.fit import EvaluationRule
@@ -31,13 +31,12 @@ DEFAULT_METHODS = ("description", "synonyms")
 
 def describe_rule(listing: ListingText, *, methods: Sequence[str] | None, llm: LanguageModel) -> DescribeRule:
     """The rule of the step `describe`. Raises ClassListError and UnknownMethodError before anything is started."""
-    class_list = parse_class_list(listing.text, listing.name)
     chosen = tuple(methods or DEFAULT_METHODS)
     unknown = [method for method in chosen if method not in METHODS]
     if unknown:
         raise UnknownMethodError(f"`methods` must be of {', '.join(METHODS)}; got `{unknown[0]}`. Choose one of these.")
     return DescribeRule(
-        class_list=class_list, text=listing.text, methods=chosen, base_url=llm.base_url, model=llm.model
+        class_list=listing.class_list, text=listing.text, methods=chosen, base_url=llm.base_url, model=llm.model
     )
 
 
@@ -52,7 +51,7 @@ def pairs_rule(
     )
 
 
-def evaluation_rules(run: Run, recipe: Recipe, path: str | Path, build: str) -> list[EvaluationRule]:
+def evaluation_rules(run: Run, recipe: Recipe, path: Place, build: str) -> list[EvaluationRule]:
     """The rule of the step `evaluate_adapters` for each class list of a recipe, on one build.
 
     Texts are those of the newest description of the list by the recipe's methods and endpoint, where there is one.
@@ -61,7 +60,7 @@ def evaluation_rules(run: Run, recipe: Recipe, path: str | Path, build: str) -> 
     return [_evaluation_rule(run, recipe, path, manifest["build"], listing) for listing in recipe.classes]
 
 
-def _evaluation_rule(run: Run, recipe: Recipe, path: str | Path, build: str, listing: ClassListing) -> EvaluationRule:
+def _evaluation_rule(run: Run, recipe: Recipe, path: Place, build: str, listing: ClassListing) -> EvaluationRule:
     file = read_listing(path, listing)
     split = None if recipe.labels is None else recipe.labels.split
     rule = describe_rule(file, methods=listing.methods, llm=recipe.llm)
@@ -94,7 +93,7 @@ def _finished_description(run: Run, rule: DescribeRule, confusable: ConfusableRu
     return None if record is None else finished_description(run, (record,), rule)
 
 
-def _edited(run: Run, path: str | Path, listing: ClassListing, file: ListingText) -> StepRecord | None:
+def _edited(run: Run, path: Place, listing: ClassListing, file: ListingText) -> StepRecord | None:
     """The texts that the recipe gives by a file beside it, as the record that holds them."""
     if listing.given is None:
         return None

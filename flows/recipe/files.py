@@ -1,10 +1,13 @@
 """Files that recipes name: class lists beside the recipe, and the templates of `evenly init`."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 
+from evenly.descriptions.class_list import ClassList, parse_class_list
 from evenly.flows.recipe.classes import ClassListing
+from evenly.signatures import Place
 from evenly.storage.errors import TooLargeError
 from evenly.storage.files.class_lists import MAX_BYTES
 from evenly.storage.reading.budget import read_text
@@ -27,8 +30,13 @@ class ListingText:
     name: str
     text: str
 
+    @cached_property
+    def class_list(self) -> ClassList:
+        """Its classes, parsed once. Raises ClassListError."""
+        return parse_class_list(self.text, self.name)
 
-def read_listing(recipe: str | Path, listing: ClassListing) -> ListingText:
+
+def read_listing(recipe: Place, listing: ClassListing) -> ListingText:
     """The class list that a recipe names: a path beside the recipe, or an absolute one."""
     return read_class_file(Path(recipe).resolve().parent / listing.list)
 

@@ -14,6 +14,7 @@ from evenly.features.embedded_weights import LITE0, LITE2, check_packaged
 from evenly.features.errors import WeightsUnavailableError
 from evenly.features.open_clip_models import EMBEDDED, EMBEDDED_SECOND
 from evenly.flows.recipe import Recipe
+from evenly.flows.recipe.problems import RecipeError
 from evenly.flows.recipe.recaptioning import Recaption
 from evenly.flows.recipe.steps import uses_features
 from evenly.storage.errors import InputError
@@ -31,6 +32,13 @@ DEFAULTS: Mapping[str, Callable[[], None]] = {
     "the default language model": check_embedded_llm,
 }
 """What a recipe needs that names no models, by what needs it."""
+
+
+def refuse_missing(recipe: Recipe, *, limit: int | None = None) -> None:
+    """Raise RecipeError for what a rebuild needs and is not here; one of a `limit` describes no classes."""
+    chosen = recipe if limit is None else recipe.model_copy(update={"classes": ()})
+    if problems := missing_needs(chosen):
+        raise RecipeError("\n".join(problems))
 
 
 def missing_needs(recipe: Recipe) -> list[str]:

@@ -4,8 +4,10 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from evenly.options import DescribeOptions
+from evenly.signatures import taking
 from evenly.storage.errors import InputError
 
 if TYPE_CHECKING:
@@ -14,8 +16,6 @@ if TYPE_CHECKING:
 
     from evenly.curation.balance.thresholds import Law
     from evenly.curation.concepts.matching import Mode
-
-DEFAULT_NAME = "classes"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -167,30 +167,24 @@ class DescribedList:
         return f"<{self.facts['accepted']:,} texts about {len(self.classes):,} classes of {self.name}>"
 
 
-def describe_names(
-    classes: Sequence[str] | os.PathLike[str],
-    *,
-    methods: Sequence[str] | None = None,
-    name: str = DEFAULT_NAME,
-    base_url: str = "embedded",
-    model: str = "smollm2",
-    budget_usd: float | None = None,
-    prompt_usd_per_million: float = 0.0,
-    completion_usd_per_million: float = 0.0,
-    build: str | None = None,
-    root: str | os.PathLike[str] | None = None,
-) -> DescribedList:
+@dataclass(frozen=True, kw_only=True)
+class NamesToDescribe(DescribeOptions):
+    """Options of `describe_names`."""
+
+    name: Annotated[str, "Under which a list of names is stored; a file has its own."] = "classes"
+
+
+@taking(NamesToDescribe)
+def describe_names(classes: Sequence[str] | os.PathLike[str], options: NamesToDescribe) -> DescribedList:
     """Write checked descriptions and synonyms for classes, as `evenly describe` does; what is known is not asked again.
 
     classes: names, or a file with one per line. methods: default `description` and `synonyms`; docs/classes.md has
-    all. name: under which a list of names is stored. base_url, model: `embedded`, or an OpenAI-compatible endpoint,
-    whose key comes from OPENAI_API_KEY. budget_usd: what the list may cost in all its runs, at prices for a million
-    tokens. build: a build, whose pictures say which pairs of classes are confused. root: the workspace.
+    all. budget_usd: at prices in US dollars for a million tokens. build: its pictures say which classes are confused.
+    Raises ClassListError and UnknownMethodError before anything is asked.
     """
     import pandas as pd
 
-    from evenly.descriptions.class_list import parse_class_list
-    from evenly.flows.process.environment import command_settings
+    from evenly.flows.cli.classes.class_list import describe_list, language_model, list_context
     from evenly.flows.recipe.files import ListingText, read_class_file
 
     if isinstance(classes, os.PathLike):
@@ -198,28 +192,17 @@ def describe_names(
     elif isinstance(classes, str):
         raise InputError(f"`classes` must be a list of names or a Path; got the text {classes!r}. Write [{classes!r}].")
     else:
-        listing = ListingText(name=name, text="\n".join(_class_names(classes)))
-    parsed = parse_class_list(listing.text, listing.name)
-    with command_settings():
-        from evenly.adapters.methods.fudd import ConfusablePairs
-        from evenly.flows.cli.classes.class_list import describe_list, language_model, list_context
-
-        place = None if root is None else Path(root)
-        facts = describe_list(
-            listing,
-            methods=None if methods is None else list(methods),
-            llm=language_model(
-                base_url=base_url,
-                model=model,
-                budget_usd=budget_usd,
-                prompt_usd_per_million=prompt_usd_per_million,
-                completion_usd_per_million=completion_usd_per_million,
-            ),
-            root=place,
-            context=list_context(build=build, pairs=ConfusablePairs(), pool=None, caption="caption", root=place),
-        )
+        listing = ListingText(name=options.name, text="\n".join(_class_names(classes)))
+    names = listing.class_list.classes
+    facts = describe_list(
+        listing,
+        methods=options.methods,
+        llm=language_model(**options.llm),
+        root=options.root,
+        context=list_context(options.build, root=options.root),
+    )
     table = pd.DataFrame(facts.pop("descriptions"))
-    return DescribedList(name=listing.name, classes=parsed.classes, table=table, facts=facts)
+    return DescribedList(name=listing.name, classes=names, table=table, facts=facts)
 
 
 def _concept_entries(concepts: Iterable[str] | os.PathLike[str] | str) -> list[str]:

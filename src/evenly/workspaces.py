@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from evenly.builds import Build, Root
+from evenly.options import RebuildOptions
+from evenly.signatures import taking
 from evenly.storage.builds import Builds, open_build
 from evenly.storage.errors import InputError, NotFoundError
 from evenly.storage.workspace import Workspace
@@ -13,53 +15,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def rebuild_recipe(
-    recipe: str | os.PathLike[str],
-    *,
-    root: Root = None,
-    limit: int | None = None,
-    workers: int | None = None,
-    engine: str | None = None,
-    retry_failed: bool = False,
-    replay_from: Root = None,
-    wait_s: int = 0,
-    memory: str | None = None,
-    quiet: bool = False,
-) -> Build:
+@taking(RebuildOptions)
+def rebuild_recipe(recipe: str | os.PathLike[str], options: RebuildOptions) -> Build:
     """Rebuild a dataset by its recipe's file, as `evenly rebuild` does; the published build.
 
-    Finished steps are reused: to call it again costs little. root: the workspace; default: EVENLY_ROOT, else `.evenly`.
-    limit: take this many pairs, drawn by hash; such a build is never promoted. workers: how many processes, at most.
-    engine: `local`, `ray` or the address of a Ray cluster; default: what the recipe says. retry_failed: download again
-    what failed for a passing reason. replay_from: a workspace whose recorded downloads and replies are used. wait_s:
-    seconds to wait for another process that rebuilds this recipe there. memory: what all processes may take, such as
-    "6GB" or "50%" of the machine's; default: the recipe's. quiet: show no progress.
-
-    Works in a notebook. Nothing that it starts outlives the call. Raises RecipeError with a line per problem.
+    Finished steps are reused: to call it again costs little. Works in a notebook, where quiet=True shows no progress.
+    Nothing that it starts outlives the call. Raises RecipeError with a line per problem, before anything is done.
     """
-    from evenly.flows.process.environment import command_settings
-    from evenly.flows.recipe import read_recipe
+    from evenly.flows.cli.datasets.outcome import rebuild_by
 
-    read_recipe(os.fspath(recipe))
-    place = None if root is None else os.fspath(root)
-    with command_settings():
-        from evenly.flows.process.prefect_api import prefect_api
-        from evenly.flows.rebuild_dataset import rebuild_dataset
-
-        with prefect_api():
-            name = rebuild_dataset(
-                recipe=os.fspath(recipe),
-                root=place,
-                limit=limit,
-                workers=workers,
-                engine=engine,
-                retry_failed=retry_failed,
-                replay_from=None if replay_from is None else os.fspath(replay_from),
-                wait_s=wait_s,
-                memory=memory,
-                quiet=quiet,
-            )
-    return Build(*open_build(name, root=place))
+    return Build(*open_build(rebuild_by(os.fspath(recipe), options), root=options.root))
 
 
 def open_workspace(root: Root = None) -> "OpenedWorkspace":

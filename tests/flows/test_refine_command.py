@@ -12,7 +12,7 @@ import pytest
 import yaml
 from PIL import Image, ImageDraw
 
-from evenly.flows.cli.encoders.refine import _print_refined
+from evenly.flows.cli.encoders.refine import print_refined
 from evenly.flows.process.interruption import INTERRUPTED
 from evenly.storage.artifacts.kinds import refined_encoders_of
 from evenly.storage.builds import Builds, encoder_of
@@ -212,7 +212,7 @@ def test_every_measure_stands_in_one_line(capsys):
     rows = [{"measure": measure, "of": of, **values} for measure, of in pairs]
     rows[-1]["difference_low"] = None
     sizes = {f"{part}_pairs": 1000 for part in ("train", "val", "test")}
-    _print_refined({"name": "r", "build": "demo-26526241dd03", "measures": rows, "strength": 0.0} | sizes)
+    print_refined({"name": "r", "build": "demo-26526241dd03", "measures": rows, "strength": 0.0} | sizes)
     lines = capsys.readouterr().out.splitlines()[:-1]
     assert max(map(len, lines)) <= 90
     assert lines[1:3] == [

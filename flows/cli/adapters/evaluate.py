@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.cli.output import AsJson, Root, print_result
+from evenly.flows.cli.output import AsJson, print_result
+from evenly.signatures import Root
 
 Recipe = Annotated[Path, typer.Argument(help="A recipe; its latest build is used.")]
 Out = Annotated[Path | None, typer.Option(help="The folder to write to.")]

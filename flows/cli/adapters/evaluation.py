@@ -1,7 +1,6 @@
 """`evenly evaluate`: what a recipe's evaluation found on the test part of its latest build, in tables and slices."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -11,6 +10,7 @@ from evenly.flows.cli.adapters.own_features.fit import plain
 from evenly.flows.cli.datasets.outcome import Root, best_on_validation, check_has_classes, evaluations_of
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.recipe import read_recipe
+from evenly.signatures import Place
 from evenly.storage.builds import open_build
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.workspace import Workspace
@@ -34,7 +34,7 @@ OF_VERDICTS = ("_verdict", "_reason", "_into", "_step_id")
 """Columns that say the same of every kept pair end so: they can be asked for, and are not offered."""
 
 
-def evaluate_latest(recipe: Path, *, root: Root = None, slices: Sequence[str] = ()) -> dict[str, Any]:
+def evaluate_latest(recipe: Place, *, root: Root = None, slices: Sequence[str] = ()) -> dict[str, Any]:
     """The build, and per class list its TABLES, notes, the adapter that validation chose, and slices by column.
 
     `slices` are columns of the sample table, or several with commas between, which are crossed; a column that the

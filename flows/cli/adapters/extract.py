@@ -10,17 +10,18 @@ from evenly.flows.cli.errors import UsageError
 from evenly.flows.cli.output import print_facts, print_rows, print_text
 from evenly.flows.cli.paths import check_out
 from evenly.flows.recipe import Recipe, read_recipe
+from evenly.signatures import Place
 from evenly.storage.builds import encoder_of, open_build
 from evenly.tasks.pictures.stored import count_devices, count_stored
 from evenly.tasks.run import EncoderChoice
 
 
 def extract_latest(
-    recipe: Path,
+    recipe: Place,
     *,
     out: Path | None = None,
     class_list: str | None = None,
-    root: Path | None = None,
+    root: Place | None = None,
     alone: bool = False,
 ) -> dict[str, Any]:
     """Extract features of the latest build of a recipe; how many there are and were new, and with `out` what it holds.

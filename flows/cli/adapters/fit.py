@@ -9,7 +9,8 @@ import typer
 
 from evenly.flows.cli.adapters.fit_tables import interval_in_words, print_chosen, print_fit, print_ranking
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.cli.output import AsJson, Root, print_facts, print_result, print_rows, print_text
+from evenly.flows.cli.output import AsJson, print_facts, print_result, print_rows, print_text
+from evenly.signatures import Place, Root
 
 Recipe = Annotated[Path, typer.Argument(help="A recipe; its latest build is used.")]
 OptionalRecipe = Annotated[Path | None, typer.Argument(help="A recipe; its latest build is used.")]
@@ -82,7 +83,7 @@ def fit_command(
     print_result(result, lambda: show(result), as_json=as_json)
 
 
-def _fit_recipe(recipe: Path, root: Path | None, *, as_json: bool) -> None:
+def _fit_recipe(recipe: Place, root: Place | None, *, as_json: bool) -> None:
     from evenly.flows.cli.datasets.outcome import fit_latest
 
     rows = fit_latest(recipe, root=root)

@@ -20,6 +20,7 @@ from evenly.flows.cli.adapters.own_features.fit import plain
 from evenly.flows.recipe import read_recipe
 from evenly.flows.recipe.class_rules import evaluation_rules
 from evenly.flows.runs import run_in, workspace_run
+from evenly.signatures import Place
 from evenly.storage.artifacts.leaderboards import LeaderboardRuns
 from evenly.storage.builds import Builds
 from evenly.storage.files.arrays import read_arrays
@@ -36,7 +37,7 @@ VERSION = 3
 
 
 def recipe_leaderboards(
-    recipe: Path, plan: LeaderboardPlan, *, workers: int, out: Path | None, root: Path | None
+    recipe: Place, plan: LeaderboardPlan, *, workers: int, out: Path | None, root: Place | None
 ) -> list[dict[str, Any]]:
     """A leaderboard per class list of a recipe, on its latest build; under `out` in a folder of its name if several."""
     chosen = read_recipe(recipe)
@@ -75,7 +76,7 @@ def recipe_leaderboards(
 
 
 def array_leaderboard(
-    arrays: Path, plan: LeaderboardPlan, *, workers: int, out: Path, normalise: bool, root: Path | None
+    arrays: Path, plan: LeaderboardPlan, *, workers: int, out: Path, normalise: bool, root: Place | None
 ) -> dict[str, Any]:
     """A leaderboard on an .npz of features, as `evenly fit --arrays` reads it."""
     run = workspace_run(root)

@@ -17,6 +17,7 @@ from evenly.adapters.saved_ranking import NAME as RANKING
 from evenly.adapters.saved_ranking import ranking_head
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.runs import workspace_run
+from evenly.signatures import Place
 from evenly.storage.artifacts import kinds
 from evenly.storage.files.image_folders import count_pictures, read_pictures
 from evenly.storage.files.predictions import check_predictions_path, write_predictions
@@ -85,7 +86,7 @@ def predict_pictures(
     top: int,
     out: Path | None,
     column: str | None,
-    root: Path | None,
+    root: Place | None,
     explain: bool = False,
 ) -> list[Row]:
     """One row per picture, in their order: name, class, confidence, the `top` classes with probabilities, error.
@@ -142,7 +143,7 @@ def class_names_of(card: Card, n_classes: int) -> list[str]:
     return [str(name) for name in card.get("classes") or range(n_classes)]
 
 
-def _run_of(card: Card, fitted: Adapter | RankingHead, path: Path, root: Path | None) -> Run:
+def _run_of(card: Card, fitted: Adapter | RankingHead, path: Path, root: Place | None) -> Run:
     """A run with the encoders of the fit, refused where they are not known or have other weights now."""
     needs = ["encoder", "second"] if _uses_second(fitted) else ["encoder"]
     for name in needs:

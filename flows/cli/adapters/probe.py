@@ -13,6 +13,7 @@ from evenly.flows.cli.datasets.outcome import best_on_validation, evaluations_of
 from evenly.flows.probe_adapters import probe_adapters
 from evenly.flows.process.prefect_api import prefect_api
 from evenly.flows.recipe import read_recipe
+from evenly.signatures import Place
 from evenly.storage.builds import open_build
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.records import replace_text
@@ -22,7 +23,7 @@ PROBES = ("corruptions", "diversity", "binding", "retrieval")
 Rows = list[dict[str, Any]]
 
 
-def probe_latest(recipe: Path, *, root: Path | None, out: Path | None, probes: Collection[str]) -> dict[str, Any]:
+def probe_latest(recipe: Place, *, root: Place | None, out: Path | None, probes: Collection[str]) -> dict[str, Any]:
     """The build, the folder where tables lie as .csv with a plot per curve, and what each probe found.
 
     `probes`: those asked for, of corruptions, diversity, binding and retrieval, whose names are those of what they

@@ -17,6 +17,7 @@ from evenly.flows.cli.output import print_rows, print_text
 from evenly.flows.recipe import read_recipe
 from evenly.flows.recipe.class_rules import evaluation_rules
 from evenly.flows.runs import build_run, run_in
+from evenly.signatures import Place
 from evenly.storage.builds import open_build
 from evenly.storage.files.arrays import read_arrays
 from evenly.storage.records import replace_json, replace_text
@@ -34,7 +35,7 @@ SHOWN = {"r_at_1": "R@1", "r_at_10": "R@10", "auc": "AUC"}
 """What fits a terminal of 80 columns, as the directions' names do; all else is in --json."""
 
 
-def recipe_retrieval(recipe: Path, *, pairs: int, part: str | None, root: Path | None) -> list[dict[str, Any]]:
+def recipe_retrieval(recipe: Place, *, pairs: int, part: str | None, root: Place | None) -> list[dict[str, Any]]:
     """What the encoder of a recipe's latest build finds among its kept pairs, or in a part of each class list."""
     run, rules = _rules(recipe, pairs=pairs, part=part, root=root)
     return [retrieval_facts(run, record_step(run, MEASURE_RETRIEVAL, (), rule)) for rule in rules]
@@ -49,7 +50,7 @@ def array_retrieval(arrays: Path, *, part: str | None, normalise: bool) -> dict[
 
 
 def encoder_leaderboard(
-    recipe: Path, encoders: Sequence[str], *, pairs: int, part: str | None, out: Path | None, root: Path | None
+    recipe: Place, encoders: Sequence[str], *, pairs: int, part: str | None, out: Path | None, root: Place | None
 ) -> dict[str, Any]:
     """Encoders beside each other on the same pairs; table, plot and JSON lie in `out`."""
     choices = [read_encoder(named) for named in encoders]
@@ -137,7 +138,7 @@ def _with_interval(row: dict[str, Any], name: str) -> str:
     return f"{value} [{low}, {high}]"
 
 
-def _rules(recipe: Path, *, pairs: int, part: str | None, root: Path | None) -> tuple[Run, list[PairRetrievalRule]]:
+def _rules(recipe: Place, *, pairs: int, part: str | None, root: Place | None) -> tuple[Run, list[PairRetrievalRule]]:
     """The run with the encoder of the recipe's latest build, and what is measured."""
     chosen = read_recipe(recipe)
     workspace, manifest = open_build(f"{chosen.name}-latest", root=root)

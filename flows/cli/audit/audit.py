@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from evenly.flows.cli.errors import FindingExit
-from evenly.flows.cli.output import AsJson, Build, Root, print_json, print_result, print_text
+from evenly.flows.cli.output import AsJson, Build, print_json, print_result, print_text
+from evenly.signatures import Root
 
 
 def why_command(

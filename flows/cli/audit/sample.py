@@ -7,12 +7,13 @@ from evenly.audit.errors import UnknownSampleError
 from evenly.audit.explanation import Explanation
 from evenly.audit.published import PublishedBuild
 from evenly.audit.why import explain, unknown_sample
+from evenly.signatures import Place
 from evenly.storage.builds import LATEST, Builds
 from evenly.storage.exports.export import whole_file_hash
 from evenly.storage.workspace import Workspace
 
 
-def explain_sample(sample: str, *, build: str | None, root: Path | None, replay: bool) -> Explanation:
+def explain_sample(sample: str, *, build: str | None, root: Place | None, replay: bool) -> Explanation:
     """The history of the pairs of a uid, URL, file name or id; of a file that is none of these, by its bytes.
 
     Without a build, in the latest of each recipe until one saw it, that of the newest promotion first. Raises

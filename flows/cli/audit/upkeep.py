@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from evenly.flows.cli.errors import FindingExit, UsageError
-from evenly.flows.cli.output import AsJson, Root, print_facts, print_result, print_rows, print_text
+from evenly.flows.cli.output import AsJson, print_facts, print_result, print_rows, print_text
+from evenly.signatures import Place, Root
 
 if TYPE_CHECKING:
     from evenly.storage.removal.clean import WorkspaceContents
@@ -114,7 +114,7 @@ def _freed(
     }
 
 
-def _workspace(root: Path | None) -> "Workspace":
+def _workspace(root: Place | None) -> "Workspace":
     from evenly.storage.workspace import Workspace
 
     return Workspace.at(root)

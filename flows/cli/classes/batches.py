@@ -4,8 +4,10 @@ from typing import Annotated, Any
 
 import typer
 
+from evenly.flows.cli.command import typed
 from evenly.flows.cli.help_page import CommandGroup
-from evenly.flows.cli.output import AsJson, Root, print_json, print_result, print_rows, print_text
+from evenly.flows.cli.output import AsJson, print_json, print_result, print_rows, print_text
+from evenly.signatures import Root
 
 Refresh = Annotated[bool, typer.Option("--refresh", help="Ask the endpoints for the status of what is open.")]
 
@@ -69,5 +71,5 @@ def _line(row: dict[str, Any]) -> dict[str, Any]:
 
 
 GROUP = typer.Typer(cls=CommandGroup, invoke_without_command=True, rich_markup_mode=None)
-GROUP.callback()(batches_command)
-GROUP.command("cancel")(cancel_command)
+GROUP.callback()(typed(batches_command))
+GROUP.command("cancel")(typed(cancel_command))

@@ -1,6 +1,8 @@
 """`evenly describe`: describe a class list here, or submit it so that the deployment does."""
 
 import hashlib
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +18,7 @@ from evenly.flows.recipe.class_rules import DEFAULT_METHODS, describe_rule
 from evenly.flows.recipe.describing import ListContext, describing
 from evenly.flows.recipe.files import ListingText
 from evenly.flows.recipe.problems import describe_problems
+from evenly.signatures import Place
 from evenly.storage.builds import Builds
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.workspace import Workspace
@@ -45,9 +48,9 @@ def language_model(**options: Any) -> LanguageModel:  # noqa: ANN401 - the field
 def describe_list(
     listing: ListingText,
     *,
-    methods: list[str] | None,
+    methods: Sequence[str] | None,
     llm: LanguageModel,
-    root: Path | None,
+    root: Place | None,
     context: ListContext = NO_CONTEXT,
 ) -> dict[str, Any]:
     """Describe a class list in this process; counts, and every text with its verdict.
@@ -61,12 +64,12 @@ def describe_list(
     earlier_keys = {record.key for record in ledger.records("describe")}
     with prefect_api():
         key = describe_classes(
-            name=listing.name,
-            text=listing.text,
+            listing.name,
+            listing.text,
             methods=methods,
             **vars(llm),
             **vars(context),
-            root=None if root is None else str(root),
+            root=None if root is None else os.fspath(root),
         )
     record = ledger.get(key)
     facts = dict(record.notes)
@@ -87,9 +90,9 @@ def _counts(ledger: Ledger, counted: StepRecord) -> dict[str, Any]:
 def estimate_listing(
     listing: ListingText,
     *,
-    methods: list[str] | tuple[str, ...] | None,
+    methods: Sequence[str] | None,
     llm: LanguageModel,
-    root: Path | None,
+    root: Place | None,
     context: ListContext = NO_CONTEXT,
 ) -> list[dict[str, Any]]:
     """What describing a class list would ask and cost now, a row for each method; nothing is sent.
@@ -107,7 +110,12 @@ def estimate_listing(
 
 
 def list_context(
-    *, build: str | None, pairs: ConfusablePairs, pool: Path | None, caption: str, root: Path | None
+    build: str | None,
+    *,
+    root: Place | None,
+    pairs: ConfusablePairs = NO_CONTEXT.pairs,
+    pool: Place | None = None,
+    caption: str = "caption",
 ) -> ListContext:
     """What the options of `evenly describe` name: a build, or a recipe for its latest build and split; a pool."""
     split = None
@@ -117,7 +125,7 @@ def list_context(
         build = f"{recipe.name}-latest"
     if build is not None:
         build = str(Builds(Workspace.at(root)).read(build)["build"])
-    source = None if pool is None else Source(kind=_kind(pool), path=str(pool), caption=caption)
+    source = None if pool is None else Source(kind=_kind(Path(pool)), path=str(pool), caption=caption)
     return ListContext(build=build, split=split, pairs=pairs, pool=source)
 
 
@@ -130,7 +138,7 @@ def _kind(pool: Path) -> Literal["parquet", "csv", "jsonl"]:
 
 
 def submit_list(
-    listing: ListingText, *, methods: list[str] | None, llm: LanguageModel, root: Path | None
+    listing: ListingText, *, methods: Sequence[str] | None, llm: LanguageModel, root: Place | None
 ) -> dict[str, Any]:
     """Emit the event that the deployment `describe` waits for; what was emitted.
 

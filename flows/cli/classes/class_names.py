@@ -9,6 +9,7 @@ from evenly.curation.concepts.matching import normalised
 from evenly.descriptions.class_list import ClassList
 from evenly.flows.cli.classes.description_versions import find_version
 from evenly.flows.cli.errors import UsageError
+from evenly.signatures import Place
 from evenly.storage.files.class_lists import MAX_BYTES
 from evenly.storage.files.wordnet import load_noun_synsets
 from evenly.storage.reading.budget import read_text
@@ -32,7 +33,7 @@ class ClassNames:
     refused: list[list[str]]
 
 
-def names_of(class_list: ClassList, synonyms: str | None, *, root: Path | None) -> ClassNames:
+def names_of(class_list: ClassList, synonyms: str | None, *, root: Place | None) -> ClassNames:
     """The names of the classes by `synonyms`: a file of FILES, `wordnet`, or a version of descriptions; None: none.
 
     A .json file holds {class: [names]}, another one class, tab, name a line. A version is the name of a described list
@@ -66,7 +67,7 @@ def _of_wordnet(class_list: ClassList) -> dict[str, list[str]]:
     return {subject.name: list(subject.lemmas) for subject in Grounding(load_noun_synsets()).subjects(class_list)}
 
 
-def _of_version(list_or_key: str, root: Path | None) -> tuple[dict[str, list[str]], str]:
+def _of_version(list_or_key: str, root: Place | None) -> tuple[dict[str, list[str]], str]:
     from evenly.flows.runs import workspace_run
 
     version = find_version(list_or_key, root=root)

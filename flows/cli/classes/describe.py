@@ -1,51 +1,36 @@
 """Commands about classes: describe, extract."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from annotated_types import Ge, Le
 
+from evenly.flows.cli.command import typed
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.cli.output import (
-    AsJson,
-    Root,
-    print_estimates,
-    print_json,
-    print_result,
-    print_rows,
-    print_text,
-)
-
-Methods = Annotated[
-    list[str] | None,
-    typer.Option("--method", help="A description method, or several with commas; may be repeated."),
-]
+from evenly.flows.cli.output import AsJson, print_estimates, print_result, print_rows, print_text
+from evenly.options import DescribeOptions
+from evenly.signatures import Named, Place, Root, taking
 
 
+@dataclass(frozen=True, kw_only=True)
+class DescribedOnce(DescribeOptions):
+    """Options of `evenly describe`."""
+
+    pairs_top: Annotated[int, Ge(2), "A pair: both in the top N of a picture or class text."] = 5
+    pairs_cover: Annotated[float, Ge(0.01), Le(1.0), "Share of all such that is asked about."] = 0.9
+    pool: Annotated[Place | None, "Count the synonyms in this .parquet, .csv or .jsonl."] = None
+    caption: Annotated[str, "With --pool: its column of captions."] = "caption"
+    plan: Annotated[bool, Named(("--plan",)), "Say what would be asked and cost; send nothing."] = False
+    submit: Annotated[bool, "Emit the event that triggers the deployment, and return."] = False
+
+
+@taking(DescribedOnce)
 def describe_command(
-    classes: Annotated[Path, typer.Argument(help="A class list: one name per line.")],
-    root: Root = None,
-    as_json: AsJson = False,
-    method: Methods = None,
-    base_url: Annotated[str, typer.Option(help="`embedded`, or an OpenAI-compatible endpoint.")] = "embedded",
-    model: Annotated[str, typer.Option(help="The model's name at that endpoint.")] = "smollm2",
-    budget_usd: Annotated[float | None, typer.Option(help="What the list may cost in all its runs.")] = None,
-    prompt_usd_per_million: Annotated[float, typer.Option(help="Price of a million prompt tokens.")] = 0.0,
-    completion_usd_per_million: Annotated[float, typer.Option(help="Price of a million tokens of replies.")] = 0.0,
-    build: Annotated[
-        str | None, typer.Option(help="A build, or a recipe for its latest: which pairs are confused, how names occur.")
-    ] = None,
-    pairs_top: Annotated[int, typer.Option(min=2, help="A pair: both in the top N of a picture or class text.")] = 5,
-    pairs_cover: Annotated[float, typer.Option(min=0.01, max=1.0, help="Share of all such that is asked about.")] = 0.9,
-    pool: Annotated[Path | None, typer.Option(help="Count the synonyms in this .parquet, .csv or .jsonl.")] = None,
-    caption: Annotated[str, typer.Option(help="With --pool: its column of captions.")] = "caption",
-    *,
-    batch: Annotated[bool, typer.Option("--batch", help="Ask through the endpoint's Batch API.")] = False,
-    plan: Annotated[bool, typer.Option("--plan", help="Say what would be asked and cost; send nothing.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Print every text as well.")] = False,
-    submit: Annotated[bool, typer.Option(help="Emit the event that triggers the deployment, and return.")] = False,
-) -> None:
+    classes: Annotated[Path, typer.Argument(help="A class list: one name per line.")], options: DescribedOnce
+) -> dict[str, Any]:
     """Write checked descriptions and synonyms for a class list; what is known already is not asked again.
 
     Example: evenly describe recipes/demo_classes.txt
@@ -63,51 +48,44 @@ def describe_command(
         list_context,
         submit_list,
     )
-    from evenly.flows.cli.classes.description_tables import print_described
     from evenly.flows.recipe.files import read_class_file
-    from evenly.tasks.classes.confusable import said
 
-    listing = read_class_file(classes)
-    methods = [name.strip() for names in method for name in names.split(",")] if method else None
-    llm = language_model(
-        base_url=base_url,
-        model=model,
-        budget_usd=budget_usd,
-        prompt_usd_per_million=prompt_usd_per_million,
-        completion_usd_per_million=completion_usd_per_million,
-        batch=batch,
-    )
-    pairs = ConfusablePairs(top=pairs_top, cover=pairs_cover)
-    if submit and (build is not None or pool is not None):
+    listing, root = read_class_file(classes), options.root
+    methods = [name.strip() for names in options.methods or () for name in names.split(",")] or None
+    llm = language_model(**options.llm)
+    pairs = ConfusablePairs(top=options.pairs_top, cover=options.pairs_cover)
+    if options.submit and (options.build is not None or options.pool is not None):
         raise UsageError(
             "`--submit` must come without --build and --pool; the deployment knows neither. Leave them out."
         )
-    context = list_context(build=build, pairs=pairs, pool=pool, caption=caption, root=root)
-    if plan:
-        rows = estimate_listing(listing, methods=methods, llm=llm, root=root, context=context)
-        if as_json:
-            print_json({"descriptions": rows})
-        else:
-            print_estimates(rows)
-        return
-    if submit:
-        event = submit_list(listing, methods=methods, llm=llm, root=root)
-        if as_json:
-            print_json(event)
-        else:
-            print_text(f"submitted {listing.name} as event {event['event']}")
-        return
-    result = describe_list(listing, methods=methods, llm=llm, root=root, context=context)
+    context = list_context(options.build, root=root, pairs=pairs, pool=options.pool, caption=options.caption)
+    if options.plan:
+        return {"descriptions": estimate_listing(listing, methods=methods, llm=llm, root=root, context=context)}
+    if options.submit:
+        return submit_list(listing, methods=methods, llm=llm, root=root)
+    return describe_list(listing, methods=methods, llm=llm, root=root, context=context)
 
-    def table() -> None:
-        print_described(result, verbose=verbose)
-        if "names" in result:
-            print_rows(f"captions of {result['captions_searched']:,} that hold a name", result["names"])
-            print_rows("most frequent name, by REAL's two rules", result["most_frequent"])
-        if "pairs_asked" in result:
-            print_text(said(result))
 
-    print_result(result, table, as_json=as_json)
+def _print_described(
+    result: dict[str, Any],
+    *,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Print every text as well.")] = False,
+) -> None:
+    if "event" in result:
+        print_text(f"submitted {result['name']} as event {result['event']}")
+        return
+    if "step" not in result:
+        print_estimates(result["descriptions"])
+        return
+    from evenly.flows.cli.classes.description_tables import print_described
+    from evenly.tasks.classes.confusable import said
+
+    print_described(result, verbose=verbose)
+    if "names" in result:
+        print_rows(f"captions of {result['captions_searched']:,} that hold a name", result["names"])
+        print_rows("most frequent name, by REAL's two rules", result["most_frequent"])
+    if "pairs_asked" in result:
+        print_text(said(result))
 
 
 def extract_command(
@@ -169,4 +147,7 @@ def extract_command(
     print_result(result, lambda: print_extracted(result), as_json=as_json)
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"describe": describe_command, "extract": extract_command}
+COMMANDS: dict[str, Callable[..., None]] = {
+    "describe": typed(describe_command, _print_described),
+    "extract": extract_command,
+}

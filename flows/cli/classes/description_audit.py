@@ -10,6 +10,7 @@ from evenly.flows.cli.errors import UsageError
 from evenly.flows.process.prefect_api import prefect_api
 from evenly.flows.recipe import read_recipe
 from evenly.flows.runs import build_run
+from evenly.signatures import Place
 from evenly.storage.builds import open_build
 from evenly.storage.errors import NotFoundError
 from evenly.storage.ledger import Ledger
@@ -22,7 +23,7 @@ DEFAULT_AGGREGATE: Aggregate = "mean_similarity"
 
 
 def audit_latest(
-    source: str, *, build: str, methods: list[str] | None, aggregate: str | None, draws: int, root: Path | None
+    source: str, *, build: str, methods: list[str] | None, aggregate: str | None, draws: int, root: Place | None
 ) -> list[dict[str, Any]]:
     """One finding per class list and method: its notes, and the tables `accuracies` and `differences` as rows.
 
@@ -65,7 +66,7 @@ def audit_latest(
 
 
 def _of_recipe(
-    path: Path, build: str, *, aggregate: Aggregate | None, root: Path | None
+    path: Path, build: str, *, aggregate: Aggregate | None, root: Place | None
 ) -> tuple[str, list[tuple[Version, dict[str, Any]]]]:
     """The build of a recipe, and each of its lists that has been described."""
     recipe = read_recipe(path)

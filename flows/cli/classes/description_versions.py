@@ -20,6 +20,7 @@ from evenly.descriptions.exports import TEXT_EXPORTS
 from evenly.descriptions.versions import compare_texts
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.recipe.files import read_class_file
+from evenly.signatures import Place
 from evenly.storage.errors import NotFoundError
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.records import replace_text
@@ -56,13 +57,13 @@ class Version:
         }
 
 
-def list_versions(root: Path | None) -> list[dict[str, Any]]:
+def list_versions(root: Place | None) -> list[dict[str, Any]]:
     """The facts of every version in the workspace, oldest first."""
     ledger = Ledger(Workspace.at(root))
     return [_opened(ledger, record).facts() for record in _records(ledger)]
 
 
-def find_version(name: str, *, root: Path | None) -> Version:
+def find_version(name: str, *, root: Place | None) -> Version:
     """The newest version of a class list file's content, of a list of this name, or the one of a step key.
 
     A file counts by its content: classes, synsets and glosses in order, whatever it is called. A key may be cut to 8
@@ -71,8 +72,7 @@ def find_version(name: str, *, root: Path | None) -> Version:
     ledger = Ledger(Workspace.at(root))
     records = _records(ledger)
     if Path(name).is_file():
-        file = read_class_file(Path(name))
-        identity = parse_class_list(file.text, file.name).identity
+        identity = read_class_file(Path(name)).class_list.identity
         matches = [record for record in records if record.notes.get("class_list_identity") == identity]
         remedy = f"Describe it: evenly describe {name}"
     elif _KEY.fullmatch(name) and any(record.key.startswith(name) for record in records):
@@ -89,7 +89,7 @@ def find_version(name: str, *, root: Path | None) -> Version:
     return _opened(ledger, matches[-1])
 
 
-def show_texts(list_or_key: str, *, class_name: str | None, rejected: bool, root: Path | None) -> dict[str, Any]:
+def show_texts(list_or_key: str, *, class_name: str | None, rejected: bool, root: Place | None) -> dict[str, Any]:
     """The facts of a version and its texts, one row each, with verdict, reason and request id.
 
     Rejected and failed ones only on request; `without_texts` lists class and method pairs that ended with none.
@@ -110,7 +110,7 @@ def show_texts(list_or_key: str, *, class_name: str | None, rejected: bool, root
     return {**version.facts(), "rows": table.to_pylist(), "without_texts": gaps}
 
 
-def compare_versions(first: str, second: str, *, root: Path | None) -> dict[str, Any]:
+def compare_versions(first: str, second: str, *, root: Place | None) -> dict[str, Any]:
     """Two versions side by side: their facts, counts per method, and every accepted text as kept, gone or new."""
     a, b = find_version(first, root=root), find_version(second, root=root)
     comparison = compare_texts(a.table, b.table, classes=(a.class_list.classes, b.class_list.classes))
@@ -124,7 +124,7 @@ def compare_versions(first: str, second: str, *, root: Path | None) -> dict[str,
     }
 
 
-def export_texts(name: str, *, format_name: str, out: Path, root: Path | None) -> dict[str, Any]:
+def export_texts(name: str, *, format_name: str, out: Path, root: Place | None) -> dict[str, Any]:
     """Write a version in the JSON shape that other code reads, and beside it the class names as a list, in order.
 
     Both files appear whole. "csv" is one file, for people who edit the texts and read it in again. `fallbacks` names

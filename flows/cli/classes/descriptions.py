@@ -5,8 +5,10 @@ from typing import Annotated, Any
 
 import typer
 
+from evenly.flows.cli.command import typed
 from evenly.flows.cli.help_page import CommandGroup
-from evenly.flows.cli.output import AsJson, Root, print_json, print_result, print_rows, print_text
+from evenly.flows.cli.output import AsJson, print_json, print_result, print_rows, print_text
+from evenly.signatures import Root
 
 Version = Annotated[str, typer.Argument(help="A class list file, the name of a list, or a step key.")]
 SHOWN = ("class", "method", "text", "verdict", "reason")
@@ -197,8 +199,8 @@ def _title(facts: dict[str, Any]) -> str:
 GROUP = typer.Typer(
     cls=CommandGroup, help="Look at, judge and export the descriptions of class lists.", no_args_is_help=True
 )
-GROUP.command("audit")(audit_command)
-GROUP.command("show")(show_descriptions_command)
-GROUP.command("compare")(compare_command)
-GROUP.command("export")(export_descriptions_command)
-GROUP.command("import")(import_command)
+GROUP.command("audit")(typed(audit_command))
+GROUP.command("show")(typed(show_descriptions_command))
+GROUP.command("compare")(typed(compare_command))
+GROUP.command("export")(typed(export_descriptions_command))
+GROUP.command("import")(typed(import_command))

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from evenly.descriptions.chat.client import ClientCounts
-from evenly.descriptions.class_list import parse_class_list
 from evenly.descriptions.descriptions import Descriptions
 from evenly.descriptions.edited import EDITED, read_edited
 from evenly.descriptions.errors import EditedTextsError
 from evenly.flows.recipe.files import ListingText, read_class_file
+from evenly.signatures import Place
 from evenly.storage.ledger import Ledger, StepOutput, StepRecord, StepSpec
 from evenly.storage.workspace import Workspace
 
@@ -18,7 +18,7 @@ MOST_BYTES = 50_000_000
 VERSION = 1
 
 
-def import_texts(file: Path, classes: Path, *, method: str, root: Path | None) -> dict[str, Any]:
+def import_texts(file: Path, classes: Path, *, method: str, root: Place | None) -> dict[str, Any]:
     """Import a file of edited texts as a version of the descriptions of a class list; its facts.
 
     `accepted`, `rejected` (reason -> count), `undescribed` and `step`, the key by which other commands find it; the
@@ -35,7 +35,7 @@ def edited_description(ledger: Ledger, listing: ListingText, file: Path, *, meth
     Its endpoint is EDITED and its model the file's hash: what a person wrote is told from what a model did.
     """
     content, digest = _read(file)
-    class_list = parse_class_list(listing.text, listing.name)
+    class_list = listing.class_list
     table = read_edited(content, class_list.classes, method=method)
     methods = list(dict.fromkeys(table["method"].to_pylist()))
     rule = {"list": listing.name, "text": listing.text, "methods": methods, "base_url": EDITED, "model": digest[:16]}

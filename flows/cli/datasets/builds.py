@@ -2,15 +2,15 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from evenly.flows.cli.command import typed
 from evenly.flows.cli.errors import USAGE, UsageError
 from evenly.flows.cli.output import (
     AsJson,
     Build,
-    Root,
     print_estimates,
     print_facts,
     print_funnel,
@@ -20,6 +20,8 @@ from evenly.flows.cli.output import (
     print_rows,
     print_text,
 )
+from evenly.options import RebuildOptions
+from evenly.signatures import Root, taking
 
 Recipe = Annotated[Path, typer.Argument(help="A recipe, such as recipes/demo.yaml.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Worker processes, at most; default: one per core.")]
@@ -32,10 +34,6 @@ Memory = Annotated[
 ]
 Limit = Annotated[
     int | None, typer.Option(min=1, help="Take this many pairs, drawn by hash; such a build is not promoted.")
-]
-ReplayFrom = Annotated[Path | None, typer.Option(help="Take downloads and replies recorded in this other workspace.")]
-Wait = Annotated[
-    int, typer.Option(min=0, metavar="SECONDS", help="Wait so long for another process that rebuilds this recipe.")
 ]
 
 
@@ -211,61 +209,33 @@ def plan_command(
     print_result(plan | {"descriptions": estimates}, table, as_json=as_json)
 
 
-def rebuild_command(
-    recipe: Recipe,
-    root: Root = None,
-    as_json: AsJson = False,
-    limit: Limit = None,
-    workers: Workers = None,
-    engine: Engine = None,
-    replay_from: ReplayFrom = None,
-    memory: Memory = None,
-    *,
-    retry_failed: Annotated[bool, typer.Option(help="Try downloads again that failed for a passing reason.")] = False,
-    wait: Wait = 0,
-) -> None:
+@taking(RebuildOptions)
+def rebuild_command(recipe: Recipe, options: RebuildOptions) -> dict[str, Any]:
     """Rebuild a dataset by its recipe; finished steps are reused.
 
     Example: evenly rebuild recipes/demo.yaml --limit 200
     """
     from evenly.flows.recipe import read_recipe
 
-    read_recipe(recipe)
-    from evenly.tasks.partitioning import allowed_memory
+    read_recipe(recipe)  # its problems are said before flows are imported
+    from evenly.flows.cli.datasets.outcome import outcome_of, rebuild_by
 
-    allowed_memory(memory)
+    return outcome_of(rebuild_by(str(recipe), options), root=options.root)
+
+
+def _print_rebuilt(result: dict[str, Any]) -> None:
     from evenly.audit.source_funnel import kept_by_source
-    from evenly.flows.cli.datasets.outcome import outcome_of
     from evenly.flows.cli.start.demo_tables import adapter_tables
-    from evenly.flows.process.prefect_api import prefect_api
-    from evenly.flows.rebuild_dataset import rebuild_dataset
     from evenly.tasks.classes.confusable import said
 
-    with prefect_api():
-        build = rebuild_dataset(
-            recipe=str(recipe),
-            root=None if root is None else str(root),
-            limit=limit,
-            workers=workers,
-            engine=engine,
-            retry_failed=retry_failed,
-            replay_from=None if replay_from is None else str(replay_from),
-            wait_s=wait,
-            memory=memory,
-        )
-    result = outcome_of(build, root=root)
-
-    def table() -> None:
-        print_funnel(result["funnel"])
-        if by_source := kept_by_source(result["sources"]):
-            print_rows("kept by source", by_source)
-        for pairs in result["pairs"]:
-            print_text(f"{pairs['list']}: {said(pairs)}")
-        for name, rows in adapter_tables(result["adapters"]).items():
-            print_rows(f"{name}: adapters on test, 95 % intervals", rows)
-        print_text(f"build   {result['build']}\nreport  {result['report']}")
-
-    print_result(result, table, as_json=as_json)
+    print_funnel(result["funnel"])
+    if by_source := kept_by_source(result["sources"]):
+        print_rows("kept by source", by_source)
+    for pairs in result["pairs"]:
+        print_text(f"{pairs['list']}: {said(pairs)}")
+    for name, rows in adapter_tables(result["adapters"]).items():
+        print_rows(f"{name}: adapters on test, 95 % intervals", rows)
+    print_text(f"build   {result['build']}\nreport  {result['report']}")
 
 
 def builds_command(root: Root = None, as_json: AsJson = False) -> None:
@@ -335,7 +305,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "init": init_command,
     "check": check_command,
     "plan": plan_command,
-    "rebuild": rebuild_command,
+    "rebuild": typed(rebuild_command, _print_rebuilt),
     "builds": builds_command,
     "promote": promote_command,
     "report": report_command,

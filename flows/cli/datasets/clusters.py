@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.cluster_pictures import cluster_pictures
 from evenly.flows.process.prefect_api import prefect_api
+from evenly.signatures import Place
 from evenly.storage.builds import open_build
 from evenly.storage.ledger import Ledger
 from evenly.storage.records import replacing
@@ -17,7 +18,7 @@ TABLES = ("assignments", "clusters", "centroids")
 
 
 def cluster_build(
-    build: str, *, k: int, labels: int, iterations: int, near_cosine: float, out: Path | None, root: Path | None
+    build: str, *, k: int, labels: int, iterations: int, near_cosine: float, out: Path | None, root: Place | None
 ) -> dict[str, Any]:
     """The notes of the step, and `clusters` as rows, the fullest first; where `out` is given, TABLES as Parquet."""
     if labels > k:

@@ -11,13 +11,13 @@ import pandas as pd
 
 from evenly.adapters.evaluation.measures.head_tail import TAIL_RULES, TailRule, tail_classes
 from evenly.curation.concepts.matching import normalised
-from evenly.descriptions.class_list import parse_class_list
 from evenly.flows.audit_concepts import audit_concepts
 from evenly.flows.cli.classes.class_names import names_of
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.process.prefect_api import prefect_api
 from evenly.flows.recipe import Source
 from evenly.flows.recipe.files import read_class_file
+from evenly.signatures import Place
 from evenly.storage.builds import Builds
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.records import replace_text, replacing
@@ -51,7 +51,7 @@ class Counting:
 
 
 def audit_list(
-    classes: Path, counting: Counting, *, build: str | None, pool: Source | None, llm: LanguageModel, root: Path | None
+    classes: Path, counting: Counting, *, build: str | None, pool: Source | None, llm: LanguageModel, root: Place | None
 ) -> dict[str, Any]:
     """The audit of a class list in the captions of a build or a pool: `classes` and `names` as rows, and what it took.
 
@@ -62,8 +62,7 @@ def audit_list(
     if (build is None) == (pool is None):
         raise UsageError("`concepts` must get `--build` or `--pool`, one of the two. Example: --build latest")
     listing = read_class_file(classes)
-    parsed = parse_class_list(listing.text, listing.name)
-    class_names = names_of(parsed, counting.synonyms, root=root)
+    class_names = names_of(listing.class_list, counting.synonyms, root=root)
     workspace = Workspace.at(root)
     rule = FrequencyRule(
         list=listing.name,
@@ -74,7 +73,7 @@ def audit_list(
         judge=counting.judge,
     )
     judging = RelevanceRule(
-        class_list=parsed,
+        class_list=listing.class_list,
         text=listing.text,
         domain=counting.domain,
         judge=counting.judge,

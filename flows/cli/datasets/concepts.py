@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from evenly.flows.cli.output import AsJson, Root, print_facts, print_result, print_rows, print_text, printable
+from evenly.flows.cli.output import AsJson, print_facts, print_result, print_rows, print_text, printable
+from evenly.signatures import Root
 
 if TYPE_CHECKING:
     from evenly.adapters.evaluation.measures.head_tail import TailRule
@@ -51,7 +52,6 @@ def concepts_command(
 
     Example: evenly concepts land.txt --pool pool.parquet --prefix satellite --judge 1000 --out land.csv
     """
-    from evenly.adapters.methods.fudd import ConfusablePairs
     from evenly.audit.report.plots.classes import draw_concepts
     from evenly.flows.cli.classes.class_list import language_model, list_context
     from evenly.flows.cli.datasets.concept_audit import (
@@ -76,7 +76,7 @@ def concepts_command(
         check_table(out)
     if plot is not None:
         check_plot(plot)
-    context = list_context(build=build, pairs=ConfusablePairs(), pool=pool, caption=caption, root=root)
+    context = list_context(build, root=root, pool=pool, caption=caption)
     counting = Counting(
         synonyms=synonyms, prefix=prefix, plurals=plurals, judge=judge, domain=domain, tail=cast("TailRule", tail)
     )

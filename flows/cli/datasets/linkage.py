@@ -10,6 +10,7 @@ from evenly.flows.cli.adapters.own_features.fit import plain
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.link_records import link_records
 from evenly.flows.process.prefect_api import prefect_api
+from evenly.signatures import Place
 from evenly.storage.builds import open_build
 from evenly.storage.ledger import Ledger
 from evenly.storage.records import replace_text
@@ -17,7 +18,7 @@ from evenly.tasks.pools.link import LinkRule
 
 
 def link_build(
-    build: str, *, truth: str, weights: Sequence[float], floor: float, out: Path | None, root: Path | None
+    build: str, *, truth: str, weights: Sequence[float], floor: float, out: Path | None, root: Place | None
 ) -> dict[str, Any]:
     """The notes of the step, its `curve` as rows, and a `recipe` line with what was chosen.
 

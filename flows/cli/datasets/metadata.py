@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from evenly.flows.cli.command import typed
 from evenly.flows.cli.errors import FindingExit
 from evenly.flows.cli.help_page import CommandGroup
 from evenly.flows.cli.output import AsJson, print_facts, print_json, print_result, print_rows, print_text, printable
@@ -202,5 +203,5 @@ def _told(count: dict[str, Any]) -> str:
 
 
 GROUP = typer.Typer(cls=CommandGroup, help="Build concept lists, and look at what they hold.", no_args_is_help=True)
-GROUP.command("build")(build_command)
-GROUP.command("show")(show_metadata_command)
+GROUP.command("build")(typed(build_command))
+GROUP.command("show")(typed(show_metadata_command))

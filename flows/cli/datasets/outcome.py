@@ -8,7 +8,10 @@ from evenly.flows.cli.errors import UsageError
 from evenly.flows.fit_adapters import fit_adapters
 from evenly.flows.process.prefect_api import prefect_api
 from evenly.flows.recipe import read_recipe
-from evenly.flows.runs import in_shared_use
+from evenly.flows.recipe.needs import refuse_missing
+from evenly.flows.runs import in_shared_use, with_engine
+from evenly.options import RebuildOptions
+from evenly.signatures import Place, flow_values
 from evenly.storage.builds import Builds, funnel_of, open_build
 from evenly.storage.exports import EXPORTS
 from evenly.storage.ledger import Ledger, StepRecord
@@ -17,7 +20,7 @@ from evenly.storage.web import reader
 from evenly.storage.workspace import Workspace
 from evenly.tasks import verify_and_report as audit
 
-Root = str | Path | None
+Root = Place | None
 
 
 def list_builds(root: Root = None) -> list[dict[str, Any]]:
@@ -36,6 +39,19 @@ def promote_build(build: str, *, root: Root = None) -> dict[str, Any]:
     workspace, manifest = open_build(build, root=root)
     Builds(workspace).promote_by_hand(manifest["build"], recipe=manifest["recipe_name"])
     return manifest
+
+
+def rebuild_by(recipe: str, options: RebuildOptions) -> str:
+    """Rebuild by a recipe that is valid and has here what it needs; the id of the published build."""
+    from evenly.flows.rebuild_dataset import rebuild_dataset
+    from evenly.tasks.partitioning import allowed_memory
+
+    chosen = with_engine(read_recipe(recipe), options.engine)
+    refuse_missing(chosen, limit=options.limit)
+    allowed_memory(options.memory)
+    with prefect_api():
+        build: str = rebuild_dataset(recipe, **flow_values(options))
+    return build
 
 
 def outcome_of(build: str, *, root: Root = None) -> dict[str, Any]:
@@ -98,13 +114,13 @@ def export_build(build: str, *, format_name: str, out: Path | None, root: Root =
     return {"build": manifest["build"], "format": format_name, **summary.to_dict()}
 
 
-def check_has_classes(recipe: Path) -> None:
+def check_has_classes(recipe: Place) -> None:
     """Raise UsageError for a recipe without a class list: there is nothing to fit adapters for."""
     if not read_recipe(recipe).classes:
         raise UsageError(f"`classes` must name a class list to fit adapters for; `{recipe}` names none. Add one.")
 
 
-def fit_latest(recipe: Path, *, root: Root = None) -> list[dict[str, Any]]:
+def fit_latest(recipe: Place, *, root: Root = None) -> list[dict[str, Any]]:
     """Fit the adapters of a recipe on its latest build; what validation chose, and where they are saved."""
     check_has_classes(recipe)
     names = ("list", "name", "texts", "chosen", "validation_accuracy", "validation_rows", "kept_zero_shot", "why")
@@ -120,7 +136,7 @@ def fit_latest(recipe: Path, *, root: Root = None) -> list[dict[str, Any]]:
     ]
 
 
-def evaluations_of(recipe: Path, workspace: Workspace, manifest: Mapping[str, Any]) -> list[StepRecord]:
+def evaluations_of(recipe: Place, workspace: Workspace, manifest: Mapping[str, Any]) -> list[StepRecord]:
     """The evaluation of each class list of a recipe on a build, made where it is not there yet."""
     with prefect_api():
         keys = fit_adapters(recipe=str(recipe), build=str(manifest["build"]), root=str(workspace.root))

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from evenly.flows.cli.classes.class_list import estimate_listing
@@ -20,6 +19,7 @@ from evenly.flows.recipe.describing import ListContext
 from evenly.flows.recipe.files import read_listing
 from evenly.flows.recipe.steps import steps_of
 from evenly.flows.runs import run_in
+from evenly.signatures import Place
 from evenly.storage.builds import Builds
 from evenly.storage.ledger import StepRecord
 from evenly.storage.pool_size import PoolSize
@@ -38,9 +38,9 @@ _SAMPLE = 4  # files of a table that are weighed: its partitions are nearly equa
 
 
 def plan_recipe(
-    recipe: Path,
+    recipe: Place,
     *,
-    root: Path | None = None,
+    root: Place | None = None,
     limit: int | None = None,
     workers: int | None = None,
     memory: str | None = None,
@@ -84,7 +84,7 @@ def plan_recipe(
     return {"run": sum_estimates(cut, rows, is_counted=size.is_counted), "steps": rows, "captions": captions}
 
 
-def plan_descriptions(recipe: Path, *, root: Path | None = None, limit: int | None = None) -> list[dict[str, Any]]:
+def plan_descriptions(recipe: Place, *, root: Place | None = None, limit: int | None = None) -> list[dict[str, Any]]:
     """What describing the recipe's class lists would ask and cost, a row per list and method (estimate.Estimate).
 
     None for a trial: with a `limit`, nothing is described. Which pairs of classes are confused is taken from the latest

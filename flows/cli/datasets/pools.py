@@ -9,6 +9,7 @@ import typer
 
 from evenly.flows.cli.errors import FindingExit, UsageError
 from evenly.flows.cli.output import AsJson, print_json, print_result, print_rows, print_text, printable
+from evenly.signatures import Place
 
 if TYPE_CHECKING:
     from evenly.curation.balance.thresholds import Law
@@ -116,7 +117,7 @@ def balance_command(
 
 
 def _work(
-    workers: int | None, threads: int | None, engine: str | None, memory: str | None, root: Path | None
+    workers: int | None, threads: int | None, engine: str | None, memory: str | None, root: Place | None
 ) -> "PoolWork":
     from evenly.tasks.pools.work import PoolWork
     from evenly.tasks.run import read_engine

@@ -10,9 +10,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from evenly.adapters.methods.fudd import ConfusablePairs
 from evenly.curation.retrieval_sets import KEPT, RetrievalRule
-from evenly.descriptions.class_list import parse_class_list
 from evenly.flows.cli.classes.class_list import list_context
 from evenly.flows.cli.classes.class_names import names_of
 from evenly.flows.cli.errors import UsageError
@@ -22,6 +20,7 @@ from evenly.flows.recipe import RecipeFeatures, Source
 from evenly.flows.recipe.files import read_class_file
 from evenly.flows.retrieve_support import retrieve_support
 from evenly.flows.runs import build_run
+from evenly.signatures import Place
 from evenly.storage.builds import funnel_of, open_build
 from evenly.storage.files.arrays import write_arrays
 from evenly.storage.ledger import Ledger, StepRecord
@@ -76,7 +75,7 @@ class PoolChoice:
 
 
 def retrieve_list(
-    classes: Path, retrieving: Retrieving, *, pool: PoolChoice, out: Path | None, root: Path | None
+    classes: Path, retrieving: Retrieving, *, pool: PoolChoice, out: Path | None, root: Place | None
 ) -> dict[str, Any]:
     """Retrieve for a class list: the notes of the step, and `classes` as rows; files where `out` is given.
 
@@ -84,20 +83,19 @@ def retrieve_list(
     never chosen, nor are their twins. A source becomes a build first: `pool` is its funnel.
     """
     listing = read_class_file(classes)
-    parsed = parse_class_list(listing.text, listing.name)
-    class_names = names_of(parsed, retrieving.synonyms, root=root)
+    class_names = names_of(listing.class_list, retrieving.synonyms, root=root)
     if pool.source is not None:
         with prefect_api():
             build = collect_pool(pool.source, pool.features, root=None if root is None else str(root))
             of_build = replace(pool, build=build, source=None)
             facts = retrieve_list(classes, retrieving, pool=of_build, out=out, root=root)
         return facts | {"pool": funnel_of(open_build(build, root=root)[1])}
-    context = list_context(build=pool.build, pairs=ConfusablePairs(), pool=None, caption="", root=root)
+    context = list_context(pool.build, root=root)
     workspace, manifest = open_build(str(context.build), root=root)
     ledger = Ledger(workspace)
     run = build_run(manifest["build"], root=str(workspace.root), quiet=True)
     split_file = context.split or split_of_build(run, manifest)
-    split, lists = _judged_lists(ledger, manifest["build"], tuple(parsed.classes), split_file)
+    split, lists = _judged_lists(ledger, manifest["build"], listing.class_list.classes, split_file)
     rule = SupportRule(
         list=listing.name,
         build=manifest["build"],

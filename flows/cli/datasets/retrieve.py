@@ -8,7 +8,8 @@ import typer
 
 from evenly.flows.cli.datasets.concepts import Classes, Synonyms
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.cli.output import AsJson, Root, print_funnel, print_result, print_rows, print_text, printable
+from evenly.flows.cli.output import AsJson, print_funnel, print_result, print_rows, print_text, printable
+from evenly.signatures import Root
 
 if TYPE_CHECKING:
     from evenly.flows.cli.datasets.retrieval import PoolChoice

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.cli.output import AsJson, Build, Root, print_facts, print_result, print_rows, print_text
+from evenly.flows.cli.output import AsJson, Build, print_facts, print_result, print_rows, print_text
+from evenly.signatures import Root
 
 if TYPE_CHECKING:
     from evenly.tasks.search.search import SearchResult

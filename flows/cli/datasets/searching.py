@@ -7,6 +7,7 @@ from typing import Any
 from evenly.audit.report.sheet import html_sheet, png_sheet
 from evenly.flows.process.environment import no_widgets
 from evenly.flows.runs import build_run
+from evenly.signatures import Place
 from evenly.storage.builds import encoder_of, open_build
 from evenly.storage.decoders.structure import MAX_BYTES
 from evenly.storage.errors import InputError
@@ -27,7 +28,7 @@ def read_query(*, texts: Sequence[str], images: Sequence[Path], uids: Sequence[s
 
 
 def search_in(
-    build: str, query: Query, selection: Selection, *, top: int, index: str | None, within: str, root: Path | None
+    build: str, query: Query, selection: Selection, *, top: int, index: str | None, within: str, root: Place | None
 ) -> SearchResult:
     """The pairs of a build that a selection takes, nearest to a query."""
     workspace, manifest = open_build(build, root=root)
@@ -36,13 +37,13 @@ def search_in(
         return search_build(run, manifest, query, selection=selection, top=top, index=index, within=within)
 
 
-def index_build(build: str, kind: str, *, root: Path | None, quiet: bool, force: bool = False) -> dict[str, Any]:
+def index_build(build: str, kind: str, *, root: Place | None, quiet: bool, force: bool = False) -> dict[str, Any]:
     """Make an index of the features by a build's encoder; what it finds and costs."""
     workspace, manifest = open_build(build, root=root)
     return make_index(workspace, encoder_of(manifest), kind, Progress(quiet=quiet), force=force).to_dict()
 
 
-def write_sheet(path: Path, result: SearchResult, *, title: str, root: Path | None) -> None:
+def write_sheet(path: Path, result: SearchResult, *, title: str, root: Place | None) -> None:
     """Write what was found as a page or a picture, by the ending of `path`; pictures that are not held are left out."""
     read_bytes = reader(Workspace.at(root).downloads)
     notes = [result.build, *result.notes]

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evenly.flows.cli.encoders.refine import refine_command
-from evenly.flows.cli.encoders.worth import worth_command
+from evenly.flows.cli.command import typed
+from evenly.flows.cli.encoders.refine import print_refined, refine_command
+from evenly.flows.cli.encoders.worth import print_worth, worth_of_steps
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.cli.help_page import CommandGroup
-from evenly.flows.cli.output import AsJson, Root, print_facts, print_json, print_result, print_rows, print_text
+from evenly.flows.cli.output import AsJson, print_facts, print_json, print_result, print_rows, print_text
+from evenly.signatures import Place, Root
 
 if TYPE_CHECKING:
     from evenly.tasks.encoder_speed import TunedEncoder
@@ -180,7 +182,7 @@ def tokens_command(
     print_result(result, lambda: _print_tokens(result), as_json=as_json)
 
 
-def _run(root: Path | None, **chosen: Any) -> "Run":  # noqa: ANN401 - the fields of EncoderChoice
+def _run(root: Place | None, **chosen: Any) -> "Run":  # noqa: ANN401 - the fields of EncoderChoice
     from pydantic import TypeAdapter, ValidationError
 
     from evenly.flows.runs import workspace_run
@@ -291,9 +293,13 @@ def _refined_line(card: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"encode": encode_command, "refine": refine_command, "worth": worth_command}
+COMMANDS: dict[str, Callable[..., None]] = {
+    "encode": encode_command,
+    "refine": typed(refine_command, print_refined),
+    "worth": typed(worth_of_steps, print_worth),
+}
 
 GROUP = typer.Typer(cls=CommandGroup, invoke_without_command=True, rich_markup_mode=None)
-GROUP.callback()(encoders_command)
-GROUP.command("tune")(tune_command)
-GROUP.command("tokens")(tokens_command)
+GROUP.callback()(typed(encoders_command))
+GROUP.command("tune")(typed(tune_command))
+GROUP.command("tokens")(typed(tokens_command))

@@ -1,12 +1,15 @@
 """`evenly worth`: what each step of a recipe does for an encoder that is refined on what it keeps."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from evenly.flows.cli.output import AsJson, Root, print_result, print_rows, print_text
+from evenly.flows.cli.output import print_rows, print_text
+from evenly.options import WorthOptions
+from evenly.signatures import Place, flow_values, taking
 
 SHOWN = {
     "text to picture R@1": "R@1",
@@ -17,17 +20,18 @@ SHOWN = {
 BY_KIND = "right caption before wrong"
 
 
-def worth_command(
-    recipe: Annotated[Path, typer.Argument(help="A recipe; its latest build is the whole pipeline's.")],
-    root: Root = None,
-    as_json: AsJson = False,
-    seeds: Annotated[int, typer.Option(min=1, help="How often heads are trained on each.")] = 5,
-    also: Annotated[
-        list[str] | None,
-        typer.Option(help="Pictures of another kind: photographs, digits, or a folder of CLASS/PICTURE."),
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="The folder to write worth.csv and worth.json to.")] = None,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Worth(WorthOptions):
+    """Options of `evenly worth`."""
+
+    out: Annotated[Place | None, "The folder to write worth.csv and worth.json to."] = None
+
+
+@taking(Worth)
+def worth_of_steps(
+    recipe: Annotated[Place, typer.Argument(help="A recipe; its latest build is the whole pipeline's.")],
+    options: Worth,
+) -> dict[str, Any]:
     """Say what the steps of a recipe are worth: heads are trained on builds of its pool without each in turn.
 
     Example: evenly worth recipes/demo.yaml --also photographs
@@ -42,24 +46,25 @@ def worth_command(
     from evenly.storage.records import replace_json, replace_text
     from evenly.tasks.verify_and_report import report_of
 
-    workspace, manifest = open_build(f"{read_recipe(recipe).name}-latest", root=root)
+    workspace, manifest = open_build(f"{read_recipe(recipe).name}-latest", root=options.root)
+    given = flow_values(options)
+    del given["out"]
     with prefect_api():
-        measured = measure_worth(recipe=str(recipe), seeds=seeds, also=also or [], root=str(workspace.root))
+        measured = measure_worth(str(recipe), **given)
     ledger = Ledger(workspace)
     record = ledger.get(measured["step"])
     result = {
         "build": manifest["build"],
-        "seeds": seeds,
+        "seeds": options.seeds,
         "trained": record.notes["trained"],
         "rows": ledger.table(record, "worth").to_pylist(),
         "skipped": measured["skipped"] | record.notes["skipped"],
     }
-    folder = out or workspace.reports / f"{manifest['build']}-worth"
+    folder = workspace.reports / f"{manifest['build']}-worth" if options.out is None else Path(options.out)
     folder.mkdir(parents=True, exist_ok=True)
     replace_text(folder / "worth.csv", pd.DataFrame(result["rows"]).to_csv(index=False))
     replace_json(folder / "worth.json", result)
-    result = {**result, "out": str(folder), "report": str(report_of(workspace, manifest)[0])}
-    print_result(result, lambda: print_worth(result), as_json=as_json)
+    return {**result, "out": str(folder), "report": str(report_of(workspace, manifest)[0])}
 
 
 def print_worth(result: dict[str, Any]) -> None:

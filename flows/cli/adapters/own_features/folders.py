@@ -121,10 +121,7 @@ def _classes(rows: pa.Table, listing: Path | None) -> list[str]:
     labels = sorted(set(rows["label"].to_pylist()))
     if listing is None:
         return labels
-    from evenly.descriptions.class_list import parse_class_list
-
-    file = read_class_file(listing)
-    names = list(parse_class_list(file.text, file.name).classes)
+    names = list(read_class_file(listing).class_list.classes)
     missing = [name for name in names if name not in labels]
     if missing:
         raise UsageError(

@@ -14,6 +14,7 @@ from evenly.flows.cli.adapters.own_features.folders import text_arrays
 from evenly.flows.recipe import read_recipe
 from evenly.flows.recipe.class_rules import evaluation_rules
 from evenly.flows.runs import run_in
+from evenly.signatures import Place
 from evenly.storage.builds import Builds
 from evenly.storage.files.arrays import write_arrays
 from evenly.tasks.adapters.fit import EvaluationRule
@@ -25,7 +26,7 @@ _SETS = {"far": "ood", "near": "near_ood"}
 _OF_TEXTS = [name for name in SHARED if not name.startswith("unlabelled")]
 
 
-def extract_pairs(recipe: Path, *, out: Path, class_list: str | None, root: Path | None) -> dict[str, Any]:
+def extract_pairs(recipe: Place, *, out: Path, class_list: str | None, root: Place | None) -> dict[str, Any]:
     """Write the latest build of a recipe as arrays; the file, the encoder and how many rows there are.
 
     For a recipe with a class list, of several the one that is named, the file that `fit --arrays` and `leaderboard

@@ -1,0 +1,107 @@
+"""Options of jobs that are a command, a flow and a function in Python, each written once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from annotated_types import Ge, Le
+
+from evenly.signatures import NOT_TYPED, InWorkspace, Named, Place, Quiet
+
+
+@dataclass(frozen=True, kw_only=True)
+class RebuildOptions(InWorkspace):
+    """Options of a rebuild."""
+
+    limit: Annotated[int | None, Ge(1), "Take this many pairs, drawn by hash; such a build is not promoted."] = None
+    workers: Annotated[int | None, Ge(1), "Worker processes, at most; default: one per core."] = None
+    engine: Annotated[
+        str | None, "What works on partitions: local, ray, or a cluster's address (auto, HOST:PORT, ray://…)."
+    ] = None
+    replay_from: Annotated[Place | None, "Take downloads and replies recorded in this other workspace."] = None
+    memory: Annotated[str | None, "What all processes may take, as 6GB or 50%; default: the recipe's, else 50%."] = None
+    retry_failed: Annotated[bool, "Try downloads again that failed for a passing reason."] = False
+    wait_s: Annotated[
+        int, Ge(0), Named(("--wait",), "SECONDS"), "Wait so long for another process that rebuilds this recipe."
+    ] = 0
+    quiet: Quiet = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageModelOptions(InWorkspace):
+    """Which language model is asked, and what it may cost."""
+
+    base_url: Annotated[str, "`embedded`, or an OpenAI-compatible endpoint, whose key comes from OPENAI_API_KEY."] = (
+        "embedded"
+    )
+    model: Annotated[str, "The model's name at that endpoint."] = "smollm2"
+    budget_usd: Annotated[float | None, "What the list may cost in all its runs."] = None
+    prompt_usd_per_million: Annotated[float, "Price of a million prompt tokens."] = 0.0
+    completion_usd_per_million: Annotated[float, "Price of a million tokens of replies."] = 0.0
+    batch: Annotated[bool, Named(("--batch",)), "Ask through the endpoint's Batch API."] = False
+
+    @property
+    def llm(self) -> dict[str, Any]:
+        """The fields of a `LanguageModel`."""
+        names = ("base_url", "model", "budget_usd", "prompt_usd_per_million", "completion_usd_per_million", "batch")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DescribeOptions(LanguageModelOptions):
+    """Options of describing a class list."""
+
+    methods: Annotated[
+        Sequence[str] | None,
+        Named(("--method",)),
+        "A description method, or several with commas; may be repeated.",
+    ] = None
+    build: Annotated[str | None, "A build, or a recipe for its latest: which pairs are confused, how names occur."] = (
+        None
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefineOptions(InWorkspace):
+    """Options of refining an encoder.
+
+    None: 20 epochs of 256 pairs at a rate of .001 with rank 64; for towers 4 epochs of 64 pairs at .00001.
+    """
+
+    objective: Annotated[str, "What is trained for, and after a comma how negatives are chosen: contrastive,unime."] = (
+        "contrastive"
+    )
+    epochs: Annotated[int | None, Ge(1), "How often all pairs are gone through."] = None
+    rank: Annotated[int | None, Ge(1), "Columns of the heads' inner layer."] = None
+    batch_size: Annotated[int | None, Ge(2), "Pairs that are set against each other."] = None
+    learning_rate: Annotated[float | None, "At the start; it falls to 0."] = None
+    margin: Annotated[float, "How far zero-shot accuracy on val may fall, 0 to 1."] = 0.01
+    experts: Annotated[int, Ge(1), Le(64), "Heads with a router, which share the rank."] = 1
+    towers: Annotated[int, Ge(0), Le(256), "Train the last blocks of both towers instead of heads; wants a GPU."] = 0
+    force: Annotated[bool, Named(("--force",)), "Replace a refined encoder of this name."] = False
+    build: Annotated[str, NOT_TYPED] = "latest"
+    quiet: Quiet = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorthOptions(InWorkspace):
+    """Options of measuring what the steps of a recipe are worth."""
+
+    seeds: Annotated[int, Ge(1), "How often heads are trained on each."] = 5
+    also: Annotated[Sequence[str], "Pictures of another kind: photographs, digits, or a folder of CLASS/PICTURE."] = ()
+    quiet: Quiet = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderOptions(InWorkspace):
+    """Which encoder, and how it encodes."""
+
+    model: Annotated[str, "`embedded`, `embedded2`, or a model of open_clip."] = "embedded"
+    pretrained: Annotated[str | None, "Its weights: a tag of open_clip, or a file."] = None
+    precision: Annotated[str, "fp32, bf16 or fp16: each has features of its own."] = "fp32"
+    resize: Annotated[str, "pillow, or torch, which is faster: each has features of its own."] = "pillow"
+    long_texts: Annotated[str, "cut, chunks or stretched: what becomes of texts that the model cannot read whole."] = (
+        "cut"
+    )
+    device: Annotated[str | None, "cpu, cuda, cuda:1, ...; else a GPU where there is one."] = None
+    threads: Annotated[int | None, Ge(1), "Batches prepared at once; else one per processor, up to 8."] = None

@@ -1,0 +1,170 @@
+"""One signature for the command, the flow and the Python function of a job: the fields of a dataclass, written once.
+
+    @dataclass(frozen=True, kw_only=True)
+    class WorthOptions(InWorkspace):
+        seeds: Annotated[int, Ge(1), "How often heads are trained on each."] = 5
+
+    @taking(WorthOptions)
+    def measure(recipe: str, options: WorthOptions) -> Facts: ...   # is called as measure("birds.yaml", seeds=3)
+
+A text beside the type is its help, limits are its bounds. Python checks them in every call, a flow's schema has both,
+and `evenly.flows.cli.command` makes a command's options of them. mypy and editors see the fields as parameters.
+"""
+
+import inspect
+import os
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, fields
+from functools import wraps
+from typing import (
+    Annotated,
+    Any,
+    Concatenate,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+    overload,
+)
+
+P = ParamSpec("P")
+Options = TypeVar("Options", covariant=True)  # noqa: PLC0105 - no better name
+First = TypeVar("First")
+Second = TypeVar("Second")
+Result = TypeVar("Result")
+
+Place = str | os.PathLike[str]
+"""A file or folder: any of its forms in Python, a path on the command line, a text in a flow."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """The names of a command's option that are not that of its field, what stands for its value in the help."""
+
+    names: tuple[str, ...] = ()
+    metavar: str | None = None
+
+
+NOT_TYPED = "not on the command line"
+"""Marks a field that flows and Python alone have."""
+Root = Annotated[Place | None, Named(("--root",)), "The workspace; default: EVENLY_ROOT, else .evenly."]
+Quiet = Annotated[bool, NOT_TYPED]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InWorkspace:
+    """What every job in a workspace is asked."""
+
+    root: Root = None
+
+
+class _Taking(Protocol[P, Options]):
+    """Makes the options of a function, its last parameter, parameters of their own."""
+
+    @overload
+    def __call__(self, function: Callable[[Options], Result], /) -> Callable[P, Result]: ...
+    @overload
+    def __call__(self, function: Callable[[First, Options], Result], /) -> Callable[Concatenate[First, P], Result]: ...
+    @overload
+    def __call__(
+        self, function: Callable[[First, Second, Options], Result], /
+    ) -> Callable[Concatenate[First, Second, P], Result]: ...
+
+
+def taking(kind: Callable[P, Options], *, place: Any = Place) -> _Taking[P, Options]:  # noqa: ANN401 - a type
+    """Have a function take the fields of `kind` by name in place of its last parameter, each `Place` as a `place`.
+
+    A value out of its bounds is an InputError.
+    """
+    make: Any = kind
+
+    def spread(function: Callable[..., Any]) -> Callable[..., Any]:
+        *own, last = inspect.signature(function).parameters.values()
+        signature = inspect.Signature([*own, *parameters_of(kind, place=place)])
+        bare = [one.replace(annotation=_bare(one.annotation)) for one in signature.parameters.values()]
+        names = {field.name for field in fields(make)}
+
+        @wraps(function)
+        def called(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - those of the function
+            given = signature.bind(*args, **kwargs).arguments
+            options = make(**{name: given.pop(name) for name in names & given.keys()})
+            check_options(options)
+            return function(**given, **{last.name: options})
+
+        show_as(called, signature)
+        if place is Place:
+            called.__signature__ = inspect.Signature(bare)  # type: ignore[attr-defined]  # of a function
+        called.__doc__ = f"{inspect.getdoc(function)}\n\n{_documented(kind)}"
+        return called
+
+    return spread
+
+
+def parameters_of(kind: Any, *, place: Any = Place) -> list[inspect.Parameter]:  # noqa: ANN401 - a dataclass, a type
+    """The fields of a dataclass as parameters that are given by name."""
+    hints = get_type_hints(kind, include_extras=True)
+    return [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=_default(field),
+            annotation=placed(hints[field.name], place),
+        )
+        for field in fields(kind)
+    ]
+
+
+def _default(field: Any) -> Any:  # noqa: ANN401 - of a dataclass
+    if field.default_factory is not MISSING:
+        return field.default_factory()
+    return inspect.Parameter.empty if field.default is MISSING else field.default
+
+
+def placed(hint: Any, place: Any) -> Any:  # noqa: ANN401 - types
+    """A type with `place` for each `Place` in it."""
+    if get_origin(hint) is Annotated:
+        return Annotated[placed(hint.__origin__, place), *hint.__metadata__]
+    if get_origin(hint) is types.UnionType and {str, os.PathLike[str]} <= {*get_args(hint)}:
+        return place | None if types.NoneType in get_args(hint) else place
+    return hint
+
+
+def _bare(hint: Any) -> Any:  # noqa: ANN401 - types
+    return hint.__origin__ if get_origin(hint) is Annotated else hint
+
+
+def help_of(hint: Any) -> str:  # noqa: ANN401 - a type
+    """The text beside a type; "" without one."""
+    beside = getattr(hint, "__metadata__", ())
+    return next((one for one in beside if isinstance(one, str) and one != NOT_TYPED), "")
+
+
+def flow_values(options: Any) -> dict[str, Any]:  # noqa: ANN401 - a dataclass
+    """The fields of options by name, a file or folder as text: as a flow takes them."""
+    return {
+        name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in vars(options).items()
+    }
+
+
+def check_options(options: Any) -> None:  # noqa: ANN401 - a dataclass
+    """Raise InputError for the first option that is out of its bounds."""
+    from evenly.bounds import check_bounds
+    from evenly.storage.errors import InputError
+
+    check_bounds(options, InputError, remedy="Correct it.", quote="`")
+
+
+def show_as(function: Any, signature: inspect.Signature) -> None:  # noqa: ANN401 - a function
+    """Let a function be seen with another signature than it was written with."""
+    function.__signature__ = signature
+    function.__annotations__ = {one.name: one.annotation for one in signature.parameters.values()}
+
+
+def _documented(kind: Any) -> str:  # noqa: ANN401 - a dataclass
+    """The part of a docstring that says what each field is, as Prefect and editors read it."""
+    hints: Mapping[str, Any] = get_type_hints(kind, include_extras=True)
+    lines = [f"    {name}: {text}" for name, hint in hints.items() if (text := help_of(hint))]
+    return "\n".join(["Args:", *lines])
