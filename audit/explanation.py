@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from rich.text import Text
@@ -33,10 +33,10 @@ class Replay:
 class StepSight:
     """One step that judged a pair.
 
-    value: the number looked at; notes: what the step noted of all its pairs, among it what a value was held against;
-    columns: what the step found of the pair; rows: its rows of the step's child tables, by table; twin: uid, url,
-    caption, ended and path of the pair that stands for it, where merged; run: key, started, ended, flow_run_id and code
-    of the run.
+    value: the number looked at; decided_by: the part of the rule that decided; notes: what the step noted of all its
+    pairs, among it what a value was held against; columns: what the step found of the pair; rows: its rows of the
+    step's child tables, by table; twin: uid, url, caption, ended and path of the pair that stands for it, where merged;
+    run: key, started, ended, flow_run_id and code of the run.
     """
 
     step: str
@@ -53,6 +53,7 @@ class StepSight:
     twin: Mapping[str, Any] | None
     run: Mapping[str, Any]
     replay: Replay | None = None
+    decided_by: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def held_against(self) -> dict[str, Any]:
@@ -113,9 +114,20 @@ _ENDED = {"dropped": "dropped it", "failed": "failed on it", "merged": "merged i
 
 
 def _measured(sight: StepSight) -> str:
-    """The value that a step looked at, and what it was held against."""
+    """The value that a step looked at, what it was held against, and the rule that decided where it is short."""
     value = "" if sight.value is None else f", value {_shown(sight.value)}"
-    return "".join([value, *(f", {name} {_shown(number)}" for name, number in sight.held_against.items())])
+    held = "".join(f", {name} {_shown(number)}" for name, number in sight.held_against.items())
+    rule = "" if held else ", ".join(_deciding(sight.decided_by))
+    return value + held + (f", {rule}" if rule and len(rule) <= _IN_A_SENTENCE else "")
+
+
+def _deciding(rule: Mapping[str, Any], place: str = "") -> Iterator[str]:
+    """Each field of a rule and its value; those of rules within it by their place."""
+    for name, value in rule.items():
+        if isinstance(value, Mapping):
+            yield from _deciding(value, f"{place}{name}.")
+        else:
+            yield f"{visible(place + name)} {_shown(value)}"
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -139,9 +151,9 @@ class Explanation:
         ]
         return asdict(self) | {"pairs": pairs}
 
-    def to_text(self) -> str:
-        """All of it as text for a terminal, where nothing that came from the web can act."""
-        return "\n".join("".join(text for text, _ in line) for line in explanation_lines(self))
+    def to_text(self, *, verbose: bool = False) -> str:
+        """All of it as text for a terminal, where nothing that came from the web can act; `verbose`: whole rules."""
+        return "\n".join("".join(text for text, _ in line) for line in explanation_lines(self, verbose=verbose))
 
     def __repr__(self) -> str:
         return self.to_text()
@@ -158,17 +170,20 @@ _STYLES = {"kept": "green", "dropped": "red", "failed": "yellow", "merged": "cya
 _LABEL_WIDTH = 12
 _STEP_WIDTH = 24
 _ROWS_SHOWN = 12
+_RULE_WIDTH = 160
+_IN_A_SENTENCE = 60
 
 
-def explanation_lines(explanation: Explanation) -> Iterator[Line]:
+def explanation_lines(explanation: Explanation, *, verbose: bool = False) -> Iterator[Line]:
     """Yield lines of (text, style) pieces: per pair who it is, how it ended, each step's verdict and its grounds.
 
-    The run (start, code, flow run) is shown at the first step and where it differs from the step before.
+    The run (start, code, flow run) is shown at the first step and where it differs from the step before. Of a rule what
+    decided is shown; `verbose`: all of it.
     """
     for number, pair in enumerate(explanation.pairs):
         if number:
             yield [("", "")]
-        yield from _pair_lines(explanation, pair)
+        yield from _pair_lines(explanation, pair, verbose=verbose)
 
 
 def rich_text(explanation: Explanation) -> Text:
@@ -181,13 +196,14 @@ def rich_text(explanation: Explanation) -> Text:
     return text
 
 
-def _pair_lines(explanation: Explanation, pair: PairHistory) -> Iterator[Line]:
+def _pair_lines(explanation: Explanation, pair: PairHistory, *, verbose: bool) -> Iterator[Line]:
     place = f" at {pair.step} ({visible(pair.reason)})" if pair.step else ""
     yield [
         (visible(pair.uid) or "a row without uid", "bold"),
         (f"  {pair.outcome}{place}", _STYLES.get(pair.outcome, "")),
         (f" in build {visible(explanation.build)}", "dim"),
     ]
+    yield [(pair.sentence, _STYLES.get(pair.outcome, ""))]
     for name, value in pair.identity.items():
         yield _labelled(name, value)
     chosen = next((sight.columns["chosen_caption"] for sight in pair.steps if "chosen_caption" in sight.columns), None)
@@ -201,9 +217,7 @@ def _pair_lines(explanation: Explanation, pair: PairHistory) -> Iterator[Line]:
         yield from _merged_lines(pair)
     if pair.steps:
         yield [("", "")]
-        yield from _history_lines(pair)
-    yield [("", "")]
-    yield [(pair.sentence, _STYLES.get(pair.outcome, ""))]
+        yield from _history_lines(pair, verbose=verbose)
 
 
 def _merged_lines(pair: PairHistory) -> Iterator[Line]:
@@ -214,10 +228,10 @@ def _merged_lines(pair: PairHistory) -> Iterator[Line]:
         yield _note(f"and {pair.merged - len(pair.merged_examples):,} more")
 
 
-def _history_lines(pair: PairHistory) -> Iterator[Line]:
+def _history_lines(pair: PairHistory, *, verbose: bool) -> Iterator[Line]:
     previous: StepSight | None = None
     for sight in pair.steps:
-        yield from _step_lines(sight)
+        yield from _step_lines(sight, verbose=verbose)
         if sight.step == "balance" and "recaption" in {step.step for step in pair.steps}:
             yield _detail("counted", f"concepts of the caption {caption_in_quotes(pair.balanced_caption)}")
         if previous is None or any(sight.run[name] != previous.run[name] for name in ("flow_run_id", "code")):
@@ -227,7 +241,7 @@ def _history_lines(pair: PairHistory) -> Iterator[Line]:
         previous = sight
 
 
-def _step_lines(sight: StepSight) -> Iterator[Line]:
+def _step_lines(sight: StepSight, *, verbose: bool) -> Iterator[Line]:
     grounds = [visible(sight.reason)] if sight.reason else []
     if sight.value is not None:
         grounds.append(f"value {_shown(sight.value)}")
@@ -235,8 +249,8 @@ def _step_lines(sight: StepSight) -> Iterator[Line]:
     head = f"  {sight.step:<{_STEP_WIDTH}}"
     verdict = f"{sight.verdict:<9}" if grounds else sight.verdict
     yield [(head, "bold"), (verdict, _STYLES.get(sight.verdict, "")), ("  ".join(grounds), "")]
-    if sight.verdict != "kept" or sight.value is not None:
-        yield _detail("rule", f"version {sight.version} {_shown(sight.rule)}")
+    if rule := _rule(sight, verbose=verbose):
+        yield _detail("rule", rule)
     if sight.seed is not None:
         yield _detail("seed", _shown(sight.seed))
     if sight.model is not None:
@@ -252,6 +266,14 @@ def _step_lines(sight: StepSight) -> Iterator[Line]:
             yield _detail(table, "  ".join(f"{visible(name)} {_shown(value)}" for name, value in values))
         if len(rows) > _ROWS_SHOWN:
             yield _detail(table, f"and {len(rows) - _ROWS_SHOWN:,} more rows (all of them with --json)")
+
+
+def _rule(sight: StepSight, *, verbose: bool) -> str:
+    """The whole rule of a step, or what of it decided; nothing of a step that looked at no number and kept the pair."""
+    if verbose:
+        return f"version {sight.version} {_shown(sight.rule)}"
+    text = "" if sight.verdict == "kept" and sight.value is None else ", ".join(_deciding(sight.decided_by))
+    return text if len(text) <= _RULE_WIDTH else f"{text[:_RULE_WIDTH]}... (whole with --verbose)"
 
 
 def _is_choice(sight: StepSight) -> bool:

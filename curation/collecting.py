@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from evenly.addresses import LOCAL_ADDRESS
 from evenly.curation.columns import column
 from evenly.curation.decisions import Decisions
-from evenly.curation.step import Given, Judged, Judgement, PartTables, Rejudging
+from evenly.curation.step import Given, Judged, Judgement, PartTables, Rejudging, Stored
 from evenly.curation.uids import file_uids, pair_uids, text_uids
 
 
@@ -42,12 +42,22 @@ def _open(given: Given) -> Iterator[Rejudging]:
     yield Rejudging(judge=judge)
 
 
+def _deciding(stored: Stored, pair: Stored) -> Stored:
+    """The bound that a download is beyond, or what of a site was respected."""
+    reason = str(pair["reason"])
+    name = f"max_{reason.removeprefix('too_many_')}"
+    if reason.replace("_", "-") in stored.get("respect", ()):
+        name = "respect"
+    return {name: stored[name]} if name in stored else {}
+
+
 COLLECT = Judgement(name="collect", question="Is it a pair, and the first of its kind?", rejudge=_open)
 DOWNLOAD = Judgement(
     name="download",
     question="Is there a picture, and may we have it?",
     label="observed",
     observed="recorded once; the web is not asked again",
+    decides=_deciding,
 )
 EMBED_IMAGES = Judgement(
     name="embed_images",

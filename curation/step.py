@@ -144,6 +144,7 @@ class Rejudging:
 
 
 Opened = AbstractContextManager[Rejudging]
+Stored = Mapping[str, Any]
 Reads = Callable[[Sequence[FinishedStep], Any], Sequence[str]]
 
 
@@ -156,7 +157,8 @@ class Judgement:
     columns of a pair that its verdict depends on, of the steps before and the rule; None where rows depend on each
     other in a way that must be found anew. With it, pairs that an earlier run judged are taken over. rejudge: how
     verdicts follow again from what is stored; None where they are recordings, made once, which `observed` describes.
-    seeded: whether it draws, by the seed of its record.
+    seeded: whether it draws, by the seed of its record. decides: the part of its rule, as stored, that decided a pair,
+    by what it stored of this: reason, value, source and the columns that it gave.
     """
 
     name: str
@@ -168,6 +170,7 @@ class Judgement:
     rejudge: Callable[[Given], Opened] | None = None
     observed: str = ""
     seeded: bool = False
+    decides: Callable[[Stored, Stored], Stored] = lambda rule, _: rule
 
 
 def by_row(

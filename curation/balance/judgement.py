@@ -83,4 +83,5 @@ MIX_SOURCES = Judgement(
     load=_source_rules,
     rejudge=_open_mixing,
     seeded=True,
+    decides=lambda stored, pair: {pair["source"]: stored["sources"][pair["source"]]},
 )

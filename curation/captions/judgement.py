@@ -39,4 +39,5 @@ RECAPTION = Judgement(
     load=_load,
     rejudge=by_row(_chosen),
     seeded=True,
+    decides=lambda stored, _: {"choose": {"by": stored["choose"]["by"]}},
 )

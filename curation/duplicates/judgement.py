@@ -101,7 +101,9 @@ def _of_captions(_upstream: object, rule: CaptionTwins) -> list[str]:
     return ["caption"] if rule.scope == "pool" else ["caption", "image_id"]
 
 
-_merging: Callable[..., Judgement] = partial(Judgement, label="re-checked")
+_merging: Callable[..., Judgement] = partial(
+    Judgement, label="re-checked", decides=lambda stored, _: {f: bound for f, bound in stored.items() if f != "tables"}
+)
 DEDUPLICATE_EXACT = _merging(
     name="deduplicate_exact",
     question="Are its bytes new?",

@@ -11,7 +11,7 @@ from evenly.curation.decisions import Decisions, first_of
 from evenly.curation.exclusions.clusters import judge_clusters
 from evenly.curation.exclusions.decontaminate import Nearest, judge_contamination
 from evenly.curation.exclusions.safety import Unsafe, judge_unsafe
-from evenly.curation.step import Given, Judged, Judgement, PartTables, by_row, rows_of_pairs
+from evenly.curation.step import Given, Judged, Judgement, PartTables, Stored, by_row, rows_of_pairs
 
 _ROUNDING = 1e-9
 _SCORES = ("unsafe_score", "unsafe_class")
@@ -84,6 +84,21 @@ def _on_target(given: Given) -> Callable[[pa.Table, PartTables], Judged]:
     return judge
 
 
+def _deciding_list(stored: Stored, pair: Stored) -> Stored:
+    """The detector's rule, or the lists of the kind that a reason names (blocked_file:1a2b...)."""
+    kind = str(pair["reason"]).partition(":")[0].removeprefix("blocked_")
+    names = (
+        [f"{kind}s"] if kind in {"file", "domain"} else ["looks", "max_distance"] if kind == "look" else ["detector"]
+    )
+    return {name: stored[name] for name in names if stored.get(name) is not None}
+
+
+def _deciding_distance(stored: Stored, pair: Stored) -> Stored:
+    """The bounds of the kind of the nearest picture."""
+    kinds = {row["kind"] for row in pair.get("contamination", ())} or {"perceptual", "semantic"}
+    return {name: stored[name] for name in sorted(kinds | {"colour"}) if stored.get(name) is not None}
+
+
 BLOCK_DOMAINS = Judgement(
     name="block_domains",
     question="Is its site one that no list names?",
@@ -96,6 +111,7 @@ SAFETY = Judgement(
     value="score",
     label="re-checked",
     rejudge=by_row(_safe, _scores),
+    decides=_deciding_list,
 )
 DECONTAMINATE = Judgement(
     name="decontaminate",
@@ -103,6 +119,7 @@ DECONTAMINATE = Judgement(
     value="distance",
     label="re-checked",
     rejudge=by_row(_clean),
+    decides=_deciding_distance,
 )
 IMAGE_BASED = Judgement(
     name="image_based",

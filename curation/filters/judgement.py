@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from evenly.curation.columns import column
 from evenly.curation.decisions import Decisions, first_of
 from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
-from evenly.curation.step import Given, Judged, Judgement, PartTables, by_row
+from evenly.curation.step import Given, Judged, Judgement, PartTables, Stored, by_row
 
 Measured = tuple[pa.Array, dict[str, pa.Array]]
 
@@ -102,6 +102,23 @@ def _fingerprinted(given: Given) -> Sequence[str]:
     return ("phash", "reason") if "phash" in given.record.columns else ()
 
 
+def _deciding(filters: Mapping[str, Filter], stored: Stored, pair: Stored) -> Stored:
+    """The entry of the filter that decided, and of that the bounds that the pair's value is beyond, if it is."""
+    for name, rule in FilterRules.of(stored, filters).rules.items():
+        value = pair.get(f"{name}_value")
+        judged = filters[name].judge(pa.array([value], pa.float64()), rule)
+        if judged.kept[0].as_py() and (pair["reason"] or len(stored) > 1):
+            continue
+        bounds = {} if value is None else {f: bound for f, bound in stored[name].items() if _is_beyond(value, f, bound)}
+        return {name: bounds or stored[name]}
+    return {}
+
+
+def _is_beyond(value: float, field: str, bound: object) -> bool:
+    is_low, is_high = field.startswith("min_"), field.startswith("max_")
+    return isinstance(bound, int | float) and ((is_low and value < bound) or (is_high and value > bound))
+
+
 CHECK_TEXTS = Judgement(
     name="check_texts",
     question="Is the caption fit to be one?",
@@ -109,6 +126,7 @@ CHECK_TEXTS = Judgement(
     load=partial(FilterRules.of, filters=TEXT_FILTERS),
     reads=_reads_texts,
     rejudge=by_row(partial(_filtered, TEXT_FILTERS), partial(_looked_up, TEXT_FILTERS)),
+    decides=partial(_deciding, TEXT_FILTERS),
 )
 CHECK_IMAGES = Judgement(
     name="check_images",
@@ -117,4 +135,5 @@ CHECK_IMAGES = Judgement(
     load=partial(FilterRules.of, filters=IMAGE_FILTERS),
     reads=_reads_pictures,
     rejudge=by_row(_filtered_pictures, _fingerprinted),
+    decides=partial(_deciding, IMAGE_FILTERS),
 )

@@ -148,12 +148,7 @@ class Rebuild:
         self.judge("deduplicate_exact", {}, lambda pairs: _merged(deduplicate_exact(pairs)))
         near = Perceptual()
         self.judge("deduplicate_perceptual", asdict(near), lambda pairs: _merged(deduplicate_perceptual(pairs, near)))
-        self.judge(
-            "recaption",
-            RECAPTION,
-            self.recaption,
-            model=little.encoder,
-        )
+        self.judge("recaption", RECAPTION, self.recaption, model=little.encoder, seed=0)
         self.judge("align", {"keep_top": little.keep_top}, self.align, model=little.encoder)
         caption = "caption" if "recaption" in little.off else "chosen_caption"
         self.judge("match_again", MATCH, partial(_match, caption))

@@ -67,10 +67,18 @@ def test_a_row_without_a_uid_has_words_for_it():
     assert "file_name" not in found
 
 
-def test_a_kept_step_says_its_rule_only_where_it_looked_at_a_number():
-    assert "rule" not in text(sight(rule={"t": 3}))
-    assert 'version 1 {"t": 3}' in text(sight(rule={"t": 3}, value=0.5))
-    assert 'version 2 {"t": 3}' in text(sight(rule={"t": 3}, verdict="dropped", reason="r", version=2))
+def test_a_kept_step_says_what_decided_only_where_it_looked_at_a_number():
+    assert "rule" not in text(sight(decided_by={"t": 3}))
+    assert re.search(r"rule +t 3\n", text(sight(decided_by={"t": 3}, value=0.5)))
+    assert re.search(r"rule +a\.b 3, c x\n", text(sight(decided_by={"a": {"b": 3}, "c": "x"}, verdict="dropped")))
+
+
+def test_a_whole_rule_stands_in_the_verbose_text_and_a_long_part_is_cut_in_the_other():
+    whole = {"filter": {"patterns": ["x" * 3000], "other": 1}}
+    dropped = explained(sight(rule=whole, decided_by={"filter": whole["filter"]}, verdict="dropped", version=2))
+    assert "... (whole with --verbose)" in dropped.to_text()
+    assert len(dropped.to_text()) < 1000
+    assert f"version 2 {json.dumps(whole)}" in dropped.to_text(verbose=True)
 
 
 def test_numbers_are_short_and_large_ones_have_an_exponent():

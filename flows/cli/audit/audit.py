@@ -27,6 +27,7 @@ def why_command(
     as_json: AsJson = False,
     *,
     replay: Annotated[bool, typer.Option(help="Recompute what is pure and compare.")] = False,
+    verbose: Annotated[bool, typer.Option(help="Show the whole rule of each step, not what decided.")] = False,
 ) -> None:
     """Say what every step decided about one sample, by which rule, value, model and twin. Unknown: exit status 1.
 
@@ -37,7 +38,7 @@ def why_command(
     from evenly.flows.cli.audit.sample import explain_sample
 
     explanation = explain_sample(sample, build=build, root=root, replay=replay)
-    print_result(explanation.to_dict(), lambda: print_text(explanation.to_text()), as_json=as_json)
+    print_result(explanation.to_dict(), lambda: print_text(explanation.to_text(verbose=verbose)), as_json=as_json)
 
 
 def diff_command(
