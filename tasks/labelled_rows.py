@@ -19,6 +19,7 @@ from evenly.features.pictures.views import MOST_BOXES, View, box_views
 from evenly.storage.builds import encoder_of
 from evenly.storage.errors import InputError
 from evenly.storage.feature_store import FeatureStore
+from evenly.storage.files.keys import compared_keys, places_of_keys
 from evenly.storage.files.splits import read_split
 from evenly.storage.samples import Samples
 from evenly.tasks.adapters.twins import Twins, build_twins
@@ -263,7 +264,7 @@ def all_groups(run: Run, manifest: Mapping[str, Any]) -> tuple[pa.Table, Strings
 
 
 def kept_pairs(run: Run, manifest: Mapping[str, Any]) -> pa.Table:
-    """uid, image_id, label, url and the chosen caption of the kept pairs of a build that have a picture, by uid.
+    """The kept pairs of a build that have a picture, by uid: image_id, label, url, chosen caption, file name if any.
 
     Raises InputError for a build of captions alone.
     """
@@ -271,7 +272,8 @@ def kept_pairs(run: Run, manifest: Mapping[str, Any]) -> pa.Table:
     samples = Samples(run.workspace, manifest["recipe_name"])
     rows = samples.read(manifest["samples"]["version"], where=f"{manifest['samples']['last']}_verdict = 'kept'")
     caption = "chosen_caption" if "chosen_caption" in rows.column_names else "caption"
-    wanted = rows.select(["uid", "image_id", "label", "url"]).append_column("caption", rows[caption])
+    named = ["uid", "image_id", "label", "url", *(["file_name"] if "file_name" in rows.column_names else [])]
+    wanted = rows.select(named).append_column("caption", rows[caption])
     return wanted.filter(pc.is_valid(wanted["image_id"]))
 
 
@@ -304,8 +306,13 @@ def _split(
     if not rule.split:
         return split_by_group(groups, labels, seed=run.seed), np.ones(len(labels), dtype=bool), ()
     split_rows = read_split(Path(run.locate(rule.split))).rows
-    parts = dict(zip(split_rows["key"].to_pylist(), split_rows["part"].to_pylist(), strict=True))
-    parts_of_rows = [parts.get(url, "") for url in rows["url"].to_pylist()]
+    keys, parts = (split_rows[name].combine_chunks() for name in ("key", "part"))
+    parts_of_rows = pc.fill_null(parts.take(places_of_keys(rows, keys).combine_chunks()), "").to_pylist()
+    if rows.num_rows and not any(parts_of_rows):
+        raise InputError(
+            f"`labels.split` must have keys that are URLs of pairs or, of pictures at hand, file names; got none in "
+            f"`{rule.split}`: {compared_keys(rows, keys)}. Correct it, or leave it out."
+        )
     split, stays, notes = settle_parts(np.array(parts_of_rows, dtype=np.str_), groups)
     return split, stays, notes
 

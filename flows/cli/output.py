@@ -132,6 +132,16 @@ def _is_path_or_hash(word: str) -> bool:
     return word.isascii() and ("/" in word or len(word) > _LONGEST_NAME)
 
 
+def with_interval(
+    value: float | None, low: float | None, high: float | None, *, sign: str = "", digits: int = 3
+) -> str:
+    """A value with its interval beside it, where it has one; "none" for no value."""
+    if value is None:
+        return "none"
+    ends = "" if low is None or high is None else f" [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
+    return f"{value:{sign}.{digits}f}{ends}"
+
+
 def print_funnel(funnel: Sequence[Mapping[str, Any]]) -> None:
     """Print rows per step and verdict, with the reasons of those that went."""
     rows = [

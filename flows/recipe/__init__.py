@@ -86,7 +86,8 @@ RecipeSource = Annotated[Source, BeforeValidator(_without_url)]
 class Labels(Section):
     """Class and group per picture, from a file keyed by `key`, or without one from two columns of the pool.
 
-    Members of a group never part in a split. `split`, a file, says which part a picture belongs to; its keys are URLs.
+    Members of a group never part in a split. `split`, a file, says which part a picture belongs to. Keys are URLs or,
+    of pictures at hand, file names in their pool.
     """
 
     file: LocalPath | None = None

@@ -89,7 +89,7 @@ LOCAL_READERS: Mapping[str, LocalReader] = {
 
 @dataclass(frozen=True, kw_only=True)
 class LabelFile:
-    """A file that gives pictures a class and, where `group` is named, a group; `key` names its column of URLs."""
+    """A file that gives pictures a class and, where `group` is named, a group; `key` is its column of keys."""
 
     file: str
     key: str = "url"
@@ -183,9 +183,9 @@ def read_labels(labels: LabelFile) -> pa.Table:
     """
     path = _label_file(labels)
     reader = _reader(file_kind(path))
-    named = {"key": labels.key, "column": labels.column, "group": labels.group}
+    named = {"labels.key": labels.key, "labels.column": labels.column, "labels.group": labels.group}
     _require_columns(path, reader.columns(path), named)
-    names = [labels.key, labels.column, *([labels.group] if labels.group else [])]
+    names = [name for name in named.values() if name is not None]
     stretches = [_label_rows(_unbroken(raw, path), names) for raw in reader.rows(path, names)]
     table = pa.concat_tables(stretches) if stretches else _label_rows(pa.table({name: [] for name in names}), names)
     table = table.filter(pc.is_valid(table["key"])).group_by(["key", "label", "group"], use_threads=False).aggregate([])

@@ -1,7 +1,8 @@
 """Collect the rows of the pools as pairs with a uid; table `arrivals` names rows without one and repeated pairs."""
 
+import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import pyarrow.compute as pc
 from evenly.addresses import LOCAL_ADDRESS
 from evenly.curation.collecting import uids_of
 from evenly.curation.decisions import Decisions
-from evenly.storage.ledger import StepOutput
+from evenly.storage.files.keys import compared_keys, has_file_names, places_of_keys
+from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.pools.rows import PoolPiece
 from evenly.storage.pools.source import (
     LOCAL_READERS,
@@ -28,6 +30,7 @@ from evenly.storage.pools.source import (
 from evenly.storage.pools.texts import as_label, joined_pools
 from evenly.storage.removal.forget import FORGOTTEN, ForgetList, read_forgotten
 from evenly.storage.tables.exchange import exchange_folder, received_rows, remove_exchange, send_rows
+from evenly.storage.tables.partitions import Partition
 from evenly.tasks.moves import Each, Moves
 from evenly.tasks.run import LabelColumns, Run
 from evenly.tasks.step import Records, Step
@@ -53,7 +56,8 @@ def hash_sources(run: Run, _upstream: Records, _rule: object) -> dict[str, str]:
         return inputs
     if isinstance(run.labels, LabelColumns):
         return inputs | {"labels": f"columns {run.labels.label} {run.labels.group or ''}, numbers as text"}
-    return inputs | {"labels": source_hash(run.labels)}
+    by_name = ", by URL or file name" if has_file_names(run.sources) else ""
+    return inputs | {"labels": source_hash(run.labels) + by_name}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,11 +229,35 @@ def _with_labels(run: Run, pairs: pa.Table) -> pa.Table:
         group = group if run.labels.group is None else _pool_column(pairs, run.labels.group, "labels.group")
     elif run.labels is not None:
         table = read_labels(run.labels)
-        index = pc.index_in(pairs["url"], table["key"].combine_chunks())
+        index = places_of_keys(pairs, table["key"].combine_chunks()).combine_chunks()
         labels, group = table["label"].combine_chunks().take(index), table["group"].combine_chunks().take(index)
     extra = [name for name in pairs.column_names if name not in ("label", "group")]
     pairs = pairs.select(extra).append_column("label", labels)
     return pairs.append_column("group", pc.coalesce(group, pairs["uid"]))
+
+
+def check_labels(run: Run, collected: StepRecord, rule: CollectRule) -> None:
+    """Say how many pairs have a label, of a run with labels. Raises PoolError where a file labels none of all pairs."""
+    if run.labels is None:
+        return
+    ledgers = [replace(run, part=part).ledger for part in Partition.all(run.bits)]
+    n_pairs, labelled = collected.counts["kept"], 0
+    for ledger in ledgers:
+        labels = ledger.alive([collected], ["label"])["label"]
+        labelled += len(labels) - labels.null_count
+    said = f"{labelled:,} of {n_pairs:,} pairs have a label"
+    if labelled or not n_pairs or isinstance(run.labels, LabelColumns):
+        run.progress.say(f"{'labels':<24} {said}", logging.INFO if labelled else logging.WARNING)
+        return
+    named = [name for name in ("url", "file_name") if name in collected.columns]
+    pairs = pa.concat_tables([ledger.alive([collected], named) for ledger in ledgers], promote_options="default")
+    said = f"{said}; {compared_keys(pairs, read_labels(run.labels)['key'])}"
+    if rule.limit is None:
+        raise PoolError(
+            f"`labels.key` must name a column of the pairs' URLs or, of pictures at hand, file names; got "
+            f"`{run.labels.key}` of `{run.labels.file}`: {said}. Correct it, or leave labels out."
+        )
+    run.progress.warn(f"{'labels':<24} {said}")
 
 
 def _pool_column(pairs: pa.Table, name: str, field: str) -> pa.Array:

@@ -6,6 +6,7 @@ from typing import Any
 
 from evenly.storage.ledger import StepRecord
 from evenly.tasks.moves import Each, Records
+from evenly.tasks.rebuild.collect import COLLECT, check_labels
 from evenly.tasks.run import Run
 from evenly.tasks.stage import StageStep, run_stage, stage_step
 from evenly.tasks.step import Step, announced, flow_run_id, run_step, stored_record
@@ -25,6 +26,8 @@ def run_steps(
             records = (*records, *_staged(run, left, records, each))
         else:
             records = (*records, record(run, step, records, rule))
+        if step is COLLECT:
+            check_labels(run, records[0], rule)
     return records
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evenly.audit.report.adapter_tables import better_and_worse, by_adapter, ensembles_of, notes_of, unseen_of
-from evenly.flows.cli.output import print_rows, print_text
+from evenly.flows.cli.output import print_rows, print_text, with_interval
 
 Row = Mapping[str, Any]
 MOST_ROWS = 20  # of a table of slices on the terminal; --json has them all
@@ -28,7 +28,8 @@ def print_evaluation(facts: Row) -> None:
         print_text(f"T {reason}: {', '.join(named)}")
     best = _chosen(facts)
     if best is not None:
-        validation = f"{best['validation_accuracy']:.3f} on {best['validation_rows']:,} validation pictures"
+        accuracy = with_interval(best["validation_accuracy"], None, None)
+        validation = f"{accuracy} on {best['validation_rows'] or 0:,} validation pictures"
         print_text(f"chosen on validation: {who(best)}, {validation}")
     for note in facts["notes"]:
         print_text(f"note: {note}")
@@ -43,13 +44,6 @@ def print_evaluation(facts: Row) -> None:
 def who(row: Row) -> str:
     """An adapter and its texts, in words."""
     return str(row["name"]) if row["texts"] == "none" else f"{row['name']} {row['texts']}"
-
-
-def with_interval(value: float | None, low: float | None, high: float | None, *, sign: str = "") -> str:
-    """A value with its interval beside it; "" for none."""
-    if value is None:
-        return ""
-    return f"{value:{sign}.3f}" + ("" if low is None or high is None else f" [{low:{sign}.3f}, {high:{sign}.3f}]")
 
 
 def measured(row: Row, name: str, *, sign: str = "") -> str:
@@ -210,7 +204,8 @@ def _print_slices(facts: Row, column: str) -> None:
     columns: dict[str, dict[str, Any]] = {}
     for row in slices:
         shown = columns.setdefault(row["value"], {"value": row["value"], "n": row["n"]})
-        shown[who(row)] = with_interval(row["accuracy"], row["low"], row["high"]) or row["state"]
+        has_value = row["accuracy"] is not None
+        shown[who(row)] = with_interval(row["accuracy"], row["low"], row["high"]) if has_value else row["state"]
     print_text("")
     print_rows(f"accuracy by {column}", list(columns.values())[:MOST_ROWS])
     if len(columns) > MOST_ROWS:

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from evenly.flows.cli.adapters.fit_tables import interval_in_words, print_chosen, print_fit, print_ranking
+from evenly.flows.cli.adapters.fit_tables import print_chosen, print_fit, print_ranking
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.cli.output import AsJson, print_facts, print_result, print_rows, print_text
+from evenly.flows.cli.output import AsJson, print_facts, print_result, print_rows, print_text, with_interval
 from evenly.signatures import Place, Root
 
 Recipe = Annotated[Path, typer.Argument(help="A recipe; its latest build is used.")]
@@ -203,9 +203,9 @@ def _print_board(board: dict[str, Any]) -> None:
     rows = [
         {
             **{name: row[name] for name in ("name", "texts", "shots")},
-            "accuracy": f"{row['accuracy']:.3f} {interval_in_words(row['low'], row['high'])}",
-            "against zero-shot": (
-                f"{row['difference']:+.3f} {interval_in_words(row['difference_low'], row['difference_high'])}"
+            "accuracy": with_interval(row["accuracy"], row["low"], row["high"]),
+            "against zero-shot": with_interval(
+                row["difference"], row["difference_low"], row["difference_high"], sign="+"
             ),
         }
         for row in board["summary"]

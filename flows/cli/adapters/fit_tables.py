@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evenly.flows.cli.output import print_facts, print_rows, print_text
+from evenly.flows.cli.output import print_facts, print_rows, print_text, with_interval
 
 
 def print_fit(result: dict[str, Any]) -> None:
@@ -82,5 +82,4 @@ def _ends(measure: str) -> tuple[str, str]:
 
 
 def _intervals(row: dict[str, Any], names: Sequence[str]) -> dict[str, str]:
-    ends = {name: interval_in_words(*(row[end] for end in _ends(name))) for name in names}
-    return {name: "" if row[name] is None else f"{row[name]:.3f} {ends[name]}" for name in names}
+    return {name: with_interval(row[name], *(row[end] for end in _ends(name))) for name in names}

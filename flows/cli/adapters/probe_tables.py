@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evenly.flows.cli.adapters.evaluation_tables import measured, who, with_interval
-from evenly.flows.cli.output import print_rows, print_text
+from evenly.flows.cli.adapters.evaluation_tables import measured, who
+from evenly.flows.cli.output import print_rows, print_text, with_interval
 
 Row = Mapping[str, Any]
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from evenly.flows.cli.output import AsJson, print_result, print_rows, print_text
+from evenly.flows.cli.output import AsJson, print_result, print_rows, print_text, with_interval
 
 Normalise = Annotated[bool, typer.Option("--normalise", help="Scale the rows to unit length.")]
 
@@ -68,7 +68,6 @@ def sessions_command(
 
     Example: evenly sessions digits.npz --first 4 --step 2
     """
-    from evenly.flows.cli.adapters.evaluation_tables import with_interval
     from evenly.flows.cli.adapters.own_features.fit import plain
     from evenly.flows.cli.adapters.protocol_runs import sessions as run
 

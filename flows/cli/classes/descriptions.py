@@ -7,7 +7,7 @@ import typer
 
 from evenly.flows.cli.command import typed
 from evenly.flows.cli.help_page import CommandGroup
-from evenly.flows.cli.output import AsJson, print_json, print_result, print_rows, print_text
+from evenly.flows.cli.output import AsJson, print_json, print_result, print_rows, print_text, with_interval
 from evenly.signatures import Root
 
 Version = Annotated[str, typer.Argument(help="A class list file, the name of a list, or a step key.")]
@@ -57,8 +57,10 @@ def _print_audit(audit: dict[str, Any]) -> None:
 
 
 def _with_interval(row: dict[str, Any], measure: str, *names: str) -> dict[str, Any]:
-    shown = f"{row[measure]:.3f}" if measure == "accuracy" else f"{row[measure]:+.3f}"
-    return {name: row[name] for name in names} | {measure: f"{shown} [{row['low']:.3f}, {row['high']:.3f}]"}
+    sign = "" if measure == "accuracy" else "+"
+    return {name: row[name] for name in names} | {
+        measure: with_interval(row[measure], row["low"], row["high"], sign=sign)
+    }
 
 
 def show_descriptions_command(

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from evenly.flows.cli.output import with_interval
+
 
 def adapter_tables(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """Per class list accuracy on test and the paired difference to zero-shot with names, with 95 % intervals."""
@@ -12,8 +14,8 @@ def adapter_tables(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str
             {
                 "adapter": row["name"],
                 "texts": row["texts"],
-                "accuracy": _interval(row, "accuracy", "low", "high"),
-                "difference": _interval(row, "difference", "difference_low", "difference_high", signed=True),
+                "accuracy": _interval(row, ("accuracy", "low", "high")),
+                "difference": _interval(row, ("difference", "difference_low", "difference_high"), sign="+"),
             }
         )
     return tables
@@ -37,9 +39,8 @@ def caption_line(rows: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _interval(row: Mapping[str, Any], value: str, low: str, high: str, *, signed: bool = False) -> str:
-    sign = "+" if signed else ""
-    return f"{row[value]:{sign}.2f} [{row[low]:{sign}.2f}, {row[high]:{sign}.2f}]"
+def _interval(row: Mapping[str, Any], names: Sequence[str], *, sign: str = "") -> str:
+    return with_interval(*(row[name] for name in names), sign=sign, digits=2)
 
 
 def _number(value: float | None) -> str:

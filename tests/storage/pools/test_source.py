@@ -299,7 +299,10 @@ def test_labels_without_a_group_have_none(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("url,label,group\nu1,cat,g\nu1,dog,g\n", "several for `u1`"), ("url,label\nu1,cat\n", "`group` must name")],
+    [
+        ("url,label,group\nu1,cat,g\nu1,dog,g\n", "several for `u1`"),
+        ("url,label\nu1,cat\n", "`labels.group` must name"),
+    ],
 )
 def test_labels_that_contradict_or_lack_a_column_are_refused(tmp_path, text, message):
     (tmp_path / "l.csv").write_text(text)

@@ -11,8 +11,12 @@ from hypothesis import strategies as st
 from evenly.curation.uids import pair_uid
 from evenly.storage.pools.source import LabelFile, PoolError, PoolSource
 from evenly.storage.workspace import Workspace
+from evenly.tasks.engine import InProcess
+from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild.collect import COLLECT, CollectRule, hash_sources
+from evenly.tasks.rebuild.steps import run_steps
 from evenly.tasks.run import LabelColumns, Run
+from evenly.tasks.step import record_step
 
 POOL = """url,caption,species,photographer
 http://a.test/1.png,a robin,robin,ann
@@ -140,3 +144,51 @@ def test_every_row_is_kept_merged_or_refused_as_a_loop_over_rows_would(tmp_path,
         assert (row["verdict"], row["reason"], row["into"]) == expected
     order = [(row["uid"] is None, row["uid"], row["source"], row["row"]) for row in arrivals if row["uid"]]
     assert order == sorted(order)
+
+
+@pytest.fixture
+def folder_run(tmp_path):
+    """A folder of two pictures, and a file of labels that knows one of them by its file name."""
+    for number, name in enumerate(("birds/a.png", "b.png")):
+        path = tmp_path / "pictures" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"picture %d" % number)
+        path.with_suffix(".txt").write_text("a robin")
+
+    def make(key, bits=0):
+        (tmp_path / "labels.csv").write_text(f"file_name,label\n{key},robin\n")
+        sources = (PoolSource(kind="folder", path=str(tmp_path / "pictures")),)
+        labels = LabelFile(file=str(tmp_path / "labels.csv"), key="file_name", group=None)
+        return Run(
+            workspace=Workspace.at(tmp_path / "w"), seed=1, sources=sources, labels=labels, bits=bits,
+            progress=Progress(quiet=True),
+        )  # fmt: skip
+
+    return make
+
+
+def test_pictures_at_hand_are_labelled_by_file_name_as_well(folder_run):
+    rows = COLLECT.compute(folder_run("birds/a.png"), (), CollectRule()).decisions.to_pylist()
+    assert {row["file_name"]: row["label"] for row in rows} == {"birds/a.png": "robin", "b.png": None}
+    (path,) = [row["url"] for row in rows if row["label"]]
+    rows = COLLECT.compute(folder_run(path), (), CollectRule()).decisions.to_pylist()
+    assert {row["file_name"]: row["label"] for row in rows} == {"birds/a.png": "robin", "b.png": None}
+
+
+@pytest.mark.parametrize("bits", [0, 1])
+def test_a_file_that_labels_no_pair_stops_the_run_after_collecting(folder_run, bits):
+    message = (
+        r"`labels.key` .*; got `file_name` of `.*labels.csv`: 0 of 2 pairs have a label; keys begin with `pics/a.png`; "
+        r"file names of the pool begin with `(birds/a|b).png`, `(birds/a|b).png`\. Correct"
+    )
+    run = folder_run("pics/a.png", bits)
+    with pytest.raises(PoolError, match=message):
+        run_steps(run, [(COLLECT, CollectRule())], InProcess(run=run), record_step)
+    trial = [(COLLECT, CollectRule(limit=1))]
+    assert run_steps(run, trial, InProcess(run=run), record_step)[0].counts["kept"] == 1
+
+
+def test_how_many_pairs_have_a_label_is_said(folder_run, capsys):
+    run = replace(folder_run("b.png"), progress=Progress())
+    run_steps(run, [(COLLECT, CollectRule())], InProcess(run=run), record_step)
+    assert "1 of 2 pairs have a label" in capsys.readouterr().err
