@@ -3,14 +3,17 @@
 import inspect
 import types
 from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ParamSpec, get_args, get_origin, get_type_hints
 
 import typer
 from annotated_types import Ge, Le
 
-from evenly.flows.cli.output import AsJson, print_json
-from evenly.signatures import NOT_TYPED, Named, help_of, placed, show_as
+from evenly.flows.cli.output import AsJson, print_json, results_kept
+from evenly.signatures import NOT_TYPED, Named, bare, help_of, placed, show_as
+
+P = ParamSpec("P")
 
 
 def typed(function: Callable[..., Any], show: Callable[..., object] | None = None) -> Callable[..., Any]:
@@ -77,3 +80,54 @@ def _plain(hint: Any) -> Any:  # noqa: ANN401 - types
 
 def _without_options(text: str) -> str:
     return text.partition("\n\nArgs:")[0]
+
+
+def in_python(command: Callable[P, object], name: str = "") -> Callable[P, Any]:
+    """A command as a function, which gives as plain values what the command prints with `--json`.
+
+    name: the command's, where the function is not called by it.
+
+    It shares the workspace as the command does, and raises the command's errors. Files and folders may be texts.
+    """
+    name = name or command.__name__.removesuffix("_command").replace("_", "-")
+    hints = get_type_hints(command, include_extras=True)
+    seen = [one for one in inspect.signature(command).parameters.values() if one.name != "as_json"]
+    signature = inspect.Signature([one.replace(annotation=bare(one.annotation)) for one in seen])
+
+    @wraps(command)
+    def called(*args: P.args, **kwargs: P.kwargs) -> Any:  # noqa: ANN401 - what the command prints
+        from evenly.flows.cli.locking import sharing
+        from evenly.flows.process.environment import no_widgets
+
+        values = {
+            name: _path(value, hints.get(name)) for name, value in signature.bind(*args, **kwargs).arguments.items()
+        }
+        json = {"as_json": True} if "as_json" in hints else {}
+        with no_widgets(), results_kept() as results:
+            try:
+                result = sharing(command, name)(**values, **json)
+            except typer.Exit:  # of a command that found something: its result says what
+                result = None
+        return results[-1] if results else result
+
+    texts = {one.name: _help(hints.get(one.name)) for one in seen}
+    lines = [f"    {parameter}: {text}" for parameter, text in texts.items() if text]
+    about = _without_options(inspect.getdoc(command) or "").partition("\n\nExample:")[0]
+    called.__doc__ = "\n".join([about, "", "Args:", *lines])
+    called.__signature__ = signature  # type: ignore[attr-defined]  # of a function
+    return called
+
+
+def _help(hint: Any) -> str:  # noqa: ANN401 - a type
+    beside = getattr(hint, "__metadata__", ())
+    return help_of(hint) or next((str(one.help) for one in beside if isinstance(one, typer.models.ParameterInfo)), "")
+
+
+def _path(value: Any, hint: Any) -> Any:  # noqa: ANN401 - any value and its type
+    """A text as a path where the command takes one, alone or in a list."""
+    kinds = {bare(hint), *get_args(bare(hint))}
+    if isinstance(value, str) and Path in kinds:
+        return Path(value)
+    if isinstance(value, list | tuple) and kinds & {list[Path], Path}:
+        return [Path(one) for one in value]
+    return value

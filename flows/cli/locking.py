@@ -60,14 +60,18 @@ def lock_workspaces(app: typer.Typer, group: str = "") -> None:
     """Have every command of `app` that writes, those of groups included, share the workspace with others that do."""
     for command in app.registered_commands:
         name = f"{group}{command.name}"
-        if name not in READS and command.callback is not None:
-            command.callback = _sharing(command.callback, name, WRITES[name])
+        if command.callback is not None:
+            command.callback = sharing(command.callback, name)
     for one in app.registered_groups:
         if one.typer_instance is not None:
             lock_workspaces(one.typer_instance, f"{one.name} ")
 
 
-def _sharing(command: Callable[..., Any], name: str, writes: Callable[[Values], bool]) -> Callable[..., Any]:
+def sharing(command: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """A command that shares its workspace while it writes there; it takes its values by name."""
+    if name in READS:
+        return command
+
     @wraps(command)
     def sharing(**values: Any) -> Any:  # noqa: ANN401 - whatever the command takes and gives
         from evenly.storage.stores.object_path import ObjectPath
@@ -76,7 +80,7 @@ def _sharing(command: Callable[..., Any], name: str, writes: Callable[[Values], 
 
         workspace = Workspace.at(values.get("root"))
         is_there = isinstance(workspace.root, ObjectPath) or workspace.root.is_dir()
-        if not is_there or not writes(values):  # there is nothing yet that could be removed
+        if not is_there or not WRITES[name](values):  # there is nothing yet that could be removed
             return command(**values)
         with shared_use(workspace, f"`evenly {name}`", wait_s=values.get("wait_s") or 0):
             return command(**values)

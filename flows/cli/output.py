@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Annotated, Any, Literal
 
 import typer
@@ -19,9 +21,26 @@ _LONGEST_NAME = 24  # a longer word is a hash or a build
 _FRAME = 3  # of a table, for each column
 
 
+_RESULTS: ContextVar[list[Any] | None] = ContextVar("results", default=None)
+
+
+@contextmanager
+def results_kept() -> Iterator[list[Any]]:
+    """Have results put into a list rather than printed as JSON: of commands that are called from Python."""
+    results: list[Any] = []
+    token = _RESULTS.set(results)
+    try:
+        yield results
+    finally:
+        _RESULTS.reset(token)
+
+
 def print_json(value: object) -> None:
     """Print `value` as indented JSON with a newline; what a terminal would obey is escaped as JSON escapes it."""
-    typer.echo(json_text(value))
+    if (results := _RESULTS.get()) is None:
+        typer.echo(json_text(value))
+    else:
+        results.append(value)
 
 
 def print_result(value: object, table: Callable[[], object], *, as_json: bool) -> None:

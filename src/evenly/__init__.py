@@ -13,6 +13,49 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from evenly.adapters.features import Features
     from evenly.builds import Build
+    from evenly.commands import (
+        audit_descriptions,
+        balance_pool,
+        base_to_new,
+        batches,
+        build_metadata,
+        cancel_batch,
+        card,
+        check,
+        clean,
+        clusters,
+        compare_descriptions,
+        concepts,
+        count_tokens,
+        deploy,
+        doctor,
+        encode_files,
+        encoders,
+        evaluate,
+        export_adapter,
+        export_descriptions,
+        extract,
+        fit,
+        import_descriptions,
+        index,
+        init,
+        leaderboard,
+        link,
+        match_pool,
+        plan,
+        predict,
+        probe,
+        promote,
+        refine,
+        retrieve,
+        run_demo,
+        serve,
+        sessions,
+        show_descriptions,
+        show_metadata,
+        tune_encoder,
+        worth,
+    )
     from evenly.encoding import encode_items as encode
     from evenly.estimators import (
         AMU,
@@ -74,12 +117,53 @@ __all__ = [
     "TipF",
     "ZeroShot",
     "__version__",
+    "audit_descriptions",
     "balance",
+    "balance_pool",
+    "base_to_new",
+    "batches",
+    "build_metadata",
+    "cancel_batch",
+    "card",
+    "check",
+    "clean",
+    "clusters",
+    "compare_descriptions",
+    "concepts",
+    "count_tokens",
+    "deploy",
     "describe",
+    "doctor",
     "encode",
+    "encode_files",
+    "encoders",
+    "evaluate",
+    "export_adapter",
+    "export_descriptions",
+    "extract",
+    "fit",
+    "import_descriptions",
+    "index",
+    "init",
+    "leaderboard",
+    "link",
     "match",
+    "match_pool",
     "open",
+    "plan",
+    "predict",
+    "probe",
+    "promote",
     "rebuild",
+    "refine",
+    "retrieve",
+    "run_demo",
+    "serve",
+    "sessions",
+    "show_descriptions",
+    "show_metadata",
+    "tune_encoder",
+    "worth",
 ]
 
 _ELSEWHERE = {
@@ -93,7 +177,12 @@ _ELSEWHERE = {
     "open": "workspaces.open_workspace",
     "rebuild": "workspaces.rebuild_recipe",
 }
-"""Where a name of `__all__` is defined; the others are estimators."""
+"""Where a name of `__all__` is defined; of the others estimators begin with a capital, and commands do not."""
+
+
+def _room(name: str) -> str:
+    return "estimators" if name[0].isupper() else "commands"
+
 
 if not TYPE_CHECKING:  # type checkers read the imports above, and would take this for a yes to any name
 
@@ -107,7 +196,7 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and would take th
         else:
             from importlib import import_module
 
-            module, _, attribute = _ELSEWHERE.get(name, f"estimators.{name}").rpartition(".")
+            module, _, attribute = _ELSEWHERE.get(name, f"{_room(name)}.{name}").rpartition(".")
             value = getattr(import_module(f"evenly.{module}"), attribute)
         globals()[name] = value
         return value

@@ -84,7 +84,7 @@ def taking(kind: Callable[P, Options], *, place: Any = Place) -> _Taking[P, Opti
     def spread(function: Callable[..., Any]) -> Callable[..., Any]:
         *own, last = inspect.signature(function).parameters.values()
         signature = inspect.Signature([*own, *parameters_of(kind, place=place)])
-        bare = [one.replace(annotation=_bare(one.annotation)) for one in signature.parameters.values()]
+        plain = [one.replace(annotation=bare(one.annotation)) for one in signature.parameters.values()]
         names = {field.name for field in fields(make)}
 
         @wraps(function)
@@ -96,7 +96,7 @@ def taking(kind: Callable[P, Options], *, place: Any = Place) -> _Taking[P, Opti
 
         show_as(called, signature)
         if place is Place:
-            called.__signature__ = inspect.Signature(bare)  # type: ignore[attr-defined]  # of a function
+            called.__signature__ = inspect.Signature(plain)  # type: ignore[attr-defined]  # of a function
         called.__doc__ = f"{inspect.getdoc(function)}\n\n{_documented(kind)}"
         return called
 
@@ -132,7 +132,8 @@ def placed(hint: Any, place: Any) -> Any:  # noqa: ANN401 - types
     return hint
 
 
-def _bare(hint: Any) -> Any:  # noqa: ANN401 - types
+def bare(hint: Any) -> Any:  # noqa: ANN401 - types
+    """A type without what stands beside it."""
     return hint.__origin__ if get_origin(hint) is Annotated else hint
 
 

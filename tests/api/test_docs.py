@@ -10,6 +10,7 @@ import pytest
 import evenly
 from evenly.adapters import ADAPTERS
 from evenly.builds import Build
+from evenly.flows.cli.locking import READS, WRITES
 from evenly.workspaces import BuildsByName, OpenedWorkspace
 from tests.api.conftest import write_pool, write_recipe
 from tests.chat_server import tiny_server
@@ -66,6 +67,15 @@ def test_calls_in_a_page_are_calls_that_there_are(page):
                 continue
             names = {keyword.arg for keyword in node.keywords}
             assert names <= {*inspect.signature(function).parameters}, f"{page}: {ast.unparse(node)}"
+
+
+def test_every_command_has_a_row_with_its_form_in_python():
+    page = (DOCS / "python.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `evenly ([\w -]+)` \| `([\w.]+)", page, re.MULTILINE))
+    assert {*rows} == WRITES.keys() | READS | {"encoders", "batches"}
+    for form in rows.values():
+        owner, _, name = form.partition(".")
+        assert name in evenly.__all__ if owner == "evenly" else hasattr({**globals()}[owner], name) or name == "builds"
 
 
 def test_the_adapters_that_python_md_counts_are_all():

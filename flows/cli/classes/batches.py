@@ -21,8 +21,15 @@ def batches_command(
 
     Example: evenly batches --refresh
     """
-    if context.invoked_subcommand is not None:
-        return
+    if context.invoked_subcommand is None:
+        list_batches(root, as_json=as_json, refresh=refresh)
+
+
+def list_batches(root: Root = None, *, as_json: AsJson = False, refresh: Refresh = False) -> None:
+    """List the batches that `describe --batch` and captioners have submitted: intent, who asked, status, batch, counts.
+
+    A batch goes on at its endpoint whether or not anybody waits; the same `describe` or `rebuild` takes it up again.
+    """
     from evenly.storage.workspace import Workspace
     from evenly.tasks.chat.batches import batch_rows
     from evenly.tasks.progress import Progress

@@ -90,8 +90,15 @@ def encoders_command(context: typer.Context, root: Root = None, as_json: AsJson 
 
     Example: evenly encoders
     """
-    if context.invoked_subcommand is not None:
-        return
+    if context.invoked_subcommand is None:
+        list_encoders(root, as_json=as_json)
+
+
+def list_encoders(root: Root = None, *, as_json: AsJson = False) -> None:
+    """List the encoders whose weights are on this machine, and refined ones, with what `encoders tune` measured.
+
+    Any other model of open_clip is downloaded when it is named in a recipe. Refined encoders are the workspace's.
+    """
     from dataclasses import asdict
 
     from evenly.features.encoders.at_hand import encoders_at_hand

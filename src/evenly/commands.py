@@ -1,0 +1,72 @@
+"""Commands as functions: each gives as plain values what its command prints with `--json`, and raises its errors.
+
+Parameters are the command's options by their names in Python; `help(evenly.fit)` has them all.
+"""
+
+from evenly.flows.cli.adapters.evaluate import evaluate_command, probe_command
+from evenly.flows.cli.adapters.fit import export_adapter_command, fit_command, leaderboard_command, predict_command
+from evenly.flows.cli.adapters.protocols import base_to_new_command, sessions_command
+from evenly.flows.cli.audit.audit import card_command
+from evenly.flows.cli.audit.upkeep import clean_command, doctor_command
+from evenly.flows.cli.classes.batches import cancel_command, list_batches
+from evenly.flows.cli.classes.describe import extract_command
+from evenly.flows.cli.classes.descriptions import (
+    audit_command,
+    compare_command,
+    export_descriptions_command,
+    import_command,
+    show_descriptions_command,
+)
+from evenly.flows.cli.command import in_python
+from evenly.flows.cli.datasets.builds import check_command, demo_command, init_command, plan_command, promote_command
+from evenly.flows.cli.datasets.concepts import clusters_command, concepts_command, link_command
+from evenly.flows.cli.datasets.metadata import build_command, show_metadata_command
+from evenly.flows.cli.datasets.pools import balance_command, match_command
+from evenly.flows.cli.datasets.retrieve import retrieve_command
+from evenly.flows.cli.datasets.search import index_command
+from evenly.flows.cli.encoders.commands import encode_command, list_encoders, tokens_command, tune_command
+from evenly.flows.cli.encoders.refine import refine_build
+from evenly.flows.cli.encoders.worth import worth_of_steps
+from evenly.flows.cli.start.serve import deploy_command, serve_command
+
+audit_descriptions = in_python(audit_command, "descriptions audit")
+balance_pool = in_python(balance_command)
+base_to_new = in_python(base_to_new_command)
+batches = in_python(list_batches, "batches")
+build_metadata = in_python(build_command, "metadata build")
+cancel_batch = in_python(cancel_command, "batches cancel")
+card = in_python(card_command)
+check = in_python(check_command)
+clean = in_python(clean_command)
+clusters = in_python(clusters_command)
+compare_descriptions = in_python(compare_command, "descriptions compare")
+concepts = in_python(concepts_command)
+count_tokens = in_python(tokens_command, "encoders tokens")
+deploy = in_python(deploy_command)
+doctor = in_python(doctor_command)
+encode_files = in_python(encode_command)
+encoders = in_python(list_encoders, "encoders")
+evaluate = in_python(evaluate_command)
+export_adapter = in_python(export_adapter_command)
+export_descriptions = in_python(export_descriptions_command, "descriptions export")
+extract = in_python(extract_command)
+fit = in_python(fit_command)
+import_descriptions = in_python(import_command, "descriptions import")
+index = in_python(index_command)
+init = in_python(init_command)
+leaderboard = in_python(leaderboard_command)
+link = in_python(link_command)
+match_pool = in_python(match_command)
+plan = in_python(plan_command)
+predict = in_python(predict_command)
+probe = in_python(probe_command)
+promote = in_python(promote_command)
+refine = in_python(refine_build, "refine")
+retrieve = in_python(retrieve_command)
+run_demo = in_python(demo_command)
+serve = in_python(serve_command)
+sessions = in_python(sessions_command)
+show_descriptions = in_python(show_descriptions_command, "descriptions show")
+show_metadata = in_python(show_metadata_command, "metadata show")
+tune_encoder = in_python(tune_command, "encoders tune")
+worth = in_python(worth_of_steps, "worth")
