@@ -3,8 +3,7 @@
 CurationError(ValueError)
 ├── RuleError         a rule or an argument holds a value that it may not hold
 ├── ColumnsError      a table lacks a column, or arrays do not belong together
-├── MissingStepError  a step that must come before another is not there
-└── UidError          no uid can be made from a row
+└── MissingStepError  a step that must come before another is not there
 """
 
 
@@ -22,7 +21,3 @@ class ColumnsError(CurationError):
 
 class MissingStepError(CurationError):
     """A step that must come before another is not there."""
-
-
-class UidError(CurationError):
-    """No uid can be made from a row."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from evenly.adapters.features import Features, Floats, Integers
+from evenly.adapters.features import Features, Integers
 from evenly.adapters.forms.affine_residual import AffineResidual
 from evenly.adapters.forms.class_statistics import (
     ClassStatistics,
@@ -48,19 +48,3 @@ class GDA(AffineResidual):
         self.weight_, self.bias_, self.fallback_ = closed_form(
             statistics, precision_scale=self.precision_scale, prior=self.prior
         )
-
-
-def discriminant(
-    rows: Floats,
-    labels: Integers,
-    *,
-    n_classes: int,
-    precision_scale: PrecisionScale = "rows",
-    prior: Prior = "uniform",
-) -> tuple[Floats, Floats, str]:
-    """W (c, d), b (c,) and the fallback in words ("" where none) of the Gaussian classifier of labelled rows.
-
-    `rows` (n, d) need not be of unit length.
-    """
-    statistics = ClassStatistics.of(rows, labels, n_classes=n_classes)
-    return closed_form(statistics, precision_scale=precision_scale, prior=prior)

@@ -5,7 +5,7 @@ from typing import ClassVar, cast
 
 import numpy as np
 
-from evenly.adapters.contract import CHUNK_ROWS, Adapter, LogitKind, check_positive
+from evenly.adapters.contract import Adapter, LogitKind, check_positive
 from evenly.adapters.features import Features, Floats, Integers
 from evenly.adapters.methods.zero_shot import cosine_logits, scaled
 
@@ -37,18 +37,6 @@ class PerceptionCLIP(Adapter):
     def logit_kind(self) -> LogitKind:
         """Logarithms of mixed probabilities, but for zero-shot without contexts."""
         return "log-probabilities" if len(self.contexts_) else super().logit_kind()
-
-    def context_probabilities(self, features: Features, *, chunk_rows: int = CHUNK_ROWS) -> Floats:
-        """p(z|x) (n, z), float32: how much each context speaks for each image; rows sum to 1."""
-        self._check_fitted_on(features)
-        check_positive("chunk_rows", chunk_rows, integer=True)
-        probabilities = np.empty((len(features), len(self.contexts_)), dtype=np.float32)
-        for start in range(0, len(features), chunk_rows):
-            rows = slice(start, start + chunk_rows)
-            scores = (cosine_logits(features.image[rows], context, self.logit_scale) for context in self.contexts_)
-            weights = np.concatenate([np.empty((len(probabilities[rows]), 0)), *map(self._weight, scores)], axis=1)
-            probabilities[rows] = np.exp(weights - _log_sum(weights)) if weights.size else weights
-        return probabilities
 
     def _check_parameters(self) -> None:
         super()._check_parameters()

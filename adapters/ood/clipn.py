@@ -8,7 +8,6 @@ baseline, and are labelled so: `clipn_label`.
 """
 
 import numpy as np
-import numpy.typing as npt
 
 from evenly.adapters.errors import InvalidFeaturesError
 from evenly.adapters.evaluation.measures.classification import softmax
@@ -36,20 +35,16 @@ def ctw(yes: Floats, no: Floats) -> Floats:
     ]
 
 
-def ctw_rejects(yes: Floats, no: Floats) -> npt.NDArray[np.bool_]:
-    """The decision without a threshold (n,): out-of-distribution where CTW is below 0.5."""
-    return np.asarray(ctw(yes, no) < 0.5)
-
-
 def atd(yes: Floats, no: Floats) -> Floats:
     """Agreeing to differ: the sum over classes of p q, (n,) in 0 to 1. What is left to 1 is a class of its own."""
-    return _agreed(yes, no)[0]
-
-
-def atd_rejects(yes: Floats, no: Floats) -> npt.NDArray[np.bool_]:
-    """The decision without a threshold (n,): out-of-distribution where 1 - ATD exceeds p q of every class."""
-    total, largest = _agreed(yes, no)
-    return np.asarray(1 - total > largest)
+    yes, no = _checked(yes, no)
+    total = np.empty(len(yes))
+    rows = max(1, _CHUNK // yes.shape[1])
+    for start in range(0, len(yes), rows):
+        part = slice(start, start + rows)
+        agreed = softmax(yes[part]) * _sigmoid(yes[part].astype(np.float64) - no[part])
+        total[part] = agreed.sum(axis=1).clip(0, 1)
+    return total
 
 
 def ctw_of_rows(
@@ -64,18 +59,6 @@ def atd_of_rows(
 ) -> Floats:
     """ATD (n,) of unit image rows (n, d) by class texts (c, d) and their denials (c, d)."""
     return atd(cosine_logits(image, prototypes, logit_scale), cosine_logits(image, negation_prototypes, logit_scale))
-
-
-def _agreed(yes: Floats, no: Floats) -> tuple[Floats, Floats]:
-    """The sum and the largest over classes of p q, each (n,)."""
-    yes, no = _checked(yes, no)
-    total, largest = np.empty(len(yes)), np.empty(len(yes))
-    rows = max(1, _CHUNK // yes.shape[1])
-    for start in range(0, len(yes), rows):
-        part = slice(start, start + rows)
-        agreed = softmax(yes[part]) * _sigmoid(yes[part].astype(np.float64) - no[part])
-        total[part], largest[part] = agreed.sum(axis=1).clip(0, 1), agreed.max(axis=1)
-    return total, largest
 
 
 def _checked(yes: Floats, no: Floats) -> tuple[Floats, Floats]:

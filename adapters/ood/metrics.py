@@ -13,10 +13,8 @@ import numpy.typing as npt
 from evenly.adapters.errors import InvalidFeaturesError
 from evenly.adapters.evaluation.measures.bootstrap import (
     REPLICATES,
-    Interval,
     group_draws,
     group_numbers,
-    percentile_interval,
 )
 from evenly.adapters.features import Floats
 from evenly.adapters.splits import unit_hash
@@ -52,21 +50,6 @@ def aupr(scores_id: Floats, scores_ood: Floats) -> float:
     recalled = counts.cumsum()
     wrong = np.searchsorted(np.sort(first), values, side="right")
     return float((counts / counts.sum() * recalled / (recalled + wrong)).sum())
-
-
-def auroc_interval(
-    scores_id: Floats,
-    scores_ood: Floats,
-    *,
-    seed: int,
-    groups_id: Groups = None,
-    groups_ood: Groups = None,
-    n: int = REPLICATES,
-) -> Interval:
-    """AUROC with its 95 % interval over `n` resamples of the groups (None: rows) of ID and of OOD on their own."""
-    ranked = RankedScores(scores_id, scores_ood)
-    areas, _ = ranked.replicates(groups_id, groups_ood, seed=seed, name="", n=n)
-    return percentile_interval(ranked.measures()[0], areas)
 
 
 def checked_scores(scores: Floats, *, name: str) -> Floats:

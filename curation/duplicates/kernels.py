@@ -29,15 +29,6 @@ _ONE, _WORD, _IN_WORD = np.uint64(1), np.uint64(6), np.uint64(63)
 
 
 @compiled
-def differing_bits(first: Words, second: Words) -> int:
-    """The number of bits (0 to 64 w) in which two codes (w,) differ."""
-    count = 0
-    for word in range(len(first)):
-        count += word_bits(first[word], second[word])
-    return count
-
-
-@compiled
 def word_bits(first: np.uint64, second: np.uint64) -> int:
     """The number of bits (0 to 64) in which two words differ."""
     bits = first ^ second

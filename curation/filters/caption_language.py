@@ -86,18 +86,6 @@ def judge_language(values: pa.Array, rule: CaptionLanguage) -> Decisions:
     return Decisions.of(reason=pc.if_else(wrong, "wrong_language", ""), value=values)
 
 
-def likely_languages(captions: pa.Array, among: Sequence[str] = LANGUAGES) -> pa.StringArray:
-    """Return the likeliest language of each caption, an ISO 639-1 code of `among`; null where it has no letters.
-
-    For captions whose pool names no language. Short ones are often mistaken between languages of one script. langid
-    tells Thai, Lao, Khmer, Burmese, Chinese and Japanese apart; it has no bo, and takes Tibetan script for dz.
-    """
-    detector = language_detector(tuple(sorted(set(among))))
-    has_letter, probabilities = detector.probabilities(captions.cast(pa.string()))
-    codes = pa.array(detector.languages, pa.string()).take(pa.array(probabilities.argmax(axis=1)))
-    return _of_rows(has_letter, codes)
-
-
 def _likeliest(probabilities: Singles, languages: Sequence[str], is_meant: Flags) -> tuple[Floats, Ints]:
     """The highest probability of each row (m,) among the languages meant, and whose it is; of equals the first code."""
     numbers = np.array(sorted(np.flatnonzero(is_meant).tolist(), key=lambda number: languages[number]))

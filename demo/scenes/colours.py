@@ -57,11 +57,6 @@ def colour_of(pixels: Pixels) -> str | None:
     return best if counts[best] >= COLOUR_SHARE * fill else None
 
 
-def colour_names(pixels: Pixels) -> list[str]:
-    """The name of each of the pixels (n, 3): that of the nearest shade, by the distance of Oklab."""
-    return [_NAMES[place] for place in _places(pixels)]
-
-
 def recoloured(picture: Image.Image, colour: str) -> Image.Image:
     """An RGBA drawing in shades of `colour`, a key of `SHADES`; light stays light, outlines stay black."""
     values = np.asarray(picture, dtype=np.float64)

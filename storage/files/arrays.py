@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from evenly.storage.errors import InputError
-from evenly.storage.files.array_keys import PARTS, Array, check_dtype, check_keys, check_shapes, check_values, converted
+from evenly.storage.files.array_keys import Array, check_dtype, check_keys, check_shapes, check_values, converted
 from evenly.storage.reading.budget import most_unpacked
 from evenly.storage.records import replacing
 from evenly.storage.tables.arrow_files import first_line
@@ -53,11 +53,6 @@ def read_arrays(
                 arrays[key] = converted(key, np.lib.format.read_array(stream, allow_pickle=False))
             check_values(key, arrays[key], n_classes, any_length=any_length)
     return arrays
-
-
-def absent_parts(arrays: Collection[str]) -> tuple[str, ...]:
-    """Those of train, val and test without features: nothing is tuned without `val`, nothing judged without `test`."""
-    return tuple(part for part in PARTS if f"{part}_features" not in arrays)
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Array]) -> None:

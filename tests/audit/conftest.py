@@ -28,7 +28,6 @@ from evenly.curation.duplicates.image_duplicates import (
     deduplicate_perceptual,
 )
 from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
-from evenly.curation.uids import pair_uid
 from evenly.storage.build_content import CONTENT_VERSION, BuildInputs, content_hash_of, sampled_content_hash
 from evenly.storage.builds import Builds
 from evenly.storage.content import content_table_hash
@@ -36,6 +35,7 @@ from evenly.storage.ledger import Ledger, StepOutput, StepRecord, StepSpec
 from evenly.storage.records import read_record, replace_record
 from evenly.storage.samples import Samples, wide_table
 from evenly.storage.workspace import Workspace
+from tests.curation.test_uids import uid as uid_of
 
 SCRIPT = "<script>alert('fox')</script> a fox \x1b[31mred\u202e"
 CONCEPTS = ("fox", "cat", "tree", "car", "flag")
@@ -200,7 +200,7 @@ class Rebuild:
     def collect(self) -> None:
         arrivals, pairs = [], {}
         for row, item in enumerate(self.little.pool):
-            uid = pair_uid(item.url, item.caption) if item.url else None
+            uid = uid_of("pair", item.url, item.caption) if item.url else None
             verdict, reason, into = "kept", "", None
             if uid is None:
                 verdict, reason = "dropped", "no_url"

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evenly.audit.report.leaderboard_table import leaderboard_table
 from evenly.audit.report.plots.curves import corruption_plot, reliability_plot
 from evenly.audit.report.plots.drawing import COLOURS, SERIES, standing_alone
 from evenly.audit.report.plots.labelled_lines import Line, _apart, limits
@@ -169,25 +168,3 @@ def test_a_reliability_diagram_leaves_out_empty_bins():
     shown = texts_of(reliability_plot({"as fitted": bins, "at temperature 2": bins}, title="gda"))
     assert {"as fitted", "at temperature 2", "confidence", "rows", "gda"} <= set(shown)
     parsed(reliability_plot({}))
-
-
-def test_the_table_has_a_line_per_adapter_and_a_column_per_number_of_shots():
-    rows = [
-        row("zero_shot", 1, 0.5, difference_low=0.0, difference_high=0.0),
-        row("zero_shot", 2, 0.5, difference_low=None, difference_high=None, low=None, high=float("nan")),
-        row("gda", 2, 0.7, validation_margin=0.125),
-        row("gda", 1, 0.4, validation_margin=0.0, difference_low=-0.2, difference_high=-0.1),
-        row("fpl", 2, 0.6, texts=EVIL, validation_margin=float("nan")),
-    ]
-    skipped = [{"name": "tipx", "texts": "names", "reason": "got none for `captions`"}]
-    assert leaderboard_table(rows, skipped).splitlines() == [
-        "| adapter | texts | 1 shot | 2 shots | validation |",
-        "| --- | --- | ---: | ---: | ---: |",
-        "| zero_shot | names | 50.0 [48.0, 52.0] | 50.0 | +0.0 |",
-        "| gda | names | *40.0* [38.0, 42.0] | **70.0** [68.0, 72.0] | +0.0 |",
-        r"| fpl | &lt;script>alert(1)&lt;/script> $x^2$ \x1b[31m\u202e 漢字 \| |  | **60.0** [58.0, 62.0] |  |",
-        "",
-        "Not run:",
-        "",
-        "- tipx, texts names: got none for 'captions'",
-    ]

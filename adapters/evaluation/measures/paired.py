@@ -107,22 +107,6 @@ def paired_tests(
 _COLUMNS = ["a", "b", "n", "groups", "only_a", "only_b", "difference", "low", "high", "p_value"]
 
 
-def pair_matrix(tests: pd.DataFrame, value: str = "difference") -> pd.DataFrame:
-    """A column of `paired_tests` as a square: row a, column b.
-
-    `difference` is the column's accuracy minus the row's and changes sign across the diagonal of zeros; p values are
-    equal on both sides of a diagonal of ones.
-    """
-    if value not in {"difference", "p_value", "p_holm"}:
-        raise ParameterError(f"`value` must be one of difference, p_value, p_holm; got `{value}`. Choose one of these.")
-    names = list(dict.fromkeys([*tests["a"], *tests["b"]]))
-    sign, diagonal = (-1, 0.0) if value == "difference" else (1, 1.0)
-    square = pd.DataFrame(diagonal, index=names, columns=names)
-    for a, b, number in zip(tests["a"], tests["b"], tests[value], strict=True):
-        square.loc[a, b], square.loc[b, a] = number, sign * number
-    return square
-
-
 def _columns(correct: Mapping[str, npt.ArrayLike]) -> dict[str, Floats]:
     """The arrays as float64, all of one shape (rows,)."""
     columns: dict[str, Floats] = {name: np.asarray(values, dtype=np.float64) for name, values in correct.items()}

@@ -7,8 +7,13 @@ from hypothesis import strategies as st
 
 from evenly.adapters.errors import ParameterError
 from evenly.adapters.features import Features, unit_rows
-from evenly.adapters.forms.class_statistics import ClassStatistics, precision_product
-from evenly.adapters.methods.gda import GDA, discriminant
+from evenly.adapters.forms.class_statistics import ClassStatistics, closed_form, precision_product
+from evenly.adapters.methods.gda import GDA
+
+
+def discriminant(rows, labels, *, n_classes, precision_scale="rows", prior="uniform"):
+    statistics = ClassStatistics.of(rows, labels, n_classes=n_classes)
+    return closed_form(statistics, precision_scale=precision_scale, prior=prior)
 
 
 def made(*, n=60, d=7, c=4, seed=0):

@@ -7,7 +7,6 @@ from scipy.stats import entropy
 
 from evenly.adapters.features import unit_rows
 from evenly.adapters.ood import OOD_SCORES, OODInputs
-from evenly.adapters.ood.clipn import atd_rejects, ctw_rejects
 
 RNG = np.random.default_rng(5)
 N, C, R, D = 40, 7, 3, 16
@@ -70,10 +69,3 @@ def test_the_score_is_that_of_its_formula(name):
     expected = FORMULAS[name]()
     assert np.ptp(expected) > 1e-3
     np.testing.assert_allclose(OOD_SCORES[name](INPUTS), expected, rtol=1e-9, atol=1e-12)
-
-
-def test_clipn_rejects_without_a_threshold_as_published():
-    # arXiv:2308.12213: CTW where no beats yes at the likeliest class; ATD where the class beyond C is the likeliest
-    p_q = yes_no() * softmax(L_YES, axis=1)
-    assert np.array_equal(ctw_rejects(L_YES, L_NO), yes_no()[np.arange(N), L_YES.argmax(axis=1)] < 0.5)
-    assert np.array_equal(atd_rejects(L_YES, L_NO), np.c_[p_q, 1 - p_q.sum(axis=1)].argmax(axis=1) == C)

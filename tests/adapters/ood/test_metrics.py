@@ -7,10 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evenly.adapters.errors import InvalidFeaturesError
-from evenly.adapters.ood.metrics import RankedScores, aupr, auroc, auroc_interval, fpr95
+from evenly.adapters.evaluation.measures.bootstrap import percentile_interval
+from evenly.adapters.ood.metrics import RankedScores, aupr, auroc, fpr95
 
 scores = st.lists(st.integers(-4, 4).map(float), min_size=1, max_size=60)  # few values: many ties
 many_scores = st.lists(st.integers(-40, 40).map(float), min_size=20, max_size=60)
+
+
+def auroc_interval(scores_id, scores_ood, *, seed, groups_id=None, groups_ood=None, n=2000):
+    ranked = RankedScores(scores_id, scores_ood)
+    areas, _ = ranked.replicates(groups_id, groups_ood, seed=seed, name="", n=n)
+    return percentile_interval(ranked.measures()[0], areas)
 
 
 def truth_and_scores(scores_id, scores_ood):

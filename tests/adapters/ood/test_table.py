@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from evenly.adapters.errors import ParameterError
-from evenly.adapters.ood.metrics import aupr, auroc, auroc_interval, fpr95
+from evenly.adapters.ood.metrics import aupr, auroc, fpr95
 from evenly.adapters.ood.table import ood_table
+from tests.adapters.ood.test_metrics import auroc_interval
 
 GENERATOR = np.random.default_rng(0)
 ID = GENERATOR.normal(2, 1, 200)

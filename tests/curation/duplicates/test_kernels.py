@@ -28,13 +28,6 @@ def letters_of(texts):
     )
 
 
-@given(st.lists(st.tuples(WORD, WORD), max_size=8))
-def test_differing_bits_are_those_of_the_exclusive_or(pairs):
-    first, second = words([one for one, _ in pairs]), words([other for _, other in pairs])
-    count = agreed(BOTH, "differing_bits", first, second)[0]
-    assert count == sum((one ^ other).bit_count() for one, other in pairs)
-
-
 @a_few
 @given(
     st.lists(st.tuples(st.integers(0, 7), st.booleans(), st.integers(0, 2)), max_size=12),

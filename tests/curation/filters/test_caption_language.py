@@ -7,7 +7,6 @@ from evenly.curation.filters.caption_language import (
     CaptionLanguage,
     _rounded,
     judge_language,
-    likely_languages,
     measure_language,
     measure_languages,
 )
@@ -81,11 +80,6 @@ def test_a_language_comes_beside_the_same_value():
     )
 
 
-def test_where_the_likeliest_must_be_wanted_the_language_is_the_likeliest():
-    found = detected([*ENGLISH, *FOREIGN], min_confidence=0.5)["detected_language"]
-    assert found.combine_chunks() == likely_languages(pa.array([*ENGLISH, *FOREIGN]))
-
-
 def test_threshold_moves_without_measuring_again():
     values = pa.array([0.2, 0.6, None])
     assert judge_language(values, CaptionLanguage(min_confidence=0.5)).reason.to_pylist() == ["wrong_language", "", ""]
@@ -108,16 +102,3 @@ def test_impossible_rule_is_refused(rule, text):
 def test_language_that_langid_does_not_know_is_refused():
     with pytest.raises(RuleError, match=r"langid knows; got \['qq'\]"):
         judged(["a"], among=("en", "qq"))
-
-
-def test_the_likely_language_of_captions_is_named_by_script_and_words():
-    captions = ["a black dog on the lawn", None, "123 !", "\u9ed1\u8272\u7684\u72d7\u5728\u8349\u5730\u4e0a"]
-    captions += ["\u0e2a\u0e38\u0e19\u0e31\u0e02\u0e2a\u0e35\u0e14\u0e33", "\u1001\u103d\u1031\u1038\u1014\u1000\u103a"]
-    captions += ["une pomme rouge sur la table", "a black dog on the lawn"]
-    found = likely_languages(pa.array(captions), among=("en", "fr", "zh", "ja", "th", "my"))
-    assert found.to_pylist() == ["en", None, None, "zh", "th", "my", "fr", "en"]
-
-
-def test_a_language_that_the_detector_does_not_know_is_refused():
-    with pytest.raises(RuleError, match=r"got \['bo'\]"):
-        likely_languages(pa.array(["a dog"]), among=("en", "bo"))

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from evenly.demo.pictures.openmoji import draw_picture
-from evenly.demo.scenes.colours import OPAQUE, SHADES, colour_names, colour_of, recoloured
+from evenly.demo.scenes.colours import OPAQUE, SHADES, colour_of, recoloured
 
 
 def pixels(*colours):
@@ -30,7 +30,7 @@ def pixels(*colours):
     ],
 )
 def test_a_pixel_has_the_name_of_its_nearest_shade(rgb, name):
-    assert colour_names(pixels(rgb)) == [name]
+    assert colour_of(pixels(rgb)) == name
 
 
 def test_the_colour_of_an_object_is_that_of_most_of_its_fill():

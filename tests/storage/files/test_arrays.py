@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as arrays_of
 
 from evenly.storage.errors import InputError
 from evenly.storage.files.array_keys import ARRAY_KEYS
-from evenly.storage.files.arrays import absent_parts, read_arrays, write_arrays
+from evenly.storage.files.arrays import read_arrays, write_arrays
 
 SIZES = {
     "train rows": 6, "val rows": 4, "test rows": 5, "columns": 8, "auxiliary columns": 3, "views": 2, "classes": 3,
@@ -56,12 +56,6 @@ def test_every_known_array_comes_back_as_it_was_saved(path):
     read = read_arrays(saved(path, **everything))
     assert read.keys() == ARRAY_KEYS.keys()
     assert all(np.array_equal(read[key], array) and read[key].dtype == array.dtype for key, array in everything.items())
-    assert absent_parts(read) == ()
-
-
-def test_what_need_not_be_there_is_told(path):
-    assert absent_parts(read_arrays(saved(path))) == ("val", "test")
-    assert absent_parts(read_arrays(saved(path, val_features=example("val_features")))) == ("test",)
 
 
 def test_numbers_are_converted_to_what_adapters_take(path):

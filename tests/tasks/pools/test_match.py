@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 
 from evenly.curation.concepts.matching import Matcher
 from evenly.curation.errors import RuleError
-from evenly.curation.uids import pair_uid
 from evenly.storage.errors import DamagedError, InputError
 from evenly.storage.files.concept_lists import identity_of
 from evenly.storage.matches import parts as pool_parts
@@ -30,6 +29,7 @@ from evenly.storage.tables.block_sums import append_sums
 from evenly.tasks.pools import match as module
 from evenly.tasks.pools.match import MatchOfPool, PoolMatching, match_pool
 from evenly.tasks.pools.work import PoolWork
+from tests.curation.test_uids import uid as uid_of
 
 QUIET = PoolWork(quiet=True)
 ENTRIES = ["dog", "black dog", "chat", "cat", "never"]
@@ -222,7 +222,10 @@ def test_rows_are_named_by_the_pool_by_url_and_caption_or_by_their_place(tmp_pat
     place = short_file_hash(file)
     for columns, wanted in (
         (CaptionColumns(caption="text"), [f"{place}:0", f"{place}:1", f"{place}:2"]),
-        (CaptionColumns(caption="text", url="url"), [pair_uid("http://x.org/1", "a dog"), f"{place}:1", f"{place}:2"]),
+        (
+            CaptionColumns(caption="text", url="url"),
+            [uid_of("pair", "http://x.org/1", "a dog"), f"{place}:1", f"{place}:2"],
+        ),
         (CaptionColumns(caption="text", uid="url"), ["http://x.org/1", "http://x.org/2", f"{place}:2"]),
     ):
         match(str(file), metadata, tmp_path / "m.parquet", columns=columns, overwrite=True)

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evenly.curation.uids import pair_uid
 from evenly.storage.pools.source import LabelFile, PoolError, PoolSource
 from evenly.storage.workspace import Workspace
 from evenly.tasks.engine import InProcess
@@ -17,6 +16,7 @@ from evenly.tasks.rebuild.collect import COLLECT, CollectRule, hash_sources
 from evenly.tasks.rebuild.steps import run_steps
 from evenly.tasks.run import LabelColumns, Run
 from evenly.tasks.step import record_step
+from tests.curation.test_uids import uid as uid_of
 
 POOL = """url,caption,species,photographer
 http://a.test/1.png,a robin,robin,ann
@@ -130,7 +130,7 @@ def test_every_row_is_kept_merged_or_refused_as_a_loop_over_rows_would(tmp_path,
     seen: list[str] = []
     for row in arrivals:
         web = row["url"] is not None and row["url"].startswith("http") and len(row["url"]) > len("https://")
-        uid = pair_uid(row["url"], row["caption"]) if web and row["caption"] is not None else None
+        uid = uid_of("pair", row["url"], row["caption"]) if web and row["caption"] is not None else None
         assert row["uid"] == uid
         if uid is None:
             assert (row["verdict"], bool(row["reason"]), row["into"]) == ("failed", True, None)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from evenly.adapters.errors import ParameterError, SplitError
 from evenly.adapters.evaluation.measures.bootstrap import paired_bootstrap
-from evenly.adapters.evaluation.measures.paired import holm, mcnemar, pair_matrix, paired_tests
+from evenly.adapters.evaluation.measures.paired import holm, mcnemar, paired_tests
 
 GENERATOR = np.random.default_rng(0)
 BASE = GENERATOR.random(300) < 0.7
@@ -76,23 +76,11 @@ def test_a_classifier_against_its_double_shows_nothing():
     assert tuple(row[["difference", "low", "high", "p_value", "p_holm"]]) == (0, 0, 0, 1, 1)
 
 
-def test_the_matrix_is_square_and_signed():
-    tests = paired_tests(CORRECT, seed=0, n=50)
-    square = pair_matrix(tests)
-    assert list(square.index) == list(square.columns) == list(CORRECT)
-    np.testing.assert_array_equal(square.to_numpy(), -square.to_numpy().T)
-    assert square.loc["base", "better"] == pytest.approx(CORRECT["better"].mean() - BASE.mean())
-    p_holm = pair_matrix(tests, "p_holm")
-    np.testing.assert_array_equal(p_holm.to_numpy(), p_holm.to_numpy().T)
-    assert (np.diag(p_holm) == 1).all()
-
-
 @pytest.mark.parametrize("correct", [{}, {"only": BASE}])
 def test_fewer_than_two_have_no_pairs(correct):
     table = paired_tests(correct, seed=0, n=10)
     assert table.empty
     assert "p_holm" in table
-    assert pair_matrix(table).empty
 
 
 def test_no_rows_give_nan():
@@ -108,5 +96,3 @@ def test_what_does_not_fit_is_refused():
         paired_tests({"a": [1], "b": [1, 0]}, seed=0)
     with pytest.raises(ParameterError, match="`p_values` must be numbers of 0 to 1"):
         holm([0.5, float("nan")])
-    with pytest.raises(ParameterError, match="`value` must be one of difference, p_value, p_holm; got `low`"):
-        pair_matrix(paired_tests(CORRECT, seed=0, n=10), "low")
