@@ -1,9 +1,9 @@
 """The chance that a pair stays, and how many are expected to: one formula for both laws of balancing.
 
 A pair that matches entries with probabilities p_e stays with P = 1 - prod(1 - p_e) (MetaCLIP, arXiv:2309.16671; both
-its versions). Over two phases, `before` is its P in the preselection. By the entries that it matched then it
-stays with P_known <= before, since the draws are the same; by those that only a new caption matches it stays
-independently: before - (before - P_known) * prod(1 - p_new).
+its versions). Over two phases, P_before is its P in the preselection. By the entries that it matched then it
+stays with P_known <= P_before, since the draws are the same; by those that only a new caption matches it stays
+independently: P_before - (P_before - P_known) * prod(1 - p_new).
 """
 
 from dataclasses import dataclass

@@ -37,8 +37,8 @@ def read_arrays(
 
     Floats come as float32, in unit rows unless `any_length`, class positions as int64, names and groups as text.
     Names, kinds, shapes and sizes are judged by the headers before anything is unpacked: what comes back takes at most
-    `limit_bytes`. Raises InputError that names the key, the value and the file. See `absent_parts` for what need not
-    be there.
+    `limit_bytes`. Raises InputError that names the key, the value and the file. Arrays of val
+    and test need not be there.
     """
     with _readable(path), zipfile.ZipFile(path) as archive:
         members = _members(archive)

@@ -48,7 +48,7 @@ class MatchPlace:
 
     @property
     def pool(self) -> "MatchedPool":
-        """The files, opened and counted once in each process. Raises as `MatchedPool.at` does."""
+        """The files, opened and counted once in each process. Raises InputError where they do not belong together."""
         return _opened(self)
 
 

@@ -103,7 +103,7 @@ def merge_semantic(run: Run, upstream: Records, rule: Semantic, reusable: Reusab
 
 
 def _stored_codes(run: Run, image_ids: pa.Array, rows: npt.NDArray[np.float16], places: Ints, key: str) -> Words:
-    """The codes of `some` of the pictures with features `rows`, of which those without stored codes are made."""
+    """The codes of the pictures at `places` of features `rows`; what is not stored is computed and stored."""
     kind = f"codes-{content_hash([key, VERSION])[:16]}"
     store = RowStore(run.workspace, encoder_identity(run), kind)
     ids = image_ids.take(pa.array(places))

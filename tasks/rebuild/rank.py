@@ -89,7 +89,7 @@ def _scored(adapter: str, run: Run, pairs: pa.Table) -> pa.Table:
 
 
 def open_head(run: Run, location: str) -> tuple[RankingHead, dict[str, Any]]:
-    """The ranking head in the folder `where`, or behind the card of this name, and its card.
+    """The ranking head in the folder `location`, or behind the card of this name, and its card.
 
     Raises InputError where it is another adapter, or was fitted on features of another encoder than the run's or on
     such as do not say by which they were made.

@@ -50,7 +50,7 @@ def fit_arrays(
     With no validation rows the defaults are fitted; with no test rows there are no metrics. `guard` keeps zero-shot
     where validation shows no gain; None: unless `parameters` settles all that the adapter would search, because then
     nothing is left to choose. `seed` is that of the bootstrap, and of the adapter's own training where it has one and
-    `parameters` does not say. What a file may lack, and what stands in for it: `stood_in`.
+    `parameters` does not say.
     """
     kind = adapter_class(adapter)
     fixed = dict(parameters or {})
