@@ -31,6 +31,7 @@ FOREIGN = {
         "AwaitingRetry",
         "gcs_base_url",
         "FIRST",
+        "npz",
     ),
 }
 VARIABLE = re.compile(r"(AWS|AZURE|GOOGLE|RAY)_[A-Z_]+")

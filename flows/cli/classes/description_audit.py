@@ -27,8 +27,8 @@ def audit_latest(
 ) -> list[dict[str, Any]]:
     """One finding per class list and method: its notes, and the tables `accuracies` and `differences` as rows.
 
-    `source` is a recipe, of which every list counts, on its latest build; or a class list file, list name or step key, on
-    `build`. Texts are the newest version of the list's content.
+    `source` is a recipe, of which every list counts, on its latest build; or a class list file, list name or step key,
+    on `build`. Texts are the newest version of the list's content.
     """
     chosen = _checked(aggregate)
     if source.endswith((".yaml", ".yml")):
