@@ -5,6 +5,9 @@ global result, its own inputs summed or compared again), "observed" (a recording
 replayed" (this code does not know the step or its rule).
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import pyarrow as pa
 
 from evenly.audit.explanation import Replay
@@ -35,6 +38,15 @@ def replay_step(build: PublishedBuild, uid: str, record: StepRecord) -> Replay:
         return Replay(label="not replayed", agrees=None, detail=f"cannot be computed by this code: {error}")
     detail = "; ".join(map(_with_place, differing)) or judged.detail
     return Replay(label=judgement.label, agrees=not differing, detail=detail)
+
+
+def deciding_rule(record: StepRecord, pair: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The part of a step's rule that decided a pair; all of it where this code does not know the rule."""
+    judgement = STEPS.get(record.name)
+    try:
+        return record.rule if judgement is None else judgement.decides(record.rule, pair)
+    except (CurationError, TypeError, KeyError):  # the rule, or the class that it is of, was another
+        return record.rule
 
 
 def _with_place(mismatch: Mismatch) -> str:

@@ -18,11 +18,9 @@ import pyarrow.compute as pc
 from evenly.audit.errors import UnknownSampleError
 from evenly.audit.explanation import Explanation, PairHistory, StepSight
 from evenly.audit.published import SHOWN, PublishedBuild, is_uid
-from evenly.audit.replay import replay_step
+from evenly.audit.replay import deciding_rule, replay_step
 from evenly.audit.safe_text import visible
 from evenly.curation.balance.tables import draw_rows
-from evenly.curation.errors import CurationError
-from evenly.curation.steps import STEPS
 from evenly.storage.ledger import StepRecord
 from evenly.storage.stores.many_paths import each_stored
 from evenly.storage.web import each_records
@@ -246,17 +244,8 @@ def _sight(build: PublishedBuild, record: StepRecord, row: Mapping[str, Any]) ->
         twin=None if into is None else _twin(build, record, uid, into),
         run={"key": record.key, "started": record.started, "ended": record.ended}
         | {"flow_run_id": record.flow_run_id, "code": dict(record.code)},
-        decided_by=_decided_by(record, columns | rows | pair),
+        decided_by=deciding_rule(record, columns | rows | pair),
     )
-
-
-def _decided_by(record: StepRecord, pair: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The part of a step's rule that decided a pair; all of it where this code does not know the rule."""
-    judgement = STEPS.get(record.name)
-    try:
-        return record.rule if judgement is None else judgement.decides(record.rule, pair)
-    except (CurationError, TypeError, KeyError):  # the rule, or the class that it is of, was another
-        return record.rule
 
 
 def _child_rows(build: PublishedBuild, record: StepRecord, uid: str) -> dict[str, list[dict[str, Any]]]:

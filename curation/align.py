@@ -15,7 +15,7 @@ from evenly.curation.columns import column, taken_rows
 from evenly.curation.decisions import Decisions
 from evenly.curation.errors import RuleError
 from evenly.curation.rank import BestShare, Rank, judge_rank
-from evenly.curation.step import Given, Judged, Judgement, PartTables, Rejudging, loaded
+from evenly.curation.step import Given, Judged, Judgement, PartTables, Rejudging, loaded, of_features
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +82,7 @@ def _counted(given: Given, tables: PartTables) -> pa.Table:
     return pa.table({"values": values, "counts": counts})
 
 
-_scores: Callable[..., Judgement] = partial(Judgement, value="score", label="re-checked")
+_scores: Callable[..., Judgement] = partial(Judgement, value="score", label="re-checked", needs=of_features)
 ALIGN = _scores(
     name="align",
     question="Do picture and caption belong together?",

@@ -4,7 +4,7 @@ Replay and verification come from here, so that they are the same for every step
 left behind, as the ledger shows it, and gives what the step must have said; nothing is downloaded, encoded or asked.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Protocol, TypeVar
@@ -18,6 +18,10 @@ from evenly.curation.decisions import Decisions
 T = TypeVar("T")
 ReplayLabel = Literal["recomputed", "re-checked", "observed"]
 """What a verdict that was judged again rests on: the pair alone; results of all pairs; a recording made once."""
+
+
+Need = Literal["pictures", "bytes", "features", "matches"]
+"""Pictures or features of them; the bytes of pictures; features of pictures; the concepts that captions name."""
 
 
 class FinishedStep(Protocol):
@@ -157,8 +161,9 @@ class Judgement:
     columns of a pair that its verdict depends on, of the steps before and the rule; None where rows depend on each
     other in a way that must be found anew. With it, pairs that an earlier run judged are taken over. rejudge: how
     verdicts follow again from what is stored; None where they are recordings, made once, which `observed` describes.
-    seeded: whether it draws, by the seed of its record. decides: the part of its rule, as stored, that decided a pair,
-    by what it stored of this: reason, value, source and the columns that it gave.
+    needs: what it needs of a pool or of other steps, by what asks for it: "" for the step, else a field of its rule
+    (".colour"). seeded: whether it draws, by the seed of its record. decides: the part of its rule, as stored, that
+    decided a pair, by what it stored of this: reason, value, source and the columns that it gave.
     """
 
     name: str
@@ -169,6 +174,7 @@ class Judgement:
     reads: Reads | None = None
     rejudge: Callable[[Given], Opened] | None = None
     observed: str = ""
+    needs: Callable[[Any], Mapping[str, Collection[Need]]] = lambda _: {}
     seeded: bool = False
     decides: Callable[[Stored, Stored], Stored] = lambda rule, _: rule
 
@@ -211,3 +217,13 @@ def loaded(rule: type[T], stored: Mapping[str, Any]) -> T:
     """A rule of its stored fields: those that it has."""
     known = {field.name for field in fields(rule)}  # type: ignore[arg-type]
     return rule(**{name: value for name, value in stored.items() if name in known})
+
+
+def of_pictures(_rule: object) -> dict[str, Collection[Need]]:
+    """The needs of a step that looks at pictures."""
+    return {"": ["pictures"]}
+
+
+def of_features(_rule: object) -> dict[str, Collection[Need]]:
+    """The needs of a step that looks at features of pictures."""
+    return {"": ["pictures", "features"]}

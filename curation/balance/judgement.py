@@ -72,7 +72,12 @@ def _source_rules(stored: Mapping[str, Any]) -> dict[str, SourceRule]:
 
 
 _balancing: Callable[..., Judgement] = partial(
-    Judgement, value="P(keep)", load=stored_rule, rejudge=_open_balancing, seeded=True
+    Judgement,
+    value="P(keep)",
+    load=stored_rule,
+    rejudge=_open_balancing,
+    needs=lambda _: {"": ["matches"]},
+    seeded=True,
 )
 PRESELECT = _balancing(name="preselect", question="Is it drawn for download, heads less often?")
 BALANCE = _balancing(name="balance", question="Is it drawn, heads less often than tails?")

@@ -8,7 +8,7 @@ import pyarrow as pa
 from evenly.curation.captions.choice import CANDIDATES, CHOSEN, ChoiceRule, choose_captions
 from evenly.curation.columns import column
 from evenly.curation.errors import RuleError
-from evenly.curation.step import Given, Judged, Judgement, PartTables, by_row, rows_of_pairs
+from evenly.curation.step import Given, Judged, Judgement, PartTables, by_row, of_features, rows_of_pairs
 
 
 def _chosen(given: Given) -> Callable[[pa.Table, PartTables], Judged]:
@@ -38,6 +38,7 @@ RECAPTION = Judgement(
     value="gain in score",
     load=_load,
     rejudge=by_row(_chosen),
+    needs=of_features,
     seeded=True,
     decides=lambda stored, _: {"choose": {"by": stored["choose"]["by"]}},
 )

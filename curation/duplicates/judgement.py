@@ -4,7 +4,7 @@ That pairs without an edge are no duplicates rests on the search, which compared
 within the rule, and that each pair is merged into the survivor of its component, is seen again.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +19,7 @@ from evenly.curation.duplicates.caption_duplicates import CaptionTwins
 from evenly.curation.duplicates.image_duplicates import Perceptual, Semantic, exact_reasons
 from evenly.curation.duplicates.merging import choose_survivors, components, picture_areas
 from evenly.curation.duplicates.record_linkage import Linked
-from evenly.curation.step import Given, Judged, Judgement, PartTables, Rejudging, loaded
+from evenly.curation.step import Given, Judged, Judgement, Need, PartTables, Rejudging, loaded
 
 OUTSIDE_RULE = "edge_outside_the_rule"
 """The reason of a pair one of whose edges the rule does not allow: no step gives it."""
@@ -93,6 +93,15 @@ def _shown(given: Given, columns: list[str], uids: pa.Array, tables: PartTables)
     return pairs.filter(pc.is_in(pairs["uid"], uids))
 
 
+def _needs_features(rule: Semantic) -> dict[str, Collection[Need]]:
+    needs: dict[str, Collection[Need]] = {".semantic": ["pictures", "features"]}
+    return needs if rule.max_colour is None else needs | {".colour": ["bytes"]}
+
+
+def _needs_captions(rule: CaptionTwins) -> dict[str, Collection[Need]]:
+    return {} if rule.scope == "pool" else {f".captions.scope {rule.scope}": ["pictures"]}
+
+
 def _of_features(_upstream: object, rule: Semantic) -> list[str]:
     return ["image_id"] if rule.max_colour is None else ["image_id", "colour"]
 
@@ -108,6 +117,7 @@ DEDUPLICATE_EXACT = _merging(
     name="deduplicate_exact",
     question="Are its bytes new?",
     rejudge=partial(_open, _Kind(reason="exact_duplicate", is_exact=True)),
+    needs=lambda _: {".exact": ["pictures"]},
 )
 DEDUPLICATE_PERCEPTUAL = _merging(
     name="deduplicate_perceptual",
@@ -115,6 +125,7 @@ DEDUPLICATE_PERCEPTUAL = _merging(
     value="differing bits",
     load=partial(loaded, Perceptual),
     rejudge=partial(_open, _Kind(reason="near_duplicate", limit="max_distance")),
+    needs=lambda _: {".perceptual": ["pictures"]},
 )
 DEDUPLICATE_SEMANTIC = _merging(
     name="deduplicate_semantic",
@@ -123,6 +134,7 @@ DEDUPLICATE_SEMANTIC = _merging(
     load=partial(loaded, Semantic),
     reads=_of_features,
     rejudge=partial(_open, _Kind(reason="semantic_duplicate", limit="min_cosine", is_least=True)),
+    needs=_needs_features,
     seeded=True,
 )
 DEDUPLICATE_LINKED = _merging(
@@ -132,6 +144,7 @@ DEDUPLICATE_LINKED = _merging(
     load=partial(loaded, Linked),
     reads=lambda *_: ["image_id", "caption"],
     rejudge=partial(_open, _Kind(reason="linked_record", limit="min_cosine", is_least=True)),
+    needs=lambda _: {".linked": ["pictures", "features"]},
     seeded=True,
 )
 DEDUPLICATE_CAPTIONS = _merging(
@@ -141,5 +154,6 @@ DEDUPLICATE_CAPTIONS = _merging(
     load=partial(loaded, CaptionTwins),
     reads=_of_captions,
     rejudge=partial(_open, _Kind(reason="near_caption", limit="min_jaccard", is_least=True)),
+    needs=_needs_captions,
     seeded=True,
 )

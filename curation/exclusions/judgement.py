@@ -1,6 +1,6 @@
 """The judgements of the steps that leave out what lists, detectors, evaluation sets and clusters exclude."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import numpy as np
 import pyarrow as pa
@@ -9,9 +9,9 @@ import pyarrow.compute as pc
 from evenly.curation.columns import column, taken_rows
 from evenly.curation.decisions import Decisions, first_of
 from evenly.curation.exclusions.clusters import judge_clusters
-from evenly.curation.exclusions.decontaminate import Nearest, judge_contamination
-from evenly.curation.exclusions.safety import Unsafe, judge_unsafe
-from evenly.curation.step import Given, Judged, Judgement, PartTables, Stored, by_row, rows_of_pairs
+from evenly.curation.exclusions.decontaminate import Contamination, Nearest, judge_contamination
+from evenly.curation.exclusions.safety import SafetyRule, Unsafe, judge_unsafe
+from evenly.curation.step import Given, Judged, Judgement, Need, PartTables, Stored, by_row, of_features, rows_of_pairs
 
 _ROUNDING = 1e-9
 _SCORES = ("unsafe_score", "unsafe_class")
@@ -84,6 +84,19 @@ def _on_target(given: Given) -> Callable[[pa.Table, PartTables], Judged]:
     return judge
 
 
+def _by_detector_or_lists(rule: SafetyRule) -> dict[str, Collection[Need]]:
+    return {f".{name}": ["pictures", "bytes"] for name in ("detector", "files", "looks") if getattr(rule, name)}
+
+
+def _by_distances(rule: Contamination) -> dict[str, Collection[Need]]:
+    needs: dict[str, Collection[Need]] = {"": ["pictures"] if rule.semantic is None else ["pictures", "features"]}
+    if rule.semantic is not None and rule.colour is not None:
+        needs[".colour"] = ["bytes"]
+    if rule.perceptual is not None:
+        needs[".perceptual"] = ["bytes"]
+    return needs
+
+
 def _deciding_list(stored: Stored, pair: Stored) -> Stored:
     """The detector's rule, or the lists of the kind that a reason names (blocked_file:1a2b...)."""
     kind = str(pair["reason"]).partition(":")[0].removeprefix("blocked_")
@@ -111,6 +124,7 @@ SAFETY = Judgement(
     value="score",
     label="re-checked",
     rejudge=by_row(_safe, _scores),
+    needs=_by_detector_or_lists,
     decides=_deciding_list,
 )
 DECONTAMINATE = Judgement(
@@ -119,6 +133,7 @@ DECONTAMINATE = Judgement(
     value="distance",
     label="re-checked",
     rejudge=by_row(_clean),
+    needs=_by_distances,
     decides=_deciding_distance,
 )
 IMAGE_BASED = Judgement(
@@ -127,5 +142,6 @@ IMAGE_BASED = Judgement(
     value="cosine",
     label="re-checked",
     rejudge=by_row(_on_target, lambda _: ("cluster", "value")),
+    needs=of_features,
     seeded=True,
 )

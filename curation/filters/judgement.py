@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from evenly.curation.columns import column
 from evenly.curation.decisions import Decisions, first_of
 from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
-from evenly.curation.step import Given, Judged, Judgement, PartTables, Stored, by_row
+from evenly.curation.step import Given, Judged, Judgement, PartTables, Stored, by_row, of_pictures
 
 Measured = tuple[pa.Array, dict[str, pa.Array]]
 
@@ -135,5 +135,6 @@ CHECK_IMAGES = Judgement(
     load=partial(FilterRules.of, filters=IMAGE_FILTERS),
     reads=_reads_pictures,
     rejudge=by_row(_filtered_pictures, _fingerprinted),
+    needs=of_pictures,
     decides=partial(_deciding, IMAGE_FILTERS),
 )

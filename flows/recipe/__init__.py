@@ -282,15 +282,7 @@ def read_notify(path: str | Path) -> tuple[str, Notify | None]:
 
 def _asks_for_bytes(curate: Curate) -> list[str]:
     """The fields that would judge pictures by their bytes or colours, and so pass those that are not there."""
-    names = []
-    for name in ("deduplicate", "decontaminate"):
-        section = getattr(curate, name)
-        if section is not None and section.semantic is not None and section.colour is not None:
-            names.append(f"{name}.colour")
-    if curate.decontaminate is not None and curate.decontaminate.perceptual is not None:
-        names.append("decontaminate.perceptual")
-    if curate.safety is not None:
-        names += [f"safety.{name}" for name in ("detector", "files", "looks") if getattr(curate.safety, name)]
+    names = curate.needing("bytes")
     if curate.recaption is not None:
         reading = [one.name for one in curate.recaption.captioners if CAPTIONERS[one.kind].reads_pictures]
         names += [f"recaption by {name}" for name in reading]

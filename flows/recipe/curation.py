@@ -7,16 +7,29 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from evenly.bounds import Bits, Levels, Share, Tables
-from evenly.curation.align import Align
+from evenly.curation.align import ALIGN, RANK, Align
+from evenly.curation.balance.judgement import BALANCE, PRESELECT
 from evenly.curation.balance.thresholds import BalanceRule, Headroom
+from evenly.curation.captions.judgement import RECAPTION
 from evenly.curation.concepts.matching import MatchRule
 from evenly.curation.duplicates.caption_duplicates import CaptionTwins
-from evenly.curation.duplicates.record_linkage import MixedCosine
+from evenly.curation.duplicates.image_duplicates import Perceptual, Semantic
+from evenly.curation.duplicates.judgement import (
+    DEDUPLICATE_CAPTIONS,
+    DEDUPLICATE_EXACT,
+    DEDUPLICATE_LINKED,
+    DEDUPLICATE_PERCEPTUAL,
+    DEDUPLICATE_SEMANTIC,
+)
+from evenly.curation.duplicates.record_linkage import Linked, MixedCosine
 from evenly.curation.exclusions.clusters import TargetClusters
 from evenly.curation.exclusions.decontaminate import Decontamination
+from evenly.curation.exclusions.judgement import DECONTAMINATE, IMAGE_BASED, SAFETY
 from evenly.curation.exclusions.safety import SafetyRule
 from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
+from evenly.curation.filters.judgement import CHECK_IMAGES
 from evenly.curation.rank import HeadRank
+from evenly.curation.step import Need
 from evenly.flows.recipe.presets import with_preset
 from evenly.flows.recipe.problems import missing_field, unknown_field
 from evenly.flows.recipe.recaptioning import Recaption
@@ -44,8 +57,6 @@ def _of_whole_target(rule: BalanceRule) -> BalanceRule:
     return replace(rule, target=int(rule.target))
 
 
-_READ_MATCHES = ("preselect", "balance")
-_READ_PICTURES = ("image", "decontaminate", "recaption", "rank", "align", "image_based")
 _MERGING_OFF = {"exact": False, "perceptual": None, "semantic": None, "linked": None}
 
 RecipeBalance = Annotated[BalanceRule, BeforeValidator(_checked_balance), AfterValidator(_of_whole_target)]
@@ -80,6 +91,25 @@ class Deduplicate(Section):
     linked: MixedCosine | None = None
     tables: Tables = 64
 
+    @property
+    def perceptual_rule(self) -> Perceptual | None:
+        """The rule by which looks are compared."""
+        if self.perceptual is None:
+            return None
+        return Perceptual(max_distance=self.perceptual, max_shifted=self.shifted)
+
+    @property
+    def semantic_rule(self) -> Semantic | None:
+        """The rule by which features are compared."""
+        if self.semantic is None:
+            return None
+        return Semantic(min_cosine=self.semantic, max_colour=self.colour, tables=self.tables)
+
+    @property
+    def linked_rule(self) -> Linked | None:
+        """The rule by which features and captions are compared together."""
+        return None if self.linked is None else Linked(**vars(self.linked), tables=self.tables)
+
 
 class Curate(Section):
     """The steps of curation; a section that is left out, or null, switches its step off.
@@ -110,6 +140,33 @@ class Curate(Section):
         """What is merged: nothing without `deduplicate`."""
         return self.deduplicate or Deduplicate.model_validate(_MERGING_OFF)
 
+    def needing(self, need: Need) -> list[str]:
+        """The fields that need something of the pool or of other sections, and are not switched off."""
+        merging = self.merging
+        rules = (
+            (PRESELECT.name, PRESELECT, self.preselect),
+            ("image", CHECK_IMAGES, self.image or None),
+            (DECONTAMINATE.name, DECONTAMINATE, self.decontaminate),
+            (RECAPTION.name, RECAPTION, self.recaption),
+            (RANK.name, RANK, self.rank),
+            (ALIGN.name, ALIGN, self.align),
+            (IMAGE_BASED.name, IMAGE_BASED, self.image_based),
+            ("deduplicate", DEDUPLICATE_EXACT, merging.exact or None),
+            ("deduplicate", DEDUPLICATE_PERCEPTUAL, merging.perceptual_rule),
+            ("deduplicate", DEDUPLICATE_SEMANTIC, merging.semantic_rule),
+            ("deduplicate", DEDUPLICATE_LINKED, merging.linked_rule),
+            ("deduplicate", DEDUPLICATE_CAPTIONS, merging.captions),
+            (SAFETY.name, SAFETY, self.safety),
+            (BALANCE.name, BALANCE, self.balance),
+        )
+        needs = (
+            (f"{field}{place}", kinds)
+            for field, judgement, rule in rules
+            if rule is not None
+            for place, kinds in judgement.needs(rule).items()
+        )
+        return [name for name, kinds in needs if need in kinds]
+
     @model_validator(mode="before")
     @classmethod
     def _preset(cls, value: object) -> object:
@@ -138,7 +195,7 @@ class Curate(Section):
             problems.append(
                 "balance must be on for preselect; got none. Write `balance: {t: 20000}`, or leave that out."
             )
-        if self.download is None and (names := _reading_pictures(self)):
+        if self.download is None and (names := self.needing("pictures")):
             problems.append(without_download(names))
         if problems:
             raise ValueError(" ".join(problems))
@@ -157,21 +214,9 @@ def without_download(names: Sequence[str]) -> str:
 
 def _reading_matches(curate: Curate) -> list[str]:
     """The fields of a recipe that need the concepts of captions, and are not switched off."""
-    names = [name for name in _READ_MATCHES if getattr(curate, name)]
+    names = curate.needing("matches")
     if curate.recaption is not None and any(one.kind == "retrieved" for one in curate.recaption.captioners):
         names.insert(names.index("balance") if "balance" in names else len(names), "recaption by retrieved concepts")
-    return names
-
-
-def _reading_pictures(curate: Curate) -> list[str]:
-    """The fields of a recipe that need pictures or their features, and are not switched off."""
-    names = [name for name in _READ_PICTURES if getattr(curate, name)]
-    merging, captions = vars(curate.merging), curate.merging.captions
-    names += [f"deduplicate.{name}" for name in _MERGING_OFF if merging[name] not in {None, False}]
-    if captions is not None and captions.scope != "pool":
-        names.append(f"deduplicate.captions.scope {captions.scope}")
-    if curate.safety is not None:
-        names += [f"safety.{name}" for name in ("detector", "files", "looks") if getattr(curate.safety, name)]
     return names
 
 

@@ -16,7 +16,6 @@ from evenly.features.open_clip_models import EMBEDDED, EMBEDDED_SECOND
 from evenly.flows.recipe import Recipe
 from evenly.flows.recipe.problems import RecipeError
 from evenly.flows.recipe.recaptioning import Recaption
-from evenly.flows.recipe.steps import uses_features
 from evenly.storage.errors import InputError
 from evenly.storage.stores.connection import check_client, is_url
 from evenly.tasks.ray.cluster import check_ray
@@ -57,7 +56,7 @@ def troubles(checks: Mapping[str, Callable[[], None]]) -> Iterator[tuple[str, st
 
 def _needs(recipe: Recipe) -> Iterator[tuple[str, Callable[[], None]]]:
     """What each field of a recipe needs."""
-    if recipe.has_pictures and (recipe.features.encode or uses_features(recipe)):
+    if recipe.has_pictures and (recipe.features.encode or recipe.curate.needing("features")):
         yield "features.model", _ENCODERS.get(recipe.features.model, _nothing)
     if recipe.features.second is not None and recipe.features.second.model == EMBEDDED:
         yield "features.second", partial(check_packaged, LITE2)

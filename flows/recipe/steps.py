@@ -6,12 +6,9 @@ from typing import Any
 from evenly.curation.balance.source_mixing import SourceRule
 from evenly.curation.balance.thresholds import BalanceRule
 from evenly.curation.concepts.matching import MatchRule
-from evenly.curation.duplicates.image_duplicates import Perceptual, Semantic
-from evenly.curation.duplicates.record_linkage import Linked
 from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS
 from evenly.curation.filters.judgement import FilterRules
 from evenly.flows.recipe import Recipe
-from evenly.flows.recipe.curation import Deduplicate
 from evenly.storage.stored_fields import stored_fields
 from evenly.tasks.captions.recaption import RECAPTION
 from evenly.tasks.rebuild.align import ALIGN
@@ -58,10 +55,10 @@ def steps_of(recipe: Recipe, *, limit: int | None = None) -> list[tuple[Step[Any
         (DOWNLOAD, curate.download),
         (CHECK_IMAGES, FilterRules.of(curate.image, IMAGE_FILTERS) if recipe.has_pictures else None),
         (DEDUPLICATE_EXACT, NoRule() if merging.exact else None),
-        (DEDUPLICATE_PERCEPTUAL, _perceptual_rule(merging)),
-        (EMBED_IMAGES, NoRule() if uses_features(recipe) else None),
-        (DEDUPLICATE_SEMANTIC, _semantic_rule(merging)),
-        (DEDUPLICATE_LINKED, _linked_rule(merging)),
+        (DEDUPLICATE_PERCEPTUAL, merging.perceptual_rule),
+        (EMBED_IMAGES, NoRule() if curate.needing("features") else None),
+        (DEDUPLICATE_SEMANTIC, merging.semantic_rule),
+        (DEDUPLICATE_LINKED, merging.linked_rule),
         (DEDUPLICATE_CAPTIONS, merging.captions),
         (SAFETY, curate.safety if recipe.has_pictures else None),
         (DECONTAMINATE, curate.decontaminate),
@@ -81,14 +78,6 @@ def content_of(recipe: Recipe) -> dict[str, Any]:
     return content
 
 
-def uses_features(recipe: Recipe) -> bool:
-    """Whether a step of the recipe looks at features of pictures."""
-    curate = recipe.curate
-    clean = curate.decontaminate is not None and curate.decontaminate.semantic is not None
-    steps = (curate.merging.semantic, curate.merging.linked, curate.rank, curate.recaption, curate.align)
-    return clean or curate.image_based is not None or any(rule is not None for rule in steps)
-
-
 def _domains_rule(recipe: Recipe) -> BlockedDomains | None:
     safety = recipe.curate.safety
     return BlockedDomains(domains=safety.domains) if safety is not None and safety.domains else None
@@ -97,22 +86,6 @@ def _domains_rule(recipe: Recipe) -> BlockedDomains | None:
 def _mix_rule(recipe: Recipe) -> MixRule | None:
     rules = {source.name: source.mix for source in recipe.sources if source.name and source.mix != SourceRule()}
     return MixRule(sources=rules) if rules else None
-
-
-def _perceptual_rule(merging: Deduplicate) -> Perceptual | None:
-    if merging.perceptual is None:
-        return None
-    return Perceptual(max_distance=merging.perceptual, max_shifted=merging.shifted)
-
-
-def _semantic_rule(merging: Deduplicate) -> Semantic | None:
-    if merging.semantic is None:
-        return None
-    return Semantic(min_cosine=merging.semantic, max_colour=merging.colour, tables=merging.tables)
-
-
-def _linked_rule(merging: Deduplicate) -> Linked | None:
-    return None if merging.linked is None else Linked(**vars(merging.linked), tables=merging.tables)
 
 
 def _matching_again(recipe: Recipe) -> MatchRule | None:
