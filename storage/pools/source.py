@@ -312,12 +312,14 @@ def _require_columns(path: Path, columns: list[str], named: Mapping[str, str | N
     repeated = next((name for name, count in Counter(columns).items() if count > 1), None)
     if repeated is not None:
         raise PoolError(f"columns must have different names; got `{repeated}` twice at `{path}`. Rename one.")
-    for field, name in named.items():
-        if name is not None and name not in columns:
-            listing = ", ".join(columns) or "none"
-            raise PoolError(
-                f"`{field}` must name a column of the file; got `{name}` at `{path}`. Columns there are: {listing}."
-            )
+    listing = ", ".join(columns) or "none"
+    missing = [
+        f"`{field}` must name a column of the file; got `{name}` at `{path}`. Columns there are: {listing}."
+        for field, name in named.items()
+        if name is not None and name not in columns
+    ]
+    if missing:
+        raise PoolError("\n".join(missing))
 
 
 def _pool_hash(path: Path, source: PoolSource | LabelFile) -> str:

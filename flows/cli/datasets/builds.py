@@ -143,19 +143,23 @@ def check_command(recipe: Recipe, root: Root = None, as_json: AsJson = False) ->
 
     Pools, class lists, the columns of labels and files that are named must be there; columns and web addresses are
     looked for in the first rows of tables. So must the packages and packaged models that it needs. Of each pool that
-    lies here it is counted what each limit would drop by itself, in 10,000 rows or 1 GB of pictures at most. A
-    notification block that PREFECT_API_URL's server lacks is named, too; runs work without it.
+    lies here it is counted what each limit would drop by itself and how many rows have a label, in 10,000 rows or
+    1 GB of pictures at most; classes that are no label are named. A notification block that PREFECT_API_URL's server
+    lacks is named, too; runs work without it.
 
     Example: evenly check recipes/demo.yaml
     """
     from evenly.flows.recipe.checks import check_recipe
+    from evenly.flows.recipe.pools.labels import recipe_labels
     from evenly.flows.recipe.pools.losses import recipe_losses
     from evenly.flows.recipe.problems import RecipeError
     from evenly.flows.runs import run_in
 
     try:
         read = check_recipe(recipe, root=root)
-        pools = recipe_losses(read, run_in(read, root=root, quiet=as_json))
+        run = run_in(read, root=root, quiet=as_json)
+        labels = recipe_labels(recipe, read, run)
+        pools = recipe_losses(read, run)
     except RecipeError as error:
         if not as_json:
             raise
@@ -171,8 +175,10 @@ def check_command(recipe: Recipe, root: Root = None, as_json: AsJson = False) ->
         print_text("\n".join([f"{recipe}: recipe `{read.name}` is valid", *lacking]))
         for pool in pools:
             print_losses(pool)
+        if labels is not None:
+            print_text("\n".join([f"labels: {labels['labelled']:,} of {labels['rows']} have one", *labels["warnings"]]))
 
-    result = {"recipe": read.name, "valid": True, "problems": [], "pools": pools, "server": lacking}
+    result = {"recipe": read.name, "valid": True, "problems": [], "pools": pools, "labels": labels, "server": lacking}
     print_result(result, table, as_json=as_json)
 
 

@@ -82,7 +82,7 @@ def sample_pool(source: PoolSource, *, progress: Progress) -> PoolSample:
     if source.kind not in LOCAL_READERS or source.kind == FEATURES_KIND:
         return _captions(source)
     read = LOCAL_READERS[source.kind].rows
-    rows, is_whole = _first(row for path in source_files(source) for row in read(path, source.caption))
+    rows, is_whole = first_rows(row for path in source_files(source) for row in read(path, source.caption))
     pairs = [row for row in rows if not row.reject]
     sizes = list(_sizes(pairs, progress))
     table = pa.table(
@@ -139,7 +139,7 @@ def _captions(source: PoolSource) -> PoolSample:
     )
 
 
-def _first(rows: Iterator[LocalRow]) -> tuple[list[LocalRow], bool]:
+def first_rows(rows: Iterator[LocalRow]) -> tuple[list[LocalRow], bool]:
     """The first rows, and whether these are all."""
     first, size = list[LocalRow](), 0
     for row in islice(rows, MOST_ROWS):

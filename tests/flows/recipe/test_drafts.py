@@ -18,7 +18,9 @@ from evenly.flows.recipe import read_recipe
 from evenly.flows.recipe.checks import check_recipe
 from evenly.flows.recipe.files import DEMO, FOLDER_TEMPLATE, TEMPLATE, TEXT_TEMPLATE
 from evenly.flows.recipe.pools.drafts import SCHEMA, draft_recipe, write_schema
+from evenly.flows.recipe.pools.labels import recipe_labels
 from evenly.flows.recipe.pools.losses import recipe_losses
+from evenly.flows.recipe.problems import RecipeError
 from evenly.flows.runs import run_in
 from evenly.storage.pools.rows import PoolError
 
@@ -223,6 +225,8 @@ def test_check_names_further_files_that_are_not_there(tmp_path, evenly):
     assert problems[1] == f"`labels.file` must be there; got `{tmp_path}/labels.csv`, which is not. Correct it."
     for name in ("labels.csv", "split.csv", "texts.json", "concepts.json", "bad.txt", "birds-test"):
         (tmp_path / name).touch()
+    (tmp_path / "labels.csv").write_text("file_name,label,group\njay/c.JPG,jay,1\n")
+    fields["labels"]["key"] = "file_name"
     assert check(tmp_path, evenly, **fields) == []
 
 
@@ -324,3 +328,61 @@ def test_captions_of_every_kind_of_pool_are_counted(tmp_path, kind):
     assert drafted(path.name).curate.text["caption_length"] == {"min_words": 1, "max_words": None}
     counts = "# 5 pairs of 1 to 6 words: drops none; min_words: 2 would drop 1; min_words: 3 would drop 1\n"
     assert counts in Path("My Birds.yaml").read_text()
+
+
+LABELS = "file_name,kind,extra\nbirds/a.png,animals/birds,x\nbirds/b.png,animals/fish,y\n"
+
+
+def labelled(tmp_path, labels, classes="animals/birds\n"):
+    """A recipe of two pictures in a folder, with a file of labels."""
+    for name in ("a", "b"):
+        drawn(tmp_path / "photos" / "birds" / f"{name}.png", 40, "a red robin")
+    Path("labels.csv").write_text(LABELS)
+    Path("classes.txt").write_text(classes)
+    recipe = {
+        "name": "r", "seed": 1, "sources": [{"kind": "folder", "path": "photos"}], "curate": {"download": {}},
+        "labels": labels, "classes": [{"list": "classes.txt", "unseen": {"near": ["bat"]}}],
+    }  # fmt: skip
+    Path("r.yaml").write_text(yaml.safe_dump(recipe))
+    read = check_recipe(Path("r.yaml"))
+    return recipe_labels(Path("r.yaml"), read, run_in(read, quiet=True))
+
+
+FILE = {"file": "labels.csv", "key": "file_name", "column": "kind", "group": None}
+
+
+def test_check_counts_rows_with_a_label_and_names_classes_that_are_none(tmp_path):
+    found = labelled(tmp_path, FILE, "animals\nanimals/birds\nfsh\n")
+    assert (found["rows"], found["labelled"]) == ("2 rows", 2)
+    near = "nearest `animals/birds`, `animals/fish`"
+    assert found["warnings"] == [
+        f"`classes.0.list`: 2 of 3 names are no label: `animals`, {near}; `fsh`, {near}",
+        f"`classes.0.unseen`: 1 of 1 names are no label: `bat`, {near}",
+    ]
+    found = labelled(tmp_path, {"column": "folder", "group": None}, "bird\n")
+    assert found["warnings"][0] == "`classes.0.list`: 1 of 1 names are no label: `bird`, nearest `birds`"
+
+
+def test_check_refuses_a_file_that_labels_no_row_and_columns_it_does_not_have(tmp_path):
+    message = r"`labels.key` .*; got labels for none of 2 rows: keys begin with `x`, `y`; "
+    with pytest.raises(RecipeError, match=message):
+        labelled(tmp_path, FILE | {"key": "extra"})
+    with pytest.raises(RecipeError) as caught:
+        labelled(tmp_path, FILE | {"key": "filename", "column": "lable"})
+    assert [line.split(" at ")[0] for line in str(caught.value).splitlines()] == [
+        f"`labels.{field}` must name a column of the file; got `{name}`"
+        for field, name in (("key", "filename"), ("column", "lable"))
+    ]
+
+
+def test_rows_of_tables_are_counted_by_url():
+    links = [f"https://a.test/{n}.png" for n in range(4)]
+    pq.write_table(pa.table({"url": links, "text": CAPTIONS[:4]}), "pool.parquet")
+    pq.write_table(pa.table({"url": links[1:], "label": ["robin"] * 3}), "labels.parquet")
+    source = {"kind": "parquet", "path": "pool.parquet", "caption": "text"}
+    recipe = {"name": "r", "seed": 1, "sources": [source], "curate": {"download": {}}}
+    recipe["labels"] = {"file": "labels.parquet", "group": None}
+    Path("r.yaml").write_text(yaml.safe_dump(recipe))
+    read = check_recipe(Path("r.yaml"))
+    found = recipe_labels(Path("r.yaml"), read, run_in(read, quiet=True))
+    assert found == {"rows": "4 rows", "labelled": 3, "warnings": []}
