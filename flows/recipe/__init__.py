@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
 
@@ -16,7 +16,7 @@ from evenly.curation.balance.source_mixing import SourceRule
 from evenly.features.pictures.views import ViewRule
 from evenly.flows.recipe.classes import ClassListing
 from evenly.flows.recipe.curation import Curate, without_download
-from evenly.flows.recipe.problems import RecipeError, describe_problems
+from evenly.flows.recipe.problems import RecipeError, describe_problems, without_places
 from evenly.flows.recipe.schedule import Notify, RebuildSchedule
 from evenly.flows.recipe.section import Section
 from evenly.flows.recipe.untrusted_yaml import MAX_BYTES, UnreadableYamlError, read_yaml
@@ -31,6 +31,7 @@ from evenly.tasks.run import EncoderChoice, EncoderName, EngineChoice, LanguageM
 
 SourceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 _SHARES_WITHIN = 1e-6
+_STAND_INS = {"name": "recipe", "seed": 0, "curate": {}}  # of fields that must be there
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,10 +257,30 @@ def read_recipe(path: Place) -> Recipe:
     if not isinstance(value, dict):
         kind = type(value).__name__
         raise RecipeError(f"recipe `{path}` must be a mapping of fields; got {kind}. See `evenly init`.")
-    try:
-        return Recipe.model_validate(value, context={"folder": Path(path).resolve().parent})
-    except ValidationError as error:
-        raise RecipeError("\n".join(describe_problems(error, Recipe))) from None
+    recipe, problems = _validated(value, Path(path).resolve().parent)
+    if recipe is None or problems:
+        refused = RecipeError("\n".join(problems))
+        refused.rest = recipe
+        raise refused
+    return recipe
+
+
+def _validated(value: dict[str, Any], folder: Path) -> tuple[Recipe | None, list[str]]:
+    """The recipe, and its problems: what has one is taken out, since whole sections are checked without problems only.
+
+    None where what is left is no recipe.
+    """
+    problems, removed = list[str](), set[tuple[int | str, ...]]()
+    while True:
+        try:
+            return Recipe.model_validate(value, context={"folder": folder}), problems
+        except ValidationError as error:
+            problems += describe_problems(error, Recipe, removed=removed)
+            places = {problem["loc"] for problem in error.errors(include_url=False)}
+        left = _STAND_INS | without_places(value, places) if places - removed else value
+        if left == value:
+            return None, problems
+        value, removed = left, removed | places
 
 
 def _text(path: Place) -> str:

@@ -36,11 +36,10 @@ def check_recipe(path: Place, *, root: Place | None = None) -> Recipe:
     Of each table the first rows of the first file are read. Pools in object stores are not looked at, nor those of the
     demo's web before the recipe has made it; columns of labels only where headers tell them all. Raises RecipeError.
     """
-    recipe = read_recipe(path)
+    recipe, problems = _read(path)
     run = run_in(recipe, root=root, quiet=True)
     made = run.cache / "demo" if recipe.web == "openmoji" else None
     pools: list[tuple[PoolSource, list[Path]]] = []
-    problems = [*_of_models(recipe), *missing_needs(recipe)]
     for place, source in enumerate(run.sources):
         if is_url(source.path):
             continue
@@ -62,6 +61,17 @@ def check_recipe(path: Place, *, root: Place | None = None) -> Recipe:
     if problems:
         raise RecipeError("\n".join(problems))
     return recipe
+
+
+def _read(path: Place) -> tuple[Recipe, list[str]]:
+    """A recipe and what it lacks; of one with problems what is left without these, and the problems."""
+    try:
+        recipe = read_recipe(path)
+    except RecipeError as error:
+        if error.rest is None:
+            raise
+        return error.rest, str(error).splitlines()
+    return recipe, [*_of_models(recipe), *missing_needs(recipe)]
 
 
 def _named_files(recipe: Recipe) -> Iterator[tuple[str, str]]:

@@ -1,7 +1,8 @@
 """Turn what pydantic finds wrong in a recipe into lines that name field, value, rule and remedy."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
+from copy import deepcopy
 from dataclasses import fields, is_dataclass
 from typing import Any, get_args
 
@@ -10,17 +11,30 @@ from pydantic import ValidationError
 from evenly.flows.recipe.section import nearest
 
 MAX_SHOWN = 80
+Place = tuple[int | str, ...]
 _LONG = re.compile(r"\S{120,}")
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
 
 class RecipeError(ValueError):
-    """A recipe cannot be used; one line per problem."""
+    """A recipe cannot be used; one line per problem. rest: the recipe without these fields, where there is one."""
+
+    rest: Any = None
 
 
-def describe_problems(error: ValidationError, model: type[Any], *, whole: str = "recipe") -> list[str]:
-    """One line per problem: "`field` must rule; got `value`. What to do". whole: what fields make up together."""
-    problems = error.errors(include_url=False)
+def describe_problems(
+    error: ValidationError, model: type[Any], *, whole: str = "recipe", removed: Collection[Place] = ()
+) -> list[str]:
+    """One line per problem: "`field` must rule; got `value`. What to do". whole: what fields make up together.
+
+    removed: fields that had problems and were taken out before; what follows from that is not told.
+    """
+    sections = {place[:-1] for place in removed}
+    problems = [
+        problem
+        for problem in error.errors(include_url=False)
+        if problem["loc"] not in removed and problem["loc"] not in sections
+    ]
     places = [problem["loc"] for problem in problems]
     misspelt = {_meant(problem, model) for problem in problems if problem["type"] in _UNKNOWN}
     return [
@@ -28,6 +42,20 @@ def describe_problems(error: ValidationError, model: type[Any], *, whole: str = 
         for problem in problems
         if not _follows(problem, places) and not (problem["type"] == "missing" and problem["loc"] in misspelt)
     ]
+
+
+def without_places(value: Any, places: Iterable[Place]) -> Any:  # noqa: ANN401 - of YAML
+    """A recipe's values without those at some places; the same values where none of the places is there."""
+    value = deepcopy(value)
+    for *sections, name in filter(None, places):
+        section = value
+        for part in sections:
+            inside = isinstance(section, dict) and part in section
+            inside = inside or (isinstance(section, list) and isinstance(part, int) and part < len(section))
+            section = section[part] if inside else None
+        if isinstance(section, dict):
+            section.pop(name, None)
+    return value
 
 
 def unknown_field(field: str, value: object, names: Sequence[str]) -> str:

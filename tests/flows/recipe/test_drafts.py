@@ -386,3 +386,18 @@ def test_rows_of_tables_are_counted_by_url():
     read = check_recipe(Path("r.yaml"))
     found = recipe_labels(Path("r.yaml"), read, run_in(read, quiet=True))
     assert found == {"rows": "4 rows", "labelled": 3, "warnings": []}
+
+
+def test_check_names_problems_of_fields_sections_and_files_at_once(tmp_path, evenly):
+    curate = {"text": {"caption_length": {"min_wordz": 1}}, "download": {}, "deduplicate": {"exact": "perhaps"}}
+    problems = check(tmp_path, evenly, seed="abc", curate=curate, labels={"file": "labels.csv"})
+    names = ["seed", "curate.deduplicate.exact", "curate", "sources.0.path", "labels.file"]
+    assert [line.split("`")[1] for line in problems] == names
+    assert "`text.caption_length.min_wordz` must be a known field" in problems[2]
+
+
+def test_what_follows_from_a_problem_is_not_told(tmp_path, evenly):
+    curate = {"mach": {"metadata": "wordnet"}, "balance": {"t": 5}, "download": {}}
+    (tmp_path / "photos").mkdir()
+    (line,) = check(tmp_path, evenly, curate=curate)
+    assert line.startswith("`curate.mach` must be a known field; got")
