@@ -1,5 +1,6 @@
 """Fixtures that every package's tests share."""
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -23,6 +24,14 @@ from tests.buckets import KINDS, new_bucket
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.register_profile("fuzz", max_examples=int(os.environ.get("EXAMPLES", "1000")), deadline=None, print_blob=True)
 settings.load_profile("repeatable")
+gc.set_threshold(50_000, 20, 100)  # libraries and ten thousand tests make millions of objects that stay
+
+
+def pytest_collection_finish() -> None:
+    """Leave what collecting made out of every later search for garbage."""
+    gc.collect()
+    gc.freeze()
+
 
 
 @pytest.fixture
