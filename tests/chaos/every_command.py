@@ -60,6 +60,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
 KILLED = ("refine", "worth", "fit", "describe", "rebuild", "index", "extract", "export")
 FROM_NOTHING = ("rebuild",)
 _IN_A_ROW = 4
+_TIMES = ("seconds", "query_ms")
 _OTHER_PLACE = ("clean", "forget")  # whose output says what was there
 
 
@@ -281,9 +282,10 @@ def _facts(end: Ended, folder: Path) -> Any:  # noqa: ANN401 - what a command pr
 
 
 def _common(first: Any, second: Any) -> Any:  # noqa: ANN401 - any JSON value
-    """What is the same in both."""
+    """What is the same in both; times are not, even where two are."""
     if isinstance(first, dict) and isinstance(second, dict):
-        return {key: _common(first[key], second[key]) for key in first if key in second}
+        keys = [key for key in first if key in second and key not in _TIMES]
+        return {key: _common(first[key], second[key]) for key in keys}
     if isinstance(first, list) and isinstance(second, list) and len(first) == len(second):
         return [_common(*both) for both in zip(first, second, strict=True)]
     return first if first == second else "(another each time)"
