@@ -66,6 +66,7 @@ class Forks:
             kind, pid, *status = line.split()
             with self._news:
                 if kind == "started":
+                    self._ended.pop(int(pid), None)  # numbers of processes come again after some thousands
                     self._started.append(int(pid))
                 else:
                     self._ended[int(pid)] = int(status[0])
