@@ -94,7 +94,7 @@ class Adapter(ABC):
         return {}
 
     def logit_kind(self) -> LogitKind:
-        """What the logits of this fit are; scores that take them say for which kinds they are valid."""
+        """The kind of the logits of this fit; scores that take them say for which kinds they are valid."""
         return "logits with a scale"
 
     def affine_form(self) -> tuple[Floats, Floats] | None:

@@ -13,7 +13,7 @@ from evenly.adapters.features import Floats
 
 
 def to_card(adapter: Adapter) -> dict[str, Any]:
-    """What JSON can hold: `adapter` (its name), `parameters`, `learned` (texts), `arrays` (shape and dtype)."""
+    """The card of a fit, in JSON: `adapter` (its name), `parameters`, `learned` (texts), `arrays` (shape and dtype)."""
     return {
         "adapter": _name_of(adapter),
         "parameters": adapter.get_params(),

@@ -18,7 +18,7 @@ PARAMETERS = {item.name: item.type for item in fields(RankingHead) if item.init}
 
 
 def ranking_card(head: RankingHead) -> dict[str, Any]:
-    """What JSON can hold of a fitted head: as `evenly.adapters.saved.to_card`, under the name `ranking`."""
+    """The card of a fitted head: as `evenly.adapters.saved.to_card`, under the name `ranking`."""
     return {
         "adapter": NAME,
         "parameters": {name: getattr(head, name) for name in PARAMETERS},

@@ -115,7 +115,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _held_files(folder: Path) -> dict[str, Any]:
-    """How many files lie there and a hash of their names and sizes, so that a missing or cut file is noticed."""
+    """The number of files there and a hash of their names and sizes, so that a missing or cut file is noticed."""
     listing = sorted(f"{path.relative_to(folder).as_posix()} {path.stat().st_size}" for path in _files(folder))
     return {"count": len(listing), "listing": hashlib.sha256("\n".join(listing).encode()).hexdigest()}
 

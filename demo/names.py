@@ -59,7 +59,7 @@ _LEFT_OUT = {"fu", "shit", "hankey", "harambe", "koko", "sa", "flags", "date", "
 
 @dataclass(frozen=True)
 class Name:
-    """What a picture shows.
+    """The subject of a picture.
 
     text: English noun phrase without article; "" where the code point is in a private use area and so has no name.
     synonyms: other English names. foreign: language code -> name.

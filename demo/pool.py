@@ -75,7 +75,7 @@ def describable(name: Name) -> bool:
 
 
 def pool_table(plan: Plan) -> pa.Table:
-    """What the pipeline gets: url, alt, source; a pair with two copies stands again at the end."""
+    """The table that the pipeline gets: url, alt, source; a pair with two copies stands again at the end."""
     rows = plan.pairs + [pair for pair in plan.pairs if pair.copies == 2]
     columns = {
         "url": [pair.url for pair in rows],
@@ -86,7 +86,7 @@ def pool_table(plan: Plan) -> pa.Table:
 
 
 def truth_table(plan: Plan, twins: Mapping[str, str]) -> pa.Table:
-    """What the pipeline never reads: one row per pair, with `picture` equal for all that show the same drawing."""
+    """The truth, which the pipeline never reads: a row per pair, `picture` equal for all that show the same drawing."""
     return pa.table(
         {
             "url": pa.array([pair.url for pair in plan.pairs], pa.string()),

@@ -76,7 +76,7 @@ def repeated_names(texts: Sequence[DescribedText], classes: Sequence[str]) -> li
 
 
 def _split_at_name(text: str, name: str) -> tuple[str, ...]:
-    """What stands between the occurrences of a class's name; the ending of its plural stays with what follows."""
+    """The text between the occurrences of a class's name; the ending of its plural stays with what follows."""
     words = r"[\W_]+".join(re.escape(word) for word in name.split())
     return tuple(re.split(rf"(?<!\w){words}(?={_PLURAL})", text, flags=re.IGNORECASE))
 

@@ -160,7 +160,7 @@ def _guarded(phrase: str) -> str:
 
 
 def _published_join(descriptor: str) -> str:
-    """How classify_by_description_release (loading_helpers.py) joins a descriptor to the name of its class."""
+    """A descriptor joined to the name of its class as classify_by_description_release (loading_helpers.py) does."""
     if descriptor.startswith(("a", "used")):
         return f"which is {descriptor}"
     if descriptor.startswith(("has", "often", "typically", "may", "can")):

@@ -59,7 +59,7 @@ class DescriptionMethod(Protocol):
 
     @property
     def scope(self) -> Scope:
-        """What its questions are about."""
+        """The scope of its questions."""
 
     @property
     def wanted(self) -> int:
@@ -75,7 +75,7 @@ class DescriptionMethod(Protocol):
 
     @property
     def rules(self) -> ReplyRules:
-        """What each text must be like."""
+        """The checks that each text must pass."""
 
     @property
     def instruction(self) -> str:
@@ -156,7 +156,7 @@ def quoted(subject: Subject, *, gloss: bool, domain: bool = False) -> str:
 
 
 def facts(subject: Subject, *, gloss: bool, domain: bool = False) -> dict[str, str]:
-    """What `quoted` writes."""
+    """The facts of a subject that `quoted` writes."""
     data = {"class": subject.name}
     if gloss and subject.gloss is not None:
         data["definition"] = subject.gloss

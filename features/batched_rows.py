@@ -181,7 +181,7 @@ class ImageTower:
 
     @cached_property
     def pixels(self) -> Pixels:
-        """What makes pixels of pictures."""
+        """Makers of pixels of pictures."""
         return Pixels(self.preprocess, self.resize)
 
 

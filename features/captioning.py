@@ -34,7 +34,7 @@ _SPACES = re.compile(r"\s+")
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionSampling:
-    """How tokens are drawn: of the fewest that hold `top_p` of the probability, at `temperature`.
+    """Sampling of tokens: of the fewest that hold `top_p` of the probability, at `temperature`.
 
     A caption has `fewest` to `most` tokens, start and end not counted.
     """

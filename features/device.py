@@ -46,7 +46,7 @@ def _count(kind: str) -> int:
 
 @cache
 def device_name(device: str) -> str:
-    """What a device is called by who made it, after its kind: `cuda NVIDIA H100 80GB HBM3`, `cpu AMD EPYC 9B14`."""
+    """The kind of a device and its maker's name for it: `cuda NVIDIA H100 80GB HBM3`, `cpu AMD EPYC 9B14`."""
     kind, _, number = device.partition(":")
     if kind == "cpu":
         model = _processor()

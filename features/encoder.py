@@ -76,11 +76,11 @@ class Encoder(Protocol):
 
     @property
     def context_length(self) -> int:
-        """How many tokens of a text the model reads."""
+        """The number of tokens of a text that the model reads."""
         ...
 
     def token_counts(self, texts: Sequence[str]) -> list[int]:
-        """How many tokens each text takes, with those that mark its ends."""
+        """The number of tokens of each text, with the marks of its ends."""
         ...
 
 
@@ -269,11 +269,11 @@ class OpenClipEncoder:
 
     @property
     def context_length(self) -> int:
-        """How many tokens of a text the model reads."""
+        """The number of tokens of a text that the model reads."""
         return self.opened.context_length
 
     def token_counts(self, texts: Sequence[str]) -> list[int]:
-        """How many tokens each text takes, of which the model reads the first `context_length`."""
+        """The number of tokens of each text, of which the model reads the first `context_length`."""
         return count_tokens(self.opened.tokenizer, texts)
 
     def tokens(self, texts: Sequence[str]) -> "torch.Tensor":

@@ -138,7 +138,7 @@ def quiet_hub() -> Iterator[None]:
 
 
 def in_one_line(error: Exception) -> str:
-    """What went wrong while weights were loaded, in up to 200 letters."""
+    """The cause that weights could not be loaded, in up to 200 letters."""
     if isinstance(error, UnpicklingError):  # torch would advise to run its code
         return "the file is damaged, or holds more than tensors"
     if isinstance(error, KeyError) and error.args[:1] in (("text_cfg",), ("vision_cfg",)):

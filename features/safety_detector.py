@@ -51,7 +51,7 @@ class SafetyDetector:
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
-        """What the detector tells apart, in the order of the scores."""
+        """The labels of the detector, in the order of the scores."""
         named = ast.literal_eval(self._session.get_modelmeta().custom_metadata_map["names"])
         return tuple(str(named[number]) for number in range(len(named)))
 

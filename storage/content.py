@@ -1,4 +1,4 @@
-"""What of a table is content: which columns the content hash of a build covers, and in which order rows enter.
+"""The content of a table: the columns that the content hash of a build covers, and the order in which rows enter.
 
 Two builds have the same content hash if the same recipe, run by the same step versions and models, decided the same of
 the same pairs. When, where, by which run and out of which files does not enter: a rebuild in another folder, with

@@ -29,7 +29,7 @@ class FeatureStore:
         self._names_devices: bool | None = None  # not looked up yet
 
     def missing(self, ids: Sequence[str] | pa.Array) -> list[str]:
-        """Those of `ids` that have no row yet, in the order given, each once; of what is stored only ids are read."""
+        """The ids of `ids` that have no row yet, in the order given, each once; of what is stored only ids are read."""
         distinct = _texts(ids).unique()
         try:
             rows = KeyedRows(self.path, MADE_AGAIN)
@@ -59,7 +59,7 @@ class FeatureStore:
             commit_rows(self.path, table, mode="append")
 
     def devices(self, ids: Sequence[str] | pa.Array) -> dict[str, int]:
-        """How many rows of `ids` each device made, by its name; those of a device that is not known under ""."""
+        """The number of rows of `ids` that each device made, by its name; "" for a device that is not known."""
         names, counts = _texts(ids), Counter[str]()
         if not has_rows(self.path):
             return {}
@@ -109,7 +109,7 @@ class FeatureStore:
         return newest_version(self.path)
 
     def count(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
         return int(open_rows(self.path, MADE_AGAIN, None).count_rows()) if has_rows(self.path) else 0
 
     def _keeps_devices(self) -> bool:

@@ -72,7 +72,7 @@ class Ledger:
         return self.find_all([key])[0]
 
     def find_all(self, keys: Sequence[str]) -> list[StepRecord | None]:
-        """What `find` gives of each key."""
+        """The results of `find` for each key."""
         return self._finished([self._record_path(key) for key in keys])
 
     def get(self, key: str, *, remedy: str = "Was the workspace removed meanwhile?") -> StepRecord:
@@ -151,7 +151,7 @@ class Ledger:
         return part
 
     def find_part(self, key: str, step: str) -> StoredPart | None:
-        """What a step gave for a partition under this key; None unless all of its tables are there."""
+        """The part record of a partition under this key; None unless all of its tables are there."""
         record = read_if_there(self._part_path(key))
         part = None if record is None else StoredPart.from_json(record)
         return part if part and not missing_files(self._table_path(step, *file) for file in part.files) else None
@@ -161,7 +161,7 @@ class Ledger:
         return read_table(self._table_path(step, name, part.tables[name].digest))
 
     def partials(self, step: str, parts: Sequence[StoredPart]) -> list[pa.Table]:
-        """What the partitions of a step gave to the sums over all."""
+        """The partials that the partitions of a step gave to the sums over all."""
         digests = [part.partial for part in parts if part.partial is not None]
         return map_paths(read_table, [self._table_path(step, PARTIAL, digest) for digest in digests])
 

@@ -1,4 +1,4 @@
-"""How many rows a pool has, roughly: enough to choose how finely it is cut."""
+"""The size of a pool, roughly: enough to choose how finely it is cut."""
 
 import zlib
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ _COUNTED = ("parquet", "features")
 
 @dataclass(frozen=True, kw_only=True)
 class PoolSize:
-    """How many rows a pool has, and whether its files say so themselves."""
+    """The number of rows of a pool, and whether its files say so themselves."""
 
     rows: int
     is_counted: bool

@@ -61,7 +61,7 @@ class Samples:
     def batches(
         self, version: int, columns: Sequence[str] | None = None, where: str | None = None
     ) -> Iterator[pa.Table]:
-        """What `read` gives, in tables of bounded size, each read when it is asked for. Raises as `read` does."""
+        """The rows of `read` in tables of bounded size, each read when it is asked for. Raises as `read` does."""
         with self._required():
             yield from each_fragment(self.path, self.remedy, version=version, columns=columns, where=where)
 

@@ -1,4 +1,4 @@
-"""What the ledger records of a step: its identity, its result, and where each of its tables lies."""
+"""The record of a step in the ledger: its identity, its result, and where each of its tables lies."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -77,7 +77,7 @@ class TableLayout:
 
 @dataclass(frozen=True, kw_only=True)
 class Tally:
-    """What a step says of its rows as a whole, or of those of one partition; fields as in StepRecord."""
+    """Counts and notes of a step's rows as a whole, or of those of one partition; fields as in StepRecord."""
 
     columns: Sequence[str]
     rows_in: int
@@ -153,7 +153,7 @@ class StoredPart:
 
     @property
     def output_hash(self) -> str:
-        """What a step after it depends on, in this partition."""
+        """The hash that a step after it depends on, in this partition."""
         return content_hash({"tables": {name: table.digest for name, table in self.tables.items()}})
 
     @classmethod
@@ -198,7 +198,7 @@ class StepRecord:
 
     @property
     def spec(self) -> StepSpec:
-        """What the step was given, from which its key is made."""
+        """The inputs of the step, from which its key is made."""
         return StepSpec(**{item.name: getattr(self, item.name) for item in fields(StepSpec)})
 
     @property

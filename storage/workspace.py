@@ -62,12 +62,12 @@ class Workspace:
 
     @property
     def spending(self) -> Path:
-        """What language models cost, one journal for each class list."""
+        """Costs of language models, one journal for each class list."""
         return self.root / "spending"
 
     @property
     def watched(self) -> Path:
-        """What has become of the class lists of watched folders, one JSON file per content."""
+        """States of the class lists of watched folders, one JSON file per content."""
         return self.root / "watched"
 
     @property

@@ -72,14 +72,14 @@ class CacheAdapter(Adapter):
         return key_columns(self._affinity_keys(), self.key_labels_, n_classes=len(self.prototypes_))
 
     def _affinity_keys(self) -> Floats:
-        """What images are multiplied with (k, d): here the keys."""
+        """The matrix (k, d) that images are multiplied with: here the keys."""
         return self.keys_
 
     def _zero_shot(self, features: Features) -> Floats:
         return cosine_logits(features.image, self.prototypes_, self.logit_scale)
 
     def _further(self, features: Features) -> Floats:
-        """What gamma weighs (m, c), float64: here nothing."""
+        """The term (m, c), float64, that gamma weighs: here nothing."""
         return np.zeros((len(features), len(self.prototypes_)))
 
     def _current_weights(self) -> Weights:

@@ -207,7 +207,7 @@ def _solved(square: Floats, ridge: float, right: Floats) -> Floats:
 
 
 def identity_precision(statistics: Statistics) -> float:
-    """What times I is the precision of rows spread evenly on a sphere as wide as the class means lie out.
+    """The factor of I in the precision of rows spread evenly on a sphere as wide as the class means lie out.
 
     It is d for unit rows.
     """

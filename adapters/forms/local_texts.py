@@ -88,7 +88,7 @@ def local_scores(
     neighbours: int = 3,
     most: int = 5,
 ) -> LocalScores:
-    """What `images` (n, d) say of the classes that their names make likely, by texts selected for each neighbourhood.
+    """Logits of `images` (n, d) for the classes that their names make likely, by texts selected for each neighbourhood.
 
     `captions` (c, d), one text per class such as "a photo of a {}"; `texts` (t, d), the pool; `similarities` (t, c) as
     `reference_similarities` gives them; the published values are `neighbours` 3 and `most` 5. Of equal captions the

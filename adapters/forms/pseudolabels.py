@@ -118,7 +118,7 @@ class PseudoLabelled(Adapter):
 
 
 def repetitions(n_labelled: int, n_pseudo: int) -> tuple[int, int]:
-    """How often each of the two sets is repeated, so that both have about the same size; 1 if one is empty."""
+    """Repetitions of each of the two sets, so that both have about the same size; 1 if one is empty."""
     if not n_labelled or not n_pseudo:
         return 1, 1
     return max(round(n_pseudo / n_labelled), 1), max(round(n_labelled / n_pseudo), 1)

@@ -97,7 +97,7 @@ class DifferentialTexts(Adapter):
         return merged_top(logits, top, rescored, gap=GAP * self.logit_scale)
 
     def _embeddings(self, sets: Integers) -> Floats:
-        """What each class of each set (s, k) is compared by (s, k, d), float64, given the others of the set."""
+        """The vector (s, k, d), float64, of each class of each set (s, k), given the others of the set."""
         from scipy.sparse import csr_array
 
         s, k = sets.shape

@@ -111,7 +111,7 @@ class SingularScaling(Adapter):
         return affine(features.image, scaled(self.prototypes_, self.logit_scale) + self._change())
 
     def _change(self) -> Floats:
-        """What the scales add to the zero-shot weights (c, d): exactly 0 where every scale is 1."""
+        """The addition of the scales to the zero-shot weights (c, d): exactly 0 where every scale is 1."""
         bound = np.log(self.limit)
         change = np.expm1(np.clip(self.alpha * self.log_scales_, -bound, bound))
         return np.asarray(self.logit_scale * (affine(self.prototypes_, self.basis_) * change) @ self.basis_)

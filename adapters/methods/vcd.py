@@ -111,7 +111,7 @@ class DescribedClasses(Adapter):
             self.fallback_ = f"no texts, and the prototype in their place, for {which}"
 
     def _weight(self) -> Floats:
-        """What the logits are made of, (c, d) float64, where one vector per class will do; else (0, d)."""
+        """The weights of the logits, (c, d) float64, where one vector per class will do; else (0, d)."""
         if self.aggregate == "max":
             return np.empty((0, self.texts_.shape[1]))
         sums, counts = text_sums(self.texts_, self.text_classes_, n_owners=len(self.prototypes_))

@@ -22,7 +22,7 @@ _CHUNK = 4_000_000
 
 
 def clipn_label(*, trained_no: bool = False) -> str:
-    """What a report calls CTW and ATD: the plain-CLIP variant, unless the denials come from CLIPN's trained encoder."""
+    """The label of CTW and ATD in a report: the plain-CLIP variant, unless CLIPN's trained encoder made the denials."""
     return TRAINED if trained_no else PLAIN_CLIP
 
 

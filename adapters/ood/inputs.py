@@ -62,7 +62,7 @@ class OODInputs:
         )
 
     def missing(self, names: tuple[str, ...]) -> tuple[str, ...]:
-        """Those of `names` that are not there."""
+        """The names of `names` that are not there."""
         return tuple(name for name in names if getattr(self, name) is None)
 
 
@@ -81,7 +81,7 @@ class OODScore:
     note: Callable[[bool], str] = lambda _: ""
 
     def lacking(self, *records: OODInputs) -> str:
-        """What it needs and some of `records` do not have: the fields, else the kind of logits; "" where nothing."""
+        """The needs that some of `records` do not meet: fields, else the kind of logits; "" where none."""
         missing = [name for name in self.needs if any(record.missing((name,)) for record in records)]
         if missing:
             return ", ".join(missing)

@@ -52,7 +52,7 @@ def check_groups(groups: Mapping[str, npt.NDArray[Any]]) -> None:
 def without_twins(
     images: Mapping[str, Floats], *, judged: Mapping[str, Floats] | None = None, pool: Floats | None = None
 ) -> tuple[dict[str, Booleans], tuple[str, ...]]:
-    """Which rows of each part and of the pool stay (rows,), and a sentence for each that loses rows.
+    """True for rows of each part and of the pool that stay (rows,), and a sentence for each part that loses rows.
 
     `images` by part, `judged` by further set, `pool` (m, d) without labels, POOL by name. Of twins, and twins of twins,
     those stay that are judged last: test before val before train and the pool. The further sets are judged with test.

@@ -63,7 +63,7 @@ _STYLE = (
 
 @dataclass(frozen=True, kw_only=True)
 class Statement:
-    """What a caption says of a scene: (name, count, colour or None) of its things, their relations, the background."""
+    """A caption's statements on a scene: (name, count, colour or None) of things, their relations, the background."""
 
     things: tuple[tuple[str, int, str | None], ...]
     relations: tuple[tuple[int, str, int], ...]
@@ -96,7 +96,7 @@ class LongCaption:
 
 
 def statement_of(plan: ScenePlan) -> Statement:
-    """What is true of a scene; colours are named where they were given, and the first relation from either end."""
+    """The facts of a scene; colours are named where they were given, and the first relation from either end."""
     relations = plan.relations
     if relations and demo_draw(plan.seed, *plan.key, "from the other end") < OTHER_END:
         subject, relation, other = relations[0]

@@ -70,13 +70,13 @@ class Thing:
     is_support: bool
 
     def noun(self, count: int) -> str:
-        """Its name for so many."""
+        """The name of the thing for so many."""
         return self.name if count == 1 else self.plural
 
 
 @dataclass(frozen=True)
 class Hand:
-    """How a picture of a person differs from others of the same: "" where it does not say."""
+    """The variant of a picture of a person: "" where it does not say."""
 
     gender: str = ""
     skin_tone: str = ""

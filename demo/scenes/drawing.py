@@ -149,7 +149,7 @@ def _fitted(plan: ScenePlan, place: int, member: int, room: Box, sizes: tuple[fl
 
 
 def _bearer(plan: ScenePlan, place: int, cell: Box) -> _Placed:
-    """What others stand on, at the bottom of the cell."""
+    """The ground that others stand on, at the bottom of the cell."""
     room = Box(cell.x0, cell.y1 - round(cell.height * _BEARER), cell.x1, cell.y1)
     one = _fitted(plan, place, 0, room, (0.9, 1.0))
     return _Placed(place, 0, one.sprite, one.x, room.y1 - one.sprite.height)

@@ -1,4 +1,4 @@
-"""What a scene shows, drawn by hash from the seed and the scene's number alone.
+"""The plan of a scene, drawn by hash from the seed and the scene's number alone.
 
 Eight scenes in a row are neighbours: they are of one part (train, val or test), begin with different things, and their
 long captions differ in one sentence.
@@ -48,12 +48,12 @@ class ThingGroup:
 
     @property
     def count(self) -> int:
-        """How many of it there are."""
+        """The number of things in the group."""
         return len(self.codes)
 
     @property
     def thing(self) -> Thing:
-        """Its entry in the catalogue."""
+        """The entry of the thing in the catalogue."""
         return read_things()[self.name]
 
 
@@ -79,7 +79,7 @@ class ScenePlan:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What every draw of the scene begins with."""
+        """The key that every draw of the scene begins with."""
         return _key(self.number)
 
 

@@ -1,4 +1,4 @@
-"""What a caption says of a scene, held against the truth: objects, counts, colours and relations, right and wrong.
+"""Scores of a caption against a scene's truth: objects, counts, colours and relations, right and wrong.
 
 No model is asked: the names of the catalogue, their plurals and synonyms are looked for, the longest first. A kind
 ("an animal") is a general name: right if the scene has one, and never counted as an object named. What the truth does
@@ -65,7 +65,7 @@ class SceneFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionScore:
-    """What a caption says rightly and wrongly, each thing once: names, (name, count), (name, colour), relations.
+    """Right and wrong statements of a caption, each thing once: names, (name, count), (name, colour), relations.
 
     A count of None stands for "several". `missed` are things of the scene that no name of theirs is said of; `general`
     are kinds that it has, `wrong_general` those that it has not.
@@ -101,7 +101,7 @@ class CaptionScore:
 
 @dataclass(frozen=True)
 class _Entry:
-    """What words stand for: things, or a kind; `is_plural` where they are never singular."""
+    """The meaning of words: things, or a kind; `is_plural` where they are never singular."""
 
     names: tuple[str, ...]
     is_general: bool
@@ -189,7 +189,7 @@ def _judge_attributes(mention: _Mention, name: str, facts: SceneFacts, said: dic
 
 
 def _mentions(tokens: Sequence[str], vocabulary: Mapping[Words, _Entry]) -> Iterator[_Mention]:
-    """What a caption names, in its order; what it denies ("no dog") is left out."""
+    """The mentions of a caption, in its order; what it denies ("no dog") is left out."""
     longest = max(map(len, vocabulary))
     place = 0
     while place < len(tokens):
@@ -230,7 +230,7 @@ def _is_of_many(tokens: Sequence[str]) -> bool:
 
 
 def _relation(between: Sequence[str]) -> str | None:
-    """What the words between two mentions say of the first and the second; None if they end with no relation."""
+    """The relation that the words between two mentions state; None if they end with none."""
     if _END & set(between):
         return None
     for length in (3, 2, 1):

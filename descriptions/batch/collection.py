@@ -144,7 +144,7 @@ def _own_records(work: BatchWork, state: BatchState) -> list[Mapping[str, Any]]:
 
 
 async def _poll(work: BatchWork, batch_id: str, pause_s: float) -> RemoteBatch:
-    """What the endpoint says of a batch; an endpoint that is silent for a while is asked again."""
+    """The endpoint's record of a batch; an endpoint that is silent for a while is asked again."""
     for _ in range(POLL_FAILURES - 1):
         try:
             return await work.api.retrieve(batch_id)

@@ -136,7 +136,7 @@ class BatchEndpoint:
         return None
 
     async def retrieve(self, batch_id: str) -> RemoteBatch:
-        """What the endpoint says of a batch."""
+        """The endpoint's record of a batch."""
 
         async def call() -> RemoteBatch:
             raw = await self._open.batches.with_raw_response.retrieve(batch_id)
@@ -182,7 +182,7 @@ class BatchEndpoint:
         timeout_s: float | None = None,
         look: Callable[[], Awaitable[Result | None]] | None = None,
     ) -> Result:
-        """What `call` gives, tried again after failures that may pass; `look` may find it done before it is.
+        """The result of `call`, tried again after failures that may pass; `look` may find it done before it is.
 
         `key` scatters the pauses.
         """

@@ -134,7 +134,7 @@ def reason_word(value: object, *, default: str) -> str:
 
 
 def detail_line(value: object) -> str:
-    """What an endpoint said, on one line of at most 200 characters without controls and known secrets."""
+    """An endpoint's words on one line of at most 200 characters without controls and known secrets."""
     text = storable(without_secrets(str(value))) if isinstance(value, str | int) else ""
     return " ".join("".join(character if character.isprintable() else " " for character in text).split())[:200]
 
@@ -149,7 +149,7 @@ def named_lines(errors: Sequence[tuple[str, int | None, str]], request_ids: Sequ
 
 
 def _failure(error: object, status: object, body: object) -> RequestFailure:
-    """What a line says of a request that failed: in `error`, or in the body of a response with an error's status."""
+    """The failure of a request by a line: in `error`, or in the body of a response with an error's status."""
     inner = body.get("error") if isinstance(body, dict) else None
     details = next((part for part in (error, inner) if isinstance(part, dict)), {})
     detail = detail_line(details.get("message"))

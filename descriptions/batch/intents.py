@@ -93,7 +93,7 @@ class BatchState:
 
     @property
     def dialect(self) -> Dialect:
-        """How its requests were put."""
+        """The dialect of its requests."""
         facts = dict(self._last("uploaded", "dialect") or {})
         return Dialect(**facts | {"left_out": frozenset(facts.get("left_out", ()))})
 

@@ -108,7 +108,7 @@ class Attempt:
 
     @property
     def id(self) -> str:
-        """Its name in the book, and in the record of its reply: see Budget.settle_stored."""
+        """The name of the attempt in the book, and in the record of its reply: see Budget.settle_stored."""
         return f"{self.request_id}:{self.nonce}"
 
 

@@ -12,7 +12,7 @@ class Chat(Protocol):
 
     @property
     def counts(self) -> ClientCounts:
-        """What it has done so far."""
+        """The counts so far."""
 
     async def __aenter__(self) -> Self: ...
 

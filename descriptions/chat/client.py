@@ -193,13 +193,13 @@ class ChatClient:
             return answer
 
     def _purse(self, attempt: Attempt) -> Purse | None:
-        """How money is set aside for an attempt, and how it is given back; None where nothing is."""
+        """The budget that sets money aside for an attempt and takes it back; None where nothing is paid."""
         if self.budget is None:
             return None
         return partial(self.budget.reserve, attempt.request, attempt.id), partial(self.budget.release, attempt.id)
 
     async def _post(self, connection: Connection, attempt: Attempt, *, first: bool) -> Completion | Failure | None:
-        """What the endpoint answers; without a reply, the attempt is booked as lost or, if that is sure, as free."""
+        """The endpoint's answer; without a reply, the attempt is booked as lost or, if that is sure, as free."""
         answer: Completion | Failure | None = None
         left = False
         try:

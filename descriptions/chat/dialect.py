@@ -62,7 +62,7 @@ class Dialect:
         return arguments
 
     def without(self, refused: Collection[str], *, used: "Dialect") -> "Dialect":
-        """What is left after a request in the dialect `used` was refused for these parameters.
+        """The dialect that is left after a request in `used` was refused for these parameters.
 
         Requests in flight together are refused together: one step is taken for all of them.
         """
@@ -74,7 +74,7 @@ class Dialect:
         return changed
 
     def facts(self, request: ChatRequest) -> dict[str, Any]:
-        """What the record of a reply says of it: `structured` (None for free text) and `left_out`, sorted."""
+        """The fields of a reply's record: `structured` (None for free text) and `left_out`, sorted."""
         parameters = request.parameters()
         return {
             "structured": None if request.schema is None else self.structured,

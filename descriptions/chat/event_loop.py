@@ -11,7 +11,7 @@ Result = TypeVar("Result")
 
 
 def run_to_end(work: Coroutine[Any, Any, Result]) -> Result:
-    """What `work` returns; in a thread of its own where this thread's event loop runs, as in a notebook's cell.
+    """The result of `work`; in a thread of its own where this thread's event loop runs, as in a notebook's cell.
 
     An interrupt of the caller cancels the work and waits for it to unwind.
     """

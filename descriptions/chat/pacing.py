@@ -48,7 +48,7 @@ class Pacing:
         self._threads.shutdown(wait=True)
 
     async def in_thread(self, work: Callable[[], Result]) -> Result:
-        """What `work` gives. It is done to its end even where the one who waits for it is cancelled."""
+        """The result of `work`, which is done to its end even where the one who waits for it is cancelled."""
         return await _shielded(asyncio.get_running_loop().run_in_executor(self._threads, work))
 
     @contextlib.asynccontextmanager

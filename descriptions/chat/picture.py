@@ -31,7 +31,7 @@ class ChatPicture:
 
     @property
     def name(self) -> str:
-        """What stands in a message for its data."""
+        """The name that stands in a message for the picture's data."""
         return f"{self.media_type};max_side={self.max_side};image_id={self.image_id}"
 
     @property
@@ -45,7 +45,7 @@ class ChatPicture:
         return (-(-self.max_side // _PATCH)) ** 2
 
     def content(self) -> dict[str, Any]:
-        """What decides its bytes, as JSON has it."""
+        """The identity of the picture's bytes, as JSON has it."""
         return {"image_id": self.image_id, "max_side": self.max_side, "media_type": self.media_type}
 
     @classmethod
@@ -54,7 +54,7 @@ class ChatPicture:
         return cls(**content)
 
     def data_url(self) -> str:
-        """Its bytes in a `data:` URL. Raises UnreadablePictureError where they cannot be made."""
+        """The picture's bytes in a `data:` URL. Raises UnreadablePictureError where they cannot be made."""
         if self.load is None:
             raise UnreadablePictureError("no_picture", f"picture {self.image_id} is not at hand", passing=False)
         return f"data:{self.media_type};base64,{base64.b64encode(self.load()).decode('ascii')}"

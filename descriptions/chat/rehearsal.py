@@ -36,7 +36,7 @@ class Rehearsal:
         return content_address(request.content(identity=self.identity, model=self.model))
 
     def question(self, request_id: str) -> str:
-        """What samples of one question have in common: the address of the first."""
+        """The address that samples of one question share: that of the first."""
         return self.request_id(replace(self.requests[request_id], sample=0))
 
     async def ask(self, request: ChatRequest) -> Reply:

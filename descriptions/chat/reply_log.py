@@ -20,7 +20,7 @@ class RecordingChat:
 
     @property
     def counts(self) -> ClientCounts:
-        """What the chat has done so far."""
+        """The counts of the chat so far."""
         return self._chat.counts
 
     async def __aenter__(self) -> Self:

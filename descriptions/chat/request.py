@@ -18,7 +18,7 @@ class Message:
     pictures: tuple[ChatPicture, ...] = ()
 
     def stored(self) -> dict[str, Any]:
-        """What stands for it in the address of a request, as JSON has it."""
+        """The message as the address of a request has it, in JSON."""
         stored: dict[str, Any] = {"role": self.role, "content": self.content}
         return stored | ({"pictures": [picture.content() for picture in self.pictures]} if self.pictures else {})
 
@@ -29,7 +29,7 @@ class Message:
         return Message(role=stored["role"], content=stored["content"], pictures=pictures)
 
     def sent(self) -> dict[str, Any]:
-        """What an OpenAI chat completion takes, with pictures by name."""
+        """The message as an OpenAI chat completion takes it, with pictures by name."""
         content = picture_parts(self.content, self.pictures) if self.pictures else self.content
         return {"role": self.role, "content": content}
 
@@ -59,7 +59,7 @@ class ChatRequest:
 
     @property
     def pictures(self) -> tuple[ChatPicture, ...]:
-        """Those of all messages."""
+        """The pictures of all messages."""
         return tuple(picture for message in self.messages for picture in message.pictures)
 
     def content(self, *, identity: str, model: str) -> dict[str, Any]:

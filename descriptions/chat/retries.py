@@ -126,7 +126,7 @@ def retry_after(value: str | None) -> float | None:
 
 
 def _words(said: object) -> str:
-    """What a server or a library said, on one line that can be shown."""
+    """The words of a server or a library, on one line that can be shown."""
     return " ".join(without_secrets(str(said)).split())[:200]
 
 

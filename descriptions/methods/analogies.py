@@ -89,7 +89,7 @@ class Analogies(TextMethod):
         )
 
     def tags(self, subject: Subject) -> tuple[str, ...]:
-        """What is known of a class, the given tags first."""
+        """The facts of a class, the given tags first."""
         tags = list(subject.tags)
         if self.gloss:
             parts = (part.strip() for part in _PARTS.split(subject.gloss or ""))

@@ -15,7 +15,7 @@ _SAMPLING = Sampling(temperature=0.7, max_tokens=200)
 
 @dataclass(frozen=True, kw_only=True)
 class Factor:
-    """What is asked about a factor, and values of our own for a small model, which would say one of them again."""
+    """The question about a factor, and values of our own for a small model, which would say one of them again."""
 
     asks: str
     values: tuple[str, ...]

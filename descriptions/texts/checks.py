@@ -76,7 +76,7 @@ _INPUT_LIMIT = 20_000
 
 @dataclass(frozen=True, kw_only=True)
 class ReplyRules:
-    """What a text must be like.
+    """Checks of a text.
 
     A run of `echo_words` words that also stands in the instruction is an echo of it. `own_name` allows the class's name
     in the text, `negation` what the class is not or has not, which image-text encoders do not understand;

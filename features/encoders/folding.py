@@ -115,7 +115,7 @@ def _fold(conv: Any, norm: Any) -> None:  # noqa: ANN401
 
 
 def _rest(norm: Any) -> "Module":  # noqa: ANN401
-    """What a batch normalisation does beside multiplying and adding."""
+    """Effects of a batch normalisation beside multiplying and adding."""
     from torch.nn import Identity, Sequential
 
     return Sequential(norm.drop, norm.act) if hasattr(norm, "act") else Identity()

@@ -1,4 +1,4 @@
-"""How fast an encoder is on this machine, and what limits it: decoding or preprocessing pictures, or computing rows."""
+"""The speed of an encoder on this machine and its limit: decoding or preprocessing pictures, or computing rows."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -31,7 +31,7 @@ class Speed:
 
     @property
     def limit(self) -> str:
-        """What costs the most: `computing`, or where preparing is slower `decoding` or `preprocessing`."""
+        """The costliest part: `computing`, or where preparing is slower `decoding` or `preprocessing`."""
         if self.preparing >= self.computing:
             return COMPUTING
         return DECODING if self.decoding > 0.5 else PREPROCESSING

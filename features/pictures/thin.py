@@ -14,7 +14,7 @@ _USUAL_SIDE, _MOST_RATIO = 224, 400
 
 
 def most_ratio(transform: Any) -> int:  # noqa: ANN401 - of open_clip, torchvision or timm, which have no types
-    """How many times as long as wide a picture may be that is seen whole: at the smallest side that a step names.
+    """The greatest ratio of length to width of a picture that is seen whole: at the smallest side that a step names.
 
     It leaves more than half a pixel of the shorter side, which is rounded to one.
     """

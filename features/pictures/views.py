@@ -37,7 +37,7 @@ class View:
     flip: bool = False
 
     def __str__(self) -> str:
-        """What it is called where its features are stored, and in files: `crop 3 flip`, `box 0 0 10.5 20`."""
+        """The name of the view where its features are stored, and in files: `crop 3 flip`, `box 0 0 10.5 20`."""
         crop = [] if self.crop is None else ["crop", str(self.crop)]
         box = [] if self.box is None else ["box", *(f"{side:g}" for side in self.box)]
         quarter = [] if self.quarter is None else ["quarter", str(self.quarter)]
@@ -46,7 +46,7 @@ class View:
 
 @dataclass(frozen=True, kw_only=True)
 class ViewRule:
-    """How many `crops` of a picture, and whether half of them are mirrored; without crops `flip` is its mirror image.
+    """Views of a picture: so many `crops`, half of them mirrored with `flip`, which without crops is its mirror image.
 
     `boxes`: a column of the pool, a list of boxes [x0, y0, x1, y1] in pixels for each picture, each of which is a view.
 
@@ -91,7 +91,7 @@ def view_files(data: bytes, views: Sequence[View], key: str) -> list[bytes]:
 
 
 def box_views(value: object) -> list[View | BoxError]:
-    """What lies in each box of a list, which may be written as JSON, or why it is none; nothing for null."""
+    """The view of each box of a list, which may be written as JSON, or why it is none; nothing for null."""
     boxes = value
     if isinstance(value, str):
         try:
@@ -103,7 +103,7 @@ def box_views(value: object) -> list[View | BoxError]:
 
 
 def _box_view(value: object) -> View | BoxError:
-    """What lies in the box that a column holds, [x0, y0, x1, y1], or why it is none."""
+    """The view of the box that a column holds, [x0, y0, x1, y1], or why it is none."""
     sides = tuple(value) if isinstance(value, list | tuple) else ()
     if not (len(sides) == 4 and all(isinstance(side, int | float) and abs(side) < _FAR for side in sides)):
         return BoxError(f"`box` must be four numbers, x0, y0, x1, y1; got {str(value)[:80]}. Correct the column.")

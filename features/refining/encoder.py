@@ -42,11 +42,11 @@ class RefinedEncoder:
 
     @property
     def context_length(self) -> int:
-        """How many tokens of a text the model reads."""
+        """The number of tokens of a text that the model reads."""
         return self.base.context_length
 
     def token_counts(self, texts: Sequence[str]) -> list[int]:
-        """How many tokens each text takes."""
+        """The number of tokens of each text."""
         return self.base.token_counts(texts)
 
 

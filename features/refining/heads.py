@@ -65,7 +65,7 @@ class Heads:
         return self._added(rows, self.text_down, self.text_up)
 
     def arrays(self) -> dict[str, Single]:
-        """What is trained, by name."""
+        """The trained parameters, by name."""
         return {name: getattr(self, name) for name in ARRAYS}
 
     def to_bytes(self) -> bytes:
@@ -74,7 +74,7 @@ class Heads:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Heads":
-        """What `to_bytes` gave. Raises RowsError for anything else."""
+        """Read what `to_bytes` wrote. Raises RowsError for anything else."""
         arrays, strength, _ = read_refinement(data)
         check_heads(arrays)
         return cls(**arrays, strength=strength)
@@ -112,7 +112,7 @@ class HeadTraining(Trainable):
 def in_blocks(
     rows: Single, dimension: int, refined: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
 ) -> Single:
-    """What `refined` makes of rows (n, d), handed to it in blocks of one shape, so that no row depends on others.
+    """Rows (n, d) as `refined` makes them, handed to it in blocks of one shape, so that no row depends on others.
 
     Raises RowsError for rows of other columns.
     """

@@ -67,7 +67,7 @@ class HeadMixture:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "HeadMixture":
-        """What `to_bytes` gave. Raises RowsError for anything else."""
+        """Read what `to_bytes` wrote. Raises RowsError for anything else."""
         arrays, strength, _ = read_refinement(data)
         _check(arrays)
         return cls(weights=arrays, strength=strength)

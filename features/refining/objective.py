@@ -1,4 +1,4 @@
-"""What an objective is given, and the losses that several of them are made of."""
+"""Inputs of objectives, and the losses that several of them are made of."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -65,7 +65,7 @@ class Objective(ABC):
         del pairs, seed
 
     def trained(self) -> "Mapping[str, Tensor]":
-        """What it trains beside the encoder, by name, such as a decoder; made by `prepare`."""
+        """Modules that are trained beside the encoder, by name, such as a decoder; made by `prepare`."""
         return {}
 
     @abstractmethod
@@ -74,12 +74,12 @@ class Objective(ABC):
 
 
 class Sampler(Protocol):
-    """Which pairs of a batch count against each other. version: as of an Objective."""
+    """A choice of the pairs of a batch that count against each other. version: as of an Objective."""
 
     version: int
 
     def negatives(self, allowed: "Tensor", now: Sides) -> "Tensor":
-        """Those (b, b) of the allowed ones that are left, by rows of the refined encoder as it is."""
+        """The allowed pairs (b, b) that are left, by rows of the refined encoder as it is."""
         ...
 
 

@@ -26,7 +26,7 @@ class SharedRows:
         return len(self.places)
 
     def __getitem__(self, places: Places) -> "SharedRows":
-        """Those of some of the pairs."""
+        """The rows of the pairs at `places`."""
         return SharedRows(rows=self.rows, places=self.places[places])
 
     def padded(self) -> tuple[Single, npt.NDArray[np.bool_]]:

@@ -1,4 +1,4 @@
-"""What refines an encoder: as it is kept, which makes rows, and as it is trained, by any objective."""
+"""Refinements of an encoder: as they are kept, which makes rows, and as they are trained, by any objective."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ Places = npt.NDArray[np.int64]
 
 
 class Refinement(Protocol):
-    """What is added to a frozen encoder, at a strength: at 0 it changes nothing, at 1 it is all that was trained.
+    """An addition to a frozen encoder, at a strength: at 0 it changes nothing, at 1 it is all that was trained.
 
     Rows (n, d) come as the frozen encoder gives them, with what they are of: uids of pairs, or texts. Heads look at the
     rows alone, towers at the pictures and texts.
@@ -29,7 +29,7 @@ class Refinement(Protocol):
 
     @property
     def strength(self) -> float:
-        """How much of what was trained is added."""
+        """The share of what was trained that is added."""
         ...
 
     def at(self, strength: float) -> "Refinement":
@@ -50,7 +50,7 @@ class Refinement(Protocol):
 
 
 class Trainable(ABC):
-    """What is trained: its parameters, and the rows that they make of a batch, which gradients reach them through.
+    """A refinement in training: its parameters, and the rows that they make of a batch, which pass gradients on.
 
     threads: how many prepare what batches need beside the frozen rows.
     """
@@ -62,7 +62,7 @@ class Trainable(ABC):
         """The parameters at the start, by name: rows are those of the frozen encoder."""
 
     def inputs(self, batches: Sequence[Places], pool: "ThreadPoolExecutor") -> Iterator[Any]:
-        """What `rows` needs of each batch of pairs, by their places; nothing, unless it says otherwise."""
+        """The inputs of `rows` for each batch of pairs, by their places; none, unless it says otherwise."""
         del pool
         return iter([None] * len(batches))
 
@@ -71,14 +71,14 @@ class Trainable(ABC):
         """Refined rows of a batch, of the frozen ones and what `inputs` gave of it; on the processor."""
 
     def penalty(self, parameters: "Mapping[str, Tensor]", before: Sides) -> "Tensor | float":
-        """What is added to the objective's loss."""
+        """The addition to the objective's loss."""
         del parameters, before
         return 0.0
 
     @abstractmethod
     def refinement(self, arrays: Arrays) -> Refinement:
-        """What is kept of parameters; names that are not its own are passed over."""
+        """The refinement of trained parameters; names that are not its own are passed over."""
 
     def frozen(self) -> Refinement:
-        """What changes nothing: the start, at strength 0."""
+        """The refinement that changes nothing: the start, at strength 0."""
         return self.refinement({name: values.cpu().numpy() for name, values in self.start().items()}).at(0.0)

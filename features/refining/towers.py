@@ -60,7 +60,7 @@ def last_blocks(model: "torch.nn.Module", count: int) -> dict[str, "torch.nn.Par
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TowerDeltas:
-    """What is added to weights of a model, by their names: w becomes w + strength * delta."""
+    """Additions to weights of a model, by their names: w becomes w + strength * delta."""
 
     deltas: Arrays
     strength: float = 1.0
@@ -99,7 +99,7 @@ class TowerDeltas:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "TowerDeltas":
-        """What `to_bytes` gave. Raises RowsError for anything else."""
+        """Read what `to_bytes` wrote. Raises RowsError for anything else."""
         arrays, strength, _ = read_refinement(data)
         return cls(deltas=arrays, strength=strength)
 

@@ -29,7 +29,7 @@ State = Mapping[str, npt.NDArray[np.float32]]
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRule:
-    """How heads are trained: AdamW, its rate falling as a cosine to 0 over all epochs.
+    """Training of heads: AdamW, its rate falling as a cosine to 0 over all epochs.
 
     rank: columns of the heads' inner layer. batch_size: pairs; the last of an epoch, if smaller, is left out.
     """
@@ -64,7 +64,7 @@ def train_heads(
     state: State | None = None,
     done: int = 0,
 ) -> Iterator[tuple[int, Refinement, State]]:
-    """What is trained and the state after each epoch that is left, from 1; after `done` ones `state` is gone on with.
+    """Parameters and state after each epoch that is left, from 1; after `done` epochs training goes on from `state`.
 
     trained: heads of the rule's rank, unless it is something else. The same pairs, rule and seed give the same bits,
     wherever it was broken off. Texts that are equal, and pictures of one group, never count against each other. Raises

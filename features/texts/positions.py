@@ -37,7 +37,7 @@ def stretched(opened: OpenedModel) -> OpenedModel:
 
 
 def stretched_length(positions: int) -> int:
-    """How many positions so many become."""
+    """The number of stretched positions."""
     return EFFECTIVE_TOKENS + STRETCH * (positions - EFFECTIVE_TOKENS)
 
 

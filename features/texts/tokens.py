@@ -1,4 +1,4 @@
-"""How many tokens texts take: for a model that reads so many and no more, and of these hardly the later ones."""
+"""Counts of tokens of texts: for a model that reads so many and no more, and of these hardly the later ones."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ EFFECTIVE_TOKENS = 20
 
 
 def count_tokens(tokenizer: Any, texts: Sequence[str]) -> list[int]:  # noqa: ANN401 - open_clip has no types
-    """How many tokens each text takes, however long it is, with the marks that a tokenizer of open_clip adds to it."""
+    """The number of tokens of each text, however long, with the marks that a tokenizer of open_clip adds."""
     inner = getattr(tokenizer, "tokenizer", None)
     if inner is None:
         return [len(tokenizer.encode(text)) + 2 for text in texts]  # marks of start and end
@@ -26,7 +26,7 @@ def count_tokens(tokenizer: Any, texts: Sequence[str]) -> list[int]:  # noqa: AN
 
 @dataclass(frozen=True)
 class TokenCounts:
-    """How many texts take how many tokens; added to, and so of any number of texts."""
+    """A histogram of tokens per text; added to, and so of any number of texts."""
 
     texts: Counter[int] = field(default_factory=Counter)
 
@@ -35,7 +35,7 @@ class TokenCounts:
         self.texts.update(tokens)
 
     def over(self, limit: int) -> int:
-        """How many texts take more than `limit` tokens."""
+        """The number of texts of more than `limit` tokens."""
         return sum(count for tokens, count in self.texts.items() if tokens > limit)
 
     def quantile(self, share: float) -> int | None:

@@ -1,1 +1,1 @@
-"""What is made of builds and has a name: fitted adapters, refined encoders, indices of features."""
+"""Artifacts that are made of builds and have a name: fitted adapters, refined encoders, indices of features."""

@@ -56,7 +56,7 @@ class Artifacts:
 
     @classmethod
     def beside(cls, kind: ArtifactKind, folder: Path) -> "Artifacts":
-        """Those of a folder that is no workspace: it has the objects in it."""
+        """The artifacts of a folder that is no workspace: it has the objects in it."""
         return cls(kind, folder, folder / OBJECTS)
 
     def names(self) -> list[str]:
@@ -202,7 +202,7 @@ def object_content(objects: Path, digest: str) -> bytes:
 
 
 def digests_in(text: str) -> set[str]:
-    """What looks like a hash of content in the text of a record."""
+    """A pattern of hashes of content in the text of a record."""
     return set(re.findall(rf"(?<![0-9a-f]){_DIGEST.pattern}(?![0-9a-f])", text))
 
 

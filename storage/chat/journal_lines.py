@@ -42,7 +42,7 @@ class FileLines:
             yield
 
     def new_lines(self) -> Iterator[bytes]:
-        """What was appended since; a last line without an end was never acknowledged, and is cut off."""
+        """Lines appended since; a last line without an end was never acknowledged, and is cut off."""
         stream = self._held_stream()
         stream.seek(0, os.SEEK_END)
         if stream.tell() < self.read:
@@ -82,7 +82,7 @@ class FileLines:
             self._durable = newest
 
     def damaged(self, line: bytes) -> DamagedError:
-        """What to say of a line that no writer has written."""
+        """The error for a line that no writer has written."""
         return _damaged(self.path, line, f"at byte {self.read}")
 
     def _held_stream(self) -> IO[bytes]:
@@ -107,7 +107,7 @@ class ObjectLines:
         yield
 
     def new_lines(self) -> Iterator[bytes]:
-        """What was appended since."""
+        """Lines appended since."""
         if not self.read:
             yield from self._all_lines()
         while True:
@@ -130,7 +130,7 @@ class ObjectLines:
         """Nothing: what a store has acknowledged is durable."""
 
     def damaged(self, line: bytes) -> DamagedError:
-        """What to say of a line that no writer has written."""
+        """The error for a line that no writer has written."""
         return _damaged(self.path, line, f"in `{self._place(self.read + 1).name}`")
 
     def _all_lines(self) -> Iterator[bytes]:

@@ -88,7 +88,7 @@ class DecoderPool:
             self._free.put(decoder)
 
     def map(self, call: Callable[[bytes], Any], pictures: Iterable[bytes]) -> Iterator[Any]:
-        """What `call`, which calls `run`, gives for each picture, in order; as many at a time as processes."""
+        """The results of `call`, which calls `run`, for each picture, in order; as many at a time as processes."""
         if self._size == 1:
             yield from map(call, pictures)
             return

@@ -19,7 +19,7 @@ _START_OF_SCAN, _END, _ALONE = 0xDA, 0xD9, frozenset({0x01, *range(0xD0, 0xD9)})
 
 
 def excess(data: bytes, kind: str) -> str | None:
-    """What a picture of format `kind` has too many of, in words, or None."""
+    """The parts of which a picture of format `kind` has too many, in words, or None."""
     if kind == "jpeg":
         return _jpeg_excess(data)
     if kind == "bmp":

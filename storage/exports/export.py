@@ -54,7 +54,7 @@ class ExportSummary:
     reused: bool
 
     def to_dict(self) -> dict[str, Any]:
-        """What to print: as JSON values, with the number of files in place of their hashes (export.json has those)."""
+        """Facts to print: as JSON values, with the number of files in place of their hashes (export.json has those)."""
         return {
             "format": self.format,
             "build": self.build,

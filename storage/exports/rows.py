@@ -45,7 +45,7 @@ def check_exported(read: ReadRows) -> Rows:
 
 
 def reading_of(table: pa.Table) -> ReadRows:
-    """How to read the rows of a table, in whatever order it has them."""
+    """A reader of the rows of a table, in whatever order it has them."""
     if "uid" in table.column_names and not _ascends(table["uid"].cast(pa.string())):
         table = table.sort_by("uid")
     return lambda: iter([table])

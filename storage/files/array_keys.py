@@ -21,7 +21,7 @@ _DIMENSION = "columns"
 
 @dataclass(frozen=True)
 class ArrayKey:
-    """What an array is made of, its axes by name (one size each in a file), and the arrays it means nothing without.
+    """The kind of an array, its axes by name (one size each in a file), and the arrays it means nothing without.
 
     `kind` is unit rows (floats of length 1 along the last axis), floats, lengths (floats above 0), classes (positions
     in the class list) or names (text or whole numbers).

@@ -1,4 +1,4 @@
-"""What is known of captions of a folder of pictures: right ones, wrong ones by kind, long ones (docs/scenes.md)."""
+"""The truth about captions of a folder of pictures: right ones, wrong ones by kind, long ones (docs/scenes.md)."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass

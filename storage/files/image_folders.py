@@ -103,7 +103,7 @@ def read_pictures(
 
 
 def count_pictures(path: Path) -> int:
-    """How many pictures `read_pictures` gives of a folder, of one file, or of a Parquet file."""
+    """The number of pictures that `read_pictures` gives of a folder, of one file, or of a Parquet file."""
     if path.is_dir():
         return len(_walk(path, Counter()))
     return int(pq.read_metadata(path).num_rows) if path.suffix.lower() == ".parquet" else 1

@@ -19,7 +19,7 @@ def places_of_keys(pairs: pa.Table, keys: pa.Array) -> pa.Array:
 
 
 def compared_keys(pairs: pa.Table, keys: pa.Array) -> str:
-    """What a person sees of keys and pairs that do not meet: the first of both."""
+    """Examples of keys and pairs that do not meet: the first of both."""
     names = _file_names(pairs)
     own, noun = (pairs["url"], "URLs") if names is None or names.null_count == len(names) else (names, "file names")
     return f"keys begin with {_first(keys)}; {noun} of the pool begin with {_first(own)}"

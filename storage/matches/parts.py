@@ -108,7 +108,7 @@ class PoolParts:
         return table.rename_columns(["uid" if name == _NAME else name for name in table.column_names])
 
     def sums(self, part: StoredPart) -> pa.Table:
-        """What a part gives to sums over the pool."""
+        """The sums of a part, which add up over the pool."""
         return self.ledger.partials(self.step, [part])[0]
 
     def _part_key(self, stretch: Mapping[str, Any], number: int) -> str:

@@ -96,7 +96,7 @@ def short_file_hash(file: Path) -> str:
 
 
 def count_rows(files: list[Path]) -> int | None:
-    """How many rows there are, where all files say so (Parquet)."""
+    """The number of rows, where all files say so (Parquet)."""
     if any(file_kind(file) != "parquet" for file in files):
         return None
     rows = 0
@@ -107,7 +107,7 @@ def count_rows(files: list[Path]) -> int | None:
 
 
 def file_pieces(file: Path) -> list[PoolPiece]:
-    """What of a file can be read alone, in order: row groups of a large Parquet file, else all of it."""
+    """The pieces of a file that can be read alone, in order: row groups of a large Parquet file, else all of it."""
     return parquet_pieces(file) if file_kind(file) == "parquet" else [PoolPiece((file,))]
 
 

@@ -92,7 +92,7 @@ def pool_columns(url: pa.Array, caption: pa.Array, reject: pa.Array, table: pa.T
 
 
 def pool_names(source: PoolSource, columns: Iterable[str], *, text: Collection[str]) -> list[str]:
-    """What `pool_columns` calls the columns of a pool, of which `text` are read as URL and caption."""
+    """Names of a pool's columns as `pool_columns` gives them, of which `text` are read as URL and caption."""
     nothing = pa.nulls(0, pa.string())
     table = pa.table(dict.fromkeys(columns, nothing))
     place = Stretch(source, "", "", 0, frozenset(text))

@@ -144,7 +144,7 @@ def _of_column(column: pa.ChunkedArray, path: Path) -> Vectors:
 
 @contextmanager
 def _beside(path: Path, vector: str, rows: int, *, inside: bool) -> Iterator[Beside | None]:
-    """What reads the next vectors from the arrays beside a file; None where they are in a column of it."""
+    """A reader of the next vectors in the arrays beside a file; None where they are in a column of it."""
     arrays = [] if inside else feature_files(path)[1:]
     if inside:
         yield None

@@ -172,7 +172,7 @@ def _unreadable(path: Path, root: Path) -> str:
 
 
 def _text(path: Path, folder: Path) -> bytes | None:
-    """What a file beside a picture holds, one byte beyond the limit at most; None where there is none to read."""
+    """The bytes of a file beside a picture, one beyond the limit at most; None where there is none to read."""
     if not path.is_file() or _unreadable(path, folder.resolve()):
         return None
     with path.open("rb") as stream:

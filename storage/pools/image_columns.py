@@ -66,7 +66,7 @@ def column_values(path: Path, columns: PictureColumns) -> Iterator[tuple[str, by
 
 
 def box_values(path: Path, column: str) -> Iterator[list[object]]:
-    """What a column of lists holds in each row, a box for each item; nothing for null, a few rows in memory at a time.
+    """The items of a column of lists in each row, a box for each; nothing for null, a few rows in memory at a time.
 
     Raises InputError now for a column that is not there, or holds no lists of lists.
     """

@@ -153,7 +153,7 @@ def record_features(parts: Iterable[pa.Array], *, folder: Path) -> None:
 
 
 def _unrecorded(urls: pa.Array, folder: Path) -> pa.Array:
-    """Those of distinct `urls` that have no record."""
+    """The URLs of distinct `urls` that have no record."""
     recorded = read_downloads(folder, ["url"], urls=urls)["url"].combine_chunks()
     return urls.filter(pc.invert(pc.is_in(urls, recorded)))
 
@@ -181,7 +181,7 @@ def _blank(url: str) -> dict[str, Any]:
 
 
 def _shards(pictures: Iterable[LocatedPicture], wanted: WantedPictures) -> Iterator[list[LocatedPicture]]:
-    """What is wanted, in lists of SHARD_SIZE; taken from `wanted` as it comes."""
+    """The wanted pictures in lists of SHARD_SIZE; taken from `wanted` as they come."""
     shard: list[LocatedPicture] = []
     for image_id, place in pictures:
         if wanted.take(image_id):

@@ -40,7 +40,7 @@ class PoolError(StorageError, ValueError):
 
 @dataclass(frozen=True)
 class PoolPiece:
-    """What of a pool is read at once: files, or the row groups [start, stop) of one file of Parquet."""
+    """A piece of a pool that is read at once: files, or the row groups [start, stop) of one file of Parquet."""
 
     files: tuple[Path, ...]
     groups: range | None = None

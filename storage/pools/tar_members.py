@@ -101,7 +101,7 @@ def _size(info: tarfile.TarInfo, known: dict[str, bytes], path: Path) -> int:
 
 
 def _named(kind: bytes, content: bytes, path: Path) -> dict[str, bytes]:
-    """What a header says of the member after it: its name and size, and whether it is sparse."""
+    """A header's facts of the member after it: its name and size, and whether it is sparse."""
     if kind == tarfile.GNUTYPE_LONGNAME:
         return {"path": content.rstrip(b"\0")}
     found, at = dict[str, bytes](), 0

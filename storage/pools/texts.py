@@ -95,7 +95,7 @@ def _plain(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _not_utf8(array: pa.Array) -> pa.Array | None:
-    """Which values are no UTF-8; None where all are."""
+    """True for values that are no UTF-8; None where all are."""
     try:
         array.validate(full=True)
     except pa.ArrowInvalid:

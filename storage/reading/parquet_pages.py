@@ -1,4 +1,4 @@
-"""What the pages of a Parquet file hold, by their headers: Arrow decodes them whole, however much they stand for.
+"""The contents of pages of a Parquet file by their headers: Arrow decodes them whole, however much they stand for.
 
 A page says how many values it has and how they are written, in Thrift's compact protocol
 (https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift).

@@ -1,1 +1,1 @@
-"""What lies in a workspace, what of it refers to nothing, and how that is removed."""
+"""Contents of a workspace, those to which nothing refers, and their removal."""

@@ -25,7 +25,7 @@ from evenly.storage.workspace import Workspace
 
 @dataclass(frozen=True, kw_only=True)
 class WorkspaceContents:
-    """What lies in a workspace, and what of it is of no use.
+    """The contents of a workspace, and those that are of no use.
 
     in_use: leftovers that another process holds. rows: those of feature tables that are to go, where that was asked.
     """
@@ -38,7 +38,7 @@ class WorkspaceContents:
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What is to go: what no build refers to once it is so old; downloads and features that no build shows if asked."""
+    """A choice of what goes: all that no build refers to once it is so old; downloads and features if asked."""
 
     older_than_s: float
     downloads: bool = False

@@ -55,7 +55,7 @@ def datasets(files: Sequence[StoredFile], named: Mapping[str, Collection[int]]) 
 
 
 def unneeded_files(dataset: Dataset, *, older_than_s: float, now: float) -> Iterator[Leftover]:
-    """What may go; nothing of a dataset that is damaged."""
+    """The files that may go; none of a dataset that is damaged."""
     versions, needed_versions = dataset.versions, dataset.named
     if needed_versions is None:
         newest = newest_version(dataset.path)

@@ -31,7 +31,7 @@ _KEY_BYTES = 32
 
 @dataclass(frozen=True)
 class ForgetList:
-    """What is on the list, as hashes by the key; `digest` stands for all of it, "" for a list without entries."""
+    """The entries of the list, as hashes by the key; `digest` stands for all, "" for a list without entries."""
 
     hashes: frozenset[str] = frozenset()
     key: bytes = field(default=b"", repr=False)

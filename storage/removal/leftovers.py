@@ -1,4 +1,4 @@
-"""What refers to nothing, or was broken off: files that belong together, why they are of no use, how to remove them."""
+"""Files that belong together and that nothing refers to, or that were broken off: why they go, and their removal."""
 
 import re
 import time
@@ -44,7 +44,7 @@ class Leftover:
 
 
 def broken_off(files: Sequence[StoredFile], exchange: Path) -> Iterator[Leftover]:
-    """What killed writers left: temporary files, rows on their way, exports, downloads in progress, locks.
+    """Leftovers of killed writers: temporary files, rows on their way, exports, downloads in progress, locks.
 
     Nothing that a process of this machine holds, and of an object store nothing that may be in use elsewhere.
     exchange: where rows are on their way to another cut, in the workspace or in the cache.

@@ -1,4 +1,4 @@
-"""What the builds of a workspace refer to, and which step records, tables and part records none of them needs."""
+"""References of the builds of a workspace, and step records, tables and part records that none of them needs."""
 
 import json
 import re
@@ -28,7 +28,7 @@ ResultT = TypeVar("ResultT")
 
 @dataclass(frozen=True, kw_only=True)
 class Recorded:
-    """What is recorded in a workspace.
+    """The records of a workspace.
 
     manifests: of all builds. records: step records with their files, by key; parts: records of partitions with theirs.
     """

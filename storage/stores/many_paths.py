@@ -16,7 +16,7 @@ _LISTED_FROM = 4  # objects of a folder that are looked for: a listing names up 
 def each_stored(
     function: Callable[[ItemT], ResultT], items: Sequence[ItemT], place: Path, *, at_once: int = AT_ONCE
 ) -> Iterator[ResultT]:
-    """What `function` gives of each item, in their order; of `at_once` together where it asks the store of `place`.
+    """The result of `function` for each item, in their order; `at_once` together where it asks the store of `place`.
 
     Elsewhere it is called as its results are asked for.
     """
@@ -28,12 +28,12 @@ def each_stored(
 
 
 def map_paths(function: Callable[[Path], ResultT], paths: Sequence[Path]) -> list[ResultT]:
-    """What `function` gives of each path, in their order; of objects of several at once."""
+    """The result of `function` for each path, in their order; of objects several at once."""
     return list(each_stored(function, paths, paths[0])) if paths else []
 
 
 def missing_files(paths: Iterable[Path]) -> set[Path]:
-    """Those of `paths` at which there is no file."""
+    """The paths at which there is no file."""
     by_folder: dict[Path, set[Path]] = defaultdict(set)
     for path in paths:
         by_folder[path.parent].add(path)

@@ -13,7 +13,7 @@ _MAGIC = re.compile(r"[*?[]")
 
 
 def matching_files(pattern: str) -> list[Path]:
-    """What a pattern names, sorted; `**` stands for any number of folders. A URL's pattern begins below its bucket."""
+    """The paths that a pattern names, sorted; `**` is any number of folders. A URL's begins below its bucket."""
     fixed = _fixed(pattern)
     place = path_at(fixed) if is_url(pattern) else None
     if not isinstance(place, ObjectPath):

@@ -125,7 +125,7 @@ class ObjectPath(PosixPath):
         return os.stat_result((0o100644, 0, 0, 1, 0, 0, found["size"], int(changed), int(changed), int(changed)))
 
     def iterdir(self) -> Generator["ObjectPath", None, None]:
-        """What lies directly below, objects and folders."""
+        """The paths directly below, objects and folders."""
         folders, files = self._children()
         yield from (self / name for name in (*folders, *files))
 
@@ -329,7 +329,7 @@ class ObjectPath(PosixPath):
 
 
 def _matching(place: ObjectPath, *, name: str, is_last: bool) -> list[ObjectPath]:
-    """What lies directly below `place` under a name or pattern: folders alone unless it `is_last`."""
+    """The paths directly below `place` under a name or pattern: folders alone unless it `is_last`."""
     if name == "**":
         parents = {parent for key, _ in place.objects() for parent in PurePosixPath(key).parents}
         return [place.joinpath(*parent.parts) for parent in sorted({PurePosixPath(), *parents})]

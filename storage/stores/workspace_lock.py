@@ -106,7 +106,7 @@ def writing(workspace: Workspace, recipe: str, *, wait_s: float = 0.0, say: Say 
 
 @dataclass(frozen=True)
 class _Trouble:
-    """What is in the way: who it is, and the error that says so."""
+    """The holder of a workspace: who it is, and the error that says so."""
 
     who: str
     error: str

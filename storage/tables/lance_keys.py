@@ -132,7 +132,7 @@ def _taken(
     rows: npt.NDArray[np.int64],
     columns: Sequence[str],
 ) -> Iterator[tuple[npt.NDArray[np.int64], pa.Table]]:
-    """Those of `rows` that are in some files, one file's at a time: which these are, and their columns."""
+    """The rows of `rows` in the files, one file's at a time: their numbers, and their columns."""
     start = 0
     for fragment in files:
         length = fragment.count_rows()

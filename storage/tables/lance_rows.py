@@ -77,7 +77,7 @@ def each_fragment(
     columns: Sequence[str] | None = None,
     where: str | None = None,
 ) -> Iterator[pa.Table]:
-    """What `read_rows` gives, in tables of up to ROWS_PER_FILE rows, each read when it is asked for; at least one."""
+    """The rows of `read_rows`, in tables of up to ROWS_PER_FILE rows, each read when it is asked for; at least one."""
     with readable_rows(path, remedy):
         dataset = open_rows(path, remedy, version)
         wanted = dataset.schema.names if columns is None else list(columns)
@@ -177,7 +177,7 @@ def _dataset(path: Path, version: int) -> Any:  # noqa: ANN401 - Lance's
 
 @lru_cache(maxsize=_OPEN_VERSIONS)
 def _session(_bucket: str, _store: int) -> Any:  # noqa: ANN401 - Lance's
-    """What Lance keeps of the files of a bucket, by their names: a later version of a dataset has most of them too."""
+    """Lance's metadata of the files of a bucket, by their names: a later version of a dataset has most of them too."""
     import lance
 
     return lance.Session(index_cache_size_bytes=_KEPT_BYTES, metadata_cache_size_bytes=_KEPT_BYTES)
@@ -204,7 +204,7 @@ def check_taken(
     fragment: Any,  # noqa: ANN401 - Lance's
     rows: npt.NDArray[np.int64],
 ) -> None:
-    """What `check_pages` compares, but of columns of vectors only the blocks in which these rows of a fragment lie."""
+    """Check as `check_pages` does, of columns of vectors only the blocks in which these rows of a fragment lie."""
     if not has_sums(path):
         return
     named = [field for field in dataset.lance_schema.fields() if field.name() in columns]

@@ -22,7 +22,7 @@ class RowStore:
         self.path: Path = workspace.features / maker[:32] / f"{kind}.lance"
 
     def missing(self, ids: pa.Array) -> pa.Array:
-        """Those of `ids` that have no row yet, in the order given, each once."""
+        """The ids of `ids` that have no row yet, in the order given, each once."""
         distinct = ids.unique()
         try:
             stored = KeyedRows(self.path, MADE_AGAIN).stored(distinct)

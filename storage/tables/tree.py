@@ -24,7 +24,7 @@ _CHILDREN = 16
 
 
 class Node(NamedTuple):
-    """How many rows a node holds, and its hash in hex."""
+    """The number of rows of a node, and its hash in hex."""
 
     rows: int
     digest: str

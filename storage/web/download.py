@@ -152,7 +152,7 @@ def download_pending(
 
 
 def pending_urls(urls: pa.Array, recorded: pa.Table, *, retry_failed: bool) -> pa.Table:
-    """What of distinct `urls` is still to be fetched, as URLS, where the latest observations are `recorded`.
+    """The URLs of distinct `urls` still to be fetched, as URLS, where the latest observations are `recorded`.
 
     In the order of the keys: hashes, so that no shard is all of one host.
     """

@@ -163,7 +163,7 @@ class WebClient:
                 raise FetchError("tdmrep", objection)
 
     def _ask_site(self, address: WebAddress) -> str | None:
-        """What the site's TDM file objects, which a header may supersede, or None.
+        """The objection of the site's TDM file, which a header may supersede, or None.
 
         Raises FetchError `robots` where the site forbids the URL, or why one of its files could not be had.
         """

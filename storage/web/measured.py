@@ -34,7 +34,7 @@ def read_measured(folder: Path, measure: str, shards: Sequence[str]) -> pa.Table
 
 
 def each_measured(folder: Path, measure: str) -> Iterator[pa.Table]:
-    """What `read_measured` gives, of all shards, a few at a time; at least one table."""
+    """The rows of `read_measured` of all shards, a few at a time; at least one table."""
     for shards in each_shards(folder):
         yield read_measured(folder, measure, shards)
 

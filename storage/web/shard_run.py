@@ -230,7 +230,7 @@ def _storable(text: str | None) -> str | None:
 
 
 def _import_img2dataset() -> tuple[ModuleType, Any]:
-    """Its downloader module and its tar writer, imported without its call home and, in a worker, without torch.
+    """The downloader and tar writer of img2dataset, imported without its call home and, in a worker, without torch.
 
     webdataset imports torch where it can, for loaders that are not used here: 1 to 2 s and 180 MB per process. Its
     logger, not used either, imports wandb, which makes temporary folders that stay when a worker ends.

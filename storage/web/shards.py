@@ -180,7 +180,7 @@ def record_bits(folder: Path) -> int:
 
 
 def count_unrecorded(urls: Iterable[pa.Array], folder: Path, exchange: Path, *, bits: int) -> int:
-    """How many different URLs among all these have no record.
+    """The number of different URLs among all these that have no record.
 
     They meet the records below `exchange`, in 2**bits parts or more: never are all of either in memory.
     """

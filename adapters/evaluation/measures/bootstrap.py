@@ -80,7 +80,7 @@ def resampled_means(
 
 
 def group_draws(n_groups: int, seed: int | Sequence[int], n: int = REPLICATES) -> Iterator[Floats]:
-    """How often each group is drawn in `n` resamples with replacement: counts (at most 100, groups) at a time."""
+    """Draws of each group in `n` resamples with replacement: counts (at most 100, groups) at a time."""
     generator = np.random.default_rng(seed)
     for start in range(0, _checked_replicates(n), _BATCH):  # bounds memory at 100 draws of all groups
         drawn = generator.integers(n_groups, size=(min(_BATCH, n - start), n_groups))

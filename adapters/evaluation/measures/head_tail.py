@@ -21,7 +21,7 @@ TAIL_RULES: dict[TailRule, int] = {"lowest_fifth": 0, "published": 1}
 def tail_classes(
     frequencies: npt.ArrayLike, classes: Sequence[str], *, rule: TailRule = "lowest_fifth"
 ) -> npt.NDArray[np.bool_]:
-    """Which of c classes are tail (c,), by the number of captions that name each, `frequencies` (c,).
+    """True for tail classes (c,), by the number of captions that name each, `frequencies` (c,).
 
     Of equally frequent classes the one whose name comes first in the alphabet is the rarer. With fewer than five
     classes `lowest_fifth` has no tail.

@@ -30,7 +30,7 @@ class RankMeasures:
 
 
 def rank_measures(scores: Floats, values: Floats) -> RankMeasures:
-    """How far `scores` (n,) order images as `values` (n,) do; both finite, larger is higher."""
+    """Agreement in order of `scores` (n,) with `values` (n,) of images; both finite, larger is higher."""
     first, second = checked_values(scores, name="scores"), checked_values(values, name="values", n=len(scores))
     return RankMeasures(
         spearman=spearman(first, second),

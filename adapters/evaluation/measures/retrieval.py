@@ -21,7 +21,7 @@ Relevance = Callable[[range], tuple[Booleans, Booleans]]
 
 @dataclass(frozen=True, kw_only=True)
 class RetrievalMeasures:
-    """How `queries` of them found what belongs to them among `gallery` rows; those without any are `unanswerable`.
+    """Measures of `queries` that look for their own among `gallery` rows; those without any are `unanswerable`.
 
     recall: for each of TOPS the share of queries with an answer among so many first (R@k). median_rank: of the first
     answer, from 1. mean_average_precision: over all answers. auc: the chance that a matched pair has a higher cosine

@@ -50,7 +50,7 @@ def judge_unseen(
 
 
 def unseen_inputs(adapter: Adapter, cooked: Cooked | None, features: Features) -> OODInputs:
-    """What the scores of some rows are made of: logits of `adapter`, and of COOkeD's ensemble where there is one."""
+    """Inputs of the scores of rows: logits of `adapter`, and of COOkeD's ensemble where there is one."""
     return OODInputs.of(
         features,
         logits=_logits(adapter, features),

@@ -56,7 +56,7 @@ def compare_texts_and_controls(
     groups: Sequence[object] | npt.NDArray[np.str_] | None = None,
     n: int = REPLICATES,
 ) -> DescriptionAudit:
-    """What the rows classified rightly by each kind of texts show, as (n,) or (draws, n) of 0 and 1.
+    """Differences and intervals of the rows that each kind of texts classifies rightly, (n,) or (draws, n) of 0 and 1.
 
     `correct` holds at least names, real, shuffled and random, all on the same test rows; kinds that are drawn have a
     line per draw, of which the mean per row is compared. Selected texts, which learn from train pictures, are held

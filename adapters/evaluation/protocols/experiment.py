@@ -164,7 +164,7 @@ def _short(value: object) -> str:
 
 
 def _in_names(fallback: str, classes: Sequence[str]) -> str:
-    """What an adapter did instead, with the names of classes where it, knowing none, gives their positions."""
+    """The fallback of an adapter in words, with the names of classes where it, knowing none, gives their positions."""
     return re.sub(
         r"(?<=classes: )\d+(?:, \d+)*",
         lambda match: ", ".join(classes[int(place)] for place in match[0].split(", ")),

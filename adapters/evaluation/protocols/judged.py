@@ -60,7 +60,7 @@ def judge(
 
 
 def verdict(gain: Interval, baseline: str, *, identical: bool) -> str:
-    """What the interval of the difference shows, in words."""
+    """The finding that the interval of the difference allows, in words."""
     if np.isnan(gain.estimate):
         return "no test rows: nothing is shown"
     if identical:

@@ -204,7 +204,7 @@ def _pool_in_words(arena: Arena) -> str:
 
 
 def _notes(arena: Arena, shots: Sequence[int], seeds: Sequence[int]) -> tuple[str, ...]:
-    """What the draws lack (the counts are those of every seed), and classes that no test row speaks for."""
+    """Notes on what the draws lack (the counts are those of every seed), and on classes without a test row."""
     sentences = [f"train, {shot} shots: {note}" for shot in shots for note in arena.draw("train", shot, seeds[0]).notes]
     if arena.validation == "coop":
         for shot in dict.fromkeys(min(shot, COOP_VALIDATION_SHOTS) for shot in shots):
@@ -260,7 +260,7 @@ def _over_seeds(resampled: Floats, *, seed: int) -> Floats:
 
 
 def _means(cell: pd.DataFrame, *, runs: int) -> dict[str, Any]:
-    """What needs no resampling, over the seeds of one cell."""
+    """Figures without resampling, over the seeds of one cell."""
     return {
         "accuracy": cell["accuracy"].mean(),
         "seed_deviation": cell["accuracy"].std(),

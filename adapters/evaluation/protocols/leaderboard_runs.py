@@ -53,7 +53,7 @@ class LeaderboardRun:
 
     @property
     def key(self) -> RunKey:
-        """What it depends on, and what it is found by."""
+        """The inputs of a run, by which it is found again."""
         return RunKey(self.row["name"], self.row["texts"], self.row["shots"], self.row["seed"])
 
 

@@ -1,4 +1,4 @@
-"""How well an encoder finds pictures by captions, captions by pictures, pictures by pictures: a row per direction."""
+"""Retrieval by an encoder: pictures by captions, captions by pictures, pictures by pictures; a row per direction."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -39,7 +39,7 @@ class RetrievalRows:
 
 @dataclass(frozen=True, kw_only=True)
 class PairMeasures:
-    """What an encoder's rows of pairs come to: a row per direction, and two numbers on all pairs.
+    """Results for an encoder's rows of pairs: a row per direction, and two numbers on all pairs.
 
     directions: name, queries, unanswerable, gallery, and measures with `_low` and `_high` (95 %), None for what is not
     defined. matched_cosine: the mean of pairs. modality_gap: the distance between the means of pictures and texts.

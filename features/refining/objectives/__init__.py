@@ -35,7 +35,7 @@ def needs_of(objective: str) -> tuple[str, ...]:
 
 
 def training_versions(objective: str, sampler: str | None, experts: int) -> dict[str, str]:
-    """What of training is no longer as it was at first, with its version: it tells encoders of one rule apart."""
+    """Parts of training that have changed since their first version, with the present one: it tells encoders apart."""
     parts = {"objective": OBJECTIVES.get(objective), "sampler": SAMPLERS.get(sampler or "")}
     versions = {name: part.version for name, part in parts.items() if part is not None}
     versions |= {"mixture": mixture.VERSION} if experts > 1 else {}
