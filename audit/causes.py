@@ -8,6 +8,8 @@ from evenly.audit.published import PublishedBuild
 from evenly.storage.ledger import StepRecord
 from evenly.storage.removal.forget import FORGOTTEN
 
+_MOST_NAMED = 3  # inputs
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cause:
@@ -78,8 +80,10 @@ class Causes:
             differences["seed"] = f"{a.seed} -> {b.seed}"
         if a.inputs.get(FORGOTTEN) != b.inputs.get(FORGOTTEN):
             differences[FORGOTTEN] = "other forget list"
-        if self._own_inputs(a) != self._own_inputs(b):
-            differences["data"] = f"other input of {step}"
+        was, now = self._own_inputs(a), self._own_inputs(b)
+        if names := [name for name in dict.fromkeys((*was, *now)) if was.get(name) != now.get(name)]:
+            more = "" if len(names) <= _MOST_NAMED else f" and {len(names) - _MOST_NAMED:,} more"
+            differences["data"] = f"other {', '.join(names[:_MOST_NAMED])}{more} of {step}"
         return differences
 
     def _own_inputs(self, record: StepRecord) -> dict[str, str]:

@@ -74,6 +74,8 @@ class Difference:
 
     def _lines(self) -> Iterator[str]:
         yield f"{visible(self.before)} -> {visible(self.after)}"
+        if self.before == self.after:
+            yield "  both are the same build; `evenly builds` lists all"
         yield f"  kept {self.kept_before:,} -> {self.kept_after:,} ({self.kept_after - self.kept_before:+,})"
         for name, changes in (("entered", self.entered), ("left", self.left), ("changed", self.changed)):
             yield ""

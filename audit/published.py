@@ -125,6 +125,12 @@ class PublishedBuild:
         """The step whose values of a column count, the last that gives it; None where none does."""
         return next((record for record in reversed(self.deciding) if column in record.columns), None)
 
+    def file_names(self) -> dict[str, str]:
+        """The uid of each pair by its file name; nothing for pools without file names."""
+        record = self.giver("file_name")
+        rows = None if record is None else self.ledger.decisions(record, ["file_name", "uid"])
+        return {} if rows is None else dict(zip(rows["file_name"].to_pylist(), rows["uid"].to_pylist(), strict=True))
+
     def around(self, uid: str) -> Ledger:
         """The ledger for the partition in which the rows of a pair lie; all of it for what is no uid."""
         bits = max((record.bits for record in self.deciding), default=0) if is_uid(uid) else 0

@@ -43,7 +43,7 @@ class Builds:
             build for build in names if name and build.startswith(name)
         ]
         if len(matches) != 1:
-            builds = ", ".join(names) or "none"
+            builds = ", ".join(names) or "none yet; `evenly rebuild RECIPE` makes one"
             number = "no build" if not matches else "more than one build"
             raise NotFoundError(f"`build` must name one build; {number} matches `{name}`. Builds here: {builds}.")
         return read_record(self._path(matches[0]))

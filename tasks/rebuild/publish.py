@@ -114,16 +114,17 @@ def judge_promotion(builds: Builds, manifest: Mapping[str, Any], *, max_change: 
         return Promotion(reason="not promoted, since it holds a pool as it is")
     if manifest["limit"] is not None:
         return Promotion(reason="not promoted, since --limit took a part of the pool")
-    latest = builds.latest_of(str(manifest["recipe_name"]))
-    if latest is not None and latest != manifest["build"]:
+    latest, build = builds.latest_of(str(manifest["recipe_name"])), manifest["build"]
+    if latest is not None and latest != build:
         if (hold := builds.hold_on(str(manifest["recipe_name"]))) is not None:
-            reason = f"not promoted, since {hold}. Look with `evenly verify {latest}`, then `evenly promote`"
+            reason = f"not promoted, since {hold}. Look with `evenly verify {latest}`, then `evenly promote {build}`"
             return Promotion(reason=reason, is_held=True)
         change = abs(_kept_share(manifest) - _kept_share(builds.read(latest)))
         if change > max_change:
             reason = (
                 f"not promoted, since its share of kept pairs differs by {change:.2f} from `{latest}` "
-                f"(guard.max_change is {max_change}). Look with `evenly diff`, then `evenly promote`"
+                f"(guard.max_change is {max_change}). Look with `evenly diff {latest} {build}`, then "
+                f"`evenly promote {build}`"
             )
             return Promotion(reason=reason, is_held=True)
     return Promotion()

@@ -37,8 +37,8 @@ def causes(before: list[Run], after: list[Run]) -> Causes:
         ({"model": "a" * 40}, {"model": None}, "model", f"{'a' * 16} -> none"),
         ({"seed": 7}, {"seed": 8}, "seed", "7 -> 8"),
         ({"seed": 7}, {"seed": None}, "seed", "7 -> None"),
-        ({"inputs": {"file": "1"}}, {"inputs": {"file": "2"}}, "data", "other input of align"),
-        ({"inputs": {}}, {"inputs": {"file": "2"}}, "data", "other input of align"),
+        ({"inputs": {"file": "1"}}, {"inputs": {"file": "2"}}, "data", "other file of align"),
+        ({"inputs": {}}, {"inputs": {"file": "2"}}, "data", "other file of align"),
     ],
 )
 def test_each_thing_that_may_differ_is_a_cause_of_its_own(before, after, name, detail):
@@ -51,7 +51,7 @@ def test_several_causes_are_joined_in_a_fixed_order():
     after = Run("align", rule={"t": 2}, seed=2, model="b", inputs={"file": "2"}, version=2)
     found = causes([before], [after]).of("align")
     assert found.name == "code and rule and model and seed and data"
-    assert found.detail == "step version 1 -> 2; t 1 -> 2; a -> b; 1 -> 2; other input of align"
+    assert found.detail == "step version 1 -> 2; t 1 -> 2; a -> b; 1 -> 2; other file of align"
 
 
 def test_nested_rules_are_told_by_their_dotted_names_and_only_where_they_differ():
@@ -85,7 +85,7 @@ def test_what_a_step_was_given_is_upstream_and_every_step_before_that_differs_is
     ]
     found = causes(before, after).of("align")
     assert found.name == "upstream"
-    assert found.detail == "collect: other input of collect. texts: t 1 -> 2"
+    assert found.detail == "collect: other f of collect. texts: t 1 -> 2"
 
 
 def test_a_step_of_neither_build_was_not_switched():

@@ -151,6 +151,10 @@ def test_a_pair_is_asked_for_by_file_name_id_and_picture_and_shown_by_them(built
     for unknown in ("folder/none.png", "http://a.test/" + "x" * 5_000, str(tmp_path)):
         with pytest.raises(UnknownSampleError, match="or with the path of a picture"):
             explain_sample(unknown, **build)
+    (pair,) = explain_sample("29.png", **build).pairs
+    assert pair.identity["source"] == "drawings"
+    with pytest.raises(UnknownSampleError, match=r"Near it are `more/2\d\.png`, "):
+        explain_sample("mor/29.png", **build)
     shown = PublishedBuild(run.workspace, manifest).shown([row["uid"]])[row["uid"]]
     assert name_of(shown) == f"{row['source_id']}  {row['file_name']}"
 

@@ -174,6 +174,11 @@ def test_nothing_is_the_latest_where_nothing_was_promoted(workspace):
         builds.read("latest")
 
 
+def test_where_no_build_is_what_makes_one_is_said(workspace):
+    with pytest.raises(NotFoundError, match=r"Builds here: none yet; `evenly rebuild RECIPE` makes one"):
+        Builds(workspace).read("latest")
+
+
 def test_an_alias_of_a_build_that_is_gone_names_it_and_others_stay_readable(workspace):
     builds = Builds(workspace)
     publish(builds, "cats-1", "dogs-1", "dogs-2")

@@ -25,7 +25,7 @@ def print_evaluation(facts: Row) -> None:
     print_rows("on test, ECE as fitted and at temperature T; on val, accuracy", [_further(row) for row in rows])
     for reason in dict.fromkeys(filter(None, (row.get("temperature_why") for row in rows))):
         named = [who(row) for row in rows if row.get("temperature_why") == reason]
-        print_text(f"T {reason}: {', '.join(named)}")
+        print_text(f"temperature T is {reason}: {', '.join(named)}")
     best = _chosen(facts)
     if best is not None:
         accuracy = with_interval(best["validation_accuracy"], None, None)

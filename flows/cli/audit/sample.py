@@ -1,20 +1,27 @@
 """`evenly why`: the history of a sample that is named by what people know it by."""
 
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 
 from evenly.audit.errors import UnknownSampleError
 from evenly.audit.explanation import Explanation
 from evenly.audit.published import PublishedBuild
+from evenly.audit.safe_text import visible
 from evenly.audit.why import explain, unknown_sample
 from evenly.signatures import Place
 from evenly.storage.builds import LATEST, Builds
 from evenly.storage.exports.export import whole_file_hash
 from evenly.storage.workspace import Workspace
 
+_SHOWN = 3  # names like one that no pair has
+_MOST_COMPARED = 20_000  # names, which takes about a second
+
 
 def explain_sample(sample: str, *, build: str | None, root: Place | None, replay: bool) -> Explanation:
     """The history of the pairs of a uid, URL, file name or id; of a file that is none of these, by its bytes.
+
+    A file name may lack its folder where one pair alone has it.
 
     Without a build, in the latest of each recipe until one saw it, that of the newest promotion first. Raises
     UnknownSampleError.
@@ -28,7 +35,16 @@ def explain_sample(sample: str, *, build: str | None, root: Place | None, replay
                 return replace(explain(workspace, chosen, name, replay=replay), asked=sample)
             except UnknownSampleError:
                 continue
-    raise unknown_sample(PublishedBuild(workspace, builds.read(names[0])), sample)
+    first = PublishedBuild(workspace, builds.read(names[0]))
+    own = {name: uid for name, uid in first.file_names().items() if name}
+    in_folders = sorted(name for name in own if name.rpartition("/")[2] == sample)
+    if len(in_folders) == 1:
+        return replace(explain(workspace, builds.read(names[0]), own[in_folders[0]], replay=replay), asked=sample)
+    alike = in_folders or get_close_matches(sample, sorted(own)[:_MOST_COMPARED], n=_SHOWN)
+    near = ", ".join(f"`{visible(name)}`" for name in alike[:_SHOWN])
+    more = f" and {len(alike) - _SHOWN:,} more" if len(alike) > _SHOWN else ""
+    error = unknown_sample(first, sample)
+    raise UnknownSampleError(f"{error} Near it are {near}{more}.") if near else error
 
 
 def _names_of_file(sample: str) -> list[str]:

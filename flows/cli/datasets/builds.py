@@ -79,7 +79,7 @@ def demo_command(
         print_text(caption_line(result["truth"]))
         uid = result["examples"]["dropped"]
         print_text(f"\nbuild   {result['build']}\nreport  {result['report']}\n\ntry next:")
-        print_text(f"  evenly why {uid}\n  evenly diff {result['build']} latest\n  evenly plan {_shown_path(DEMO)}")
+        print_text(f"  evenly why {uid}\n  evenly card {result['build']}\n  evenly plan {_shown_path(DEMO)}")
 
     print_result(result, table, as_json=as_json)
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from evenly.curation.concepts.judgement import judge_matches
+from evenly.curation.concepts.matching import MatchRule
 from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS
 from evenly.flows.recipe import Recipe
 from evenly.flows.recipe.curation import Curate
@@ -20,6 +22,7 @@ from evenly.storage.stores.matching_files import matching_files
 from evenly.storage.web.decoding import size_in_process
 from evenly.storage.web.rule import DownloadRule
 from evenly.tasks.progress import Progress
+from evenly.tasks.rebuild.concepts import concept_matcher, named_entries
 from evenly.tasks.rebuild.filters import LOOKUPS
 from evenly.tasks.run import Run
 
@@ -104,6 +107,8 @@ def losses(run: Run, curate: Curate, sample: PoolSample) -> list[Loss]:
     """What reading the pool and each filter of a recipe would drop of a sample; of pictures where these are here."""
     lost = [Loss(field="sources", values={}, reasons=sample.rejects)] if sample.rejects else []
     lost += [loss_of(run, sample, name, curate.text[name]) for name in TEXT_FILTERS if name in curate.text]
+    if curate.match is not None and curate.match.language is None:
+        lost.append(_loss_of_match(run, sample, curate.match))
     if sample.has_sizes and curate.download is not None:
         lost += [Loss(field="curate.download", values={}, reasons=sample.unreadable)] if sample.unreadable else []
         lost += [loss_of(run, sample, name, curate.image[name]) for name in IMAGE_FILTERS if name in curate.image]
@@ -120,6 +125,13 @@ def loss_of(run: Run, sample: PoolSample, name: str, values: Mapping[str, Any]) 
     reasons = kind.judge(kind.measure_all(sample.pairs, rule, *read)[0], rule).reason.to_pylist()
     counts = Counter(reason for reason in reasons if reason not in ("", "not_measured"))
     return Loss(field=f"curate.{section}.{name}", values=values, reasons=dict(counts.most_common()))
+
+
+def _loss_of_match(run: Run, sample: PoolSample, rule: MatchRule) -> Loss:
+    """The captions of a sample that name no concept of the list."""
+    entries = named_entries(concept_matcher(run, rule), sample.pairs.select(["caption"]), 1)
+    reasons = judge_matches(sample.pairs["caption"], entries, rule)[0].reason.to_pylist()
+    return Loss(field="curate.match", values={"metadata": rule.metadata}, reasons=Counter(filter(None, reasons)))
 
 
 def _captions(source: PoolSource) -> PoolSample:

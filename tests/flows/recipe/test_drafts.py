@@ -227,6 +227,7 @@ def test_check_names_further_files_that_are_not_there(tmp_path, evenly):
         (tmp_path / name).touch()
     (tmp_path / "labels.csv").write_text("file_name,label,group\njay/c.JPG,jay,1\n")
     fields["labels"]["key"] = "file_name"
+    (tmp_path / "concepts.json").write_text('["bird"]')
     assert check(tmp_path, evenly, **fields) == []
 
 
