@@ -38,8 +38,13 @@ def mismatch_in_words(mismatch: Mismatch) -> str:
 
 
 @contextmanager
-def open_rejudging(build: PublishedBuild, record: StepRecord, judgement: Judgement) -> Iterator[Rejudging]:
-    """A step of a build, to be judged again. Raises what curation raises where its rule is one of another time."""
+def open_rejudging(
+    build: PublishedBuild, record: StepRecord, judgement: Judgement, *, recounts: bool = True
+) -> Iterator[Rejudging]:
+    """A step of a build, to be judged again: by what all pairs give, or by what the step stored of them.
+
+    Raises what curation raises where its rule is one of another time.
+    """
     bits = build.deciding[0].bits
 
     @contextmanager
@@ -56,6 +61,7 @@ def open_rejudging(build: PublishedBuild, record: StepRecord, judgement: Judgeme
         rule=rule,
         seed=int(record.seed or 0),
         notes=record.notes,
+        recounts=recounts,
         reads=() if judgement.reads is None else judgement.reads(upstream, rule),
         tables=build.ledger,
         each=build.each,

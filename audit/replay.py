@@ -30,7 +30,7 @@ def replay_step(build: PublishedBuild, uid: str, record: StepRecord) -> Replay:
     part = build.around(uid).part
     ledger = Ledger(build.workspace, part=part, only=pa.array([uid], pa.string()))
     try:
-        with open_rejudging(build, record, judgement) as rejudging:
+        with open_rejudging(build, record, judgement, recounts=False) as rejudging:
             judged = rejudging.judge(ledger)
             differing = [*mismatching_notes(rejudging, record), *mismatches(judged, record, ledger)]
     except (CurationError, TypeError, KeyError) as error:

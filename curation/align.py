@@ -63,14 +63,17 @@ def judge_alignment(scores: pa.Array, threshold: float) -> Decisions:
 
 @contextmanager
 def _open(judge_scores: Callable[[pa.Array, float], Decisions], given: Given) -> Iterator[Rejudging]:
-    """By the stored scores, and the threshold that all of these give."""
-    parts = given.each(f"counting scores of {given.record.name}", partial(_counted, given))
-    threshold = threshold_of_counts(parts, given.rule)
+    """By the stored scores, and the threshold that all of these give, or that was noted."""
+    threshold, counted = given.notes.get("threshold"), given.recounts or "threshold" not in given.notes
+    if counted:
+        parts = given.each(f"counting scores of {given.record.name}", partial(_counted, given))
+        threshold = threshold_of_counts(parts, given.rule)
+    threshold = float("-inf") if threshold is None else threshold
 
     def judge(tables: PartTables) -> Judged:
         uids = column(tables.alive(given.upstream, []), "uid", pa.string())
         scores = taken_rows(tables.decisions(given.record, ["uid", "value"]), uids)["value"].combine_chunks()
-        detail = f"stored score held against the threshold {threshold:.4f} of all stored scores"
+        detail = f"stored score held against the {'' if counted else 'noted '}threshold {threshold:.4f} of all scores"
         return Judged(uids=uids, decisions=judge_scores(scores, threshold), detail=detail)
 
     yield Rejudging(judge=judge, notes={"threshold": threshold if np.isfinite(threshold) else None})

@@ -99,7 +99,8 @@ def gives(records: Sequence[FinishedStep], column: str) -> bool:
 class Given:
     """What a judgement is given: the record of the step and those before it, its rule, seed and notes, and all tables.
 
-    reads: the columns that its judgement says its verdict depends on. tables: those of all parts. each: work on every
+    recounts: whether what is known of all pairs is made again of these; else it is read as the step stored it. reads:
+    the columns that its judgement says its verdict depends on. tables: those of all parts. each: work on every
     part. exchange: rows to be sent between parts; None where there is one part.
     """
 
@@ -108,6 +109,7 @@ class Given:
     rule: Any
     seed: int
     notes: Mapping[str, Any]
+    recounts: bool = True
     reads: Sequence[str] = ()
     tables: StepTables[Any]
     each: EachPart

@@ -63,15 +63,18 @@ def balance(
     seed: int,
     reason: str = "balance_draw",
     earlier: PreselectionLimits | None = None,
+    probabilities: Floats | None = None,
 ) -> Balanced:
     """Decide which of the pairs stay: dropped as `reason` by a draw, else as other_text or no_concept.
 
     counts (L, E) over the whole, of which these pairs may be a part; thresholds (L,); earlier: the preselection that
-    these pairs survived, where there was one.
+    these pairs survived, where there was one. probabilities (L, E): those that follow from counts and thresholds, where
+    they are known.
     """
     if earlier is not None and not (earlier.chances > 0).all():
         raise ColumnsError("`earlier` must have chances above 0; got 0. Hand in the preselection of these pairs.")
-    probabilities = entry_probabilities(counts, thresholds)
+    if probabilities is None:
+        probabilities = entry_probabilities(counts, thresholds)
     names = pa.array(["", reason, "other_text", "no_concept"])
     codes, values, tables = [], [], []
     for rows, matches, part in pairs.batches():

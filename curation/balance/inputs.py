@@ -46,12 +46,27 @@ class PairsToBalance:
 class BalanceFacts:
     """What is known of all pairs.
 
-    languages; counts (L, E); thresholds (L,), before headroom.
+    languages; counts (L, E); thresholds (L,), before headroom. probabilities (L, E), headroom included: where they are
+    read as a step stored them, and counts are not.
     """
 
     languages: tuple[str, ...]
     counts: Floats
     thresholds: Floats
+    probabilities: Floats | None = None
+
+    @classmethod
+    def stored(cls, tables: StepTables[S], record: S, upstream: Sequence[S]) -> "BalanceFacts":
+        """What a step stored of all pairs."""
+        table = tables.table(record, "thresholds", ["language", "t"])
+        languages = tuple(table["language"].to_pylist())
+        shape = (len(languages), len(matched_entries(tables, upstream)))
+        return cls(
+            languages=languages,
+            counts=np.zeros(shape),
+            thresholds=table["t"].to_numpy(),
+            probabilities=_stored_probabilities(tables, record, languages, shape),
+        )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -59,7 +74,8 @@ class BalanceInputs:
     """The pairs that a balancing step judges, and the global results that it judges them by.
 
     picked: where one text per picture is judged. earlier: the preselection that the pairs survived, where there was
-    one. counts (L, E), each survivor weighed by the inverse of its P(stay) there; thresholds (L,), before headroom.
+    one. counts (L, E), each survivor weighed by the inverse of its P(stay) there; thresholds (L,), before headroom;
+    probabilities (L, E): see BalanceFacts.
     """
 
     step: str
@@ -70,6 +86,7 @@ class BalanceInputs:
     earlier: PreselectionLimits | None
     counts: Floats
     thresholds: Floats
+    probabilities: Floats | None = None
 
     @classmethod
     def of(
@@ -85,6 +102,7 @@ class BalanceInputs:
             earlier=part.earlier,
             counts=facts.counts,
             thresholds=facts.thresholds,
+            probabilities=facts.probabilities,
         )
 
     def decide(self) -> Balanced:
@@ -97,6 +115,7 @@ class BalanceInputs:
             seed=self.seed,
             reason=REASONS[self.step],
             earlier=self.earlier,
+            probabilities=self.probabilities,
         )
 
     def pair_tables(self, balanced: Balanced) -> dict[str, pa.Table]:
@@ -235,14 +254,20 @@ def _earlier(
         picks = ledger.table(preselect, "texts", ["uid", "texts"])
         places = pc.index_in(pairs.uids, picks["uid"].combine_chunks())
         texts = pc.fill_null(picks["texts"].combine_chunks().take(places), 1).to_numpy().astype(np.float64)
-    table = ledger.table(preselect, "counts", ["entry", "language", "p"])
-    probabilities = np.ones(pairs.table_shape)
-    number = pc.index_in(table["language"].combine_chunks(), pa.array(pairs.languages, pa.string()))
+    probabilities = _stored_probabilities(ledger, preselect, pairs.languages, pairs.table_shape)
+    earlier = PreselectionLimits(chances=value * texts, limits=earlier_limits(pairs, preselected, probabilities))
+    return earlier, 1.0 / value
+
+
+def _stored_probabilities(ledger: StepTables[S], record: S, languages: Sequence[str], shape: tuple[int, int]) -> Floats:
+    """The probabilities (L, E) of entries by a step before caps, with its headroom; 1 for an entry that no pair has."""
+    table = ledger.table(record, "counts", ["entry", "language", "p"])
+    probabilities = np.ones(shape)
+    number = pc.index_in(table["language"].combine_chunks(), pa.array(languages, pa.string()))
     present = pc.is_valid(number).to_numpy(zero_copy_only=False)
     entries = table["entry"].to_numpy()[present]
     probabilities[number.drop_null().to_numpy(), entries] = table["p"].to_numpy()[present]
-    earlier = PreselectionLimits(chances=value * texts, limits=earlier_limits(pairs, preselected, probabilities))
-    return earlier, 1.0 / value
+    return probabilities
 
 
 def _named(records: Sequence[S], name: str) -> S:

@@ -1,4 +1,4 @@
-"""The judgements of the steps that mix sources, preselect and balance: what is known of all pairs is counted again."""
+"""The judgements of the steps that mix sources, preselect and balance, by what all pairs give or what was stored."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -6,10 +6,11 @@ from functools import partial
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from evenly.curation.balance.inputs import matched_entries, pick_of_all, stored_rule, sum_tables
+from evenly.curation.balance.inputs import BalanceFacts, matched_entries, pick_of_all, stored_rule, sum_tables
 from evenly.curation.balance.parts import Balancing, PicksByUrl, SourceMixing
-from evenly.curation.balance.source_mixing import SourceRule, source_table
+from evenly.curation.balance.source_mixing import SourceRule, source_table, stored_cuts
 from evenly.curation.balance.sums import BalanceSums
 from evenly.curation.columns import column
 from evenly.curation.decisions import Decisions
@@ -27,7 +28,10 @@ def _open_balancing(given: Given) -> Iterator[Rejudging]:
             picks = pick_of_all(given.tables, given.upstream, given.rule, seed=given.seed)
         step = given.record.name
         balancing = Balancing(step=step, upstream=given.upstream, rule=given.rule, seed=given.seed, picks=picks)
-        facts = balancing.facts(given.each, given.tables)
+        if given.recounts:
+            facts, known = balancing.facts(given.each, given.tables), "from the matches of all pairs counted again"
+        else:
+            facts, known = BalanceFacts.stored(given.tables, given.record, given.upstream), "as stored"
 
         def judge(tables: PartTables) -> Judged:
             inputs = balancing.inputs(facts, tables)
@@ -38,8 +42,8 @@ def _open_balancing(given: Given) -> Iterator[Rejudging]:
                 uids=inputs.pairs.uids,
                 decisions=balanced.decisions,
                 tables=inputs.pair_tables(balanced),
-                partial=inputs.sums(balanced).to_table(facts.languages),
-                detail=f"{draws}, probabilities from the matches of all pairs counted again",
+                partial=inputs.sums(balanced).to_table(facts.languages) if given.recounts else None,
+                detail=f"{draws}, probabilities {known}",
             )
 
         def totals(partials: Sequence[pa.Table]) -> Mapping[str, pa.Table]:
@@ -53,15 +57,17 @@ def _open_balancing(given: Given) -> Iterator[Rejudging]:
 @contextmanager
 def _open_mixing(given: Given) -> Iterator[Rejudging]:
     mixing = SourceMixing(upstream=given.upstream, rules=given.rule, seed=given.seed)
-    cuts, _ = mixing.cuts(given.each)
-    ranked = sum(cut.pairs for cut in cuts.values())
+    cuts = mixing.cuts(given.each)[0] if given.recounts else stored_cuts(given.rule, given.tables, given.record)
+    known = f"from {sum(cut.pairs for cut in cuts.values()):,} pairs ranked again" if given.recounts else "as stored"
 
     def judge(tables: PartTables) -> Judged:
         table = mixing.decided(cuts, tables)
+        if not given.recounts and pc.any(pc.equal(table["value"], table["mix_threshold"])).as_py():
+            table = mixing.decided(mixing.cuts(given.each)[0], tables)  # where draws are equal, uids decide
         uids = column(table, "uid", table["uid"].type)
         decisions = Decisions.of(reason=table["reason"], value=table["value"])
         columns = {"mix_threshold": column(table, "mix_threshold", table["mix_threshold"].type)}
-        detail = f"draw made again, threshold from {ranked:,} pairs ranked again"
+        detail = f"draw made again, threshold {known}"
         return Judged(uids=uids, decisions=decisions, columns=columns, detail=detail)
 
     yield Rejudging(judge=judge, totals=lambda _: {"sources": source_table(given.rule, cuts)})

@@ -21,6 +21,7 @@ from evenly.curation.arrays import Flags, Floats, Ints
 from evenly.curation.decisions import Decisions
 from evenly.curation.draws import draws
 from evenly.curation.errors import RuleError
+from evenly.curation.step import S, StepTables
 
 STEP = "mix_sources"
 _ROUNDING = 1e-9
@@ -198,6 +199,21 @@ def source_table(rules: Mapping[str, SourceRule], cuts: Mapping[str, SourceCut])
         for name, cut in cuts.items()
     ]
     return pa.Table.from_pylist([dict(zip(SOURCES.names, row, strict=True)) for row in rows], SOURCES)
+
+
+def stored_cuts(rules: Mapping[str, SourceRule], tables: StepTables[S], record: S) -> dict[str, SourceCut]:
+    """The cuts that a step stored, without `first_out`: of a pair whose draw is the threshold they do not tell."""
+    return {
+        row["source"]: SourceCut(
+            pairs=row["pairs"],
+            limit=row["limit"],
+            by_share=rules[row["source"]].share is not None and row["limit"] != rules[row["source"]].quota,
+            kept=row["kept"],
+            open_to=row["pairs"],
+            threshold=row["threshold"],
+        )
+        for row in tables.table(record, "sources").to_pylist()
+    }
 
 
 def mix_sources(uids: pa.Array, sources: pa.Array, rules: Mapping[str, SourceRule], *, seed: int) -> Mixed:

@@ -110,6 +110,18 @@ def test_a_row_that_is_missing_in_a_table_of_a_step_is_seen(copied, place):
     assert place in findings(copy.run.workspace, copy.manifest)
 
 
+@pytest.mark.parametrize("name", ["mix_sources", "preselect", "balance", "align"])
+def test_every_pair_is_judged_again_by_what_was_stored_of_all(rebuilt, monkeypatch, name):
+    """A source is cut at a pair: of that pair alone all are ranked again."""
+    build, record, passes = PublishedBuild(rebuilt.run.workspace, rebuilt.manifest), rebuilt.record(name), []
+    each = PublishedBuild.each
+    monkeypatch.setattr(PublishedBuild, "each", lambda *arguments: passes.append(1) or each(*arguments))
+    uids = rebuilt.run.ledger.decisions(record)["uid"].to_pylist()
+    assert [uid for uid in uids if not replay_step(build, uid, record).agrees] == []
+    cut = sum(rule["quota"] is not None for rule in record.rule["sources"].values()) if name == "mix_sources" else 0
+    assert len(passes) <= 2 * cut
+
+
 @pytest.mark.parametrize(
     ("name", "column"),
     [("check_texts", "caption"), ("check_images", "width"), ("check_images", "height")],
