@@ -97,7 +97,7 @@ class Workers:
 
     @property
     def n_workers(self) -> int:
-        """How many work at a time."""
+        """The number of workers at a time."""
         return self._n_workers
 
     def __enter__(self) -> Self:

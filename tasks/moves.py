@@ -36,10 +36,10 @@ class Each(Protocol):
 
     @property
     def n_workers(self) -> int:
-        """How many work at a time."""
+        """The number of workers at a time."""
 
     def partitions(self, title: str, function: Callable[[Run], ResultT]) -> list[ResultT]:
-        """What `function` gives for the run of each partition, in their order."""
+        """The result of `function` for the run of each partition, in their order."""
 
     def items(self, title: str, function: Callable[[Run, ItemT], ResultT], items: Sequence[ItemT]) -> Iterator[ResultT]:
         """What `function` gives for each of `items`, with the run of all pairs, in their order."""

@@ -82,7 +82,7 @@ def evaluate_adapters(run: Run, _upstream: Records, rule: EvaluationRule) -> Ste
 
 
 def evaluations_in_words(run: Run, records: Records) -> str:
-    """How many adapters were evaluated for each class list, and on how many test pictures, in a line."""
+    """The number of adapters evaluated for each class list, and of test pictures, in a line."""
     results = {record.rule["list"]: run.ledger.table(record, "results", ["name", "n"]) for record in records}
     return "; ".join(
         f"{name}: adapters {len(set(table['name'].to_pylist())):,}, test pictures {max(table['n'].to_pylist()):,}"
@@ -118,7 +118,7 @@ def _settings(rule: EvaluationRule) -> dict[str, dict[str, Any]]:
 
 
 def _predictions(rows: LabelledRows, evaluation: Evaluation) -> pa.Table:
-    """What each adapter says of each test picture: uid, name, texts, class, predicted, confidence."""
+    """The prediction of each adapter for each test picture: uid, name, texts, class, predicted, confidence."""
     test = rows.pairs.filter(pa.array(rows.split == "test"))
     names = np.array(rows.classes)
     tables = [

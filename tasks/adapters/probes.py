@@ -23,7 +23,7 @@ from evenly.tasks.step import NoRule, Records, Step
 
 @dataclass(frozen=True, kw_only=True)
 class DiversityRule:
-    """How the diversity of a `build` is measured: on how many `rows`, with which kernel.
+    """Measuring of the diversity of a `build`: the number of `rows`, and the kernel.
 
     `sigma` is the median distance between unit rows, the usual choice: measured on the demo's 2,478 pairs it is 1.28
     between pictures and 1.32 between captions. The published 3.5 makes a nearly flat kernel on unit rows, with every
@@ -39,7 +39,7 @@ class DiversityRule:
 
 
 def measure_diversity(run: Run, _upstream: Records, rule: DiversityRule) -> StepOutput:
-    """How diverse the kept pictures of a build are beyond what their captions say: table `diversity`, one row.
+    """The diversity of the kept pictures of a build beyond what their captions say: table `diversity`, one row.
 
     Columns: pairs, n, sigma, frequencies; given_texts, by_texts, unexplained of Diversity; and the same three with
     each picture beside the caption of another, `dealt_...`: what captions explain that say nothing. Captions tell by

@@ -64,7 +64,7 @@ def measure_retrieval(run: Run, _upstream: Records, rule: PairRetrievalRule) -> 
 
 
 def retrieval_facts(run: Run, record: StepRecord) -> dict[str, Any]:
-    """What a record of the step says, as plain values."""
+    """The figures of a record of the step, as plain values."""
     part = record.rule.get("part")
     return {
         "build": record.rule["build"],

@@ -24,7 +24,7 @@ def sliceable_columns(workspace: Workspace, manifest: Mapping[str, Any]) -> list
 def slice_predictions(
     workspace: Workspace, manifest: Mapping[str, Any], evaluation: StepRecord, columns: Sequence[str], *, seed: int
 ) -> tuple[pd.DataFrame, list[str]]:
-    """What `slice_table` says of each column and adapter, with its `name` and `texts`; and which columns were binned.
+    """Rows of `slice_table` for each column and adapter, with `name` and `texts`; and the columns that were binned.
 
     "label,source" stands for the two columns crossed: a slice per pair of their values. The slices of a column,
     quartiles of numbers too, are those of all labelled pictures of the evaluation: one that only train or val pictures

@@ -29,7 +29,7 @@ class Twins:
 
     @property
     def inputs(self) -> dict[str, str]:
-        """What a step depends on that keeps twins together; nothing where there are none."""
+        """The inputs of a step that keeps twins together; none where there are no twins."""
         return {"twins": content_hash(self.clusters)} if self.clusters else {}
 
     def joined(self, uids: Sequence[str], groups: Strings) -> Strings:
@@ -50,7 +50,7 @@ class Twins:
         return np.array([joined[uid] for uid in uids], dtype=np.str_)
 
     def of(self, uids: Sequence[str]) -> frozenset[str]:
-        """Those pairs and their twins."""
+        """The pairs and their twins."""
         named = frozenset(uids)
         return named.union(*(cluster for cluster in self.clusters if not named.isdisjoint(cluster)))
 

@@ -1,4 +1,4 @@
-"""What captioners that ask chat models would ask and cost, by a rehearsal: nothing is sent, and no picture is read."""
+"""Requests and costs of captioners that ask chat models, by a rehearsal: nothing is sent, and no picture is read."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -128,13 +128,13 @@ def _asking(captioners: Sequence[NamedCaptioner]) -> list[NamedCaptioner]:
 
 
 def _of_partition(one: NamedCaptioner, shown: SentRows, run: Run) -> tuple[int, Rehearsed]:
-    """How many pairs a partition has, and what would be asked about them."""
+    """The number of pairs of a partition, and what would be asked about them."""
     pairs = shown.of(run)
     return len(pairs), _rehearsed(run, one, pairs)
 
 
 def _rehearsed(run: Run, one: NamedCaptioner, pairs: pa.Table) -> Rehearsed:
-    """What the captioner would ask about the pairs."""
+    """The requests that the captioner would send about the pairs."""
     rule = one.rule
     if rule.is_embedded:
         identity, model = embedded_identity(), embedded_name()

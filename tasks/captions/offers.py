@@ -46,7 +46,7 @@ class NamedCaptioner:
 
 @dataclass(frozen=True, kw_only=True)
 class SortedPairs:
-    """What a captioner works on: pairs and places of pictures by image_id (None: looked for), and as in Shown."""
+    """The input of a captioner: pairs and places of pictures by image_id (None: looked for), and as in Shown."""
 
     shown: SentRows
     places: SentRows | None

@@ -1,4 +1,4 @@
-"""What came of each captioner, out of the notes of the step: for the log of a run and for people at a server."""
+"""The outcome of each captioner, out of the notes of the step: for the log of a run and for people at a server."""
 
 import logging
 from collections.abc import Mapping

@@ -51,7 +51,7 @@ class RecaptionRule:
     read_text: bool = False
 
     def stored(self) -> dict[str, Any]:
-        """What the ledger stores: nothing of what requests cost, or how many are under way."""
+        """The rule as the ledger stores it: nothing of what requests cost, or how many are under way."""
         captioners = [
             {"name": one.name, "kind": one.kind}
             | {name: value for name, value in stored_fields(one.rule).items() if name not in _PAID}
@@ -202,7 +202,7 @@ def _with_flags(rows: pa.Table, score: GrammarScore | None) -> pa.Table:
 
 
 def _counted(offered: pa.Table) -> pa.Table:
-    """How many candidates of each captioner were offered (refused: "") and refused, and whether that may pass."""
+    """Counts of candidates of each captioner, offered (refused: "") and refused, and whether that may pass."""
     rows = offered.filter(pc.invert(pc.is_in(offered["origin"], pa.array(GIVEN))))
     keys = ["origin", "refused", "passing"]
     counts = rows.group_by(keys, use_threads=False).aggregate([([], "count_all")])
@@ -233,7 +233,7 @@ def _hash(text: str) -> int:
 
 
 def _inputs(run: Run, _upstream: Records, rule: RecaptionRule) -> dict[str, str]:
-    """What captioners and the judge depend on, and how often an endpoint left requests unanswered.
+    """The inputs of captioners and the judge, and how often an endpoint left requests unanswered.
 
     A further try is a new observation: it finds all replies that came stored, and asks the rest.
     """

@@ -47,7 +47,7 @@ class ChatCaptions(PaidEndpoint):
 
     @property
     def sampling(self) -> Sampling:
-        """How replies are drawn."""
+        """Sampling of replies."""
         return Sampling(temperature=self.temperature, max_tokens=self.max_tokens, seed=self.seed)
 
 
@@ -94,7 +94,7 @@ def account_name(captioner: str) -> str:
 
 
 def payment_of(rule: ChatCaptions) -> Payment:
-    """How its requests are paid."""
+    """Payment of its requests."""
     return Payment(
         budget_usd=rule.budget_usd,
         prompt_usd_per_million=rule.prompt_usd_per_million,
@@ -104,7 +104,7 @@ def payment_of(rule: ChatCaptions) -> Payment:
 
 
 def account_of(run: Run, rule: ChatCaptions, captioner: str) -> dict[str, object] | None:
-    """What a captioner may cost and has cost, in this and earlier runs; None where nothing has a price."""
+    """The budget of a captioner and its costs in this and earlier runs; None where nothing has a price."""
     return spent(account(replace(run, payment=payment_of(rule)), account_name(captioner)))
 
 
@@ -150,7 +150,7 @@ async def _asked(
 
 @dataclass(frozen=True, kw_only=True)
 class _Answer:
-    """What came of question `number`, about sample `sample` of the pair at `place`: a caption, or why there is none."""
+    """The outcome of question `number`, on sample `sample` of the pair at `place`: a caption, or why there is none."""
 
     number: int
     place: int

@@ -34,7 +34,7 @@ _AT_ONCE = 1 << 16  # captions and their references
 def score_offers(
     run: Run, offered: SentRows, each: Each, judge: EncoderChoice | None, limits: ConceptLimits | None
 ) -> SentRows:
-    """What was offered and not refused, by uid: OFFERED, score, cut, unseen, ref_clip_score, and judged, if it is.
+    """The candidates that were not refused, by uid: OFFERED, score, cut, unseen, ref_clip_score, and judged, if it is.
 
     cut: whether the caption is longer than the encoder reads. unseen: names of unseen concepts, null without limits.
     """
@@ -71,15 +71,15 @@ class EncoderEach:
 
     @property
     def n_workers(self) -> int:
-        """How many work at a time."""
+        """The number of workers at a time."""
         return self.each.n_workers
 
     def partitions(self, title: str, function: Callable[[Run], ResultT]) -> list[ResultT]:
-        """What `function` gives for the run of each partition, in their order."""
+        """The result of `function` for the run of each partition, in their order."""
         return self.each.partitions(title, partial(_of_encoder, self.choice, function))
 
     def items(self, title: str, function: Callable[[Run, ItemT], ResultT], items: Sequence[ItemT]) -> Iterator[ResultT]:
-        """What `function` gives for each of `items`, in their order."""
+        """The result of `function` for each of `items`, in their order."""
         return self.each.items(title, partial(_item_of_encoder, self.choice, function), items)
 
 

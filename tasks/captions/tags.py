@@ -54,7 +54,7 @@ def tags_of(values: Sequence[object], *, most: int) -> tuple[str, ...]:
 
 
 def keep_tags(tags: Sequence[str], *, uid: str, sample: int, dropout: float) -> tuple[str, ...]:
-    """Those that are left of a pair's tags: the first, and each other unless it is drawn by hash at `dropout`."""
+    """The tags of a pair that are left: the first, and each other unless it is drawn by hash at `dropout`."""
     return tuple(
         tag
         for number, tag in enumerate(tags)

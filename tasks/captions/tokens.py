@@ -1,4 +1,4 @@
-"""How many tokens the captions of a build take, per source, and what its encoder does not read of them."""
+"""Tokens of the captions of a build, per source, and those that its encoder does not read."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Which concepts that captions name are unseen in their pictures: limits of the whole pool, then each partition."""
+"""Concepts that captions name and pictures do not show: limits of the whole pool, then each partition."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -48,7 +48,7 @@ def matches_concepts(upstream: Records) -> bool:
 
 
 def with_concepts(run: Run, upstream: Records, offered: pa.Table) -> pa.Table:
-    """What was offered to the pairs of a partition, with CONCEPTS: those of the list of the pair's language, if any."""
+    """The offers to the pairs of a partition, with CONCEPTS: those of the list of the pair's language, if any."""
     rule = MATCH_CONCEPTS.read(record_named(upstream, "match_concepts").rule)
     texts = offered.select(["caption"])
     if rule.language is not None:

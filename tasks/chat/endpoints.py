@@ -39,7 +39,7 @@ def endpoint_identity(_run: Run, rule: EndpointRule) -> str:
 def chat_client(
     run: Run, endpoint: Endpoint, *, name: str, budget: Budget | None, concurrency: int = CONCURRENCY
 ) -> Chat:
-    """What asks the endpoint: `concurrency` requests at a time, or in batches where the run pays for these.
+    """The chat of the endpoint: `concurrency` requests at a time, or in batches where the run pays for these.
 
     `name` is of the class list or captioner that asks.
     """
@@ -57,7 +57,7 @@ def chat_client(
 
 
 def account(run: Run, name: str) -> Budget | None:
-    """What all runs of a class list or captioner may cost and did cost, by its name; None where nothing has a price."""
+    """The budget of all runs of a class list or captioner, and their costs; None where nothing has a price."""
     prices = prices_of(run)
     if prices == Prices():
         return None

@@ -27,7 +27,7 @@ CAPTION = "a photo of a {}"
 
 @dataclass(frozen=True, kw_only=True)
 class ConfusableRule(ListSplit, ConfusablePairs):
-    """Which pairs of the classes of a `list` are sought, on the pictures of a `build`; None: on class texts alone."""
+    """The search for confusable classes of a `list`, on the pictures of a `build`; None: on class texts alone."""
 
     list: str
     build: str | None = None

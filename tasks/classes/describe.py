@@ -52,7 +52,7 @@ class DescribeRule(EndpointRule):
     methods: tuple[str, ...]
 
     def stored(self) -> dict[str, Any]:
-        """What the ledger stores: the list by its name and text."""
+        """The rule as the ledger stores it: the list by its name and text."""
         fields = {"methods": list(self.methods), "base_url": self.base_url, "model": self.model}
         return {"list": self.class_list.name, "text": self.text, **fields}
 
@@ -117,7 +117,7 @@ def announce_described(run: Run, described: StepRecord) -> str:
 
 
 def _askings(methods: Sequence[DescriptionMethod], n_classes: int, n_pairs: int) -> int:
-    """What `describe` counts in its progress: classes, pairs or the list, by each method about them."""
+    """The total of the progress of `describe`: classes, pairs or the list, by each method about them."""
     counts = {"class": n_classes, "pair": n_pairs, "list": 1}
     return sum(counts[method.scope] for method in methods)
 
@@ -143,7 +143,7 @@ def _with_consistent_synonyms(run: Run, class_list: ClassList, descriptions: Des
 
 
 def estimate_list(run: Run, rule: DescribeRule, pairs: Pairs = ()) -> list[dict[str, Any]]:
-    """What describing the list would ask and cost now, a row for each method (estimate.Estimate); nothing is sent."""
+    """Requests and costs of describing the list now, a row for each method (estimate.Estimate); nothing is sent."""
     embedded = rule.is_embedded
     rehearsal = Rehearsal(
         identity=embedded_identity() if embedded else Endpoint(base_url=rule.base_url, model=rule.model).identity,
@@ -202,7 +202,7 @@ def finished_description(run: Run, upstream: Records, rule: DescribeRule) -> Ste
 
 
 def _inputs(run: Run, _upstream: Records, rule: DescribeRule) -> dict[str, str]:
-    """What it reads: the wording of its questions, the encoder, and how often the endpoint left some unanswered.
+    """The inputs of the step: the wording of questions, the encoder, how often the endpoint left some unanswered.
 
     A further try is a new observation: it finds all replies that came stored, and asks the rest.
     """

@@ -75,7 +75,7 @@ class RelevanceRule(EndpointRule):
     judge: int
 
     def stored(self) -> dict[str, Any]:
-        """What the ledger stores: the list by its name and text."""
+        """The rule as the ledger stores it: the list by its name and text."""
         fields = {name: getattr(self, name) for name in ("text", "domain", "judge", "base_url", "model")}
         return {"list": self.class_list.name, **fields}
 
@@ -186,7 +186,7 @@ def _use(row: dict[str, Any], subject: Subject, rule: RelevanceRule) -> NameInCa
 
 
 def _relevance(name: str, rows: Sequence[dict[str, Any]], judged: Judgements) -> dict[str, Any]:
-    """What the judgements of one class say; the estimate is null without any."""
+    """The estimate by the judgements of one class; null without any."""
     pairs = [
         (answer.answer == YES, row["rows"]) for row, answer in zip(rows, judged.answers, strict=False) if answer.answer
     ]

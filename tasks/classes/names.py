@@ -38,7 +38,7 @@ class NamesRule:
     build: str | None = None
 
     def stored(self) -> dict[str, Any]:
-        """What the ledger stores: the list by its name, for its text stands with the description."""
+        """The rule as the ledger stores it: the list by its name, for its text stands with the description."""
         return {"list": self.class_list.name, "build": self.build}
 
 
@@ -82,7 +82,7 @@ def pool_captions(run: Run, rule: PoolOfCaptions) -> Iterator[pa.Array]:
 
 
 def pool_hash(run: Run, upstream: Records, rule: PoolOfCaptions) -> dict[str, str]:
-    """What `pool_captions` reads, by its content."""
+    """The pool that `pool_captions` reads, by its content."""
     if rule.build is None:
         return hash_sources(run, upstream, rule)
     return build_inputs(run, rule.build)

@@ -67,7 +67,7 @@ class _Measured(_Candidates):
 
 @dataclass(frozen=True, kw_only=True)
 class SupportRule(RetrievalRule):
-    """How pictures of a `build` are chosen for each class of a `list` by its `names`, filled in `templates`.
+    """The choice of pictures of a `build` for each class of a `list` by its `names`, filled in `templates`.
 
     `method` is one of RANKINGS, `seed_share` the part of the pictures from which a prototype is made. Not chosen are
     val and test pictures of `lists`, and those with `max_evaluation_cosine` to one of the sets that it is `against`.

@@ -20,7 +20,7 @@ HELD_OUT = PARTS[1:]
 
 
 def support_arrays(run: Run, record: StepRecord) -> dict[str, np.ndarray]:
-    """What `evenly fit --arrays` reads, of a record of `retrieve_support`.
+    """The arrays that `evenly fit --arrays` reads, of a record of `retrieve_support`.
 
     train_features, labels, norms and captions are those of the retrieved pictures, labelled by the class that they were
     retrieved for; a picture of several classes stands once for each. unlabelled_features are the same pictures, each

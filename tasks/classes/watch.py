@@ -36,7 +36,7 @@ class NewList:
 
 @dataclass(frozen=True, kw_only=True)
 class FolderLook:
-    """What a look found: lists to describe, and a row (file, status) for each that waits or is newly broken."""
+    """The result of a look: lists to describe, and a row (file, status) for each that waits or is newly broken."""
 
     new: tuple[NewList, ...] = ()
     rows: tuple[Mapping[str, Any], ...] = field(default=())
@@ -104,7 +104,7 @@ def note_described(run: Run, look: FolderLook, states: Sequence[State[str]]) -> 
 
 
 def rows_in_words(rows: Sequence[Mapping[str, Any]]) -> str:
-    """How many rows of a look have each status, in a line that names the lists that were described."""
+    """The number of rows of a look per status, in a line that names the lists that were described."""
     counts = Counter(str(row["status"]) for row in rows)
     described = ", ".join(str(row["list"]) for row in rows if row["status"] == DESCRIBED)
     names = {DESCRIBED: f" ({described})"}

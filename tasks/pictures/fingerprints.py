@@ -33,7 +33,7 @@ def send_fingerprints(run: Run, each: Each, upstream: Records) -> SentRows:
 
 
 def read_fingerprints(run: Run, shown: pa.Table) -> pa.Table:
-    """What `send_fingerprints` gives, of pairs [uid, image_id] whose picture has bytes, where nothing is sent."""
+    """The rows of `send_fingerprints` for pairs [uid, image_id] whose picture has bytes, where nothing is sent."""
     ids = shown["image_id"].combine_chunks().unique()
     tables = each_measured(run.workspace.downloads, FINGERPRINT.name)
     measured = pa.concat_tables([table.filter(pc.is_in(table["image_id"], ids)) for table in tables])

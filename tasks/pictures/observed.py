@@ -1,4 +1,4 @@
-"""What was observed of URLs and pictures, sent to where it is looked for: nothing of all of them is held at once."""
+"""Observations of URLs and pictures, sent to where they are looked for: never all of them at once."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial

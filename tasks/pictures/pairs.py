@@ -24,7 +24,7 @@ VECTOR = "text_vector"
 
 
 def send_by_picture(run: Run, each: Each, title: str, pairs: Give, work: Work) -> SentRows:
-    """What `work` makes of all pairs, by uid; `pairs` gives those of a partition of uids."""
+    """The rows that `work` makes of all pairs, by uid; `pairs` gives those of a partition of uids."""
     with send_partitions(run, each, "sorting pairs", "image_id", pairs) as sent:
         return send_partitions(run, each, title, "uid", partial(_worked, sent, work))
 
@@ -43,7 +43,7 @@ def send_with_captions(run: Run, each: Each, title: str, pairs: Give, work: Work
 
 
 def send_merged(run: Run, each: Each, merged: Give, columns: Give) -> SentRows:
-    """What `columns` gives of the pairs that were merged into others, by the uids of these, which are then their `uid`.
+    """The `columns` of pairs that were merged into others, by the uids of these, which are then their `uid`.
 
     merged: gives [uid, survivor] of all pairs that were merged. columns: gives uid and further columns of the pairs of
     a partition.
@@ -53,7 +53,7 @@ def send_merged(run: Run, each: Each, merged: Give, columns: Give) -> SentRows:
 
 
 def count_scores(scores: SentRows, run: Run) -> pa.Table:
-    """How often each score occurs in a partition [values, counts]; nulls left out."""
+    """The count of each score in a partition [values, counts]; nulls left out."""
     values, counts = np.unique(scores.of(run)["score"].drop_null().to_numpy(), return_counts=True)
     return pa.table({"values": values, "counts": counts})
 

@@ -17,7 +17,7 @@ _AT_ONCE = 250_000  # pairs
 
 
 def count_stored(workspace: Workspace, manifest: Mapping[str, Any]) -> dict[str, int] | None:
-    """How many pictures and captions the kept pairs of a build have, if all have features by its encoder; else None.
+    """The number of pictures and captions of the kept pairs of a build, if all have features by its encoder; else None.
 
     None also for a build of more pairs than are looked through at once.
     """
@@ -39,7 +39,7 @@ def count_stored(workspace: Workspace, manifest: Mapping[str, Any]) -> dict[str,
 
 
 def count_devices(workspace: Workspace, manifest: Mapping[str, Any], encoder: str) -> dict[str, int]:
-    """How many pictures of the kept pairs of a build each device encoded for an encoder, by the device's name.
+    """Counts of pictures of the kept pairs of a build that each device encoded for an encoder, by the device's name.
 
     UNKNOWN: of those that were stored before devices were kept.
     """

@@ -1,4 +1,4 @@
-"""What features of pictures are made of, sent to where the pictures are encoded: vectors of pools, places of bytes."""
+"""Sources of features of pictures, sent to where the pictures are encoded: vectors of pools, places of bytes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

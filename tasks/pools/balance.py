@@ -84,7 +84,7 @@ def _balance_alone(
 
 
 def _decided(judge: "Judge", each: Each, run: Run, key: str | None) -> Iterator["_Decided"]:
-    """What is decided of each row group in order; where a `key` is given, other processes keep it as parts."""
+    """The decisions for each row group in order; where a `key` is given, other processes keep them as parts."""
     places = judge.matches.pool.places
     if key is None:
         yield from each.items("balancing", judge, places)
@@ -146,7 +146,7 @@ def _chosen_thresholds(matches: MatchPlace, rule: BalanceRule, each: Each, most_
 
 @dataclass(frozen=True, eq=False)
 class TriedThresholds:
-    """How many rows of a group are expected to stay by each of several thresholds (L,), in units of 2**-30."""
+    """The number of rows of a group expected to stay by each of several thresholds (L,), in units of 2**-30."""
 
     matches: MatchPlace
     tried: Sequence[Floats]
@@ -259,7 +259,7 @@ class Judge:
         )
 
     def explain(self, pairs: MatchedPairs) -> list[dict[str, Any]]:
-        """What is drawn for each entry of the pairs."""
+        """The draw for each entry of the pairs."""
         balanced = balance(pairs, counts=self.pool.counts, thresholds=self.thresholds, law=self.law, seed=self.seed)
         rows: list[dict[str, Any]] = balanced.draws.to_pylist()
         return rows

@@ -43,7 +43,7 @@ def show_list(path: Path) -> dict[str, Any]:
 
 
 def look_up(path: Path, entry: str) -> dict[str, Any]:
-    """What a list says of one entry: places, sources, values, whether a caption can match it; else why it is not there.
+    """Facts of one entry of a list: places, sources, values, whether a caption can match it; else why it is not there.
 
     `alike` are the entries that are the same in normalized mode; the first of all stands for them, as `same_as` says.
     """
@@ -85,7 +85,7 @@ def _of_source(name: str, entries: Sequence[str], sources: Sequence[Sequence[str
 
 
 def _left_out_rows(path: Path, concept_file: ConceptFile, entry: str) -> list[dict[str, Any]]:
-    """What was left out of this name, from the file beside a built list, and from reading any other."""
+    """The entries of this name that were left out, from the file beside a built list, and from reading any other."""
     on_reading: list[dict[str, Any]] = concept_file.left_out.filter(
         pc.equal(concept_file.left_out["entry"], entry)
     ).to_pylist()

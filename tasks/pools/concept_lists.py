@@ -199,7 +199,7 @@ def _count_corpus(sources: ListSources, corpus: str, origins: dict[str, Any]) ->
 def _remarks(
     sources: ListSources, rule: MetadataRule, concepts: Concepts, origins: Mapping[str, Mapping[str, Any]]
 ) -> list[str]:
-    """What a person should know who trusts the defaults."""
+    """Warnings for a person who trusts the defaults."""
     remarks = []
     if "bigram" in origins and not concepts.counts.get("bigram", {}).get("kept"):
         pairs = ", ".join(

@@ -1,4 +1,4 @@
-"""What `evenly match` and `evenly balance` do, as one value each: for the command itself, or for a flow."""
+"""The work of `evenly match` and `evenly balance`, as one value each: for the command itself, or for a flow."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ class MatchJob:
 
     @property
     def title(self) -> str:
-        """What is done, for people."""
+        """The work in words, for people."""
         return f"match {self.pool}"
 
     @cached_property
@@ -39,7 +39,7 @@ class MatchJob:
         return self.match.fitted(self.work).has_workers(len(self.match.stretches))
 
     def run(self) -> dict[str, Any]:
-        """What `match_pool` says."""
+        """The result of `match_pool`."""
         return match_pool(self.match, self.out, work=self.work, overwrite=self.overwrite)
 
 
@@ -60,7 +60,7 @@ class BalanceJob:
 
     @property
     def title(self) -> str:
-        """What is done, for people."""
+        """The work in words, for people."""
         return f"balance {', '.join(path.name for path in self.matches)}"
 
     @cached_property
@@ -75,5 +75,5 @@ class BalanceJob:
         return self.work.fitting(self.place.pool.n_cells, groups).has_workers(groups)
 
     def run(self) -> dict[str, Any]:
-        """What `balance_pool` says."""
+        """The result of `balance_pool`."""
         return balance_pool(self.place, self.rule, self.out, seed=self.seed, work=self.work, overwrite=self.overwrite)

@@ -51,7 +51,7 @@ STORED = pa.schema([ENCODED.field(name) for name in ("uid", "language", "entries
 
 @dataclass(frozen=True, kw_only=True)
 class PoolMatching:
-    """How a pool is matched.
+    """Matching of a pool.
 
     metadata: `wordnet`, `wordnet_all`, or a concept list. With a column of languages it must say which language each
     entry is of, and a caption is matched against the list of its language only (MetaCLIP 2).
@@ -87,7 +87,7 @@ class MatchList:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What a file of matches says of its list."""
+        """The facts of its list in a file of matches."""
         return {"identity": self.identity, "entries": len(self.texts), "texts": texts_hash(self.texts)}
 
 
@@ -100,7 +100,7 @@ class MatchStretch:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What its rows depend on."""
+        """The inputs of its rows."""
         groups = self.piece.groups
         return {"file": self.hash, "groups": None if groups is None else [groups.start, groups.stop]}
 
@@ -205,7 +205,7 @@ class MatchedStretch:
     key: str
 
     def __call__(self, run: Run, stretch: MatchStretch) -> tuple[list[StoredPart], int]:
-        """Its parts, and how many of its rows were matched now."""
+        """The parts of a stretch, and the number of rows that were matched now."""
         parts = PoolParts(ledger=run.ledger, step=STEP, key=self.key)
         if (stored := parts.find(stretch.identity)) is not None:
             return stored, 0

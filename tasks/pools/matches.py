@@ -97,7 +97,7 @@ class MatchedPool:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What the result depends on besides rule and seed."""
+        """The inputs of the result besides rule and seed."""
         state = hashlib.sha256("\n".join(self.languages).encode())
         state.update(self.counts.astype("<f8").tobytes())
         of_each = [{name: file.facts[name] for name in ("pool", "counts", "rows")} for file in self.files]
@@ -106,17 +106,17 @@ class MatchedPool:
 
     @property
     def rows(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
         return sum(int(file.facts["rows"]) for file in self.files)
 
     @property
     def n_cells(self) -> int:
-        """How many counts there are, of all languages: each process holds them, and the chances by them."""
+        """The number of counts of all languages: each process holds them, and the chances by them."""
         return int(self.counts.size)
 
     @property
     def held_bytes(self) -> int:
-        """What `pairs` takes, at most."""
+        """The memory that `pairs` takes, at most."""
         return 25 * self.rows + 4 * int(self.counts.sum())
 
     @cached_property

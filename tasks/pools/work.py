@@ -1,4 +1,4 @@
-"""How a command over a pool works: within how much memory, by how many threads or processes, and where it keeps parts.
+"""Work on a pool by a command: its memory, its threads or processes, and where it keeps parts.
 
 Matching and drawing release the interpreter's lock, so the command's own threads use all cores and share one list of
 entries. Worker processes, or those of a Ray cluster, each have their own, and Prefect starts for them; they are for
@@ -29,7 +29,7 @@ _GB = 1e9
 
 @dataclass(frozen=True, kw_only=True)
 class PoolWork:
-    """How a command works on a pool.
+    """The way in which a command works on a pool.
 
     threads: of all its processes together. processes: worker processes, at most; with 1 the command works itself.
     engine: `ray` for those of a cluster. memory: what all may take together, such as `6GB` or `50%`. root: the
@@ -100,7 +100,7 @@ class PoolWork:
 
     @contextmanager
     def each(self, run: Run, stretches: int, at_once: int) -> Iterator[Each]:
-        """What works on the stretches of a pool: workers, or `at_once` threads of this process."""
+        """The workers on the stretches of a pool: processes, or `at_once` threads of this process."""
         if not self.has_workers(stretches):
             yield InThreads(run=run, n_workers=at_once)
             return

@@ -23,7 +23,7 @@ _FOR_WORKERS = ("PREFECT_LOGGING_LEVEL", "PREFECT_LOGGING_INTERNAL_LEVEL", "PREF
 
 @dataclass(frozen=True, kw_only=True)
 class Capacity:
-    """What the living nodes of a cluster have.
+    """The resources of the living nodes of a cluster.
 
     gpus: as far as a node has a processor for each. share: the processors that each of them is given on its node.
     """
@@ -46,7 +46,7 @@ def capacity() -> Capacity:
 
 
 def free_processors() -> int:
-    """How many processors of the cluster are not at work."""
+    """The number of processors of the cluster that are not at work."""
     import ray
 
     return int(ray.available_resources().get("CPU", 0))
@@ -106,7 +106,7 @@ def check_nodes(run: Run) -> None:
 
 
 def look_from_node(marks: Sequence[Path], api_url: str | None) -> dict[str, Any]:
-    """What a node sees: which of the folders `marks` it lacks, whether the API answers, the version of its code."""
+    """The view of a node: which of the folders `marks` it lacks, whether the API answers, the version of its code."""
     missing = [str(mark.parent) for mark in marks if not mark.is_dir()]
     return {"missing": missing, "api": _answers(api_url), "code": code_version(), "machine": platform.node()}
 

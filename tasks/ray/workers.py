@@ -103,7 +103,7 @@ class RayWorkers(Workers):
         )
 
     def _lost_capacity(self, function: object) -> str | None:
-        """What work needs that no living node has any more."""
+        """The resources that work needs and no living node has any more."""
         if self._on_gpu(function):
             return None if has_gpu(self._capacity.share) else "GPU"
         return None if capacity().processors else "processor"
@@ -175,7 +175,7 @@ def _end_with_node() -> None:
 
 
 def _lost() -> tuple[type[Exception], ...]:
-    """What Ray raises where a worker, its node or its result is gone."""
+    """The errors of Ray where a worker, its node or its result is gone."""
     from ray import exceptions
 
     gone = (exceptions.WorkerCrashedError, exceptions.NodeDiedError, exceptions.LocalRayletDiedError)
@@ -183,7 +183,7 @@ def _lost() -> tuple[type[Exception], ...]:
 
 
 def _cause(error: Exception) -> str:
-    """What happened to the worker of a chunk, in a few words."""
+    """The fate of the worker of a chunk, in a few words."""
     from ray import exceptions
 
     if isinstance(error, exceptions.OutOfMemoryError):

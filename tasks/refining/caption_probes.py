@@ -42,7 +42,7 @@ class WrongCaptions:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CaptionProbes:
-    """What pairs are asked beside finding each other: wrong captions by kind, and pairs with long captions, if any."""
+    """Probes of pairs beside finding each other: wrong captions by kind, and pairs with long captions, if any."""
 
     wrong: Mapping[str, WrongCaptions] = field(default_factory=dict)
     long: PairRows | None = None

@@ -1,4 +1,4 @@
-"""What refined rows are worth beside frozen ones: pairs found, classes, wrong captions, the gap; paired differences."""
+"""Measures of refined rows beside frozen ones: pairs found, classes, wrong captions, the gap; paired differences."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ TO_PICTURE, TO_TEXT, TO_LABEL = "text to picture", "picture to text", "picture t
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Correct:
-    """How right each query, or picture of a list, was answered, 0 to 1 (n,), and its group (n,)."""
+    """Correctness of the answer to each query, or picture of a list, 0 to 1 (n,), and its group (n,)."""
 
     values: Floats
     groups: Names
@@ -80,7 +80,7 @@ def judged(parts: RefiningParts, heads: Refinement) -> dict[tuple[str, str], Cor
 
 
 def label_rivals(parts: RefiningParts) -> dict[tuple[str, str], Correct]:
-    """What a logistic regression on frozen rows and the labels of train gives on test, by measures of `judged`.
+    """Results of a logistic regression on frozen rows and the labels of train, on test, by measures of `judged`.
 
     Its accuracy on each list beside zero-shot accuracy, and pictures of a label found by its probabilities in place of
     rows. Val chooses its penalty among PENALTIES. Nothing where train has fewer than two labels.

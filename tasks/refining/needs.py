@@ -1,4 +1,4 @@
-"""What some objectives need of pairs beside their own rows: made for the pairs that are trained on, stored once."""
+"""Needs of objectives beside the rows of pairs: made for the pairs that are trained on, stored once."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +32,7 @@ _WORD = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Source:
-    """What they are made of: the kept pairs (n) that are trained on, as `kept_pairs` has them, of a build.
+    """Sources of needs: the kept pairs (n) that are trained on, as `kept_pairs` has them, of a build.
 
     phrases: of a label, in which it has another name.
     """
@@ -78,7 +78,7 @@ def with_needs(
 
 
 def needed_inputs(run: Run, needs: Sequence[str]) -> dict[str, str]:
-    """What they depend on that neither the build nor its encoder says."""
+    """Inputs of needs that neither the build nor its encoder says."""
     return {"second": second_identity(run)} if "second" in needs else {}
 
 

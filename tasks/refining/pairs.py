@@ -69,7 +69,7 @@ class RefiningParts:
 
 
 def list_inputs(run: Run, build: str, lists: Sequence[GuardedList]) -> dict[str, str]:
-    """What a step depends on that asks for `refining_parts` with class lists of a build."""
+    """The inputs of a step that asks for `refining_parts` with class lists of a build."""
     inputs = ((one.list, grouped_inputs(run, build, one.split)) for one in lists)
     return {f"{name} {of}": value for of, by_name in inputs for name, value in by_name.items()}
 

@@ -10,7 +10,7 @@ from evenly.tasks.run import Run
 
 
 def pictures_of(run: Run, manifest: Mapping[str, Any]) -> ReadPictures:
-    """What reads the files of pictures of the kept pairs of a build.
+    """A reader of the files of pictures of the kept pairs of a build.
 
     Raises DownloadError where one came as features alone, or is gone.
     """

@@ -1,4 +1,4 @@
-"""What `evenly refine` would take: pairs of each part, what is trained, and the time, by a step that is run."""
+"""The cost of `evenly refine`: pairs of each part, what is trained, and the time, by a step that is run."""
 
 import time
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ class RefiningPlan:
     total_s: float
 
     def facts(self) -> dict[str, Any]:
-        """Its fields, pairs by their parts."""
+        """The fields of the plan, pairs by their parts."""
         pairs = {f"{part}_pairs": count for part, count in self.pairs.items()}
         seconds = {name: round(getattr(self, name), 3) for name in ("step_s", "val_s", "total_s")}
         return {**pairs, "parameters": self.parameters, "steps": self.steps, **seconds}

@@ -43,7 +43,7 @@ FEWEST = 20
 
 @dataclass(frozen=True, kw_only=True)
 class RefineRule:
-    """What an encoder is refined by: a loss of OBJECTIVES on a `build`, and a sampler of SAMPLERS where one is named.
+    """The rule of refining: a loss of OBJECTIVES on a `build`, and a sampler of SAMPLERS where one is named.
 
     margin: how far zero-shot accuracy on val may fall for each of `lists`. experts: into how many the heads are parted,
     with a router. towers: how many last blocks of the encoder's towers are trained, in place of heads.
@@ -102,7 +102,7 @@ def parts_of(run: Run, rule: RefineRule) -> RefiningParts:
 
 
 def trainable_of(run: Run, rule: RefineRule, pairs: PairRows) -> Trainable:
-    """What the rule trains on pairs of its build."""
+    """The refinement that the rule trains on pairs of its build."""
     if rule.towers:
         pictures = pictures_of(run, Builds(run.workspace).read(rule.build))
         return TowerTraining(open_encoder(run), rule.towers, pairs, pictures)
@@ -135,7 +135,7 @@ def heads_of(run: Run, record: StepRecord, rule: RefineRule) -> bytes:
 def _best(
     run: Run, rule: RefineRule, parts: RefiningParts, trained: Trainable
 ) -> tuple[Refinement, list[dict[str, Any]]]:
-    """What is chosen, and a row for all that were tried, the frozen encoder first."""
+    """The chosen refinement, and a row for all that were tried, the frozen encoder first."""
     best = trained.frozen()
     was = correct_of(parts, "val", best)
     rows, chosen = [_choice(0, 0.0, was, allowed=True)], 0
@@ -158,7 +158,7 @@ def _choice(epoch: int, strength: float, correct: dict[tuple[str, str], Correct]
 
 
 def _epochs(run: Run, rule: RefineRule, parts: RefiningParts, trained: Trainable) -> Iterator[tuple[int, Refinement]]:
-    """What is trained after each epoch, stored before it is looked at: a run that was broken off goes on there."""
+    """The refinement after each epoch, stored before it is looked at: a run that was broken off goes on there."""
     name = content_hash(
         {
             "rule": stored_fields(rule),

@@ -60,7 +60,7 @@ class PoolVariant:
 
 @dataclass(frozen=True, kw_only=True)
 class WorthRule:
-    """What is compared: the build of the whole pipeline and other builds of its pool, by heads of so many seeds.
+    """The comparison: the build of the whole pipeline and other builds of its pool, by heads of so many seeds.
 
     unbalanced: the build of all but the balancing; its held-out pairs are judged on too. others: pictures that the pool
     does not hold.
@@ -85,7 +85,7 @@ class WorthRule:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class HeldOutPairs:
-    """What all are judged by: the parts of the whole pipeline's build.
+    """The parts of the whole pipeline's build, by which all are judged.
 
     group_of: of every pair of the pool, by uid. part_of: of every group, that of the whole pipeline's build, by hash
     where it has none of it.
@@ -196,7 +196,7 @@ def _pairs_of_part(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Seeds:
-    """How often, by which rule and on how many pairs heads are trained; `advance` counts them."""
+    """Trainings of heads: how often, by which rule and on how many pairs; `advance` counts them."""
 
     run: Run
     rule: TrainingRule
@@ -254,7 +254,7 @@ def _heads_name(pairs: PairRows, val: PairRows, rule: TrainingRule, seed: int) -
 
 
 def frozen_variant(held_out: HeldOutPairs) -> WorthVariant:
-    """What the frozen encoder does."""
+    """The results of the frozen encoder."""
     frozen = Heads.start(held_out.parts.pairs["test"].image.shape[1], 1, seed=0)
     return WorthVariant(name=FROZEN, available=0, trained=0, correct=judged(held_out.parts, frozen))
 

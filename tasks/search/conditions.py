@@ -16,7 +16,7 @@ _ORDERED = {">": pc.greater, ">=": pc.greater_equal, "<": pc.less, "<=": pc.less
 
 @dataclass(frozen=True)
 class Condition:
-    """What the value of a column must be: `relation` is one of =, !=, >, >=, < and <=. `=` nothing is null or ""."""
+    """A condition on the value of a column: `relation` is one of =, !=, >, >=, < and <=. `=` nothing is null or ""."""
 
     column: str
     relation: str

@@ -45,7 +45,7 @@ class ContenderSearch:
     bits: int
 
     def contenders(self, pairs: Iterable[pa.Table], counts: SearchedCounts) -> pa.Table:
-        """Those of pairs (uid, feature_id) that may have one of the `top` nearest rows, sorted by uid; more, if any.
+        """The pairs (uid, feature_id) that may have one of the `top` nearest rows, sorted by uid; more, if any.
 
         All pairs are counted. Held is a part of the pairs at a time, and of the answer what scores alike.
         """

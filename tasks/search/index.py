@@ -49,7 +49,7 @@ _EFFORTS = {
 
 @dataclass(frozen=True, kw_only=True)
 class IndexFacts:
-    """What is written down of an index.
+    """The card of an index.
 
     rows: of the features when it was made. probes, candidates: the least effort that finds WANTED_RECALL of the NEAREST
     of queries, or the most that is tried; recall: what it finds, for pictures and, where some are stored, texts;
@@ -76,7 +76,7 @@ class IndexFacts:
 
 @dataclass(frozen=True)
 class _Made:
-    """Which index it is: Lance's by its uuid; codes by the version of their dataset, and the centre that made them."""
+    """An index by name: Lance's by its uuid; codes by the version of their dataset, and the centre that made them."""
 
     uuid: str = ""
     version: int = 0
@@ -161,7 +161,7 @@ def _bytes(store: FeatureStore, kind: str, rows: int, dimension: int) -> int:
 
 
 def _opened(store: FeatureStore, kind: str, made: "_Made") -> tuple[Nearest, int]:
-    """What gives candidates, and how many rows it does not know."""
+    """The source of candidates, and the number of rows that it does not know."""
     if kind != BINARY:
         index = VectorIndex(store.path, _remedy(kind))
         if index.uuid != made.uuid:
@@ -286,7 +286,7 @@ def _drawn_ids(path: Path) -> list[str]:
 
 
 def _size(path: Path, version: int, remedy: str) -> tuple[int, int]:
-    """How many rows a dataset has, and how long they are."""
+    """The number of rows of a dataset, and their length."""
     dataset = open_rows(path, remedy, version)
     name = COLUMN if COLUMN in dataset.schema.names else "row"
     return int(dataset.count_rows()), int(dataset.schema.field(name).type.list_size)
@@ -298,7 +298,7 @@ def _matrix(column: pa.ChunkedArray) -> npt.NDArray[Any]:
 
 
 def _remedy(kind: str) -> str:
-    """What to do about an index that is damaged or not there."""
+    """The remedy for an index that is damaged or not there."""
     return f"Make the index again: `evenly index --kind {kind}`."
 
 

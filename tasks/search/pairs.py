@@ -28,7 +28,7 @@ _KNOWN_BY = ("caption", "chosen_caption", "source", "label", "file_name", "url",
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """Which pairs are looked through: `rows` of a build (dropped: all that are not in it) that meet all conditions."""
+    """Pairs that are looked through: `rows` of a build (dropped: all that are not in it) that meet all conditions."""
 
     rows: str = "all"
     where: Sequence[Condition] = ()

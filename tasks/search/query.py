@@ -21,7 +21,7 @@ from evenly.tasks.run import Run
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """What is searched for: pairs whose pictures are like these texts, pictures (as bytes) and pairs (uids) together.
+    """A query: pairs whose pictures are like these texts, pictures (as bytes) and pairs (uids) together.
 
     minus: texts that they are not to be like.
     """

@@ -56,7 +56,7 @@ class SearchResult:
 
     @property
     def notes(self) -> list[str]:
-        """What was looked through and what could not be, in sentences."""
+        """Sentences on what was looked through and what could not be."""
         notes = [f"{self.searched:,} of {self.pairs:,} pairs searched"]
         if self.index is not None:
             recall = ", ".join(f"{share:.3f} of {kind}" for kind, share in self.index["recall"].items())

@@ -50,7 +50,7 @@ def markdown_text(text: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Artifact:
-    """What is left under a key: a table is a sequence of rows, a page is markdown, progress is a percentage."""
+    """An artifact under a key: a table is a sequence of rows, a page is markdown, progress is a percentage."""
 
     key: str
     kind: Literal["table", "markdown", "progress"]
@@ -118,7 +118,7 @@ def _create(client: Any, artifact: Artifact) -> Any:  # noqa: ANN401 - Prefect's
 
 @dataclass(kw_only=True)
 class ProgressArtifact:
-    """How far a piece of work is, on the server; None as `total` leaves nothing, as a percentage cannot be told."""
+    """The progress of work on the server; None as `total` leaves nothing, as a percentage cannot be told."""
 
     key: str
     title: str

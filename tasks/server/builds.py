@@ -52,7 +52,7 @@ class Published:
 
     @property
     def counts(self) -> str:
-        """How many pairs it keeps."""
+        """The number of pairs that it keeps."""
         samples = self.manifest["samples"]
         return f"{samples['kept']:,} of {samples['rows']:,} pairs kept"
 
@@ -65,7 +65,7 @@ class Published:
 
     @property
     def outcome(self) -> str:
-        """What became of it, in a line."""
+        """The outcome of the build, in a line."""
         if self.promotion.is_held:
             return f"held: {self.build}, {self.counts}, {self.promotion.reason}"
         if self.promotion.is_latest:
@@ -143,7 +143,7 @@ def funnel_rows(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _captioner_rows(run: Run, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What came of each captioner of a build; nothing where no captions were chosen."""
+    """The outcome of each captioner of a build; nothing where no captions were chosen."""
     keys = [step["key"] for step in manifest["steps"] if step["name"] == "recaption"]
     return [row for key in keys for row in captioner_rows(run.ledger.get(key).notes)]
 

@@ -9,7 +9,7 @@ from evenly.tasks.server.artifacts import is_watched
 
 
 class Payload(BaseModel):
-    """What all payloads share; `event` is the event's name."""
+    """Fields that all payloads share; `event` is the event's name."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     event: ClassVar[str]

@@ -29,7 +29,7 @@ _LOCKED = 423
 
 
 class HostLimit(NamedTuple):
-    """How many requests to a host may be under way at a time; with `rate`, how many may leave in a second."""
+    """The number of requests to a host that may be under way at a time; with `rate`, that may leave in a second."""
 
     name: str
     places: int

@@ -25,7 +25,7 @@ _REMEDY = "Make it at the server, or correct the recipe's `notify.blocks`."
 
 @dataclass(frozen=True, kw_only=True)
 class Notice:
-    """What is to be told of a run: `event` is published, held or failed, `text` a line or more; `run` its id."""
+    """The news of a run: `event` is published, held or failed, `text` a line or more; `run` its id."""
 
     event: str
     recipe: str
@@ -67,7 +67,7 @@ def send_notice(notice: Notice, blocks: Sequence[str], warn: Callable[[str], obj
 
 
 def block_problems(blocks: Sequence[str]) -> list[str]:
-    """What is wrong with names of blocks at the server of PREFECT_API_URL: not there, or none that notifies.
+    """Problems of names of blocks at the server of PREFECT_API_URL: not there, or none that notifies.
 
     A line that says so where there is no server to ask.
     """
@@ -110,7 +110,7 @@ class _Sending:
         self._thread.start()
 
     def trouble(self) -> str | None:
-        """What went wrong, without anything of the block; None where it was sent."""
+        """The error, without anything of the block; None where it was sent."""
         self._thread.join(_PATIENCE_S)
         if self._thread.is_alive():
             return f"no answer within {_PATIENCE_S:g} s"
