@@ -12,6 +12,7 @@ from evenly.audit.html_text import as_html
 from evenly.audit.safe_text import visible
 from evenly.storage.builds import Builds, funnel_of, open_two
 from evenly.storage.errors import InputError
+from evenly.storage.samples import outcomes_of
 from evenly.storage.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 Root = str | os.PathLike[str] | None
 Rows = Literal["kept", "all"]
 KEPT, ALL = "kept", "all"
+_ENDED = ("verdict", "step", "reason")  # where a pair ended
 
 
 class Build:
@@ -68,7 +70,8 @@ class Build:
     def to_pandas(self, columns: Sequence[str] | None = None, *, rows: Rows = "kept") -> "pd.DataFrame":
         """Pairs as a table, sorted by uid: those of the build, or with rows="all" those that went as well.
 
-        columns: which, and in which order; default: all. Raises InputError for a column that the build does not have.
+        columns: which, and in which order; default: all, and with rows="all" where each pair ended: verdict, and step
+        and reason, "" of kept ones. Raises InputError for a column that the build does not have.
         """
         table: pd.DataFrame = self.to_arrow(columns, rows=rows).to_pandas()
         return table
@@ -77,10 +80,19 @@ class Build:
         """The same as an Arrow table."""
         if rows not in (KEPT, ALL):
             raise InputError(f'`rows` must be "kept" or "all"; got {rows!r}. Correct it.')
+        ended = [name for name in _ENDED if name not in self.columns] if rows == ALL else []
         if columns is not None:
-            self._check_columns(columns)
+            self._check_columns(columns, [*self.columns, *ended])
+            ended = [name for name in ended if name in columns]
         where = f"{self.manifest['samples']['last']}_verdict = 'kept'" if rows == KEPT else None
-        table = self.published.samples(columns, where)
+        own = None if columns is None else ["uid", *(name for name in columns if name not in ended)]
+        table = self.published.samples(own and list(dict.fromkeys(own)), where)
+        if ended:
+            steps = [record.name for record in self.published.deciding]
+            of_steps = [f"{step}_{name}" for step in steps for name in ("verdict", "reason")]
+            outcomes = outcomes_of(self.published.samples(of_steps), steps)
+            for name in ended:
+                table = table.append_column(name, outcomes[name])
         return table if columns is None else table.select(list(columns))
 
     @property
@@ -275,10 +287,9 @@ class Build:
 
         return PublishedBuild(self._workspace, self.manifest)
 
-    def _check_columns(self, columns: Sequence[str]) -> None:
+    def _check_columns(self, columns: Sequence[str], names: Sequence[str]) -> None:
         if isinstance(columns, str):
             raise InputError(f"`columns` must be a list of names; got the text {columns!r}. Write [{columns!r}].")
-        names = self.columns
         if unknown := [name for name in columns if name not in names]:
             alike = ", ".join(get_close_matches(str(unknown[0]), names, n=5, cutoff=0.4)) or "none"
             raise InputError(

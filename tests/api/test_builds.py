@@ -83,6 +83,10 @@ def test_the_table_holds_the_kept_pairs_or_all_with_their_verdicts(build):
     assert set(every["download_reason"].dropna()) == {"", "not_an_image"}
     assert kept["uid"].is_monotonic_increasing
     assert list(build.to_pandas(["label", "uid"]).columns) == ["label", "uid"]
+    assert list(every.columns) == [*build.columns, "verdict", "step", "reason"]
+    ended = {pair.uid: (pair.reason, pair.step, pair.verdict) for pair in build.pairs(rows="all")}
+    some = build.to_pandas(["reason", "uid", "step", "verdict"], rows="all")
+    assert {row.uid: (row.reason, row.step, row.verdict) for row in some.itertuples()} == ended
     assert build.to_arrow(["uid"]).to_pydict() == {"uid": list(kept["uid"])}
 
 

@@ -16,7 +16,7 @@ from evenly.audit.report.balance import read_balance
 from evenly.audit.report.descriptions import read_descriptions
 from evenly.audit.report.funnel import largest_losses, read_funnel, read_key_figures
 from evenly.audit.report.gallery import KEPT, PER_REASON, read_gallery
-from evenly.audit.report.page import _cell, _count, _extra_columns, _number, _percent, _points, _seen
+from evenly.audit.report.page import _cell, _count, _extra_columns, _number, _percent, _points, _seen, page_environment
 from evenly.audit.report.plots.figures import _bin_edges, rank_plot, rank_rows, score_histogram
 from evenly.audit.report.scores import read_scores
 from evenly.audit.source_funnel import read_source_funnel
@@ -201,6 +201,16 @@ def test_without_a_preselection_there_are_two_moments(shared_build, shared):
     balance = read_balance(PublishedBuild(shared, shared_build(off=("preselect",))))
     assert [moment["name"] for moment in balance["moments"]] == ["before any draw", "kept"]
     assert not balance["preselected"]
+
+
+def test_a_balancing_that_thins_out_nothing_is_said_in_a_line(shared_build, shared):
+    build = PublishedBuild(shared, shared_build(off=("preselect",), t=1000))
+    balance = read_balance(build)
+    assert balance["head"] == 0
+    page = " ".join(page_environment().get_template("balance.html.j2").render(balance=balance).split())
+    assert "Balancing thins out nothing: none of the" in page
+    assert "has more than 1000 matches; the most that one has are" in page
+    assert "<table" not in page
 
 
 # Descriptions.
