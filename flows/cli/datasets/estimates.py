@@ -118,7 +118,10 @@ def described(total: Mapping[str, Any]) -> list[str]:
     lines.append(f"memory    {shown_size(total['memory_bytes'])} of {allowed} that may be taken")
     if total["basis"]:
         basis = " and ".join(f"figures {name}" if name == LAST_RUN else f"{name} figures" for name in total["basis"])
-        lines.append(f"estimate  {shown_time(total['estimated_s'])}, {shown_size(total['bytes'])} on disk: {basis}")
+        n_unknown = len(total["unknown"])
+        left_out = f", without {n_unknown} step{'s' * (n_unknown != 1)} that nothing is known of" if n_unknown else ""
+        size = shown_size(total["bytes"])
+        lines.append(f"estimate  {shown_time(total['estimated_s'])}, {size} on disk{left_out}: {basis}")
     if total["unknown"]:
         lines.append(f"unknown   how long {', '.join(total['unknown'])} would take: not run here yet")
     return lines
