@@ -47,9 +47,9 @@ from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild.collect import COLLECT, CollectRule
 from evenly.tasks.rebuild.download import DOWNLOAD
 from evenly.tasks.rebuild.features import EMBED_IMAGES
-from evenly.tasks.rebuild.steps import run_steps
 from evenly.tasks.run import EncoderChoice, Run
-from evenly.tasks.step import NoRule, record_step
+from evenly.tasks.stage import run_step, run_steps
+from evenly.tasks.step import NoRule
 
 AHEAD = ((COLLECT, CollectRule(limit=None)), (DOWNLOAD, PoolDownload()), (EMBED_IMAGES, NoRule()))
 MAX_SIDE = 224
@@ -99,7 +99,7 @@ def pool_run(root: Path, partitions: int) -> Run:
         bits=partitions.bit_length() - 1,
         recent=RecentTables(max_bytes=0),
     )
-    run_steps(run, AHEAD, InProcess(run=run), record_step)
+    run_steps(run, AHEAD, InProcess(run=run))
     return run
 
 
@@ -119,10 +119,10 @@ def ours(root: Path, url: str, *, concurrency: int, partitions: int) -> Measured
     run = pool_run(root, partitions)
     captioner = {"name": "seen", "kind": "seen", "base_url": url, "model": "made-up", "max_side": MAX_SIDE}
     rule = RECAPTION.read({"captioners": [captioner | {"concurrency": concurrency}], "choose": {"by": "score"}})
-    run_steps(run, AHEAD, InProcess(run=run), record_step)  # as the step's own run does first: the pool is listed again
+    run_steps(run, AHEAD, InProcess(run=run))  # as the step's own run does first: the pool is listed again
     ahead = peak_memory()
     started = time.perf_counter()
-    record = run_steps(run, (*AHEAD, (RECAPTION, rule)), InProcess(run=run), record_step)[-1]
+    record = run_steps(run, (*AHEAD, (RECAPTION, rule)), InProcess(run=run), run_step)[-1]
     seconds, most = time.perf_counter() - started, peak_memory()
     tables = run.ledger.table(record, "candidates").nbytes + run.ledger.decisions(record).nbytes
     offered = record.notes["offered"]["seen"]

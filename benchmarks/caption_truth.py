@@ -49,9 +49,10 @@ from evenly.flows.recipe.steps import steps_of
 from evenly.flows.runs import open_run
 from evenly.tasks.captions import CAPTIONERS
 from evenly.tasks.captions.scoring import with_encoder
+from evenly.tasks.each import Records
 from evenly.tasks.encoders import text_rows
 from evenly.tasks.run import EncoderChoice, Run, default_cache
-from evenly.tasks.step import Records, record_step
+from evenly.tasks.stage import run_step
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 MARGINS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
@@ -175,7 +176,7 @@ def candidates_of(recipe: Recipe, root: Path, key: str) -> Iterator[tuple[Run, R
     with open_run(recipe, root=root, quiet=True) as run:
         records: tuple[Any, ...] = ()
         for step, rule in steps_of(recipe):
-            before, records = records, (*records, record_step(run, step, records, rule))
+            before, records = records, (*records, run_step(run, step, records, rule))
             if step.name == "recaption":
                 pairs = run.ledger.alive(before, [key])
                 pairs = dict(zip(pairs["uid"].to_pylist(), pairs[key].to_pylist(), strict=True))

@@ -39,7 +39,7 @@ from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild.collect import COLLECT, CollectRule
 from evenly.tasks.rebuild.download import DOWNLOAD
 from evenly.tasks.run import Run
-from evenly.tasks.step import record_step
+from evenly.tasks.stage import run_step
 
 BATCH, TOKENS = 16, 12
 
@@ -78,8 +78,8 @@ def pool_run(root: Path) -> tuple[Run, pa.Table]:
     """A run whose pictures are downloaded, and its pairs by picture."""
     source = PoolSource(kind="folder", path=str(root / "pool"), name="pool")
     run = Run(workspace=Workspace.at(root / "w"), seed=1, sources=(source,), progress=Progress(quiet=True))
-    collected = record_step(run, COLLECT, (), CollectRule(limit=None))
-    records = (collected, record_step(run, DOWNLOAD, (collected,), PoolDownload()))
+    collected = run_step(run, COLLECT, (), CollectRule(limit=None))
+    records = (collected, run_step(run, DOWNLOAD, (collected,), PoolDownload()))
     pairs = run.ledger.alive(records, ["image_id"]).select(["uid", "image_id"])
     return run, pairs.sort_by("image_id").combine_chunks()
 

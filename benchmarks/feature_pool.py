@@ -34,7 +34,7 @@ from evenly.flows.recipe.steps import content_of, steps_of
 from evenly.flows.runs import run_in
 from evenly.tasks.partitioning import cut_run, open_engine
 from evenly.tasks.rebuild.publish import publish_build
-from evenly.tasks.rebuild.steps import run_steps
+from evenly.tasks.stage import run_steps
 
 RECIPE = """\
 name: feature-pool

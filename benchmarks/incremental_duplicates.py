@@ -29,7 +29,9 @@ from evenly.tasks.encoders import encoder_identity
 from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild.deduplicate import DEDUPLICATE_CAPTIONS, DEDUPLICATE_SEMANTIC
 from evenly.tasks.run import Run
-from evenly.tasks.step import Step, record_step
+from evenly.tasks.stage import run_step
+from evenly.tasks.step import Step
+from tests.step_outputs import output_of
 
 EVERY, CELLS = 300, 768
 STEPS: tuple[tuple[Step, dict[str, Any]], ...] = (
@@ -109,14 +111,14 @@ def given(run: Run, pool: Pool, texts: list[str]) -> StepRecord:
     decisions = Decisions.keep_all(len(uids)).to_table(pa.array(uids))
     for name, values in columns.items():
         decisions = decisions.append_column(name, values)
-    step = Step(name="given", rule=dict, stored=dict, load=dict, compute=lambda *_: StepOutput(decisions=decisions))
+    step = Step(name="given", rule=dict, stored=dict, load=dict, judge=lambda *_: StepOutput(decisions=decisions))
     spec = step.spec(run, [], {"pairs": content_hash([uids[0], numbers.tolist()])})
-    return run.ledger.commit(spec, step.compute(run, [], {}), uids=None, started=datetime.now(UTC))
+    return run.ledger.commit(spec, output_of(step, run, [], {}), uids=None, started=datetime.now(UTC))
 
 
 def timed(run: Run, step: Step, before: StepRecord, rule: dict[str, Any]) -> tuple[StepRecord, float]:
     started = time.process_time()
-    record = record_step(run, step, [before], step.read(rule))
+    record = run_step(run, step, [before], step.read(rule))
     return record, time.process_time() - started
 
 

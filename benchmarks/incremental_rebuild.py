@@ -28,7 +28,7 @@ from evenly.storage.build_content import BuildInputs, content_hash_of
 from evenly.storage.files.wordnet import load_noun_synsets
 from evenly.storage.ledger import StepRecord
 from evenly.tasks.run import default_cache
-from evenly.tasks.step import record_step
+from evenly.tasks.stage import run_step
 
 DEMO = Path(__file__).parents[1] / "recipes" / "demo.yaml"
 TEXT_STEPS = ("collect", "check_texts", "match_concepts", "count_concepts", "preselect")
@@ -115,7 +115,7 @@ def rebuild(
         for step, rule in steps_of(recipe):
             if wanted(step.name):
                 started = time.perf_counter()
-                record = record_step(run, step, records, rule)
+                record = run_step(run, step, records, rule)
                 found[step.name] = record, time.perf_counter() - started
                 records = (*records, record)
         inputs = BuildInputs(recipe=content_of(recipe), seed=run.seed, limit=None)

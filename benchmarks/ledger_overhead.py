@@ -41,7 +41,7 @@ from evenly.tasks.rebuild.collect import COLLECT
 from evenly.tasks.rebuild.concepts import COUNT_CONCEPTS, MATCH_CONCEPTS, recipe_concepts
 from evenly.tasks.rebuild.filters import CHECK_TEXTS
 from evenly.tasks.run import Run
-from evenly.tasks.step import record_step
+from evenly.tasks.stage import run_step
 
 SEED, BATCH = 1, 1 << 18
 
@@ -135,7 +135,7 @@ def rebuild(run: Run, metadata: str, t: float) -> pa.Table:
     )
     records: tuple[StepRecord, ...] = ()
     for step, rule in steps:
-        records = (*records, record_step(run, step, records, step.read(rule)))
+        records = (*records, run_step(run, step, records, step.read(rule)))
     return run.ledger.alive(records, [])
 
 

@@ -37,9 +37,9 @@ from evenly.storage.workspace import Workspace
 from evenly.tasks import encoders
 from evenly.tasks.engine import InProcess
 from evenly.tasks.rebuild.deduplicate import DEDUPLICATE_CAPTIONS, DEDUPLICATE_PERCEPTUAL, DEDUPLICATE_SEMANTIC
-from evenly.tasks.rebuild.steps import run_steps
 from evenly.tasks.run import Run
-from evenly.tasks.step import Step, record_step
+from evenly.tasks.stage import run_steps
+from evenly.tasks.step import Step
 
 WIDTH, COPIES = 64, 20
 NOISE, COPY_NOISE, COPY_BITS, COPY_COSINE = 6, 6, 2, 0.97
@@ -147,12 +147,7 @@ def given(run: Run, make: Make, rows: int) -> StepRecord:
 
 
 def searched(run: Run, record: StepRecord, step: Step[Any], rule: Any) -> StepRecord:  # noqa: ANN401 - of any step
-    first: Step[Any] = Step(name="given", rule=dict, stored=dict)
-
-    def record_of(chosen: Run, later: Step[Any], upstream: Any, later_rule: Any) -> StepRecord:  # noqa: ANN401
-        return record if later.name == "given" else record_step(chosen, later, upstream, later_rule)
-
-    return run_steps(run, [(first, {}), (step, rule)], InProcess(run=run), record=record_of)[1]
+    return run_steps(run, [(step, rule)], InProcess(run=run), [record])[1]
 
 
 def main() -> None:

@@ -54,7 +54,7 @@ from evenly.tasks.refining.caption_probes import raw_text_rows
 from evenly.tasks.refining.pairs import GuardedList, refining_parts
 from evenly.tasks.refining.refine import REFINE_ENCODER, RefineRule, heads_of
 from evenly.tasks.run import Run
-from evenly.tasks.step import record_step
+from evenly.tasks.stage import run_step
 
 REPLICATES = 500
 COSINES = np.arange(0.30, 0.995, 0.01)
@@ -192,7 +192,7 @@ def refined(of: Judging, chosen: Recipe, recipe: str, objective: str) -> Heads:
     build = of.manifest["build"]
     lists = guarded_lists(of.run, chosen, recipe, build, needs=OBJECTIVES[objective].needs)
     rule = RefineRule(build=build, objective=objective, lists=lists)
-    return Heads.from_bytes(heads_of(of.run, record_step(of.run, REFINE_ENCODER, (), rule), rule))
+    return Heads.from_bytes(heads_of(of.run, run_step(of.run, REFINE_ENCODER, (), rule), rule))
 
 
 def main() -> None:

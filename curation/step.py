@@ -83,7 +83,7 @@ class EachPart(Protocol):
 class Exchange(Protocol):
     """Rows on their way to another cut."""
 
-    def send(self, name: str, part: int, key: str, rows: pa.Table, /) -> None:
+    def send(self, name: str, part: int, key: str, rows: pa.Table, /) -> object:
         """Send rows of a part, each to the part of its `key`."""
 
     def received(self, name: str, part: int, /) -> list[pa.Table]:

@@ -4,7 +4,7 @@ from prefect import flow
 
 from evenly.flows.runs import build_run, in_shared_use
 from evenly.tasks.classes.audit import AUDIT_DESCRIPTIONS, DescriptionAuditRule
-from evenly.tasks.step import run_step
+from evenly.tasks.stage import run_step
 
 
 @flow(name="audit-descriptions", flow_run_name="audit descriptions on {build}", persist_result=False)

@@ -4,7 +4,7 @@ from prefect import flow
 
 from evenly.flows.runs import build_run, in_shared_use
 from evenly.tasks.classes.clusters import CLUSTER_PICTURES, ClusteringRule
-from evenly.tasks.step import run_step
+from evenly.tasks.stage import run_step
 
 
 @flow(name="cluster-pictures", flow_run_name="cluster {rule.build}", persist_result=False)

@@ -18,7 +18,7 @@ from evenly.tasks.classes.names import COUNT_NAMES
 from evenly.tasks.run import EncoderChoice, LanguageModel
 from evenly.tasks.server.retries import tried_again
 from evenly.tasks.server.states import ended
-from evenly.tasks.step import run_step
+from evenly.tasks.stage import run_step
 
 
 @dataclass(frozen=True, kw_only=True)

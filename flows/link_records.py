@@ -4,7 +4,7 @@ from prefect import flow
 
 from evenly.flows.runs import build_run, in_shared_use
 from evenly.tasks.pools.link import LINK_RECORDS, LinkRule
-from evenly.tasks.step import run_step
+from evenly.tasks.stage import run_step
 
 
 @flow(name="link-records", flow_run_name="link {rule.build}", persist_result=False)

@@ -25,7 +25,8 @@ from evenly.tasks.encoders import frozen_run
 from evenly.tasks.refining.other_pictures import OtherPictures
 from evenly.tasks.refining.worth import MEASURE_WORTH, PoolVariant, WorthRule
 from evenly.tasks.run import Run
-from evenly.tasks.step import NothingLeftError, run_step
+from evenly.tasks.stage import run_step
+from evenly.tasks.step import NothingLeftError
 
 LEFT_OUT = {
     "text": ("text",),

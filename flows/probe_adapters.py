@@ -10,7 +10,8 @@ from evenly.tasks.adapters.corrupted_pictures import CORRUPT_PICTURES, Corruptio
 from evenly.tasks.adapters.fit import EVALUATE_ADAPTERS
 from evenly.tasks.adapters.probes import MEASURE_DIVERSITY, PROBE_BINDING, DiversityRule
 from evenly.tasks.adapters.retrieval import MEASURE_RETRIEVAL, PairRetrievalRule
-from evenly.tasks.step import NoRule, run_step
+from evenly.tasks.stage import run_step
+from evenly.tasks.step import NoRule
 
 
 @flow(name="probe-adapters", flow_run_name="probe {build}", persist_result=False)

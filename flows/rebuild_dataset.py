@@ -25,12 +25,12 @@ from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild.balance import say_concepts
 from evenly.tasks.rebuild.features import encode_pairs
 from evenly.tasks.rebuild.publish import publish_build
-from evenly.tasks.rebuild.steps import run_steps
 from evenly.tasks.run import Run
 from evenly.tasks.server.builds import Published, ended_with, latest_build, published, show_build, show_results, tell_of
 from evenly.tasks.server.notices import Notice, log_to_run, send_notice
 from evenly.tasks.server.retries import tried_again
 from evenly.tasks.splits import describe_split
+from evenly.tasks.stage import run_steps
 from evenly.tasks.step import check_ready
 
 

@@ -20,7 +20,8 @@ from evenly.tasks.encoders import encoder_identity, frozen_run
 from evenly.tasks.refining.pairs import GuardedList
 from evenly.tasks.refining.refine import REFINE_ENCODER, RefineRule, heads_of
 from evenly.tasks.run import Run
-from evenly.tasks.step import plain_rule, run_step
+from evenly.tasks.stage import run_step
+from evenly.tasks.step import plain_rule
 
 _ENCODER_FIELDS = ("model", "pretrained", "batch_size", "precision", "resize", "long_texts", "refine")
 

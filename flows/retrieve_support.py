@@ -4,7 +4,7 @@ from prefect import flow
 
 from evenly.flows.runs import build_run, in_shared_use
 from evenly.tasks.classes.retrieve import RETRIEVE_SUPPORT, SupportRule
-from evenly.tasks.step import run_step
+from evenly.tasks.stage import run_step
 
 
 @flow(name="retrieve-support", flow_run_name="retrieve {rule.list} from {rule.build}", persist_result=False)

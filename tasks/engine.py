@@ -15,7 +15,7 @@ import pyarrow as pa
 from evenly.curation.concepts.matching import in_order
 from evenly.storage.tables.partitions import Partition
 from evenly.storage.worker_pool import end_with_parent, no_interrupts
-from evenly.tasks.moves import uses_model
+from evenly.tasks.each import uses_model
 from evenly.tasks.run import Run
 from evenly.tasks.server.logs import keep_off_terminal
 
@@ -43,12 +43,12 @@ class InProcess:
         return 1
 
     def partitions(self, title: str, function: Callable[[Run], ResultT]) -> list[ResultT]:
-        """See evenly.tasks.moves.Each."""
+        """See evenly.tasks.each.Each."""
         runs = [replace(self.run, part=part) for part in Partition.all(self.run.bits)]
         return list(self._each(title, function, runs, self.run.pairs))
 
     def items(self, title: str, function: Callable[[Run, ItemT], ResultT], items: Sequence[ItemT]) -> Iterator[ResultT]:
-        """See evenly.tasks.moves.Each."""
+        """See evenly.tasks.each.Each."""
         yield from self._each(title, lambda item: function(self.run, item), items)
 
     def _each(
@@ -71,11 +71,11 @@ class InThreads:
     n_workers: int
 
     def partitions(self, title: str, function: Callable[[Run], ResultT]) -> list[ResultT]:
-        """See evenly.tasks.moves.Each."""
+        """See evenly.tasks.each.Each."""
         return list(self.items(title, _in_partition(function), Partition.all(self.run.bits)))
 
     def items(self, title: str, function: Callable[[Run, ItemT], ResultT], items: Sequence[ItemT]) -> Iterator[ResultT]:
-        """See evenly.tasks.moves.Each. At most n_workers + 1 items are begun and not yet taken."""
+        """See evenly.tasks.each.Each. At most n_workers + 1 items are begun and not yet taken."""
         with self.run.progress.bar(title, len(items), self.run.pairs) as advance:
             for result in in_order(partial(function, self.run), items, self.n_workers):
                 yield result
@@ -111,11 +111,11 @@ class Workers:
         return partial(InProcess, run=self.run), ()
 
     def partitions(self, title: str, function: Callable[[Run], ResultT]) -> list[ResultT]:
-        """See evenly.tasks.moves.Each."""
+        """See evenly.tasks.each.Each."""
         return list(self.items(title, _in_partition(function), Partition.all(self.run.bits)))
 
     def items(self, title: str, function: Callable[[Run, ItemT], ResultT], items: Sequence[ItemT]) -> Iterator[ResultT]:
-        """See evenly.tasks.moves.Each."""
+        """See evenly.tasks.each.Each."""
         n_chunks = min(len(items), CHUNKS * self._n_at_once(function))
         chunks = [items[len(items) * n // n_chunks : len(items) * (n + 1) // n_chunks] for n in range(n_chunks)]
         pairs = self.run.pairs if items and isinstance(items[0], Partition) else None

@@ -10,8 +10,8 @@ from evenly.bounds import memory_bytes
 from evenly.storage.errors import InputError
 from evenly.storage.pool_size import PoolSize
 from evenly.storage.tables.partitions import MAX_BITS
+from evenly.tasks.each import Each
 from evenly.tasks.engine import InProcess, Workers
-from evenly.tasks.moves import Each
 from evenly.tasks.ray.cluster import check_ray
 from evenly.tasks.ray.workers import RayWorkers
 from evenly.tasks.run import Run

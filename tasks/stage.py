@@ -1,51 +1,128 @@
-"""Stages: steps in a row that work on each partition alone, done for a partition by one task.
+"""Running steps: each is taken from the ledger where its result is there, else computed and committed.
 
-Each step of a stage writes its own tables of a partition and a record of these, so that a run which was stopped, or
-whose pool has changed in part, takes over the partitions that are the same.
+A step finds out what it must know of all pairs, judges every partition by it, and sums up what partitions give to the
+whole. Of a run in one partition rows are exchanged in memory, and the step's record is the only one. In several, steps
+in a row that need no facts about all pairs are a stage: a partition is judged by all of them in one task, and each
+writes its own tables of a partition and a record of these, so that a run which was stopped, or whose pool has changed
+in part, takes over the partitions that are the same.
 """
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from functools import cache
+from typing import Any
 
 import pyarrow as pa
 
+from evenly.redaction import errors_without_secrets
 from evenly.storage.ledger import Ledger, StepOutput, StepRecord, StepSpec
 from evenly.storage.records import content_hash
 from evenly.storage.step_records import StoredPart, TableLayout
 from evenly.storage.tables.partitions import Partition, key_of
+from evenly.tasks.each import Each, Records, uses_model
 from evenly.tasks.engine import InProcess
-from evenly.tasks.moves import Each, Moves, Records, together, uses_model
 from evenly.tasks.row_reuse import EarlierRun, earlier_runs, find_reusable, joined_output
 from evenly.tasks.run import Run
+from evenly.tasks.step import RuleT, Step, announced, stored_record
+
+Steps = Sequence[tuple[Step[Any], Any]]
+
+
+def run_step(run: Run, step: Step[RuleT], upstream: Records, rule: RuleT) -> StepRecord:
+    """The record of a step: the stored one if its key is known, else a new one."""
+    return _run_stage(run, InProcess(run=run), [(step, rule)], upstream)[0]
+
+
+def run_steps(run: Run, steps: Steps, each: Each, upstream: Records = ()) -> tuple[StepRecord, ...]:
+    """The records of `upstream`, and of the steps after these; `each` works on the partitions."""
+    records, first = tuple(upstream), len(upstream)
+    while left := steps[len(records) - first :]:
+        done = _run_stage(run, each, left, records)
+        for (step, rule), record in zip(left, done, strict=False):
+            step.review(run, record, rule)
+        records = (*records, *done)
+    return records
+
+
+def _run_stage(run: Run, each: Each, left: Steps, upstream: Records) -> list[StepRecord]:
+    """`_stage_records`, in a flow as a Prefect task, which depends on the record before it."""
+    if "prefect" not in sys.modules:
+        return _stage_records(run, each, left, upstream)
+    from prefect.context import FlowRunContext
+    from prefect.utilities.annotations import quote
+
+    if FlowRunContext.get() is None:
+        return _stage_records(run, each, left, upstream)
+    stage = quote((run, each, left, upstream))
+    return _prefect_task()(name=left[0][0].name, stage=stage, previous=list(upstream[-1:]))
+
+
+@cache
+def _prefect_task() -> Callable[..., list[StepRecord]]:
+    """The task; made when a step runs, so that commands which run none load no Prefect."""
+    from prefect import task
+    from prefect.cache_policies import NO_CACHE
+
+    @task(name="run_step", task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False)
+    def run_stage(name: str, stage: Any, previous: Records) -> list[StepRecord]:  # noqa: ANN401, ARG001 - names and edges
+        return _stage_records(*stage)
+
+    return run_stage
+
+
+@errors_without_secrets()
+def _stage_records(run: Run, each: Each, left: Steps, upstream: Records) -> list[StepRecord]:
+    """The records of the first steps of those that are left: of one that is stored, or of a stage."""
+    started, (step, rule) = datetime.now(UTC), left[0]
+    spec = step.spec(run, upstream, rule)
+    if step.observes and (run.retry_failed or run.ledger.find(spec.key) is None):
+        step.observe(run, upstream, rule, each)
+        spec = step.spec(run, upstream, rule)
+    if (stored := stored_record(run, spec)) is not None:
+        return [stored]
+    with ExitStack() as held:
+        stage = [_stage_step(run, step, rule, spec, upstream=upstream, after=(), each=each, held=held)]
+        if not run.bits:
+            record = _whole_record(run, stage[0], upstream, started)
+            return [announced(run, record, (datetime.now(UTC) - started).total_seconds())]
+        for further, further_rule in left[1:]:
+            if further.has_facts:
+                break
+            further_spec = further.spec(run, upstream, further_rule)
+            after = [member.spec.name for member in stage]
+            stage.append(
+                _stage_step(
+                    run, further, further_rule, further_spec, upstream=upstream, after=after, each=each, held=held
+                )
+            )
+        before = (datetime.now(UTC) - started).total_seconds()
+        done = _records_of_parts(run, each, stage, upstream, started)
+    wall = (datetime.now(UTC) - started).total_seconds()
+    title = ", ".join(member.spec.name for member in stage)
+    run.progress.say(f"{1 << run.bits} partitions in {wall:.1f} s of wall time: {title}; below, seconds of work")
+    return [announced(run, record, seconds + (0 if n else before)) for n, (record, seconds) in enumerate(done)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageStep:
-    """A step of a stage: its moves, its rule and what it knows of all pairs.
+    """A step with its rule, what it knows of all pairs, and what it may take over.
 
-    spec: without the inputs that are the tables of steps in the same stage. shared: what it gives beside partitions.
-    reads: the columns that a verdict depends on, where rows may be taken over from `earlier` runs.
+    spec: without the inputs that are the tables of steps in the same stage. earlier: runs by the same rule.
     """
 
-    moves: Moves[Any]
+    step: Step[Any]
     rule: Any
     facts: Any
     spec: StepSpec
-    shared: StepOutput
-    reads: Callable[[Records, Any], Sequence[str]] | None
     earlier: Sequence[EarlierRun]
-
-    @property
-    def name(self) -> str:
-        """The step's name."""
-        return self.spec.name
 
     def key(self, upstream: Records, partition: Partition) -> str:
         """What the step's result for a partition depends on; with facts about all pairs, all of these."""
         inputs = dict(self.spec.inputs)
-        if not self.moves.has_facts:
+        if not self.step.has_facts:
             inputs |= {record.name: _hash_in(record, partition) for record in upstream}
         spec = replace(self.spec, inputs=inputs)
         return content_hash({"step": spec.key, "bits": partition.bits, "part": partition.number})
@@ -67,38 +144,76 @@ class StageStep:
             flow_run_id=None,
         )
 
+    def judged(self, run: Run, upstream: Records) -> tuple[StepOutput, dict[str, int]]:
+        """What it gives for the rows of a run, and how many were computed and taken over, where some were."""
+        step, reusable = self.step, None
+        if step.reads is not None and step.resume is None:
+            reusable = find_reusable(run.ledger, self.earlier, upstream, step.reads(upstream, self.rule))
+        if reusable is None:
+            return step.judged(run, upstream, self.rule, self.facts), step.work(run, self.facts)
+        fresh = None
+        if len(reusable.left):
+            fresh = step.judged(replace(run, only=reusable.left), upstream, self.rule, self.facts)
+        return _of_rows(joined_output(run.ledger, reusable, fresh)), reusable.work
 
-def judged_output(run: Run, step: StageStep, upstream: Records) -> tuple[StepOutput, dict[str, int]]:
-    """What a step gives for the rows of a run, and how many were computed and taken over, where some were."""
-    reusable = None
-    if step.reads is not None:
-        reusable = find_reusable(run.ledger, step.earlier, upstream, step.reads(upstream, step.rule))
-    if reusable is None:
-        return step.moves.judge(run, upstream, step.rule, step.facts), step.moves.work(run, step.facts)
-    fresh = None
-    if len(reusable.left):
-        fresh = step.moves.judge(replace(run, only=reusable.left), upstream, step.rule, step.facts)
-    return _of_rows(joined_output(run.ledger, reusable, fresh)), reusable.work
+    def summed(self, run: Run, upstream: Records, partials: Sequence[pa.Table]) -> StepOutput:
+        """What it gives beside partitions."""
+        shared = self.step.shared(run, upstream, self.rule, self.facts)
+        return together(shared, self.step.finish(run, upstream, self.rule, self.facts, partials))
 
 
-def run_stage(
-    run: Run, each: Each, steps: Sequence[StageStep], upstream: Records, *, started: datetime, flow_run_id: str | None
+def _stage_step(
+    run: Run,
+    step: Step[RuleT],
+    rule: RuleT,
+    spec: StepSpec,
+    *,
+    upstream: Records,
+    after: Sequence[str],
+    each: Each,
+    held: ExitStack,
+) -> StageStep:
+    """Find out what a step must know of all pairs before its partitions can be judged; `held` gives it up.
+
+    after: names of the steps before it in its stage, which are not in `upstream` yet.
+    """
+    names = [*(record.name for record in upstream), *after]
+    earlier = [] if step.reads is None else earlier_runs(run.ledger, spec, names)
+    if step.reads is not None and step.resume is not None and earlier:
+        facts = step.resume(run, upstream, rule, each, earlier[0], step.reads(upstream, rule))
+    else:
+        facts = step.resolve(run, upstream, rule, each)
+    held.callback(step.release, facts)
+    return StageStep(step=step, rule=rule, facts=facts, spec=spec, earlier=earlier)
+
+
+def _whole_record(run: Run, member: StageStep, upstream: Records, started: datetime) -> StepRecord:
+    """The record of a step of a run in one partition."""
+    output, work = member.judged(run, upstream)
+    partials = [] if output.partial is None else [output.partial]
+    whole = together(output, member.summed(run, upstream, partials))
+    uids = _uids_before(run.ledger, upstream, output)
+    return run.ledger.commit(
+        member.spec, whole, uids=uids, started=started, flow_run_id=_flow_run_id(), work=work
+    )  # fmt: skip
+
+
+def _records_of_parts(
+    run: Run, each: Each, stage: Sequence[StageStep], upstream: Records, started: datetime
 ) -> list[tuple[StepRecord, float]]:
     """The records of the steps, when all partitions are done, and the seconds of work in them, over all workers."""
-    title = ", ".join(step.name for step in steps)
+    title = ", ".join(member.spec.name for member in stage)
     prepared_s = (datetime.now(UTC) - started).total_seconds() * each.n_workers
-    done = each.partitions(
-        title, JudgePartition(steps=[replace(step, shared=StepOutput()) for step in steps], upstream=upstream)
-    )
+    done = each.partitions(title, JudgePartition(steps=stage, upstream=upstream))
     records, seconds = list[StepRecord](), list[float]()
-    for number, step in enumerate(steps):
+    for number, member in enumerate(stage):
         parts = [of_partition[number] for of_partition in done]
-        partials = run.ledger.partials(step.name, parts)
-        finished = step.moves.finish(run, (*upstream, *records), step.rule, step.facts, partials)
-        inputs = dict(step.spec.inputs) | {record.name: record.output_hash for record in (*upstream, *records)}
+        known = (*upstream, *records)
+        summed = member.summed(run, known, run.ledger.partials(member.spec.name, parts))
+        inputs = dict(member.spec.inputs) | {record.name: record.output_hash for record in known}
         record = run.ledger.commit_parts(
-            replace(step.spec, inputs=inputs), parts, together(step.shared, finished),
-            started=started, seconds=_seconds_of_all(parts, 0.0 if number else prepared_s), flow_run_id=flow_run_id,
+            replace(member.spec, inputs=inputs), parts, summed,
+            started=started, seconds=_seconds_of_all(parts, 0.0 if number else prepared_s), flow_run_id=_flow_run_id(),
         )  # fmt: skip
         records.append(record)
         seconds.append(sum(part.seconds for part in parts))
@@ -115,104 +230,47 @@ class JudgePartition:
     @property
     def uses_model(self) -> bool:
         """Whether an encoder is loaded for the work; others of a step with a model only read what it gave."""
-        return any(uses_model(step.moves.judge) for step in self.steps)
+        return any(uses_model(member.step.judge) for member in self.steps)
 
     def __call__(self, run: Run) -> list[StoredPart]:
         """What each step gave for the partition of the run."""
         records, parts = list(self.upstream), []
-        for step in self.steps:
-            part = _judged_part(run, step, records)
+        for member in self.steps:
+            part = _judged_part(run, member, records)
             parts.append(part)
-            records.append(step.record_of(part, run.part))
+            records.append(member.record_of(part, run.part))
         return parts
 
 
-def _judged_part(run: Run, step: StageStep, upstream: Records) -> StoredPart:
-    ledger = run.ledger
-    key = step.key(upstream, run.part)
-    stored = ledger.find_part(key, step.name)
+def _judged_part(run: Run, member: StageStep, upstream: Records) -> StoredPart:
+    ledger, name = run.ledger, member.spec.name
+    key = member.key(upstream, run.part)
+    stored = ledger.find_part(key, name)
     if stored is not None:
         return replace(stored, seconds=0.0)
     started = datetime.now(UTC)
-    output, work = judged_output(run, step, upstream)
-    uids = uids_before(ledger, upstream, output)
-    return ledger.store_part(key, step.name, output, uids=uids, started=started, work=work)
+    output, work = member.judged(run, upstream)
+    uids = _uids_before(ledger, upstream, output)
+    return ledger.store_part(key, name, output, uids=uids, started=started, work=work)
 
 
-def uids_before(ledger: Ledger, upstream: Records, output: StepOutput) -> pa.Array | None:
+def _uids_before(ledger: Ledger, upstream: Records, output: StepOutput) -> pa.Array | None:
     """The rows that a step had to judge; None where it judges none, or is the first to give uids."""
     if not upstream or output.decisions is None:
         return None
     return ledger.alive(upstream, [])["uid"].combine_chunks()
 
 
-class StepInMoves(Protocol):
-    """A step that works on partitions: see evenly.tasks.step.Step."""
-
-    @property
-    def moves(self) -> Moves[Any] | None:
-        """What it does."""
-
-    @property
-    def reads(self) -> Callable[[Records, Any], Sequence[str]] | None:
-        """The columns that a verdict depends on."""
-
-    @property
-    def resume(self) -> Callable[..., StepOutput] | None:
-        """Set where rows depend on each other, so that none is taken over alone."""
-
-
-def stage_step(
-    run: Run,
-    step: StepInMoves,
-    rule: Any,  # noqa: ANN401 - of any step
-    spec: StepSpec,
-    *,
-    upstream: Records,
-    names: Sequence[str],
-    each: Each,
-) -> StageStep:
-    """Find out what a step must know of all pairs before its partitions can be judged.
-
-    names: of all steps before it, those of the same stage included, which are not in `upstream` yet.
-    """
-    if step.moves is None:
-        raise TypeError(f"step `{spec.name}` must work in moves")
-    earlier = [] if step.reads is None else earlier_runs(run.ledger, spec, names)
-    if step.reads is not None and step.moves.resume is not None and earlier:
-        facts = step.moves.resume(run, upstream, rule, each, earlier[0], step.reads(upstream, rule))
-    else:
-        facts = step.moves.resolve(run, upstream, rule, each)
-    reads = None if step.resume is not None else step.reads
-    return StageStep(
-        moves=step.moves,
-        rule=rule,
-        facts=facts,
-        spec=spec,
-        shared=step.moves.shared(run, upstream, rule, facts),
-        reads=reads,
-        earlier=[] if reads is None else earlier,
-    )
-
-
-def compute_whole(moves: Moves[Any], run: Run, upstream: Records, rule: Any) -> StepOutput:  # noqa: ANN401 - of any step
-    """What a step in moves gives for all pairs of a run in one partition."""
-    facts = moves.resolve(run, upstream, rule, InProcess(run=run))
-    try:
-        output = moves.judge(run, upstream, rule, facts)
-        partials = [] if output.partial is None else [output.partial]
-        shared, finished = moves.shared(run, upstream, rule, facts), moves.finish(run, upstream, rule, facts, partials)
-    finally:
-        moves.release(facts)
-    return together(output, shared, finished)
-
-
-def _seconds_of_all(parts: Sequence[StoredPart], prepared_s: float) -> float | None:
-    """Seconds of work on all partitions, by those that this run worked on and their rows; None where it did on none."""
-    fresh = [part for part in parts if part.seconds]
-    rows, fresh_rows = (sum(part.tally.rows_in for part in chosen) for chosen in (parts, fresh))
-    share = fresh_rows / rows if rows else len(fresh) / len(parts)
-    return sum(part.seconds for part in fresh) / share + prepared_s if share else None
+def together(*outputs: StepOutput) -> StepOutput:
+    """One output of several that give different tables; later notes go over earlier ones."""
+    tables, notes = dict[str, pa.Table](), dict[str, Any]()
+    decisions = judged = None
+    for output in outputs:
+        tables |= dict(output.tables)
+        notes |= dict(output.notes)
+        decisions = output.decisions if decisions is None else decisions
+        judged = output.judged if judged is None else judged
+    return StepOutput(decisions=decisions, tables=tables, judged=judged, notes=notes)
 
 
 def _of_rows(output: StepOutput) -> StepOutput:
@@ -221,6 +279,14 @@ def _of_rows(output: StepOutput) -> StepOutput:
         name: table for name, table in output.tables.items() if key_of(table.column_names) is not None
     }
     return replace(output, tables=tables)
+
+
+def _seconds_of_all(parts: Sequence[StoredPart], prepared_s: float) -> float | None:
+    """Seconds of work on all partitions, by those that this run worked on and their rows; None where it did on none."""
+    fresh = [part for part in parts if part.seconds]
+    rows, fresh_rows = (sum(part.tally.rows_in for part in chosen) for chosen in (parts, fresh))
+    share = fresh_rows / rows if rows else len(fresh) / len(parts)
+    return sum(part.seconds for part in fresh) / share + prepared_s if share else None
 
 
 def _hash_in(record: StepRecord, partition: Partition) -> str:
@@ -233,3 +299,11 @@ def _hash_in(record: StepRecord, partition: Partition) -> str:
         is_cut = layout.bits == partition.bits and partition.bits > 0
         hashes[name] = layout.digest(partition.number) if is_cut else record.hashes[name]
     return content_hash({"tables": hashes})
+
+
+def _flow_run_id() -> str | None:
+    """The id of the Prefect flow run that this runs in."""
+    from prefect.runtime import flow_run
+
+    identity: str | None = flow_run.id
+    return identity

@@ -1,34 +1,30 @@
-"""One step, run as a Prefect task: taken from the ledger where its result is there, else computed and committed."""
+"""A step, declared in one object: what it reads and needs, what it does for all pairs, and for each partition."""
 
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
-from functools import cache, partial
-from typing import Any, Generic, TypeVar
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any, Generic, TypeVar, cast
+
+import pyarrow as pa
 
 from evenly.curation.step import Reads
 from evenly.curation.steps import STEPS
-from evenly.redaction import errors_without_secrets
 from evenly.storage.errors import DamagedError
 from evenly.storage.ledger import StepOutput, StepRecord, StepSpec
 from evenly.storage.stored_fields import stored_fields
-from evenly.tasks.engine import InProcess
-from evenly.tasks.moves import Each, Moves, together
-from evenly.tasks.row_reuse import Reusable, earlier_runs, find_reusable, joined_output
+from evenly.tasks.each import Each, Records
+from evenly.tasks.row_reuse import EarlierRun
 from evenly.tasks.run import Run
-from evenly.tasks.stage import compute_whole, judged_output, stage_step, uids_before
+
+WORRYING_SHARE = 0.2
+"""A step that fails on more of its rows is logged as a warning."""
+RuleT = TypeVar("RuleT")
 
 
 class NothingLeftError(RuntimeError):
     """A step kept no pair, so there is nothing to go on with."""
-
-
-WORRYING_SHARE = 0.2
-"""A step that fails on more of its rows is logged as a warning."""
-Records = Sequence[StepRecord]
-RuleT = TypeVar("RuleT")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +54,30 @@ def _nothing_to_observe(_run: Run, _upstream: Records, _rule: object, _each: Eac
     return None
 
 
-def _nothing(_run: Run, _upstream: Records, _rule: object) -> StepOutput:
+def _no_facts(_run: Run, _upstream: Records, _rule: object, _each: Each) -> None:
+    return None
+
+
+def _nothing_taken_over(_run: Run, _facts: object) -> dict[str, int]:
+    return {}
+
+
+def _nothing_shared(_run: Run, _upstream: Records, _rule: object, _facts: object) -> StepOutput:
     return StepOutput()
+
+
+def _nothing_summed(
+    _run: Run, _upstream: Records, _rule: object, _facts: object, _partials: Sequence[pa.Table]
+) -> StepOutput:
+    return StepOutput()
+
+
+def _nothing_to_review(_run: Run, _record: StepRecord, _rule: object) -> None:
+    return None
+
+
+def _nothing_held(_facts: object) -> None:
+    return None
 
 
 @cache
@@ -73,28 +91,40 @@ def _reader(kind: Any) -> Callable[[Any], Any]:  # noqa: ANN401 - a class
 
 @dataclass(frozen=True, kw_only=True)
 class Step(Generic[RuleT]):
-    """A step of a rebuild: its name and version, the class of its rule, and how to compute it.
+    """A step: its name and version, the class of its rule, and what it does.
 
+    A run in one partition is run as one in several: what is known of all pairs is resolved, and each partition is
+    judged by it.
+
+    judge: decides the pairs of one partition, from the run, the records before it and its rule; and by the facts about
+        all pairs, where it resolves any.
+    resolve: these facts (sums, thresholds, where rows were exchanged to). release: gives up what they hold, however the
+        step ended.
+    resume: the same facts, given an earlier run and the columns that they depend on, of which it takes over what still
+        holds. work: by these facts, how many rows of a partition were computed and how many taken over.
+    shared: tables and notes that do not depend on what is judged. finish: those made of the `partial` of each
+        partition's output.
     stored: the rule as the ledger stores it; the step's key hangs on it.
     load: the rule out of what is stored; None: its fields are those of the rule.
-    compute: from the run, the records before it and its rule, what it found, of all pairs at once.
-    moves: in place of `compute`, for a step that works on each partition of the pairs alone; beside it, for a step that
-        works on a single partition as `compute` says, with an equal result.
     observe: records what can only be observed (downloads), before the key is made; the result is a pure function of
         what was recorded.
     inputs: content hashes of what it reads besides the steps before it (files, observations).
     model: identity of the model that it uses.
     ready: raises where files or packages that it needs are not there; asked before the first step runs.
+    review: says what a person should know of its record, new or stored; raises where they must mend something.
     seeded: True where it draws.
-    resume: computes all rows from what an earlier run found of those that are the same, where rows depend on each other
-        and `reads` names what that depends on.
     version: raise it whenever the same inputs would now give another result.
     """
 
     name: str
     rule: type[RuleT]
-    compute: Callable[[Run, Records, RuleT], StepOutput] = _nothing
-    moves: Moves[RuleT] | None = None
+    judge: Callable[[Run, Records, RuleT], StepOutput] | Callable[[Run, Records, RuleT, Any], StepOutput]
+    resolve: Callable[[Run, Records, RuleT, Each], Any] = _no_facts
+    resume: Callable[[Run, Records, RuleT, Each, EarlierRun, Sequence[str]], Any] | None = None
+    work: Callable[[Run, Any], dict[str, int]] = _nothing_taken_over
+    shared: Callable[[Run, Records, RuleT, Any], StepOutput] = _nothing_shared
+    finish: Callable[[Run, Records, RuleT, Any, Sequence[pa.Table]], StepOutput] = _nothing_summed
+    release: Callable[[Any], None] = _nothing_held
     stored: Callable[[RuleT], dict[str, Any]] = stored_fields
     load: Callable[[Mapping[str, Any]], RuleT] | None = None
     version: int = 1
@@ -102,18 +132,13 @@ class Step(Generic[RuleT]):
     inputs: Callable[[Run, Records, RuleT], dict[str, str]] = _no_inputs
     model: Callable[[Run, RuleT], str | None] = _no_model
     ready: Callable[[Run, RuleT], None] = _nothing_to_check
+    review: Callable[[Run, StepRecord, RuleT], None] = _nothing_to_review
     seeded: bool = False
-    resume: Callable[[Run, Records, RuleT, Reusable], StepOutput] | None = None
-
-    def __post_init__(self) -> None:
-        if self.moves is not None and self.compute is _nothing:
-            object.__setattr__(self, "compute", partial(compute_whole, self.moves))
 
     @property
-    def single(self) -> Moves[RuleT] | None:
-        """What it does with the pairs of a single partition: its moves, unless `compute` says how."""
-        is_moved = isinstance(self.compute, partial) and self.compute.func is compute_whole
-        return self.moves if is_moved else None
+    def has_facts(self) -> bool:
+        """Whether a partition's result depends on all pairs."""
+        return self.resolve is not _no_facts
 
     @property
     def reads(self) -> Reads | None:
@@ -125,6 +150,11 @@ class Step(Generic[RuleT]):
     def observes(self) -> bool:
         """Whether there is anything to be observed before the key is made."""
         return self.observe is not _nothing_to_observe
+
+    def judged(self, run: Run, upstream: Records, rule: RuleT, facts: object) -> StepOutput:
+        """What it gives for the pairs of a run's partition."""
+        judge = cast("Callable[..., StepOutput]", self.judge)
+        return judge(run, upstream, rule, facts) if self.has_facts else judge(run, upstream, rule)
 
     def spec(self, run: Run, upstream: Records, rule: RuleT) -> StepSpec:
         """Everything that the result depends on."""
@@ -156,37 +186,6 @@ def check_ready(run: Run, steps: Sequence[tuple[Step[Any], Any]]) -> None:
         step.ready(run, rule)
 
 
-def run_step(run: Run, step: Step[RuleT], upstream: Records, rule: RuleT) -> StepRecord:
-    """`record_step` as a Prefect task."""
-    return _prefect_task()(run, step, upstream, rule)
-
-
-@cache
-def _prefect_task() -> Callable[[Run, Step[Any], Records, Any], StepRecord]:
-    """The task; made when a step runs, so that commands which run none load no Prefect."""
-    from prefect import task
-    from prefect.cache_policies import NO_CACHE
-
-    named = task(name="run_step", task_run_name="{step.name}", cache_policy=NO_CACHE, persist_result=False)
-    return named(record_step)
-
-
-@errors_without_secrets()
-def record_step(run: Run, step: Step[RuleT], upstream: Records, rule: RuleT) -> StepRecord:
-    """The record of a step: the stored one if its key is known, else a new one."""
-    started = datetime.now(UTC)
-    step.observe(run, upstream, rule, InProcess(run=run))
-    spec = step.spec(run, upstream, rule)
-    if (stored := stored_record(run, spec)) is not None:
-        return stored
-    output, work = _computed(run, step, spec, upstream, rule)
-    uids = uids_before(run.ledger, upstream, output)
-    record = run.ledger.commit(
-        spec, output, uids=uids, bits=run.bits, started=started, flow_run_id=flow_run_id(), work=work
-    )
-    return announced(run, record, (datetime.now(UTC) - started).total_seconds())
-
-
 def stored_record(run: Run, spec: StepSpec) -> StepRecord | None:
     """The record of a step that need not run, when it has been reported."""
     stored = run.ledger.find(spec.key)
@@ -208,38 +207,6 @@ def _level(record: StepRecord) -> int:
     """How a step is logged: as a warning where it failed on many rows, as downloads do from a site that is away."""
     failed = record.counts.get("failed", 0)
     return logging.WARNING if failed > WORRYING_SHARE * record.rows_in else logging.INFO
-
-
-def flow_run_id() -> str | None:
-    """The id of the Prefect flow run that this runs in."""
-    from prefect.runtime import flow_run
-
-    identity: str | None = flow_run.id
-    return identity
-
-
-def _computed(
-    run: Run, step: Step[RuleT], spec: StepSpec, upstream: Records, rule: RuleT
-) -> tuple[StepOutput, dict[str, int]]:
-    """The output of a step for all its rows, and how many were computed and taken over, where some were."""
-    if step.single is not None:
-        each = InProcess(run=run)
-        names = [record.name for record in upstream]
-        stage = stage_step(run, step, rule, spec, upstream=upstream, names=names, each=each)
-        output, work = judged_output(run, stage, upstream)
-        partials = [] if output.partial is None else [output.partial]
-        finished = step.single.finish(run, upstream, rule, stage.facts, partials)
-        return together(output, stage.shared, finished), work
-    reusable = None
-    if step.reads is not None:
-        runs = earlier_runs(run.ledger, spec, [record.name for record in upstream])
-        reusable = find_reusable(run.ledger, runs, upstream, step.reads(upstream, rule))
-    if reusable is None:
-        return step.compute(run, upstream, rule), {}
-    if step.resume is not None:
-        return step.resume(run, upstream, rule, reusable), reusable.work
-    fresh = step.compute(replace(run, only=reusable.left), upstream, rule) if len(reusable.left) else None
-    return joined_output(run.ledger, reusable, fresh), reusable.work
 
 
 def summarise_record(record: StepRecord) -> str:

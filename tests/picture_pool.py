@@ -19,6 +19,7 @@ from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.records import content_hash
 from evenly.tasks.run import Run
 from evenly.tasks.step import Step
+from tests.step_outputs import output_of
 
 
 class ColourEncoder:
@@ -65,12 +66,12 @@ def pool_record(run: Run, pictures: dict[str, bytes], *, step: str = "embed_imag
 
 def plain_step(name: str, compute: Callable[..., StepOutput]) -> Step[Any]:
     """A step whose rule is a dict, stored as it is."""
-    return Step(name=name, rule=dict, stored=dict, load=dict, compute=compute)
+    return Step(name=name, rule=dict, stored=dict, load=dict, judge=compute)
 
 
 def commit(run: Run, step: Step, records: list[StepRecord], stored: dict) -> StepRecord:
     rule = step.read(stored)
-    output = step.compute(run, records, rule)
+    output = output_of(step, run, records, rule)
     judges = records and output.decisions is not None
     uids = run.ledger.alive(records, [])["uid"].combine_chunks() if judges else None
     return run.ledger.commit(step.spec(run, records, rule), output, uids=uids, started=datetime.now(UTC))

@@ -29,7 +29,7 @@ from evenly.tasks.rebuild.collect import COLLECT
 from evenly.tasks.rebuild.concepts import COUNT_CONCEPTS, MATCH_CONCEPTS
 from evenly.tasks.rebuild.download import DOWNLOAD
 from evenly.tasks.rebuild.features import EMBED_IMAGES
-from evenly.tasks.step import record_step
+from evenly.tasks.stage import run_step
 from tests.picture_pool import picture
 from tests.tasks.whole_rebuild import BLUE, COLOURS, GREEN, RED, ColourWords, Row, open_run, run_steps
 
@@ -196,7 +196,7 @@ def test_a_captioner_that_raises_the_score_alone_wins_by_it_and_the_second_encod
     records = run_steps(run, (COLLECT, MATCH_CONCEPTS, COUNT_CONCEPTS, DOWNLOAD, EMBED_IMAGES))
     captioner = {"name": "greedy", "kind": "greedy", "words": 4, "nearest": 6}
     rule = {"captioners": [captioner], "choose": {"by": "score"}, "judge": {"model": "embedded2"}}
-    record = record_step(run, RECAPTION, records, RECAPTION.read(rule))
+    record = run_step(run, RECAPTION, records, RECAPTION.read(rule))
     assert record.notes["rewritten"] >= 6
     assert record.notes["clipscore_after"] > record.notes["clipscore_before"]
     assert record.notes["judged_after"] < record.notes["judged_before"]

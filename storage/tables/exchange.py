@@ -1,4 +1,7 @@
-"""Rows on their way to another cut: written to a file per writer and partition, read back by partition."""
+"""Rows on their way to another cut: written to a file per writer and partition, read back by partition.
+
+Of a run in one partition they stay in memory.
+"""
 
 import fcntl
 import os
@@ -6,11 +9,14 @@ import shutil
 import stat
 import tempfile
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
+from operator import itemgetter
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +28,7 @@ from evenly.storage.stores.object_path import ObjectPath
 from evenly.storage.tables.arrow_files import first_line
 from evenly.storage.tables.block_sums import append_sums, open_checked
 from evenly.storage.tables.partitions import first_words
+from evenly.storage.tables.row_files import HeldRows, RowFiles
 
 LOCK_FILE = "held.lock"
 """The file of a folder that is locked while the folder is in use."""
@@ -185,20 +192,136 @@ def each_received(folder: Path, number: int) -> Iterator[pa.Table]:
         yield table
 
 
+Rows = pa.Table | Iterable[pa.Table]
+
+
+class RowExchange(ABC):
+    """Rows that are sent to 2**bits partitions of another key, under the names of what is sent; `files`: by number.
+
+    Used in a `with`, or released at the end: then nothing is left of them.
+    """
+
+    bits: int
+
+    @property
+    @abstractmethod
+    def files(self) -> RowFiles | HeldRows:
+        """Columns of each row."""
+
+    @abstractmethod
+    def send(self, name: str, writer: int | str, key: str, rows: Rows, *, bits: int | None = None) -> list[pa.Schema]:
+        """Send rows, each to the partition of its `key`, as `send_rows` does; `bits`: between so many partitions."""
+
+    @abstractmethod
+    def each_received(self, name: str, part: int) -> Iterator[pa.Table]:
+        """The rows that were sent to a partition by this name, writers in order, those of each in their order."""
+
+    @abstractmethod
+    def forget(self, name: str) -> None:
+        """Remove what was sent by this name."""
+
+    @abstractmethod
+    def release(self) -> None:
+        """Remove what was exchanged."""
+
+    def received(self, name: str, part: int) -> list[pa.Table]:
+        """The tables of `each_received`."""
+        return list(self.each_received(name, part))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def new_exchange(exchange: Path, name: str, bits: int) -> RowExchange:
+    """An exchange between 2**bits partitions: in a new folder below `exchange`, or in memory where there is one.
+
+    Raises StorageError where the folder cannot be made.
+    """
+    return PartitionExchange(folder=exchange_folder(exchange, name), bits=bits) if bits else HeldExchange()
+
+
 @dataclass(frozen=True, kw_only=True)
-class PartitionExchange:
-    """Rows below a folder, sent by partitions to 2**bits partitions of another key."""
+class PartitionExchange(RowExchange):
+    """Rows below a folder."""
 
     folder: Path
     bits: int
 
-    def send(self, name: str, part: int, key: str, rows: pa.Table) -> None:
-        """Send rows of a partition, each to the partition of its `key`. Raises as `send_rows` does."""
-        send_rows(self.folder / name, f"{part:05d}", self.bits, key, [rows])
+    @property
+    def files(self) -> RowFiles:
+        """See RowExchange."""
+        return RowFiles(folder=self.folder / "rows", bits=self.bits)
 
-    def received(self, name: str, part: int) -> list[pa.Table]:
-        """The rows that were sent to a partition by this name, those of a sender in their order."""
-        return received_rows(self.folder / name, part)
+    def send(self, name: str, writer: int | str, key: str, rows: Rows, *, bits: int | None = None) -> list[pa.Schema]:
+        """See RowExchange."""
+        tables = [rows] if isinstance(rows, pa.Table) else rows
+        return send_rows(self.folder / name, f"{writer:>05}", self.bits if bits is None else bits, key, tables)
+
+    def each_received(self, name: str, part: int) -> Iterator[pa.Table]:
+        """See RowExchange."""
+        return each_received(self.folder / name, part)
+
+    def forget(self, name: str) -> None:
+        """See RowExchange."""
+        shutil.rmtree(self.folder / name, ignore_errors=True)
+
+    def release(self) -> None:
+        """See RowExchange."""
+        remove_exchange(self.folder)
+
+
+@dataclass(frozen=True)
+class HeldExchange(RowExchange):
+    """Rows of one partition, in memory."""
+
+    bits = 0
+    _rows: HeldRows = field(default_factory=HeldRows)
+    _sent: dict[str, list[tuple[str, int, pa.Table]]] = field(default_factory=dict)
+
+    @property
+    def files(self) -> HeldRows:
+        """See RowExchange."""
+        return self._rows
+
+    def send(self, name: str, writer: int | str, key: str, rows: Rows, *, bits: int | None = None) -> list[pa.Schema]:
+        """See RowExchange."""
+        schemas: list[pa.Schema] = []
+        for table in [rows] if isinstance(rows, pa.Table) else rows:
+            if table.schema not in schemas:
+                schemas.append(table.schema)
+            parts = _parted(table, key, bits) if bits else [(0, table)]
+            self._sent.setdefault(name, []).extend(
+                (f"{writer:>05}", part, rows_of_part) for part, rows_of_part in parts
+            )
+        return schemas
+
+    def each_received(self, name: str, part: int) -> Iterator[pa.Table]:
+        """See RowExchange."""
+        sent = [row for row in self._sent.get(name, ()) if row[1] == part and row[2].num_rows]
+        return (table for _, _, table in sorted(sent, key=itemgetter(0)))
+
+    def forget(self, name: str) -> None:
+        """See RowExchange."""
+        self._sent.pop(name, None)
+
+    def release(self) -> None:
+        """See RowExchange."""
+        self._sent.clear()
+        self._rows.clear()
+
+
+def _parted(table: pa.Table, key: str, bits: int) -> Iterator[tuple[int, pa.Table]]:
+    """The rows of each partition that has any, in their order."""
+    numbers = _partition_numbers(table, key, bits)
+    order = np.argsort(numbers, kind="stable")  # of 16 bits: by counting, not by comparing
+    bounds: Sequence[int] = np.searchsorted(numbers[order], np.arange((1 << bits) + 1)).tolist()
+    ordered = table.take(pa.array(order))
+    for number, (start, stop) in enumerate(pairwise(bounds)):
+        if start < stop:
+            yield number, ordered.slice(start, stop - start)
 
 
 def _partition_numbers(table: pa.Table, key: str, bits: int) -> npt.NDArray[np.uint16]:
@@ -212,22 +335,17 @@ def _partition_numbers(table: pa.Table, key: str, bits: int) -> npt.NDArray[np.u
 
 
 def _write(folder: Path, name: str, bits: int, key: str, table: pa.Table) -> None:
-    numbers = _partition_numbers(table, key, bits)
-    order = np.argsort(numbers, kind="stable")  # of 16 bits: by counting, not by comparing
-    bounds: Sequence[int] = np.searchsorted(numbers[order], np.arange((1 << bits) + 1)).tolist()
-    ordered = table.take(pa.array(order))
     options = ipc.IpcWriteOptions(compression="lz4")
     try:
-        for number, (start, stop) in enumerate(pairwise(bounds)):
-            if start < stop:
-                path = folder / f"{number:05d}" / f"{name}.arrow"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                part = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
-                with part.open("w+b") as stream:
-                    with ipc.new_file(stream, table.schema, options=options) as writer:
-                        writer.write_table(ordered.slice(start, stop - start))
-                    append_sums(stream)
-                part.replace(path)
+        for number, rows in _parted(table, key, bits):
+            path = folder / f"{number:05d}" / f"{name}.arrow"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+            with part.open("w+b") as stream:
+                with ipc.new_file(stream, table.schema, options=options) as writer:
+                    writer.write_table(rows)
+                append_sums(stream)
+            part.replace(path)
     except OSError as error:
         raise StorageError(
             f"`{folder}` must be writable; {first_line(error)}. Free space, or choose another --root."

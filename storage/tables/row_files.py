@@ -11,7 +11,7 @@ import mmap
 import struct
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
@@ -113,6 +113,38 @@ class RowFiles:
 
     def _path(self, partition: int, name: str, kind: str) -> Path:
         return self.folder / f"{name}-{partition:05d}.{kind}"
+
+
+@dataclass(frozen=True)
+class HeldRows:
+    """Columns of the rows of one partition, in memory; they are not to be changed."""
+
+    _columns: dict[str, pa.Array | np.ndarray] = field(default_factory=dict)
+
+    def write(self, _partition: int, columns: Mapping[str, pa.Array | np.ndarray]) -> None:
+        """Hold columns of all rows, as RowFiles does."""
+        for name, column in columns.items():
+            if isinstance(column, np.ndarray):
+                column.flags.writeable = False
+            self._columns[name] = column
+
+    def numbers(self, name: str, rows: Numbers) -> np.ndarray:
+        """A column of numbers (m,) or (m, d) of `rows`, which rise."""
+        column = self._columns[name]
+        return np.asarray(column if _are_all(rows, len(column)) else column[rows.astype(np.int64)])
+
+    def column(self, name: str, rows: Numbers) -> pa.Array:
+        """A column of anything else of `rows`, which rise."""
+        column = self._columns[name]
+        return column if _are_all(rows, len(column)) else column.take(pa.array(rows))
+
+    def clear(self) -> None:
+        """Give all of them up."""
+        self._columns.clear()
+
+
+def _are_all(rows: Numbers, n: int) -> bool:
+    return len(rows) == n and bool((rows == np.arange(n, dtype=np.uint64)).all())
 
 
 class _SummedFile:

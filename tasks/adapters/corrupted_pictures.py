@@ -23,10 +23,11 @@ from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.web import read_images
 from evenly.tasks.adapters.source_models import source_models, source_tables
 from evenly.tasks.classes.texts import single
+from evenly.tasks.each import Records
 from evenly.tasks.encoders import open_encoder, step_encoder
 from evenly.tasks.labelled_rows import kept_pairs
 from evenly.tasks.run import Run
-from evenly.tasks.step import Records, Step
+from evenly.tasks.step import Step
 
 Who = tuple[str, str]
 """Name and texts of an adapter."""
@@ -194,7 +195,7 @@ def _family(corruption: str) -> str:
 CORRUPT_PICTURES = Step(
     name="corrupt_pictures",
     rule=CorruptionRule,
-    compute=corrupt_pictures,
+    judge=corrupt_pictures,
     version=2,
     model=step_encoder,
     seeded=True,

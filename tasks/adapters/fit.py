@@ -21,11 +21,12 @@ from evenly.storage.records import content_hash
 from evenly.tasks.adapters.tables import further_tables
 from evenly.tasks.classes.text_sources import SCHEMA, in_words, text_sources
 from evenly.tasks.classes.texts import ClassTexts, described_texts
+from evenly.tasks.each import Records
 from evenly.tasks.encoders import second_identity, step_encoder
 from evenly.tasks.labelled_rows import LabelledRows, labelled_rows, takes_second
 from evenly.tasks.run import Run
 from evenly.tasks.splits import grouped_inputs
-from evenly.tasks.step import Records, Step, plain_rule
+from evenly.tasks.step import Step, plain_rule
 
 NOT_DESCRIBED = (
     "the list has not been described as the recipe says, so no generated text is used: `evenly rebuild` describes it"
@@ -207,7 +208,7 @@ def _hash_build(run: Run, _upstream: Records, rule: EvaluationRule) -> dict[str,
 EVALUATE_ADAPTERS = Step(
     name="evaluate_adapters",
     rule=EvaluationRule,
-    compute=evaluate_adapters,
+    judge=evaluate_adapters,
     version=9,
     inputs=_hash_build,
     model=step_encoder,

@@ -14,11 +14,12 @@ from evenly.storage.builds import Builds
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
 from evenly.tasks.classes.texts import single
+from evenly.tasks.each import Records
 from evenly.tasks.encoders import open_encoder, step_encoder, text_rows
 from evenly.tasks.labelled_rows import kept_pairs
 from evenly.tasks.run import Run
 from evenly.tasks.splits import build_inputs
-from evenly.tasks.step import NoRule, Records, Step
+from evenly.tasks.step import NoRule, Step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,12 +98,10 @@ def _hash_build(run: Run, _upstream: Records, rule: DiversityRule) -> dict[str, 
 MEASURE_DIVERSITY = Step(
     name="measure_diversity",
     rule=DiversityRule,
-    compute=measure_diversity,
+    judge=measure_diversity,
     version=2,
     inputs=_hash_build,
     model=step_encoder,
     seeded=True,
 )
-PROBE_BINDING = Step(
-    name="probe_binding", rule=NoRule, compute=probe_binding, version=2, model=step_encoder, seeded=True
-)
+PROBE_BINDING = Step(name="probe_binding", rule=NoRule, judge=probe_binding, version=2, model=step_encoder, seeded=True)

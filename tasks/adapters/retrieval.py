@@ -15,12 +15,13 @@ from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.samples import Samples
 from evenly.tasks.classes.texts import ListSplit, single
+from evenly.tasks.each import Records
 from evenly.tasks.encoders import encoder_identity, step_encoder, text_rows
 from evenly.tasks.labelled_rows import Strings, all_groups, labelled_pairs
 from evenly.tasks.pictures.encoded import image_rows
 from evenly.tasks.run import Run
 from evenly.tasks.splits import grouped_inputs
-from evenly.tasks.step import Records, Step
+from evenly.tasks.step import Step
 
 Part = Literal["train", "val", "test"]
 
@@ -116,7 +117,7 @@ def _inputs(run: Run, _upstream: Records, rule: PairRetrievalRule) -> dict[str, 
 MEASURE_RETRIEVAL = Step(
     name="measure_retrieval",
     rule=PairRetrievalRule,
-    compute=measure_retrieval,
+    judge=measure_retrieval,
     inputs=_inputs,
     model=step_encoder,
     seeded=True,

@@ -7,9 +7,8 @@ from typing import Any, Generic, TypeVar
 import pyarrow as pa
 
 from evenly.descriptions.chat.chat import Chat
-from evenly.tasks.moves import Each
+from evenly.tasks.each import Each, Records
 from evenly.tasks.run import Run
-from evenly.tasks.step import Records
 
 RuleT = TypeVar("RuleT")
 

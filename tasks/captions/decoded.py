@@ -12,7 +12,7 @@ from evenly.features.captioning import CaptionModel, CaptionSampling, check_capt
 from evenly.storage.tables.row_store import TextStore
 from evenly.storage.web import read_images
 from evenly.tasks.captions.captioner import Captioner, Shown, made
-from evenly.tasks.moves import with_model
+from evenly.tasks.each import with_model
 from evenly.tasks.run import EncoderName, Run
 
 _AT_ONCE = 256  # pictures whose bytes are held

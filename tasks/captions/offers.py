@@ -19,14 +19,13 @@ from evenly.storage.web import find_places
 from evenly.tasks.captions import CAPTIONERS
 from evenly.tasks.captions.captioner import MADE, Shown
 from evenly.tasks.captions.unseen import matches_concepts, with_concepts
-from evenly.tasks.moves import Each
+from evenly.tasks.each import Each, Records
 from evenly.tasks.pictures.observed import send_places
 from evenly.tasks.pictures.pairs import send_merged
 from evenly.tasks.pictures.sent_rows import Give, SentRows, send_partitions
 from evenly.tasks.rebuild.concepts import record_named
 from evenly.tasks.rebuild.deduplicate import merged_pairs
 from evenly.tasks.run import Run
-from evenly.tasks.step import Records
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")

@@ -8,13 +8,12 @@ import pyarrow.compute as pc
 from evenly.features.pictures.text_reader import TextReader
 from evenly.storage.tables.row_store import TextStore
 from evenly.storage.web import find_places, read_images
-from evenly.tasks.moves import Each
+from evenly.tasks.each import Each, Records
 from evenly.tasks.pictures.fingerprints import pictures_with_bytes
 from evenly.tasks.pictures.observed import send_places
 from evenly.tasks.pictures.pairs import send_by_picture
 from evenly.tasks.pictures.sent_rows import SentRows, release_rows
 from evenly.tasks.run import Run
-from evenly.tasks.step import Records
 
 PICTURE_TEXT = "picture_text"
 _AT_ONCE = 64  # pictures whose text is stored at once

@@ -25,11 +25,11 @@ from evenly.tasks.captions.picture_texts import PICTURE_TEXT, send_picture_texts
 from evenly.tasks.captions.requests import ChatCaptions, account_of
 from evenly.tasks.captions.scoring import score_offers, with_encoder
 from evenly.tasks.captions.unseen import ConceptLimits, concept_limits, matches_concepts
+from evenly.tasks.each import Each, Records
 from evenly.tasks.encoders import encoder_identity, step_encoder
-from evenly.tasks.moves import Each, Moves
 from evenly.tasks.pictures.sent_rows import SentRows, release_rows
 from evenly.tasks.run import EncoderChoice, Payment, Run
-from evenly.tasks.step import Records, Step
+from evenly.tasks.step import Step
 
 _PAID = {*Payment.__dataclass_fields__, "concurrency"}
 _SAMPLE = 20_000
@@ -264,7 +264,10 @@ RECAPTION = Step(
     stored=RecaptionRule.stored,
     load=RecaptionRule.load,
     version=3,
-    moves=Moves(resolve=resolve_offers, judge=choose_of_pairs, finish=compare_all, release=release_offers),
+    resolve=resolve_offers,
+    judge=choose_of_pairs,
+    finish=compare_all,
+    release=release_offers,
     inputs=_inputs,
     model=step_encoder,
     ready=_ready,

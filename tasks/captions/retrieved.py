@@ -13,12 +13,11 @@ from evenly.curation.concepts.equal_entries import english_plurals
 from evenly.features import top_concepts
 from evenly.storage.feature_store import FeatureStore
 from evenly.tasks.captions.captioner import Captioner, Shown, made
+from evenly.tasks.each import Each, Records
 from evenly.tasks.encoders import encoder_identity, text_rows
-from evenly.tasks.moves import Each
 from evenly.tasks.pictures.encoded import image_rows
 from evenly.tasks.rebuild.concepts import record_named
 from evenly.tasks.run import Run
-from evenly.tasks.step import Records
 
 COUNTS = ("a", "two", "three", "several")
 

@@ -30,11 +30,12 @@ from evenly.storage.builds import Builds
 from evenly.storage.files.wordnet import load_noun_synsets
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.tasks.classes.texts import ClassTexts, ListSplit, single
+from evenly.tasks.each import Records
 from evenly.tasks.encoders import step_encoder, text_rows
 from evenly.tasks.labelled_rows import LabelledRows, labelled_rows
 from evenly.tasks.run import Run
 from evenly.tasks.splits import grouped_inputs
-from evenly.tasks.step import Records, Step
+from evenly.tasks.step import Step
 
 CAPTION = "a photo of a {}"
 """The text that stands for a class in the selection; the published one but for its full stop."""
@@ -206,7 +207,7 @@ def _inputs(run: Run, _upstream: Records, rule: DescriptionAuditRule) -> dict[st
 AUDIT_DESCRIPTIONS = Step(
     name="audit_descriptions",
     rule=DescriptionAuditRule,
-    compute=audit_texts,
+    judge=audit_texts,
     inputs=_inputs,
     model=step_encoder,
     seeded=True,

@@ -16,10 +16,11 @@ from evenly.curation.exclusions.multi_label_clusters import (
 from evenly.storage.builds import Builds, encoder_of
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
+from evenly.tasks.each import Records
 from evenly.tasks.labelled_rows import kept_pairs
 from evenly.tasks.run import Run
 from evenly.tasks.splits import build_inputs
-from evenly.tasks.step import Records, Step
+from evenly.tasks.step import Step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +110,7 @@ CLUSTER_PICTURES = Step(
     name="cluster_pictures",
     rule=ClusteringRule,
     version=2,
-    compute=label_pictures,
+    judge=label_pictures,
     inputs=_inputs,
     model=_encoder,
     seeded=True,

@@ -15,11 +15,13 @@ from evenly.storage.errors import NotFoundError
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.tasks.classes.texts import ListSplit, filled_templates, single
+from evenly.tasks.each import Records
 from evenly.tasks.encoders import step_encoder
 from evenly.tasks.labelled_rows import check_encoder, labelled_pairs
 from evenly.tasks.run import Run
 from evenly.tasks.splits import grouped_inputs
-from evenly.tasks.step import Records, Step, run_step
+from evenly.tasks.stage import run_step
+from evenly.tasks.step import Step
 
 CAPTION = "a photo of a {}"
 """The text that stands for a class; the published one but for its full stop."""
@@ -119,7 +121,7 @@ def _inputs(run: Run, _upstream: Records, rule: ConfusableRule) -> dict[str, str
 FIND_CONFUSABLE = Step(
     name="find_confusable",
     rule=ConfusableRule,
-    compute=find_confusable,
+    judge=find_confusable,
     inputs=_inputs,
     model=step_encoder,
     seeded=True,

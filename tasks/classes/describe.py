@@ -35,10 +35,11 @@ from evenly.tasks.chat.endpoints import (
 )
 from evenly.tasks.classes.confusable import named_pairs
 from evenly.tasks.classes.texts import SYNONYMS
+from evenly.tasks.each import Records
 from evenly.tasks.encoders import encoder_identity, text_rows
 from evenly.tasks.run import EndpointRule, Run
 from evenly.tasks.server.events import ClassesDescribed, emit
-from evenly.tasks.step import Records, Step
+from evenly.tasks.step import Step
 
 METHODS_ABOUT_PAIRS = frozenset(method.name for method in chosen_methods(list(METHODS)) if method.scope == "pair")
 
@@ -233,7 +234,7 @@ DESCRIBE = Step(
     rule=DescribeRule,
     stored=DescribeRule.stored,
     load=DescribeRule.load,
-    compute=describe_class_list,
+    judge=describe_class_list,
     inputs=_inputs,
     model=endpoint_identity,
 )

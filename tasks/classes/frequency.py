@@ -22,8 +22,9 @@ from evenly.storage.ledger import StepOutput
 from evenly.storage.records import content_hash
 from evenly.tasks.chat.endpoints import account, chat_client, endpoint_identity, open_endpoint, spent
 from evenly.tasks.classes.names import pool_captions, pool_hash
+from evenly.tasks.each import Records
 from evenly.tasks.run import EndpointRule, Run
-from evenly.tasks.step import Records, Step
+from evenly.tasks.step import Step
 
 NAMES = pa.schema(
     [("class", pa.string()), ("name", pa.string()), ("captions", pa.int64()), ("never_matches", pa.string())]
@@ -222,13 +223,13 @@ def _judging_inputs(run: Run, upstream: Records, rule: RelevanceRule) -> dict[st
 
 
 AUDIT_CONCEPTS = Step(
-    name="audit_concepts", rule=FrequencyRule, compute=audit_names, version=2, inputs=pool_hash, seeded=True
+    name="audit_concepts", rule=FrequencyRule, judge=audit_names, version=2, inputs=pool_hash, seeded=True
 )
 JUDGE_RELEVANCE = Step(
     name="judge_relevance",
     rule=RelevanceRule,
     stored=RelevanceRule.stored,
-    compute=judge_names,
+    judge=judge_names,
     inputs=_judging_inputs,
     model=endpoint_identity,
 )

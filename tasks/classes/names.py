@@ -16,10 +16,11 @@ from evenly.storage.pools.source import read_captions
 from evenly.storage.samples import Samples
 from evenly.tasks.classes.describe import accepted_texts
 from evenly.tasks.classes.texts import SYNONYMS
+from evenly.tasks.each import Records
 from evenly.tasks.rebuild.collect import hash_sources
 from evenly.tasks.run import Run
 from evenly.tasks.splits import build_inputs
-from evenly.tasks.step import Records, Step
+from evenly.tasks.step import Step
 
 
 class PoolOfCaptions(Protocol):
@@ -88,4 +89,4 @@ def pool_hash(run: Run, upstream: Records, rule: PoolOfCaptions) -> dict[str, st
     return build_inputs(run, rule.build)
 
 
-COUNT_NAMES = Step(name="count_names", rule=NamesRule, stored=NamesRule.stored, compute=count_names, inputs=pool_hash)
+COUNT_NAMES = Step(name="count_names", rule=NamesRule, stored=NamesRule.stored, judge=count_names, inputs=pool_hash)

@@ -20,12 +20,13 @@ from evenly.storage.builds import Builds, encoder_of
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
 from evenly.tasks.classes.texts import ListSplit
+from evenly.tasks.each import Records
 from evenly.tasks.encoders import step_encoder, text_rows
 from evenly.tasks.labelled_rows import Strings, check_encoder, kept_with_groups, labelled_pairs
 from evenly.tasks.reference_sets import read_references, references_hash
 from evenly.tasks.run import Run
 from evenly.tasks.splits import grouped_inputs, split_hash
-from evenly.tasks.step import Records, Step
+from evenly.tasks.step import Step
 
 RANKINGS = ("t2t", "t2i", "swat", "reco")
 HELD_OUT_REASONS = {"val": "validation_picture", "test": "test_picture"}
@@ -271,4 +272,4 @@ def _inputs(run: Run, _upstream: Records, rule: SupportRule) -> dict[str, str]:
     return inputs | {f"evaluation set {path}": references_hash(run, path) for path in rule.against}
 
 
-RETRIEVE_SUPPORT = Step(name="retrieve_support", rule=SupportRule, compute=retrieve, inputs=_inputs, model=step_encoder)
+RETRIEVE_SUPPORT = Step(name="retrieve_support", rule=SupportRule, judge=retrieve, inputs=_inputs, model=step_encoder)

@@ -16,8 +16,8 @@ from evenly.storage.web import (
     shard_names,
     url_keys,
 )
+from evenly.tasks.each import Each
 from evenly.tasks.engine import CHUNKS
-from evenly.tasks.moves import Each
 from evenly.tasks.pictures.sent_rows import Give, SentRows, send_items, send_partitions
 from evenly.tasks.run import Run
 

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.storage.feature_store import FeatureStore
+from evenly.tasks.each import Each, with_model
 from evenly.tasks.encoders import encode_texts, encoder_identity, say_longer, text_id
-from evenly.tasks.moves import Each, with_model
 from evenly.tasks.pictures.sent_rows import Give, SentRows, send_items, send_partitions
 from evenly.tasks.run import Run
 

@@ -9,7 +9,7 @@ from typing import Self, TypeVar
 import pyarrow as pa
 
 from evenly.storage.tables.exchange import exchange_folder, received_rows, remove_exchange, send_rows
-from evenly.tasks.moves import Each
+from evenly.tasks.each import Each
 from evenly.tasks.run import Run
 
 ItemT = TypeVar("ItemT")

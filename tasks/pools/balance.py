@@ -32,7 +32,7 @@ from evenly.storage.matches.parts import PoolParts, writing_alone
 from evenly.storage.matches.stamped import finished_facts
 from evenly.storage.records import content_hash
 from evenly.storage.step_records import StoredPart
-from evenly.tasks.moves import Each
+from evenly.tasks.each import Each
 from evenly.tasks.pools.matches import MatchedPool, MatchGroup, MatchPlace
 from evenly.tasks.pools.work import PoolWork
 from evenly.tasks.run import Run

@@ -16,11 +16,12 @@ from evenly.storage.builds import Builds, encoder_of
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
 from evenly.storage.samples import Samples
+from evenly.tasks.each import Records
 from evenly.tasks.encoders import step_encoder, text_rows
 from evenly.tasks.labelled_rows import check_encoder
 from evenly.tasks.run import Run
 from evenly.tasks.splits import build_inputs
-from evenly.tasks.step import Records, Step
+from evenly.tasks.step import Step
 
 CHOOSES, JUDGED = "chooses", "judged"
 
@@ -120,5 +121,5 @@ def _build_hash(run: Run, _upstream: Records, rule: LinkRule) -> dict[str, str]:
 
 
 LINK_RECORDS = Step(
-    name="link_records", rule=LinkRule, compute=choose_link, inputs=_build_hash, model=step_encoder, seeded=True
+    name="link_records", rule=LinkRule, judge=choose_link, inputs=_build_hash, model=step_encoder, seeded=True
 )

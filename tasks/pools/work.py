@@ -15,8 +15,8 @@ from evenly.storage.errors import InputError
 from evenly.storage.matches.parts import parts_beside
 from evenly.storage.tables.recent import RecentTables
 from evenly.storage.workspace import Workspace
+from evenly.tasks.each import Each
 from evenly.tasks.engine import InThreads
-from evenly.tasks.moves import Each
 from evenly.tasks.partitioning import ALONE_BYTES, BASE_BYTES, WORKER_BYTES, allowed_memory, open_workers
 from evenly.tasks.progress import Progress
 from evenly.tasks.ray.cluster import check_ray

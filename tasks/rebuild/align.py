@@ -14,13 +14,13 @@ from evenly.curation.align import Align, judge_alignment, threshold_of_counts
 from evenly.features import cosine_scores
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
+from evenly.tasks.each import Each, Records, with_model
 from evenly.tasks.encoders import encoder_identity, open_encoder, step_encoder
-from evenly.tasks.moves import Each, Moves, with_model
 from evenly.tasks.pictures.encoded import image_rows
 from evenly.tasks.pictures.pairs import count_scores, send_with_captions, vectors_of
 from evenly.tasks.pictures.sent_rows import SentRows, send_partitions
 from evenly.tasks.run import Run
-from evenly.tasks.step import Records, Step
+from evenly.tasks.step import Step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +108,9 @@ def _pictures(run: Run, rows: pa.Table) -> tuple[npt.NDArray[np.float16], npt.ND
 ALIGN = Step(
     name="align",
     rule=Align,
-    moves=Moves(resolve=score_pairs, judge=align_pairs, finish=count_longer, release=release_scores),
+    resolve=score_pairs,
+    judge=align_pairs,
+    finish=count_longer,
+    release=release_scores,
     model=step_encoder,
 )

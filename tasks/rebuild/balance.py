@@ -17,9 +17,9 @@ from evenly.curation.balance.thresholds import BalanceRule, entry_probabilities
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.stored_fields import stored_fields
 from evenly.storage.tables.exchange import PartitionExchange, exchange_folder, remove_exchange
-from evenly.tasks.moves import Each, EachLedger, Moves
+from evenly.tasks.each import Each, EachLedger, Records
 from evenly.tasks.run import Run
-from evenly.tasks.step import Records, Step
+from evenly.tasks.step import Step
 
 WARN_SHARE = 0.05
 """A concept that decides more than this share of the pairs that are drawn for is named in a warning."""
@@ -175,18 +175,14 @@ def _stored_without_headroom(rule: BalanceRule) -> dict[str, Any]:
     return {name: value for name, value in stored_balance(rule).items() if name != "headroom"}
 
 
-def _moves(step: str) -> Moves[BalanceRule]:
-    return Moves(
-        resolve=partial(balance_facts, step),
-        judge=balance_pairs,
-        finish=balance_sums,
-        release=FactsOfAll.release,
-    )
-
-
-PRESELECT = Step(
-    name="preselect", rule=BalanceRule, stored=stored_balance, moves=_moves("preselect"), version=2, seeded=True
+_judging = partial(
+    Step[BalanceRule],
+    rule=BalanceRule,
+    judge=balance_pairs,
+    finish=balance_sums,
+    release=FactsOfAll.release,
+    version=2,
+    seeded=True,
 )
-BALANCE = Step(
-    name="balance", rule=BalanceRule, stored=_stored_without_headroom, moves=_moves("balance"), version=2, seeded=True
-)
+PRESELECT = _judging(name="preselect", stored=stored_balance, resolve=partial(balance_facts, "preselect"))
+BALANCE = _judging(name="balance", stored=_stored_without_headroom, resolve=partial(balance_facts, "balance"))

@@ -31,9 +31,9 @@ from evenly.storage.pools.texts import as_label, joined_pools
 from evenly.storage.removal.forget import FORGOTTEN, ForgetList, read_forgotten
 from evenly.storage.tables.exchange import exchange_folder, received_rows, remove_exchange, send_rows
 from evenly.storage.tables.partitions import Partition
-from evenly.tasks.moves import Each, Moves
+from evenly.tasks.each import Each, Records
 from evenly.tasks.run import LabelColumns, Run
-from evenly.tasks.step import Records, Step
+from evenly.tasks.step import Step
 
 _PLACE_COLUMNS = frozenset({"uid", "source", "file_hash", "row"})
 """What is stored of a pair that is on the forget list."""
@@ -273,7 +273,10 @@ def _pool_column(pairs: pa.Table, name: str, field: str) -> pa.Array:
 COLLECT = Step(
     name="collect",
     rule=CollectRule,
-    moves=Moves(resolve=send_pools, judge=collect_pairs, release=remove_sent),
+    resolve=send_pools,
+    judge=collect_pairs,
+    release=remove_sent,
+    review=check_labels,
     version=3,
     inputs=hash_sources,
 )

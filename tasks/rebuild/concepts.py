@@ -18,9 +18,9 @@ from evenly.curation.step import Reads
 from evenly.storage.files.concept_lists import ConceptFile, identity_of, read_concept_file
 from evenly.storage.files.wordnet import load_wordnet_nouns
 from evenly.storage.ledger import StepOutput, StepRecord
-from evenly.tasks.moves import Moves
+from evenly.tasks.each import Records
 from evenly.tasks.run import Run
-from evenly.tasks.step import NoRule, Records, Step
+from evenly.tasks.step import NoRule, Step
 
 BATCH_ROWS = 1 << 16
 LARGEST = 10
@@ -85,7 +85,7 @@ def _listed(path: Path, version: tuple[int, ...] | None) -> Concepts:
     return folded_concepts(concept_file.table, left_out=concept_file.left_out, identity=concept_file.identity)
 
 
-def match_captions(reads: Reads, run: Run, upstream: Records, rule: MatchRule, _facts: object) -> StepOutput:
+def match_captions(reads: Reads, run: Run, upstream: Records, rule: MatchRule) -> StepOutput:
     """Which concepts each caption names; a pair that names none is dropped (no_concept), unless the rule keeps it.
 
     Where the rule names a column of `language`, a caption is matched against the list of its own; a pair in a language
@@ -120,7 +120,7 @@ def concept_tables(run: Run, upstream: Records, rule: MatchRule, _facts: object)
     return StepOutput(tables=tables, notes={"concepts": _identity(run, upstream, rule)["metadata"]})
 
 
-def count_matches_of(run: Run, upstream: Records, _rule: NoRule, _facts: object) -> StepOutput:
+def count_matches_of(run: Run, upstream: Records, _rule: NoRule) -> StepOutput:
     """Pairs per concept, before any draw: entry, count."""
     lists = run.ledger.table(record_named(upstream, "match_concepts"), "matches", ["entries"])["entries"]
     counts = count_entries(lists.combine_chunks(), 0)
@@ -188,13 +188,14 @@ def _identity(run: Run, _upstream: Records, rule: MatchRule) -> dict[str, str]:
 MATCH_CONCEPTS = Step(
     name="match_concepts",
     rule=MatchRule,
-    moves=Moves(judge=partial(match_captions, given_captions), shared=concept_tables),
+    judge=partial(match_captions, given_captions),
+    shared=concept_tables,
     inputs=_identity,
 )
-COUNT_CONCEPTS = Step(name="count_concepts", rule=NoRule, moves=Moves(judge=count_matches_of, finish=count_concepts))
+COUNT_CONCEPTS = Step(name="count_concepts", rule=NoRule, judge=count_matches_of, finish=count_concepts)
 MATCH_AGAIN = Step(
     name="match_again",
     rule=MatchRule,
-    moves=Moves(judge=partial(match_captions, chosen_captions)),
+    judge=partial(match_captions, chosen_captions),
     inputs=_identity,
 )

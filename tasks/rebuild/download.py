@@ -34,12 +34,12 @@ from evenly.storage.web import (
     records_hash,
 )
 from evenly.tasks.decoding import FINGERPRINT
-from evenly.tasks.moves import Each, Moves
+from evenly.tasks.each import Each, Records
 from evenly.tasks.pictures.observed import URL_KEY, rows_of_uids, send_observed, send_records, with_url_keys
 from evenly.tasks.pictures.sent_rows import SentRows, release_rows, send_partitions
 from evenly.tasks.run import Run
 from evenly.tasks.server.limits import limits_of
-from evenly.tasks.step import Records, Step
+from evenly.tasks.step import Step
 
 OBSERVED = ("http_status", "final_url", "content_type", "n_bytes", "image_id", "width", "height", "format")
 JUDGED = ("outcome", "verdict", *OBSERVED, "evidence")
@@ -195,5 +195,7 @@ DOWNLOAD = Step(
     rule=PoolDownload,
     observe=fetch_images,
     inputs=hash_observations,
-    moves=Moves(resolve=find_observations, judge=judge_downloads, release=release_rows),
+    resolve=find_observations,
+    judge=judge_downloads,
+    release=release_rows,
 )

@@ -15,6 +15,7 @@ from prefect.cache_policies import NO_CACHE
 from evenly.curation.decisions import Decisions
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
+from evenly.tasks.each import Each, Records, with_model
 from evenly.tasks.encoders import (
     encode_texts,
     encoder_identity,
@@ -24,12 +25,11 @@ from evenly.tasks.encoders import (
     text_id,
 )
 from evenly.tasks.engine import InProcess
-from evenly.tasks.moves import Each, Moves, with_model
 from evenly.tasks.pictures.encoded import store_images
 from evenly.tasks.pictures.sent_rows import SentRows, send_partitions
 from evenly.tasks.pictures.vectors import PictureSources, send_sources
 from evenly.tasks.run import Run
-from evenly.tasks.step import NoRule, Records, Step
+from evenly.tasks.step import NoRule, Step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,6 +169,9 @@ def _store_captions(captions: SentRows, run: Run) -> tuple[int, int, int]:
 EMBED_IMAGES = Step(
     name="embed_images",
     rule=NoRule,
-    moves=Moves(resolve=send_pictures, judge=embed_images, finish=_note_devices, release=release_pictures),
+    resolve=send_pictures,
+    judge=embed_images,
+    finish=_note_devices,
+    release=release_pictures,
     model=step_encoder,
 )

@@ -18,11 +18,11 @@ from evenly.storage.files.wordnet_senses import read_senses
 from evenly.storage.ledger import StepOutput
 from evenly.storage.stored_fields import stored_fields
 from evenly.storage.tables.null_rows import null_rows
-from evenly.tasks.moves import Each, Moves
+from evenly.tasks.each import Each, Records
 from evenly.tasks.pictures.fingerprints import TROUBLE, pictures_with_bytes, read_fingerprints, send_fingerprints
 from evenly.tasks.pictures.sent_rows import SentRows, release_rows
 from evenly.tasks.run import Run
-from evenly.tasks.step import Records, Step
+from evenly.tasks.step import Step
 
 # What filters look up, read from files: lists of words, WordNet.
 
@@ -71,7 +71,7 @@ def lookup_hashes(run: Run, _upstream: Records, rule: FilterRules) -> dict[str, 
     return {name: LOOKUPS[name](run, rule.rules[name]).sha256 for name in LOOKUPS if name in rule.rules}
 
 
-def check_texts(run: Run, upstream: Records, rule: FilterRules, _facts: object) -> StepOutput:
+def check_texts(run: Run, upstream: Records, rule: FilterRules) -> StepOutput:
     """Judge captions by the text filters of the recipe, in the order of TEXT_FILTERS."""
     return _judge(run, upstream, rule, TEXT_FILTERS)
 
@@ -124,7 +124,7 @@ CHECK_TEXTS = Step(
     rule=FilterRules,
     stored=_stored,
     load=partial(FilterRules.of, filters=TEXT_FILTERS),
-    moves=Moves(judge=check_texts),
+    judge=check_texts,
     version=2,
     inputs=lookup_hashes,
 )
@@ -133,5 +133,7 @@ CHECK_IMAGES = Step(
     rule=FilterRules,
     stored=_stored,
     load=partial(FilterRules.of, filters=IMAGE_FILTERS),
-    moves=Moves(resolve=measure_images, judge=check_images, release=release_rows),
+    resolve=measure_images,
+    judge=check_images,
+    release=release_rows,
 )

@@ -21,8 +21,8 @@ from evenly.curation.exclusions.clusters import (
 from evenly.storage.errors import InputError
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
+from evenly.tasks.each import Each, Records
 from evenly.tasks.encoders import encoder_identity, step_encoder
-from evenly.tasks.moves import Each, Moves
 from evenly.tasks.pictures.encoded import image_rows
 from evenly.tasks.pictures.observed import rows_of_uids
 from evenly.tasks.pictures.pairs import send_by_picture
@@ -30,7 +30,7 @@ from evenly.tasks.pictures.sent_rows import SentRows
 from evenly.tasks.rebuild.concepts import record_named
 from evenly.tasks.reference_sets import check_references, read_references, references_hash
 from evenly.tasks.run import Run
-from evenly.tasks.step import Records, Step
+from evenly.tasks.step import Step
 
 _BINS = 1 << 16
 
@@ -170,7 +170,10 @@ IMAGE_BASED = Step(
     name="image_based",
     rule=TargetClusters,
     version=2,
-    moves=Moves(resolve=find_clusters, judge=keep_target_clusters, shared=describe_clusters, release=release_clusters),
+    resolve=find_clusters,
+    judge=keep_target_clusters,
+    shared=describe_clusters,
+    release=release_clusters,
     inputs=_target,
     model=step_encoder,
     ready=_check_ready,

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from evenly.curation.balance.parts import SourceMixing
 from evenly.curation.balance.source_mixing import SourceCut, SourceRule, source_table
 from evenly.storage.ledger import StepOutput
-from evenly.tasks.moves import Each, EachLedger, Moves
+from evenly.tasks.each import Each, EachLedger, Records
 from evenly.tasks.run import Run
-from evenly.tasks.step import Records, Step
+from evenly.tasks.step import Step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +48,8 @@ def mixed_sources(_run: Run, _upstream: Records, rule: MixRule, facts: MixFacts)
 MIX_SOURCES = Step(
     name="mix_sources",
     rule=MixRule,
-    moves=Moves(resolve=count_pool, judge=mix_pool, shared=mixed_sources),
+    resolve=count_pool,
+    judge=mix_pool,
+    shared=mixed_sources,
     seeded=True,
 )

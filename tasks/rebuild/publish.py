@@ -18,13 +18,12 @@ from evenly.storage.code_version import code_version
 from evenly.storage.removal.forget import FORGOTTEN
 from evenly.storage.samples import SamplePart, Samples, wide_table
 from evenly.storage.web import read_downloads
+from evenly.tasks.each import Each, Records
 from evenly.tasks.engine import InProcess
-from evenly.tasks.moves import Each
 from evenly.tasks.pictures.observed import send_observed
 from evenly.tasks.pictures.sent_rows import SentRows
 from evenly.tasks.rebuild.features import EMBED_IMAGES
 from evenly.tasks.run import Run
-from evenly.tasks.step import Records
 
 PLACE_COLUMNS = ("tar", "offset", "size")
 RECORDED = (

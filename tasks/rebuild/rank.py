@@ -20,13 +20,13 @@ from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
 from evenly.storage.records import content_hash
 from evenly.tasks.classes.texts import single
+from evenly.tasks.each import Each, Records
 from evenly.tasks.encoders import encoder_identity, step_encoder
-from evenly.tasks.moves import Each, Moves
 from evenly.tasks.pictures.observed import rows_of_uids
 from evenly.tasks.pictures.pairs import count_scores, send_by_picture
 from evenly.tasks.pictures.sent_rows import SentRows
 from evenly.tasks.run import Run
-from evenly.tasks.step import Records, Step
+from evenly.tasks.step import Step
 
 DIGITS = 6
 """Decimals to which scores are stored, and at which the threshold acts."""
@@ -123,7 +123,10 @@ def _check_ready(run: Run, rule: HeadRank) -> None:
 RANK = Step(
     name="rank",
     rule=HeadRank,
-    moves=Moves(resolve=score_pictures, judge=rank_pairs, shared=describe_head, release=release_ranking),
+    resolve=score_pictures,
+    judge=rank_pairs,
+    shared=describe_head,
+    release=release_ranking,
     inputs=_head,
     model=step_encoder,
     ready=_check_ready,

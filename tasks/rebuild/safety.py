@@ -21,13 +21,13 @@ from evenly.storage.ledger import StepOutput
 from evenly.storage.pools.local_rows import FEATURES
 from evenly.storage.tables.row_store import RowStore
 from evenly.storage.web import find_places, read_images
-from evenly.tasks.moves import Each, Moves
+from evenly.tasks.each import Each, Records
 from evenly.tasks.pictures.observed import rows_of_uids, send_places
 from evenly.tasks.pictures.pairs import send_by_picture, send_merged
 from evenly.tasks.pictures.sent_rows import SentRows, release_rows
 from evenly.tasks.rebuild.deduplicate import merged_pairs
 from evenly.tasks.run import Run
-from evenly.tasks.step import Records, Step
+from evenly.tasks.step import Step
 
 LOOKS = ["uid", "image_id", "phash"]
 CHUNK = 2048  # pictures whose scores are stored at once
@@ -41,7 +41,7 @@ class BlockedDomains:
     domains: tuple[str, ...]
 
 
-def block_domains(run: Run, upstream: Records, rule: BlockedDomains, _facts: object) -> StepOutput:
+def block_domains(run: Run, upstream: Records, rule: BlockedDomains) -> StepOutput:
     """Drop pairs whose URL is on a blocked domain, before anything is asked of it."""
     pairs = run.ledger.alive(upstream, ["url"])
     lists = [_read(run, read_domains, file) for file in rule.domains]
@@ -245,11 +245,14 @@ def _check_ready(run: Run, rule: SafetyRule) -> None:
     _hashes(run, (), rule)
 
 
-BLOCK_DOMAINS = Step(name="block_domains", rule=BlockedDomains, moves=Moves(judge=block_domains), inputs=_hashes)
+BLOCK_DOMAINS = Step(name="block_domains", rule=BlockedDomains, judge=block_domains, inputs=_hashes)
 SAFETY = Step(
     name="safety",
     rule=SafetyRule,
-    moves=Moves(resolve=detect_unsafe, judge=check_safety, finish=count_classes, release=release_facts),
+    resolve=detect_unsafe,
+    judge=check_safety,
+    finish=count_classes,
+    release=release_facts,
     inputs=_hashes,
     model=_model,
     ready=_check_ready,

@@ -24,6 +24,7 @@ from evenly.storage.errors import DamagedError, InputError, StorageError
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.records import content_hash, replacing
 from evenly.storage.stored_fields import stored_fields
+from evenly.tasks.each import Records
 from evenly.tasks.encoders import open_encoder, step_encoder
 from evenly.tasks.refining.caption_probes import truth_inputs
 from evenly.tasks.refining.measures import Correct, compared, correct_of, label_rivals, mean_recall
@@ -32,7 +33,7 @@ from evenly.tasks.refining.pairs import GuardedList, RefiningParts, list_inputs,
 from evenly.tasks.refining.pictures import pictures_of
 from evenly.tasks.run import Run
 from evenly.tasks.splits import grouped_inputs
-from evenly.tasks.step import Records, Step
+from evenly.tasks.step import Step
 
 STRENGTHS = (0.25, 0.5, 0.75, 1.0)
 _TRAINING = TrainingRule()
@@ -230,7 +231,7 @@ def _inputs(run: Run, _upstream: Records, rule: RefineRule) -> dict[str, str]:
 REFINE_ENCODER = Step(
     name="refine_encoder",
     rule=RefineRule,
-    compute=choose_heads,
+    judge=choose_heads,
     version=4,
     inputs=_inputs,
     model=step_encoder,

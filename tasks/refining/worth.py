@@ -26,6 +26,7 @@ from evenly.storage.builds import Builds
 from evenly.storage.errors import DamagedError, InputError, NotFoundError
 from evenly.storage.ledger import StepOutput
 from evenly.storage.records import content_hash
+from evenly.tasks.each import Records
 from evenly.tasks.encoders import encoder_identity, step_encoder
 from evenly.tasks.labelled_rows import all_groups, kept_pairs
 from evenly.tasks.refining.caption_probes import truth_inputs
@@ -42,7 +43,7 @@ from evenly.tasks.refining.pairs import (
 from evenly.tasks.refining.refine import REFINE_ENCODER
 from evenly.tasks.run import Run
 from evenly.tasks.splits import build_inputs
-from evenly.tasks.step import Records, Step
+from evenly.tasks.step import Step
 
 WHOLE, FROZEN = "the whole pipeline", "frozen encoder"
 BEFORE_BALANCE = "pairs before balancing"
@@ -284,7 +285,7 @@ def _inputs(run: Run, _upstream: Records, rule: WorthRule) -> dict[str, str]:
 MEASURE_WORTH = Step(
     name="measure_worth",
     rule=WorthRule,
-    compute=compare_variants,
+    judge=compare_variants,
     version=2,
     inputs=_inputs,
     model=step_encoder,

@@ -17,7 +17,7 @@ from evenly.flows.recipe.steps import content_of, steps_of
 from evenly.flows.runs import open_run
 from evenly.tasks.rebuild.features import encode_pairs
 from evenly.tasks.rebuild.publish import publish_build
-from evenly.tasks.step import record_step
+from evenly.tasks.stage import run_step
 
 BIRDS = {"robin": (200, 60, 40), "wren": (120, 90, 60), "kingfisher": (30, 110, 200)}
 HOSTILE = "a wren <script>alert(1)</script> & $\\frac{1}{2}$ \x1b[31mred\u202e"
@@ -95,7 +95,7 @@ def rebuild_apart(recipe: Path, root: Path, **changes: object) -> str:
     with open_run(chosen, root=root, workers=1, quiet=True) as run:
         records = ()
         for step, rule in steps_of(chosen, limit=changes.get("limit")):
-            records = (*records, record_step(run, step, records, rule))
+            records = (*records, run_step(run, step, records, rule))
         given = {"name": chosen.name, "recipe": content_of(chosen), "limit": None, "max_change": 1.0} | changes
         encoded = replace(run, encoder_identity=encode_pairs.fn(run, records)["encoder"])
         return str(publish_build.fn(encoded, records, **given)["build"])

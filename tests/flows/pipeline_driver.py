@@ -19,7 +19,8 @@ from evenly.flows.runs import open_run
 from evenly.storage.builds import Builds
 from evenly.storage.samples import Samples
 from evenly.tasks.rebuild.publish import publish_build
-from evenly.tasks.step import Step, record_step
+from evenly.tasks.stage import run_step
+from evenly.tasks.step import Step
 
 
 def killed(*_arguments: object, **_options: object) -> None:
@@ -36,7 +37,7 @@ def after(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def kill_halfway(step: Step) -> Step:
     """The step, killed once its result is computed and before it is committed."""
-    return replace(step, compute=after(step.compute))
+    return replace(step, judge=after(step.judge))
 
 
 def main() -> None:
@@ -58,7 +59,7 @@ def main() -> None:
         records: tuple[Any, ...] = ()
         for step, rule in steps_of(recipe):
             chosen = kill_halfway(step) if step.name == options.kill_at else step
-            records = (*records, record_step(run, chosen, records, rule))
+            records = (*records, run_step(run, chosen, records, rule))
         manifest = publish_build.fn(
             run, records, name=recipe.name, recipe=content_of(recipe), limit=None, max_change=0.2
         )

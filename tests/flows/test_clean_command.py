@@ -36,8 +36,7 @@ from evenly.storage.tables.exchange import exchange_folder, remove_exchange
 from evenly.storage.workspace import Workspace
 from evenly.tasks.engine import InProcess
 from evenly.tasks.rebuild.publish import publish_build
-from evenly.tasks.rebuild.steps import run_steps
-from evenly.tasks.step import record_step
+from evenly.tasks.stage import run_steps
 from tests.object_store_server import reaching, without_conditions
 
 NOUNS = ("dog", "cat", "tree", "house", "car", "flower", "bird", "fish", "boat", "apple")
@@ -81,7 +80,7 @@ def rebuild(path, root, bits=1):
     with writing(Workspace.at(root), recipe.name), open_run(recipe, root=root, quiet=True) as run:
         cut = replace(run, bits=bits)
         each = InProcess(run=cut)
-        records = run_steps(cut, steps_of(recipe), each, record=record_step)
+        records = run_steps(cut, steps_of(recipe), each)
         return publish_build.fn(
             cut, records, name=recipe.name, recipe=content_of(recipe), limit=None, max_change=1.0, each=each
         )

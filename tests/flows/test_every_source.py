@@ -21,7 +21,7 @@ from evenly.storage.builds import open_build
 from evenly.storage.exports import EXPORTS
 from evenly.storage.samples import Samples
 from evenly.tasks.rebuild.publish import publish_build
-from evenly.tasks.step import record_step
+from evenly.tasks.stage import run_step
 from tests.storage.held_pool import picture, write_files, write_tar
 from tests.storage.pools.test_wat import image, page, record
 from tests.storage.web.conftest import HOST, Answer, serve
@@ -133,7 +133,7 @@ def rebuild(recipe_file: Path, root: Path) -> dict:
     with open_run(recipe, root=root, workers=1, quiet=True) as run:
         records = ()
         for step, rule in steps_of(recipe):
-            records = (*records, record_step(run, step, records, rule))
+            records = (*records, run_step(run, step, records, rule))
         return publish_build.fn(run, records, name=recipe.name, recipe=content_of(recipe), limit=None, max_change=1.0)
 
 

@@ -22,7 +22,7 @@ from evenly.flows.runs import open_run
 from evenly.storage.samples import Samples
 from evenly.storage.web import read_images
 from evenly.tasks.rebuild.publish import publish_build
-from evenly.tasks.step import record_step
+from evenly.tasks.stage import run_step
 from tests.storage.held_pool import write_files, write_tar
 
 NOUNS = ("dog", "cat", "tree", "house", "car", "flower", "bird", "fish", "boat", "apple")
@@ -85,7 +85,7 @@ def rebuild(path, root, limit=None, *, quiet=True):
     with open_run(recipe, root=root, workers=2, quiet=quiet) as run:
         records = ()
         for step, rule in steps_of(recipe, limit=limit):
-            records = (*records, record_step(run, step, records, rule))
+            records = (*records, run_step(run, step, records, rule))
         manifest = publish_build.fn(
             run, records, name=recipe.name, recipe=content_of(recipe), limit=limit, max_change=1.0
         )

@@ -13,8 +13,7 @@ from evenly.flows.recipe.steps import steps_of
 from evenly.flows.runs import run_in
 from evenly.storage.errors import InputError
 from evenly.tasks.engine import InProcess
-from evenly.tasks.rebuild.steps import run_steps
-from evenly.tasks.step import record_step
+from evenly.tasks.stage import run_steps
 from tests.storage.web.recorded import record_shards
 
 TEXT_STEPS = ["collect", "check_texts", "match_concepts", "count_concepts", "balance", "publish"]
@@ -48,7 +47,7 @@ def collected(recipe, root, *, bits=0, n_steps=5):
     """The records of the first steps of a rebuild, by this process."""
     chosen = read_recipe(recipe)
     run = replace(run_in(chosen, root=root, quiet=True), bits=bits)
-    return run_steps(run, steps_of(chosen)[:n_steps], InProcess(run=run), record=record_step)
+    return run_steps(run, steps_of(chosen)[:n_steps], InProcess(run=run))
 
 
 def test_an_empty_workspace_is_planned_by_typical_figures_and_estimated_rows(recipe, tmp_path):

@@ -18,7 +18,7 @@ from evenly.flows.runs import open_run
 from evenly.storage.builds import Builds, encoder_of
 from evenly.storage.errors import InputError
 from evenly.storage.workspace import Workspace
-from evenly.tasks.step import record_step
+from evenly.tasks.stage import run_step
 
 NOUNS = ("dog", "cat", "tree", "house", "car", "flower", "bird", "fish", "boat", "apple")
 PLACES = ("in a green garden", "near the old harbour", "under a bridge", "on the kitchen table")
@@ -156,7 +156,7 @@ def judged(path, root, last):
     records = ()
     with open_run(read_recipe(path), root=root, quiet=True) as run:
         for step, rule in steps_of(read_recipe(path)):
-            records = (*records, record_step(run, step, records, rule))
+            records = (*records, run_step(run, step, records, rule))
             if step.name == last:
                 return records, run
     raise AssertionError(last)

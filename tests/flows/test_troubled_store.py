@@ -16,7 +16,7 @@ from evenly.storage.stores.object_path import path_at
 from evenly.storage.stores.workspace_lock import writing
 from evenly.storage.workspace import Workspace
 from evenly.tasks.rebuild.publish import publish_build
-from evenly.tasks.step import record_step
+from evenly.tasks.stage import run_step
 from tests.chaos.faults.stores import LOST
 from tests.chaos.store import StoreRelay, Trouble
 from tests.object_store_server import make_bucket, reaching
@@ -77,7 +77,7 @@ def rebuild(path, root):
     with writing(Workspace.at(root), recipe.name), open_run(recipe, root=root, quiet=True) as run:
         records = ()
         for step, rule in steps_of(recipe):
-            records = (*records, record_step(run, step, records, rule))
+            records = (*records, run_step(run, step, records, rule))
         return publish_build.fn(run, records, name=recipe.name, recipe=content_of(recipe), limit=None, max_change=1.0)
 
 

@@ -25,7 +25,8 @@ from evenly.tasks.rebuild.collect import COLLECT
 from evenly.tasks.rebuild.concepts import COUNT_CONCEPTS, MATCH_AGAIN, MATCH_CONCEPTS
 from evenly.tasks.rebuild.filters import CHECK_TEXTS
 from evenly.tasks.run import Run
-from evenly.tasks.step import Step, record_step
+from evenly.tasks.stage import run_step
+from evenly.tasks.step import Step
 
 LISTS = {"en": ["dog", "cat", "fox", "Mr. Bean", "狗"], "zh": ["狗", "猫", "鸟", "热.狗", "dog"]}
 ENGLISH = {"dog": 40, "cat": 20, "fox": 4}
@@ -71,7 +72,7 @@ def run_steps(root: Path, captions: list[str], *, steps=STEPS, rules=RULES, list
     run = Run(workspace=Workspace.at(root), seed=3, sources=(source,), progress=Progress(quiet=True))
     records = ()
     for step in steps:
-        records = (*records, record_step(run, step, records, step.read(rules[step.name])))
+        records = (*records, run_step(run, step, records, step.read(rules[step.name])))
     return run, {record.name: record for record in records}
 
 
@@ -203,7 +204,7 @@ def test_a_caption_that_was_chosen_is_matched_in_the_language_of_its_pair(tmp_pa
         chosen = pc.replace_substring(pairs["caption"].combine_chunks(), "photo of a cat", "photo of a fox")
         return StepOutput(decisions=table.append_column("chosen_caption", chosen))
 
-    steps = (*STEPS[:3], Step(name="recaption", rule=dict, stored=dict, load=dict, compute=choose), MATCH_AGAIN)
+    steps = (*STEPS[:3], Step(name="recaption", rule=dict, stored=dict, load=dict, judge=choose), MATCH_AGAIN)
     run, records = run_steps(tmp_path, pool(), steps=steps, rules=RULES | {"recaption": {}})
     entries = run.ledger.table(records["match_concepts"], "concepts", ["entry"])["entry"].to_pylist()
     rows = run.ledger.table(records["match_again"], "matches")["entries"].to_pylist()

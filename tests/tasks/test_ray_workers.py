@@ -12,8 +12,8 @@ import pytest
 
 from evenly.storage.errors import StorageError
 from evenly.storage.workspace import Workspace
+from evenly.tasks.each import with_model
 from evenly.tasks.engine import EngineError
-from evenly.tasks.moves import with_model
 from evenly.tasks.partitioning import open_engine
 from evenly.tasks.progress import Progress
 from evenly.tasks.ray import cluster as clusters

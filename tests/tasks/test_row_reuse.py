@@ -18,7 +18,7 @@ from evenly.tasks.rebuild.collect import COLLECT
 from evenly.tasks.rebuild.concepts import MATCH_CONCEPTS
 from evenly.tasks.rebuild.filters import CHECK_TEXTS
 from evenly.tasks.run import Run
-from evenly.tasks.step import record_step
+from evenly.tasks.stage import run_step
 
 STEPS = (COLLECT, CHECK_TEXTS, MATCH_CONCEPTS)
 RULES = {
@@ -49,7 +49,7 @@ def run_steps(root: Path, pairs: list[tuple[int, str]], *, steps=STEPS, rules=RU
     run = Run(workspace=Workspace.at(root), seed=3, sources=(source,), progress=Progress(quiet=True))
     records = ()
     for step in steps:
-        records = (*records, record_step(run, step, records, step.read(rules[step.name])))
+        records = (*records, run_step(run, step, records, step.read(rules[step.name])))
     return records
 
 

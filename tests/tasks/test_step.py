@@ -12,7 +12,8 @@ from evenly.storage.ledger import StepOutput
 from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild.balance import BALANCE, PRESELECT
 from evenly.tasks.run import Run
-from evenly.tasks.step import NothingLeftError, Step, check_ready, record_step, summarise_record
+from evenly.tasks.stage import run_step
+from evenly.tasks.step import NothingLeftError, Step, check_ready, summarise_record
 from tests.picture_pool import plain_step
 
 
@@ -32,18 +33,18 @@ def counted(calls: list[str], reason: str = "") -> Step:
 def test_a_finished_step_is_not_computed_again(run):
     calls: list[str] = []
     step = counted(calls)
-    first = record_step(run, step, (), {"x": 1})
-    assert record_step(run, step, (), {"x": 1}) == first
+    first = run_step(run, step, (), {"x": 1})
+    assert run_step(run, step, (), {"x": 1}) == first
     assert calls == ["compute"]
 
 
 def test_another_rule_version_or_input_is_computed(run):
     calls: list[str] = []
     step = counted(calls)
-    record_step(run, step, (), {"x": 1})
-    record_step(run, step, (), {"x": 2})
-    record_step(run, replace(step, version=2), (), {"x": 1})
-    record_step(run, replace(step, inputs=lambda *_: {"file": "1"}), (), {"x": 1})
+    run_step(run, step, (), {"x": 1})
+    run_step(run, step, (), {"x": 2})
+    run_step(run, replace(step, version=2), (), {"x": 1})
+    run_step(run, replace(step, inputs=lambda *_: {"file": "1"}), (), {"x": 1})
     assert len(calls) == 4
 
 
@@ -51,11 +52,11 @@ def test_the_seed_matters_to_steps_that_draw_only(run):
     calls: list[str] = []
     step = counted(calls)
     other = replace(run, seed=4)
-    record_step(run, step, (), {})
-    record_step(other, step, (), {})
+    run_step(run, step, (), {})
+    run_step(other, step, (), {})
     assert len(calls) == 1
-    record_step(run, replace(step, seeded=True), (), {})
-    record_step(other, replace(step, seeded=True), (), {})
+    run_step(run, replace(step, seeded=True), (), {})
+    run_step(other, replace(step, seeded=True), (), {})
     assert len(calls) == 3
 
 
@@ -65,14 +66,17 @@ def test_what_is_observed_decides_the_key(run):
     step = replace(
         counted(calls), observe=lambda *_: seen.append(len(seen)), inputs=lambda *_: {"observed": str(len(seen))}
     )
-    record_step(run, step, (), {})
-    record_step(run, step, (), {})
+    for _ in range(2):
+        run_step(run, step, (), {})
+    assert (calls, seen) == (["compute"], [0])
+    seen.append(1)
+    run_step(run, step, (), {})
     assert len(calls) == 2
 
 
 def test_a_step_that_keeps_nothing_ends_the_run_and_says_why(run):
     with pytest.raises(NothingLeftError, match=r"kept none of 2: .*low_score 2"):
-        record_step(run, counted([], "low_score"), (), {})
+        run_step(run, counted([], "low_score"), (), {})
 
 
 def test_a_rule_is_read_back_as_it_was_stored():
@@ -92,13 +96,13 @@ def test_a_step_that_keeps_nothing_is_recorded_and_ends_the_next_run_too(run):
     step = counted(calls, "low_score")
     for _ in range(2):
         with pytest.raises(NothingLeftError, match=r"Nothing was published\. Look at its reasons"):
-            record_step(run, step, (), {})
+            run_step(run, step, (), {})
     assert calls == ["compute"]
 
 
 def test_a_step_that_judges_no_rows_ends_nothing(run):
     bare = plain_step("count", lambda *_: StepOutput(tables={"counts": pa.table({"count": [1]})}))
-    record = record_step(run, bare, (record_step(run, counted([]), (), {}),), {})
+    record = run_step(run, bare, (run_step(run, counted([]), (), {}),), {})
     assert (record.rows_in, record.counts, record.reasons) == (0, {}, {})
 
 
@@ -110,9 +114,9 @@ def test_a_step_that_fails_leaves_no_record_and_is_computed_by_the_next_run(run)
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        record_step(run, replace(step, compute=fail), (), {})
+        run_step(run, replace(step, judge=fail), (), {})
     assert not list(run.workspace.root.rglob("*.json"))
-    assert record_step(run, step, (), {}).counts["kept"] == 2
+    assert run_step(run, step, (), {}).counts["kept"] == 2
     assert calls == ["compute"]
 
 
@@ -129,11 +133,11 @@ def test_a_step_that_fails_leaves_no_record_and_is_computed_by_the_next_run(run)
     ids=["lost", "other order", "doubled", "invented", "unknown verdict", "no reason"],
 )
 def test_a_step_that_does_not_account_for_every_row_is_refused(run, change, words):
-    first = record_step(run, counted([]), (), {})
+    first = run_step(run, counted([]), (), {})
     decisions = Decisions.of(reason=["", ""]).to_table(pa.array(["a", "b"]))
     wrong = plain_step("wrong", lambda *_: StepOutput(decisions=change(decisions)))
     with pytest.raises(ConservationError, match=words):
-        record_step(run, wrong, (first,), {})
+        run_step(run, wrong, (first,), {})
     assert run.ledger.find(wrong.spec(run, (first,), {}).key) is None
 
 
@@ -143,12 +147,12 @@ def test_of_two_runs_at_once_the_first_record_stands(run):
     def slow(inner, before, rule):
         if not seconds:
             seconds.append(1)
-            record_step(inner, plain_step("collect", slow), before, rule)  # another process, in between
+            run_step(inner, plain_step("collect", slow), before, rule)  # another process, in between
         value = float(len(seconds))
         seconds.append(2)
         return StepOutput(decisions=Decisions.of(reason=["", ""], value=[value, value]).to_table(pa.array(["a", "b"])))
 
-    record = record_step(run, plain_step("collect", slow), (), {})
+    record = run_step(run, plain_step("collect", slow), (), {})
     assert run.ledger.decisions(record)["value"].to_pylist() == [1.0, 1.0]
     assert len(run.ledger.records("collect")) == 1
 
@@ -176,8 +180,8 @@ def test_a_step_says_how_many_of_what_in_one_line(run, capsys):
     decisions = Decisions.of(reason=[*reasons, "http_404"], failed=[False, False, False, True])
     uids = pa.array(["a", "b", "c", "d"])
     step = plain_step("collect", lambda *_: StepOutput(decisions=decisions.to_table(uids)))
-    record = record_step(loud, step, (), {})
-    record_step(loud, step, (), {})
+    record = run_step(loud, step, (), {})
+    run_step(loud, step, (), {})
     computed, reused = capsys.readouterr().err.splitlines()
     assert summarise_record(record) == "2 dropped, 1 failed, 1 kept (http_404 1, too_short 2)"
     assert computed.split(maxsplit=3)[0::3] == ["collect", summarise_record(record)]
@@ -185,18 +189,18 @@ def test_a_step_says_how_many_of_what_in_one_line(run, capsys):
 
 
 def test_verdicts_that_nothing_had_are_left_out_of_the_line_but_for_kept(run):
-    first = record_step(run, counted([]), (), {})
+    first = run_step(run, counted([]), (), {})
     assert summarise_record(first) == "2 kept"
     decisions = Decisions.of(reason=["x", "x"]).to_table(pa.array(["a", "b"]))
     gone = plain_step("gone", lambda *_: StepOutput(decisions=decisions))
     with pytest.raises(NothingLeftError, match=r"it kept none of 2: 2 dropped, 0 kept \(x 2\)"):
-        record_step(run, gone, (first,), {})
+        run_step(run, gone, (first,), {})
 
 
 def test_a_rule_in_another_order_is_the_same_rule(run):
     calls: list[str] = []
     step = counted(calls)
-    one = record_step(run, step, (), {"x": 1, "y": {"a": 1, "b": [1, 2]}})
-    assert record_step(run, step, (), {"y": {"b": [1, 2], "a": 1}, "x": 1}) == one
-    record_step(run, step, (), {"x": 1, "y": {"a": 1, "b": [2, 1]}})
+    one = run_step(run, step, (), {"x": 1, "y": {"a": 1, "b": [1, 2]}})
+    assert run_step(run, step, (), {"y": {"b": [1, 2], "a": 1}, "x": 1}) == one
+    run_step(run, step, (), {"x": 1, "y": {"a": 1, "b": [2, 1]}})
     assert len(calls) == 2

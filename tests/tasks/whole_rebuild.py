@@ -28,7 +28,8 @@ from evenly.tasks.rebuild.mixing import MIX_SOURCES
 from evenly.tasks.rebuild.publish import publish_build
 from evenly.tasks.rebuild.safety import SAFETY
 from evenly.tasks.run import LabelColumns, Run
-from evenly.tasks.step import Step, record_step
+from evenly.tasks.stage import run_step
+from evenly.tasks.step import Step
 from tests.picture_pool import ColourEncoder, picture
 
 RED, GREEN, BLUE = (240, 90, 80), (90, 240, 100), (80, 90, 240)
@@ -155,7 +156,7 @@ def run_steps(
     """The records of the steps, each found or made."""
     records: tuple[StepRecord, ...] = ()
     for step in steps:
-        records = (*records, record_step(run, step, records, step.read(rules[step.name])))
+        records = (*records, run_step(run, step, records, step.read(rules[step.name])))
     return records
 
 

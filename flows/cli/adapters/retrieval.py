@@ -29,7 +29,7 @@ from evenly.tasks.adapters.retrieval import (
     retrieval_facts,
 )
 from evenly.tasks.run import EncoderChoice, Run
-from evenly.tasks.step import record_step
+from evenly.tasks.stage import run_step
 
 SHOWN = {"r_at_1": "R@1", "r_at_10": "R@10", "auc": "AUC"}
 """What fits a terminal of 80 columns, as the directions' names do; all else is in --json."""
@@ -38,7 +38,7 @@ SHOWN = {"r_at_1": "R@1", "r_at_10": "R@10", "auc": "AUC"}
 def recipe_retrieval(recipe: Place, *, pairs: int, part: str | None, root: Place | None) -> list[dict[str, Any]]:
     """What the encoder of a recipe's latest build finds among its kept pairs, or in a part of each class list."""
     run, rules = _rules(recipe, pairs=pairs, part=part, root=root)
-    return [retrieval_facts(run, record_step(run, MEASURE_RETRIEVAL, (), rule)) for rule in rules]
+    return [retrieval_facts(run, run_step(run, MEASURE_RETRIEVAL, (), rule)) for rule in rules]
 
 
 def array_retrieval(arrays: Path, *, part: str | None, normalise: bool) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def encoder_leaderboard(
     for named, choice in zip(encoders, choices, strict=True):
         own = replace(run, encoder=choice, encoder_identity=None)
         boards += [
-            {"encoder": named, **retrieval_facts(own, record_step(own, MEASURE_RETRIEVAL, (), rule))} for rule in rules
+            {"encoder": named, **retrieval_facts(own, run_step(own, MEASURE_RETRIEVAL, (), rule))} for rule in rules
         ]
     rows = [
         {"encoder": board["encoder"], "list": board.get("list", ""), **row}

@@ -132,7 +132,7 @@ class _Plan:
         """The row of a step that would run, or may."""
         earlier = [figures_of(record, _size_of(self.run, record)) for record in self.run.ledger.records(step.name)]
         figures = best_figures(step.name, earlier)
-        row = self._row(step.name, action, why) | self._estimate(figures, is_cut=step.moves is not None)
+        row = self._row(step.name, action, why) | self._estimate(figures, is_cut=True)
         if figures is not None and figures.kept < 1:
             self.rows, self.is_counted = round(self.rows * figures.kept), False
         return row

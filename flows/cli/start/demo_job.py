@@ -19,7 +19,7 @@ from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.workspace import Workspace
 from evenly.tasks.adapters.retrieval import MEASURE_RETRIEVAL, PairRetrievalRule
 from evenly.tasks.run import default_cache
-from evenly.tasks.step import record_step
+from evenly.tasks.stage import run_step
 from evenly.tasks.verify_and_report import write_report
 
 
@@ -30,7 +30,7 @@ def run_demo(*, root: Place | None = None, workers: int | None = None) -> dict[s
     workspace, manifest = open_build(build, root=root)
     truth = faults_found(workspace, manifest, pq.read_table(default_cache() / "demo" / "truth.parquet"))
     run = build_run(build, root=str(workspace.root))
-    record_step(run, MEASURE_RETRIEVAL, (), PairRetrievalRule(build=build))
+    run_step(run, MEASURE_RETRIEVAL, (), PairRetrievalRule(build=build))
     report = write_report(workspace, manifest, truth)
     return {
         "build": build,

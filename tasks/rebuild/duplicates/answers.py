@@ -15,10 +15,10 @@ from evenly.curation.decisions import Decisions
 from evenly.curation.duplicates.merging import CAPTIONS, choose_survivors, components
 from evenly.storage.errors import StorageError
 from evenly.storage.ledger import StepOutput
-from evenly.storage.tables.exchange import exchange_folder, received_rows, remove_exchange, send_rows
+from evenly.storage.tables.exchange import new_exchange
 from evenly.storage.tables.partitions import rows_of
 from evenly.storage.tables.row_files import row_numbers, row_places
-from evenly.tasks.moves import Each, Moves, Records
+from evenly.tasks.each import Each, Records
 from evenly.tasks.rebuild.duplicates.cells import link_cells
 from evenly.tasks.rebuild.duplicates.kinds import Kind
 from evenly.tasks.rebuild.duplicates.measured_recall import measured_recall
@@ -47,13 +47,14 @@ class Answers:
     compared: pa.Table | None = field(compare=False)
 
 
-def duplicate_moves(kind_of: Callable[[Run, RuleT], Kind]) -> Moves[RuleT]:
-    """The moves of a step that merges duplicates of the kind that its rule gives."""
+def merging(kind_of: Callable[[Run, RuleT], Kind]) -> dict[str, Any]:
+    """What a step does that merges duplicates of the kind that its rule gives: fields of Step."""
     search = partial(_search, kind_of)
-    return Moves(resolve=search, resume=search, judge=_judge, shared=_shared, release=_release, work=_work)
+    of_all = {"resolve": search, "resume": search, "work": _work, "release": _release}
+    return {**of_all, "judge": _judge, "shared": _shared}
 
 
-def _search(  # noqa: PLR0917 - as Moves has it
+def _search(  # noqa: PLR0917 - as Step has it
     kind_of: Callable[[Run, RuleT], Kind],
     run: Run,
     upstream: Records,
@@ -64,13 +65,13 @@ def _search(  # noqa: PLR0917 - as Moves has it
 ) -> Answers:
     """Find the duplicates among all pairs, and send each partition what it must know of them."""
     kind = kind_of(run, rule)
-    folder = exchange_folder(run.exchange, kind.step)
-    search = PairSearch(kind=kind, folder=folder, bits=run.bits, resumes=earlier is not None)
+    exchange = new_exchange(run.exchange, kind.step, run.bits)
+    search = PairSearch(kind=kind, exchange=exchange, resumes=earlier is not None)
     previous = None if earlier is None else PreviousEdges(run=earlier, reads=reads)
     try:
         return _answers(search, run, upstream, each, previous)
     except BaseException:
-        remove_exchange(folder)
+        exchange.release()
         raise
 
 
@@ -91,7 +92,7 @@ def _answers(search: PairSearch, run: Run, upstream: Records, each: Each, previo
     is_merged = survivors != rows
     search.send("merged", "all", row=rows[is_merged], survivor=survivors[is_merged])
     search.send("uid_edges", "all", left=left, right=right)
-    recall, compared = measured_recall(search, firsts, rows, component, each)
+    recall, compared = measured_recall(search, searched, rows, component, each)
     counts = [first.n for first in firsts]
     each.partitions(f"{search.kind.step}: captions", partial(_send_captions, search, upstream))
     return Answers(
@@ -116,7 +117,7 @@ def _send_captions(search: PairSearch, upstream: Records, run: Run) -> None:
     moves = pc.index_in(earlier["uid"].combine_chunks(), column(pairs, "uid", pa.string()))
     moved = pa.table({"uid": into.take(moves), "caption": earlier["caption"], "from_uid": earlier["from_uid"]})
     sent = [own, moved.filter(pc.is_valid(moves)).cast(own.schema)]
-    send_rows(search.folder / "captions", f"{run.part.number:05d}", search.bits, "uid", sent)
+    search.exchange.send("captions", run.part.number, "uid", sent)
 
 
 def _judge(run: Run, upstream: Records, _rule: object, answers: Answers) -> StepOutput:
@@ -172,7 +173,7 @@ def _edge_table(search: PairSearch, left: Words, right: Words) -> pa.Table:
 
 def _captions(run: Run, upstream: Records, search: PairSearch, uids: pa.Array) -> pa.Table:
     """What the survivors among `uids` take over, as `merging.captions_taken_over` says."""
-    tables = received_rows(search.folder / "captions", run.part.number)
+    tables = search.exchange.received("captions", run.part.number)
     if not tables:
         return CAPTIONS.empty_table()
     rows = pa.concat_tables(tables)
@@ -199,7 +200,7 @@ def _shared(_run: Run, _upstream: Records, _rule: object, answers: Answers) -> S
 
 def _release(answers: Answers) -> None:
     """Remove what was exchanged: every partition has its verdicts, or the search is run again."""
-    remove_exchange(answers.search.folder)
+    answers.search.exchange.release()
 
 
 def _uids(search: PairSearch, rows: Words) -> pa.Array:

@@ -22,10 +22,9 @@ from evenly.curation.duplicates.caption_duplicates import (
 )
 from evenly.curation.duplicates.equal_rows import array_keys, text_keys
 from evenly.curation.duplicates.lsh import Signatures, word_masks
-from evenly.storage.tables.row_files import RowFiles
-from evenly.tasks.moves import Records
+from evenly.tasks.each import Records
 from evenly.tasks.rebuild.duplicates.exact import value_numbers
-from evenly.tasks.rebuild.duplicates.kinds import Accepted, Contents, Kind, pairs_to_compare, uid_columns
+from evenly.tasks.rebuild.duplicates.kinds import Accepted, Contents, Kind, Rows, pairs_to_compare, uid_columns
 from evenly.tasks.run import Run
 
 
@@ -64,29 +63,29 @@ class Captions(Kind):
             usable &= images.is_valid().to_numpy(zero_copy_only=False)
         return Contents(columns=columns, keys=keys, usable=usable)
 
-    def compared(self, files: RowFiles, rows: Words) -> ComparedCaptions:
+    def compared(self, files: Rows, rows: Words) -> ComparedCaptions:
         """See Kind: all captions as if they were different, since equal ones have met before."""
         return self._compared(files, rows, self._sets(files, rows), np.arange(len(rows)))
 
-    def compared_for_equality(self, files: RowFiles, rows: Words) -> ComparedCaptions:
+    def compared_for_equality(self, files: Rows, rows: Words) -> ComparedCaptions:
         """See Kind: without their trigrams."""
         return self._compared(files, rows, ShingleSets.of([]), value_numbers(files.column("text", rows)))
 
-    def _compared(self, files: RowFiles, rows: Words, sets: ShingleSets, texts: Ints) -> ComparedCaptions:
+    def _compared(self, files: Rows, rows: Words, sets: ShingleSets, texts: Ints) -> ComparedCaptions:
         of_one = self.rule.scope == "image"
         images = value_numbers(files.column("image", rows)) if of_one else np.zeros(len(rows), np.int64)
         return ComparedCaptions(sets=sets, texts=texts, images=images, rule=self.rule)
 
-    def _sets(self, files: RowFiles, rows: Words) -> ShingleSets:
+    def _sets(self, files: Rows, rows: Words) -> ShingleSets:
         return ShingleSets.of_lists(files.column("shingles", rows))
 
-    def codes(self, files: RowFiles, rows: Words) -> Words:
+    def codes(self, _run: Run, files: Rows, rows: Words) -> Words:
         """See Kind: of one picture, a hash of it."""
         if self.rule.scope == "image":
             return np.asarray(files.numbers("image_key", rows), dtype=np.uint64).reshape(-1, 1)
         return bands_of(self._sets(files, rows), self.rule, self.seed)
 
-    def near(self, files: RowFiles, rows: Words, codes: Words) -> Signatures:  # noqa: ARG002 - no code tells it
+    def near(self, files: Rows, rows: Words, codes: Words) -> Signatures:  # noqa: ARG002 - no code tells it
         """See Kind."""
         return near_sets(files.numbers("fold", rows), files.numbers("size", rows), self.rule.min_jaccard)
 
@@ -94,7 +93,7 @@ class Captions(Kind):
         """See Kind."""
         return compared.accepted(left, right)
 
-    def reasons(self, _files: RowFiles, merged: Words, _survivors: Words) -> pa.Array:
+    def reasons(self, _files: Rows, merged: Words, _survivors: Words) -> pa.Array:
         """See Kind."""
         return pa.repeat(pa.scalar("near_caption"), len(merged))
 

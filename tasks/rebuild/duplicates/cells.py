@@ -9,10 +9,9 @@ import pyarrow as pa
 
 from evenly.curation.duplicates.colours import ColourCells
 from evenly.curation.duplicates.merging import NumberedForest
-from evenly.storage.tables.exchange import received_rows, send_rows
 from evenly.storage.tables.partitions import MAX_BITS
 from evenly.storage.tables.row_files import row_numbers
-from evenly.tasks.moves import Each
+from evenly.tasks.each import Each
 from evenly.tasks.rebuild.duplicates.pair_search import PairSearch
 from evenly.tasks.rebuild.duplicates.search import FirstRows
 from evenly.tasks.run import Run
@@ -38,12 +37,12 @@ class CellSearch:
         home = np.full(len(numbers), -1, np.int64)
         np.maximum.at(home, rows, cells)  # of its cells a row lies in the last
         keys = cells.astype(np.uint64) << np.uint64(64 - self.depth) if self.depth else np.zeros(len(cells), np.uint64)
-        table = pa.table({"key": keys, "row": numbers[rows], "lies": home[rows] == cells})
-        send_rows(self.search.folder / "cells", f"{partition:05d}", self.depth, "key", [table])
+        lies = home[rows] == cells
+        self.search.send("cells", partition, bits=self.depth, key=keys, row=numbers[rows], lies=lies)
 
     def link(self, _run: Run, cell: int) -> None:
         """Leave the forest of duplicates of which one lies in a cell, and the other there or in a later one."""
-        tables = received_rows(self.search.folder / "cells", cell)
+        tables = self.search.exchange.received("cells", cell)
         if not tables:
             return
         table = pa.concat_tables(tables)

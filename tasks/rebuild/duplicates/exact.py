@@ -10,9 +10,8 @@ from evenly.curation.columns import column
 from evenly.curation.duplicates.equal_rows import equal_runs, text_keys
 from evenly.curation.duplicates.image_duplicates import exact_reasons
 from evenly.curation.duplicates.incremental import Pairs
-from evenly.storage.tables.row_files import RowFiles
-from evenly.tasks.moves import Records
-from evenly.tasks.rebuild.duplicates.kinds import Contents, Kind, pairs_to_compare, uid_columns
+from evenly.tasks.each import Records
+from evenly.tasks.rebuild.duplicates.kinds import Contents, Kind, Rows, pairs_to_compare, uid_columns
 from evenly.tasks.run import Run
 
 
@@ -49,11 +48,11 @@ class Exact(Kind):
         usable = images.is_valid().to_numpy(zero_copy_only=False)
         return Contents(columns=columns, keys=text_keys(images.fill_null("").to_pylist()), usable=usable)
 
-    def compared(self, files: RowFiles, rows: Words) -> EqualPictures:
+    def compared(self, files: Rows, rows: Words) -> EqualPictures:
         """See Kind."""
         return EqualPictures(numbers=value_numbers(files.column("image", rows)))
 
-    def reasons(self, files: RowFiles, merged: Words, survivors: Words) -> pa.Array:
+    def reasons(self, files: Rows, merged: Words, survivors: Words) -> pa.Array:
         """See Kind."""
         rows, places = np.unique(survivors, return_inverse=True)
         survivor_urls = files.column("url", rows).take(pa.array(places))

@@ -1,12 +1,13 @@
 """Duplicates by features: of pictures alone, or of pictures and captions together."""
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from evenly.curation.arrays import Ints, Words
 from evenly.curation.columns import column
@@ -14,14 +15,15 @@ from evenly.curation.duplicates.equal_rows import array_keys
 from evenly.curation.duplicates.image_duplicates import Semantic, picture_colours
 from evenly.curation.duplicates.near_rows import COMPARISONS, NearRows, has_direction
 from evenly.curation.duplicates.record_linkage import Linked, mix
-from evenly.curation.duplicates.sketches import plan_search, sign_codes
+from evenly.curation.duplicates.sketches import VERSION, plan_search, sign_codes
 from evenly.storage.feature_store import FeatureStore
-from evenly.storage.tables.row_files import RowFiles
+from evenly.storage.records import content_hash
+from evenly.storage.tables.row_store import RowStore
+from evenly.tasks.each import Records
 from evenly.tasks.encoders import encoder_identity, store_texts, text_rows
 from evenly.tasks.engine import InProcess
-from evenly.tasks.moves import Records
 from evenly.tasks.pictures.encoded import image_rows
-from evenly.tasks.rebuild.duplicates.kinds import Accepted, Contents, Kind, pairs_to_compare, uid_columns
+from evenly.tasks.rebuild.duplicates.kinds import Accepted, Contents, Kind, Rows, pairs_to_compare, uid_columns
 from evenly.tasks.run import Run
 
 
@@ -71,7 +73,7 @@ class NearFeatures(Kind):
             usable, compared = usable & has_colours, [rows, columns["colour"]]
         return Contents(columns=columns, keys=array_keys(compared), usable=usable)
 
-    def compared(self, files: RowFiles, rows: Words) -> NearRows:
+    def compared(self, files: Rows, rows: Words) -> NearRows:
         """See Kind."""
         return NearRows(
             rows=files.numbers("vector", rows),
@@ -81,7 +83,7 @@ class NearFeatures(Kind):
             max_colour=255.0 if self.max_colour is None else self.max_colour,
         )
 
-    def codes(self, files: RowFiles, rows: Words) -> Words:
+    def codes(self, run: Run, files: Rows, rows: Words) -> Words:  # noqa: ARG002 - of pictures, whose codes are kept
         """See Kind."""
         return sign_codes(files.numbers("vector", rows), np.arange(len(rows)), key=self._key)
 
@@ -89,7 +91,7 @@ class NearFeatures(Kind):
         """See Kind."""
         return compared.accepted(left, right)
 
-    def reasons(self, _files: RowFiles, merged: Words, _survivors: Words) -> pa.Array:
+    def reasons(self, _files: Rows, merged: Words, _survivors: Words) -> pa.Array:
         """See Kind."""
         return pa.repeat(pa.scalar(self.reason), len(merged))
 
@@ -113,6 +115,23 @@ class PictureFeatures(NearFeatures):
     def vectors(self, run: Run, pairs: pa.Table) -> np.ndarray:
         """See NearFeatures."""
         return image_rows(run, FeatureStore(run.workspace, encoder_identity(run), "images"), _ids(pairs))
+
+    def contents(self, run: Run, upstream: Records) -> Contents:
+        """See Kind."""
+        contents = super().contents(run, upstream)
+        images = column(pairs_to_compare(run, upstream), "image_id", pa.string())
+        return replace(contents, columns={**contents.columns, "image": images})
+
+    def codes(self, run: Run, files: Rows, rows: Words) -> Words:
+        """See Kind: those that are stored are read, others stored; not by several partitions, as one may write."""
+        if run.bits:
+            return super().codes(run, files, rows)
+        store = RowStore(run.workspace, encoder_identity(run), f"codes-{content_hash([self._key, VERSION])[:16]}")
+        ids = files.column("image", rows)
+        missing = store.missing(ids)
+        codes = super().codes(run, files, rows[pc.index_in(missing, ids).to_numpy()])
+        store.append(missing, codes)
+        return store.read(ids).astype(np.uint64, copy=False) if len(ids) else codes
 
 
 @dataclass(frozen=True, kw_only=True)

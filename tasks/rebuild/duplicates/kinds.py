@@ -13,14 +13,15 @@ from evenly.curation.columns import column
 from evenly.curation.duplicates.incremental import Pairs
 from evenly.curation.duplicates.lsh import Signatures
 from evenly.curation.duplicates.merging import NumberedForest, picture_areas
-from evenly.storage.tables.row_files import RowFiles
-from evenly.tasks.moves import Records
+from evenly.storage.tables.row_files import HeldRows, RowFiles
+from evenly.tasks.each import Records
 from evenly.tasks.run import Run
 
 TEXT_COLUMNS = ("url", "caption")
 COLUMNS = (*TEXT_COLUMNS, "image_id", "width", "height")
 """What every search reads of a pair; looks are read where they are compared."""
 Accepted = tuple[Ints, Ints, Floats]
+Rows = RowFiles | HeldRows
 
 
 def pairs_to_compare(run: Run, upstream: Records, looks: Sequence[str] = ()) -> pa.Table:
@@ -87,26 +88,26 @@ class Kind(ABC):
         """What is written of the pairs of a run's partition, in the order of uids."""
 
     @abstractmethod
-    def compared(self, files: RowFiles, rows: Words) -> Any:  # noqa: ANN401 - ComparedRows, and what the kind adds
+    def compared(self, files: Rows, rows: Words) -> Any:  # noqa: ANN401 - ComparedRows, and what the kind adds
         """The rows of these numbers, which rise."""
 
-    def compared_for_equality(self, files: RowFiles, rows: Words) -> Any:  # noqa: ANN401 - ComparedRows
+    def compared_for_equality(self, files: Rows, rows: Words) -> Any:  # noqa: ANN401 - ComparedRows
         """The rows of these numbers, which rise, as far as it takes to see which are equal."""
         return self.compared(files, rows)
 
     @abstractmethod
-    def reasons(self, files: RowFiles, merged: Words, survivors: Words) -> pa.Array:
+    def reasons(self, files: Rows, merged: Words, survivors: Words) -> pa.Array:
         """Why pairs that rise (m,) are merged into these survivors."""
 
-    def codes(self, files: RowFiles, rows: Words) -> Words:
-        """The codes (n, w) of rows, which rise."""
+    def codes(self, run: Run, files: Rows, rows: Words) -> Words:
+        """The codes (n, w) of rows of a run's partition, which rise."""
         raise NotImplementedError
 
-    def near(self, files: RowFiles, rows: Words, codes: Words) -> Signatures:  # noqa: ARG002 - of kinds with their own
+    def near(self, files: Rows, rows: Words, codes: Words) -> Signatures:  # noqa: ARG002 - of kinds with their own
         """What candidates among rows, which rise and have these codes, are near in."""
         return Signatures.within(codes, self.max_distance)
 
-    def coded(self, files: RowFiles, rows: Words) -> Ints:  # noqa: ARG002 - of kinds that leave rows out
+    def coded(self, files: Rows, rows: Words) -> Ints:  # noqa: ARG002 - of kinds that leave rows out
         """The places of those of `rows`, which rise, that are looked for in tables."""
         return np.arange(len(rows))
 
@@ -114,11 +115,11 @@ class Kind(ABC):
         """Those candidates of the tables that are duplicates, and how weak their links are."""
         raise NotImplementedError
 
-    def in_cell(self, files: RowFiles, rows: Words, forest: NumberedForest, lies: Flags) -> None:
+    def in_cell(self, files: Rows, rows: Words, forest: NumberedForest, lies: Flags) -> None:
         """Add all duplicates among the rows of a cell, which rise, of which one `lies` in it, to a forest."""
         raise NotImplementedError
 
-    def sketches(self, files: RowFiles, rows: Words) -> np.ndarray:
+    def sketches(self, files: Rows, rows: Words) -> np.ndarray:
         """The colour grids (n, 768) of rows, which rise."""
         raise NotImplementedError
 

@@ -17,9 +17,8 @@ from evenly.curation.duplicates.image_duplicates import (
     picture_colours,
 )
 from evenly.curation.duplicates.merging import NumberedForest
-from evenly.storage.tables.row_files import RowFiles
-from evenly.tasks.moves import Records
-from evenly.tasks.rebuild.duplicates.kinds import Accepted, Contents, Kind, pairs_to_compare, uid_columns
+from evenly.tasks.each import Records
+from evenly.tasks.rebuild.duplicates.kinds import Accepted, Contents, Kind, Rows, pairs_to_compare, uid_columns
 from evenly.tasks.run import Run
 
 
@@ -55,19 +54,19 @@ class Looks(Kind):
         columns = uid_columns(pairs) | {"phash": bits, "colour": colours}
         return Contents(columns=columns, keys=array_keys([bits, colours]), usable=usable)
 
-    def compared(self, files: RowFiles, rows: Words) -> ComparedLooks:
+    def compared(self, files: Rows, rows: Words) -> ComparedLooks:
         """See Kind."""
         return ComparedLooks(bits=files.numbers("phash", rows), colours=self.sketches(files, rows), rule=self.rule)
 
-    def sketches(self, files: RowFiles, rows: Words) -> np.ndarray:
+    def sketches(self, files: Rows, rows: Words) -> np.ndarray:
         """See Kind."""
         return files.numbers("colour", rows)
 
-    def codes(self, files: RowFiles, rows: Words) -> Words:
+    def codes(self, _run: Run, files: Rows, rows: Words) -> Words:
         """See Kind."""
         return np.asarray(files.numbers("phash", rows), dtype=np.uint64).reshape(-1, 1)
 
-    def coded(self, files: RowFiles, rows: Words) -> Ints:
+    def coded(self, files: Rows, rows: Words) -> Ints:
         """See Kind: those whose colours tell enough."""
         return telling_rows(self.sketches(files, rows))
 
@@ -75,7 +74,7 @@ class Looks(Kind):
         """See Kind."""
         return compared.shifted(left, right)
 
-    def in_cell(self, files: RowFiles, rows: Words, forest: NumberedForest, lies: np.ndarray) -> None:
+    def in_cell(self, files: Rows, rows: Words, forest: NumberedForest, lies: np.ndarray) -> None:
         """See Kind."""
         looks = self.compared(files, rows)
         pairs = colour_pairs(looks.colours, self.rule.max_colour, looks.bits, self.rule.max_distance)
@@ -84,7 +83,7 @@ class Looks(Kind):
             left_here, right_here = left[is_here], right[is_here]
             forest.add(rows[left_here], rows[right_here], looks.measure(left_here, right_here))
 
-    def reasons(self, _files: RowFiles, merged: Words, _survivors: Words) -> pa.Array:
+    def reasons(self, _files: Rows, merged: Words, _survivors: Words) -> pa.Array:
         """See Kind."""
         return pa.repeat(pa.scalar("near_duplicate"), len(merged))
 

@@ -1,8 +1,7 @@
-"""A search over partitions: what is compared, and the folder in which rows meet and edges are left."""
+"""A search over partitions: what is compared, and where rows meet and edges are left."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +9,8 @@ import pyarrow as pa
 
 from evenly.curation.arrays import Flags, Ints, Words
 from evenly.curation.duplicates.merging import NumberedForest
-from evenly.storage.tables.exchange import each_received, received_rows, send_rows
-from evenly.storage.tables.row_files import RowFiles, row_numbers, row_places
+from evenly.storage.tables.exchange import RowExchange
+from evenly.storage.tables.row_files import HeldRows, RowFiles, row_numbers, row_places
 from evenly.tasks.rebuild.duplicates.kinds import Kind
 
 ROWS_AT_ONCE = 1 << 18
@@ -20,28 +19,32 @@ ROWS_AT_ONCE = 1 << 18
 
 @dataclass(frozen=True, kw_only=True)
 class PairSearch:
-    """What is compared, and the folder in which rows are exchanged between 2**bits partitions.
+    """What is compared, and the exchange between partitions by which rows meet.
 
     resumes: whether duplicates of rows that are `fresh` are looked for alone, and edges between others are known.
     """
 
     kind: Kind
-    folder: Path
-    bits: int
+    exchange: RowExchange
     resumes: bool = False
 
     @property
-    def files(self) -> RowFiles:
-        """Columns of each row."""
-        return RowFiles(folder=self.folder / "rows", bits=self.bits)
+    def bits(self) -> int:
+        """There are 2**bits partitions."""
+        return self.exchange.bits
 
-    def send(self, name: str, writer: str, **columns: np.ndarray) -> None:
-        """Send rows to the partitions that their first column names."""
-        send_rows(self.folder / name, writer, self.bits, next(iter(columns)), [pa.table(columns)])
+    @property
+    def files(self) -> RowFiles | HeldRows:
+        """Columns of each row."""
+        return self.exchange.files
+
+    def send(self, name: str, writer: int | str, *, bits: int | None = None, **columns: np.ndarray) -> None:
+        """Send rows to the partitions that their first column names; `bits`: between so many."""
+        self.exchange.send(name, writer, next(iter(columns)), pa.table(columns), bits=bits)
 
     def received(self, name: str, partition: int, columns: Sequence[str]) -> list[np.ndarray]:
         """The columns that were sent to a partition, in the order of writers; empty ones of numbers for none."""
-        tables = received_rows(self.folder / name, partition)
+        tables = self.exchange.received(name, partition)
         if not tables:
             return [np.empty(0, np.uint64) for _ in columns]
         table = pa.concat_tables(tables)
@@ -51,13 +54,12 @@ class PairSearch:
         """Leave the edges of a place."""
         left, right, weight = forest.edges()
         if len(left):
-            table = pa.table({"left": left, "right": right, "weight": weight})
-            send_rows(self.folder / "edges", writer, 0, "left", [table])
+            self.send("edges", writer, bits=0, left=left, right=right, weight=weight)
 
     def forest(self) -> NumberedForest:
         """The forest of all edges that were left."""
         forest = NumberedForest()
-        for table in each_received(self.folder / "edges", 0):
+        for table in self.exchange.each_received("edges", 0):
             forest.add(*(table[name].to_numpy() for name in ("left", "right", "weight")))
         return forest
 

@@ -18,9 +18,8 @@ from evenly.curation.arrays import Flags, Ints, Words
 from evenly.curation.duplicates.incremental import uid_places
 from evenly.curation.duplicates.merging import NumberedForest, components
 from evenly.storage.ledger import Ledger
-from evenly.storage.tables.exchange import received_rows, send_rows
 from evenly.storage.tables.row_files import row_numbers, row_places
-from evenly.tasks.moves import Each, Records
+from evenly.tasks.each import Each, Records
 from evenly.tasks.rebuild.duplicates.pair_search import PairSearch, compare_pairs, in_parts
 from evenly.tasks.row_reuse import EarlierRun, same_rows
 from evenly.tasks.run import Run
@@ -46,8 +45,12 @@ class PreviousEdges:
         places = uid_places(edges["uid_a"], uids)
         left = row_numbers(search.bits, partition, np.maximum(places, 0))
         ends = {"uid": edges["uid_b"], "left": left, "stays": _at(places, stays)}
-        send_rows(search.folder / "ends", f"{partition:05d}", search.bits, "uid", [pa.table(ends)])
+        search.exchange.send("ends", partition, "uid", pa.table(ends))
         return int((~unchanged).sum())
+
+    def compared(self, ledger: Ledger) -> pa.Table | None:
+        """The rows that were drawn for recall and their duplicates; None of a search that misses nothing."""
+        return ledger.table(self.run.record, "compared") if "compared" in self.run.record.hashes else None
 
     def _clusters(self, ledger: Ledger, uids: pa.Array) -> pa.Array:
         """What names the previous cluster of each pair: the uid of that which it was merged into, or its own."""
@@ -64,8 +67,9 @@ def take_over(
     changes = each.partitions(f"{name}: changes", partial(previous.send, search, upstream))
     each.partitions(f"{name}: previous edges", partial(_part_edges, search, counts))
     left, right = search.received("standing", 0, ["left", "right"])
-    (touched,) = search.received("touched", 0, ["row"])
-    search.send("fresh", "all", row=_fresh_pieces(search, left, right, np.unique(touched)))
+    touched = np.unique(search.received("touched", 0, ["row"])[0])
+    search.send("lost", "all", row=touched)
+    search.send("fresh", "all", row=_fresh_pieces(search, left, right, touched))
     search.send("stood", "all", left=left, right=right)
     each.partitions(f"{name}: standing edges", partial(_leave_edges, search, counts))
     return changes
@@ -74,7 +78,7 @@ def take_over(
 def _part_edges(search: PairSearch, counts: Sequence[int], run: Run) -> None:
     """Part the edges that end in a partition: those that stand, and the rows of others, which are touched."""
     partition = run.part.number
-    tables = received_rows(search.folder / "ends", partition)
+    tables = search.exchange.received("ends", partition)
     if not tables:
         return
     ends, own = pa.concat_tables(tables), row_numbers(search.bits, partition, np.arange(counts[partition]))
@@ -83,9 +87,8 @@ def _part_edges(search: PairSearch, counts: Sequence[int], run: Run) -> None:
     left_stays, right_stays = ends["stays"].to_numpy(), _at(places, search.files.numbers("stays", own))
     stands = left_stays & right_stays
     touched = np.concatenate([left[left_stays & ~stands], right[right_stays & ~stands]])
-    edges = pa.table({"left": left[stands], "right": right[stands]})
-    send_rows(search.folder / "standing", f"{partition:05d}", 0, "left", [edges])
-    send_rows(search.folder / "touched", f"{partition:05d}", 0, "row", [pa.table({"row": touched})])
+    search.send("standing", partition, bits=0, left=left[stands], right=right[stands])
+    search.send("touched", partition, bits=0, row=touched)
 
 
 def _fresh_pieces(search: PairSearch, left: Words, right: Words, touched: Words) -> Words:
@@ -103,12 +106,16 @@ def _fresh_pieces(search: PairSearch, left: Words, right: Words, touched: Words)
 
 
 def _leave_edges(search: PairSearch, counts: Sequence[int], run: Run) -> None:
-    """Leave the edges that stand, measured again, and write which rows of a partition are fresh."""
+    """Leave the edges that stand, measured again, and write which rows of a partition are fresh.
+
+    And which are `anew`: these may not have been compared before with those that were drawn for recall.
+    """
     partition, forest = run.part.number, NumberedForest()
     own = row_numbers(search.bits, partition, np.arange(counts[partition]))
-    is_fresh = ~search.files.numbers("unchanged", own)
-    is_fresh[row_places(search.bits, search.received("fresh", partition, ["row"])[0])] = True
-    search.files.write(partition, {"fresh": is_fresh})
+    columns = {"fresh": ~search.files.numbers("unchanged", own), "anew": ~search.files.numbers("unchanged", own)}
+    for name, sent in (("fresh", "fresh"), ("anew", "lost")):
+        columns[name][row_places(search.bits, search.received(sent, partition, ["row"])[0])] = True
+    search.files.write(partition, columns)
     left, right = search.received("stood", partition, ["left", "right"])
     for part in in_parts(len(left)):
         compared, rows, sides = compare_pairs(search, left[part], right[part])

@@ -6,7 +6,6 @@ cells of colours. What meets is read by number and compared there, and of all du
 spanning forest: the forest of all is that of these, whatever the cut.
 """
 
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,9 +18,8 @@ from evenly.curation.arrays import Floats, Words
 from evenly.curation.duplicates.lsh import in_batches, pairs_of_table, shared_keys, table_keys
 from evenly.curation.duplicates.merging import Forest, NumberedForest
 from evenly.curation.duplicates.recall import smallest_draws
-from evenly.storage.tables.exchange import send_rows
 from evenly.storage.tables.row_files import row_numbers
-from evenly.tasks.moves import Each, Records
+from evenly.tasks.each import Each, Records
 from evenly.tasks.rebuild.duplicates.pair_search import ROWS_AT_ONCE, PairSearch
 from evenly.tasks.rebuild.duplicates.previous_edges import PreviousEdges, take_over
 from evenly.tasks.run import Run
@@ -45,11 +43,16 @@ class FirstRows:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SearchedRows:
-    """The rows of each partition, how many candidates tables gave, and how many pairs changed since a previous run."""
+    """The rows of each partition, and how many candidates tables gave.
+
+    changed: how many pairs of each partition changed since a previous run. compared: that run's table, where it drew
+    rows for recall.
+    """
 
     firsts: Sequence[FirstRows]
     candidates: int
     changed: Sequence[int] | None
+    compared: pa.Table | None
 
 
 def find_edges(
@@ -62,14 +65,15 @@ def find_edges(
     counts = each.partitions(f"{name}: reading", partial(write_rows, search, upstream))
     each.partitions(f"{name}: equal rows", partial(link_equal, search))
     changed = None if previous is None else take_over(search, previous, upstream, counts, each)
-    firsts = each.partitions(f"{name}: codes", partial(write_firsts, search, counts, run.seed))
+    firsts = each.partitions(f"{name}: codes", partial(write_firsts, search, counts))
     candidates = 0
     for start in range(0, n_tables, TABLES_AT_ONCE):
         tables = range(start, min(start + TABLES_AT_ONCE, n_tables))
         each.partitions(f"{name}: keys", partial(send_keys, search, counts, tables))
         candidates += sum(each.partitions(f"{name}: tables", partial(link_tables, search, tables)))
-        shutil.rmtree(search.folder / "keys", ignore_errors=True)
-    return SearchedRows(firsts=firsts, candidates=candidates, changed=changed)
+        search.exchange.forget("keys")
+    compared = None if previous is None else previous.compared(run.ledger)
+    return SearchedRows(firsts=firsts, candidates=candidates, changed=changed, compared=compared)
 
 
 def write_rows(search: PairSearch, upstream: Records, run: Run) -> int:
@@ -79,7 +83,7 @@ def write_rows(search: PairSearch, upstream: Records, run: Run) -> int:
     search.files.write(partition, {**contents.columns, "usable": contents.usable})
     places = np.flatnonzero(contents.usable)
     rows = row_numbers(search.bits, partition, places)
-    search.send("equal", f"{partition:05d}", key=contents.keys[places], row=rows)
+    search.send("equal", partition, key=contents.keys[places], row=rows)
     return len(contents.usable)
 
 
@@ -98,10 +102,10 @@ def link_equal(search: PairSearch, run: Run) -> None:
         forest.add(part[left], part[right], compared.equal_weights(left, right))
         later.append(part[right])
     search.send_edges(f"equal-{partition:05d}", forest)
-    search.send("later", f"{partition:05d}", row=np.unique(np.concatenate([np.empty(0, np.uint64), *later])))
+    search.send("later", partition, row=np.unique(np.concatenate([np.empty(0, np.uint64), *later])))
 
 
-def write_firsts(search: PairSearch, counts: Sequence[int], seed: int, run: Run) -> FirstRows:
+def write_firsts(search: PairSearch, counts: Sequence[int], run: Run) -> FirstRows:
     """Write which rows of a partition are searched, and their codes."""
     partition, kind, files = run.part.number, search.kind, search.files
     n = counts[partition]
@@ -109,14 +113,14 @@ def write_firsts(search: PairSearch, counts: Sequence[int], seed: int, run: Run)
     places = np.flatnonzero(is_first)
     columns = {"first": is_first}
     if kind.masks is not None:
-        codes = kind.codes(files, everything[places])
+        codes = kind.codes(run, files, everything[places])
         coded = places[kind.coded(files, everything[places])]
         columns |= {"codes": np.zeros((n, codes.shape[1]), np.uint64), "coded": np.zeros(n, np.bool_)}
         columns["codes"][places], columns["coded"][coded] = codes, True
     files.write(partition, columns)
     drawn, draws = np.empty(0, np.int64), np.empty(0)
     if kind.comparisons is not None:
-        drawn, draws = smallest_draws(files.column("uid", everything[places]), seed=seed, step=kind.step)
+        drawn, draws = smallest_draws(files.column("uid", everything[places]), seed=run.seed, step=kind.step)
     return FirstRows(n=n, searched=len(places), drawn=everything[places[drawn]], draws=draws)
 
 
@@ -139,7 +143,7 @@ def send_keys(search: PairSearch, counts: Sequence[int], tables: range, run: Run
         )
         for table in tables
     )
-    send_rows(search.folder / "keys", f"{partition:05d}", search.bits, "key", parts)
+    search.exchange.send("keys", partition, "key", parts)
 
 
 def link_tables(search: PairSearch, tables: range, run: Run) -> int:

@@ -7,6 +7,7 @@ from evenly.storage.workspace import Workspace
 from evenly.tasks.adapters.probes import MEASURE_DIVERSITY
 from evenly.tasks.run import Run
 from tests.labelled_build import Picture, WordEncoder, publish
+from tests.step_outputs import output_of
 
 RULE = {"build": "some-1", "rows": 40, "sigma": 1.0, "frequencies": 20}
 WORDS = ("cat", "dog", "owl", "fox")
@@ -25,7 +26,9 @@ def run(workspace, monkeypatch) -> Run:
 
 
 def measured(run, **changes):
-    (row,) = MEASURE_DIVERSITY.compute(run, (), MEASURE_DIVERSITY.read(RULE | changes)).tables["diversity"].to_pylist()
+    (row,) = (
+        output_of(MEASURE_DIVERSITY, run, (), MEASURE_DIVERSITY.read(RULE | changes)).tables["diversity"].to_pylist()
+    )
     return row
 
 
@@ -63,7 +66,7 @@ def test_the_key_follows_build_rule_and_seed(run):
 
 
 def test_a_table_of_one_row_is_what_the_report_reads(run):
-    table = MEASURE_DIVERSITY.compute(run, (), MEASURE_DIVERSITY.read(RULE)).tables["diversity"]
+    table = output_of(MEASURE_DIVERSITY, run, (), MEASURE_DIVERSITY.read(RULE)).tables["diversity"]
     assert table.num_rows == 1
     assert {f"{kind}{name}" for kind in ("", "dealt_") for name in ("given_texts", "by_texts", "unexplained")} <= set(
         table.column_names

@@ -16,7 +16,7 @@ from evenly.tasks.adapters.retrieval import MEASURE_RETRIEVAL, PairRetrievalRule
 from evenly.tasks.labelled_rows import paired_features
 from evenly.tasks.progress import Progress
 from evenly.tasks.run import Run
-from evenly.tasks.step import record_step
+from evenly.tasks.stage import run_step
 from evenly.tasks.verify_and_report import _newest_of_build
 from tests.labelled_build import Picture, WordEncoder, publish
 
@@ -60,7 +60,7 @@ def run_in(workspace):
 
 def measure(workspace, **rule):
     run = run_in(workspace)
-    return retrieval_facts(run, record_step(run, MEASURE_RETRIEVAL, (), PairRetrievalRule(build="some-1", **rule)))
+    return retrieval_facts(run, run_step(run, MEASURE_RETRIEVAL, (), PairRetrievalRule(build="some-1", **rule)))
 
 
 @pytest.mark.usefixtures("manifest")

@@ -18,7 +18,7 @@ from evenly.tasks.rebuild.deduplicate import DEDUPLICATE_EXACT
 from evenly.tasks.rebuild.download import DOWNLOAD
 from evenly.tasks.rebuild.features import EMBED_IMAGES
 from evenly.tasks.run import Run
-from evenly.tasks.step import record_step
+from evenly.tasks.stage import run_step
 from tests.chat_server import TinyServer, tiny_server
 from tests.echoes import GOOD_ANSWERS, KEY, error_answers, files_with, leaks
 from tests.picture_pool import picture
@@ -40,9 +40,9 @@ POOL = (
 def recaption(run: Run, captioners: Sequence[dict], **choose: object) -> StepRecord:
     records: tuple[StepRecord, ...] = ()
     for step in STEPS:
-        records = (*records, record_step(run, step, records, step.read(RULES[step.name])))
+        records = (*records, run_step(run, step, records, step.read(RULES[step.name])))
     rule = RECAPTION.read({"captioners": list(captioners), "choose": {"by": "score"} | choose})
-    return record_step(run, RECAPTION, records, rule)
+    return run_step(run, RECAPTION, records, rule)
 
 
 def seen(server: VisionServer, name="seen", kind="seen", **more: object) -> dict:

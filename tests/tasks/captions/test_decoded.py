@@ -8,8 +8,7 @@ from evenly.tasks.captions import decoded as decoded_module
 from evenly.tasks.captions.decoded import open_caption_model
 from evenly.tasks.captions.recaption import RECAPTION
 from evenly.tasks.engine import InProcess
-from evenly.tasks.rebuild.steps import run_steps
-from evenly.tasks.step import record_step
+from evenly.tasks.stage import run_steps
 from tests.tasks.captions.test_chat_captioners import POOL, STEPS, offered, recaption, seen
 from tests.tasks.whole_rebuild import RULES, open_run, rows
 from tests.tiny_coca import write_tiny_coca
@@ -76,7 +75,7 @@ def test_partitions_change_nothing(tmp_path, captioner):
             run = replace(open_run(tmp_path / f"w{bits}", rows()), bits=bits)
             steps = [(step, step.read(RULES[step.name])) for step in STEPS]
             steps.append((RECAPTION, RECAPTION.read(rule)))
-            record = run_steps(run, steps, InProcess(run=run), record=record_step)[-1]
+            record = run_steps(run, steps, InProcess(run=run))[-1]
             results.append((record.output_hash, record.counts, record.notes))
             assert run.ledger.table(record, "candidates")["judged"].null_count == 0
         assert server.counts()["requests"] == 2 * server.counts()["different"]

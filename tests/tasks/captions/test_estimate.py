@@ -16,9 +16,8 @@ from evenly.tasks.captions.estimate import estimate_captions, estimate_captions_
 from evenly.tasks.captions.recaption import RECAPTION
 from evenly.tasks.captions.requests import ChatCaptions
 from evenly.tasks.engine import InProcess
-from evenly.tasks.rebuild.steps import run_steps
 from evenly.tasks.run import Run
-from evenly.tasks.step import record_step
+from evenly.tasks.stage import run_steps
 from tests.tasks.captions.test_chat_captioners import POOL, STEPS, seen
 from tests.tasks.whole_rebuild import RULES, open_run, write_pool
 from tests.vision_server import vision_server
@@ -47,7 +46,7 @@ def rebuilt(run: Run, *captioners: dict) -> Sequence[StepRecord]:
     steps = [(step, step.read(RULES[step.name])) for step in STEPS]
     if captioners:
         steps.append((RECAPTION, RECAPTION.read({"captioners": list(captioners), "choose": {"by": "score"}})))
-    return run_steps(run, steps, InProcess(run=run), record=record_step)
+    return run_steps(run, steps, InProcess(run=run))
 
 
 @pytest.mark.parametrize("bits", [0, 2])
@@ -120,10 +119,10 @@ def test_the_plan_says_at_most_until_the_steps_before_are_there_and_nothing_when
         steps = steps_of(recipe)
         place = [step.name for step, _ in steps].index("recaption")
         run = run_in(recipe, root=root, quiet=True)
-        run_steps(run, steps[:1], InProcess(run=run), record=record_step)
+        run_steps(run, steps[:1], InProcess(run=run))
         (row,) = plan_recipe(path, root=root)["captions"]
         assert (row["pairs"], row["pairs_are"], row["left_at_most"]) == (5, "at most", 5)
-        run_steps(run, steps[:place], InProcess(run=run), record=record_step)
+        run_steps(run, steps[:place], InProcess(run=run))
         (row,) = plan_recipe(path, root=root)["captions"]
         assert (row["pairs"], row["pairs_are"], row["stored"], row["left_at_most"]) == (
             5,
@@ -135,6 +134,6 @@ def test_the_plan_says_at_most_until_the_steps_before_are_there_and_nothing_when
         shown = capsys.readouterr().out
         assert "captions: expected - at most, lost replies aside" in shown
         assert "at most ~" not in shown
-        run_steps(run, steps[: place + 1], InProcess(run=run), record=record_step)
+        run_steps(run, steps[: place + 1], InProcess(run=run))
         assert server.counts()["requests"] == 4
         assert plan_recipe(path, root=root)["captions"] == []

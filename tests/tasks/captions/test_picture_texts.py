@@ -13,8 +13,8 @@ from evenly.tasks.engine import InProcess
 from evenly.tasks.rebuild.collect import COLLECT
 from evenly.tasks.rebuild.download import DOWNLOAD
 from evenly.tasks.rebuild.features import EMBED_IMAGES
-from evenly.tasks.rebuild.steps import run_steps
-from evenly.tasks.step import check_ready, record_step
+from evenly.tasks.stage import run_steps
+from evenly.tasks.step import check_ready
 from tests.drawn_text import drawn_text
 from tests.picture_pool import picture
 from tests.tasks.whole_rebuild import RED, RULES, Row, open_run
@@ -50,7 +50,7 @@ def pictures_read(monkeypatch):
 def recaptioned(run, **changes):
     rule = RECAPTION.read(RULE | {"choose": {"by": "original"}} | changes)
     steps = [(step, step.read(RULES[step.name])) for step in (COLLECT, DOWNLOAD, EMBED_IMAGES)]
-    record = run_steps(run, [*steps, (RECAPTION, rule)], InProcess(run=run), record=record_step)[-1]
+    record = run_steps(run, [*steps, (RECAPTION, rule)], InProcess(run=run))[-1]
     originals = [row for row in run.ledger.table(record, "candidates").to_pylist() if row["origin"] == "original"]
     return record, {row["caption"]: row["flags"] for row in originals}
 

@@ -12,8 +12,7 @@ from evenly.tasks.rebuild.collect import COLLECT
 from evenly.tasks.rebuild.concepts import COUNT_CONCEPTS, MATCH_CONCEPTS
 from evenly.tasks.rebuild.download import DOWNLOAD
 from evenly.tasks.rebuild.features import EMBED_IMAGES
-from evenly.tasks.rebuild.steps import run_steps
-from evenly.tasks.step import record_step
+from evenly.tasks.stage import run_steps
 from tests.picture_pool import picture
 from tests.tasks.whole_rebuild import BLUE, COLOURS, RED, RULES, Row, open_run
 
@@ -36,7 +35,7 @@ def recaptioned(run, bits=0, rule=RULE, **match):
     rules = RULES | {"match_concepts": RULES["match_concepts"] | match}
     steps = (COLLECT, MATCH_CONCEPTS, COUNT_CONCEPTS, DOWNLOAD, EMBED_IMAGES)
     chosen = [*((step, step.read(rules[step.name])) for step in steps), (RECAPTION, RECAPTION.read(rule))]
-    return run_steps(run, chosen, InProcess(run=run), record=record_step)[-1]
+    return run_steps(run, chosen, InProcess(run=run))[-1]
 
 
 def candidates(run, record):
@@ -70,7 +69,7 @@ def test_captions_that_are_not_matched_have_no_unseen_concepts_and_no_flag(tmp_p
     run = open_run(tmp_path / "w", POOL)
     steps = [(step, step.read(RULES[step.name])) for step in (COLLECT, DOWNLOAD, EMBED_IMAGES)]
     rule = RULE | {"captioners": [{"name": "tags", "kind": "tags", "columns": ["label"]}]}
-    record = run_steps(run, [*steps, (RECAPTION, RECAPTION.read(rule))], InProcess(run=run), record=record_step)[-1]
+    record = run_steps(run, [*steps, (RECAPTION, RECAPTION.read(rule))], InProcess(run=run))[-1]
     assert {row["unseen"] is None for row in candidates(run, record)} == {True}
     assert "unseen" not in record.notes
 

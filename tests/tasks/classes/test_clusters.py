@@ -7,6 +7,7 @@ from evenly.curation.errors import RuleError
 from evenly.tasks.classes.clusters import CLUSTER_PICTURES
 from evenly.tasks.run import Run
 from tests.labelled_build import Picture, WordEncoder, publish
+from tests.step_outputs import output_of
 
 PICTURES = [Picture("", {name: 1.0, f"{name} {n}": 0.4}, "") for name in ("cat", "dog", "yak") for n in range(6)]
 RULE = {"build": "some-1", "k": 3, "labels": 2, "iterations": 20, "near_cosine": 0.999}
@@ -19,7 +20,7 @@ def run(workspace) -> Run:
 
 
 def test_every_picture_has_its_nearest_clusters_in_order(run):
-    output = CLUSTER_PICTURES.compute(run, (), CLUSTER_PICTURES.read(RULE))
+    output = output_of(CLUSTER_PICTURES, run, (), CLUSTER_PICTURES.read(RULE))
     rows = output.tables["assignments"].to_pylist()
     assert [row["image_id"] for row in rows] == sorted(row["image_id"] for row in rows)
     assert [row["rank"] for row in rows] == [1, 2] * len(PICTURES)
@@ -29,7 +30,7 @@ def test_every_picture_has_its_nearest_clusters_in_order(run):
 
 
 def test_sizes_count_nearest_clusters_and_labels_and_balance_is_of_them(run):
-    output = CLUSTER_PICTURES.compute(run, (), CLUSTER_PICTURES.read(RULE))
+    output = output_of(CLUSTER_PICTURES, run, (), CLUSTER_PICTURES.read(RULE))
     rows, clusters = output.tables["assignments"].to_pylist(), output.tables["clusters"].to_pylist()
     for one in clusters:
         mine = [row for row in rows if row["cluster"] == one["cluster"]]
@@ -41,30 +42,30 @@ def test_sizes_count_nearest_clusters_and_labels_and_balance_is_of_them(run):
 
 
 def test_pictures_alike_are_counted_as_near_duplicates(run):
-    apart = CLUSTER_PICTURES.compute(run, (), CLUSTER_PICTURES.read(RULE))
+    apart = output_of(CLUSTER_PICTURES, run, (), CLUSTER_PICTURES.read(RULE))
     assert apart.notes["near_duplicates"] == 0
     assert {row["near_duplicates"] for row in apart.tables["clusters"].to_pylist()} == {0}
-    output = CLUSTER_PICTURES.compute(run, (), CLUSTER_PICTURES.read(RULE | {"near_cosine": 0.5}))
+    output = output_of(CLUSTER_PICTURES, run, (), CLUSTER_PICTURES.read(RULE | {"near_cosine": 0.5}))
     assert output.notes["near_duplicates"] == len(PICTURES)
     assert output.notes["near_duplicate_share"] == 1.0
     assert sum(row["near_duplicates"] for row in output.tables["clusters"].to_pylist()) == len(PICTURES)
 
 
 def test_one_cluster_holds_all_and_as_many_as_pictures_hold_one_each(run):
-    one = CLUSTER_PICTURES.compute(run, (), CLUSTER_PICTURES.read(RULE | {"k": 1, "labels": 1})).notes
+    one = output_of(CLUSTER_PICTURES, run, (), CLUSTER_PICTURES.read(RULE | {"k": 1, "labels": 1})).notes
     assert (one["by_nearest"]["largest"], one["by_nearest"]["entropy"]) == (len(PICTURES), 1.0)
-    every = CLUSTER_PICTURES.compute(run, (), CLUSTER_PICTURES.read(RULE | {"k": len(PICTURES), "labels": 1})).notes
+    every = output_of(CLUSTER_PICTURES, run, (), CLUSTER_PICTURES.read(RULE | {"k": len(PICTURES), "labels": 1})).notes
     assert every["by_nearest"]["gini"] == pytest.approx(0, abs=0.3)
     with pytest.raises(RuleError, match="`k` must be at most the number of pictures, 18; got 19"):
-        CLUSTER_PICTURES.compute(run, (), CLUSTER_PICTURES.read(RULE | {"k": 19}))
+        output_of(CLUSTER_PICTURES, run, (), CLUSTER_PICTURES.read(RULE | {"k": 19}))
     with pytest.raises(RuleError, match="`labels` must be 1 to the number of clusters, 3; got 4"):
-        CLUSTER_PICTURES.compute(run, (), CLUSTER_PICTURES.read(RULE | {"labels": 4}))
+        output_of(CLUSTER_PICTURES, run, (), CLUSTER_PICTURES.read(RULE | {"labels": 4}))
 
 
 def test_the_same_seed_gives_the_same_bits_whatever_the_order_of_pairs(run, tmp_path):
     other = Run(workspace=type(run.workspace).at(tmp_path / "other"), seed=7)
     publish(other.workspace, PICTURES)
-    first, again = (CLUSTER_PICTURES.compute(one, (), CLUSTER_PICTURES.read(RULE)).tables for one in (run, other))
+    first, again = (output_of(CLUSTER_PICTURES, one, (), CLUSTER_PICTURES.read(RULE)).tables for one in (run, other))
     assert all(first[name].equals(again[name]) for name in first)
     vectors = np.array(first["centroids"]["vector"].to_pylist())
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)

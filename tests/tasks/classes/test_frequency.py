@@ -13,6 +13,7 @@ from evenly.tasks.classes.frequency import AUDIT_CONCEPTS
 from evenly.tasks.classes.names import pool_captions
 from evenly.tasks.run import Run
 from tests.labelled_build import Picture, publish
+from tests.step_outputs import output_of
 
 CAPTIONS = ["a cat", "two cats", "a kitten", "a dog", "a cat and a dog", "nothing", None, "", "a cat"]
 RULE = {
@@ -39,7 +40,7 @@ def run_of(workspace, tmp_path):
 
 
 def tables(run, **changes):
-    output = AUDIT_CONCEPTS.compute(run, (), AUDIT_CONCEPTS.read(RULE | changes))
+    output = output_of(AUDIT_CONCEPTS, run, (), AUDIT_CONCEPTS.read(RULE | changes))
     return {name: table.to_pylist() for name, table in output.tables.items()} | {"notes": output.notes}
 
 

@@ -10,7 +10,7 @@ from evenly.storage.feature_store import FeatureStore
 from evenly.tasks.classes.retrieve import RETRIEVE_SUPPORT, RETRIEVED, prompt_vectors, retrieve
 from evenly.tasks.classes.support_arrays import support_arrays
 from evenly.tasks.run import Run
-from evenly.tasks.step import record_step
+from evenly.tasks.stage import run_step
 from tests.labelled_build import Picture, WordEncoder, publish
 
 NAMES = {"cat": ["kitten"], "dog": [], "yak": []}
@@ -199,7 +199,7 @@ def test_features_of_another_encoder_are_refused(run, rule, monkeypatch):
 
 
 def test_arrays_hold_what_was_kept_with_its_class_and_the_judged_parts(run, rule):
-    record = record_step(run, RETRIEVE_SUPPORT, (), RETRIEVE_SUPPORT.read(rule))
+    record = run_step(run, RETRIEVE_SUPPORT, (), RETRIEVE_SUPPORT.read(rule))
     arrays = support_arrays(run, record)
     kept = run.ledger.table(record, "retrieved").to_pylist()
     kept = [row for row in kept if row["verdict"] == "kept"]
@@ -215,6 +215,6 @@ def test_arrays_hold_what_was_kept_with_its_class_and_the_judged_parts(run, rule
 def test_a_list_that_retrieved_nothing_has_empty_arrays_and_no_judged_parts(run, rule):
     publish(run.workspace, [Picture("", {"moon": 1.0}, "", caption="the moon")], build="some-2")
     nothing = rule | {"build": "some-2", "names": {"yak": []}, "lists": []}
-    arrays = support_arrays(run, record_step(run, RETRIEVE_SUPPORT, (), RETRIEVE_SUPPORT.read(nothing)))
+    arrays = support_arrays(run, run_step(run, RETRIEVE_SUPPORT, (), RETRIEVE_SUPPORT.read(nothing)))
     assert (len(arrays["train_features"]), len(arrays["unlabelled_features"])) == (0, 0)
     assert not [name for name in arrays if name.startswith(("val", "test"))]

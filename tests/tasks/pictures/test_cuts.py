@@ -12,12 +12,11 @@ from evenly.storage.feature_store import FeatureStore
 from evenly.storage.pools.source import PoolSource
 from evenly.storage.workspace import Workspace
 from evenly.tasks import encoders
+from evenly.tasks.each import uses_model
 from evenly.tasks.encoders import encoder_identity, known_identity, text_id
 from evenly.tasks.engine import InProcess
-from evenly.tasks.moves import uses_model
 from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild import features as feature_steps
-from evenly.tasks.rebuild import steps as rebuild_steps
 from evenly.tasks.rebuild.align import ALIGN
 from evenly.tasks.rebuild.collect import COLLECT
 from evenly.tasks.rebuild.decontaminate import DECONTAMINATE
@@ -28,7 +27,7 @@ from evenly.tasks.rebuild.filters import CHECK_IMAGES, CHECK_TEXTS
 from evenly.tasks.rebuild.image_based import IMAGE_BASED
 from evenly.tasks.rebuild.safety import SAFETY
 from evenly.tasks.run import Run
-from evenly.tasks.step import record_step
+from evenly.tasks.stage import run_steps
 from tests.picture_pool import picture
 from tests.tasks.whole_rebuild import BLUE, RULES, Row, open_run, publish, rows
 
@@ -55,7 +54,7 @@ def rebuild(run, steps, bits, each=None):
     chosen = [
         (step, step.read(TARGET if changes is None else RULES[step.name] | changes)) for step, changes in steps.items()
     ]
-    records = rebuild_steps.run_steps(cut, chosen, each or InProcess(run=cut), record=record_step)
+    records = run_steps(cut, chosen, each or InProcess(run=cut))
     return records, [(record.name, record.output_hash, record.counts, record.reasons) for record in records]
 
 

@@ -23,7 +23,7 @@ from evenly.tasks.rebuild.collect import COLLECT
 from evenly.tasks.rebuild.download import DOWNLOAD
 from evenly.tasks.rebuild.features import EMBED_IMAGES
 from evenly.tasks.run import EncoderChoice, SecondChoice
-from evenly.tasks.step import record_step
+from evenly.tasks.stage import run_step
 from tests.picture_pool import picture
 from tests.storage.damage_driver import damaged
 from tests.tasks.whole_rebuild import RED, Row, open_run, run_steps
@@ -140,7 +140,7 @@ def test_a_damaged_file_of_features_is_named_with_its_remedy_and_made_again(run)
 def test_each_kind_of_encoder_carries_a_rebuild(run, tmp_path, kind):
     model = ENCODERS[kind](tmp_path / kind)
     run = replace(run, encoder=EncoderChoice(model=f"local-dir:{model}", batch_size=4))
-    records = [*run_steps(run, STEPS), record_step(run, ALIGN, run_steps(run, STEPS), ALIGN.read({"keep_top": 0.5}))]
+    records = [*run_steps(run, STEPS), run_step(run, ALIGN, run_steps(run, STEPS), ALIGN.read({"keep_top": 0.5}))]
     assert 10 <= records[-1].counts["kept"] <= 11
     assert records[-2].notes["devices"] == {open_encoder(run).device_name: 20}
     assert open_encoder(run).device_name.startswith("cpu ")

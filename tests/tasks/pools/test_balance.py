@@ -36,7 +36,7 @@ from evenly.tasks.rebuild.balance import BALANCE
 from evenly.tasks.rebuild.collect import COLLECT
 from evenly.tasks.rebuild.concepts import MATCH_AGAIN, MATCH_CONCEPTS
 from evenly.tasks.run import Run
-from evenly.tasks.step import record_step
+from evenly.tasks.stage import run_step
 
 ENTRIES = ["a", "b", "c", "d", "e", "f g", "never"]
 QUIET, WORK = Progress(quiet=True), PoolWork(threads=2, quiet=True)
@@ -115,7 +115,7 @@ def test_a_rebuild_and_the_command_give_the_same_fate(workspace, metadata, tmp_p
         (MATCH_AGAIN, matching),
         (BALANCE, wanted),
     ):
-        records = (*records, record_step(run, step, records, step.read(its_rule)))
+        records = (*records, run_step(run, step, records, step.read(its_rule)))
     rows = {row["uid"]: row for row in pq.read_table(tmp_path / "b.parquet").to_pylist()}
     decisions = run.ledger.decisions(records[-1], ["uid", "verdict", "value"]).to_pylist()
     assert len(decisions) > 300

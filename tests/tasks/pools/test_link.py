@@ -8,6 +8,7 @@ from evenly.curation.errors import RuleError
 from evenly.tasks.pools.link import CHOOSES, JUDGED, LINK_RECORDS
 from evenly.tasks.run import Run
 from tests.labelled_build import Picture, WordEncoder, publish
+from tests.step_outputs import output_of
 
 RULE = {"build": "some-1", "truth": "label", "weights": [0.25, 0.75], "floor": 0.3}
 
@@ -35,7 +36,7 @@ def records(n: int, copies: int = 3) -> list[Picture]:
 
 def test_every_labelled_pair_is_in_one_half_with_all_of_its_record(run):
     publish(run.workspace, records(20))
-    output = LINK_RECORDS.compute(run, (), LINK_RECORDS.read(RULE))
+    output = output_of(LINK_RECORDS, run, (), LINK_RECORDS.read(RULE))
     rows = output.tables["records"].to_pylist()
     assert len(rows) == output.notes["pairs"] == 60
     halves = {row["truth"]: row["part"] for row in rows}
@@ -47,7 +48,7 @@ def test_every_labelled_pair_is_in_one_half_with_all_of_its_record(run):
 
 def test_the_chosen_cut_is_the_best_of_all_that_were_tried(run):
     publish(run.workspace, records(20))
-    output = LINK_RECORDS.compute(run, (), LINK_RECORDS.read(RULE))
+    output = output_of(LINK_RECORDS, run, (), LINK_RECORDS.read(RULE))
     curve, notes = output.tables["curve"].to_pylist(), output.notes
     assert {row["weight"] for row in curve} == set(RULE["weights"])
     assert notes["chosen_ari"] == max(row["ari"] for row in curve)
@@ -59,7 +60,7 @@ def test_the_chosen_cut_is_the_best_of_all_that_were_tried(run):
 def test_linked_records_of_the_judged_half_follow_the_cut(run):
     pictures = records(20)
     publish(run.workspace, [*pictures[:1], *pictures[3:]])  # the first thing alone: no half mirrors itself
-    output = LINK_RECORDS.compute(run, (), LINK_RECORDS.read(RULE))
+    output = output_of(LINK_RECORDS, run, (), LINK_RECORDS.read(RULE))
     judged = [row for row in output.tables["records"].to_pylist() if row["part"] == JUDGED]
     linked = {
         (a["uid"], b["uid"]) for a in judged for b in judged if a["uid"] < b["uid"] and a["record"] == b["record"]
@@ -72,7 +73,7 @@ def test_linked_records_of_the_judged_half_follow_the_cut(run):
 def test_another_seed_deals_other_halves(run):
     publish(run.workspace, records(20))
     parts = [
-        LINK_RECORDS.compute(Run(workspace=run.workspace, seed=seed), (), LINK_RECORDS.read(RULE))
+        output_of(LINK_RECORDS, Run(workspace=run.workspace, seed=seed), (), LINK_RECORDS.read(RULE))
         .tables["records"]["part"]
         .to_pylist()
         for seed in (1, 2)
@@ -92,7 +93,7 @@ def test_another_seed_deals_other_halves(run):
 def test_too_few_labels_are_said(run, pictures, words):
     publish(run.workspace, pictures)
     with pytest.raises((RuleError, ValueError), match=words):
-        LINK_RECORDS.compute(run, (), LINK_RECORDS.read(RULE))
+        output_of(LINK_RECORDS, run, (), LINK_RECORDS.read(RULE))
 
 
 @pytest.mark.parametrize(("lucky", "half"), [(0.9, "chooses"), (0.1, "judged")])
@@ -100,7 +101,7 @@ def test_each_half_must_have_two_records(run, monkeypatch, lucky, half):
     publish(run.workspace, records(5))
     monkeypatch.setattr("evenly.tasks.pools.link.unit_hash", lambda *_: lucky)
     with pytest.raises(RuleError, match=f"in the half that {half}; got 0 records of 0 pairs"):
-        LINK_RECORDS.compute(run, (), LINK_RECORDS.read(RULE))
+        output_of(LINK_RECORDS, run, (), LINK_RECORDS.read(RULE))
 
 
 def test_a_column_that_is_not_there_lists_those_that_are(run):
@@ -108,7 +109,7 @@ def test_a_column_that_is_not_there_lists_those_that_are(run):
     with pytest.raises(
         RuleError, match=r"`truth` must be a column of the sample table; got `isbn`\. Choose one of these: .*label"
     ):
-        LINK_RECORDS.compute(run, (), LINK_RECORDS.read(RULE | {"truth": "isbn"}))
+        output_of(LINK_RECORDS, run, (), LINK_RECORDS.read(RULE | {"truth": "isbn"}))
 
 
 def test_pairs_without_features_are_left_out_and_counted(run, workspace):
@@ -119,7 +120,7 @@ def test_pairs_without_features_are_left_out_and_counted(run, workspace):
     path.rename(path.with_name("gone.lance"))
     half = publish(workspace, records(20)[:40], build="half-1")
     assert half
-    output = LINK_RECORDS.compute(run, (), LINK_RECORDS.read(RULE))
+    output = output_of(LINK_RECORDS, run, (), LINK_RECORDS.read(RULE))
     assert (output.notes["pairs"], output.notes["without_features"]) == (40, 20)
 
 
@@ -131,12 +132,12 @@ def test_features_of_another_encoder_are_refused_and_the_build_is_the_key(run, m
     assert first.seed == 7
     monkeypatch.setattr(WordEncoder, "identity", "1" * 64)
     with pytest.raises(InvalidFeaturesError, match="must be the encoder of the build"):
-        LINK_RECORDS.compute(run, (), LINK_RECORDS.read(RULE))
+        output_of(LINK_RECORDS, run, (), LINK_RECORDS.read(RULE))
 
 
 def test_a_floor_above_every_cosine_links_nothing(run):
     publish(run.workspace, records(20))
-    output = LINK_RECORDS.compute(run, (), LINK_RECORDS.read(RULE | {"floor": 0.999999}))
+    output = output_of(LINK_RECORDS, run, (), LINK_RECORDS.read(RULE | {"floor": 0.999999}))
     numbers = np.array(output.tables["records"]["record"].to_pylist())
     assert output.notes["recall"] == 0
     assert (

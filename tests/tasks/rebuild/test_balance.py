@@ -17,7 +17,8 @@ from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild.balance import BALANCE, PRESELECT, concept_lines
 from evenly.tasks.rebuild.concepts import COUNT_CONCEPTS, MATCH_AGAIN, MATCH_CONCEPTS
 from evenly.tasks.run import Run
-from evenly.tasks.step import Step, record_step
+from evenly.tasks.stage import run_step
+from evenly.tasks.step import Step
 
 CONCEPTS = ["dog", "cat", "fox", "owl"]
 N = 600
@@ -51,7 +52,7 @@ def collected(_run, _before, _rule) -> StepOutput:
 def balanced(run, tmp_path, rule, headroom=2.0):
     """The records of a pool that is matched, preselected, matched again and balanced."""
     matching = {"metadata": str(tmp_path / "concepts.txt"), "mode": "faithful", "plurals": False}
-    records = [record_step(run, Step(name="collect", rule=dict, stored=dict, load=dict, compute=collected), (), {})]
+    records = [run_step(run, Step(name="collect", rule=dict, stored=dict, load=dict, judge=collected), (), {})]
     early = rule | {"headroom": headroom}
     steps = [
         (MATCH_CONCEPTS, matching),
@@ -62,7 +63,7 @@ def balanced(run, tmp_path, rule, headroom=2.0):
     ]
     for step, its_rule in steps:
         if headroom or step is not PRESELECT:
-            records.append(record_step(run, step, tuple(records), step.read(its_rule)))
+            records.append(run_step(run, step, tuple(records), step.read(its_rule)))
     return {record.name: record for record in records}
 
 

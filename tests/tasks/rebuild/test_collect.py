@@ -13,10 +13,10 @@ from evenly.storage.workspace import Workspace
 from evenly.tasks.engine import InProcess
 from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild.collect import COLLECT, CollectRule, hash_sources
-from evenly.tasks.rebuild.steps import run_steps
 from evenly.tasks.run import LabelColumns, Run
-from evenly.tasks.step import record_step
+from evenly.tasks.stage import run_steps
 from tests.curation.test_uids import uid as uid_of
+from tests.step_outputs import output_of
 
 POOL = """url,caption,species,photographer
 http://a.test/1.png,a robin,robin,ann
@@ -39,7 +39,7 @@ def run(tmp_path):
 
 
 def collected(run):
-    rows = COLLECT.compute(run, (), CollectRule()).decisions
+    rows = output_of(COLLECT, run, (), CollectRule()).decisions
     return {row["url"][-5]: (row["label"], row["group"] == row["uid"] or row["group"]) for row in rows.to_pylist()}
 
 
@@ -84,7 +84,7 @@ def test_a_row_that_is_no_pair_of_its_own_keeps_its_id(tmp_path):
     rows = "id,url,caption\nc1,http://a.test/1,a\nc2,http://a.test/1,a\nc3,no-url,a\nc4,,b\n"
     (tmp_path / "pool.csv").write_text(rows)
     sources = (PoolSource(kind="csv", path=str(tmp_path / "pool.csv"), id="id"),)
-    output = COLLECT.compute(Run(workspace=Workspace.at(tmp_path / "w"), seed=1, sources=sources), (), CollectRule())
+    output = output_of(COLLECT, Run(workspace=Workspace.at(tmp_path / "w"), seed=1, sources=sources), (), CollectRule())
     ids = {(row["reason"], row["source_id"]) for row in output.tables["arrivals"].to_pylist()}
     assert ids == {("", None), ("same_pair", "c2"), ("bad_url", "c3"), ("missing_url", "c4")}
 
@@ -117,7 +117,7 @@ def test_every_row_is_kept_merged_or_refused_as_a_loop_over_rows_would(tmp_path,
     source = PoolSource(kind="parquet", path=str(tmp_path / "*.parquet"))
     run = Run(workspace=Workspace.at(tmp_path / "w"), seed=1, sources=(source,))
     try:
-        found = COLLECT.compute(run, (), CollectRule(limit=limit))
+        found = output_of(COLLECT, run, (), CollectRule(limit=limit))
     except PoolError:
         return
     arrivals = found.tables["arrivals"].to_pylist()
@@ -168,10 +168,10 @@ def folder_run(tmp_path):
 
 
 def test_pictures_at_hand_are_labelled_by_file_name_as_well(folder_run):
-    rows = COLLECT.compute(folder_run("birds/a.png"), (), CollectRule()).decisions.to_pylist()
+    rows = output_of(COLLECT, folder_run("birds/a.png"), (), CollectRule()).decisions.to_pylist()
     assert {row["file_name"]: row["label"] for row in rows} == {"birds/a.png": "robin", "b.png": None}
     (path,) = [row["url"] for row in rows if row["label"]]
-    rows = COLLECT.compute(folder_run(path), (), CollectRule()).decisions.to_pylist()
+    rows = output_of(COLLECT, folder_run(path), (), CollectRule()).decisions.to_pylist()
     assert {row["file_name"]: row["label"] for row in rows} == {"birds/a.png": "robin", "b.png": None}
 
 
@@ -183,12 +183,12 @@ def test_a_file_that_labels_no_pair_stops_the_run_after_collecting(folder_run, b
     )
     run = folder_run("pics/a.png", bits)
     with pytest.raises(PoolError, match=message):
-        run_steps(run, [(COLLECT, CollectRule())], InProcess(run=run), record_step)
+        run_steps(run, [(COLLECT, CollectRule())], InProcess(run=run))
     trial = [(COLLECT, CollectRule(limit=1))]
-    assert run_steps(run, trial, InProcess(run=run), record_step)[0].counts["kept"] == 1
+    assert run_steps(run, trial, InProcess(run=run))[0].counts["kept"] == 1
 
 
 def test_how_many_pairs_have_a_label_is_said(folder_run, capsys):
     run = replace(folder_run("b.png"), progress=Progress())
-    run_steps(run, [(COLLECT, CollectRule())], InProcess(run=run), record_step)
+    run_steps(run, [(COLLECT, CollectRule())], InProcess(run=run))
     assert "1 of 2 pairs have a label" in capsys.readouterr().err

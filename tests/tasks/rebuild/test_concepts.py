@@ -17,7 +17,8 @@ from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild.concepts import COUNT_CONCEPTS, MATCH_AGAIN, MATCH_CONCEPTS, recipe_concepts
 from evenly.tasks.run import Run
-from evenly.tasks.step import NoRule, Step, record_step
+from evenly.tasks.stage import run_step
+from evenly.tasks.step import NoRule, Step
 
 ENTRIES = ["dog", "black dog", "chat"]
 CAPTIONS = ["a black dog", "le chat", "nothing"]
@@ -45,15 +46,15 @@ def collected(run: Run, **columns: list) -> StepRecord:
             decisions = decisions.append_column(name, pa.array(values))
         return StepOutput(decisions=decisions)
 
-    return record_step(run, Step(name="collect", rule=dict, stored=dict, load=dict, compute=collect), (), {})
+    return run_step(run, Step(name="collect", rule=dict, stored=dict, load=dict, judge=collect), (), {})
 
 
 def matched(run: Run, metadata, *, mode="faithful", plurals=False) -> list[list[str]]:
     """The concepts that the step finds in CAPTIONS, by way of the ledger."""
     rule = {"metadata": str(metadata), "mode": mode, "plurals": plurals}
     first = collected(run)
-    record = record_step(run, MATCH_CONCEPTS, (first,), MATCH_CONCEPTS.read(rule))
-    record_step(run, COUNT_CONCEPTS, (first, record), NoRule())
+    record = run_step(run, MATCH_CONCEPTS, (first,), MATCH_CONCEPTS.read(rule))
+    run_step(run, COUNT_CONCEPTS, (first, record), NoRule())
     entries = run.ledger.table(record, "concepts", ["entry"])["entry"].to_pylist()
     assert record.inputs["metadata"] == record.notes["concepts"] == recipe_concepts(str(metadata)).identity
     return [[entries[one] for one in row] for row in run.ledger.table(record, "matches")["entries"].to_pylist()]
@@ -71,9 +72,9 @@ def test_a_pair_without_a_concept_goes_on_where_the_rule_keeps_it_and_is_dropped
     run = Run(workspace=workspace, seed=3, progress=Progress(quiet=True))
     rule = MatchRule(metadata=str(lists / "a.txt"), unmatched="keep")
     records = (collected(run, chosen_caption=["nothing", "le chat", "a dog"]),)
-    records = (*records, record_step(run, MATCH_CONCEPTS, records, rule))
-    records = (*records, record_step(run, COUNT_CONCEPTS, records, NoRule()))
-    again = record_step(run, MATCH_AGAIN, records, replace(rule, unmatched="drop"))
+    records = (*records, run_step(run, MATCH_CONCEPTS, records, rule))
+    records = (*records, run_step(run, COUNT_CONCEPTS, records, NoRule()))
+    again = run_step(run, MATCH_AGAIN, records, replace(rule, unmatched="drop"))
     matching, counting = records[1:]
     assert matching.counts["kept"] == 3
     assert run.ledger.table(matching, "matches")["uid"].to_pylist() == ["a", "b"]

@@ -23,6 +23,7 @@ from evenly.tasks.rebuild.safety import BLOCK_DOMAINS
 from evenly.tasks.run import Run
 from evenly.tasks.step import Step
 from tests.picture_pool import commit
+from tests.step_outputs import output_of
 
 MATCHING = {"metadata": "{root}/concepts.txt", "mode": "normalized", "plurals": True}
 STEPS: dict[str, tuple[Step, dict]] = {
@@ -143,9 +144,9 @@ def test_as_many_pairs_survive_whatever_their_order_and_a_second_look_merges_not
 @property_of_steps
 @given(rows=ROWS, processes=st.integers(2, 5))
 def test_matching_gives_the_same_tables_for_any_number_of_workers(run, rows, processes):
-    first = MATCH_CONCEPTS.compute(run, [collected(run, rows)], MATCH_CONCEPTS.read(MATCHING))
-    again = MATCH_CONCEPTS.compute(
-        replace(run, processes=processes), [collected(run, rows)], MATCH_CONCEPTS.read(MATCHING)
+    first = output_of(MATCH_CONCEPTS, run, [collected(run, rows)], MATCH_CONCEPTS.read(MATCHING))
+    again = output_of(
+        MATCH_CONCEPTS, replace(run, processes=processes), [collected(run, rows)], MATCH_CONCEPTS.read(MATCHING)
     )
     assert first.decisions.equals(again.decisions)
     assert all(first.tables[name].equals(again.tables[name]) for name in first.tables)

@@ -24,7 +24,9 @@ from evenly.tasks.rebuild.deduplicate import (
     DEDUPLICATE_SEMANTIC,
 )
 from evenly.tasks.run import Run
-from evenly.tasks.step import Step, record_step
+from evenly.tasks.stage import run_step
+from evenly.tasks.step import Step
+from tests.step_outputs import output_of
 
 PAIRS = [  # uid, caption, image_id, width, perceptual hash
     ("a", "a red fox", "x", 9, 0),
@@ -70,14 +72,14 @@ def given(run, pairs, colours=None):
     columns = {"url": uids, "caption": captions, "image_id": images, "width": widths, "height": widths}
     for name, column in (columns | {"phash": pa.array(hashes, pa.uint64()), "colour": grid}).items():
         decisions = decisions.append_column(name, pa.array(column) if isinstance(column, list) else column)
-    step = Step(name="given", rule=dict, stored=dict, load=dict, compute=lambda *_: StepOutput(decisions=decisions))
+    step = Step(name="given", rule=dict, stored=dict, load=dict, judge=lambda *_: StepOutput(decisions=decisions))
     return [commit(run, step, [], {"pairs": content_hash([pairs, colours])})]
 
 
 def commit(run, step, records, stored):
     rule = step.read(stored)
     uids = run.ledger.alive(records, [])["uid"].combine_chunks() if records else None
-    output = step.compute(run, records, rule)
+    output = output_of(step, run, records, rule)
     return run.ledger.commit(step.spec(run, records, rule), output, uids=uids, started=datetime.now(UTC))
 
 
@@ -158,10 +160,10 @@ def test_a_changed_pool_is_searched_for_twins_of_its_new_and_changed_pairs_alone
         angles = np.array([0, 0.1, 0.2, 1, 1, 2, 2.1, 2.9, 3, 4])
         rows = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float16)
         FeatureStore(each.workspace, "circle", "images").append(list(names), rows, np.ones(10))
-    record_step(run, step, given(run, pairs), step.read(rule))
+    run_step(run, step, given(run, pairs), step.read(rule))
     colours = [128] * 6 + [None, 129, 128]
-    again = record_step(run, step, given(run, changed, colours), step.read(rule))
-    scratch = record_step(other, step, given(other, changed, colours), step.read(rule))
+    again = run_step(run, step, given(run, changed, colours), step.read(rule))
+    scratch = run_step(other, step, given(other, changed, colours), step.read(rule))
     assert again.hashes == scratch.hashes
     assert again.notes.get("recall_sample") == scratch.notes.get("recall_sample")
     coloured = 2 if "max_colour" in rule else 0
@@ -177,19 +179,19 @@ def test_codes_are_made_of_new_pictures_alone(run, monkeypatch):
         made.append(len(some))
         return sign_codes(rows, some, key=key)
 
-    monkeypatch.setattr("evenly.tasks.rebuild.deduplicate.sign_codes", counted)
+    monkeypatch.setattr("evenly.tasks.rebuild.duplicates.feature_rows.sign_codes", counted)
     names, turns = "vwxyz", np.arange(5)
     rows = np.stack([np.cos(turns), np.sin(turns)], axis=1).astype(np.float16)
     FeatureStore(run.workspace, "circle", "images").append(list(names), rows, np.ones(5))
     pairs = [(uid, "a fox", name, 9, 0) for uid, name in zip("abcde", names, strict=True)]
     rule = {"min_cosine": 0.95, "max_colour": None, "tables": 4}
     for some, step_rule in ((pairs[:3], rule), (pairs[1:], rule), (pairs, rule | {"min_cosine": 0.9})):
-        record_step(run, DEDUPLICATE_SEMANTIC, given(run, some), DEDUPLICATE_SEMANTIC.read(step_rule))
+        run_step(run, DEDUPLICATE_SEMANTIC, given(run, some), DEDUPLICATE_SEMANTIC.read(step_rule))
     assert made == [3, 2, 0]
 
 
 def test_pictures_whose_features_have_no_direction_are_all_kept(run):
     FeatureStore(run.workspace, "circle", "images").append(["y", "z"], np.zeros((2, 3), np.float16), np.ones(2))
     pairs = [("a", "a fox", "y", 9, 0), ("b", "a fox", "z", 9, 0)]
-    record = record_step(run, DEDUPLICATE_SEMANTIC, given(run, pairs), Semantic(max_colour=None))
+    record = run_step(run, DEDUPLICATE_SEMANTIC, given(run, pairs), Semantic(max_colour=None))
     assert record.counts["kept"] == 2

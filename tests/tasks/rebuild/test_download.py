@@ -22,8 +22,10 @@ from evenly.tasks.rebuild.download import DOWNLOAD
 from evenly.tasks.rebuild.features import EMBED_IMAGES
 from evenly.tasks.rebuild.filters import CHECK_IMAGES
 from evenly.tasks.run import Run
-from evenly.tasks.step import NoRule, record_step
+from evenly.tasks.stage import run_step
+from evenly.tasks.step import NoRule
 from tests.picture_pool import commit, plain_step
+from tests.step_outputs import output_of
 from tests.tasks.whole_rebuild import RED, ColourWords, Row, open_run, picture
 
 RULE = asdict(DownloadRule()) | {"respect": ["robots"], "tolerate": []}
@@ -61,7 +63,7 @@ A, B, C = "http://a.test/1.png", "http://b.test/2.png", "http://c.test/3.png"
 
 
 def judged(run, records):
-    return DOWNLOAD.compute(run, records, DOWNLOAD.read(RULE)).decisions.to_pylist()
+    return output_of(DOWNLOAD, run, records, DOWNLOAD.read(RULE)).decisions.to_pylist()
 
 
 def test_each_outcome_has_its_verdict_reason_and_evidence(run):
@@ -124,8 +126,8 @@ def fox(number: int, **changes) -> Row:
 
 
 def taken(run):
-    first = record_step(run, COLLECT, (), COLLECT.read({"limit": None}))
-    return record_step(run, DOWNLOAD, (first,), DOWNLOAD.read(RULE))
+    first = run_step(run, COLLECT, (), COLLECT.read({"limit": None}))
+    return run_step(run, DOWNLOAD, (first,), DOWNLOAD.read(RULE))
 
 
 def test_a_picture_of_two_captions_is_taken_once_and_a_second_run_takes_nothing(tmp_path):
@@ -146,16 +148,16 @@ def test_a_picture_of_two_captions_is_taken_once_and_a_second_run_takes_nothing(
 def test_limits_hold_for_pictures_at_hand_too(tmp_path, change, reason):
     small = Row("small", "a small one", picture(RED, size=(4, 4)))
     run = open_run(tmp_path / "w", [fox(1), small], processes=1)
-    first = record_step(run, COLLECT, (), COLLECT.read({"limit": None}))
+    first = run_step(run, COLLECT, (), COLLECT.read({"limit": None}))
     limit = {"max_bytes": len(small.content)} if "max_bytes" in change else {"max_pixels": 16}
-    record = record_step(run, DOWNLOAD, (first,), DOWNLOAD.read(RULE | limit))
+    record = run_step(run, DOWNLOAD, (first,), DOWNLOAD.read(RULE | limit))
     assert record.reasons == {reason: 1}
     assert record.counts == {"kept": 1, "dropped": 1, "failed": 0, "merged": 0}
 
 
 def test_a_picture_that_changes_while_a_run_goes_on_is_refused(tmp_path):
     run = open_run(tmp_path / "w", [fox(1), fox(2)], processes=1)
-    first = record_step(run, COLLECT, (), COLLECT.read({"limit": None}))
+    first = run_step(run, COLLECT, (), COLLECT.read({"limit": None}))
     path = tmp_path / "w" / "pool" / "fox1.png"
     path.write_bytes(fox(3).content)
     with pytest.raises(StorageError, match="must stay as they are while a rebuild runs; 1 are gone"):
@@ -208,19 +210,19 @@ def test_features_are_taken_with_the_sizes_that_the_pool_tells(features, workspa
 
 def test_features_without_pictures_have_no_fingerprints_and_pass_the_checks_of_their_sizes(features, workspace):
     run = features(workspace)
-    first = record_step(run, COLLECT, (), COLLECT.read({"limit": None}))
-    records = (first, record_step(run, DOWNLOAD, (first,), DOWNLOAD.read(RULE)))
+    first = run_step(run, COLLECT, (), COLLECT.read({"limit": None}))
+    records = (first, run_step(run, DOWNLOAD, (first,), DOWNLOAD.read(RULE)))
     rule = CHECK_IMAGES.read({"image_size": {"min_side": 2}})
-    checked = run.ledger.decisions(record_step(run, CHECK_IMAGES, records, rule), ["verdict", "phash"]).to_pylist()
+    checked = run.ledger.decisions(run_step(run, CHECK_IMAGES, records, rule), ["verdict", "phash"]).to_pylist()
     assert {row["phash"] for row in checked} == {None}
     assert sorted(row["verdict"] for row in checked) == ["dropped", "failed", "kept", "kept"]
 
 
 def test_stored_features_are_the_pools_own_as_unit_rows(features, workspace):
     run = features(workspace)
-    first = record_step(run, COLLECT, (), COLLECT.read({"limit": None}))
-    records = (first, record_step(run, DOWNLOAD, (first,), DOWNLOAD.read(RULE)))
-    embedded = record_step(run, EMBED_IMAGES, records, NoRule())
+    first = run_step(run, COLLECT, (), COLLECT.read({"limit": None}))
+    records = (first, run_step(run, DOWNLOAD, (first,), DOWNLOAD.read(RULE)))
+    embedded = run_step(run, EMBED_IMAGES, records, NoRule())
     table = run.ledger.table(embedded, "features").to_pylist()
     assert len(table) == 3  # equal vectors are one picture
     assert {row["norm"] for row in table} == {3.0}
@@ -229,11 +231,11 @@ def test_stored_features_are_the_pools_own_as_unit_rows(features, workspace):
 
 def test_features_of_another_length_than_the_encoders_are_refused(features, workspace, monkeypatch):
     run = features(workspace)
-    first = record_step(run, COLLECT, (), COLLECT.read({"limit": None}))
-    records = (first, record_step(run, DOWNLOAD, (first,), DOWNLOAD.read(RULE)))
+    first = run_step(run, COLLECT, (), COLLECT.read({"limit": None}))
+    records = (first, run_step(run, DOWNLOAD, (first,), DOWNLOAD.read(RULE)))
     monkeypatch.setattr(ColourWords, "dimension", 4)
     with pytest.raises(ValueError, match=r"`vector` must be features of the recipe's encoder, of 4 numbers; got 3"):
-        record_step(run, EMBED_IMAGES, records, NoRule())
+        run_step(run, EMBED_IMAGES, records, NoRule())
 
 
 def test_a_file_of_arrays_beside_the_pool_is_read_the_same(features, workspace, tmp_path):

@@ -14,6 +14,7 @@ from evenly.tasks.rebuild.filters import CHECK_TEXTS, first_senses
 from evenly.tasks.run import Run
 from evenly.tasks.step import Step
 from tests.picture_pool import commit
+from tests.step_outputs import output_of
 
 CAPTIONS = ["a red fox", "a foul dog", "a dog"]
 
@@ -26,9 +27,9 @@ def run(workspace) -> Run:
 @pytest.fixture
 def records(run):
     decisions = Decisions.keep_all(3).to_table(pa.array(["a", "b", "c"])).append_column("caption", pa.array(CAPTIONS))
-    given = Step(name="collect", rule=dict, stored=dict, load=dict, compute=lambda *_: StepOutput(decisions=decisions))
+    given = Step(name="collect", rule=dict, stored=dict, load=dict, judge=lambda *_: StepOutput(decisions=decisions))
     spec = given.spec(run, [], {})
-    return [run.ledger.commit(spec, given.compute(run, [], {}), uids=None, started=datetime.now(UTC))]
+    return [run.ledger.commit(spec, output_of(given, run, [], {}), uids=None, started=datetime.now(UTC))]
 
 
 @pytest.fixture

@@ -20,9 +20,8 @@ from evenly.tasks.partitioning import open_engine
 from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild.collect import COLLECT
 from evenly.tasks.rebuild.filters import CHECK_TEXTS
-from evenly.tasks.rebuild.steps import run_steps
 from evenly.tasks.run import Run
-from evenly.tasks.step import record_step
+from evenly.tasks.stage import run_steps
 from tests.tasks.whole_rebuild import RULES, publish
 
 SECRET = "a face that must go"  # noqa: S105 - no password
@@ -46,7 +45,7 @@ def rebuild(run, bits=0, limit=None, each=None):
     cut = replace(run, bits=bits)
     steps = [(COLLECT, COLLECT.read({"limit": limit})), (CHECK_TEXTS, CHECK_TEXTS.read(RULES["check_texts"]))]
     each = each or InProcess(run=cut)
-    records = run_steps(cut, steps, each, record=record_step)
+    records = run_steps(cut, steps, each)
     return publish(cut, records, each=each, limit=limit)
 
 

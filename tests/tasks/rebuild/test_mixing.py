@@ -15,6 +15,7 @@ from evenly.storage.records import content_hash
 from evenly.tasks.rebuild.mixing import MIX_SOURCES
 from evenly.tasks.run import Run
 from tests.picture_pool import commit, plain_step
+from tests.step_outputs import output_of
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def collected(run, sources):
     decisions = Decisions.keep_all(len(sources)).to_table(uids).append_column("source", pa.array(sources, pa.string()))
     step = plain_step("collect", lambda *_: StepOutput(decisions=decisions))
     spec = step.spec(run, [], {"sources": content_hash(sources)})
-    return [run.ledger.commit(spec, step.compute(run, [], {}), uids=None, started=datetime.now(UTC))]
+    return [run.ledger.commit(spec, output_of(step, run, [], {}), uids=None, started=datetime.now(UTC))]
 
 
 def kept(run, record) -> set[str]:

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from evenly.audit.verify import verify_build
 from evenly.storage.tables import tree
 from evenly.tasks.engine import InProcess
-from evenly.tasks.rebuild import steps as rebuild_steps
-from evenly.tasks.step import record_step
+from evenly.tasks.stage import run_steps
 from tests.tasks.whole_rebuild import RULES, STEPS, open_run, publish, rows
 
 
@@ -19,7 +18,7 @@ def rebuild(run, bits, *, steps=STEPS, rules=RULES, each=InProcess):
     cut = replace(run, bits=bits)
     chosen = [(step, step.read(rules[step.name])) for step in steps]
     workers = each(run=cut)
-    records = rebuild_steps.run_steps(cut, chosen, workers, record=record_step)
+    records = run_steps(cut, chosen, workers)
     return records, publish(cut, records, each=workers)
 
 
@@ -104,7 +103,7 @@ def test_every_way_to_choose_a_threshold_is_the_same_in_partitions(tmp_path, rul
         run = open_run(folder / "w", pool)
         chosen = [(step, step.read(rules[step.name])) for step in steps]
         cut = replace(run, bits=bits)
-        records = rebuild_steps.run_steps(cut, chosen, InProcess(run=cut), record=record_step)
+        records = run_steps(cut, chosen, InProcess(run=cut))
         kept.append(content(records))
         assert "texts" not in rule or run.ledger.table(records[-1], "texts").num_rows > 1
         assert not bits or not list(run.exchange.iterdir())
@@ -121,7 +120,7 @@ def test_order_of_rows_cut_and_limit_change_nothing_but_what_they_say(tmp_path_f
             (step, step.read(RULES[step.name] | ({"limit": limit} if step.name == "collect" else {})))
             for step in STEPS[:6]
         ]
-        records = rebuild_steps.run_steps(run, steps, InProcess(run=run), record=record_step)
+        records = run_steps(run, steps, InProcess(run=run))
         results.append(content(records[1:]))
     assert results[0] == results[1]
 
@@ -139,9 +138,7 @@ def test_rows_without_a_uid_enter_the_hash_of_a_table_that_is_larger_than_a_leaf
             open_run(folder / "w", [*rows(), *(replace(rows()[0], name=f"n{n}", caption=None) for n in range(9))]),
             bits=cut,
         )
-        (record,) = rebuild_steps.run_steps(
-            run, [(STEPS[0], STEPS[0].read(RULES["collect"]))], InProcess(run=run), record=record_step
-        )
+        (record,) = run_steps(run, [(STEPS[0], STEPS[0].read(RULES["collect"]))], InProcess(run=run))
         assert run.ledger.table(record, "arrivals")["uid"].null_count >= 9
         arrivals.append((record.hashes["arrivals"], run.ledger.content_of(record, "arrivals")))
     assert arrivals[0] == arrivals[1]

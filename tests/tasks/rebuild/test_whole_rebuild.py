@@ -21,7 +21,9 @@ from evenly.storage.web import reader
 from evenly.tasks.pictures.stored import count_devices
 from evenly.tasks.rebuild.features import EMBED_IMAGES, encode_pairs, extract_features
 from evenly.tasks.run import Run
-from evenly.tasks.step import NoRule, record_step
+from evenly.tasks.stage import run_step
+from evenly.tasks.step import NoRule
+from tests.step_outputs import output_of
 from tests.tasks.whole_rebuild import RULES, STEPS, ColourWords, open_run, publish, rows, run_steps
 
 pytestmark = pytest.mark.usefixtures("colour_words")
@@ -130,7 +132,7 @@ def test_a_run_that_dies_in_a_step_goes_on_to_the_same_build(copied, at):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_steps(copy.run, (*STEPS[:at], replace(STEPS[at], compute=die, moves=None), *STEPS[at + 1 :]))
+        run_steps(copy.run, (*STEPS[:at], replace(STEPS[at], judge=die), *STEPS[at + 1 :]))
     assert [copy.run.ledger.find(record.key) is not None for record in copy.records].count(False) == len(STEPS) - at
     records = run_steps(copy.run)
     assert [record.output_hash for record in records] == [record.output_hash for record in copy.records]
@@ -253,13 +255,13 @@ def test_a_step_that_lets_a_row_fall_is_refused_and_leaves_no_record(copied):
     copy = copied()
 
     def lose_one(run, before, rule):
-        output = STEPS[1].compute(run, before, rule)
+        output = output_of(STEPS[1], run, before, rule)
         return replace(output, decisions=output.decisions.slice(1))
 
     before, rule = copy.records[:1], STEPS[1].read(RULES["check_texts"])
-    losing = replace(STEPS[1], compute=lose_one, moves=None, version=99)
+    losing = replace(STEPS[1], judge=lose_one, version=99)
     with pytest.raises(ConservationError, match="must give one verdict for each of its 23 input rows"):
-        record_step(copy.run, losing, before, rule)
+        run_step(copy.run, losing, before, rule)
     assert copy.run.ledger.find(losing.spec(copy.run, before, rule).key) is None
 
 

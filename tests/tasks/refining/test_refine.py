@@ -25,7 +25,7 @@ from evenly.tasks.refining.measures import PENALTIES, label_rivals
 from evenly.tasks.refining.pairs import GuardedList, refining_parts
 from evenly.tasks.refining.refine import REFINE_ENCODER, RefineRule, heads_of
 from evenly.tasks.run import EncoderChoice, Run
-from evenly.tasks.step import record_step
+from evenly.tasks.stage import run_step
 from tests.labelled_build import Picture, WordEncoder, publish
 
 THINGS = ("cat", "dog", "ship", "whale", "tree", "house")
@@ -81,7 +81,7 @@ def rule_of(**rule):
 
 
 def refine(workspace, **rule):
-    return record_step(run_in(workspace), REFINE_ENCODER, (), rule_of(**rule))
+    return run_step(run_in(workspace), REFINE_ENCODER, (), rule_of(**rule))
 
 
 def test_parts_share_no_group_and_test_pictures_of_lists_are_never_trained_on(workspace, manifest):

@@ -34,7 +34,7 @@ from evenly.tasks.refining.worth import (
     worth_table,
 )
 from evenly.tasks.run import Run
-from evenly.tasks.step import record_step
+from evenly.tasks.stage import run_step
 from tests.labelled_build import DIMENSION, Picture, WordEncoder, publish
 
 THINGS = ("cat", "dog", "ship", "whale", "tree", "house")
@@ -121,15 +121,15 @@ def test_clean_captions_are_worth_more_than_wrong_ones_and_no_held_out_pair_is_t
 def test_a_run_that_was_broken_off_goes_on_and_a_second_one_trains_nothing(run, trained):
     trained.most = 3
     with pytest.raises(KeyboardInterrupt):
-        record_step(run, MEASURE_WORTH, (), rule_of())
+        run_step(run, MEASURE_WORTH, (), rule_of())
     assert trained.seeds == [1, 2, 1]
     (stored, *_) = sorted(run.workspace.objects.glob("*.safetensors"))
     stored.write_bytes(stored.read_bytes()[:-1] + b"\0")
     trained.most = None
-    record = record_step(run, MEASURE_WORTH, (), rule_of())
+    record = run_step(run, MEASURE_WORTH, (), rule_of())
     assert len(trained.seeds) == 5  # the last one, and the one of which a bit had changed
-    assert record_step(run, MEASURE_WORTH, (), rule_of()).key == record.key
-    more = record_step(run, MEASURE_WORTH, (), rule_of(seeds=3))
+    assert run_step(run, MEASURE_WORTH, (), rule_of()).key == record.key
+    more = run_step(run, MEASURE_WORTH, (), rule_of(seeds=3))
     assert trained.seeds[5:] == [3, 3]
     assert more.key != record.key
     for path in (run.workspace.refined / "worth").iterdir():
@@ -169,7 +169,7 @@ def test_a_picture_that_is_held_out_is_trained_on_in_no_pair(run, builds, monkey
 @pytest.mark.usefixtures("builds")
 def test_too_few_pairs_are_a_reason_and_no_failure(run, workspace):
     publish(workspace, pictures(lambda *_: "one")[:12], build="some-3")
-    few = record_step(run, MEASURE_WORTH, (), rule_of(seeds=1, variants=(PoolVariant(name="few", build="some-3"),)))
+    few = run_step(run, MEASURE_WORTH, (), rule_of(seeds=1, variants=(PoolVariant(name="few", build="some-3"),)))
     assert "`batch_size` must be at most" in few.notes["skipped"]["few"]
     assert {row["pairs"] for row in run.ledger.table(few, "worth").to_pylist()} == {
         "the whole pipeline",

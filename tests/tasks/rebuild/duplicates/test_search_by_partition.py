@@ -22,9 +22,10 @@ from evenly.tasks.rebuild.deduplicate import (
     DEDUPLICATE_SEMANTIC,
 )
 from evenly.tasks.rebuild.duplicates import cells, pair_search, search
-from evenly.tasks.rebuild.steps import run_steps
 from evenly.tasks.run import Run
-from evenly.tasks.step import Step, record_step
+from evenly.tasks.stage import run_steps
+from evenly.tasks.step import Step
+from tests.step_outputs import output_of
 
 N = 600
 FEATURES = 24
@@ -101,7 +102,7 @@ def given_step(pairs: pa.Table) -> tuple[Step, dict]:
     decisions = Decisions.keep_all(pairs.num_rows).to_table(pairs["uid"])
     for name in pairs.column_names[1:]:
         decisions = decisions.append_column(name, pairs[name])
-    step = Step(name="given", rule=dict, stored=dict, load=dict, compute=lambda *_: StepOutput(decisions=decisions))
+    step = Step(name="given", rule=dict, stored=dict, load=dict, judge=lambda *_: StepOutput(decisions=decisions))
     return step, {"pairs": table_hash(pairs)}
 
 
@@ -109,14 +110,10 @@ def searched(run: Run, bits: int, pairs: pa.Table, *steps: tuple[Step, dict]) ->
     """The records of the steps after that which gave the pairs."""
     cut = replace(run, bits=bits)
     step, rule = given_step(pairs)
-    output = step.compute(cut, [], rule)
+    output = output_of(step, cut, [], rule)
     record = cut.ledger.commit(step.spec(cut, [], rule), output, uids=None, bits=bits, started=datetime.now(UTC))
-    chosen = [(step, rule), *((further, further.read(stored)) for further, stored in steps)]
-
-    def record_of(run, step, upstream, step_rule):
-        return record if step.name == "given" else record_step(run, step, upstream, step_rule)
-
-    records = run_steps(cut, chosen, InProcess(run=cut), record=record_of)
+    chosen = [(further, further.read(stored)) for further, stored in steps]
+    records = run_steps(cut, chosen, InProcess(run=cut), [record])
     assert not run.exchange.exists() or not list(run.exchange.iterdir())
     return records[1:]
 
