@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from operator import itemgetter
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,7 @@ TEMPORARY = "evenly-rows"
 _WORD = 32
 _REMEDY = "Run it again: it is written anew."
 _held: dict[Path, int] = {}
+_Rows: TypeAlias = "pa.Table | Iterable[pa.Table]"
 
 
 def exchange_folder(exchange: Path, name: str) -> Path:
@@ -192,9 +193,6 @@ def each_received(folder: Path, number: int) -> Iterator[pa.Table]:
         yield table
 
 
-Rows = pa.Table | Iterable[pa.Table]
-
-
 class RowExchange(ABC):
     """Rows that are sent to 2**bits partitions of another key, under the names of what is sent; `files`: by number.
 
@@ -209,7 +207,7 @@ class RowExchange(ABC):
         """Columns of each row."""
 
     @abstractmethod
-    def send(self, name: str, writer: int | str, key: str, rows: Rows, *, bits: int | None = None) -> list[pa.Schema]:
+    def send(self, name: str, writer: int | str, key: str, rows: _Rows, *, bits: int | None = None) -> list[pa.Schema]:
         """Send rows, each to the partition of its `key`, as `send_rows` does; `bits`: between so many partitions."""
 
     @abstractmethod
@@ -255,7 +253,7 @@ class PartitionExchange(RowExchange):
         """See RowExchange."""
         return RowFiles(folder=self.folder / "rows", bits=self.bits)
 
-    def send(self, name: str, writer: int | str, key: str, rows: Rows, *, bits: int | None = None) -> list[pa.Schema]:
+    def send(self, name: str, writer: int | str, key: str, rows: _Rows, *, bits: int | None = None) -> list[pa.Schema]:
         """See RowExchange."""
         tables = [rows] if isinstance(rows, pa.Table) else rows
         return send_rows(self.folder / name, f"{writer:>05}", self.bits if bits is None else bits, key, tables)
@@ -286,7 +284,7 @@ class HeldExchange(RowExchange):
         """See RowExchange."""
         return self._rows
 
-    def send(self, name: str, writer: int | str, key: str, rows: Rows, *, bits: int | None = None) -> list[pa.Schema]:
+    def send(self, name: str, writer: int | str, key: str, rows: _Rows, *, bits: int | None = None) -> list[pa.Schema]:
         """See RowExchange."""
         schemas: list[pa.Schema] = []
         for table in [rows] if isinstance(rows, pa.Table) else rows:
