@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from evenly.curation.concepts.match_kernel import Trie
 
 _MARKS = re.compile("[,.;:?!`]")
-_BLANK = re.compile(" ")
 _SPACED = dict.fromkeys(map(ord, "\t\n\r"), " ")
 MOST_WORDS = 32
 """Words of a text, above which a dictionary of its beginnings would be too large."""
@@ -61,10 +60,13 @@ class WordRuns:
         for text, owner in zip(texts, owners, strict=True):
             if owner_of[text] != owner:
                 further.setdefault(text, []).append(owner)
-            if " " in text:
-                if text.count(" ") >= MOST_WORDS:
-                    return None
-                beginnings.update(text[: blank.start()] for blank in _BLANK.finditer(text))
+        for text in owner_of:
+            place = text.find(" ")
+            if place >= 0 and text.count(" ") >= MOST_WORDS:
+                return None
+            while place >= 0:
+                beginnings.add(text[:place])
+                place = text.find(" ", place + 1)
         return cls(owners=owner_of, further=further, beginnings=beginnings)
 
     def match(self, captions: pa.Array) -> tuple[np.ndarray, np.ndarray]:

@@ -114,13 +114,16 @@ class NumberedForest:
 
 
 def components(n: int, left: Ints, right: Ints) -> Ints:
-    """Return the number (n,) of the component of each row."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    weights = np.ones(len(left), dtype=np.int8)
-    _, labels = connected_components(coo_array((weights, (left, right)), shape=(n, n)).tocsr(), directed=False)
-    return np.asarray(labels, dtype=np.int64)
+    """Return the number (n,) of the component of each row, in the order of their first rows."""
+    root = np.arange(n)
+    while len(left):
+        first, second = root[left], root[right]
+        is_apart = first != second
+        left, right, first, second = (values[is_apart] for values in (left, right, first, second))
+        np.minimum.at(root, np.maximum(first, second), np.minimum(first, second))
+        while not np.array_equal(root, nearer := root[root]):
+            root = nearer
+    return np.unique(root, return_inverse=True)[1]
 
 
 CAPTIONS = pa.schema([(name, pa.string()) for name in ("uid", "image_id", "caption", "from_uid")])
