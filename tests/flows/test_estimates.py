@@ -77,10 +77,11 @@ def test_the_sum_leaves_out_what_is_reused_and_names_what_is_not_known():
     ]
     total = sum_estimates(CUT, rows, is_counted=False)
     assert (total["estimated_s"], total["bytes"], total["unknown"]) == (120.0, 2 * 10**9, ["download"])
+    basis = "figures from the last run and typical figures"
     assert described(total) == [
         "pool      about 2,000,000 rows (estimated) in 16 partitions, worked on by 2 processes",
         "memory    2.2 GB of 4.0 GB that may be taken",
-        "estimate  2.0 min, 2.0 GB on disk, without 1 step that nothing is known of: figures from the last run and typical figures",
+        f"estimate  2.0 min, 2.0 GB on disk, without 1 step that nothing is known of: {basis}",
         "unknown   how long download would take: not run here yet",
     ]
     assert described(sum_estimates(CUT, rows[:1], is_counted=True))[-1] == "estimate  nothing would run"
