@@ -5,16 +5,21 @@ along with the pairs.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evenly.curation.align import Align, threshold_of_counts
+from evenly.curation.rank import Rank
 from evenly.storage.feature_store import FeatureStore
 from evenly.tasks.each import Each, with_model
 from evenly.tasks.encoders import encode_texts, encoder_identity, say_longer, text_id
+from evenly.tasks.pictures.observed import rows_of_uids
 from evenly.tasks.pictures.sent_rows import Give, SentRows, send_items, send_partitions
 from evenly.tasks.run import Run
 
@@ -52,7 +57,38 @@ def send_merged(run: Run, each: Each, merged: Give, columns: Give) -> SentRows:
         return send_partitions(run, each, "reading merged pairs", "uid", partial(_of_survivors, gone, columns))
 
 
-def count_scores(scores: SentRows, run: Run) -> pa.Table:
+@dataclass(frozen=True, kw_only=True)
+class ScoreFacts:
+    """The score of each pair [uid, score], by uid, and the one that a pair must reach."""
+
+    scores: SentRows
+    threshold: float
+
+    @classmethod
+    def of(cls, scores: SentRows, rule: Align | Rank, each: Each) -> Self:
+        """The scores, with the threshold that they give; each score that occurs is counted."""
+        try:
+            counts = [] if rule.keep_top is None else each.partitions("counting scores", partial(_counted, scores))
+            return cls(scores=scores, threshold=threshold_of_counts(counts, rule))
+        except BaseException:
+            scores.release()
+            raise
+
+    def of_uids(self, run: Run, uids: pa.Array) -> pa.Array:
+        """The scores of pairs of the run's partition, in their order."""
+        return rows_of_uids(self.scores.of(run), uids)["score"].combine_chunks()
+
+    @property
+    def notes(self) -> dict[str, float | None]:
+        """The threshold as it is noted; None where there were no scores."""
+        return {"threshold": self.threshold if np.isfinite(self.threshold) else None}
+
+    def release(self) -> None:
+        """Remove the scores that were sent."""
+        self.scores.release()
+
+
+def _counted(scores: SentRows, run: Run) -> pa.Table:
     """The count of each score in a partition [values, counts]; nulls left out."""
     values, counts = np.unique(scores.of(run)["score"].drop_null().to_numpy(), return_counts=True)
     return pa.table({"values": values, "counts": counts})

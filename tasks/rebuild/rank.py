@@ -1,6 +1,5 @@
 """Keep pairs by the score that a saved ranking head gives their picture."""
 
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ import pyarrow.compute as pc
 from evenly.adapters.features import Features
 from evenly.adapters.ranking import RankingHead
 from evenly.adapters.saved_ranking import NAME, ranking_head
-from evenly.curation.align import threshold_of_counts
 from evenly.curation.rank import HeadRank, judge_rank
 from evenly.storage.artifacts.kinds import adapter_at
 from evenly.storage.errors import InputError
@@ -22,9 +20,7 @@ from evenly.storage.records import content_hash
 from evenly.tasks.classes.texts import single
 from evenly.tasks.each import Each, Records
 from evenly.tasks.encoders import encoder_identity, step_encoder
-from evenly.tasks.pictures.observed import rows_of_uids
-from evenly.tasks.pictures.pairs import count_scores, send_by_picture
-from evenly.tasks.pictures.sent_rows import SentRows
+from evenly.tasks.pictures.pairs import ScoreFacts, send_by_picture
 from evenly.tasks.run import Run
 from evenly.tasks.step import Step
 
@@ -32,45 +28,25 @@ DIGITS = 6
 """Decimals to which scores are stored, and at which the threshold acts."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class RankFacts:
-    """The score of each pair [uid, score], by uid, and the one that a pair must reach."""
-
-    scores: SentRows
-    threshold: float
-
-
-def score_pictures(run: Run, upstream: Records, rule: HeadRank, each: Each) -> RankFacts:
+def score_pictures(run: Run, upstream: Records, rule: HeadRank, each: Each) -> ScoreFacts:
     """Score every pair's picture, and choose the threshold: each score that occurs is counted."""
     scores = send_by_picture(run, each, "ranking pictures", partial(_shown, upstream), partial(_scored, rule.adapter))
-    try:
-        counts = [] if rule.keep_top is None else each.partitions("counting scores", partial(count_scores, scores))
-        return RankFacts(scores=scores, threshold=threshold_of_counts(counts, rule))
-    except BaseException:
-        scores.release()
-        raise
+    return ScoreFacts.of(scores, rule, each)
 
 
-def rank_pairs(run: Run, upstream: Records, _rule: HeadRank, facts: RankFacts) -> StepOutput:
+def rank_pairs(run: Run, upstream: Records, _rule: HeadRank, facts: ScoreFacts) -> StepOutput:
     """Judge each pair by the score of its picture; the value is the score.
 
     Each picture's score depends on it alone; with `keep_top` the threshold depends on all.
     """
     uids = run.ledger.alive(upstream, [])["uid"].combine_chunks()
-    scores = rows_of_uids(facts.scores.of(run), uids)["score"].combine_chunks()
-    return StepOutput(decisions=judge_rank(scores, facts.threshold).to_table(uids))
+    return StepOutput(decisions=judge_rank(facts.of_uids(run, uids), facts.threshold).to_table(uids))
 
 
-def describe_head(run: Run, _upstream: Records, rule: HeadRank, facts: RankFacts) -> StepOutput:
+def describe_head(run: Run, _upstream: Records, rule: HeadRank, facts: ScoreFacts) -> StepOutput:
     """Notes: the threshold, what the head orders."""
     head, card = open_head(run, rule.adapter)
-    threshold = facts.threshold if np.isfinite(facts.threshold) else None
-    return StepOutput(notes={"threshold": threshold, "fallback": head.fallback_, "why": card["why"]})
-
-
-def release_ranking(facts: RankFacts) -> None:
-    """Remove the scores that were sent."""
-    facts.scores.release()
+    return StepOutput(notes={**facts.notes, "fallback": head.fallback_, "why": card["why"]})
 
 
 def _shown(upstream: Records, run: Run) -> pa.Table:
@@ -126,7 +102,7 @@ RANK = Step(
     resolve=score_pictures,
     judge=rank_pairs,
     shared=describe_head,
-    release=release_ranking,
+    release=ScoreFacts.release,
     inputs=_head,
     model=step_encoder,
     ready=_check_ready,
