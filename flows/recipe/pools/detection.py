@@ -128,12 +128,17 @@ def _of_pictures(folder: Path, files: Sequence[Path], pictures: Sequence[Path]) 
         )
     folders = {file.parent for file in pictures}
     class_list = folder / _CLASS_LIST
+    has_classes = len(folders) > 1 and folder not in folders
+    if has_classes:
+        shown = max((one.relative_to(folder).as_posix() for one in sorted(folders)), key=lambda name: name.count("/"))
+        whole = ", the whole path of a picture's folder" if "/" in shown else ""
+        found += f", {len(folders):,} folders as labels: `{shown}` is one{whole}"
     return Detected(
         kind="folder",
         path=folder,
         summary=found,
         caption=None if caption == "caption" else caption,
-        classes=len(folders) > 1 and folder not in folders,
+        classes=has_classes,
         group=group,
         class_list=class_list if class_list in files else None,
     )

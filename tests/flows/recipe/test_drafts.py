@@ -65,6 +65,21 @@ def test_a_folder_of_classes_with_texts_has_its_folders_as_labels(tmp_path):
     assert drafted(folder(tmp_path, names=("top.png",))).labels is None
 
 
+@pytest.mark.parametrize(
+    ("names", "summary"),
+    [
+        (("robin/a.png", "jay/c.png"), ", 2 folders as labels: `jay` is one"),
+        (
+            ("animals/birds/a.png", "animals/cats/c.png", "trees/d.png"),
+            ", 3 folders as labels: `animals/birds` is one, the whole path of a picture's folder",
+        ),
+    ],
+)
+def test_init_says_which_folders_are_labels(tmp_path, names, summary):
+    draft = draft_recipe(Path("r.yaml"), pool=Path(folder(tmp_path, names=names)))
+    assert draft.summary.endswith(summary)
+
+
 def test_a_list_of_pictures_names_the_column_of_captions(tmp_path):
     place = tmp_path / folder(tmp_path, captions="")
     (place / "metadata.csv").write_text(

@@ -68,6 +68,8 @@ def extract_folder(run: Run, folder: Path, layout: FolderLayout, *, out: Path) -
     arrays["classes"] = np.array(names, dtype=np.str_)
     described = _described(run, layout.classes)
     write_arrays(out, arrays | described)
+    if any(path.count("/") > 1 for path in rows["path"].to_pylist()):
+        notes = (*notes, "folders in folders: a picture has the label of the outermost one")
     if layout.classes is not None and not described:
         notes = (*notes, f"no texts of the classes: `evenly describe {layout.classes}` makes some, for vcd and others")
     return {
