@@ -11,7 +11,7 @@ from evenly.flows.recipe.describing import ListContext, describing
 from evenly.flows.recipe.files import ListingText
 from evenly.flows.runs import in_shared_use
 from evenly.options import DescribeOptions
-from evenly.signatures import Quiet, taking
+from evenly.signatures import Quiet, fields_of, taking
 from evenly.tasks.classes.confusable import confusable_pairs
 from evenly.tasks.classes.describe import DESCRIBE, announce_described
 from evenly.tasks.classes.names import COUNT_NAMES
@@ -47,7 +47,7 @@ def describe_classes(name: str, text: str, options: ListDescription) -> str:
     todo = describing(
         ListingText(name=name, text=text),
         methods=options.methods,
-        llm=LanguageModel(**options.llm),
+        llm=LanguageModel(**fields_of(LanguageModel, options)),
         encoder=EncoderChoice(model=options.encoder, pretrained=options.pretrained),
         context=ListContext(build=options.build, split=options.split, pairs=options.pairs, pool=options.pool),
         root=options.root,

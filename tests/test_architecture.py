@@ -420,12 +420,12 @@ def test_no_modules_import_one_another_in_a_circle():
 def test_a_function_takes_at_most_eight_parameters():
     """But flows and commands, whose parameters people give by name; their counterpart in Python; and compiled loops."""
     long = [one for one in TREE.functions() if one.parameters > 8 and not is_entry_point(one)]
-    assert not [one for one in long if one.name != "encode_items" and one.path.stem not in LONG_KERNELS]
+    assert not [one for one in long if one.path.stem not in LONG_KERNELS]
 
 
 # What must not grow. Lower a number whenever the tree is below it.
 MOST_FRAME = 0.598  # of all lines but the demo's; 0.57 is the aim
-MOST_LONG_LISTS = 81  # functions over six parameters
+MOST_LONG_LISTS = 50  # functions over six parameters
 MOST_LEANING = 0.045  # of docstrings begin with what, how, which, those or its
 MOST_FUNCTION_WORDS = 0.022
 # Modules that hold a step's name as a literal; of a step that is not listed, the one that declares it.

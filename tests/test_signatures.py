@@ -36,6 +36,15 @@ def test_python_takes_the_fields_by_name_and_fills_in_the_others():
     assert "count: How many." in job.__doc__
 
 
+def test_a_first_parameter_that_may_be_none_need_not_be_given():
+    @taking(Options)
+    def either(recipe: Place | None, options: Options) -> tuple[object, int]:
+        return recipe, options.count
+
+    assert either(count=2) == (None, 2)
+    assert either("r.yaml") == ("r.yaml", 3)
+
+
 def test_a_value_out_of_its_bounds_is_refused_with_its_name():
     with pytest.raises(InputError, match=r"`count` must be 1 to 9; got `0`"):
         job("r.yaml", count=0)

@@ -22,15 +22,17 @@ def typed(function: Callable[..., Any], show: Callable[..., object] | None = Non
     With `show`, what the function gives is printed by it, or with `--json` as JSON; parameters of `show` after the
     first are options too.
     """
-    parameters = [one for one in _parameters(function) if NOT_TYPED not in getattr(one.annotation, "__metadata__", ())]
+    parameters = [
+        item for item in _parameters(function) if NOT_TYPED not in getattr(item.annotation, "__metadata__", ())
+    ]
     shown = [] if show is None else _parameters(show)[1:]
     if show is not None:
-        place = next((n for n, one in enumerate(parameters, 1) if one.name == "root"), len(parameters))
+        place = next((n for n, item in enumerate(parameters, 1) if item.name == "root"), len(parameters))
         parameters.insert(place, _keyword("as_json", AsJson, default=False))
 
     def command(**values: Any) -> Any:  # noqa: ANN401 - those of the function
         as_json = values.pop("as_json", False) if show is not None else False
-        of_table = {one.name: values.pop(one.name) for one in shown}
+        of_table = {item.name: values.pop(item.name) for item in shown}
         result = function(**values)
         if show is None:
             return result
@@ -38,7 +40,7 @@ def typed(function: Callable[..., Any], show: Callable[..., object] | None = Non
 
     parameters += shown
     command.__name__, command.__doc__ = function.__name__, _without_options(inspect.getdoc(function) or "")
-    show_as(command, inspect.Signature([one.replace(annotation=_option(one)) for one in parameters]))
+    show_as(command, inspect.Signature([item.replace(annotation=_option(item)) for item in parameters]))
     return command
 
 
@@ -49,8 +51,8 @@ def _keyword(name: str, annotation: Any, **default: Any) -> inspect.Parameter:  
 def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
     hints = get_type_hints(function, include_extras=True)
     return [
-        one.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints.get(name, one.annotation))
-        for name, one in inspect.signature(function).parameters.items()
+        item.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints.get(name, item.annotation))
+        for name, item in inspect.signature(function).parameters.items()
     ]
 
 
@@ -58,11 +60,11 @@ def _option(parameter: inspect.Parameter) -> Any:  # noqa: ANN401 - a type
     """The annotation that typer reads."""
     hint = placed(parameter.annotation, Path)
     beside: Sequence[Any] = getattr(hint, "__metadata__", ())
-    if any(isinstance(one, typer.models.ParameterInfo) for one in beside) or not help_of(hint):
-        return hint
-    named = next((one for one in beside if isinstance(one, Named)), Named())
+    if any(isinstance(item, typer.models.ParameterInfo) for item in beside) or not help_of(hint):
+        return Annotated[_plain(hint.__origin__), *beside] if beside else hint
+    named = next((item for item in beside if isinstance(item, Named)), Named())
     limits: dict[str, Any] = dict(
-        ("min", one.ge) if isinstance(one, Ge) else ("max", one.le) for one in beside if isinstance(one, Ge | Le)
+        ("min", item.ge) if isinstance(item, Ge) else ("max", item.le) for item in beside if isinstance(item, Ge | Le)
     )
     return Annotated[
         _plain(hint.__origin__), typer.Option(*named.names, help=help_of(hint), metavar=named.metavar, **limits)
@@ -91,8 +93,8 @@ def in_python(command: Callable[P, object], name: str = "") -> Callable[P, Any]:
     """
     name = name or command.__name__.removesuffix("_command").replace("_", "-")
     hints = get_type_hints(command, include_extras=True)
-    seen = [one for one in inspect.signature(command).parameters.values() if one.name != "as_json"]
-    signature = inspect.Signature([one.replace(annotation=bare(one.annotation)) for one in seen])
+    seen = [item for item in inspect.signature(command).parameters.values() if item.name != "as_json"]
+    signature = inspect.Signature([item.replace(annotation=bare(item.annotation)) for item in seen])
 
     @wraps(command)
     def called(*args: P.args, **kwargs: P.kwargs) -> Any:  # noqa: ANN401 - what the command prints
@@ -110,7 +112,7 @@ def in_python(command: Callable[P, object], name: str = "") -> Callable[P, Any]:
                 result = None
         return results[-1] if results else result
 
-    texts = {one.name: _help(hints.get(one.name)) for one in seen}
+    texts = {item.name: _help(hints.get(item.name)) for item in seen}
     lines = [f"    {parameter}: {text}" for parameter, text in texts.items() if text]
     about = _without_options(inspect.getdoc(command) or "").partition("\n\nExample:")[0]
     called.__doc__ = "\n".join([about, "", "Args:", *lines])
@@ -120,7 +122,9 @@ def in_python(command: Callable[P, object], name: str = "") -> Callable[P, Any]:
 
 def _help(hint: Any) -> str:  # noqa: ANN401 - a type
     beside = getattr(hint, "__metadata__", ())
-    return help_of(hint) or next((str(one.help) for one in beside if isinstance(one, typer.models.ParameterInfo)), "")
+    return help_of(hint) or next(
+        (str(item.help) for item in beside if isinstance(item, typer.models.ParameterInfo)), ""
+    )
 
 
 def _path(value: Any, hint: Any) -> Any:  # noqa: ANN401 - any value and its type
@@ -129,5 +133,5 @@ def _path(value: Any, hint: Any) -> Any:  # noqa: ANN401 - any value and its typ
     if isinstance(value, str) and Path in kinds:
         return Path(value)
     if isinstance(value, list | tuple) and kinds & {list[Path], Path}:
-        return [Path(one) for one in value]
+        return [Path(item) for item in value]
     return value

@@ -4,18 +4,28 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import typer
 
 from evenly.audit.safe_text import visible
-from evenly.signatures import Place
+from evenly.signatures import InWorkspace, Place
 
 Build = Annotated[
     str, typer.Argument(help="A build id, the beginning of one, or NAME-latest; `latest` where there is one recipe.")
 ]
 Recipe = Annotated[Place, typer.Argument(help="A recipe; its latest build is used.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print facts as JSON on stdout.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandOptions(InWorkspace):
+    """Options of every command in a workspace."""
+
+    as_json: AsJson = False
+
+
 _NARROWEST = 12  # what is folded gets so many characters in a line
 _LONGEST_NAME = 24  # a longer word is a hash or a build
 _FRAME = 3  # of a table, for each column

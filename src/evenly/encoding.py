@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from evenly.bounds import check_bounds
+from evenly.options import EncodingOptions
+from evenly.signatures import fields_of, taking
 from evenly.storage.decoders.structure import MAX_BYTES, MAX_PIXELS
 from evenly.storage.errors import InputError
 from evenly.storage.reading.budget import read_whole
@@ -15,32 +17,18 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from PIL.Image import Image
 
-    from evenly.features.texts.tokens import LongTexts
-    from evenly.tasks.run import Precision
     from evenly.tasks.search.query import Query
 
 Item: TypeAlias = "str | bytes | os.PathLike[str] | Image"
 
 
-def encode_items(
-    items: "Item | Sequence[Item]",
-    *,
-    model: str = "embedded",
-    pretrained: str | None = None,
-    batch_size: int | None = None,
-    threads: int | None = None,
-    precision: "Precision" = "fp32",
-    long_texts: "LongTexts" = "cut",
-    refine: str | None = None,
-    root: str | os.PathLike[str] | None = None,
-) -> "npt.NDArray[np.float32]":
+@taking(EncodingOptions)
+def encode_items(items: "Item | Sequence[Item]", options: EncodingOptions) -> "npt.NDArray[np.float32]":
     """Unit rows (n, d) float32 of texts, or of pictures: comparable with each other by their products.
 
     items: strings are texts; bytes, paths and PIL pictures are pictures; one alone gives one row. model: `embedded`,
-    which needs no network, or a model of open_clip with `pretrained`, its weights. It is loaded once per process.
-    precision: fp32, bf16 or fp16. long_texts: texts that the model does not read whole are `cut`, encoded in `chunks`
-    and averaged, or read further by `stretched` positions. refine: the name of a refined encoder, which `evenly refine`
-    made of this one in the workspace at root.
+    which needs no network, or a model of open_clip. It is loaded once per process. long_texts: texts that the model
+    does not read whole are `cut`, encoded in `chunks` and averaged, or read further by `stretched` positions.
     Raises InputError where texts and pictures are mixed, UnreadableImageError where a picture does not decode.
     """
     from evenly.adapters.features import unit_rows
@@ -54,17 +42,9 @@ def encode_items(
     kinds = {"text" if isinstance(one, str) else "picture" for one in entries}
     if len(kinds) > 1:
         raise InputError("`items` must be all texts or all pictures; got both. Encode them by two calls.")
-    choice = EncoderChoice(
-        model=model,
-        pretrained=pretrained,
-        batch_size=batch_size,
-        threads=threads,
-        precision=precision,
-        long_texts=long_texts,
-        refine=refine,
-    )
+    choice = EncoderChoice(**fields_of(EncoderChoice, options))
     check_bounds(choice, InputError, remedy="Choose one.", quote="`")
-    run = workspace_run(root, quiet=True, encoder=choice)
+    run = workspace_run(options.root, quiet=True, encoder=choice)
     with no_widgets():
         encoder = open_encoder(run)
     if kinds == {"text"}:

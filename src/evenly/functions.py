@@ -197,7 +197,7 @@ def describe_names(classes: Sequence[str] | os.PathLike[str], options: NamesToDe
     facts = describe_list(
         listing,
         methods=options.methods,
-        llm=language_model(**options.llm),
+        llm=language_model(options),
         root=options.root,
         context=list_context(options.build, root=options.root),
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from annotated_types import Ge, Le
 
@@ -39,12 +39,6 @@ class LanguageModelOptions(InWorkspace):
     prompt_usd_per_million: Annotated[float, "Price of a million prompt tokens."] = 0.0
     completion_usd_per_million: Annotated[float, "Price of a million tokens of replies."] = 0.0
     batch: Annotated[bool, Named(("--batch",)), "Ask through the endpoint's Batch API."] = False
-
-    @property
-    def llm(self) -> dict[str, Any]:
-        """The fields of a `LanguageModel`."""
-        names = ("base_url", "model", "budget_usd", "prompt_usd_per_million", "completion_usd_per_million", "batch")
-        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,3 +99,11 @@ class EncoderOptions(InWorkspace):
     )
     device: Annotated[str | None, "cpu, cuda, cuda:1, ...; else a GPU where there is one."] = None
     threads: Annotated[int | None, Ge(1), "Batches prepared at once; else one per processor, up to 8."] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodingOptions(EncoderOptions):
+    """Which encoder of a workspace, and in which batches."""
+
+    batch_size: Annotated[int | None, Ge(1), Le(4096), "Each size has features of its own; else 16 or 32."] = None
+    refine: Annotated[str | None, "A refined encoder of the workspace, made of this model."] = None

@@ -33,6 +33,8 @@ from typing import (
 P = ParamSpec("P")
 Options = TypeVar("Options", covariant=True)  # noqa: PLC0105 - no better name
 First = TypeVar("First")
+First_contra = TypeVar("First_contra", contravariant=True)
+Result_co = TypeVar("Result_co", covariant=True)
 Second = TypeVar("Second")
 Result = TypeVar("Result")
 
@@ -61,11 +63,19 @@ class InWorkspace:
     root: Root = None
 
 
+class _MayBeginWith(Protocol[First_contra, P, Result_co]):
+    """A function whose first parameter need not be given."""
+
+    def __call__(self, first: First_contra | None = None, /, *args: P.args, **kwargs: P.kwargs) -> Result_co: ...
+
+
 class _Taking(Protocol[P, Options]):
     """Makes the options of a function, its last parameter, parameters of their own."""
 
     @overload
     def __call__(self, function: Callable[[Options], Result], /) -> Callable[P, Result]: ...
+    @overload
+    def __call__(self, function: Callable[[First | None, Options], Result], /) -> _MayBeginWith[First, P, Result]: ...
     @overload
     def __call__(self, function: Callable[[First, Options], Result], /) -> Callable[Concatenate[First, P], Result]: ...
     @overload
@@ -77,19 +87,24 @@ class _Taking(Protocol[P, Options]):
 def taking(kind: Callable[P, Options], *, place: Any = Place) -> _Taking[P, Options]:  # noqa: ANN401 - a type
     """Have a function take the fields of `kind` by name in place of its last parameter, each `Place` as a `place`.
 
-    A value out of its bounds is an InputError.
+    What may be None need not be given. A value out of its bounds is an InputError.
     """
     make: Any = kind
 
     def spread(function: Callable[..., Any]) -> Callable[..., Any]:
         *own, last = inspect.signature(function).parameters.values()
+        own = [
+            item.replace(default=None) if types.NoneType in get_args(bare(item.annotation)) else item for item in own
+        ]
         signature = inspect.Signature([*own, *parameters_of(kind, place=place)])
-        plain = [one.replace(annotation=bare(one.annotation)) for one in signature.parameters.values()]
+        plain = [item.replace(annotation=bare(item.annotation)) for item in signature.parameters.values()]
         names = {field.name for field in fields(make)}
 
         @wraps(function)
         def called(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - those of the function
-            given = signature.bind(*args, **kwargs).arguments
+            given = {item.name: None for item in own if item.default is None} | signature.bind(
+                *args, **kwargs
+            ).arguments
             options = make(**{name: given.pop(name) for name in names & given.keys()})
             check_options(options)
             return function(**given, **{last.name: options})
@@ -140,7 +155,12 @@ def bare(hint: Any) -> Any:  # noqa: ANN401 - types
 def help_of(hint: Any) -> str:  # noqa: ANN401 - a type
     """The text beside a type; "" without one."""
     beside = getattr(hint, "__metadata__", ())
-    return next((one for one in beside if isinstance(one, str) and one != NOT_TYPED), "")
+    return next((text for text in beside if isinstance(text, str) and text != NOT_TYPED), "")
+
+
+def fields_of(kind: Any, options: Any) -> dict[str, Any]:  # noqa: ANN401 - dataclasses
+    """The options that another dataclass has fields for, by name."""
+    return {field.name: getattr(options, field.name) for field in fields(kind) if hasattr(options, field.name)}
 
 
 def flow_values(options: Any) -> dict[str, Any]:  # noqa: ANN401 - a dataclass
@@ -161,7 +181,7 @@ def check_options(options: Any) -> None:  # noqa: ANN401 - a dataclass
 def show_as(function: Any, signature: inspect.Signature) -> None:  # noqa: ANN401 - a function
     """Let a function be seen with another signature than it was written with."""
     function.__signature__ = signature
-    function.__annotations__ = {one.name: one.annotation for one in signature.parameters.values()}
+    function.__annotations__ = {item.name: item.annotation for item in signature.parameters.values()}
 
 
 def _documented(kind: Any) -> str:  # noqa: ANN401 - a dataclass

@@ -1,14 +1,15 @@
 """Commands that judge adapters on test pictures: evaluate, probe."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.cli.output import AsJson, print_result
-from evenly.signatures import Root
+from evenly.flows.cli.output import CommandOptions, print_result
+from evenly.signatures import taking
 
 Recipe = Annotated[Path, typer.Argument(help="A recipe; its latest build is used.")]
 Out = Annotated[Path | None, typer.Option(help="The folder to write to.")]
@@ -22,25 +23,29 @@ Slices = Annotated[
 ]
 
 
-def evaluate_command(
-    recipe: Annotated[Path | None, typer.Argument(help="A recipe; its latest build is used.")] = None,
-    root: Root = None,
-    as_json: AsJson = False,
-    slices: Slices = None,
-    arrays: Annotated[
-        Path | None, typer.Option(help="With --retrieval: an .npz of features instead of a recipe.")
-    ] = None,
-    part: Annotated[str | None, typer.Option(help="With --retrieval: train, val or test of each class list.")] = None,
-    *,
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(CommandOptions):
+    """Options of `evenly evaluate`."""
+
+    slices: Slices = None
+    arrays: Annotated[Path | None, typer.Option(help="With --retrieval: an .npz of features instead of a recipe.")] = (
+        None
+    )
+    part: Annotated[str | None, typer.Option(help="With --retrieval: train, val or test of each class list.")] = None
     reject: Annotated[
         bool, typer.Option("--reject", help="Open-set H: reject pictures of no class by a threshold chosen on val.")
-    ] = False,
+    ] = False
     retrieval: Annotated[
         bool,
         typer.Option("--retrieval", help="The encoder: how it finds pictures by captions, captions by pictures."),
-    ] = False,
-    pairs: Annotated[int, typer.Option(min=2, help="With --retrieval: how many of them.")] = 5000,
-    normalise: Annotated[bool, typer.Option("--normalise", help="Scale the rows of --arrays to unit length.")] = False,
+    ] = False
+    pairs: Annotated[int, typer.Option(min=2, help="With --retrieval: how many of them.")] = 5000
+    normalise: Annotated[bool, typer.Option("--normalise", help="Scale the rows of --arrays to unit length.")] = False
+
+
+@taking(EvaluateOptions)
+def evaluate_command(
+    recipe: Annotated[Path | None, typer.Argument(help="A recipe; its latest build is used.")], options: EvaluateOptions
 ) -> None:
     """Evaluate the adapters of a recipe once on test data, with intervals and the difference to zero-shot.
 
@@ -48,64 +53,73 @@ def evaluate_command(
 
     Example: evenly evaluate recipes/demo.yaml --retrieval --part test
     """
-    if (recipe is None) == (arrays is None):
+    if (recipe is None) == (options.arrays is None):
         raise UsageError("`evaluate` must get a recipe or `--arrays`, one of the two. Example: evenly evaluate r.yaml")
-    if retrieval:
-        if slices or reject:
+    if options.retrieval:
+        if options.slices or options.reject:
             raise UsageError(
                 "`--retrieval` must stand without `--slice` and `--reject`, which are of adapters. Leave them out."
             )
         from evenly.flows.cli.adapters.retrieval import array_retrieval, print_retrieval, recipe_retrieval
 
         if recipe is not None:
-            measured = recipe_retrieval(recipe, pairs=pairs, part=part, root=root)
-        elif arrays is not None:
-            measured = [array_retrieval(arrays, part=part, normalise=normalise)]
-        print_result({"retrieval": measured}, lambda: print_retrieval(measured), as_json=as_json)
+            measured = recipe_retrieval(recipe, pairs=options.pairs, part=options.part, root=options.root)
+        elif options.arrays is not None:
+            measured = [array_retrieval(options.arrays, part=options.part, normalise=options.normalise)]
+        print_result({"retrieval": measured}, lambda: print_retrieval(measured), as_json=options.as_json)
         return
-    if recipe is None or part is not None:
+    if recipe is None or options.part is not None:
         raise UsageError("`--arrays` and `--part` must stand with `--retrieval`; got no `--retrieval`. Add it.")
     from evenly.flows.cli.adapters.evaluation import evaluate_latest
 
-    result = evaluate_latest(recipe, root=root, slices=slices or ())
+    result = evaluate_latest(recipe, root=options.root, slices=options.slices or ())
 
     def table() -> None:
         for facts in result["lists"]:
             from evenly.flows.cli.adapters.evaluation_tables import print_evaluation, print_rejection
 
             print_evaluation(facts)
-            if reject:
+            if options.reject:
                 print_rejection(facts)
 
-    print_result(result, table, as_json=as_json)
+    print_result(result, table, as_json=options.as_json)
 
 
-def probe_command(
-    recipe: Recipe,
-    root: Root = None,
-    as_json: AsJson = False,
-    out: Out = None,
-    *,
-    corruptions: Annotated[bool, typer.Option(help="Test pictures in twelve corruptions at five strengths.")] = True,
-    diversity: Annotated[bool, typer.Option(help="Diversity of the pictures given their captions.")] = True,
-    binding: Annotated[bool, typer.Option(help="Whether each of two objects gets its own colour.")] = True,
-    retrieval: Annotated[bool, typer.Option(help="How captions and pictures find each other.")] = True,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class ProbeOptions(CommandOptions):
+    """Options of `evenly probe`."""
+
+    out: Out = None
+    corruptions: Annotated[bool, typer.Option(help="Test pictures in twelve corruptions at five strengths.")] = True
+    diversity: Annotated[bool, typer.Option(help="Diversity of the pictures given their captions.")] = True
+    binding: Annotated[bool, typer.Option(help="Whether each of two objects gets its own colour.")] = True
+    retrieval: Annotated[bool, typer.Option(help="How captions and pictures find each other.")] = True
+
+
+@taking(ProbeOptions)
+def probe_command(recipe: Recipe, options: ProbeOptions) -> None:
     """Probe the adapters of a recipe and its encoder: what corrupted pictures cost, what captions leave open.
 
     Example: evenly probe recipes/demo.yaml --no-diversity
     """
     from evenly.flows.cli.adapters.probe import probe_latest
 
-    probes = {"corruptions": corruptions, "diversity": diversity, "binding": binding, "retrieval": retrieval}
-    result = probe_latest(recipe, root=root, out=out, probes=[name for name, asked in probes.items() if asked])
+    probes = {
+        "corruptions": options.corruptions,
+        "diversity": options.diversity,
+        "binding": options.binding,
+        "retrieval": options.retrieval,
+    }
+    result = probe_latest(
+        recipe, root=options.root, out=options.out, probes=[name for name, asked in probes.items() if asked]
+    )
 
     def table() -> None:
         from evenly.flows.cli.adapters.probe_tables import print_probes
 
         print_probes(result)
 
-    print_result(result, table, as_json=as_json)
+    print_result(result, table, as_json=options.as_json)
 
 
 COMMANDS: dict[str, Callable[..., None]] = {"evaluate": evaluate_command, "probe": probe_command}

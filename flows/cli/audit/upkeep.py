@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from evenly.flows.cli.errors import FindingExit, UsageError
-from evenly.flows.cli.output import AsJson, print_facts, print_result, print_rows, print_text
-from evenly.signatures import Place, Root
+from evenly.flows.cli.output import AsJson, CommandOptions, print_facts, print_result, print_rows, print_text
+from evenly.signatures import Place, Root, taking
 
 if TYPE_CHECKING:
     from evenly.storage.removal.clean import WorkspaceContents
@@ -42,16 +43,19 @@ def doctor_command(root: Root = None, as_json: AsJson = False, older_than: Older
         raise FindingExit
 
 
-def clean_command(
-    root: Root = None,
-    as_json: AsJson = False,
-    older_than: OlderThan = "7d",
-    *,
-    downloads: Annotated[bool, typer.Option("--downloads", help="Also shards of which no build shows a URL.")] = False,
-    features: Annotated[bool, typer.Option("--features", help="Also features of pictures no build shows.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Free it; without, only show what would be freed.")] = False,
-    wait: Annotated[int, typer.Option(min=0, help="Seconds to wait for commands that write there.")] = 0,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class CleanOptions(CommandOptions):
+    """Options of `evenly clean`."""
+
+    older_than: OlderThan = "7d"
+    downloads: Annotated[bool, typer.Option("--downloads", help="Also shards of which no build shows a URL.")] = False
+    features: Annotated[bool, typer.Option("--features", help="Also features of pictures no build shows.")] = False
+    yes: Annotated[bool, typer.Option("--yes", help="Free it; without, only show what would be freed.")] = False
+    wait: Annotated[int, typer.Option(min=0, help="Seconds to wait for commands that write there.")] = 0
+
+
+@taking(CleanOptions)
+def clean_command(options: CleanOptions) -> None:
     """Free what was broken off, and what no build refers to and is older than --older-than. Builds stay as they are.
 
     Replies stay, and downloads and features unless they are named. Example: evenly clean --older-than 30d --yes
@@ -60,18 +64,20 @@ def clean_command(
     from evenly.flows.process.orphans import end_servers, orphaned_servers
     from evenly.storage.removal.clean import Wanted, clean_workspace, look_through
 
-    workspace = _workspace(root)
-    wanted = Wanted(older_than_s=seconds_of(older_than), downloads=downloads, features=features)
+    workspace = _workspace(options.root)
+    wanted = Wanted(older_than_s=seconds_of(options.older_than), downloads=options.downloads, features=options.features)
     exchange, servers = exchange_of(workspace), orphaned_servers()
     contents = (
-        clean_workspace(workspace, exchange, wanted, wait_s=wait) if yes else look_through(workspace, exchange, wanted)
+        clean_workspace(workspace, exchange, wanted, wait_s=options.wait)
+        if options.yes
+        else look_through(workspace, exchange, wanted)
     )
-    if yes:
+    if options.yes:
         end_servers(servers)
-    result = _freed(workspace, contents, servers, yes=yes)
+    result = _freed(workspace, contents, servers, yes=options.yes)
 
     def table() -> None:
-        title = "freed" if yes else "to be freed"
+        title = "freed" if options.yes else "to be freed"
         if result["freed"]:
             print_rows(f"{title} in {result['workspace']}", result["freed"])
         if result["rows"]:
@@ -79,10 +85,10 @@ def clean_command(
         for row in result["in_use"]:
             print_text(f"left, since a process holds it: {row['kind']} of {row['of']}")
         print_text(f"{title}: {result['bytes']:,} bytes in {result['objects']:,} objects")
-        if not yes and (result["freed"] or result["rows"] or servers):
+        if not options.yes and (result["freed"] or result["rows"] or servers):
             print_text("nothing was changed; run it with --yes to free this")
 
-    print_result(result, table, as_json=as_json)
+    print_result(result, table, as_json=options.as_json)
 
 
 def seconds_of(age: str) -> float:

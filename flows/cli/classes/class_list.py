@@ -18,7 +18,8 @@ from evenly.flows.recipe.class_rules import DEFAULT_METHODS, describe_rule
 from evenly.flows.recipe.describing import ListContext, describing
 from evenly.flows.recipe.files import ListingText
 from evenly.flows.recipe.problems import describe_problems
-from evenly.signatures import Place
+from evenly.options import LanguageModelOptions
+from evenly.signatures import Place, fields_of
 from evenly.storage.builds import Builds
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.workspace import Workspace
@@ -36,10 +37,10 @@ NOTHING_SENT = dict.fromkeys(
 )
 
 
-def language_model(**options: Any) -> LanguageModel:  # noqa: ANN401 - the fields of LanguageModel
+def language_model(options: LanguageModelOptions) -> LanguageModel:
     """The language model of these options; raises UsageError where they do not go together."""
     try:
-        return TypeAdapter(LanguageModel).validate_python(options)
+        return TypeAdapter(LanguageModel).validate_python(fields_of(LanguageModel, options))
     except ValidationError as error:
         problems = "\n".join(describe_problems(error, LanguageModel))
         raise UsageError(problems.replace("`recipe`: ", "").replace(" and run `evenly check` again", "")) from None

@@ -10,9 +10,9 @@ from annotated_types import Ge, Le
 
 from evenly.flows.cli.command import typed
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.cli.output import AsJson, print_estimates, print_result, print_rows, print_text
+from evenly.flows.cli.output import CommandOptions, print_estimates, print_result, print_rows, print_text
 from evenly.options import DescribeOptions
-from evenly.signatures import Named, Place, Root, taking
+from evenly.signatures import Named, Place, taking
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ def describe_command(
 
     listing, root = read_class_file(classes), options.root
     methods = [name.strip() for names in options.methods or () for name in names.split(",")] or None
-    llm = language_model(**options.llm)
+    llm = language_model(options)
     pairs = ConfusablePairs(top=options.pairs_top, cover=options.pairs_cover)
     if options.submit and (options.build is not None or options.pool is not None):
         raise UsageError(
@@ -88,24 +88,29 @@ def _print_described(
         print_text(said(result))
 
 
-def extract_command(
-    recipe: Annotated[Path | None, typer.Argument(help="A recipe; its latest build is used.")] = None,
-    root: Root = None,
-    as_json: AsJson = False,
-    images: Annotated[Path | None, typer.Option(help="A folder <class>/<picture> instead of a recipe.")] = None,
-    out: Annotated[Path | None, typer.Option(help="The .npz of features to write; --images needs it.")] = None,
-    split: Annotated[Path | None, typer.Option(help="With --images: a split file, CoOp's JSON or a table.")] = None,
-    classes: Annotated[Path | None, typer.Option(help="With --images: a class list; else the folders, sorted.")] = None,
-    template: Annotated[list[str] | None, typer.Option(help="With --images: text of a class, {} its name.")] = None,
-    model: Annotated[str, typer.Option(help="With --images: `embedded`, or an open_clip model.")] = "embedded",
-    pretrained: Annotated[str | None, typer.Option(help="With --images: the weights of the model.")] = None,
-    second: Annotated[str | None, typer.Option(help="With --images: a second backbone, `embedded` or a model.")] = None,
-    second_pretrained: Annotated[str | None, typer.Option(help="With --second: its weights.")] = None,
-    seed: Annotated[int, typer.Option(help="With --images: of the split.")] = 0,
+@dataclass(frozen=True, kw_only=True)
+class ExtractOptions(CommandOptions):
+    """Options of `evenly extract`."""
+
+    images: Annotated[Path | None, typer.Option(help="A folder <class>/<picture> instead of a recipe.")] = None
+    out: Annotated[Path | None, typer.Option(help="The .npz of features to write; --images needs it.")] = None
+    split: Annotated[Path | None, typer.Option(help="With --images: a split file, CoOp's JSON or a table.")] = None
+    classes: Annotated[Path | None, typer.Option(help="With --images: a class list; else the folders, sorted.")] = None
+    template: Annotated[list[str] | None, typer.Option(help="With --images: text of a class, {} its name.")] = None
+    model: Annotated[str, typer.Option(help="With --images: `embedded`, or an open_clip model.")] = "embedded"
+    pretrained: Annotated[str | None, typer.Option(help="With --images: the weights of the model.")] = None
+    second: Annotated[str | None, typer.Option(help="With --images: a second backbone, `embedded` or a model.")] = None
+    second_pretrained: Annotated[str | None, typer.Option(help="With --second: its weights.")] = None
+    seed: Annotated[int, typer.Option(help="With --images: of the split.")] = 0
     class_list: Annotated[
         str | None, typer.Option("--list", help="With a recipe of several class lists: the one whose file is written.")
-    ] = None,
-    profile: Annotated[bool, typer.Option(help="Encode in one process and say what limits it: decoding, ...")] = False,
+    ] = None
+    profile: Annotated[bool, typer.Option(help="Encode in one process and say what limits it: decoding, ...")] = False
+
+
+@taking(ExtractOptions)
+def extract_command(
+    recipe: Annotated[Path | None, typer.Argument(help="A recipe; its latest build is used.")], options: ExtractOptions
 ) -> None:
     """Extract features of the latest build of a recipe, or of a folder of classes; --out is for `fit --arrays`.
 
@@ -113,38 +118,54 @@ def extract_command(
 
     Example: evenly extract --images digits --template "a picture of the number {}" --out digits.npz
     """
-    if (recipe is None) == (images is None):
+    if (recipe is None) == (options.images is None):
         raise UsageError("`extract` must get a recipe or `--images`, one of the two. Example: --images digits")
     from evenly.features.encoders.stages import profiled
     from evenly.flows.cli.adapters.extract import extract_latest, print_extracted, profile_facts
 
     with profiled() as taken:
         if recipe is not None:
-            others = {"--split": split, "--classes": classes, "--template": template, "--second": second}
+            others = {
+                "--split": options.split,
+                "--classes": options.classes,
+                "--template": options.template,
+                "--second": options.second,
+            }
             if named := [name for name, value in others.items() if value is not None]:
                 raise UsageError(
                     f"`{named[0]}` must come with `--images`; got a recipe, which says this itself. Leave it out."
                 )
-            result = extract_latest(recipe, out=out, class_list=class_list, root=root, alone=profile)
-        elif images is not None:
-            if class_list is not None:
-                raise UsageError(f"`--list` must come with a recipe; got `{class_list}` and --images. Leave it out.")
-            if out is None:
+            result = extract_latest(
+                recipe, out=options.out, class_list=options.class_list, root=options.root, alone=options.profile
+            )
+        elif options.images is not None:
+            if options.class_list is not None:
+                raise UsageError(
+                    f"`--list` must come with a recipe; got `{options.class_list}` and --images. Leave it out."
+                )
+            if options.out is None:
                 raise UsageError("`extract --images` must get `--out FILE.npz` as well. Add it.")
             from evenly.flows.cli.adapters.own_features.folders import FolderLayout, extract_folder
             from evenly.flows.runs import workspace_run
             from evenly.tasks.run import EncoderChoice, SecondChoice
 
             run = workspace_run(
-                root,
-                encoder=EncoderChoice(model=model, pretrained=pretrained),
-                second=SecondChoice(model=second, pretrained=second_pretrained) if second else None,
+                options.root,
+                encoder=EncoderChoice(model=options.model, pretrained=options.pretrained),
+                second=SecondChoice(model=options.second, pretrained=options.second_pretrained)
+                if options.second
+                else None,
             )
-            layout = FolderLayout(split=split, classes=classes, templates=template or ("a photo of a {}",), seed=seed)
-            result = extract_folder(run, images, layout, out=out)
-    if profile:
+            layout = FolderLayout(
+                split=options.split,
+                classes=options.classes,
+                templates=options.template or ("a photo of a {}",),
+                seed=options.seed,
+            )
+            result = extract_folder(run, options.images, layout, out=options.out)
+    if options.profile:
         result["profile"] = profile_facts(taken)
-    print_result(result, lambda: print_extracted(result), as_json=as_json)
+    print_result(result, lambda: print_extracted(result), as_json=options.as_json)
 
 
 COMMANDS: dict[str, Callable[..., None]] = {

@@ -1,5 +1,6 @@
 """The command group `evenly descriptions`: audit, show, compare, export, import."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -7,24 +8,38 @@ import typer
 
 from evenly.flows.cli.command import typed
 from evenly.flows.cli.help_page import CommandGroup
-from evenly.flows.cli.output import AsJson, print_json, print_result, print_rows, print_text, with_interval
-from evenly.signatures import Root
+from evenly.flows.cli.output import (
+    AsJson,
+    CommandOptions,
+    print_json,
+    print_result,
+    print_rows,
+    print_text,
+    with_interval,
+)
+from evenly.signatures import Root, taking
 
 Version = Annotated[str, typer.Argument(help="A class list file, the name of a list, or a step key.")]
 SHOWN = ("class", "method", "text", "verdict", "reason")
 VERSION = ("step", "list", "classes", "methods", "model", "accepted", "ended")
 
 
-def audit_command(
-    what: Annotated[str, typer.Argument(help="A recipe, or a class list file, list name or step key.")],
-    root: Root = None,
-    as_json: AsJson = False,
-    build: Annotated[str, typer.Option(help="The build whose labelled test pictures judge.")] = "latest",
-    method: Annotated[list[str] | None, typer.Option("--method", help="Only this method; may be repeated.")] = None,
+@dataclass(frozen=True, kw_only=True)
+class AuditOptions(CommandOptions):
+    """Options of `evenly descriptions audit`."""
+
+    build: Annotated[str, typer.Option(help="The build whose labelled test pictures judge.")] = "latest"
+    method: Annotated[list[str] | None, typer.Option("--method", help="Only this method; may be repeated.")] = None
     aggregate: Annotated[
         str | None, typer.Option(help="mean_similarity, mean_embedding or max; default: the recipe's, else the first.")
-    ] = None,
-    draws: Annotated[int, typer.Option(min=1, max=100, help="How often to shuffle, and to draw random words.")] = 5,
+    ] = None
+    draws: Annotated[int, typer.Option(min=1, max=100, help="How often to shuffle, and to draw random words.")] = 5
+
+
+@taking(AuditOptions)
+def audit_command(
+    what: Annotated[str, typer.Argument(help="A recipe, or a class list file, list name or step key.")],
+    options: AuditOptions,
 ) -> None:
     """Hold descriptions against shuffled ones, random words and class names on a build's test pictures, with intervals.
 
@@ -32,13 +47,20 @@ def audit_command(
     """
     from evenly.flows.cli.classes.description_audit import audit_latest
 
-    audits = audit_latest(what, build=build, methods=method, aggregate=aggregate, draws=draws, root=root)
+    audits = audit_latest(
+        what,
+        build=options.build,
+        methods=options.method,
+        aggregate=options.aggregate,
+        draws=options.draws,
+        root=options.root,
+    )
 
     def table() -> None:
         for audit in audits:
             _print_audit(audit)
 
-    print_result({"audits": audits}, table, as_json=as_json)
+    print_result({"audits": audits}, table, as_json=options.as_json)
 
 
 def _print_audit(audit: dict[str, Any]) -> None:

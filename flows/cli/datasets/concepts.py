@@ -2,50 +2,21 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
 
-from evenly.flows.cli.output import AsJson, print_facts, print_result, print_rows, print_text, printable
-from evenly.signatures import Root
-
-if TYPE_CHECKING:
-    from evenly.adapters.evaluation.measures.head_tail import TailRule
+from evenly.flows.cli.datasets.options import ClustersOptions, ConceptsOptions, LinkOptions
+from evenly.flows.cli.output import print_facts, print_result, print_rows, print_text, printable
+from evenly.signatures import fields_of, taking
 
 Classes = Annotated[Path, typer.Argument(help="A class list: one name per line, perhaps a tab and a definition.")]
-Synonyms = Annotated[
-    str | None,
-    typer.Option(
-        help="Other names: a .json, .tsv or .txt file, `wordnet`, or a described list (its name, a step key)."
-    ),
-]
 MOST_REFUSED = 8
 MOST_CLUSTERS = 10
 
 
-def concepts_command(
-    classes: Classes,
-    root: Root = None,
-    as_json: AsJson = False,
-    build: Annotated[str | None, typer.Option(help="The build whose whole pool is looked at, or a recipe.")] = None,
-    pool: Annotated[Path | None, typer.Option(help="A pool instead: .parquet, .csv or .jsonl.")] = None,
-    caption: Annotated[str, typer.Option(help="With --pool: its column of captions.")] = "caption",
-    synonyms: Synonyms = None,
-    prefix: Annotated[str | None, typer.Option(help="A word that a caption must hold as well: satellite.")] = None,
-    judge: Annotated[int, typer.Option(min=0, help="Most captions per class that a model judges; REAL: 10000.")] = 0,
-    domain: Annotated[str | None, typer.Option(help="What kind of things the classes are, for the judge.")] = None,
-    tail: Annotated[str, typer.Option(help="lowest_fifth, or published: one class more.")] = "lowest_fifth",
-    base_url: Annotated[str, typer.Option(help="`embedded`, or an OpenAI-compatible endpoint.")] = "embedded",
-    model: Annotated[str, typer.Option(help="The model's name at that endpoint.")] = "smollm2",
-    budget_usd: Annotated[float | None, typer.Option(help="What the list may cost in all its runs.")] = None,
-    prompt_usd_per_million: Annotated[float, typer.Option(help="Price of a million prompt tokens.")] = 0.0,
-    completion_usd_per_million: Annotated[float, typer.Option(help="Price of a million tokens of replies.")] = 0.0,
-    out: Annotated[Path | None, typer.Option(help="Write classes to this .csv or .parquet, names beside it.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw the long tail into this .svg.")] = None,
-    *,
-    plurals: Annotated[bool, typer.Option("--plurals", help="Count plain plurals of names as well.")] = False,
-    batch: Annotated[bool, typer.Option("--batch", help="Ask through the endpoint's Batch API.")] = False,
-) -> None:
+@taking(ConceptsOptions)
+def concepts_command(classes: Classes, options: ConceptsOptions) -> None:
     """Count how often captions name each class, by which name, and have a model judge how often they mean it.
 
     Example: evenly concepts birds.txt --build latest --synonyms wordnet --plot tail.svg
@@ -64,57 +35,40 @@ def concepts_command(
     )
     from evenly.storage.records import replace_text
 
-    llm = language_model(
-        base_url=base_url,
-        model=model,
-        budget_usd=budget_usd,
-        prompt_usd_per_million=prompt_usd_per_million,
-        completion_usd_per_million=completion_usd_per_million,
-        batch=batch,
-    )
-    if out is not None:
-        check_table(out)
-    if plot is not None:
-        check_plot(plot)
-    context = list_context(build, root=root, pool=pool, caption=caption)
-    counting = Counting(
-        synonyms=synonyms, prefix=prefix, plurals=plurals, judge=judge, domain=domain, tail=cast("TailRule", tail)
-    )
-    facts = audit_list(classes, counting, build=context.build, pool=context.pool, llm=llm, root=root)
+    llm = language_model(options)
+    if options.out is not None:
+        check_table(options.out)
+    if options.plot is not None:
+        check_plot(options.plot)
+    context = list_context(options.build, root=options.root, pool=options.pool, caption=options.caption)
+    counting = Counting(**fields_of(Counting, options))
+    facts = audit_list(classes, counting, build=context.build, pool=context.pool, llm=llm, root=options.root)
     rows = ordered(facts["classes"], facts["tail_by"])
-    written = [] if out is None else write_tables(out, facts)
-    if plot is not None:
+    written = [] if options.out is None else write_tables(options.out, facts)
+    if options.plot is not None:
         title = f"{facts['list']} in {facts['captions_searched']:,} captions"
-        replace_text(plot, draw_concepts(rows, title=title))
-        written.append(str(plot))
+        replace_text(options.plot, draw_concepts(rows, title=title))
+        written.append(str(options.plot))
 
     def table() -> None:
         title = f"{facts['list']}: captions of {facts['captions_searched']:,} that name each class"
-        print_rows(title, [_line(row, judged=bool(judge)) for row in rows])
+        print_rows(title, [_line(row, judged=bool(options.judge)) for row in rows])
         _print_notes(facts)
         for path in written:
             print_text(f"written  {path}")
 
-    print_result(facts | {"written": written}, table, as_json=as_json)
+    print_result(facts | {"written": written}, table, as_json=options.as_json)
 
 
-def clusters_command(
-    root: Root = None,
-    as_json: AsJson = False,
-    build: Annotated[str, typer.Option(help="The build whose pictures are clustered.")] = "latest",
-    k: Annotated[int, typer.Option("--k", min=1, help="Clusters.")] = 1000,
-    labels: Annotated[int, typer.Option(min=1, help="Nearest clusters that each picture gets.")] = 8,
-    iterations: Annotated[int, typer.Option(min=1, help="Of k-means.")] = 20,
-    near_cosine: Annotated[float, typer.Option(min=-1, max=1, help="From which cosine on two are duplicates.")] = 0.95,
-    out: Annotated[Path | None, typer.Option(help="The folder to write tables to, as Parquet.")] = None,
-) -> None:
+@taking(ClustersOptions)
+def clusters_command(options: ClustersOptions) -> None:
     """Cluster the pictures of a build, several clusters for each, and say how evenly they fill them.
 
     Example: evenly clusters --build latest --k 200 --labels 8 --out clusters
     """
     from evenly.flows.cli.datasets.clusters import cluster_build
 
-    facts = cluster_build(build, k=k, labels=labels, iterations=iterations, near_cosine=near_cosine, out=out, root=root)
+    facts = cluster_build(options)
 
     def table() -> None:
         title = f"{facts['pictures']:,} pictures in {facts['k']:,} clusters, {facts['labels']} labels each"
@@ -129,22 +83,19 @@ def clusters_command(
         covered_text = ", ".join(f"{name} {covered[name]}" for name in ("mean", "median", "p05"))
         print_text(f"cosine with the nearest centre: {covered_text}")
         print_text(
-            f"near-duplicates, cosine from {near_cosine:g} within a cluster: {facts['near_duplicates']:,} ({share:.1%})"
+            f"near-duplicates, cosine from {options.near_cosine:g} within a cluster: "
+            f"{facts['near_duplicates']:,} ({share:.1%})"
         )
         for path in facts.get("written", ()):
             print_text(f"written  {path}")
 
-    print_result(facts, table, as_json=as_json)
+    print_result(facts, table, as_json=options.as_json)
 
 
+@taking(LinkOptions)
 def link_command(
     truth: Annotated[str, typer.Option(help="The column that names the true record of a pair; empty: unknown.")],
-    root: Root = None,
-    as_json: AsJson = False,
-    build: Annotated[str, typer.Option(help="The build whose pairs are linked.")] = "latest",
-    weight: Annotated[list[float] | None, typer.Option(help="Of the picture, 0 to 1; repeat it to choose one.")] = None,
-    floor: Annotated[float, typer.Option(min=0.01, max=1.0, help="The lowest cosine that is tried.")] = 0.5,
-    out: Annotated[Path | None, typer.Option(help="The folder to write the curve and the records to, as CSV.")] = None,
+    options: LinkOptions,
 ) -> None:
     """Choose from which cosine on pairs are one record, on half of the known records; judge it on the others by ARI.
 
@@ -152,7 +103,7 @@ def link_command(
     """
     from evenly.flows.cli.datasets.linkage import link_build
 
-    facts = link_build(build, truth=truth, weights=weight or [0.636], floor=floor, out=out, root=root)
+    facts = link_build(truth, options)
 
     def table() -> None:
         interval = "" if facts["low"] is None else f" [{facts['low']:.3f}, {facts['high']:.3f}]"
@@ -168,7 +119,7 @@ def link_command(
         for path in facts.get("written", ()):
             print_text(f"written  {path}")
 
-    print_result(facts, table, as_json=as_json)
+    print_result(facts, table, as_json=options.as_json)
 
 
 def _line(row: Mapping[str, Any], *, judged: bool) -> dict[str, Any]:

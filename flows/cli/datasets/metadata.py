@@ -1,7 +1,8 @@
 """The command group `evenly metadata`: build a concept list, and look at one."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
 
@@ -9,60 +10,64 @@ from evenly.flows.cli.command import typed
 from evenly.flows.cli.errors import FindingExit
 from evenly.flows.cli.help_page import CommandGroup
 from evenly.flows.cli.output import AsJson, print_facts, print_json, print_result, print_rows, print_text, printable
-
-if TYPE_CHECKING:
-    from evenly.curation.concepts.matching import Mode
+from evenly.signatures import fields_of, taking
 
 
-def build_command(
-    out: Annotated[Path, typer.Option(help="The list to write, ending in .parquet.")],
-    language: Annotated[str, typer.Option(help="en: MetaCLIP's thresholds; any other code: MetaCLIP 2's.")] = "en",
-    own: Annotated[Path | None, typer.Option("--list", help="Words of your own, as a concept list; first in.")] = None,
+@dataclass(frozen=True, kw_only=True)
+class ConceptListOptions:
+    """Options of `evenly metadata build`."""
+
+    language: Annotated[str, typer.Option(help="en: MetaCLIP's thresholds; any other code: MetaCLIP 2's.")] = "en"
+    own: Annotated[Path | None, typer.Option("--list", help="Words of your own, as a concept list; first in.")] = None
     wordnet: Annotated[
         str | None,
         typer.Option(help="auto, nouns, timm, a folder of WordNet's database, an OMW .tab, or one lemma per line."),
-    ] = None,
-    lemmas: Annotated[str, typer.Option(help="all of a synset, or the first, as MetaCLIP takes it.")] = "all",
+    ] = None
+    lemmas: Annotated[str, typer.Option(help="all of a synset, or the first, as MetaCLIP takes it.")] = "all"
     unigrams: Annotated[
         str | None, typer.Option(help="wordfreq, wordsegment, symspellpy, or a file of word, tab, count.")
-    ] = None,
+    ] = None
     bigrams: Annotated[
         str | None, typer.Option(help="wordsegment, symspellpy, or a file of two words, tab, count.")
-    ] = None,
+    ] = None
     corpus: Annotated[
         str | None, typer.Option(help="Count words and pairs in these files: .parquet, .csv or .jsonl, by pattern.")
-    ] = None,
-    caption: Annotated[str, typer.Option(help="The column of the corpus that holds text.")] = "caption",
-    mode: Annotated[str, typer.Option(help="faithful or normalized: how matching will cut the words.")] = "faithful",
-    titles: Annotated[Path | None, typer.Option(help="Titles, one per line, or title, tab, views.")] = None,
-    min_unigram_count: Annotated[int | None, typer.Option(help="Default: 100; 1 outside English.")] = None,
-    top_unigram_share: Annotated[float | None, typer.Option(help="Default: 1; 0.1 outside English.")] = None,
-    unigram_cap: Annotated[int, typer.Option(help="Most words.")] = 251_465,
-    min_pmi: Annotated[float, typer.Option(help="Least PMI of a pair.")] = 30.0,
-    min_bigram_count: Annotated[int, typer.Option(help="Least count of a pair: PMI favours rare ones.")] = 1,
-    bigram_cap: Annotated[int, typer.Option(help="Most pairs.")] = 100_646,
-    title_min_views: Annotated[int | None, typer.Option(help="Default: 70; 0 outside English.")] = None,
-    top_title_share: Annotated[float | None, typer.Option(help="Default: 1; 0.76 outside English.")] = None,
-    title_cap: Annotated[int, typer.Option(help="Most titles.")] = 61_235,
-    max_entries: Annotated[int, typer.Option(help="Where the list ends.")] = 500_000,
-    max_characters: Annotated[int, typer.Option(help="Of one entry.")] = 256,
-    as_json: AsJson = False,
-    *,
+    ] = None
+    caption: Annotated[str, typer.Option(help="The column of the corpus that holds text.")] = "caption"
+    mode: Annotated[str, typer.Option(help="faithful or normalized: how matching will cut the words.")] = "faithful"
+    titles: Annotated[Path | None, typer.Option(help="Titles, one per line, or title, tab, views.")] = None
+    min_unigram_count: Annotated[int | None, typer.Option(help="Default: 100; 1 outside English.")] = None
+    top_unigram_share: Annotated[float | None, typer.Option(help="Default: 1; 0.1 outside English.")] = None
+    unigram_cap: Annotated[int, typer.Option(help="Most words.")] = 251_465
+    min_pmi: Annotated[float, typer.Option(help="Least PMI of a pair.")] = 30.0
+    min_bigram_count: Annotated[int, typer.Option(help="Least count of a pair: PMI favours rare ones.")] = 1
+    bigram_cap: Annotated[int, typer.Option(help="Most pairs.")] = 100_646
+    title_min_views: Annotated[int | None, typer.Option(help="Default: 70; 0 outside English.")] = None
+    top_title_share: Annotated[float | None, typer.Option(help="Default: 1; 0.76 outside English.")] = None
+    title_cap: Annotated[int, typer.Option(help="Most titles.")] = 61_235
+    max_entries: Annotated[int, typer.Option(help="Where the list ends.")] = 500_000
+    max_characters: Annotated[int, typer.Option(help="Of one entry.")] = 256
+    as_json: AsJson = False
     pmi_above_least: Annotated[
         bool | None,
         typer.Option(
             "--pmi-above-least/--pmi-at-least", help="Whether a pair at --min-pmi stays out. Default: outside English."
         ),
-    ] = None,
+    ] = None
     function_words: Annotated[
         bool | None,
         typer.Option(
             "--function-words/--no-function-words",
             help="Whether words of grammar, letters, and nouns with an article stay in. Default: outside English.",
         ),
-    ] = None,
-    numbers: Annotated[bool, typer.Option(help="Begin with 0 to 99.")] = True,
-    force: Annotated[bool, typer.Option(help="Overwrite a list that is there.")] = False,
+    ] = None
+    numbers: Annotated[bool, typer.Option(help="Begin with 0 to 99.")] = True
+    force: Annotated[bool, typer.Option(help="Overwrite a list that is there.")] = False
+
+
+@taking(ConceptListOptions)
+def build_command(
+    out: Annotated[Path, typer.Option(help="The list to write, ending in .parquet.")], options: ConceptListOptions
 ) -> None:
     """Build a concept list: numbers, own words, WordNet, words, pairs of words, titles, in this order.
 
@@ -71,36 +76,9 @@ def build_command(
     from evenly.curation.concepts.sources import MetadataRule
     from evenly.tasks.pools.concept_lists import ListSources, build_concept_list
 
-    sources = ListSources(
-        language=language,
-        own=own,
-        wordnet=wordnet,
-        unigrams=unigrams,
-        bigrams=bigrams,
-        corpus=corpus,
-        caption=caption,
-        mode=cast("Mode", mode),
-        titles=titles,
-    )
-    rule = MetadataRule.of_language(
-        language,
-        numbers=numbers,
-        function_words=function_words,
-        lemmas=lemmas,
-        min_unigram_count=min_unigram_count,
-        top_unigram_share=top_unigram_share,
-        unigram_cap=unigram_cap,
-        min_pmi=min_pmi,
-        pmi_above_least=pmi_above_least,
-        min_bigram_count=min_bigram_count,
-        bigram_cap=bigram_cap,
-        title_min_views=title_min_views,
-        top_title_share=top_title_share,
-        title_cap=title_cap,
-        max_entries=max_entries,
-        max_characters=max_characters,
-    )
-    built = build_concept_list(out, sources, rule, overwrite=force)
+    sources = ListSources(**fields_of(ListSources, options))
+    rule = MetadataRule.of_language(options.language, **fields_of(MetadataRule, options))
+    built = build_concept_list(out, sources, rule, overwrite=options.force)
 
     def table() -> None:
         rows = [
@@ -115,7 +93,7 @@ def build_command(
             print_text(f"note: {remark}")
         print_text(f"list      {built['list']}\nleft out  {built['left_out']}\nidentity  {built['identity']}")
 
-    print_result(built, table, as_json=as_json)
+    print_result(built, table, as_json=options.as_json)
 
 
 def show_metadata_command(

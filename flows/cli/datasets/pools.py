@@ -2,55 +2,59 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from annotated_types import Ge
 
 from evenly.flows.cli.errors import FindingExit, UsageError
 from evenly.flows.cli.output import AsJson, print_json, print_result, print_rows, print_text, printable
-from evenly.signatures import Place
+from evenly.signatures import Named, Place, fields_of, taking
 
 if TYPE_CHECKING:
-    from evenly.curation.balance.thresholds import Law
-    from evenly.curation.concepts.matching import Mode
     from evenly.tasks.pools.jobs import BalanceJob, MatchJob
     from evenly.tasks.pools.work import PoolWork
 
-Force = Annotated[bool, typer.Option(help="Overwrite a file that is there.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="Threads of all processes; default: one per core.")]
-Workers = Annotated[
-    int | None, typer.Option(min=1, help="Worker processes under Prefect, at most; default: none, this one works.")
-]
-Engine = Annotated[
-    str | None, typer.Option(help="What works: local, ray, or a cluster's address (auto, HOST:PORT, ray://…).")
-]
-Memory = Annotated[str | None, typer.Option(help="What all processes may take, as 6GB or 50%; default: 50%.")]
-KeptAt = Annotated[
-    Path | None, typer.Option("--root", help="Keep parts in this workspace, for a later run of a changed pool.")
-]
+
+@dataclass(frozen=True, kw_only=True)
+class PoolOptions:
+    """Options of work on pools without a rebuild."""
+
+    workers: Annotated[int | None, Ge(1), "Worker processes under Prefect, at most; default: none, this one works."] = (
+        None
+    )
+    threads: Annotated[int | None, Ge(1), "Threads of all processes; default: one per core."] = None
+    engine: Annotated[str | None, "What works: local, ray, or a cluster's address (auto, HOST:PORT, ray://…)."] = None
+    memory: Annotated[str | None, "What all processes may take, as 6GB or 50%; default: 50%."] = None
+    root: Annotated[
+        Place | None, Named(("--root",)), "Keep parts in this workspace, for a later run of a changed pool."
+    ] = None
+    as_json: AsJson = False
+    force: Annotated[bool, "Overwrite a file that is there."] = False
 
 
-def match_command(
-    pool: Annotated[str, typer.Argument(help="Parquet, CSV or JSON lines: a file, a pattern or a folder.")],
-    metadata: Annotated[str, typer.Option(help="A concept list, or `wordnet`.")],
-    out: Annotated[Path, typer.Option(help="The matches to write, ending in .parquet.")],
-    mode: Annotated[str, typer.Option(help="faithful, as MetaCLIP v1, or normalized.")] = "faithful",
-    caption: Annotated[str, typer.Option(help="The column of captions.")] = "caption",
-    uid: Annotated[str | None, typer.Option(help="The column that names a row.")] = None,
-    url: Annotated[str | None, typer.Option(help="The column of URLs: a row is named as in a rebuild.")] = None,
+@dataclass(frozen=True, kw_only=True)
+class MatchOptions(PoolOptions):
+    """Options of `evenly match`."""
+
+    metadata: Annotated[str, typer.Option(help="A concept list, or `wordnet`.")]
+    out: Annotated[Path, typer.Option(help="The matches to write, ending in .parquet.")]
+    mode: Annotated[str, typer.Option(help="faithful, as MetaCLIP v1, or normalized.")] = "faithful"
+    caption: Annotated[str, typer.Option(help="The column of captions.")] = "caption"
+    uid: Annotated[str | None, typer.Option(help="The column that names a row.")] = None
+    url: Annotated[str | None, typer.Option(help="The column of URLs: a row is named as in a rebuild.")] = None
     language_column: Annotated[
         str | None, typer.Option(help="Match each caption against the list of its language (MetaCLIP 2).")
-    ] = None,
-    workers: Workers = None,
-    threads: Threads = None,
-    engine: Engine = None,
-    memory: Memory = None,
-    root: KeptAt = None,
-    as_json: AsJson = False,
-    *,
-    plurals: Annotated[bool, typer.Option(help="In normalized mode also find plain plurals.")] = False,
-    force: Force = False,
+    ] = None
+    plurals: Annotated[bool, typer.Option(help="In normalized mode also find plain plurals.")] = False
+
+
+@taking(MatchOptions)
+def match_command(
+    pool: Annotated[str, typer.Argument(help="Parquet, CSV or JSON lines: a file, a pattern or a folder.")],
+    options: MatchOptions,
 ) -> None:
     """Say which concepts each caption of a pool names, and count them.
 
@@ -60,35 +64,37 @@ def match_command(
     from evenly.tasks.pools.jobs import MatchJob
     from evenly.tasks.pools.match import PoolMatching
 
-    columns = CaptionColumns(caption=caption, uid=uid, url=url, language=language_column)
-    matching = PoolMatching(metadata=metadata, mode=cast("Mode", mode), plurals=plurals, columns=columns)
-    work = _work(workers, threads, engine, memory, root)
-    facts = _done(MatchJob(pool=pool, matching=matching, out=out, overwrite=force, work=work))
-    print_result(facts, lambda: _print_matched(facts), as_json=as_json)
+    columns = CaptionColumns(
+        caption=options.caption, uid=options.uid, url=options.url, language=options.language_column
+    )
+    matching = PoolMatching(**fields_of(PoolMatching, options), columns=columns)
+    work = _work(options)
+    facts = _done(MatchJob(pool=pool, matching=matching, out=options.out, overwrite=options.force, work=work))
+    print_result(facts, lambda: _print_matched(facts), as_json=options.as_json)
 
 
-def balance_command(
-    matches: Annotated[list[Path], typer.Argument(help="What `evenly match` wrote, of one list.")],
-    out: Annotated[Path, typer.Option(help="The decisions to write, ending in .parquet; with --replay, to look at.")],
-    t: Annotated[float | None, typer.Option(help="Captions from which a concept is thinned.")] = None,
-    tail_share: Annotated[float | None, typer.Option(help="Choose t so that the tail holds this share.")] = None,
-    target: Annotated[float | None, typer.Option(help="Choose t so that this many rows are expected to stay.")] = None,
-    law: Annotated[str, typer.Option(help="v1: a draw per match; v2: one per row.")] = "v1",
-    seed: Annotated[int, typer.Option(help="Draws are hashes of it, row and concept.")] = 1,
-    reference: Annotated[str, typer.Option(help="With --per-language: the language whose threshold is t.")] = "en",
+@dataclass(frozen=True, kw_only=True)
+class BalanceOptions(PoolOptions):
+    """Options of `evenly balance`."""
+
+    out: Annotated[Path, typer.Option(help="The decisions to write, ending in .parquet; with --replay, to look at.")]
+    t: Annotated[float | None, typer.Option(help="Captions from which a concept is thinned.")] = None
+    tail_share: Annotated[float | None, typer.Option(help="Choose t so that the tail holds this share.")] = None
+    target: Annotated[float | None, typer.Option(help="Choose t so that this many rows are expected to stay.")] = None
+    law: Annotated[str, typer.Option(help="v1: a draw per match; v2: one per row.")] = "v1"
+    seed: Annotated[int, typer.Option(help="Draws are hashes of it, row and concept.")] = 1
+    reference: Annotated[str, typer.Option(help="With --per-language: the language whose threshold is t.")] = "en"
     entries: Annotated[
         str | None, typer.Option(help="The concept list, where its texts do not lie beside the matches.")
-    ] = None,
-    replay: Annotated[str | None, typer.Option("--replay", help="Recompute the row of this uid.")] = None,
-    workers: Workers = None,
-    threads: Threads = None,
-    engine: Engine = None,
-    memory: Memory = None,
-    root: KeptAt = None,
-    as_json: AsJson = False,
-    *,
-    per_language: Annotated[bool, typer.Option(help="A threshold for each language (MetaCLIP 2).")] = False,
-    force: Force = False,
+    ] = None
+    replay: Annotated[str | None, typer.Option("--replay", help="Recompute the row of this uid.")] = None
+    per_language: Annotated[bool, typer.Option(help="A threshold for each language (MetaCLIP 2).")] = False
+
+
+@taking(BalanceOptions)
+def balance_command(
+    matches: Annotated[list[Path], typer.Argument(help="What `evenly match` wrote, of one list.")],
+    options: BalanceOptions,
 ) -> None:
     """Decide which rows stay so that no concept dominates: exactly one of --t, --tail-share and --target.
 
@@ -98,41 +104,41 @@ def balance_command(
     from evenly.tasks.pools.balance import explain_row
     from evenly.tasks.pools.jobs import BalanceJob
 
-    if replay is not None:
-        _explain(explain_row(replay, matches, out, entries=entries), as_json=as_json)
+    if options.replay is not None:
+        _explain(explain_row(options.replay, matches, options.out, entries=options.entries), as_json=options.as_json)
         return
-    rule = BalanceRule(
-        t=t,
-        tail_share=tail_share,
-        target=target,
-        law=cast("Law", law),
-        language="language" if per_language else None,
-        reference=reference,
-    )
-    work = _work(workers, threads, engine, memory, root)
+    language = "language" if options.per_language else None
+    rule = BalanceRule(**fields_of(BalanceRule, options), language=language)
+    work = _work(options)
     facts = _done(
-        BalanceJob(matches=matches, rule=rule, out=out, seed=seed, entries=entries, overwrite=force, work=work)
+        BalanceJob(
+            matches=matches,
+            rule=rule,
+            out=options.out,
+            seed=options.seed,
+            entries=options.entries,
+            overwrite=options.force,
+            work=work,
+        )
     )
-    print_result(facts, lambda: _print_balanced(facts), as_json=as_json)
+    print_result(facts, lambda: _print_balanced(facts), as_json=options.as_json)
 
 
-def _work(
-    workers: int | None, threads: int | None, engine: str | None, memory: str | None, root: Place | None
-) -> "PoolWork":
+def _work(options: PoolOptions) -> "PoolWork":
     from evenly.tasks.pools.work import PoolWork
     from evenly.tasks.run import read_engine
 
     try:
-        choice = read_engine(engine or "local")
+        choice = read_engine(options.engine or "local")
     except ValueError as error:
         raise UsageError(f"`--engine` {error}. Correct it.") from None
     cores = os.cpu_count() or 1
     return PoolWork(
-        threads=threads or cores,
-        processes=workers or (cores if choice.name == "ray" else 1),
+        threads=options.threads or cores,
+        processes=options.workers or (cores if choice.name == "ray" else 1),
         engine=choice,
-        memory=memory,
-        root=None if root is None else str(root),
+        memory=options.memory,
+        root=None if options.root is None else str(options.root),
     )
 
 

@@ -1,14 +1,14 @@
 """Commands that look for pairs by what they show: search, index."""
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from evenly.flows.cli.datasets.options import SearchOptions
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.cli.output import AsJson, Build, print_facts, print_result, print_rows, print_text
-from evenly.signatures import Root
+from evenly.signatures import Root, taking
 
 if TYPE_CHECKING:
     from evenly.tasks.search.search import SearchResult
@@ -16,26 +16,8 @@ if TYPE_CHECKING:
 _SHEETS = (".html", ".png")
 
 
-def search_command(
-    texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="What the pictures show.")] = None,
-    build: Annotated[str, typer.Option(help="A build id, the beginning of one, or a recipe.")] = "latest",
-    root: Root = None,
-    as_json: AsJson = False,
-    image: Annotated[list[Path] | None, typer.Option(help="A picture that they are like; may be repeated.")] = None,
-    uid: Annotated[list[str] | None, typer.Option(help="A pair that they are like; may be repeated.")] = None,
-    minus: Annotated[list[str] | None, typer.Option(help="What they are not to show; may be repeated.")] = None,
-    rows: Annotated[str, typer.Option(help="kept, dropped (all that are not in the build) or all.")] = "all",
-    where: Annotated[
-        list[str] | None,
-        typer.Option(help="source=flickr, reason=near_duplicate, width>=512: any column; may be repeated."),
-    ] = None,
-    top: Annotated[int, typer.Option(min=1, help="How many pairs.")] = 20,
-    index: Annotated[
-        str | None, typer.Option(help="By an index that `evenly index` made: ivf_pq, ivf_hnsw_sq or binary.")
-    ] = None,
-    within: Annotated[str, typer.Option("--in", help="What is compared: pictures or captions.")] = "pictures",
-    sheet: Annotated[Path | None, typer.Option(help="A contact sheet to write: FILE.html or FILE.png.")] = None,
-) -> None:
+@taking(SearchOptions)
+def search_command(options: SearchOptions) -> None:
     """Find the pairs of a build whose pictures or captions are nearest to texts, pictures or pairs, dropped ones too.
 
     Example: evenly search "a red bird" --build birds --sheet birds.html
@@ -46,23 +28,30 @@ def search_command(
     from evenly.tasks.search.conditions import Condition
     from evenly.tasks.search.pairs import Selection
 
-    if sheet is not None and sheet.suffix.lower() not in _SHEETS:
-        raise UsageError(f"`--sheet` must end with {' or '.join(_SHEETS)}; got `{sheet}`. Correct it.")
-    query = read_query(texts=texts or (), images=image or (), uids=uid or (), minus=minus or ())
-    selection = Selection(rows=rows, where=[Condition.read(text) for text in where or ()])
-    result = search_in(build, query, selection, top=top, index=index, within=within, root=root)
+    if options.sheet is not None and options.sheet.suffix.lower() not in _SHEETS:
+        raise UsageError(f"`--sheet` must end with {' or '.join(_SHEETS)}; got `{options.sheet}`. Correct it.")
+    query = read_query(
+        texts=options.texts or (), images=options.image or (), uids=options.uid or (), minus=options.minus or ()
+    )
+    selection = Selection(rows=options.rows, where=[Condition.read(text) for text in options.where or ()])
+    result = search_in(query, selection, options)
     facts = result.to_dict()
-    if sheet is not None:
-        terms = [*(texts or ()), *(path.name for path in image or ()), *(uid or ())]
-        write_sheet(sheet, result, title=", ".join(terms + [f"minus {text}" for text in minus or ()]), root=root)
-        facts["written"] = str(sheet)
+    if options.sheet is not None:
+        terms = [*(options.texts or ()), *(path.name for path in options.image or ()), *(options.uid or ())]
+        write_sheet(
+            options.sheet,
+            result,
+            title=", ".join(terms + [f"minus {text}" for text in options.minus or ()]),
+            root=options.root,
+        )
+        facts["written"] = str(options.sheet)
 
     def table() -> None:
         _print_table(result)
-        if sheet is not None:
-            print_text(f"written  {sheet}")
+        if options.sheet is not None:
+            print_text(f"written  {options.sheet}")
 
-    print_result(facts, table, as_json=as_json)
+    print_result(facts, table, as_json=options.as_json)
 
 
 def index_command(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from evenly.audit.report.sheet import html_sheet, png_sheet
+from evenly.flows.cli.datasets.options import SearchOptions
 from evenly.flows.process.environment import no_widgets
 from evenly.flows.runs import build_run
 from evenly.signatures import Place
@@ -27,14 +28,14 @@ def read_query(*, texts: Sequence[str], images: Sequence[Path], uids: Sequence[s
     return Query(texts=texts, images=[_read(path) for path in images], uids=uids, minus=minus)
 
 
-def search_in(
-    build: str, query: Query, selection: Selection, *, top: int, index: str | None, within: str, root: Place | None
-) -> SearchResult:
+def search_in(query: Query, selection: Selection, options: SearchOptions) -> SearchResult:
     """The pairs of a build that a selection takes, nearest to a query."""
-    workspace, manifest = open_build(build, root=root)
+    workspace, manifest = open_build(options.build, root=options.root)
     run = build_run(manifest["build"], root=str(workspace.root), quiet=True)
     with no_widgets():
-        return search_build(run, manifest, query, selection=selection, top=top, index=index, within=within)
+        return search_build(
+            run, manifest, query, selection=selection, top=options.top, index=options.index, within=options.within
+        )
 
 
 def index_build(build: str, kind: str, *, root: Place | None, quiet: bool, force: bool = False) -> dict[str, Any]:

@@ -1,57 +1,60 @@
 """Commands about encoders: encode, encoders, encoders tune, encoders tokens."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from annotated_types import Ge, Le
 
 from evenly.flows.cli.command import typed
 from evenly.flows.cli.encoders.refine import print_refined, refine_command
 from evenly.flows.cli.encoders.worth import print_worth, worth_of_steps
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.cli.help_page import CommandGroup
-from evenly.flows.cli.output import AsJson, print_facts, print_json, print_result, print_rows, print_text
-from evenly.signatures import Place, Root
+from evenly.flows.cli.output import (
+    AsJson,
+    CommandOptions,
+    print_facts,
+    print_json,
+    print_result,
+    print_rows,
+    print_text,
+)
+from evenly.options import EncoderOptions, EncodingOptions
+from evenly.signatures import Named, Place, Root, fields_of, taking
 
 if TYPE_CHECKING:
     from evenly.tasks.encoder_speed import TunedEncoder
     from evenly.tasks.run import Run
 
-Model = Annotated[str, typer.Option(help="`embedded`, `embedded2`, or a model of open_clip.")]
-Pretrained = Annotated[str | None, typer.Option(help="Its weights: a tag of open_clip, or a file.")]
-PrecisionOption = Annotated[str, typer.Option(help="fp32, bf16 or fp16: each has features of its own.")]
-ResizeOption = Annotated[str, typer.Option(help="pillow, or torch, which is faster: each has features of its own.")]
-LongTextsOption = Annotated[
-    str, typer.Option(help="cut, chunks or stretched: what becomes of texts that the model cannot read whole.")
-]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...; else a GPU where there is one.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="Batches prepared at once; else one per processor, up to 8.")]
+
+@dataclass(frozen=True, kw_only=True)
+class Encoding(EncodingOptions, CommandOptions):
+    """Options of `evenly encode`."""
+
+    pictures: Annotated[Sequence[Path] | None, typer.Argument(help="Folders, pictures or Parquet files.")] = None
+    texts: Annotated[Place | None, "A file of texts, one per line."] = None
+    column: Annotated[str | None, "Of a Parquet file: the column of pictures."] = None
+    views: Annotated[int, Ge(0), Le(64), "Crops of each picture, fixed by its hash."] = 0
+    flip: Annotated[bool, Named(("--flip",)), "Mirror half of the crops; without crops, all."] = False
+    boxes: Annotated[str | None, "Of a Parquet file: a column of lists of [x0, y0, x1, y1]."] = None
+    out: Annotated[Place, "The .npz to write: paths, image_features, texts, text_features."]
 
 
-def encode_command(
-    pictures: Annotated[list[Path] | None, typer.Argument(help="Folders, pictures or Parquet files.")] = None,
-    root: Root = None,
-    as_json: AsJson = False,
-    texts: Annotated[Path | None, typer.Option(help="A file of texts, one per line.")] = None,
-    column: Annotated[str | None, typer.Option(help="Of a Parquet file: the column of pictures.")] = None,
-    views: Annotated[int, typer.Option(min=0, max=64, help="Crops of each picture, fixed by its hash.")] = 0,
-    flip: Annotated[bool, typer.Option("--flip", help="Mirror half of the crops; without crops, all.")] = False,
-    boxes: Annotated[str | None, typer.Option(help="Of a Parquet file: a column of lists of [x0, y0, x1, y1].")] = None,
-    model: Model = "embedded",
-    pretrained: Pretrained = None,
-    precision: PrecisionOption = "fp32",
-    resize: ResizeOption = "pillow",
-    long_texts: LongTextsOption = "cut",
-    batch_size: Annotated[
-        int | None, typer.Option(min=1, max=4096, help="Each size has features of its own; else 16 or 32.")
-    ] = None,
-    device: Device = None,
-    threads: Threads = None,
-    refine: Annotated[str | None, typer.Option(help="A refined encoder of the workspace, made of this model.")] = None,
-    *,
-    out: Annotated[Path, typer.Option(help="The .npz to write: paths, image_features, texts, text_features.")],
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Tuning(EncoderOptions, CommandOptions):
+    """Options of `evenly encoders tune`."""
+
+    model: Annotated[str, typer.Argument(help="`embedded`, `embedded2`, or a model of open_clip.")] = "embedded"
+    pictures: Annotated[Place | None, "Measure on these instead of drawn ones: a folder."] = None
+    batch_sizes: Annotated[str, "What to try, with commas."] = "8,16,32,64,128"
+    rounds: Annotated[int, Ge(1), "How often; the median counts."] = 3
+
+
+@taking(Encoding)
+def encode_command(options: Encoding) -> None:
     """Encode pictures and texts of your own into a file: rows of unit length, whose products are cosines.
 
     Example: evenly encode photos/ --out photos.npz
@@ -65,22 +68,12 @@ def encode_command(
     from evenly.features.pictures.views import ViewRule
     from evenly.flows.cli.encoders.encode import Asked, encode_files
 
-    rule = ViewRule(crops=views, flip=flip) if views or flip else None
-    run = _run(
-        root,
-        model=model,
-        pretrained=pretrained,
-        precision=precision,
-        resize=resize,
-        long_texts=long_texts,
-        batch_size=batch_size,
-        device=device,
-        threads=threads,
-        refine=refine,
-    )
-    asked = Asked(column=column, views=rule, boxes=boxes)
-    result = encode_files(run, pictures or [], texts, asked=asked, out=out)
-    print_result(result, lambda: print_facts(result), as_json=as_json)
+    views = ViewRule(crops=options.views, flip=options.flip) if options.views or options.flip else None
+    run = _run(options)
+    asked = Asked(column=options.column, views=views, boxes=options.boxes)
+    texts = None if options.texts is None else Path(options.texts)
+    result = encode_files(run, options.pictures or [], texts, asked=asked, out=Path(options.out))
+    print_result(result, lambda: print_facts(result), as_json=options.as_json)
 
 
 def encoders_command(context: typer.Context, root: Root = None, as_json: AsJson = False) -> None:
@@ -125,20 +118,8 @@ def list_encoders(root: Root = None, *, as_json: AsJson = False) -> None:
         print_rows("refined encoders, for `features: {refine: NAME}`", [_refined_line(row) for row in refined])
 
 
-def tune_command(
-    model: Annotated[str, typer.Argument(help="`embedded`, `embedded2`, or a model of open_clip.")] = "embedded",
-    root: Root = None,
-    as_json: AsJson = False,
-    pretrained: Pretrained = None,
-    precision: PrecisionOption = "fp32",
-    resize: ResizeOption = "pillow",
-    long_texts: LongTextsOption = "cut",
-    device: Device = None,
-    threads: Threads = None,
-    pictures: Annotated[Path | None, typer.Option(help="Measure on these instead of drawn ones: a folder.")] = None,
-    batch_sizes: Annotated[str, typer.Option(help="What to try, with commas.")] = "8,16,32,64,128",
-    rounds: Annotated[int, typer.Option(min=1, help="How often; the median counts.")] = 3,
-) -> None:
+@taking(Tuning)
+def tune_command(options: Tuning) -> None:
     """Measure an encoder with several batch sizes: which to take, and what limits it.
 
     Example: evenly encoders tune embedded
@@ -148,26 +129,16 @@ def tune_command(
     from evenly.storage.files.image_folders import read_pictures
     from evenly.tasks.encoder_speed import tune_encoder
 
-    sizes = _sizes(batch_sizes)
-    run = _run(
-        root,
-        model=model,
-        pretrained=pretrained,
-        precision=precision,
-        resize=resize,
-        long_texts=long_texts,
-        batch_size=sizes[0],
-        device=device,
-        threads=threads,
-    )
+    sizes, pictures = _sizes(options.batch_sizes), options.pictures
+    run = _run(options, batch_size=sizes[0])
     contents = None
     if pictures is not None:
-        contents = [picture.content for picture in read_pictures(pictures) if not picture.error]
+        contents = [picture.content for picture in read_pictures(Path(pictures)) if not picture.error]
         if not contents:
             raise UsageError(f"`--pictures` must hold pictures that can be read; got none at `{pictures}`.")
-    tuned = tune_encoder(run, contents, batch_sizes=sizes, rounds=rounds)
+    tuned = tune_encoder(run, contents, batch_sizes=sizes, rounds=options.rounds)
     result = _facts(tuned)
-    print_result(result, lambda: _print_tuned(result), as_json=as_json)
+    print_result(result, lambda: _print_tuned(result), as_json=options.as_json)
 
 
 def tokens_command(
@@ -189,19 +160,19 @@ def tokens_command(
     print_result(result, lambda: _print_tokens(result), as_json=as_json)
 
 
-def _run(root: Place | None, **chosen: Any) -> "Run":  # noqa: ANN401 - the fields of EncoderChoice
+def _run(options: EncoderOptions, **further: Any) -> "Run":  # noqa: ANN401 - fields of EncoderChoice
     from pydantic import TypeAdapter, ValidationError
 
     from evenly.flows.runs import workspace_run
     from evenly.tasks.run import EncoderChoice
 
     try:
-        choice = TypeAdapter(EncoderChoice).validate_python(chosen)
+        choice = TypeAdapter(EncoderChoice).validate_python(fields_of(EncoderChoice, options) | further)
     except ValidationError as error:
         (first, *_) = error.errors()
         name = str(first["loc"][0]).replace("_", "-")
         raise UsageError(f"`--{name}`: {first['msg']}; got `{first['input']}`.") from None
-    return workspace_run(root, encoder=choice)
+    return workspace_run(options.root, encoder=choice)
 
 
 def _sizes(listed: str) -> list[int]:
