@@ -47,10 +47,10 @@ def make_demo(
             return done
         _start(folder, identity)
         rasterise(folder / "pictures", chosen, seed=seed, progress=progress)
-        twins = _kept_twins(folder, chosen, progress)
-        plan = plan_pool(chosen, seed=seed, twins=twins)
+        duplicates = _kept_twins(folder, chosen, progress)
+        plan = plan_pool(chosen, seed=seed, twins=duplicates)
         make_variants(folder, plan.variants, progress=progress)
-        _write_tables(folder, plan, twins)
+        _write_tables(folder, plan, duplicates)
         manifest = {"identity": identity, "files": _held_files(folder), "counts": _counts(plan)}
         write_bytes(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
         return manifest

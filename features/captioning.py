@@ -161,8 +161,8 @@ class CaptionModel:
 
         preprocess = self._opened.preprocess
         ratio = most_ratio(preprocess)
-        seen = [middle(open_rgb(image), ratio) for image in images]
-        pixels = torch.stack([preprocess(of_pillow(picture)) for picture in seen])
+        middles = [middle(open_rgb(image), ratio) for image in images]
+        pixels = torch.stack([preprocess(of_pillow(picture)) for picture in middles])
         pixels = filled(pixels, self._batch_size, 0).to(self._device, self._dtype)
         with torch.inference_mode():
             latent, tokens = self._opened.model._encode_image(pixels)  # noqa: SLF001 - the only way to the tokens

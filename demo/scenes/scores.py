@@ -143,26 +143,26 @@ def score_caption(caption: str, facts: SceneFacts, *, further_names: Collection[
     draws from; they are wrong wherever they are said, since no scene shows them.
     """
     tokens = _TOKEN.findall(caption.lower())
-    said: dict[str, dict[Any, None]] = {field.name: {} for field in fields(CaptionScore)}
+    statements: dict[str, dict[Any, None]] = {field.name: {} for field in fields(CaptionScore)}
     previous: tuple[_Mention, str | None] | None = None
     for mention in _mentions(tokens, _vocabulary(frozenset(further_names))):
         name = next((name for name in mention.names if name in facts.counts), None)
         if mention.is_general:
             known = [kind for kind in mention.names if kind in facts.general]
-            said["general" if known else "wrong_general"][(known or mention.names)[0]] = None
+            statements["general" if known else "wrong_general"][(known or mention.names)[0]] = None
         elif name is None:
-            said["wrong"][mention.names[0]] = None
+            statements["wrong"][mention.names[0]] = None
         else:
-            said["named"][name] = None
-            _judge_attributes(mention, name, facts, said)
+            statements["named"][name] = None
+            _judge_attributes(mention, name, facts, statements)
         if previous is not None and previous[1] and name and not mention.is_general:
             relation = _relation(tokens[previous[0].end : mention.start])
             if relation is not None:
                 claim = (previous[1], relation, name)
-                said["relations" if claim in facts.relations else "wrong_relations"][claim] = None
+                statements["relations" if claim in facts.relations else "wrong_relations"][claim] = None
         previous = (mention, None if mention.is_general else name)
-    said["missed"] = {name: None for name in facts.counts if name not in said["named"]}
-    return CaptionScore(**{field: tuple(values) for field, values in said.items()})
+    statements["missed"] = {name: None for name in facts.counts if name not in statements["named"]}
+    return CaptionScore(**{field: tuple(values) for field, values in statements.items()})
 
 
 def total_scores(scores: Iterable[CaptionScore]) -> dict[str, float | int | None]:

@@ -73,8 +73,8 @@ def _cached(hub: str, url: str) -> Path | None:
 
     repository, _, name = hub.rpartition("/")
     for file in (name,) if name else _FILES:
-        found = try_to_load_from_cache(repository, file) if repository else None
-        if isinstance(found, str):
-            return Path(found)
+        path = try_to_load_from_cache(repository, file) if repository else None
+        if isinstance(path, str):
+            return Path(path)
     own = Path("~/.cache/clip").expanduser() / Path(url).name
     return own if url and own.is_file() else None

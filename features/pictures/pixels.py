@@ -55,10 +55,10 @@ class Pixels:
         """Pixels (n, 3, height, width) of pictures in RGB: bytes, channels last in memory, or floats that are done."""
         import torch
 
-        seen = [middle(picture, self._most_ratio) for picture in pictures]
+        middles = [middle(picture, self._most_ratio) for picture in pictures]
         if self._normalize is None:
-            return torch.stack([self._transform(of_pillow(picture)) for picture in seen])
-        return torch.stack([self._sized(picture) for picture in seen]).permute(0, 3, 1, 2)
+            return torch.stack([self._transform(of_pillow(picture)) for picture in middles])
+        return torch.stack([self._sized(picture) for picture in middles]).permute(0, 3, 1, 2)
 
     def normalised(self, pixels: "torch.Tensor") -> "torch.Tensor":
         """Floats as the transform gives them, in the memory format of `pixels`."""

@@ -124,8 +124,8 @@ def _seen(picture: Image.Image, view: View, key: str) -> Image.Image | None:
         place = _touched(picture.size, view.box)
     if place[0] >= place[2] or place[1] >= place[3]:
         return None
-    seen = picture.crop(place)
-    return seen.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if is_mirrored else seen
+    cropped = picture.crop(place)
+    return cropped.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if is_mirrored else cropped
 
 
 def _crop(size: tuple[int, int], key: str, number: int) -> tuple[int, int, int, int]:

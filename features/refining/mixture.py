@@ -141,8 +141,8 @@ class MixtureTraining(Trainable):
         loss = torch.zeros(())
         for side, weight in _BALANCED.items():
             logits = _logits(parameters, getattr(unit, side), side)
-            taken = torch.zeros_like(logits).scatter_(1, logits.topk(_TOP, dim=1).indices, 1.0)
-            loss = loss + weight * self.experts * (taken.mean(0) * logits.softmax(1).mean(0)).sum()
+            chosen = torch.zeros_like(logits).scatter_(1, logits.topk(_TOP, dim=1).indices, 1.0)
+            loss = loss + weight * self.experts * (chosen.mean(0) * logits.softmax(1).mean(0)).sum()
         return self.balance_weight * loss
 
     def refinement(self, arrays: Arrays) -> HeadMixture:

@@ -142,10 +142,10 @@ def _encoded(table: pa.Table) -> pa.Table:
 
 def with_last(tables: Iterable[pa.Table]) -> Iterator[tuple[int, pa.Table, bool]]:
     """Each table with its number, from 0, and whether it is the last."""
-    held: tuple[int, pa.Table] | None = None
+    previous: tuple[int, pa.Table] | None = None
     for number, table in enumerate(tables):
-        if held is not None:
-            yield (*held, False)
-        held = number, table
-    if held is not None:
-        yield (*held, True)
+        if previous is not None:
+            yield (*previous, False)
+        previous = number, table
+    if previous is not None:
+        yield (*previous, True)

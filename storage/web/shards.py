@@ -186,11 +186,11 @@ def count_unrecorded(urls: Iterable[pa.Array], folder: Path, exchange: Path, *, 
     """
     bits, count = max(bits, record_bits(folder)), 0
     with open_exchange(exchange, "urls") as sent:
-        asked, recorded = sent / "asked", sent / "recorded"
-        send_rows(asked, "all", bits, "key", (pa.table({"key": url_keys(part.unique())}) for part in urls))
+        wanted, recorded = sent / "asked", sent / "recorded"
+        send_rows(wanted, "all", bits, "key", (pa.table({"key": url_keys(part.unique())}) for part in urls))
         send_rows(recorded, "all", bits, "key", each_records(folder, ["key"]))
         for number in range(1 << bits):
-            if tables := received_rows(asked, number):
+            if tables := received_rows(wanted, number):
                 keys = pa.concat_tables(tables)["key"].unique()
                 known = pa.concat_tables([URLS.empty_table().select(["key"]), *received_rows(recorded, number)])["key"]
                 count += len(keys) - (pc.sum(pc.is_in(keys, known.combine_chunks())).as_py() or 0)

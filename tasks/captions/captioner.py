@@ -94,10 +94,10 @@ def made(
 ) -> pa.Table:
     """MADE of captions for the pairs at `places`; sample 0, no request and no refusal where these are not given."""
     n = len(captions)
-    at = pa.array(places, pa.int64())
+    indices = pa.array(places, pa.int64())
     columns = [
-        pairs["uid"].combine_chunks().take(at),
-        pairs["image_id"].combine_chunks().take(at),
+        pairs["uid"].combine_chunks().take(indices),
+        pairs["image_id"].combine_chunks().take(indices),
         captions,
         samples or [0] * n,
         request_ids or [None] * n,

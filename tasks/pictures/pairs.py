@@ -138,5 +138,5 @@ def _of_survivors(gone: SentRows, columns: Give, run: Run) -> pa.Table:
     merged, rows = gone.of(run), columns(run)
     places = pc.index_in(merged["uid"].combine_chunks(), rows["uid"].combine_chunks())
     present = pc.is_valid(places)
-    taken = rows.take(places.filter(present))
-    return taken.set_column(taken.column_names.index("uid"), "uid", merged["survivor"].filter(present))
+    survivors = rows.take(places.filter(present))
+    return survivors.set_column(survivors.column_names.index("uid"), "uid", merged["survivor"].filter(present))

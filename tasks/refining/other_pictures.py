@@ -54,14 +54,14 @@ def other_rows(run: Run, other: OtherPictures) -> ClassRows:
         raise InputError(f"`{other.folder}` must hold pictures that can be decoded; got none. Name another folder.")
     labels = rows["label"].to_pylist()
     classes = sorted(set(labels))
-    said = [other.template.replace("{}", name) for name in classes]
+    texts = [other.template.replace("{}", name) for name in classes]
     return ClassRows(
         image=raw_rows(*store.read(rows["image_id"].combine_chunks())),
         uids=np.array(rows["image_id"].to_pylist(), np.str_),
         labels=np.array([classes.index(label) for label in labels], np.int64),
         groups=np.array(rows["image_id"].to_pylist(), np.str_),
-        texts=raw_text_rows(run, said),
-        said=np.array(said, np.str_),
+        texts=raw_text_rows(run, texts),
+        said=np.array(texts, np.str_),
         classes=np.array(classes, np.str_),
     )
 

@@ -102,5 +102,5 @@ def emit(payload: Payload) -> None:
         recipe = {"prefect.resource.id": f"evenly.recipe.{payload.related_recipe}", "prefect.resource.role": "recipe"}
         related.append(recipe)
     resource = {"prefect.resource.id": payload.resource}
-    told = without_secrets_in(payload.model_dump(mode="json"))
-    emit_event(event=payload.event, resource=resource, related=related, payload=told)
+    public = without_secrets_in(payload.model_dump(mode="json"))
+    emit_event(event=payload.event, resource=resource, related=related, payload=public)

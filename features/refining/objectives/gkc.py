@@ -48,8 +48,11 @@ class KnowledgeCalibration(Objective):
         synonyms = asked_for(pairs.synonyms)
         starts = range(0, len(pairs), _AT_ONCE)
         weights = [
-            _chances(pairs.image[at : at + _AT_ONCE], *synonyms[np.arange(at, min(at + _AT_ONCE, len(pairs)))].padded())
-            for at in starts
+            _chances(
+                pairs.image[start : start + _AT_ONCE],
+                *synonyms[np.arange(start, min(start + _AT_ONCE, len(pairs)))].padded(),
+            )
+            for start in starts
         ]
         self._weights = torch.cat(weights)
         self._labels = torch.from_numpy(codes(pairs.labels))
