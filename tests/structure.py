@@ -156,14 +156,15 @@ class Tree:
         names = {
             keyword.value.value
             for path in self.files
-            if path.relative_to(self.root).as_posix().startswith(("tasks/rebuild", "tasks/captions", "curation"))
-            for node in ast.walk(parse(path))
-            if isinstance(node, ast.Call) and ast.unparse(node.func) in {"Step", "Judgement"}
-            for keyword in node.keywords
+            if path.relative_to(self.root).as_posix().startswith(("tasks/rebuild", "tasks/captions"))
+            for node in parse(path).body
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)
+            if ast.unparse(node.targets[0]).isupper()
+            for keyword in node.value.keywords
             if keyword.arg == "name" and isinstance(keyword.value, ast.Constant)
         }
         return {
-            name: {path.relative_to(self.root).as_posix() for path, held in literals.items() if name in held}
+            name: {path.relative_to(self.root).as_posix() for path, strings in literals.items() if name in strings}
             for name in sorted(names)
         }
 

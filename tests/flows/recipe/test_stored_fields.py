@@ -43,7 +43,7 @@ def classes_in(hint: object) -> Iterator[type]:
 
 def all_classes() -> dict[str, type]:
     """Every section of a recipe that is content, and every rule of a step, a filter and a captioner, by its name."""
-    is_step = re.compile(r"^[A-Z_]+ = Step\(", re.MULTILINE)
+    is_step = re.compile(r"\bStep\(|\bname=")
     files = [path for path in sorted((ROOT / "tasks").rglob("*.py")) if is_step.search(path.read_text())]
     names = [".".join(("evenly", *path.relative_to(ROOT).with_suffix("").parts)) for path in files]
     steps = [value for name in names for value in vars(import_module(name)).values() if isinstance(value, Step)]
