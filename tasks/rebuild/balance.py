@@ -1,22 +1,22 @@
 """Preselection before the download and balancing at the end, by the same draws."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from evenly.curation.balance.inputs import BalanceFacts, matched_entries, pick_of_all, sum_tables
+from evenly.curation.balance.inputs import BalanceFacts, matched_entries, sum_tables
 from evenly.curation.balance.keep_probability import UNIT
 from evenly.curation.balance.parts import Balancing, PicksByUrl
 from evenly.curation.balance.sums import BalanceSums
 from evenly.curation.balance.thresholds import BalanceRule, entry_probabilities
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.stored_fields import stored_fields
-from evenly.storage.tables.exchange import PartitionExchange, exchange_folder, remove_exchange
+from evenly.storage.tables.exchange import RowExchange, new_exchange
 from evenly.tasks.each import Each, EachLedger, Records
 from evenly.tasks.run import Run
 from evenly.tasks.step import Step
@@ -33,33 +33,30 @@ AHEAD = 3
 
 @dataclass(frozen=True, kw_only=True)
 class FactsOfAll:
-    """What is known of all pairs; `folder` is where the texts of pictures were picked, over several partitions."""
+    """What is known of all pairs; `exchange`: by which the texts of pictures were picked."""
 
     balancing: Balancing
     balance: BalanceFacts
-    folder: Path | None
+    exchange: RowExchange | None
 
     def release(self) -> None:
         """Remove what was exchanged."""
-        _remove(self.folder)
+        if self.exchange is not None:
+            self.exchange.release()
 
 
 def balance_facts(step: str, run: Run, upstream: Records, rule: BalanceRule, each: Each) -> FactsOfAll:
     """Count the matches of all pairs, and choose thresholds by them."""
     ledgers = EachLedger(each=each)
-    folder = exchange_folder(run.exchange, "urls") if run.bits and rule.texts == "one_per_image" else None
-    try:
-        picks = (
-            pick_of_all(run.ledger, upstream, rule, seed=run.seed)
-            if folder is None
-            else PicksByUrl.of(PartitionExchange(folder=folder, bits=run.bits), ledgers, upstream, seed=run.seed)
-        )
+    with ExitStack() as undone:
+        exchange = picks = None
+        if rule.texts == "one_per_image":
+            exchange = undone.enter_context(new_exchange(run.exchange, "urls", run.bits))
+            picks = PicksByUrl.of(exchange, ledgers, upstream, seed=run.seed)
         balancing = Balancing(step=step, upstream=upstream, rule=rule, seed=run.seed, picks=picks)
         facts = balancing.facts(ledgers, run.ledger, ahead=AHEAD if run.bits else 1)
-    except BaseException:
-        _remove(folder)
-        raise
-    return FactsOfAll(balancing=balancing, balance=facts, folder=folder)
+        undone.pop_all()
+    return FactsOfAll(balancing=balancing, balance=facts, exchange=exchange)
 
 
 def balance_pairs(run: Run, _upstream: Records, _rule: BalanceRule, of_all: FactsOfAll) -> StepOutput:
@@ -87,11 +84,6 @@ def balance_sums(
     notes = _notes(rule, facts) | {"expected": round(float((sums.units.astype(np.float64) * UNIT).sum()), 3)}
     notes |= _tail(rule, facts, sums) | _deciding(sums, concepts)
     return StepOutput(tables=sum_tables(rule, facts, concepts, sums), notes=notes)
-
-
-def _remove(folder: Path | None) -> None:
-    if folder is not None:
-        remove_exchange(folder)
 
 
 def _notes(rule: BalanceRule, facts: BalanceFacts) -> dict[str, Any]:

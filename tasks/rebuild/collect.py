@@ -2,9 +2,9 @@
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +29,7 @@ from evenly.storage.pools.source import (
 )
 from evenly.storage.pools.texts import as_label, joined_pools
 from evenly.storage.removal.forget import FORGOTTEN, ForgetList, read_forgotten
-from evenly.storage.tables.exchange import exchange_folder, received_rows, remove_exchange, send_rows
+from evenly.storage.tables.exchange import RowExchange, new_exchange
 from evenly.storage.tables.partitions import Partition
 from evenly.tasks.each import Each, Records
 from evenly.tasks.run import LabelColumns, Run
@@ -37,6 +37,7 @@ from evenly.tasks.step import Step
 
 _PLACE_COLUMNS = frozenset({"uid", "source", "file_hash", "row"})
 """What is stored of a pair that is on the forget list."""
+_ROWS = "pools"
 ARRIVAL_ORDER = [("uid", "ascending"), ("source", "ascending"), ("file_hash", "ascending"), ("row", "ascending")]
 
 
@@ -68,30 +69,27 @@ class PoolRows:
     take, by its number; None: all.
     """
 
-    folder: Path
+    exchange: RowExchange
     empty: pa.Table
     limits: Sequence[int] | None
 
 
-def send_pools(run: Run, _upstream: Records, rule: CollectRule, each: Each) -> PoolRows | None:
-    """Part the rows of all pools by uid; nothing for a run in one partition, which reads them itself."""
-    if not run.bits:
-        return None
-    folder = exchange_folder(run.exchange, "collect")
-    try:
-        return _sent(run, folder, rule, each)
-    except BaseException:
-        remove_exchange(folder)
-        raise
+def send_pools(run: Run, _upstream: Records, rule: CollectRule, each: Each) -> PoolRows:
+    """Part the rows of all pools by uid."""
+    with ExitStack() as undone:
+        exchange = undone.enter_context(new_exchange(run.exchange, "collect", run.bits))
+        sent = _sent(run, exchange, rule, each)
+        undone.pop_all()
+    return sent
 
 
-def _sent(run: Run, folder: Path, rule: CollectRule, each: Each) -> PoolRows:
+def _sent(run: Run, exchange: RowExchange, rule: CollectRule, each: Each) -> PoolRows:
     pieces = [
         (f"{number:04d}-{place:06d}", source, piece)
         for number, source in enumerate(run.sources)
         for place, piece in enumerate(pool_pieces(source))
     ]
-    sent = list(each.items("reading pools", partial(_send, folder), pieces))
+    sent = list(each.items("reading pools", partial(_send, exchange), pieces))
     for source in run.sources:
         rows = sum(
             n_rows for (_, piece_source, _), (n_rows, _) in zip(pieces, sent, strict=True) if piece_source == source
@@ -100,13 +98,13 @@ def _sent(run: Run, folder: Path, rule: CollectRule, each: Each) -> PoolRows:
     empty = joined_pools([schema.empty_table() for _, schemas in sent for schema in schemas])
     limits = None
     if rule.limit is not None:
-        counts = each.partitions("counting pairs", partial(_count_pairs, folder))
+        counts = each.partitions("counting pairs", partial(_count_pairs, exchange))
         before = np.concatenate([[0], np.cumsum(counts)[:-1]])
         limits = np.clip(rule.limit - before, 0, None).tolist()
-    return PoolRows(folder=folder, empty=empty, limits=limits)
+    return PoolRows(exchange=exchange, empty=empty, limits=limits)
 
 
-def collect_pairs(run: Run, _upstream: Records, rule: CollectRule, sent: PoolRows | None) -> StepOutput:
+def collect_pairs(run: Run, _upstream: Records, _rule: CollectRule, sent: PoolRows) -> StepOutput:
     """All pairs of all sources, each once, sorted by uid.
 
     Table `arrivals`: every row of the pools, where it stood and what became of it; its URL and caption where it is no
@@ -115,11 +113,8 @@ def collect_pairs(run: Run, _upstream: Records, rule: CollectRule, sent: PoolRow
     With `limit` in the rule, the pairs with the smallest uids are taken: a draw, since uids are hashes. Of pairs on the
     forget list the uid alone is stored.
     """
-    if sent is None:
-        rows, limit = _read(run), rule.limit
-    else:
-        rows = joined_pools([sent.empty, *received_rows(sent.folder, run.part.number)])
-        limit = None if sent.limits is None else sent.limits[run.part.number]
+    rows = joined_pools([sent.empty, *sent.exchange.received(_ROWS, run.part.number)])
+    limit = None if sent.limits is None else sent.limits[run.part.number]
     rows = rows.sort_by(ARRIVAL_ORDER)
     uids, rejects = rows["uid"].combine_chunks(), rows["reject"].combine_chunks()
     is_forgotten = pc.fill_null(pc.equal(rejects, FORGOTTEN), False)
@@ -147,13 +142,12 @@ def collect_pairs(run: Run, _upstream: Records, rule: CollectRule, sent: PoolRow
     return StepOutput(decisions=_with_labels(run, pairs), tables={"arrivals": arrivals}, judged=arrivals)
 
 
-def remove_sent(sent: PoolRows | None) -> None:
+def remove_sent(sent: PoolRows) -> None:
     """Remove the rows that were parted: every partition has them, or will be sent them again."""
-    if sent is not None:
-        remove_exchange(sent.folder)
+    sent.exchange.release()
 
 
-def _send(folder: Path, run: Run, piece: tuple[str, PoolSource, PoolPiece]) -> tuple[int, list[pa.Schema]]:
+def _send(exchange: RowExchange, run: Run, piece: tuple[str, PoolSource, PoolPiece]) -> tuple[int, list[pa.Schema]]:
     """Part the rows of a piece; how many there are, and their schemas."""
     name, source, part = piece
     counted: list[int] = []
@@ -164,27 +158,16 @@ def _send(folder: Path, run: Run, piece: tuple[str, PoolSource, PoolPiece]) -> t
             counted.append(table.num_rows)
             yield _without_forgotten(_with_uids(table), forget)
 
-    schemas = send_rows(folder, name, run.bits, "uid", tables())
+    schemas = exchange.send(_ROWS, name, "uid", tables())
     return sum(counted), schemas
 
 
-def _count_pairs(folder: Path, run: Run) -> int:
-    tables = [table.select(["uid", "reject"]) for table in received_rows(folder, run.part.number)]
+def _count_pairs(exchange: RowExchange, run: Run) -> int:
+    tables = [table.select(["uid", "reject"]) for table in exchange.received(_ROWS, run.part.number)]
     if not tables:
         return 0
     rows = pa.concat_tables(tables)
     return len(rows.filter(pc.is_null(rows["reject"]))["uid"].unique())
-
-
-def _read(run: Run) -> pa.Table:
-    """Every row of every source with its uid; `reject` says why a row has none."""
-    tables, forget = [], read_forgotten(run.workspace)
-    for source in run.sources:
-        with run.progress.bar(f"reading {source.kind}", None) as advance:
-            for table in read_pool(source):
-                tables.append(_without_forgotten(_with_uids(table), forget))
-                advance(table.num_rows)
-    return joined_pools(tables)
 
 
 def _with_uids(table: pa.Table) -> pa.Table:
