@@ -60,7 +60,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
 KILLED = ("refine", "worth", "fit", "describe", "rebuild", "index", "extract", "export")
 FROM_NOTHING = ("rebuild",)
 _IN_A_ROW = 4
-_TIMES = ("seconds", "query_ms")
+_MEASURED = ("seconds", "query_ms", "recall", "queries")
 _OTHER_PLACE = ("clean", "forget")  # whose output says what was there
 
 
@@ -282,9 +282,9 @@ def _facts(end: Ended, folder: Path) -> Any:  # noqa: ANN401 - what a command pr
 
 
 def _common(first: Any, second: Any) -> Any:  # noqa: ANN401 - any JSON value
-    """What is the same in both; times are not, even where two are."""
+    """What is the same in both; times are not, nor what an index measures by the texts that others have stored."""
     if isinstance(first, dict) and isinstance(second, dict):
-        keys = [key for key in first if key in second and key not in _TIMES]
+        keys = [key for key in first if key in second and key not in _MEASURED]
         return {key: _common(first[key], second[key]) for key in keys}
     if isinstance(first, list) and isinstance(second, list) and len(first) == len(second):
         return [_common(*both) for both in zip(first, second, strict=True)]
