@@ -38,10 +38,12 @@ def judged(name: str, rule: dict, tables: Tables, *, seed: int = 7, notes: dict 
     """What the step must have said of the pairs."""
     step = STEPS[name]
     hashes = dict.fromkeys(["decisions", *tables.others], "")
+    upstream = [SimpleNamespace(name="collect", columns=tables.pairs.column_names, hashes={})]
     given = Given(
         record=SimpleNamespace(name=name, columns=tables.decided.column_names, hashes=hashes),
-        upstream=[SimpleNamespace(name="collect", columns=tables.pairs.column_names, hashes={})],
+        upstream=upstream,
         rule=step.load(rule),
+        reads=() if step.reads is None else step.reads(upstream, step.load(rule)),
         seed=seed,
         notes=notes or {},
         tables=tables,
@@ -121,7 +123,7 @@ SIZE = {"image_size": {"min_side": 16}}
     ],
 )
 def test_that_a_picture_took_too_long_is_a_recording_of_those_without_a_fingerprint(phash, side, said, wanted):
-    tables = one_pair(pairs={"width": side, "height": side}, phash=phash, reason=said)
+    tables = one_pair(pairs={"image_id": "a", "width": side, "height": side}, phash=phash, reason=said)
     assert reason("check_images", SIZE, tables) == wanted
 
 

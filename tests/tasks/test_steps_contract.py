@@ -7,11 +7,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+import typer
 
 from evenly.audit.checks.verdicts import check_verdicts
 from evenly.audit.published import PublishedBuild
 from evenly.audit.replay import replay_step
 from evenly.curation.steps import STEPS
+from evenly.flows.cli.audit.audit import why_command
 from evenly.flows.recipe import steps as recipe_steps
 from evenly.storage.ledger import Ledger
 from evenly.storage.tables.arrow_files import write_table
@@ -22,6 +24,8 @@ DOCS = Path(__file__).parents[2] / "docs"
 REJUDGED = [step.name for step in RUN if step.name in STEPS and STEPS[step.name].rejudge is not None]
 NO_VERDICTS = {"count_concepts"}
 """Steps that judge no pairs."""
+ELSEWHERE = {"deduplicate_semantic", "deduplicate_linked", "rank", "image_based"}
+"""Steps that the small rebuild does not have."""
 
 
 def known_steps() -> dict[str, Step]:
@@ -37,6 +41,11 @@ def test_each_step_of_a_recipe_says_what_it_asks_and_no_other_does():
     assert [name for name, step in STEPS.items() if (step.rejudge is None) != bool(step.observed)] == []
     drawing = {name for name, step in known_steps().items() if step.seeded}
     assert {name for name, step in STEPS.items() if step.seeded} == drawing
+
+
+def test_each_step_that_is_judged_again_is_tried_here():
+    judged_again = {name for name, step in STEPS.items() if step.rejudge is not None}
+    assert judged_again - set(REJUDGED) == ELSEWHERE
 
 
 def test_each_step_stands_in_the_docs_with_what_it_asks():
@@ -89,6 +98,19 @@ def test_a_flipped_verdict_is_seen_by_verify_and_by_why(copied, name, kept):
     assert name in findings(copy.run.workspace, copy.manifest)
     build = PublishedBuild(copy.run.workspace, copy.manifest)
     assert replay_step(build, table["uid"][rows[0]].as_py(), record).agrees is False
+
+
+def test_a_command_whose_replay_differs_ends_with_status_1(copied, capsys):
+    copy = copied()
+    record, root = copy.record("match_concepts"), str(copy.run.workspace.root)
+    uid = copy.run.ledger.decisions(record)["uid"][0].as_py()
+    asked = {"build": copy.manifest["build"], "root": root, "replay": True}
+    why_command(uid, **asked)
+    rewrite(copy.run.ledger, record, "decisions", lambda table: flipped(table, 0))
+    with pytest.raises(typer.Exit) as ended:
+        why_command(uid, **asked)
+    assert ended.value.exit_code == 1
+    assert "DIFFERS" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["mix_sources", "match_concepts", "preselect", "recaption", "match_again", "balance"])

@@ -29,7 +29,9 @@ def why_command(
     replay: Annotated[bool, typer.Option(help="Recompute what is pure and compare.")] = False,
     verbose: Annotated[bool, typer.Option(help="Show the whole rule of each step, not what decided.")] = False,
 ) -> None:
-    """Say what every step decided about one sample, by which rule, value, model and twin. Unknown: exit status 1.
+    """Say what every step decided about one sample, by which rule, value, model and twin.
+
+    Exit status 1 where the sample is unknown, or a replay gives something else than what is stored.
 
     Example: evenly why 0a1b2c3d4e5f60718293a4b5c6d7e8f9
 
@@ -39,6 +41,8 @@ def why_command(
 
     explanation = explain_sample(sample, build=build, root=root, replay=replay)
     print_result(explanation.to_dict(), lambda: print_text(explanation.to_text(verbose=verbose)), as_json=as_json)
+    if not explanation.agrees:
+        raise typer.Exit(1)
 
 
 def diff_command(
