@@ -9,9 +9,12 @@ from typing import Annotated, Any, ParamSpec, get_args, get_origin, get_type_hin
 
 import typer
 from annotated_types import Ge, Le
+from typer.models import ArgumentInfo
 
+from evenly.flows.cli.errors import UsageError
 from evenly.flows.cli.output import AsJson, print_json, results_kept
 from evenly.signatures import NOT_TYPED, Named, bare, help_of, placed, show_as
+from evenly.storage.errors import InputError
 
 P = ParamSpec("P")
 
@@ -33,7 +36,10 @@ def typed(function: Callable[..., Any], show: Callable[..., object] | None = Non
     def command(**values: Any) -> Any:  # noqa: ANN401 - those of the function
         as_json = values.pop("as_json", False) if show is not None else False
         of_table = {item.name: values.pop(item.name) for item in shown}
-        result = function(**values)
+        try:
+            result = function(**values)
+        except InputError as error:
+            raise UsageError(_as_typed(str(error), parameters)) from None
         if show is None:
             return result
         return print_json(result) if as_json else show(result, **of_table)
@@ -42,6 +48,16 @@ def typed(function: Callable[..., Any], show: Callable[..., object] | None = Non
     command.__name__, command.__doc__ = function.__name__, _without_options(inspect.getdoc(function) or "")
     show_as(command, inspect.Signature([item.replace(annotation=_option(item)) for item in parameters]))
     return command
+
+
+def _as_typed(problem: str, parameters: Sequence[inspect.Parameter]) -> str:
+    """A problem of an option that is named as in Python (`learning_rate`), by its name on the command line."""
+    for item in parameters:
+        beside = getattr(item.annotation, "__metadata__", ())
+        if problem.startswith(f"`{item.name}` ") and not any(isinstance(one, ArgumentInfo) for one in beside):
+            (name, *_) = next((one.names for one in beside if isinstance(one, Named) and one.names), [f"--{item.name}"])
+            return problem.replace(f"`{item.name}`", f"`{name.replace('_', '-')}`", 1)
+    return problem
 
 
 def _keyword(name: str, annotation: Any, **default: Any) -> inspect.Parameter:  # noqa: ANN401 - a type

@@ -156,11 +156,11 @@ def test_a_url_as_a_path_of_a_recipe_is_refused_before_anything_runs(evenly, tmp
     lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.lstrip().startswith("#")]
     path.write_text("\n".join(lines).replace(old, new, 1), encoding="utf-8")
     status, _, err = evenly("check", str(path))
-    assert (status, err.count("\n")) == (2, 1)
+    assert status == 2
     rule = (
         "be of this machine, or begin with one of s3://" if field == "sources.0.path" else "be a path of this machine"
     )
-    assert f"`{field}`: must {rule}" in err
+    assert f"`{field}`: must {rule}" in err.splitlines()[0]
 
 
 @pytest.mark.parametrize("url", ["ftp://host/x", "s3://bucket/../x", "s3://key:secret@bucket/x"])
