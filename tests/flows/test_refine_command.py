@@ -88,6 +88,7 @@ def states(root: Path) -> list[Path]:
     return sorted((root / "refined" / "running").rglob("[0-9]*.safetensors"))
 
 
+@pytest.mark.slow
 def test_towers_are_an_encoder_that_recipes_take_and_that_is_not_refined_again(recipe, workspace_of, evenly, tmp_path):
     root = workspace_of("w")
     status, out, err = evenly(*words(recipe, root, "towers"))
