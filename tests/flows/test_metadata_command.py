@@ -84,7 +84,7 @@ def test_an_entry_that_is_there_is_told_and_one_that_is_not_is_a_finding(evenly,
     [
         ((), "evenly: a list must have at least one source; got none. Name one, such as --wordnet auto.\n"),
         (("--wordnet", "timm", "--max-entries", "0"), "evenly: `max_entries` must be at least 1; got 0."),
-        (("--unigrams", "/gone"), "evenly: `unigrams` must be one of wordfreq, wordsegment, symspellpy, or a file;"),
+        (("--unigrams", "/gone"), "evenly: `--unigrams` must be one of wordfreq, wordsegment, symspellpy, or a file;"),
         (("--corpus", "x", "--language", "zh"), "evenly: `corpus` must be in a language that puts spaces"),
     ],
 )

@@ -81,13 +81,13 @@ def test_a_contact_sheet_is_written_where_pictures_are_not_held(search, tmp_path
     [
         ([], 2, "`search` must get a text, a picture or a uid"),
         (["red", "--sheet", "x.gif"], 2, "`--sheet` must end with .html or .png"),
-        (["red", "--rows", "gone"], 2, "`rows` must be kept, dropped or all"),
-        (["red", "--where", "nothing"], 2, "`where` must be a column"),
+        (["red", "--rows", "gone"], 2, "`--rows` must be kept, dropped or all"),
+        (["red", "--where", "nothing"], 2, "`--where` must be a column"),
         (["red", "--in", "texts"], 2, "`in` must be pictures or captions; got `texts`"),
-        (["red", "--in", "captions", "--index", "binary"], 2, "`index` must be left out where captions are searched"),
-        (["red", "--index", "flat"], 2, "`index` must be one of ivf_pq"),
+        (["red", "--in", "captions", "--index", "binary"], 2, "`--index` must be left out where captions are searched"),
+        (["red", "--index", "flat"], 2, "`--index` must be one of ivf_pq"),
         (["red", "--top", "0"], 2, "Invalid value for '--top'"),
-        (["--image", "/nowhere.png"], 2, "`image` must be readable; No such file"),
+        (["--image", "/nowhere.png"], 2, "`--image` must be readable; No such file"),
     ],
 )
 def test_wrong_options_are_usage_errors(search, arguments, status, message):
