@@ -83,8 +83,8 @@ def _stage_records(run: Run, each: Each, left: Steps, upstream: Records) -> list
         spec = step.spec(run, upstream, rule)
     if (stored := stored_record(run, spec)) is not None:
         return [stored]
-    with ExitStack() as held:
-        stage = [_stage_step(run, step, rule, spec, upstream=upstream, after=(), each=each, held=held)]
+    with ExitStack() as stack:
+        stage = [_stage_step(run, step, rule, spec, upstream=upstream, after=(), each=each, stack=stack)]
         if not run.bits:
             record = _whole_record(run, stage[0], upstream, started)
             return [announced(run, record, (datetime.now(UTC) - started).total_seconds())]
@@ -95,7 +95,7 @@ def _stage_records(run: Run, each: Each, left: Steps, upstream: Records) -> list
             after = [member.spec.name for member in stage]
             stage.append(
                 _stage_step(
-                    run, further, further_rule, further_spec, upstream=upstream, after=after, each=each, held=held
+                    run, further, further_rule, further_spec, upstream=upstream, after=after, each=each, stack=stack
                 )
             )
         before = (datetime.now(UTC) - started).total_seconds()
@@ -171,9 +171,9 @@ def _stage_step(
     upstream: Records,
     after: Sequence[str],
     each: Each,
-    held: ExitStack,
+    stack: ExitStack,
 ) -> StageStep:
-    """Find out what a step must know of all pairs before its partitions can be judged; `held` gives it up.
+    """Find out what a step must know of all pairs before its partitions can be judged; `stack` gives it up.
 
     after: names of the steps before it in its stage, which are not in `upstream` yet.
     """
@@ -183,7 +183,7 @@ def _stage_step(
         facts = step.resume(run, upstream, rule, each, earlier[0], step.reads(upstream, rule))
     else:
         facts = step.resolve(run, upstream, rule, each)
-    held.callback(step.release, facts)
+    stack.callback(step.release, facts)
     return StageStep(step=step, rule=rule, facts=facts, spec=spec, earlier=earlier)
 
 
@@ -193,9 +193,7 @@ def _whole_record(run: Run, member: StageStep, upstream: Records, started: datet
     partials = [] if output.partial is None else [output.partial]
     whole = together(output, member.summed(run, upstream, partials))
     uids = _uids_before(run.ledger, upstream, output)
-    return run.ledger.commit(
-        member.spec, whole, uids=uids, started=started, flow_run_id=_flow_run_id(), work=work
-    )  # fmt: skip
+    return run.ledger.commit(member.spec, whole, uids=uids, started=started, flow_run_id=_flow_run_id(), work=work)
 
 
 def _records_of_parts(

@@ -76,7 +76,7 @@ def _nothing_to_review(_run: Run, _record: StepRecord, _rule: object) -> None:
     return None
 
 
-def _nothing_held(_facts: object) -> None:
+def _nothing_to_release(_facts: object) -> None:
     return None
 
 
@@ -124,7 +124,7 @@ class Step(Generic[RuleT]):
     work: Callable[[Run, Any], dict[str, int]] = _nothing_taken_over
     shared: Callable[[Run, Records, RuleT, Any], StepOutput] = _nothing_shared
     finish: Callable[[Run, Records, RuleT, Any, Sequence[pa.Table]], StepOutput] = _nothing_summed
-    release: Callable[[Any], None] = _nothing_held
+    release: Callable[[Any], None] = _nothing_to_release
     stored: Callable[[RuleT], dict[str, Any]] = stored_fields
     load: Callable[[Mapping[str, Any]], RuleT] | None = None
     version: int = 1
