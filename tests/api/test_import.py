@@ -69,6 +69,14 @@ def test_an_unknown_name_is_an_attribute_error_that_lists_the_known():
         evenly.rebuilt  # noqa: B018
 
 
+def defined_in(module):
+    """The public names that a module assigns or defines, and not those that it imports."""
+    for node in ast.parse((API.parent / f"{module.removeprefix('evenly.')}.py").read_text(encoding="utf-8")).body:
+        names = [ast.unparse(target) for target in getattr(node, "targets", ())]
+        names += [node.name] if isinstance(node, ast.FunctionDef | ast.ClassDef) else []
+        yield from (name for name in names if not name.startswith("_"))
+
+
 def test_type_checkers_see_every_name():
     """They read the imports that run for them alone; at run time the names come by `__getattr__`."""
     (guarded,) = [
@@ -76,10 +84,11 @@ def test_type_checkers_see_every_name():
         for node in ast.parse(API.read_text(encoding="utf-8")).body
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
     ]
-    seen = {
-        alias.asname or alias.name for node in guarded.body if isinstance(node, ast.ImportFrom) for alias in node.names
-    }
-    assert {*seen, "__version__"} == {*evenly.__all__}
+    imports = [node for node in guarded.body if isinstance(node, ast.ImportFrom)]
+    named = {alias.asname or alias.name for node in imports for alias in node.names} - {"*"}
+    every = {name for node in imports if node.names[0].name == "*" for name in defined_in(str(node.module))}
+    assert named <= {*evenly.__all__} <= {*named, *every, "__version__"}
+    assert {*defined_in("evenly.commands")} <= {*evenly.__all__}
     assert (API.parent / "py.typed").is_file()
 
 
