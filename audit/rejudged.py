@@ -54,7 +54,7 @@ def open_rejudging(
 
     if judgement.rejudge is None:
         raise TypeError(f"step `{record.name}` is observed, and not judged again")
-    upstream, rule = build.records[: build.records.index(record)], judgement.load(record.rule)
+    upstream, rule = build.records[: build.records.index(record)], judgement.stored_rule(record.rule)
     inputs = Given(
         record=record,
         upstream=upstream,

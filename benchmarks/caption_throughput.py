@@ -32,6 +32,7 @@ from openai import AsyncOpenAI
 from PIL import Image
 
 from benchmarks.instant_reply import instant_reply
+from evenly.curation.step import NoRule
 from evenly.descriptions.captions.questions import about_picture
 from evenly.descriptions.chat.dialect import Dialect
 from evenly.descriptions.chat.picture import ChatPicture, load_pictures
@@ -49,7 +50,6 @@ from evenly.tasks.rebuild.download import DOWNLOAD
 from evenly.tasks.rebuild.features import EMBED_IMAGES
 from evenly.tasks.run import EncoderChoice, Run
 from evenly.tasks.stage import run_step, run_steps
-from evenly.tasks.step import NoRule
 
 AHEAD = ((COLLECT, CollectRule(limit=None)), (DOWNLOAD, PoolDownload()), (EMBED_IMAGES, NoRule()))
 MAX_SIDE = 224

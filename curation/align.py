@@ -14,8 +14,8 @@ from evenly.bounds import Cosine, Wording, check_bounds
 from evenly.curation.columns import column, taken_rows
 from evenly.curation.decisions import Decisions
 from evenly.curation.errors import RuleError
-from evenly.curation.rank import BestShare, Rank, judge_rank
-from evenly.curation.step import Given, Judged, Judgement, PartTables, Rejudging, loaded, of_features
+from evenly.curation.rank import BestShare, HeadRank, Rank, judge_rank
+from evenly.curation.step import Given, Judged, Judgement, PartTables, Rejudging, of_features
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,13 +88,15 @@ def _counted(given: Given, tables: PartTables) -> pa.Table:
 _scores: Callable[..., Judgement] = partial(Judgement, value="score", label="re-checked", needs=of_features)
 ALIGN = _scores(
     name="align",
+    section="align",
+    rule=Align,
     question="Do picture and caption belong together?",
-    load=partial(loaded, Align),
     rejudge=partial(_open, judge_alignment),
 )
 RANK = _scores(
     name="rank",
+    section="rank",
+    rule=HeadRank,
     question="Does the picture show enough of the attribute?",
-    load=partial(loaded, Rank),
     rejudge=partial(_open, judge_rank),
 )

@@ -54,6 +54,7 @@ def _deciding(stored: Stored, pair: Stored) -> Stored:
 COLLECT = Judgement(name="collect", question="Is it a pair, and the first of its kind?", rejudge=_open)
 DOWNLOAD = Judgement(
     name="download",
+    section="download",
     question="Is there a picture, and may we have it?",
     label="observed",
     observed="recorded once; the web is not asked again",

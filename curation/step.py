@@ -4,9 +4,10 @@ Replay and verification come from here, so that they are the same for every step
 left behind, as the ledger shows it, and gives what the step must have said; nothing is downloaded, encoded or asked.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Any, Literal, Protocol, TypeVar
 
 import pyarrow as pa
@@ -137,6 +138,11 @@ class Judged:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NoRule:
+    """The rule of a step that has nothing to choose."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Rejudging:
     """A step to be judged again: `judge` the pairs of a part that a ledger shows, `totals` the tables of all pairs.
 
@@ -149,6 +155,42 @@ class Rejudging:
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 
+def _no_facts(_given: Given) -> None:
+    return None
+
+
+def _no_notes(_given: Given, _facts: object) -> Mapping[str, Any]:
+    return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByLedger:
+    """How a step judges pairs by what the ledger shows alone: as it runs, and again whenever somebody asks.
+
+    Functions of a module, so that workers can be given them. facts: what must be known of all pairs, counted by
+    `given.each` where `given.recounts`, else read of the tables that the step stored. judge: the pairs of a part, by
+    these. totals: tables of all pairs that the step stores, each by its name. notes: of all pairs.
+    """
+
+    judge: Callable[[Given, Any, PartTables], Judged]
+    facts: Callable[[Given], Any] = _no_facts
+    totals: Callable[[Given, Any], Mapping[str, pa.Table]] | None = None
+    notes: Callable[[Given, Any], Mapping[str, Any]] = _no_notes
+
+    @property
+    def has_facts(self) -> bool:
+        """Whether a verdict depends on other pairs."""
+        return self.facts is not _no_facts
+
+    def __call__(self, given: Given) -> "Opened":
+        """The step to be judged again."""
+        facts = self.facts(given)
+        judge, notes = partial(self.judge, given, facts), self.notes(given, facts)
+        tables = self.totals
+        totals = None if tables is None else lambda _: tables(given, facts)
+        return nullcontext(Rejudging(judge=judge, totals=totals, notes=notes))
+
+
 Opened = AbstractContextManager[Rejudging]
 Stored = Mapping[str, Any]
 Reads = Callable[[Sequence[FinishedStep], Any], Sequence[str]]
@@ -159,66 +201,75 @@ class Judgement:
     """All that a step says of itself.
 
     question: what it asks of a pair, for people who have not seen the recipe. value: what its value means; None where
-    that says nothing. label: what judging again rests on. load: its rule out of what the ledger stores. reads: the
-    columns of a pair that its verdict depends on, of the steps before and the rule; None where rows depend on each
-    other in a way that must be found anew. With it, pairs that an earlier run judged are taken over. rejudge: how
-    verdicts follow again from what is stored; None where they are recordings, made once, which `observed` describes.
-    needs: what it needs of a pool or of other steps, by what asks for it: "" for the step, else a field of its rule
-    (".colour"). seeded: whether it draws, by the seed of its record. decides: the part of its rule, as stored, that
-    decided a pair, by what it stored of this: reason, value, source and the columns that it gave.
+    that says nothing. label: what judging again rests on. rule: the class of its rule. load: the rule out of what the
+    ledger stores, where that is not the rule's fields. section: the section of `curate` in a recipe that switches it
+    on; "" where another part of the recipe does. reads: the columns of a pair that its verdict depends on, of the steps
+    before and the rule; None where rows depend on each other in a way that must be found anew. With it, pairs that an
+    earlier run judged are taken over. rejudge: how verdicts follow again from what is stored; None where they are
+    recordings, made once, which `observed` describes. needs: what it needs of a pool or of other steps, by what asks
+    for it: "" for the step, else a field of its rule (".colour"). seeded: whether it draws, by the seed of its record.
+    decides: the part of its rule, as stored, that decided a pair, by what it stored of this: reason, value, source and
+    the columns that it gave.
+
+    A step that judges by the ledger alone (`ByLedger`), by a rule that is all of its section, is its judgement: recipe,
+    run, report and audit take the rest from here. version: of such a step, raised whenever the same inputs would now
+    give another result.
     """
 
     name: str
     question: str
     value: str | None = None
     label: ReplayLabel = "recomputed"
-    load: Callable[[Mapping[str, Any]], Any] = dict
+    load: Callable[[Mapping[str, Any]], Any] | None = None
     reads: Reads | None = None
     rejudge: Callable[[Given], Opened] | None = None
     observed: str = ""
     needs: Callable[[Any], Mapping[str, Collection[Need]]] = lambda _: {}
     seeded: bool = False
     decides: Callable[[Stored, Stored], Stored] = lambda rule, _: rule
+    section: str = ""
+    rule: type[Any] = NoRule
+    version: int = 1
+
+    def stored_rule(self, stored: Mapping[str, Any]) -> Any:  # noqa: ANN401 - of its own class
+        """The rule that a record of the step stores. Raises what the rule does; TypeError where a field is missing."""
+        if self.load is not None:
+            return self.load(stored)
+        known = {one.name for one in fields(self.rule)}
+        return self.rule(**{name: value for name, value in stored.items() if name in known})
 
 
 def by_row(
     rows: Callable[[Given], Callable[[pa.Table, PartTables], Judged]],
     recorded: Callable[[Given], Sequence[str]] = lambda _: (),
-) -> Callable[[Given], Opened]:
+) -> ByLedger:
     """The `rejudge` of a step that judges each row by itself.
 
     recorded: columns of its own decisions that were measured or observed, which are read and not made again. rows: what
     judges a table of uid, the columns that the step reads, and these.
     """
+    return ByLedger(judge=partial(_judge_rows, rows, recorded))
 
-    @contextmanager
-    def opened(given: Given) -> Iterator[Rejudging]:
-        judge = rows(given)
-        own = list(recorded(given))
 
-        def judge_part(tables: PartTables) -> Judged:
-            pairs = tables.alive(given.upstream, given.reads)
-            if own:
-                stored = taken_rows(tables.decisions(given.record, ["uid", *own]), pairs["uid"].combine_chunks())
-                for name in own:
-                    pairs = pairs.append_column(name, stored[name])
-            return judge(pairs, tables)
-
-        yield Rejudging(judge=judge_part)
-
-    return opened
+def _judge_rows(
+    rows: Callable[[Given], Callable[[pa.Table, PartTables], Judged]],
+    recorded: Callable[[Given], Sequence[str]],
+    given: Given,
+    _facts: None,
+    tables: PartTables,
+) -> Judged:
+    pairs, own = tables.alive(given.upstream, given.reads), list(recorded(given))
+    if own:
+        stored = taken_rows(tables.decisions(given.record, ["uid", *own]), pairs["uid"].combine_chunks())
+        for name in own:
+            pairs = pairs.append_column(name, stored[name])
+    return rows(given)(pairs, tables)
 
 
 def rows_of_pairs(tables: PartTables, record: FinishedStep, name: str, uids: pa.Array) -> pa.Table:
     """The rows of a step's table that belong to pairs, in their stored order."""
     table = tables.table(record, name)
     return table.filter(pc.is_in(table["uid"], uids))
-
-
-def loaded(rule: type[T], stored: Mapping[str, Any]) -> T:
-    """A rule of its stored fields: those that it has."""
-    known = {field.name for field in fields(rule)}  # type: ignore[arg-type]
-    return rule(**{name: value for name, value in stored.items() if name in known})
 
 
 def of_pictures(_rule: object) -> dict[str, Collection[Need]]:

@@ -2,6 +2,7 @@
 
 from prefect import flow
 
+from evenly.curation.step import NoRule
 from evenly.flows.recipe import read_recipe
 from evenly.flows.recipe.class_rules import evaluation_rules
 from evenly.flows.runs import in_shared_use, run_in
@@ -11,7 +12,6 @@ from evenly.tasks.adapters.fit import EVALUATE_ADAPTERS
 from evenly.tasks.adapters.probes import MEASURE_DIVERSITY, PROBE_BINDING, DiversityRule
 from evenly.tasks.adapters.retrieval import MEASURE_RETRIEVAL, PairRetrievalRule
 from evenly.tasks.stage import run_step
-from evenly.tasks.step import NoRule
 
 
 @flow(name="probe-adapters", flow_run_name="probe {build}", persist_result=False)

@@ -27,11 +27,6 @@ class NothingLeftError(RuntimeError):
     """A step kept no pair, so there is nothing to go on with."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class NoRule:
-    """The rule of a step that has nothing to choose."""
-
-
 def plain_rule(rule: object) -> dict[str, Any]:
     """All fields of a rule as JSON has them."""
     plain: dict[str, Any] = json.loads(json.dumps(asdict(rule)))  # type: ignore[call-overload]
@@ -54,8 +49,8 @@ def _nothing_to_observe(_run: Run, _upstream: Records, _rule: object, _each: Eac
     return None
 
 
-def _no_facts(_run: Run, _upstream: Records, _rule: object, _each: Each) -> None:
-    return None
+def no_facts(_run: Run, _upstream: Records, _rule: object, _each: Each) -> None:
+    """The `resolve` of a step whose verdict of a pair depends on no other."""
 
 
 def _nothing_taken_over(_run: Run, _facts: object) -> dict[str, int]:
@@ -119,7 +114,7 @@ class Step(Generic[RuleT]):
     name: str
     rule: type[RuleT]
     judge: Callable[[Run, Records, RuleT], StepOutput] | Callable[[Run, Records, RuleT, Any], StepOutput]
-    resolve: Callable[[Run, Records, RuleT, Each], Any] = _no_facts
+    resolve: Callable[[Run, Records, RuleT, Each], Any] = no_facts
     resume: Callable[[Run, Records, RuleT, Each, EarlierRun, Sequence[str]], Any] | None = None
     work: Callable[[Run, Any], dict[str, int]] = _nothing_taken_over
     shared: Callable[[Run, Records, RuleT, Any], StepOutput] = _nothing_shared
@@ -138,7 +133,7 @@ class Step(Generic[RuleT]):
     @property
     def has_facts(self) -> bool:
         """Whether a partition's result depends on all pairs."""
-        return self.resolve is not _no_facts
+        return self.resolve is not no_facts
 
     @property
     def reads(self) -> Reads | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -10,11 +11,10 @@ import pyarrow.compute as pc
 
 from evenly.curation.balance.inputs import BalanceFacts, matched_entries, pick_of_all, stored_rule, sum_tables
 from evenly.curation.balance.parts import Balancing, PicksByUrl, SourceMixing
-from evenly.curation.balance.source_mixing import SourceRule, source_table, stored_cuts
+from evenly.curation.balance.source_mixing import MixRule, SourceCut, SourceRule, source_table, stored_cuts
 from evenly.curation.balance.sums import BalanceSums
-from evenly.curation.columns import column
-from evenly.curation.decisions import Decisions
-from evenly.curation.step import Given, Judged, Judgement, PartTables, Rejudging
+from evenly.curation.balance.thresholds import BalanceRule
+from evenly.curation.step import ByLedger, Given, Judged, Judgement, PartTables, Rejudging
 
 
 @contextmanager
@@ -54,45 +54,54 @@ def _open_balancing(given: Given) -> Iterator[Rejudging]:
         yield Rejudging(judge=judge, totals=totals)
 
 
-@contextmanager
-def _open_mixing(given: Given) -> Iterator[Rejudging]:
-    mixing = SourceMixing(upstream=given.upstream, rules=given.rule, seed=given.seed)
-    cuts = mixing.cuts(given.each)[0] if given.recounts else stored_cuts(given.rule, given.tables, given.record)
+def _mixing(given: Given) -> SourceMixing:
+    return SourceMixing(upstream=given.upstream, rules=given.rule.sources, seed=given.seed)
+
+
+def _cut(given: Given) -> tuple[Mapping[str, SourceCut], str | None]:
+    """Where the kept pairs of each source end, and which source bounds a mix of shares, if it is counted again."""
+    if given.recounts:
+        return _mixing(given).cuts(given.each)
+    return stored_cuts(given.rule.sources, given.tables, given.record), None
+
+
+def _mixed(given: Given, facts: tuple[Mapping[str, SourceCut], str | None], tables: PartTables) -> Judged:
+    """Each pair by its source: the value is its draw, `mix_threshold` what that must be below."""
+    cuts, mixing = facts[0], _mixing(given)
     known = f"from {sum(cut.pairs for cut in cuts.values()):,} pairs ranked again" if given.recounts else "as stored"
-
-    def judge(tables: PartTables) -> Judged:
-        table = mixing.decided(cuts, tables)
-        if not given.recounts and pc.any(pc.equal(table["value"], table["mix_threshold"])).as_py():
-            table = mixing.decided(mixing.cuts(given.each)[0], tables)  # where draws are equal, uids decide
-        uids = column(table, "uid", table["uid"].type)
-        decisions = Decisions.of(reason=table["reason"], value=table["value"])
-        columns = {"mix_threshold": column(table, "mix_threshold", table["mix_threshold"].type)}
-        detail = f"draw made again, threshold {known}"
-        return Judged(uids=uids, decisions=decisions, columns=columns, detail=detail)
-
-    yield Rejudging(judge=judge, totals=lambda _: {"sources": source_table(given.rule, cuts)})
+    judged = mixing.decided(cuts, tables)
+    if not given.recounts and pc.any(pc.equal(judged.decisions.value, judged.columns["mix_threshold"])).as_py():
+        judged = mixing.decided(mixing.cuts(given.each)[0], tables)  # where draws are equal, uids decide
+    return replace(judged, detail=f"draw made again, threshold {known}")
 
 
-def _source_rules(stored: Mapping[str, Any]) -> dict[str, SourceRule]:
-    return {name: SourceRule(**rule) for name, rule in stored["sources"].items()}
+def _limiting(_given: Given, facts: tuple[Mapping[str, SourceCut], str | None]) -> dict[str, str]:
+    return {} if facts[1] is None else {"limiting_source": facts[1]}
 
 
 _balancing: Callable[..., Judgement] = partial(
     Judgement,
     value="P(keep)",
     load=stored_rule,
+    rule=BalanceRule,
     rejudge=_open_balancing,
     needs=lambda _: {"": ["matches"]},
     seeded=True,
 )
-PRESELECT = _balancing(name="preselect", question="Is it drawn for download, heads less often?")
-BALANCE = _balancing(name="balance", question="Is it drawn, heads less often than tails?")
+PRESELECT = _balancing(name="preselect", section="preselect", question="Is it drawn for download, heads less often?")
+BALANCE = _balancing(name="balance", section="balance", question="Is it drawn, heads less often than tails?")
 MIX_SOURCES = Judgement(
     name="mix_sources",
     question="Is it drawn from its source?",
     value="draw",
-    load=_source_rules,
-    rejudge=_open_mixing,
+    load=lambda stored: MixRule(sources={name: SourceRule(**rule) for name, rule in stored["sources"].items()}),
+    rejudge=ByLedger(
+        facts=_cut,
+        judge=_mixed,
+        totals=lambda given, facts: {"sources": source_table(given.rule.sources, facts[0])},
+        notes=_limiting,
+    ),
+    rule=MixRule,
     seeded=True,
     decides=lambda stored, pair: {pair["source"]: stored["sources"][pair["source"]]},
 )

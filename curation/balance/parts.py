@@ -28,7 +28,7 @@ from evenly.curation.balance.source_mixing import (
     mix_by,
 )
 from evenly.curation.balance.thresholds import BalanceRule, entry_probabilities, thresholds_by
-from evenly.curation.step import EachPart, Exchange, PartTables, StepTables
+from evenly.curation.step import EachPart, Exchange, Judged, PartTables, StepTables
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,11 +142,11 @@ class SourceMixing:
 
         return cut_sources(self.rules, counts, draws_of)
 
-    def decided(self, cuts: Mapping[str, SourceCut], ledger: StepTables[Any]) -> pa.Table:
-        """The decisions of a part: the value of a pair is its draw, `mix_threshold` what that must be below."""
+    def decided(self, cuts: Mapping[str, SourceCut], ledger: StepTables[Any]) -> Judged:
+        """The pairs of a part by the cuts: `mix_by`."""
         uids, sources = self._pairs(ledger)
         decisions, thresholds = mix_by(uids, sources, self.rules, cuts, seed=self.seed)
-        return decisions.to_table(uids).append_column("mix_threshold", thresholds)
+        return Judged(uids=uids, decisions=decisions, columns={"mix_threshold": thresholds})
 
     def _pairs(self, ledger: StepTables[Any]) -> tuple[pa.Array, pa.Array]:
         pairs = ledger.alive(self.upstream, ["source"])

@@ -59,6 +59,13 @@ class SourceRule:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MixRule:
+    """The rule of each source that has one, by the source's name."""
+
+    sources: Mapping[str, SourceRule]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Mixed:
     """`decisions` hold the draw as their value, `thresholds` (n,) float64 what it must be below.
 

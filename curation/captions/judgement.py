@@ -34,6 +34,7 @@ def _load(stored: Mapping[str, Any]) -> ChoiceRule:
 
 RECAPTION = Judgement(
     name="recaption",
+    section="recaption",
     question="Which caption fits best?",
     value="gain in score",
     load=_load,

@@ -11,7 +11,7 @@ from evenly.curation.concepts.matching import Matcher, MatchRule, Mode
 from evenly.curation.concepts.multilingual import MultilingualMatcher
 from evenly.curation.decisions import Decisions
 from evenly.curation.errors import MissingStepError, RuleError
-from evenly.curation.step import FinishedStep, Given, Judged, Judgement, PartTables, by_row, gives, loaded
+from evenly.curation.step import FinishedStep, Given, Judged, Judgement, PartTables, by_row, gives
 
 
 def judge_matches(
@@ -100,10 +100,10 @@ def _matched(given: Given) -> Callable[[pa.Table, PartTables], Judged]:
     return judge
 
 
-_matching: Callable[..., Judgement] = partial(
-    Judgement, value="concepts", load=partial(loaded, MatchRule), rejudge=by_row(_matched)
+_matching: Callable[..., Judgement] = partial(Judgement, value="concepts", rule=MatchRule, rejudge=by_row(_matched))
+MATCH_CONCEPTS = _matching(
+    name="match_concepts", section="match", question="Does the caption name a concept?", reads=given_captions
 )
-MATCH_CONCEPTS = _matching(name="match_concepts", question="Does the caption name a concept?", reads=given_captions)
 MATCH_AGAIN = _matching(
-    name="match_again", question="Does the chosen caption still name a concept?", reads=chosen_captions
+    name="match_again", section="match", question="Does the chosen caption still name a concept?", reads=chosen_captions
 )

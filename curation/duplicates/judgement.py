@@ -19,7 +19,7 @@ from evenly.curation.duplicates.caption_duplicates import CaptionTwins
 from evenly.curation.duplicates.image_duplicates import Perceptual, Semantic, exact_reasons
 from evenly.curation.duplicates.merging import choose_survivors, components, picture_areas
 from evenly.curation.duplicates.record_linkage import Linked
-from evenly.curation.step import Given, Judged, Judgement, Need, PartTables, Rejudging, loaded
+from evenly.curation.step import Given, Judged, Judgement, Need, PartTables, Rejudging
 
 OUTSIDE_RULE = "edge_outside_the_rule"
 """The reason of a pair one of whose edges the rule does not allow: no step gives it."""
@@ -111,7 +111,10 @@ def _of_captions(_upstream: object, rule: CaptionTwins) -> list[str]:
 
 
 _merging: Callable[..., Judgement] = partial(
-    Judgement, label="re-checked", decides=lambda stored, _: {f: bound for f, bound in stored.items() if f != "tables"}
+    Judgement,
+    section="deduplicate",
+    label="re-checked",
+    decides=lambda stored, _: {f: bound for f, bound in stored.items() if f != "tables"},
 )
 DEDUPLICATE_EXACT = _merging(
     name="deduplicate_exact",
@@ -123,7 +126,7 @@ DEDUPLICATE_PERCEPTUAL = _merging(
     name="deduplicate_perceptual",
     question="Does it look unlike the others?",
     value="differing bits",
-    load=partial(loaded, Perceptual),
+    rule=Perceptual,
     rejudge=partial(_open, _Kind(reason="near_duplicate", limit="max_distance")),
     needs=lambda _: {".perceptual": ["pictures"]},
 )
@@ -131,7 +134,7 @@ DEDUPLICATE_SEMANTIC = _merging(
     name="deduplicate_semantic",
     question="Does it show something else than the others?",
     value="cosine",
-    load=partial(loaded, Semantic),
+    rule=Semantic,
     reads=_of_features,
     rejudge=partial(_open, _Kind(reason="semantic_duplicate", limit="min_cosine", is_least=True)),
     needs=_needs_features,
@@ -141,7 +144,7 @@ DEDUPLICATE_LINKED = _merging(
     name="deduplicate_linked",
     question="Is it a record of its own, by picture and caption?",
     value="cosine",
-    load=partial(loaded, Linked),
+    rule=Linked,
     reads=lambda *_: ["image_id", "caption"],
     rejudge=partial(_open, _Kind(reason="linked_record", limit="min_cosine", is_least=True)),
     needs=lambda _: {".linked": ["pictures", "features"]},
@@ -151,7 +154,7 @@ DEDUPLICATE_CAPTIONS = _merging(
     name="deduplicate_captions",
     question="Does its caption say something else?",
     value="Jaccard index",
-    load=partial(loaded, CaptionTwins),
+    rule=CaptionTwins,
     reads=_of_captions,
     rejudge=partial(_open, _Kind(reason="near_caption", limit="min_jaccard", is_least=True)),
     needs=_needs_captions,

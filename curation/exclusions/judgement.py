@@ -8,9 +8,9 @@ import pyarrow.compute as pc
 
 from evenly.curation.columns import column, taken_rows
 from evenly.curation.decisions import Decisions, first_of
-from evenly.curation.exclusions.clusters import judge_clusters
-from evenly.curation.exclusions.decontaminate import Contamination, Nearest, judge_contamination
-from evenly.curation.exclusions.safety import SafetyRule, Unsafe, judge_unsafe
+from evenly.curation.exclusions.clusters import TargetClusters, judge_clusters
+from evenly.curation.exclusions.decontaminate import Contamination, Decontamination, Nearest, judge_contamination
+from evenly.curation.exclusions.safety import BlockedDomains, SafetyRule, Unsafe, judge_unsafe
 from evenly.curation.step import Given, Judged, Judgement, Need, PartTables, Stored, by_row, of_features, rows_of_pairs
 
 _ROUNDING = 1e-9
@@ -114,12 +114,17 @@ def _deciding_distance(stored: Stored, pair: Stored) -> Stored:
 
 BLOCK_DOMAINS = Judgement(
     name="block_domains",
+    section="safety",
+    rule=BlockedDomains,
     question="Is its site one that no list names?",
     label="observed",
     observed="what a list holds is not stored",
 )
 SAFETY = Judgement(
     name="safety",
+    section="safety",
+    load=dict,
+    rule=SafetyRule,
     question="Is the picture safe, by the detector and the lists?",
     value="score",
     label="re-checked",
@@ -129,6 +134,9 @@ SAFETY = Judgement(
 )
 DECONTAMINATE = Judgement(
     name="decontaminate",
+    section="decontaminate",
+    load=dict,
+    rule=Decontamination,
     question="Is it clear of the evaluation sets?",
     value="distance",
     label="re-checked",
@@ -138,6 +146,8 @@ DECONTAMINATE = Judgement(
 )
 IMAGE_BASED = Judgement(
     name="image_based",
+    section="image_based",
+    rule=TargetClusters,
     question="Is the picture in a cluster with pictures of the target?",
     value="cosine",
     label="re-checked",

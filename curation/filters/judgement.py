@@ -121,6 +121,8 @@ def _is_beyond(value: float, field: str, bound: object) -> bool:
 
 CHECK_TEXTS = Judgement(
     name="check_texts",
+    section="text",
+    rule=FilterRules,
     question="Is the caption fit to be one?",
     value="value",
     load=partial(FilterRules.of, filters=TEXT_FILTERS),
@@ -130,6 +132,8 @@ CHECK_TEXTS = Judgement(
 )
 CHECK_IMAGES = Judgement(
     name="check_images",
+    section="image",
+    rule=FilterRules,
     question="Is the picture large and even enough?",
     value="value",
     load=partial(FilterRules.of, filters=IMAGE_FILTERS),

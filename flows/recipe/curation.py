@@ -1,17 +1,15 @@
 """The steps of curation in a recipe: the rules of evenly.curation and evenly.storage, nested."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields, replace
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, create_model, model_validator
 
 from evenly.bounds import Bits, Levels, Share, Tables
-from evenly.curation.align import ALIGN, RANK, Align
-from evenly.curation.balance.judgement import BALANCE, PRESELECT
+from evenly.curation.balance.judgement import PRESELECT
 from evenly.curation.balance.thresholds import BalanceRule, Headroom
 from evenly.curation.captions.judgement import RECAPTION
-from evenly.curation.concepts.matching import MatchRule
 from evenly.curation.duplicates.caption_duplicates import CaptionTwins
 from evenly.curation.duplicates.image_duplicates import Perceptual, Semantic
 from evenly.curation.duplicates.judgement import (
@@ -22,14 +20,12 @@ from evenly.curation.duplicates.judgement import (
     DEDUPLICATE_SEMANTIC,
 )
 from evenly.curation.duplicates.record_linkage import Linked, MixedCosine
-from evenly.curation.exclusions.clusters import TargetClusters
-from evenly.curation.exclusions.decontaminate import Decontamination
-from evenly.curation.exclusions.judgement import DECONTAMINATE, IMAGE_BASED, SAFETY
-from evenly.curation.exclusions.safety import SafetyRule
+from evenly.curation.exclusions.judgement import BLOCK_DOMAINS
+from evenly.curation.exclusions.safety import BlockedDomains
 from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
-from evenly.curation.filters.judgement import CHECK_IMAGES
-from evenly.curation.rank import HeadRank
-from evenly.curation.step import Need
+from evenly.curation.filters.judgement import CHECK_IMAGES, CHECK_TEXTS, FilterRules
+from evenly.curation.step import Judgement, Need, NoRule
+from evenly.curation.steps import STEPS
 from evenly.flows.recipe.presets import with_preset
 from evenly.flows.recipe.problems import missing_field, unknown_field
 from evenly.flows.recipe.recaptioning import Recaption
@@ -111,7 +107,36 @@ class Deduplicate(Section):
         return None if self.linked is None else Linked(**vars(self.linked), tables=self.tables)
 
 
-class Curate(Section):
+class _Sections(Section):
+    """The sections that are more, or other, than the rule of one step."""
+
+    preset: str | None = None
+    text: Filters = Field(default_factory=dict)
+    preselect: Preselect | None = None
+    download: PoolDownload | None = None
+    image: Filters = Field(default_factory=dict)
+    deduplicate: Deduplicate | None = None
+    recaption: Recaption | None = None
+    balance: RecipeBalance | None = None
+
+
+if TYPE_CHECKING:
+
+    class _AllSections(_Sections):
+        def __getattr__(self, name: str) -> Any: ...  # noqa: ANN401 - a rule
+else:
+    _AllSections = create_model(
+        "_AllSections",
+        __base__=_Sections,
+        **{
+            judgement.section: (judgement.rule | None, None)
+            for judgement in STEPS.values()
+            if judgement.section and judgement.section not in _Sections.model_fields
+        },
+    )
+
+
+class Curate(_AllSections):
     """The steps of curation; a section that is left out, or null, switches its step off.
 
     `preset` fills in the sections of a published filter: flows/recipe/presets.py. Without `download`, captions are
@@ -120,48 +145,22 @@ class Curate(Section):
     that name a concept are kept.
     """
 
-    preset: str | None = None
-    text: Filters = Field(default_factory=dict)
-    match: MatchRule | None = None
-    preselect: Preselect | None = None
-    download: PoolDownload | None = None
-    image: Filters = Field(default_factory=dict)
-    deduplicate: Deduplicate | None = None
-    safety: SafetyRule | None = None
-    decontaminate: Decontamination | None = None
-    recaption: Recaption | None = None
-    rank: HeadRank | None = None
-    align: Align | None = None
-    image_based: TargetClusters | None = None
-    balance: RecipeBalance | None = None
-
     @property
     def merging(self) -> Deduplicate:
         """What is merged: nothing without `deduplicate`."""
         return self.deduplicate or Deduplicate.model_validate(_MERGING_OFF)
 
+    def rule_of(self, judgement: Judgement) -> Any | None:  # noqa: ANN401 - of its own class
+        """The rule of a step as its section says it; None where that is left out."""
+        rule = _RULES.get(judgement.name)
+        return getattr(self, judgement.section, None) if rule is None else rule(self)
+
     def needing(self, need: Need) -> list[str]:
         """The fields that need something of the pool or of other sections, and are not switched off."""
-        merging = self.merging
-        rules = (
-            (PRESELECT.name, PRESELECT, self.preselect),
-            ("image", CHECK_IMAGES, self.image or None),
-            (DECONTAMINATE.name, DECONTAMINATE, self.decontaminate),
-            (RECAPTION.name, RECAPTION, self.recaption),
-            (RANK.name, RANK, self.rank),
-            (ALIGN.name, ALIGN, self.align),
-            (IMAGE_BASED.name, IMAGE_BASED, self.image_based),
-            ("deduplicate", DEDUPLICATE_EXACT, merging.exact or None),
-            ("deduplicate", DEDUPLICATE_PERCEPTUAL, merging.perceptual_rule),
-            ("deduplicate", DEDUPLICATE_SEMANTIC, merging.semantic_rule),
-            ("deduplicate", DEDUPLICATE_LINKED, merging.linked_rule),
-            ("deduplicate", DEDUPLICATE_CAPTIONS, merging.captions),
-            (SAFETY.name, SAFETY, self.safety),
-            (BALANCE.name, BALANCE, self.balance),
-        )
+        rules = [(judgement, self.rule_of(judgement)) for judgement in STEPS.values()]
         needs = (
-            (f"{field}{place}", kinds)
-            for field, judgement, rule in rules
+            (f"{judgement.section}{place}", kinds)
+            for judgement, rule in rules
             if rule is not None
             for place, kinds in judgement.needs(rule).items()
         )
@@ -200,6 +199,29 @@ class Curate(Section):
         if problems:
             raise ValueError(" ".join(problems))
         return self
+
+
+def _preselect_rule(curate: Curate) -> BalanceRule | Preselect | None:
+    """The rule of balancing before the download; without `balance`, which is refused, the section."""
+    balance, preselect = curate.balance, curate.preselect
+    return preselect if balance is None or preselect is None else replace(balance, headroom=preselect.headroom)
+
+
+_RULES: Mapping[str, Callable[[Curate], Any]] = {
+    BLOCK_DOMAINS.name: lambda curate: BlockedDomains.of(curate.safety),
+    CHECK_TEXTS.name: lambda curate: FilterRules.of(curate.text, TEXT_FILTERS) if curate.text else None,
+    PRESELECT.name: _preselect_rule,
+    CHECK_IMAGES.name: lambda curate: (
+        FilterRules.of(curate.image, IMAGE_FILTERS) if curate.image or curate.download else None
+    ),
+    DEDUPLICATE_EXACT.name: lambda curate: NoRule() if curate.merging.exact else None,
+    DEDUPLICATE_PERCEPTUAL.name: lambda curate: curate.merging.perceptual_rule,
+    DEDUPLICATE_SEMANTIC.name: lambda curate: curate.merging.semantic_rule,
+    DEDUPLICATE_LINKED.name: lambda curate: curate.merging.linked_rule,
+    DEDUPLICATE_CAPTIONS.name: lambda curate: curate.merging.captions,
+    RECAPTION.name: lambda curate: curate.recaption and curate.recaption.rule,
+}
+"""The rules that are not the whole of a section, by the step's name; a picture without filters may be too costly."""
 
 
 def without_download(names: Sequence[str]) -> str:

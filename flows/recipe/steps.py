@@ -1,18 +1,19 @@
 """The steps of a rebuild by a recipe, in order, each with the rule that it runs by."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from evenly.curation.balance.source_mixing import SourceRule
-from evenly.curation.balance.thresholds import BalanceRule
-from evenly.curation.concepts.matching import MatchRule
-from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS
-from evenly.curation.filters.judgement import FilterRules
+from evenly.curation.balance.judgement import MIX_SOURCES
+from evenly.curation.balance.source_mixing import MixRule, SourceRule
+from evenly.curation.step import NoRule
+from evenly.curation.steps import STEPS
 from evenly.flows.recipe import Recipe
 from evenly.storage.stored_fields import stored_fields
 from evenly.tasks.captions.recaption import RECAPTION
 from evenly.tasks.rebuild.align import ALIGN
 from evenly.tasks.rebuild.balance import BALANCE, PRESELECT
+from evenly.tasks.rebuild.by_ledger import ledger_step
 from evenly.tasks.rebuild.collect import COLLECT, CollectRule
 from evenly.tasks.rebuild.concepts import COUNT_CONCEPTS, MATCH_AGAIN, MATCH_CONCEPTS
 from evenly.tasks.rebuild.decontaminate import DECONTAMINATE
@@ -27,10 +28,9 @@ from evenly.tasks.rebuild.download import DOWNLOAD
 from evenly.tasks.rebuild.features import EMBED_IMAGES
 from evenly.tasks.rebuild.filters import CHECK_IMAGES, CHECK_TEXTS
 from evenly.tasks.rebuild.image_based import IMAGE_BASED
-from evenly.tasks.rebuild.mixing import MIX_SOURCES, MixRule
 from evenly.tasks.rebuild.rank import RANK
-from evenly.tasks.rebuild.safety import BLOCK_DOMAINS, SAFETY, BlockedDomains
-from evenly.tasks.step import NoRule, Step
+from evenly.tasks.rebuild.safety import BLOCK_DOMAINS, SAFETY
+from evenly.tasks.step import Step
 
 # Fields of a recipe that change where or when it runs, not what comes out.
 OUTSIDE_CONTENT = {
@@ -40,36 +40,39 @@ OUTSIDE_CONTENT = {
 }
 
 
+_MEASURING: Mapping[str, Step[Any]] = {
+    step.name: step
+    for step in (
+        *(COLLECT, BLOCK_DOMAINS, CHECK_TEXTS, MATCH_CONCEPTS, PRESELECT, DOWNLOAD, CHECK_IMAGES),
+        *(DEDUPLICATE_EXACT, DEDUPLICATE_PERCEPTUAL, EMBED_IMAGES, DEDUPLICATE_SEMANTIC, DEDUPLICATE_LINKED),
+        *(DEDUPLICATE_CAPTIONS, SAFETY, DECONTAMINATE, RANK, RECAPTION, ALIGN, IMAGE_BASED, MATCH_AGAIN, BALANCE),
+    )
+}
+"""The steps that need more than the ledger, by name; all of another is its judgement."""
+
+
+def known_steps() -> Iterator[Step[Any]]:
+    """All steps that a recipe may switch on, in the order in which they run."""
+    for judgement in STEPS.values():
+        yield _MEASURING.get(judgement.name) or ledger_step(judgement)
+        if judgement.name == MATCH_CONCEPTS.name:
+            yield COUNT_CONCEPTS
+
+
 def steps_of(recipe: Recipe, *, limit: int | None = None) -> list[tuple[Step[Any], Any]]:
     """The steps that the recipe switches on, in order, each with its rule."""
-    curate = recipe.curate
-    merging = curate.merging
-    steps: list[tuple[Step[Any], Any]] = [
-        (COLLECT, CollectRule(limit=limit)),
-        (BLOCK_DOMAINS, _domains_rule(recipe)),
-        (CHECK_TEXTS, FilterRules.of(curate.text, TEXT_FILTERS) if curate.text else None),
-        (MIX_SOURCES, _mix_rule(recipe)),
-        (MATCH_CONCEPTS, curate.match),
-        (COUNT_CONCEPTS, None if curate.match is None else NoRule()),
-        (PRESELECT, _preselect_rule(recipe)),
-        (DOWNLOAD, curate.download),
-        (CHECK_IMAGES, FilterRules.of(curate.image, IMAGE_FILTERS) if recipe.has_pictures else None),
-        (DEDUPLICATE_EXACT, NoRule() if merging.exact else None),
-        (DEDUPLICATE_PERCEPTUAL, merging.perceptual_rule),
-        (EMBED_IMAGES, NoRule() if curate.needing("features") else None),
-        (DEDUPLICATE_SEMANTIC, merging.semantic_rule),
-        (DEDUPLICATE_LINKED, merging.linked_rule),
-        (DEDUPLICATE_CAPTIONS, merging.captions),
-        (SAFETY, curate.safety if recipe.has_pictures else None),
-        (DECONTAMINATE, curate.decontaminate),
-        (RANK, curate.rank),
-        (RECAPTION, None if curate.recaption is None else curate.recaption.rule),
-        (ALIGN, curate.align),
-        (IMAGE_BASED, curate.image_based),
-        (MATCH_AGAIN, _matching_again(recipe)),
-        (BALANCE, curate.balance),
-    ]
-    return [(step, rule) for step, rule in steps if rule is not None]
+    curate, match = recipe.curate, recipe.curate.match
+    rules = {name: curate.rule_of(judgement) for name, judgement in STEPS.items()} | {
+        COLLECT.name: CollectRule(limit=limit),
+        MIX_SOURCES.name: _mix_rule(recipe),
+        COUNT_CONCEPTS.name: match and NoRule(),
+        EMBED_IMAGES.name: NoRule() if curate.needing("features") else None,
+        # What names nothing in the end is dropped.
+        MATCH_AGAIN.name: match and replace(match, unmatched="drop"),
+    }
+    if not recipe.has_pictures:
+        rules |= {SAFETY.name: None, MATCH_AGAIN.name: None}
+    return [(step, rules[step.name]) for step in known_steps() if rules[step.name] is not None]
 
 
 def content_of(recipe: Recipe) -> dict[str, Any]:
@@ -78,22 +81,6 @@ def content_of(recipe: Recipe) -> dict[str, Any]:
     return content
 
 
-def _domains_rule(recipe: Recipe) -> BlockedDomains | None:
-    safety = recipe.curate.safety
-    return BlockedDomains(domains=safety.domains) if safety is not None and safety.domains else None
-
-
 def _mix_rule(recipe: Recipe) -> MixRule | None:
     rules = {source.name: source.mix for source in recipe.sources if source.name and source.mix != SourceRule()}
     return MixRule(sources=rules) if rules else None
-
-
-def _matching_again(recipe: Recipe) -> MatchRule | None:
-    """How the captions that stand in the end are matched: what names nothing then is dropped."""
-    match = recipe.curate.match
-    return None if match is None or not recipe.has_pictures else replace(match, unmatched="drop")
-
-
-def _preselect_rule(recipe: Recipe) -> BalanceRule | None:
-    balance, preselect = recipe.curate.balance, recipe.curate.preselect
-    return None if balance is None or preselect is None else replace(balance, headroom=preselect.headroom)

@@ -8,6 +8,7 @@ import pyarrow as pa
 from evenly.adapters.evaluation.measures.binding import ProbeSet, binding_table
 from evenly.adapters.evaluation.measures.diversity import schur_complement_entropy
 from evenly.adapters.training import row_keys
+from evenly.curation.step import NoRule
 from evenly.demo.pictures.binding import COLOURS, THINGS, compositions, question
 from evenly.features import to_unit_rows
 from evenly.storage.builds import Builds
@@ -19,7 +20,7 @@ from evenly.tasks.encoders import open_encoder, step_encoder, text_rows
 from evenly.tasks.labelled_rows import kept_pairs
 from evenly.tasks.run import Run
 from evenly.tasks.splits import build_inputs
-from evenly.tasks.step import NoRule, Step
+from evenly.tasks.step import Step
 
 
 @dataclass(frozen=True, kw_only=True)

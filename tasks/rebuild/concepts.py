@@ -14,13 +14,13 @@ from evenly.curation.concepts.judgement import chosen_captions, given_captions, 
 from evenly.curation.concepts.matching import BUNDLED, WORDNET, Matcher, MatchRule, Mode
 from evenly.curation.concepts.multilingual import MultilingualMatcher, unmatchable_by_language
 from evenly.curation.errors import RuleError
-from evenly.curation.step import Reads
+from evenly.curation.step import NoRule, Reads
 from evenly.storage.files.concept_lists import ConceptFile, identity_of, read_concept_file
 from evenly.storage.files.wordnet import load_wordnet_nouns
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.tasks.each import Records
 from evenly.tasks.run import Run
-from evenly.tasks.step import NoRule, Step
+from evenly.tasks.step import Step
 
 BATCH_ROWS = 1 << 16
 LARGEST = 10

@@ -7,6 +7,7 @@ from evenly.curation.duplicates.caption_duplicates import CaptionTwins
 from evenly.curation.duplicates.image_duplicates import Perceptual, Semantic
 from evenly.curation.duplicates.merging import last_survivors
 from evenly.curation.duplicates.record_linkage import Linked
+from evenly.curation.step import NoRule
 from evenly.tasks.each import Records
 from evenly.tasks.encoders import step_encoder
 from evenly.tasks.rebuild.duplicates.answers import merging
@@ -15,7 +16,7 @@ from evenly.tasks.rebuild.duplicates.exact import Exact
 from evenly.tasks.rebuild.duplicates.feature_rows import PictureFeatures, RecordFeatures
 from evenly.tasks.rebuild.duplicates.looks import Looks
 from evenly.tasks.run import Run
-from evenly.tasks.step import NoRule, Step
+from evenly.tasks.step import Step
 
 
 def merged_pairs(run: Run, records: Records) -> pa.Table:

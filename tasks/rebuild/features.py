@@ -13,6 +13,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from evenly.curation.decisions import Decisions
+from evenly.curation.step import NoRule
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
 from evenly.tasks.each import Each, Records, with_model
@@ -29,7 +30,7 @@ from evenly.tasks.pictures.encoded import store_images
 from evenly.tasks.pictures.sent_rows import SentRows, send_partitions
 from evenly.tasks.pictures.vectors import PictureSources, send_sources
 from evenly.tasks.run import Run
-from evenly.tasks.step import NoRule, Step
+from evenly.tasks.step import Step
 
 
 @dataclass(frozen=True, kw_only=True)

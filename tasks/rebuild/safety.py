@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from evenly.curation.columns import column
 from evenly.curation.decisions import Decisions, first_of
 from evenly.curation.exclusions.blocking import judge_files, judge_hashes, judge_hosts
-from evenly.curation.exclusions.safety import SafetyRule, Unsafe, judge_unsafe, measure_unsafe
+from evenly.curation.exclusions.safety import BlockedDomains, SafetyRule, Unsafe, judge_unsafe, measure_unsafe
 from evenly.features.safety_detector import SafetyDetector
 from evenly.storage.files.blocklists import Blocklist, hosts_of, read_domains, read_file_hashes, read_look_hashes
 from evenly.storage.ledger import StepOutput
@@ -32,13 +32,6 @@ from evenly.tasks.step import Step
 LOOKS = ["uid", "image_id", "phash"]
 CHUNK = 2048  # pictures whose scores are stored at once
 Judge = Callable[[pa.Table, Blocklist], Decisions]
-
-
-@dataclass(frozen=True, kw_only=True)
-class BlockedDomains:
-    """Lists of domains, a file or several, whose URLs are not asked for."""
-
-    domains: tuple[str, ...]
 
 
 def block_domains(run: Run, upstream: Records, rule: BlockedDomains) -> StepOutput:

@@ -1,23 +1,20 @@
 """Every step by what it says of itself: asked, replayed, verified, and seen where what it stored is changed."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 import typer
 
-from evenly.audit.checks.verdicts import check_verdicts
 from evenly.audit.published import PublishedBuild
 from evenly.audit.replay import replay_step
 from evenly.curation.steps import STEPS
 from evenly.flows.cli.audit.audit import why_command
-from evenly.flows.recipe import steps as recipe_steps
-from evenly.storage.ledger import Ledger
-from evenly.storage.tables.arrow_files import write_table
-from evenly.tasks.step import Step
+from evenly.flows.recipe.steps import known_steps
+from tests.tasks.step_contract import findings, flipped, rewrite, with_row
 from tests.tasks.whole_rebuild import STEPS as RUN
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -28,24 +25,22 @@ ELSEWHERE = {"deduplicate_semantic", "deduplicate_linked", "rank", "image_based"
 """Steps that the small rebuild does not have."""
 
 
-def known_steps() -> dict[str, Step]:
-    """The steps that a recipe may switch on, by name."""
-    return {value.name: value for value in vars(recipe_steps).values() if isinstance(value, Step)}
-
-
 def test_each_step_of_a_recipe_says_what_it_asks_and_no_other_does():
-    assert set(STEPS) == known_steps().keys() - NO_VERDICTS
+    steps = {step.name: step for step in known_steps()}
+    assert set(STEPS) == steps.keys() - NO_VERDICTS
     assert [
         name for name, step in STEPS.items() if not (step.question[:1].isupper() and step.question.endswith("?"))
     ] == []
     assert [name for name, step in STEPS.items() if (step.rejudge is None) != bool(step.observed)] == []
-    drawing = {name for name, step in known_steps().items() if step.seeded}
+    drawing = {name for name, step in steps.items() if step.seeded}
     assert {name for name, step in STEPS.items() if step.seeded} == drawing
 
 
 def test_each_step_that_is_judged_again_is_tried_here():
     judged_again = {name for name, step in STEPS.items() if step.rejudge is not None}
-    assert judged_again - set(REJUDGED) == ELSEWHERE
+    tests = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parents[1].rglob("test_*.py"))
+    with_contract = {name.lower() for name in re.findall(r"^    judgement = (\w+)$", tests, re.MULTILINE)}
+    assert judged_again - set(REJUDGED) - with_contract == ELSEWHERE
 
 
 def test_each_step_stands_in_the_docs_with_what_it_asks():
@@ -53,35 +48,8 @@ def test_each_step_stands_in_the_docs_with_what_it_asks():
     assert [name for name, step in STEPS.items() if f"| `{name}` | {step.question} | {step.label}" not in text] == []
 
 
-def findings(workspace, manifest) -> set[str]:
-    return {finding.where for finding in check_verdicts(PublishedBuild(workspace, manifest), seed=1)}
-
-
 def test_an_honest_build_judged_again_says_the_same(rebuilt):
     assert findings(rebuilt.run.workspace, rebuilt.manifest) == set()
-
-
-def rewrite(ledger: Ledger, record, name: str, change) -> None:
-    """Store `change` of a table under the name of the one it replaces, as somebody would who covers their tracks."""
-    table = ledger.table(record, name)
-    (digest,) = record.layout_of(name).parts.values()
-    write_table(ledger.workspace.ledger / record.name / f"{name}-{digest[:32]}.arrow", change(table))
-
-
-def with_row(table: pa.Table, row: int, **values: object) -> pa.Table:
-    for name, value in values.items():
-        cells = table[name].to_pylist()
-        cells[row] = value
-        place, kind = table.column_names.index(name), table.schema.field(name).type
-        table = table.set_column(place, name, pa.array(cells, kind))
-    return table
-
-
-def flipped(table: pa.Table, row: int) -> pa.Table:
-    """The table with the other verdict in a row."""
-    if table["verdict"][row].as_py() == "kept":
-        return with_row(table, row, verdict="dropped", reason="taken_out")
-    return with_row(table, row, verdict="kept", reason="", into=None)
 
 
 @pytest.mark.parametrize("name", REJUDGED)
@@ -151,7 +119,7 @@ def test_every_pair_is_judged_again_by_what_was_stored_of_all(rebuilt, monkeypat
 def test_a_column_that_a_step_reads_is_needed_for_its_verdict(rebuilt, monkeypatch, name, column):
     judgement, record = STEPS[name], rebuilt.record(name)
     build = PublishedBuild(rebuilt.run.workspace, rebuilt.manifest)
-    upstream, rule = build.records[: build.records.index(record)], judgement.load(record.rule)
+    upstream, rule = build.records[: build.records.index(record)], judgement.stored_rule(record.rule)
     fewer = [read for read in judgement.reads(upstream, rule) if read != column]
     assert len(fewer) < len(judgement.reads(upstream, rule))
     monkeypatch.setitem(STEPS, name, replace(judgement, reads=lambda *_: fewer))

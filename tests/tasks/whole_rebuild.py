@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from evenly.curation.balance.judgement import MIX_SOURCES
 from evenly.curation.captions.choice import ChoiceRule
 from evenly.storage.ledger import StepRecord
 from evenly.storage.pools.source import PoolSource
@@ -17,6 +18,7 @@ from evenly.tasks.captions.recaption import RECAPTION
 from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild.align import ALIGN
 from evenly.tasks.rebuild.balance import BALANCE, PRESELECT
+from evenly.tasks.rebuild.by_ledger import ledger_step
 from evenly.tasks.rebuild.collect import COLLECT
 from evenly.tasks.rebuild.concepts import COUNT_CONCEPTS, MATCH_AGAIN, MATCH_CONCEPTS
 from evenly.tasks.rebuild.decontaminate import DECONTAMINATE
@@ -24,7 +26,6 @@ from evenly.tasks.rebuild.deduplicate import DEDUPLICATE_CAPTIONS, DEDUPLICATE_E
 from evenly.tasks.rebuild.download import DOWNLOAD
 from evenly.tasks.rebuild.features import EMBED_IMAGES
 from evenly.tasks.rebuild.filters import CHECK_IMAGES, CHECK_TEXTS
-from evenly.tasks.rebuild.mixing import MIX_SOURCES
 from evenly.tasks.rebuild.publish import publish_build
 from evenly.tasks.rebuild.safety import SAFETY
 from evenly.tasks.run import LabelColumns, Run
@@ -114,9 +115,9 @@ RULES: dict[str, dict[str, Any]] = {
     "balance": BALANCING,
 }
 STEPS: tuple[Step, ...] = (
-    *(COLLECT, CHECK_TEXTS, MIX_SOURCES, MATCH_CONCEPTS, COUNT_CONCEPTS, PRESELECT, DOWNLOAD, CHECK_IMAGES),
-    *(DEDUPLICATE_EXACT, DEDUPLICATE_PERCEPTUAL, EMBED_IMAGES, DEDUPLICATE_CAPTIONS, SAFETY, DECONTAMINATE),
-    *(RECAPTION, ALIGN, MATCH_AGAIN, BALANCE),
+    *(COLLECT, CHECK_TEXTS, ledger_step(MIX_SOURCES), MATCH_CONCEPTS, COUNT_CONCEPTS, PRESELECT, DOWNLOAD),
+    *(CHECK_IMAGES, DEDUPLICATE_EXACT, DEDUPLICATE_PERCEPTUAL, EMBED_IMAGES, DEDUPLICATE_CAPTIONS, SAFETY),
+    *(DECONTAMINATE, RECAPTION, ALIGN, MATCH_AGAIN, BALANCE),
 )
 CONCEPTS = ("fox", "owl", "cat", "red", "green", "blue")
 

@@ -10,6 +10,7 @@ import pytest
 from evenly.curation.concepts.concept_list import build_concepts
 from evenly.curation.concepts.matching import Matcher, MatchRule
 from evenly.curation.decisions import Decisions
+from evenly.curation.step import NoRule
 from evenly.storage.errors import InputError
 from evenly.storage.files.concept_lists import identity_of, write_concepts
 from evenly.storage.files.wordnet import load_wordnet_nouns
@@ -18,7 +19,7 @@ from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild.concepts import COUNT_CONCEPTS, MATCH_AGAIN, MATCH_CONCEPTS, recipe_concepts
 from evenly.tasks.run import Run
 from evenly.tasks.stage import run_step
-from evenly.tasks.step import NoRule, Step
+from evenly.tasks.step import Step
 
 ENTRIES = ["dog", "black dog", "chat"]
 CAPTIONS = ["a black dog", "le chat", "nothing"]

@@ -10,15 +10,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from evenly.curation.balance.judgement import MIX_SOURCES
 from evenly.curation.decisions import Decisions
 from evenly.curation.duplicates.fingerprints import COLOUR_BYTES
 from evenly.storage.ledger import StepOutput, StepRecord, StepSpec
 from evenly.storage.records import content_hash
 from evenly.tasks.rebuild.balance import BALANCE, PRESELECT
+from evenly.tasks.rebuild.by_ledger import ledger_step
 from evenly.tasks.rebuild.concepts import COUNT_CONCEPTS, MATCH_AGAIN, MATCH_CONCEPTS
 from evenly.tasks.rebuild.deduplicate import DEDUPLICATE_CAPTIONS, DEDUPLICATE_EXACT, DEDUPLICATE_PERCEPTUAL
 from evenly.tasks.rebuild.filters import CHECK_TEXTS
-from evenly.tasks.rebuild.mixing import MIX_SOURCES
 from evenly.tasks.rebuild.safety import BLOCK_DOMAINS
 from evenly.tasks.run import Run
 from evenly.tasks.step import Step
@@ -30,7 +31,7 @@ STEPS: dict[str, tuple[Step, dict]] = {
     "check_texts": (CHECK_TEXTS, {"caption_length": {"min_words": 1, "max_words": 4}, "caption_boilerplate": {}}),
     "match_concepts": (MATCH_CONCEPTS, MATCHING),
     "block_domains": (BLOCK_DOMAINS, {"domains": ["{root}/domains.txt"]}),
-    "mix_sources": (MIX_SOURCES, {"sources": {"web": {"quota": 3}, "books": {"weight": 0.5}}}),
+    "mix_sources": (ledger_step(MIX_SOURCES), {"sources": {"web": {"quota": 3}, "books": {"weight": 0.5}}}),
     "deduplicate_exact": (DEDUPLICATE_EXACT, {}),
     "deduplicate_perceptual": (DEDUPLICATE_PERCEPTUAL, {"max_distance": 8, "max_colour": 22.0}),
     "deduplicate_captions": (DEDUPLICATE_CAPTIONS, {"min_jaccard": 0.7, "scope": "pool"}),

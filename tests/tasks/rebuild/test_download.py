@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from evenly.curation.decisions import Decisions
+from evenly.curation.step import NoRule
 from evenly.storage.errors import DamagedError, StorageError
 from evenly.storage.ledger import StepOutput
 from evenly.storage.pools.local_rows import LOCAL
@@ -23,7 +24,6 @@ from evenly.tasks.rebuild.features import EMBED_IMAGES
 from evenly.tasks.rebuild.filters import CHECK_IMAGES
 from evenly.tasks.run import Run
 from evenly.tasks.stage import run_step
-from evenly.tasks.step import NoRule
 from tests.picture_pool import commit, plain_step
 from tests.step_outputs import output_of
 from tests.tasks.whole_rebuild import RED, ColourWords, Row, open_run, picture

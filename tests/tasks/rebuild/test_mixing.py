@@ -8,14 +8,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from evenly.curation.balance.judgement import MIX_SOURCES
+from evenly.curation.balance.source_mixing import MixRule, SourceRule
 from evenly.curation.decisions import Decisions
 from evenly.curation.errors import RuleError
 from evenly.storage.ledger import StepOutput
 from evenly.storage.records import content_hash
-from evenly.tasks.rebuild.mixing import MIX_SOURCES
+from evenly.tasks.rebuild.by_ledger import ledger_step
 from evenly.tasks.run import Run
 from tests.picture_pool import commit, plain_step
 from tests.step_outputs import output_of
+from tests.tasks.step_contract import StepContract
 
 
 @pytest.fixture
@@ -36,7 +39,7 @@ def kept(run, record) -> set[str]:
 
 
 def mixed(run, sources, **rules):
-    return commit(run, MIX_SOURCES, collected(run, sources), {"sources": rules})
+    return commit(run, ledger_step(MIX_SOURCES), collected(run, sources), {"sources": rules})
 
 
 SOURCES = ["web"] * 60 + ["books"] * 30 + ["other"] * 10
@@ -106,3 +109,8 @@ def test_every_row_is_kept_or_dropped_and_the_table_adds_up(run, sources, quota,
     assert record.counts["kept"] == table["a"]["kept"] + table["b"]["kept"] + sources.count(None)
     assert table["a"]["kept"] == min(quota, sources.count("a"))
     assert [table[name]["pairs"] for name in "ab"] == [sources.count(name) for name in "ab"]
+
+
+class TestMixing(StepContract):
+    judgement = MIX_SOURCES
+    rule = MixRule(sources={"pool": SourceRule(quota=40, weight=0.9)})

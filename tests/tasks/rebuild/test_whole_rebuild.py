@@ -13,6 +13,7 @@ from evenly.audit.published import PublishedBuild
 from evenly.audit.report import render_report
 from evenly.audit.verify import verify_build
 from evenly.audit.why import explain
+from evenly.curation.step import NoRule
 from evenly.storage.builds import Builds
 from evenly.storage.errors import ConservationError
 from evenly.storage.feature_store import FeatureStore
@@ -22,7 +23,6 @@ from evenly.tasks.pictures.stored import count_devices
 from evenly.tasks.rebuild.features import EMBED_IMAGES, encode_pairs, extract_features
 from evenly.tasks.run import Run
 from evenly.tasks.stage import run_step
-from evenly.tasks.step import NoRule
 from tests.step_outputs import output_of
 from tests.tasks.whole_rebuild import RULES, STEPS, ColourWords, open_run, publish, rows, run_steps
 
