@@ -8,6 +8,7 @@ from typing import Any
 from prefect import flow
 from pydantic import ValidationError
 
+from evenly.curation.steps import STEPS
 from evenly.demo.pictures.digits import make_digits
 from evenly.demo.pictures.photographs import make_photographs
 from evenly.features.refining.training import TrainingRule
@@ -28,18 +29,20 @@ from evenly.tasks.run import Run
 from evenly.tasks.stage import run_step
 from evenly.tasks.step import NothingLeftError
 
+_FALL_TOGETHER = {"match": ("match", "preselect", "recaption", "balance"), "balance": ("preselect", "balance")}
+_FIRST = (
+    "text",
+    "match",
+    "image",
+    "deduplicate",
+    "safety",
+    "decontaminate",
+    "recaption",
+)  # of records
 LEFT_OUT = {
-    "text": ("text",),
-    "match": ("match", "preselect", "recaption", "balance"),
-    "image": ("image",),
-    "deduplicate": ("deduplicate",),
-    "safety": ("safety",),
-    "decontaminate": ("decontaminate",),
-    "recaption": ("recaption",),
-    "rank": ("rank",),
-    "align": ("align",),
-    "image_based": ("image_based",),
-    "balance": ("preselect", "balance"),
+    section: _FALL_TOGETHER.get(section, (section,))
+    for section in dict.fromkeys((*_FIRST, *(judgement.section for judgement in STEPS.values())))
+    if section not in {"", "download", "preselect"}
 }
 """Sections of `curate`, each with those that cannot stand without; of `recaption` only captions that are retrieved."""
 SHIPPED = {"photographs": make_photographs, "digits": make_digits}
