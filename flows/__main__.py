@@ -1,17 +1,18 @@
 """The `evenly` command, also as `python -m evenly.flows`: watched before anything is imported that takes its time."""
 
-from evenly.flows.process.interruption import run_watched
+from evenly.flows.process.interruption import Interruption
 
 
 def main() -> None:
     """Run the command; Ctrl-C and SIGTERM end it within seconds."""
-    run_watched(_run)
+    with Interruption() as interruption:
+        from evenly.flows.cli import app
+        from evenly.flows.cli.errors import report_errors
+        from evenly.flows.process.environment import set_up_command
 
-
-def _run() -> int:
-    from evenly.flows.cli import run
-
-    return run()
+        set_up_command()
+        status = report_errors(app)
+    interruption.finish(status)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ class BuildsDoNotVerifyError(RuntimeError):
 
 
 @flow(name="audit-builds", persist_result=False)
-@tried_again
+@tried_again()
 def audit_builds(root: str | None = None) -> dict[str, int]:
     """Findings per build.
 

@@ -36,7 +36,7 @@ class ListDescription(DescribeOptions):
 
 
 @flow(name="describe-classes", flow_run_name="describe {name}", persist_result=False)
-@tried_again
+@tried_again()
 @in_shared_use
 @taking(ListDescription, place=str)
 def describe_classes(name: str, text: str, options: ListDescription) -> str:

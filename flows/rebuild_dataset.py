@@ -54,7 +54,7 @@ def tell_of_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) 
     on_failure=[tell_of_failure],
     on_crashed=[tell_of_failure],
 )
-@tried_again
+@tried_again()
 @taking(RebuildOptions, place=str)
 def rebuild_dataset(recipe: str, options: RebuildOptions) -> str:
     """Rebuild by the recipe file; the id of the published build. With a limit it has no descriptions and adapters.

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -44,23 +44,23 @@ class InProcess:
 
     def partitions(self, title: str, function: Callable[[Run], ResultT]) -> list[ResultT]:
         """See evenly.tasks.each.Each."""
-        runs = [replace(self.run, part=part) for part in Partition.all(self.run.bits)]
-        return list(self._each(title, function, runs, self.run.pairs))
+        parts, results = Partition.all(self.run.bits), list[ResultT]()
+        with self._bar(title, len(parts), self.run.pairs) as advance:
+            for part in parts:
+                results.append(function(replace(self.run, part=part)))
+                advance(1)
+        return results
 
     def items(self, title: str, function: Callable[[Run, ItemT], ResultT], items: Sequence[ItemT]) -> Iterator[ResultT]:
         """See evenly.tasks.each.Each."""
-        yield from self._each(title, lambda item: function(self.run, item), items)
-
-    def _each(
-        self, title: str, function: Callable[[ItemT], ResultT], items: Sequence[ItemT], pairs: int | None = None
-    ) -> Iterator[ResultT]:
-        if len(items) == 1:
-            yield function(items[0])
-            return
-        with self.run.progress.bar(title, len(items), pairs) as advance:
+        with self._bar(title, len(items), None) as advance:
             for item in items:
-                yield function(item)
+                yield function(self.run, item)
                 advance(1)
+
+    def _bar(self, title: str, n: int, pairs: int | None) -> AbstractContextManager[Callable[[int], object]]:
+        """No bar for a single one."""
+        return nullcontext(int) if n == 1 else self.run.progress.bar(title, n, pairs)
 
 
 @dataclass(frozen=True, kw_only=True)

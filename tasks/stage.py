@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 
@@ -33,49 +33,48 @@ Steps = Sequence[tuple[Step[Any], Any]]
 
 def run_step(run: Run, step: Step[RuleT], upstream: Records, rule: RuleT) -> StepRecord:
     """The record of a step: the stored one if its key is known, else a new one."""
-    return _run_stage(run, InProcess(run=run), [(step, rule)], upstream)[0]
+    return run_steps(run, [(step, rule)], InProcess(run=run), upstream)[-1]
 
 
 def run_steps(run: Run, steps: Steps, each: Each, upstream: Records = ()) -> tuple[StepRecord, ...]:
-    """The records of `upstream`, and of the steps after these; `each` works on the partitions."""
+    """The records of `upstream`, and of the steps after these; `each` works on the partitions.
+
+    In a flow each stage is a task of Prefect's, with an edge from the one whose pairs it judges.
+    """
     records, first = tuple(upstream), len(upstream)
+    run_stage, quote = _prefect_task() if _in_flow() else (_run_stage, tuple[Any, ...])
     while left := steps[len(records) - first :]:
-        done = _run_stage(run, each, left, records)
+        done = run_stage(left[0][0].name, quote((run, each, left, records)), records[-1:])
         for (step, rule), record in zip(left, done, strict=False):
             step.review(run, record, rule)
         records = (*records, *done)
     return records
 
 
-def _run_stage(run: Run, each: Each, left: Steps, upstream: Records) -> list[StepRecord]:
-    """`_stage_records`, in a flow as a Prefect task, which depends on the record before it."""
+def _in_flow() -> bool:
+    """Whether a flow runs here; what runs none loads no Prefect."""
     if "prefect" not in sys.modules:
-        return _stage_records(run, each, left, upstream)
+        return False
     from prefect.context import FlowRunContext
-    from prefect.utilities.annotations import quote
 
-    if FlowRunContext.get() is None:
-        return _stage_records(run, each, left, upstream)
-    stage = quote((run, each, left, upstream))
-    return _prefect_task()(name=left[0][0].name, stage=stage, previous=list(upstream[-1:]))
+    return FlowRunContext.get() is not None
 
 
 @cache
-def _prefect_task() -> Callable[..., list[StepRecord]]:
-    """The task; made when a step runs, so that commands which run none load no Prefect."""
+def _prefect_task() -> tuple[Callable[..., list[StepRecord]], Any]:
+    """The task of a stage, and what keeps Prefect from looking into the parameters of one."""
     from prefect import task
     from prefect.cache_policies import NO_CACHE
+    from prefect.utilities.annotations import quote
 
-    @task(name="run_step", task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False)
-    def run_stage(name: str, stage: Any, previous: Records) -> list[StepRecord]:  # noqa: ANN401, ARG001 - names and edges
-        return _stage_records(*stage)
-
-    return run_stage
+    named = task(name="run_step", task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False)
+    return named(_run_stage), quote
 
 
 @errors_without_secrets()
-def _stage_records(run: Run, each: Each, left: Steps, upstream: Records) -> list[StepRecord]:
+def _run_stage(name: str, stage: tuple[Run, Each, Steps, Records], previous: Records) -> list[StepRecord]:  # noqa: ARG001 - names the task, and gives it its edge
     """The records of the first steps of those that are left: of one that is stored, or of a stage."""
+    run, each, left, upstream = stage
     started, (step, rule) = datetime.now(UTC), left[0]
     spec = step.spec(run, upstream, rule)
     if step.observes and (run.retry_failed or run.ledger.find(spec.key) is None):
@@ -83,27 +82,40 @@ def _stage_records(run: Run, each: Each, left: Steps, upstream: Records) -> list
         spec = step.spec(run, upstream, rule)
     if (stored := stored_record(run, spec)) is not None:
         return [stored]
+    members = list[StageStep]()
     with ExitStack() as stack:
-        stage = [_stage_step(run, step, rule, spec, upstream=upstream, after=(), each=each, stack=stack)]
+        for step, rule in left:
+            if members:
+                if step.has_facts or not run.bits:
+                    break
+                spec = step.spec(run, upstream, rule)
+            names = [*(record.name for record in upstream), *(member.spec.name for member in members)]
+            reads = None if step.reads is None else step.reads(upstream, rule)
+            earlier = [] if reads is None else earlier_runs(run.ledger, spec, names)
+            if earlier and reads is not None and step.resume is not None:
+                facts = step.resume(run, upstream, rule, each, earlier[0], reads)
+            else:
+                facts = step.resolve(run, upstream, rule, each)
+            stack.callback(step.release, facts)
+            members.append(StageStep(step=step, rule=rule, facts=facts, spec=spec, earlier=earlier))
         if not run.bits:
-            record = _whole_record(run, stage[0], upstream, started)
-            return [announced(run, record, (datetime.now(UTC) - started).total_seconds())]
-        for further, further_rule in left[1:]:
-            if further.has_facts:
-                break
-            further_spec = further.spec(run, upstream, further_rule)
-            after = [member.spec.name for member in stage]
-            stage.append(
-                _stage_step(
-                    run, further, further_rule, further_spec, upstream=upstream, after=after, each=each, stack=stack
-                )
-            )
-        before = (datetime.now(UTC) - started).total_seconds()
-        done = _records_of_parts(run, each, stage, upstream, started)
-    wall = (datetime.now(UTC) - started).total_seconds()
-    title = ", ".join(member.spec.name for member in stage)
-    run.progress.say(f"{1 << run.bits} partitions in {wall:.1f} s of wall time: {title}; below, seconds of work")
+            member = members[0]
+            output, work = member.judged(run, upstream)
+            partials = [] if output.partial is None else [output.partial]
+            whole = together(output, member.summed(run, upstream, partials))
+            uids = _uids_before(run.ledger, upstream, output)
+            record = run.ledger.commit(spec, whole, uids=uids, started=started, flow_run_id=_flow_run_id(), work=work)
+            return [announced(run, record, _seconds_since(started))]
+        before = _seconds_since(started)
+        done = _records_of_parts(run, each, members, upstream, started)
+    title = ", ".join(member.spec.name for member in members)
+    wall = f"{1 << run.bits} partitions in {_seconds_since(started):.1f} s of wall time"
+    run.progress.say(f"{wall}: {title}; below, seconds of work")
     return [announced(run, record, seconds + (0 if n else before)) for n, (record, seconds) in enumerate(done)]
+
+
+def _seconds_since(started: datetime) -> float:
+    return (datetime.now(UTC) - started).total_seconds()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,14 +158,13 @@ class StageStep:
 
     def judged(self, run: Run, upstream: Records) -> tuple[StepOutput, dict[str, int]]:
         """What it gives for the rows of a run, and how many were computed and taken over, where some were."""
-        step, reusable = self.step, None
+        step, judge, reusable = self.step, cast("Callable[..., StepOutput]", self.step.judge), None
+        facts = (self.facts,) if step.has_facts else ()
         if step.reads is not None and step.resume is None:
             reusable = find_reusable(run.ledger, self.earlier, upstream, step.reads(upstream, self.rule))
         if reusable is None:
-            return step.judged(run, upstream, self.rule, self.facts), step.work(run, self.facts)
-        fresh = None
-        if len(reusable.left):
-            fresh = step.judged(replace(run, only=reusable.left), upstream, self.rule, self.facts)
+            return judge(run, upstream, self.rule, *facts), step.work(run, self.facts)
+        fresh = judge(replace(run, only=reusable.left), upstream, self.rule, *facts) if len(reusable.left) else None
         return _of_rows(joined_output(run.ledger, reusable, fresh)), reusable.work
 
     def summed(self, run: Run, upstream: Records, partials: Sequence[pa.Table]) -> StepOutput:
@@ -162,46 +173,12 @@ class StageStep:
         return together(shared, self.step.finish(run, upstream, self.rule, self.facts, partials))
 
 
-def _stage_step(
-    run: Run,
-    step: Step[RuleT],
-    rule: RuleT,
-    spec: StepSpec,
-    *,
-    upstream: Records,
-    after: Sequence[str],
-    each: Each,
-    stack: ExitStack,
-) -> StageStep:
-    """Find out what a step must know of all pairs before its partitions can be judged; `stack` gives it up.
-
-    after: names of the steps before it in its stage, which are not in `upstream` yet.
-    """
-    names = [*(record.name for record in upstream), *after]
-    earlier = [] if step.reads is None else earlier_runs(run.ledger, spec, names)
-    if step.reads is not None and step.resume is not None and earlier:
-        facts = step.resume(run, upstream, rule, each, earlier[0], step.reads(upstream, rule))
-    else:
-        facts = step.resolve(run, upstream, rule, each)
-    stack.callback(step.release, facts)
-    return StageStep(step=step, rule=rule, facts=facts, spec=spec, earlier=earlier)
-
-
-def _whole_record(run: Run, member: StageStep, upstream: Records, started: datetime) -> StepRecord:
-    """The record of a step of a run in one partition."""
-    output, work = member.judged(run, upstream)
-    partials = [] if output.partial is None else [output.partial]
-    whole = together(output, member.summed(run, upstream, partials))
-    uids = _uids_before(run.ledger, upstream, output)
-    return run.ledger.commit(member.spec, whole, uids=uids, started=started, flow_run_id=_flow_run_id(), work=work)
-
-
 def _records_of_parts(
     run: Run, each: Each, stage: Sequence[StageStep], upstream: Records, started: datetime
 ) -> list[tuple[StepRecord, float]]:
     """The records of the steps, when all partitions are done, and the seconds of work in them, over all workers."""
     title = ", ".join(member.spec.name for member in stage)
-    prepared_s = (datetime.now(UTC) - started).total_seconds() * each.n_workers
+    prepared_s = _seconds_since(started) * each.n_workers
     done = each.partitions(title, JudgePartition(steps=stage, upstream=upstream))
     records, seconds = list[StepRecord](), list[float]()
     for number, member in enumerate(stage):

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
 
@@ -145,11 +145,6 @@ class Step(Generic[RuleT]):
     def observes(self) -> bool:
         """Whether there is anything to be observed before the key is made."""
         return self.observe is not _nothing_to_observe
-
-    def judged(self, run: Run, upstream: Records, rule: RuleT, facts: object) -> StepOutput:
-        """What it gives for the pairs of a run's partition."""
-        judge = cast("Callable[..., StepOutput]", self.judge)
-        return judge(run, upstream, rule, facts) if self.has_facts else judge(run, upstream, rule)
 
     def spec(self, run: Run, upstream: Records, rule: RuleT) -> StepSpec:
         """Everything that the result depends on."""

@@ -14,7 +14,7 @@ def output_of(step: Step[Any], run: Run, upstream: Records, rule: object) -> Ste
     """What a step that needs no partition of its own to be stored gives."""
     facts = step.resolve(run, upstream, rule, InProcess(run=run))
     try:
-        output = step.judged(run, upstream, rule, facts)
+        output = step.judge(run, upstream, rule, *([facts] if step.has_facts else []))
         partials = [] if output.partial is None else [output.partial]
         finished = step.finish(run, upstream, rule, facts, partials)
         return together(output, step.shared(run, upstream, rule, facts), finished)

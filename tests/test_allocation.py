@@ -35,7 +35,7 @@ import resource
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from evenly.allocation import blocks_reused
-from evenly.flows.process.interruption import run_watched
+from evenly.flows.process.interruption import Interruption
 
 both, alone = threading.Barrier(2), threading.Lock()
 
@@ -53,7 +53,9 @@ def command():
         print(*pool.map(fresh_pages, range(2)))
     return 0
 
-run_watched(command)
+with Interruption() as interruption:
+    status = command()
+interruption.finish(status)
 """
 
 

@@ -3,7 +3,6 @@
 Exit status: 0 ok, 1 a finding or a failed run, 2 a usage error, 130 after Ctrl-C, 143 after SIGTERM.
 """
 
-import sys
 from importlib.metadata import version
 from typing import Annotated
 
@@ -25,13 +24,9 @@ from evenly.flows.cli.datasets import pools as cli_pools
 from evenly.flows.cli.datasets import retrieve as cli_retrieve
 from evenly.flows.cli.datasets import search as cli_search
 from evenly.flows.cli.encoders import commands as cli_encoders
-from evenly.flows.cli.errors import report_errors
 from evenly.flows.cli.help_page import CommandGroup
-from evenly.flows.cli.locking import lock_workspaces
-from evenly.flows.cli.paths import refuse_urls
+from evenly.flows.cli.locking import guard_commands
 from evenly.flows.cli.start import serve as cli_serve
-from evenly.flows.process.environment import set_up_command
-from evenly.flows.process.interruption import run_watched
 
 app = typer.Typer(
     name="evenly",
@@ -58,7 +53,7 @@ for commands in (
     cli_serve.COMMANDS,
 ):
     for name, command in commands.items():
-        app.command(name)(typed(command))
+        app.command(name)(command if hasattr(command, "guard") else typed(command))
 for name, group in (
     ("descriptions", cli_descriptions.GROUP),
     ("batches", cli_batches.GROUP),
@@ -66,8 +61,7 @@ for name, group in (
     ("encoders", cli_encoders.GROUP),
 ):
     app.add_typer(group, name=name)
-refuse_urls(app)
-lock_workspaces(app)
+guard_commands(app)
 
 
 def _show_version(wanted: bool) -> None:
@@ -83,15 +77,3 @@ def options(
     ] = False,
 ) -> None:
     """Options of the command itself."""
-
-
-def run() -> int:
-    """Run the command; its exit status. Errors that a user can mend are one line on stderr."""
-    set_up_command()
-    sys.modules.setdefault("wandb", None)  # type: ignore[arg-type]  # timm would import it: temporary folders, 0.4 s
-    return report_errors(app)
-
-
-def run_and_end() -> None:
-    """Run the command and end the process, as `evenly.flows.__main__` does sooner."""
-    run_watched(run)

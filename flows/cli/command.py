@@ -3,6 +3,7 @@
 import inspect
 import types
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec, get_args, get_origin, get_type_hints
@@ -29,22 +30,25 @@ def typed(function: Callable[..., Any], show: Callable[..., object] | None = Non
         item for item in _parameters(function) if NOT_TYPED not in getattr(item.annotation, "__metadata__", ())
     ]
     shown = [] if show is None else _parameters(show)[1:]
+    packed, job = getattr(function, "packed", (dict, function))
     if show is not None:
         place = next((n for n, item in enumerate(parameters, 1) if item.name == "root"), len(parameters))
         parameters.insert(place, _keyword("as_json", AsJson, default=False))
 
     def command(**values: Any) -> Any:  # noqa: ANN401 - those of the function
-        as_json = values.pop("as_json", False) if show is not None else False
-        of_table = {item.name: values.pop(item.name) for item in shown}
-        try:
-            result = function(**values)
-        except InputError as error:
-            raise UsageError(_as_typed(str(error), parameters)) from None
-        if show is None:
-            return result
-        return print_json(result) if as_json else show(result, **of_table)
+        with command.guard(values):  # type: ignore[attr-defined]  # of a function
+            as_json = values.pop("as_json", False) if show is not None else False
+            of_table = {item.name: values.pop(item.name) for item in shown}
+            try:
+                result = job(**packed(**values))
+            except InputError as error:
+                raise UsageError(_as_typed(str(error), parameters)) from None
+            if show is None:
+                return result
+            return print_json(result) if as_json else show(result, **of_table)
 
     parameters += shown
+    command.guard = lambda _values: nullcontext()  # type: ignore[attr-defined]  # of a function; see guard_commands
     command.__name__, command.__doc__ = function.__name__, _without_options(inspect.getdoc(function) or "")
     show_as(command, inspect.Signature([item.replace(annotation=_option(item)) for item in parameters]))
     return command
@@ -107,6 +111,7 @@ def in_python(command: Callable[P, object], name: str = "") -> Callable[P, Any]:
 
     It shares the workspace as the command does, and raises the command's errors. Files and folders may be texts.
     """
+    run: Callable[..., Any] = command
     name = name or command.__name__.removesuffix("_command").replace("_", "-")
     hints = get_type_hints(command, include_extras=True)
     seen = [item for item in inspect.signature(command).parameters.values() if item.name != "as_json"]
@@ -123,7 +128,8 @@ def in_python(command: Callable[P, object], name: str = "") -> Callable[P, Any]:
         json = {"as_json": True} if "as_json" in hints else {}
         with no_widgets(), results_kept() as results:
             try:
-                result = sharing(command, name)(**values, **json)
+                with sharing(name, values):
+                    result = run(**values, **json)
             except typer.Exit:  # of a command that found something: its result says what
                 result = None
         return results[-1] if results else result

@@ -3,11 +3,15 @@
 `evenly clean --yes` and the forget list, which remove, are alone in it: evenly.storage.removal. All others only read.
 """
 
-from collections.abc import Callable, Mapping
-from functools import partial, wraps
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import typer
+
+from evenly.flows.cli.paths import check_paths
 
 Values = Mapping[str, Any]
 
@@ -56,33 +60,33 @@ READS = frozenset(
 """Commands that write nothing in a workspace, or lock it themselves."""
 
 
-def lock_workspaces(app: typer.Typer, group: str = "") -> None:
-    """Have every command of `app` that writes, those of groups included, share the workspace with others that do."""
+def guard_commands(app: typer.Typer, group: str = "") -> None:
+    """Have every command of `app`, those of groups included, refuse URLs where it takes a path, and lock as it must."""
     for command in app.registered_commands:
-        name = f"{group}{command.name}"
-        if command.callback is not None:
-            command.callback = sharing(command.callback, name)
+        function: Any = command.callback
+        function.guard = partial(_guarded, f"{group}{command.name}", inspect.signature(function).parameters)
     for one in app.registered_groups:
         if one.typer_instance is not None:
-            lock_workspaces(one.typer_instance, f"{one.name} ")
+            guard_commands(one.typer_instance, f"{one.name} ")
 
 
-def sharing(command: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """A command that shares its workspace while it writes there; it takes its values by name."""
-    if name in READS:
-        return command
+@contextmanager
+def _guarded(name: str, parameters: Mapping[str, inspect.Parameter], values: Values) -> Iterator[None]:
+    check_paths(values, parameters)
+    with sharing(name, values):
+        yield
 
-    @wraps(command)
-    def sharing(**values: Any) -> Any:  # noqa: ANN401 - whatever the command takes and gives
-        from evenly.storage.stores.object_path import ObjectPath
-        from evenly.storage.stores.workspace_lock import shared_use
-        from evenly.storage.workspace import Workspace
 
-        workspace = Workspace.at(values.get("root"))
-        is_there = isinstance(workspace.root, ObjectPath) or workspace.root.is_dir()
-        if not is_there or not WRITES[name](values):  # there is nothing yet that could be removed
-            return command(**values)
-        with shared_use(workspace, f"`evenly {name}`", wait_s=values.get("wait_s") or 0):
-            return command(**values)
+@contextmanager
+def sharing(name: str, values: Values) -> Iterator[None]:
+    """Share the workspace of a command, by its name and what it is given, while it writes there."""
+    with ExitStack() as stack:
+        if name not in READS and WRITES[name](values):
+            from evenly.storage.stores.object_path import ObjectPath
+            from evenly.storage.stores.workspace_lock import shared_use
+            from evenly.storage.workspace import Workspace
 
-    return sharing
+            workspace = Workspace.at(values.get("root"))
+            if isinstance(workspace.root, ObjectPath) or workspace.root.is_dir():  # else nothing could be removed
+                stack.enter_context(shared_use(workspace, f"`evenly {name}`", wait_s=values.get("wait_s") or 0))
+        yield

@@ -3,12 +3,9 @@
 import inspect
 import os
 import re
-from collections.abc import Callable, Mapping
-from functools import wraps
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import typer
 
 from evenly.flows.cli.errors import UsageError
 
@@ -19,16 +16,6 @@ WORKSPACES = ("root", "replay_from")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # as a Path shows it, which makes one slash of two
 
 
-def refuse_urls(app: typer.Typer) -> None:
-    """Have every command of `app`, those of groups included, refuse URLs where it takes a path."""
-    for command in app.registered_commands:
-        if command.callback is not None:
-            command.callback = _with_local_paths(command.callback)
-    for group in app.registered_groups:
-        if group.typer_instance is not None:
-            refuse_urls(group.typer_instance)
-
-
 def check_out(out: Path) -> None:
     """Refuse to write to a file that is a folder, or by another name than features have."""
     if out.is_dir():
@@ -37,18 +24,8 @@ def check_out(out: Path) -> None:
         raise UsageError(f"`--out` must end in .npz; got `{out}`. Write `{out.with_suffix('.npz')}`.")
 
 
-def _with_local_paths(command: Callable[..., Any]) -> Callable[..., Any]:
-    parameters = inspect.signature(command).parameters
-
-    @wraps(command)
-    def checked(**values: Any) -> Any:  # noqa: ANN401 - whatever the command takes and gives
-        _check(values, parameters)
-        return command(**values)
-
-    return checked
-
-
-def _check(values: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter]) -> None:
+def check_paths(values: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter]) -> None:
+    """Raise UsageError for a URL in the place of a path, and for a place where nothing can be written."""
     for name, value in values.items():
         for path in value if isinstance(value, list | tuple) else (value,):
             if name not in WORKSPACES and isinstance(path, Path) and _URL.match(str(path)):

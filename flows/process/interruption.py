@@ -13,10 +13,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import ClassVar, NoReturn
+from typing import ClassVar, NoReturn, Self
 
 from evenly.allocation import share_one_arena
 
@@ -30,6 +30,8 @@ _CLEAN_LINE = b"\r\x1b[K\x1b[?25h"  # a progress bar that is cut off leaves its 
 class Interruption:
     """Watches for the signals of STATUSES in this process, from the main thread; those that it ignores stay ignored.
 
+    A command runs in it as a context, and then ends by `finish`.
+
     The watch is a thread, woken by the interpreter's own handler: it works while the main thread is in compiled code.
     """
 
@@ -37,6 +39,9 @@ class Interruption:
     """How long the main thread has, at most, after a signal."""
 
     def __init__(self) -> None:
+        share_one_arena()  # ahead of the thread that watches, which would have one of its own
+        gc.set_threshold(_OBJECTS_PER_COLLECTION)
+        sys.setswitchinterval(_SWITCH_S)
         self._stderr = _duplicate_stderr()
         self._nowhere = os.open(os.devnull, os.O_WRONLY)
         self._status: int | None = None
@@ -51,6 +56,12 @@ class Interruption:
                 signal.signal(number, self._raise)
         signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
         threading.Thread(target=self._watch, daemon=True).start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end_if_interrupted()
 
     def end_if_interrupted(self) -> None:
         """End this process if a signal came; called when the command has ended in whatever way."""
@@ -110,19 +121,6 @@ def unwinding(seconds: float) -> Iterator[None]:
         yield
     finally:
         Interruption.unwind_s = usual
-
-
-def run_watched(command: Callable[[], int]) -> NoReturn:
-    """Run `command` to its end or to an interruption, and end this process with its exit status."""
-    share_one_arena()  # ahead of the thread that watches, which would have one of its own
-    gc.set_threshold(_OBJECTS_PER_COLLECTION)
-    sys.setswitchinterval(_SWITCH_S)
-    interruption = Interruption()
-    try:
-        status = command()
-    finally:
-        interruption.end_if_interrupted()
-    interruption.finish(status)
 
 
 def _duplicate_stderr() -> int:

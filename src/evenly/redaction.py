@@ -78,11 +78,16 @@ def errors_without_secrets() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        cause: BaseException | None = error
-        while cause is not None:
-            cause.args = tuple(without_secrets(one) if isinstance(one, str) else one for one in cause.args)
-            cause = cause.__cause__ or cause.__context__
+        clean_error(error)
         raise
+
+
+def clean_error(error: Exception) -> None:
+    """Take known secrets out of the texts of an error, and of what led to it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        cause.args = tuple(without_secrets(one) if isinstance(one, str) else one for one in cause.args)
+        cause = cause.__cause__ or cause.__context__
 
 
 def _clean_record(made: Callable[..., logging.LogRecord], *args: Any, **options: Any) -> logging.LogRecord:  # noqa: ANN401 - of logging

@@ -100,14 +100,19 @@ def taking(kind: Callable[P, Options], *, place: Any = Place) -> _Taking[P, Opti
         plain = [item.replace(annotation=bare(item.annotation)) for item in signature.parameters.values()]
         names = {field.name for field in fields(make)}
 
-        @wraps(function)
-        def called(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - those of the function
+        def packed(*args: Any, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401 - those of the function
             given = {item.name: None for item in own if item.default is None} | signature.bind(
                 *args, **kwargs
             ).arguments
             options = make(**{name: given.pop(name) for name in names & given.keys()})
             check_options(options)
-            return function(**given, **{last.name: options})
+            return given | {last.name: options}
+
+        @wraps(function)
+        def called(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - those of the function
+            return function(**packed(*args, **kwargs))
+
+        called.packed = packed, function  # type: ignore[attr-defined]  # for a command, which calls it itself
 
         show_as(called, signature)
         if place is Place:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from evenly.builds import Build, Root
 from evenly.options import RebuildOptions
-from evenly.signatures import taking
+from evenly.signatures import flow_values, taking
 from evenly.storage.builds import Builds, open_build
 from evenly.storage.errors import InputError, NotFoundError
 from evenly.storage.workspace import Workspace
@@ -22,9 +22,14 @@ def rebuild_recipe(recipe: str | os.PathLike[str], options: RebuildOptions) -> B
     Finished steps are reused: to call it again costs little. Works in a notebook, where quiet=True shows no progress.
     Nothing that it starts outlives the call. Raises RecipeError with a line per problem, before anything is done.
     """
-    from evenly.flows.cli.datasets.outcome import rebuild_by
+    from evenly.flows.cli.datasets.outcome import check_rebuild
+    from evenly.flows.process.prefect_api import prefect_api
+    from evenly.flows.rebuild_dataset import rebuild_dataset
 
-    return Build(*open_build(rebuild_by(os.fspath(recipe), options), root=options.root))
+    check_rebuild(recipe, options)
+    with prefect_api():
+        build = rebuild_dataset(os.fspath(recipe), **flow_values(options))
+    return Build(*open_build(build, root=options.root))
 
 
 def open_workspace(root: Root = None) -> "OpenedWorkspace":

@@ -4,41 +4,32 @@ What may pass (a store or an endpoint that is slow, busy or away) carries `passi
 begin anew, in its process, and finished steps are reused. Runs by hand are not tried again: a person is there.
 """
 
-from collections.abc import Callable
-from functools import wraps
-from typing import ParamSpec, TypeVar
+from contextlib import ContextDecorator
 
-from evenly.redaction import errors_without_secrets
+from evenly.redaction import clean_error
 from evenly.tasks.server.artifacts import server_client, warned
 from evenly.tasks.server.logs import keep_prefect_secrets, log_own_errors_in_one_line
-
-Parameters = ParamSpec("Parameters")
-Result = TypeVar("Result")
 
 PAUSES_S = (60, 300, 1500)
 """Between the tries of a run; requests were tried again for minutes before, where they were made."""
 
 
-def tried_again(flow_function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """The function of a flow whose deployments' runs are tried again where it fails for what may pass.
+class tried_again(ContextDecorator):  # noqa: N801 - a decorator
+    """Has a flow whose deployments' runs are tried again where it fails for what may pass.
 
     Errors of evenly's own are logged in one line, and no known secret is.
 
     Worker processes get a copy of it with each piece of work, so it must be one that can be pickled.
     """
 
-    @wraps(flow_function)
-    def tried(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+    def __enter__(self) -> None:
         keep_prefect_secrets()
-        try:
-            with errors_without_secrets():
-                return flow_function(*args, **kwargs)
-        except Exception as error:
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, Exception):
+            clean_error(error)
             _plan(error)
             log_own_errors_in_one_line()
-            raise
-
-    return tried
 
 
 def _plan(error: Exception) -> None:

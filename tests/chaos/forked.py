@@ -147,11 +147,14 @@ def _run(order: Mapping[str, Any]) -> None:
         os.dup2(descriptor, number)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     sys.argv = ["evenly", *order["arguments"]]
-    from evenly.flows.cli import run
+    from evenly.flows.cli import app
+    from evenly.flows.cli.errors import report_errors
+    from evenly.flows.process.environment import set_up_command
 
     status = 1
     try:
-        status = _forget(order["arguments"][-1]) if order["arguments"][0] == "forget" else run()
+        set_up_command()
+        status = _forget(order["arguments"][-1]) if order["arguments"][0] == "forget" else report_errors(app)
     except BaseException:  # noqa: BLE001 - what no command should end with is what we look for
         import traceback
 

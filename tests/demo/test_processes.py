@@ -22,9 +22,11 @@ def work(number):
     return number
 
 if __name__ == "__main__":
-    from evenly.flows.process.interruption import run_watched
+    from evenly.flows.process.interruption import Interruption
 
-    run_watched(lambda: len(list(run_all(work, range(400)))))
+    with Interruption() as interruption:
+        status = len(list(run_all(work, range(400))))
+    interruption.finish(status)
 """
 
 

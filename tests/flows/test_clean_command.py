@@ -361,8 +361,8 @@ def counted(unlink):
         return unlink(path, missing_ok)
     return counting
 PosixPath.unlink, ObjectPath.unlink = counted(PosixPath.unlink), counted(ObjectPath.unlink)
-from evenly.flows.cli import run
-sys.exit(run())
+from evenly.flows.__main__ import main
+main()
 """
 
 

@@ -13,9 +13,12 @@ MODELS_AND_FLOWS = {"torch", "prefect", "lance", "open_clip", "timm", "transform
 MODELS_AND_FLOWS |= {"img2dataset", "imagehash", "jinja2", "httpx", "fsspec"}
 SCRIPT = """
 import json, sys
-from evenly.flows.cli import run
+from evenly.flows.cli import app
+from evenly.flows.cli.errors import report_errors
+from evenly.flows.process.environment import set_up_command
 sys.argv = ["evenly", *sys.argv[1:]]
-status = run()
+set_up_command()
+status = report_errors(app)
 names = sorted({name.split(".")[0] for name, module in sys.modules.items() if module is not None})
 print("\\n" + json.dumps([status, len(sys.modules), names]))
 """
@@ -69,7 +72,7 @@ def test_a_card_is_read_without_models_and_flows(undisturbed):
 @pytest.mark.parametrize(
     "start",
     [
-        "from evenly.flows.cli import run; sys.argv = ['evenly', '--version']; run()",
+        "from evenly.flows.process.environment import set_up_command; set_up_command()",
         'from evenly.tasks.engine import _start_worker; _start_worker(None, "INFO")',
     ],
     ids=["command", "worker"],

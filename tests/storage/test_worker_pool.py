@@ -98,7 +98,7 @@ subprocess.run([sys.executable, sys.argv[1]], check=True)
 print([open(f"/proc/{pid}/cmdline").read() for pid in children_of(os.getpid())])
 """
 SHORT = """
-from evenly.flows.process.interruption import run_watched
+from evenly.flows.process.interruption import Interruption
 
 def work():
     from evenly.storage.worker_pool import worker_pool
@@ -107,7 +107,9 @@ def work():
         return pool.submit(abs, -3).result() - 3
 
 if __name__ == "__main__":
-    run_watched(work)
+    with Interruption() as interruption:
+        status = work()
+    interruption.finish(status)
 """
 
 

@@ -21,7 +21,7 @@ from evenly.flows.cli.output import (
     print_text,
 )
 from evenly.options import RebuildOptions
-from evenly.signatures import Root, taking
+from evenly.signatures import Root, flow_values, taking
 
 Recipe = Annotated[Path, typer.Argument(help="A recipe, such as recipes/demo.yaml.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Worker processes, at most; default: one per core.")]
@@ -224,9 +224,14 @@ def rebuild_command(recipe: Recipe, options: RebuildOptions) -> dict[str, Any]:
     from evenly.flows.recipe import read_recipe
 
     read_recipe(recipe)  # its problems are said before flows are imported
-    from evenly.flows.cli.datasets.outcome import outcome_of, rebuild_by
+    from evenly.flows.cli.datasets.outcome import check_rebuild, outcome_of
+    from evenly.flows.process.prefect_api import prefect_api
+    from evenly.flows.rebuild_dataset import rebuild_dataset
 
-    return outcome_of(rebuild_by(str(recipe), options), root=options.root)
+    check_rebuild(recipe, options)
+    with prefect_api():
+        build = rebuild_dataset(str(recipe), **flow_values(options))
+    return outcome_of(build, root=options.root)
 
 
 def _print_rebuilt(result: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from evenly.flows.recipe import read_recipe
 from evenly.flows.recipe.needs import refuse_missing
 from evenly.flows.runs import in_shared_use, with_engine
 from evenly.options import RebuildOptions
-from evenly.signatures import Place, flow_values
+from evenly.signatures import Place
 from evenly.storage.builds import Builds, funnel_of, open_build
 from evenly.storage.exports import EXPORTS
 from evenly.storage.ledger import Ledger, StepRecord
@@ -41,17 +41,13 @@ def promote_build(build: str, *, root: Root = None) -> dict[str, Any]:
     return manifest
 
 
-def rebuild_by(recipe: str, options: RebuildOptions) -> str:
-    """Rebuild by a recipe that is valid and has here what it needs; the id of the published build."""
-    from evenly.flows.rebuild_dataset import rebuild_dataset
+def check_rebuild(recipe: Place, options: RebuildOptions) -> None:
+    """Raise for a recipe that is not valid, or does not have here what it needs."""
     from evenly.tasks.partitioning import allowed_memory
 
     chosen = with_engine(read_recipe(recipe), options.engine)
     refuse_missing(chosen, limit=options.limit)
     allowed_memory(options.memory)
-    with prefect_api():
-        build: str = rebuild_dataset(recipe, **flow_values(options))
-    return build
 
 
 def outcome_of(build: str, *, root: Root = None) -> dict[str, Any]:

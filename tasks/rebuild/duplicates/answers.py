@@ -1,6 +1,7 @@
 """What comes back from a search: survivors and edges by uid, captions of merged pairs, and verdicts by partition."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -65,41 +66,33 @@ def _search(  # noqa: PLR0917 - as Step has it
 ) -> Answers:
     """Find the duplicates among all pairs, and send each partition what it must know of them."""
     kind = kind_of(run, rule)
-    exchange = new_exchange(run.exchange, kind.step, run.bits)
-    search = PairSearch(kind=kind, exchange=exchange, resumes=earlier is not None)
     previous = None if earlier is None else PreviousEdges(run=earlier, reads=reads)
-    try:
-        return _answers(search, run, upstream, each, previous)
-    except BaseException:
-        exchange.release()
-        raise
-
-
-def _answers(search: PairSearch, run: Run, upstream: Records, each: Each, previous: PreviousEdges | None) -> Answers:
-    searched = find_edges(search, run, upstream, each, previous)
-    firsts = searched.firsts
-    link_cells(search, firsts, each)
-    left, right, _ = search.forest().edges()
-    if len(left) > MOST_EDGES:
-        raise StorageError(
-            f"duplicates must have at most {MOST_EDGES:,} edges; step `{search.kind.step}` has {len(left):,}. Merge "
-            "less at a time: make the rule stricter, or run an exact step before."
-        )
-    rows, places = np.unique(np.concatenate([left, right]), return_inverse=True)
-    component = components(len(rows), *np.split(places.astype(np.int64), 2))
-    area = search.files.numbers("area", rows)
-    survivors = rows[choose_survivors(component, area, np.zeros(len(rows)))]
-    is_merged = survivors != rows
-    search.send("merged", "all", row=rows[is_merged], survivor=survivors[is_merged])
-    search.send("uid_edges", "all", left=left, right=right)
-    recall, compared = measured_recall(search, searched, rows, component, each)
-    counts = [first.n for first in firsts]
-    each.partitions(f"{search.kind.step}: captions", partial(_send_captions, search, upstream))
+    with ExitStack() as undone:
+        exchange = undone.enter_context(new_exchange(run.exchange, kind.step, run.bits))
+        search = PairSearch(kind=kind, exchange=exchange, resumes=earlier is not None)
+        searched = find_edges(search, run, upstream, each, previous)
+        link_cells(search, searched.firsts, each)
+        left, right, _ = search.forest().edges()
+        if len(left) > MOST_EDGES:
+            raise StorageError(
+                f"duplicates must have at most {MOST_EDGES:,} edges; step `{kind.step}` has {len(left):,}. Merge less "
+                "at a time: make the rule stricter, or run an exact step before."
+            )
+        rows, places = np.unique(np.concatenate([left, right]), return_inverse=True)
+        component = components(len(rows), *np.split(places.astype(np.int64), 2))
+        area = search.files.numbers("area", rows)
+        survivors = rows[choose_survivors(component, area, np.zeros(len(rows)))]
+        is_merged = survivors != rows
+        search.send("merged", "all", row=rows[is_merged], survivor=survivors[is_merged])
+        search.send("uid_edges", "all", left=left, right=right)
+        recall, compared = measured_recall(search, searched, rows, component, each)
+        each.partitions(f"{kind.step}: captions", partial(_send_captions, search, upstream))
+        undone.pop_all()
     return Answers(
         search=search,
-        counts=counts,
+        counts=[first.n for first in searched.firsts],
         changed=searched.changed,
-        notes=search.kind.notes(searched.candidates) | recall,
+        notes=kind.notes(searched.candidates) | recall,
         compared=compared,
     )
 

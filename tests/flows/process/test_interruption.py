@@ -14,7 +14,7 @@ from evenly.flows.process.interruption import INTERRUPTED, Interruption
 ROOT = Path(__file__).resolve().parents[3]
 COMMAND = """
 import atexit, os, sys, threading, time
-from evenly.flows.process.interruption import Interruption, run_watched
+from evenly.flows.process.interruption import Interruption
 
 Interruption.unwind_s = float(os.environ.get("UNWIND_S", Interruption.unwind_s))
 
@@ -61,7 +61,9 @@ def failing():
     print("ready", flush=True)
     raise LookupError("a bug")
 
-run_watched(globals()[sys.argv[1]])
+with Interruption() as interruption:
+    status = globals()[sys.argv[1]]()
+interruption.finish(status)
 """
 
 
