@@ -41,10 +41,11 @@ def run_steps(run: Run, steps: Steps, each: Each, upstream: Records = ()) -> tup
 
     In a flow each stage is a task of Prefect's, with an edge from the one whose pairs it judges.
     """
-    records, first = tuple(upstream), len(upstream)
+    records, first, stages = tuple(upstream), len(upstream), list[list[StepRecord]]()
     run_stage, quote = _prefect_task() if _in_flow() else (_run_stage, tuple[Any, ...])
     while left := steps[len(records) - first :]:
         done = run_stage(left[0][0].name, quote((run, each, left, records)), records[-1:])
+        stages.append(done)  # kept: Prefect knows results by their ids, which would else be given again: false edges
         for (step, rule), record in zip(left, done, strict=False):
             step.review(run, record, rule)
         records = (*records, *done)
