@@ -13,10 +13,10 @@ import functools
 import re
 import sys
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,13 +24,12 @@ import pyarrow.compute as pc
 
 from evenly.curation.arrays import Bytes, Flags, Ints, Singles, text_buffers
 from evenly.curation.errors import ColumnsError, RuleError
+from evenly.curation.filters.language_arrays import Automaton, automaton_features, fill_rows
 
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
 
-    from evenly.curation.filters.language_kernel import Automaton
-
-KERNEL_FROM = 30_000
+KERNEL_FROM = 100_000
 """Captions from which the compiled loops are faster, loading numba included; once they are loaded, they always are."""
 CHARACTERS = 0x20000
 """Beyond are rare Chinese characters only; a caption that has one is prepared by Python."""
@@ -60,35 +59,24 @@ class LanguageDetector:
                 f"`caption` must be UTF-8; got other bytes. Decode it where it is read. {error}"
             ) from error
         captions = pc.fill_null(captions, "")
-        if len(captions) < KERNEL_FROM and _KERNEL not in sys.modules:
-            return self._one_by_one(captions.to_pylist())
-        cuts = [self._together(cut) for cut in _cuts(captions)]
+        is_compiled = len(captions) >= KERNEL_FROM or _KERNEL in sys.modules
+        cuts = [self._together(cut, is_compiled=is_compiled) for cut in _cuts(captions)]
         return np.concatenate([cut[0] for cut in cuts]), np.concatenate([cut[1] for cut in cuts])
 
-    def _one_by_one(self, texts: Sequence[str]) -> tuple[Flags, Singles]:
-        has_letter = np.array([_LETTER.search(text) is not None for text in texts], np.bool_)
-        ranked = (
-            dict(self.identifier.rank(text)) for text, is_judged in zip(texts, has_letter, strict=True) if is_judged
-        )
-        rows = [[text_probabilities[code] for code in self.languages] for text_probabilities in ranked]
-        return has_letter, np.array(rows, np.float32).reshape(-1, len(self.languages))
-
-    def _together(self, captions: pa.Array) -> tuple[Flags, Singles]:
-        from evenly.curation.filters.language_kernel import find_features
-
-        has_letter, texts = _prepared(captions)
+    def _together(self, captions: pa.Array, *, is_compiled: bool) -> tuple[Flags, Singles]:
+        prepared, find_features, gather = _compiled_loops() if is_compiled else _ARRAYS
+        has_letter, texts = prepared(captions)
         buffers = text_buffers(texts)
-        features, times, ends = find_features(self._automaton, buffers.data, buffers.offsets, self._counts())
-        scores = self._scores(features, np.log1p(times.astype(np.float32)), ends)
+        counts = np.zeros(len(self._table), np.int32)
+        features, times, ends = find_features(self._automaton, buffers.data, buffers.offsets, counts)
+        scores = self._scores(gather, features, np.log1p(times.astype(np.float32)), ends)
         scores *= (1.0 / np.sqrt(np.maximum(np.diff(buffers.offsets), 1))).astype(np.float32)[:, np.newaxis]
         np.exp(scores - scores.max(axis=1, keepdims=True), out=scores)
         scores /= scores.sum(axis=1, keepdims=True)
         return has_letter, self._by_language(scores)
 
-    def _scores(self, features: Ints, weights: Singles, ends: Ints) -> Singles:
+    def _scores(self, gather: Callable[..., None], features: Ints, weights: Singles, ends: Ints) -> Singles:
         """The score of each class, for each text; 0 where it has no feature."""
-        from evenly.curation.filters.language_kernel import gather
-
         table = self._table
         begins = np.concatenate([[0], ends[:-1]]).astype(np.int64)
         counts = ends - begins
@@ -114,16 +102,14 @@ class LanguageDetector:
         return probabilities[:, firsts]
 
     @functools.cached_property
-    def _automaton(self) -> "Automaton":
-        return _automaton(self.identifier)
+    def _automaton(self) -> Automaton:
+        steps, rows = np.asarray(self.identifier.tk_nextmove, np.uint32), np.asarray(self.identifier.tk_row)
+        return Automaton(steps, rows, np.array(self.identifier.tk_output, np.int32))
 
     @functools.cached_property
     def _table(self) -> Singles:
         """The log probability of each feature in each class."""
         return np.ascontiguousarray(self.identifier.nb_ptc, np.float32)
-
-    def _counts(self) -> np.ndarray:
-        return np.zeros(len(self._table), np.int32)
 
 
 @functools.lru_cache(maxsize=4)
@@ -137,13 +123,6 @@ def language_detector(codes: tuple[str, ...]) -> LanguageDetector:
         raise RuleError(f"`among` must be ISO 639-1 codes that langid knows; got {unknown}. Leave them out.")
     identifier.set_languages(codes)
     return LanguageDetector(identifier, tuple(identifier.labels))
-
-
-def _automaton(identifier: "LanguageIdentifier") -> "Automaton":
-    from evenly.curation.filters.language_kernel import Automaton
-
-    steps, rows = np.asarray(identifier.tk_nextmove, np.uint32), np.asarray(identifier.tk_row)
-    return Automaton(steps=steps, rows=rows, features=np.array(identifier.tk_output, np.int32))
 
 
 def _cuts(captions: pa.Array) -> Iterator[pa.Array]:
@@ -173,8 +152,24 @@ def _prepared(captions: pa.Array) -> tuple[Flags, pa.Array]:
     return has_letter, captions if has_letter.all() else captions.filter(pa.array(has_letter))
 
 
+def _prepared_one_by_one(captions: pa.Array) -> tuple[Flags, pa.Array]:
+    """What `_prepared` returns."""
+    steadied = [_steady(text) if _LETTER.search(text) else None for text in captions.to_pylist()]
+    texts = pa.array(steadied, captions.type)
+    return np.array([text is not None for text in steadied], np.bool_), texts.drop_null()
+
+
 def _steady(text: str) -> str:
     return unicodedata.normalize("NFC", text.lower() if text.isupper() else text)
+
+
+_ARRAYS = _prepared_one_by_one, automaton_features, fill_rows
+
+
+def _compiled_loops() -> tuple[Callable[..., Any], ...]:
+    from evenly.curation.filters.language_kernel import find_features, gather
+
+    return _prepared, find_features, gather
 
 
 def _equal_runs(counts: Ints, by_count: Ints, n_classes: int) -> Iterator[Ints]:

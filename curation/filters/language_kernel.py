@@ -8,24 +8,10 @@ texts is therefore walked at LANES places at once, so that these waits overlap.
 # mypy: disable-error-code="assignment, no-any-return, arg-type"
 # numba has one type of signed integer, and numpy's stubs have several.
 
-from typing import NamedTuple
-
 import numpy as np
 
 from evenly.curation.compiled import compiled
-
-
-class Automaton(NamedTuple):
-    """s states that share r rows of steps; state 0 begins.
-
-    steps (256 r,) uint32: by row and byte, the state that follows. rows (s,) unsigned: the row of each state. features
-    (s,) int32: the feature that ends at each state, -1 for none.
-    """
-
-    steps: np.ndarray
-    rows: np.ndarray
-    features: np.ndarray
-
+from evenly.curation.filters.language_arrays import Automaton
 
 WORDLESS, STEADY, UNSTEADY = 0, 1, 2
 """Kinds of text: without a letter; already in lower case or mixed, and normalised; perhaps not."""

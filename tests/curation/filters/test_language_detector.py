@@ -1,6 +1,7 @@
 """Many captions at once, against the detector of the package, which is asked of one after the other."""
 
 import math
+import re
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -40,13 +41,22 @@ def detector():
     return language_detector.language_detector(tuple(sorted(LANGUAGES)))
 
 
-@pytest.fixture
-def together(monkeypatch):
-    monkeypatch.setattr(language_detector, "KERNEL_FROM", 0)
+@pytest.fixture(params=["compiled", "arrays"])
+def loops(request, monkeypatch):
+    """The loops by which texts are judged."""
+    monkeypatch.setattr(language_detector, "KERNEL_FROM", 0 if request.param == "compiled" else 1 << 30)
+    if request.param == "arrays":
+        monkeypatch.delitem(sys.modules, language_kernel.__name__)
+    return request.param
 
 
 def one_by_one(detector: LanguageDetector, texts):
-    return detector._one_by_one([text or "" for text in texts])
+    """What the package says of each text that holds a letter."""
+    has_letter = np.array([re.search(r"[^\W\d_]", text or "") is not None for text in texts], np.bool_)
+    judged = [text for text, is_judged in zip(texts, has_letter, strict=True) if is_judged]
+    ranked = [dict(detector.identifier.rank(text)) for text in judged]
+    rows = [[probabilities[code] for code in detector.languages] for probabilities in ranked]
+    return has_letter, np.array(rows, np.float32).reshape(-1, len(detector.languages))
 
 
 def assert_equal(results, expected):
@@ -56,7 +66,7 @@ def assert_equal(results, expected):
         assert np.array_equal(result, wanted)
 
 
-@pytest.mark.usefixtures("together")
+@pytest.mark.usefixtures("loops")
 @pytest.mark.parametrize("among", [LANGUAGES, SCRIPTS, ("de", "en"), None], ids=["default", "scripts", "two", "all"])
 def test_odd_texts_have_the_probabilities_that_each_has_alone(detector, among):
     detector = language_detector.language_detector(
@@ -67,7 +77,7 @@ def test_odd_texts_have_the_probabilities_that_each_has_alone(detector, among):
     assert_prepared(detector, [text or "" for text in texts])
 
 
-@pytest.mark.usefixtures("together")
+@pytest.mark.usefixtures("loops")
 @settings(max_examples=150, deadline=None)
 @given(
     texts=st.lists(
@@ -83,9 +93,10 @@ def test_any_texts_have_the_probabilities_that_each_has_alone(detector, texts):
 
 def assert_prepared(detector, texts):
     """Captions are prepared to the very bytes that the detector walks."""
-    has_letter, prepared = language_detector._prepared(pa.array(texts, pa.string()))
-    judged = [text for text, is_judged in zip(texts, has_letter, strict=True) if is_judged]
-    assert prepared.cast(pa.binary()).to_pylist() == [detector.identifier._encode(text) for text in judged]
+    for prepare in (language_detector._prepared, language_detector._prepared_one_by_one):
+        has_letter, prepared = prepare(pa.array(texts, pa.string()))
+        judged = [text for text, is_judged in zip(texts, has_letter, strict=True) if is_judged]
+        assert prepared.cast(pa.binary()).to_pylist() == [detector.identifier._encode(text) for text in judged]
 
 
 @pytest.fixture(scope="module")
@@ -103,8 +114,8 @@ def real_texts():
     return [*glosses, *names, *(f"a drawing of {name}" for name in names)]
 
 
-@pytest.mark.usefixtures("together")
-def test_real_captions_have_the_values_and_languages_that_each_has_alone(detector, real_texts, monkeypatch):
+@pytest.mark.usefixtures("loops")
+def test_real_captions_have_the_values_and_languages_that_each_has_alone(detector, real_texts):
     assert len(real_texts) > 4000
     captions = pa.array([*real_texts, None, "1"])
     assert_equal(detector.probabilities(captions), one_by_one(detector, captions.to_pylist()))
@@ -115,10 +126,6 @@ def test_real_captions_have_the_values_and_languages_that_each_has_alone(detecto
     for rule, result in zip(rules, results, strict=True):
         expected = [defined(detector, caption.as_py(), CaptionLanguage(**rule)) for caption in captions]
         assert result.to_pylist() == [{"value": value, "detected_language": code} for value, code in expected]
-    monkeypatch.setattr(LanguageDetector, "_together", None)
-    monkeypatch.setattr(language_detector, "KERNEL_FROM", len(captions) + 1)
-    monkeypatch.delitem(sys.modules, language_kernel.__name__)
-    assert [measure_languages(batch, CaptionLanguage(**rule)) for rule in rules] == results
 
 
 def defined(detector, text, rule):
@@ -140,12 +147,8 @@ def test_few_captions_load_no_compiled_code(detector, monkeypatch):
     assert language_kernel.__name__ not in sys.modules
 
 
-@pytest.mark.usefixtures("together")
-@pytest.mark.parametrize("kernel", [True, False])
-def test_captions_that_are_no_utf8_are_refused(detector, monkeypatch, kernel):
-    if not kernel:
-        monkeypatch.delitem(sys.modules, language_kernel.__name__)
-        monkeypatch.setattr(language_detector, "KERNEL_FROM", 9)
+@pytest.mark.usefixtures("loops")
+def test_captions_that_are_no_utf8_are_refused(detector):
     broken = pa.Array.from_buffers(
         pa.string(), 2, [None, pa.py_buffer(np.array([0, 2, 4], np.int32)), pa.py_buffer(b"a \xe4\xbd")]
     )
@@ -153,7 +156,7 @@ def test_captions_that_are_no_utf8_are_refused(detector, monkeypatch, kernel):
         detector.probabilities(broken)
 
 
-@pytest.mark.usefixtures("together")
+@pytest.mark.usefixtures("loops")
 def test_cuts_change_nothing(detector, monkeypatch):
     captions = pa.array(["a dog", CYRILLIC, "", "une pomme rouge", "x" * 70, CHINESE] * 20).slice(3)
     whole = detector.probabilities(captions)
