@@ -1,6 +1,9 @@
 """Entries that normalized mode cannot tell apart: the first of them stands for all, so that a concept counts once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from evenly.curation.concepts.index import as_array
 from evenly.curation.concepts.normalising import normalised_texts
@@ -15,18 +18,18 @@ def normalised_keys(entries: Sequence[str]) -> list[str]:
     return keys
 
 
-def first_equal(keys: Sequence[str], plurals: Mapping[str, Sequence[str]] | None = None) -> list[int]:
+def first_equal(keys: Sequence[str], plurals: tuple[Sequence[int], Sequence[str]] | None = None) -> list[int]:
     """Return, per key, the position of the first that is the same: its own where there is none before it.
 
-    Keys are the same if they are equal or if one is among the `plurals` of the other, keys in the same order. The
+    Keys are the same if they are equal or if one is among the `plurals` of the other, `plurals_of` these keys. The
     plural of several (axes: ax, axe) goes with the first of them, and these stay apart.
     """
-    singulars: dict[str, str] = {}
-    for key, plurals_of_key in (plurals or {}).items():
-        for plural in plurals_of_key:
-            singulars.setdefault(plural, key)
-    first: dict[str, int] = {}
-    return [first.setdefault(singulars.get(key, key), position) for position, key in enumerate(keys)]
+    positions, plural_forms = plurals or ((), ())
+    backwards = zip(reversed(positions), reversed(plural_forms), strict=True)
+    singulars = {plural: keys[position] for position, plural in backwards}
+    standing = list(map(singulars.get, keys, keys))
+    first = dict(zip(reversed(standing), range(len(keys) - 1, -1, -1), strict=True))
+    return [first[key] for key in standing]
 
 
 def unmatchable_normalized(entries: Sequence[str], *, plurals: bool = False) -> list[tuple[str, str, str | None]]:
@@ -60,32 +63,55 @@ _IRREGULAR = {
 }
 
 
-def plurals_of(keys: Sequence[str]) -> dict[str, list[str]]:
-    """Return the plurals of each key, in the order of first mention."""
-    return {key: english_plurals(key) for key in dict.fromkeys(keys)}
+_ENDS = "eisy"
+_IRREGULAR_END = f"(^| )({'|'.join(_IRREGULAR)})$|[a-z]{{3}}man$"
+
+
+def plurals_of(keys: Sequence[str]) -> tuple[list[int], list[str]]:
+    """Return (positions, plurals): the keys' positions, ascending, and plurals of their last words.
+
+    A key has the plain one, and that of a common irregular noun; none where the word is short, no plain word or a
+    plural already.
+    """
+    texts, positions = as_array(keys), pa.array(range(len(keys)), pa.int64())
+    is_plain = pc.and_not(pc.match_substring_regex(texts, "[a-z]{3}$"), pc.match_substring_regex(texts, "[^s]s$"))
+    stems = pc.replace_substring_regex(texts.filter(is_plain), "([^aeiou])y$", r"\1ie")
+    stems = pc.replace_substring_regex(stems, "(s|x|z|ch|sh)$", r"\1e")
+    plain = pc.replace_substring_regex(stems, "$", "s")
+    is_irregular = pc.match_substring_regex(texts, _IRREGULAR_END)
+    irregular = pa.array([_irregular(key) for key in texts.filter(is_irregular).to_pylist()], texts.type)
+    numbers = pa.concat_arrays([positions.filter(is_plain), positions.filter(is_irregular)])
+    order = pc.sort_indices(numbers)
+    return numbers.take(order).to_pylist(), pa.concat_arrays([plain, irregular]).take(order).to_pylist()
 
 
 def english_plurals(key: str) -> list[str]:
-    """Return the plurals of the last word of `key`: the plain one, and that of a common irregular noun.
+    """Return the plurals of the last word of `key`, as `plurals_of` has them."""
+    return plurals_of([key])[1]
 
-    None where the word is short, no plain word or a plural already.
+
+def nameable(entries: pa.Array, captions: pa.Array) -> pa.Array:
+    """Return the positions, ascending, of entries that captions may name in normalized mode, in plurals too.
+
+    Whoever looks for these alone finds what those find who look for all: entries that are the same are all of them or
+    none. The first word of an entry must stand in a caption, and the last one, or its plural, but for their ends.
     """
+    words = pc.unique(pc.list_flatten(pc.split_pattern(normalised_texts(captions).drop_null(), " ")))
+    keys = normalised_texts(entries)
+    first, last = (pc.replace_substring_regex(keys, pattern, "") for pattern in (" .*$", "^.* "))
+    is_named = pc.is_in(_stems(last), _stems(words))
+    has_first = pc.or_(pc.is_in(first, words), pc.equal(first, keys))
+    return pc.indices_nonzero(pc.and_(is_named, has_first))
+
+
+def _stems(words: pa.Array) -> pa.Array:
+    """The beginnings of words, the same for a word and all of its plurals."""
+    stems = pc.replace_substring_regex(pc.ascii_rtrim(words, _ENDS), "man$", "men")
+    irregular = {singular.rstrip(_ENDS): plural.rstrip(_ENDS) for singular, plural in _IRREGULAR.items()}
+    places = pc.index_in(stems, pa.array(irregular, stems.type))
+    return pc.coalesce(pa.array(irregular.values(), stems.type).take(places), stems)
+
+
+def _irregular(key: str) -> str:
     before, blank, word = key.rpartition(" ")
-    irregular = _IRREGULAR.get(word, "")
-    if not irregular and word.endswith("man") and _is_plain(word[-6:-3]):
-        irregular = word[:-3] + "men"
-    return _plain_plurals(key) + ([before + blank + irregular] if irregular else [])
-
-
-def _plain_plurals(key: str) -> list[str]:
-    """The plain plurals of the last word of `key`; none where it is short, no plain word or one already."""
-    if not _is_plain(key[-3:]) or (key[-1] == "s" and key[-2] != "s"):
-        return []
-    if key[-1] == "y" and key[-2] not in "aeiou":
-        return [key[:-1] + "ies"]
-    return [key + "es"] if key.endswith(("s", "x", "z", "ch", "sh")) else [key + "s"]
-
-
-def _is_plain(letters: str) -> bool:
-    """Whether these are three letters from a to z."""
-    return len(letters) == 3 and letters.isascii() and letters.isalpha() and letters.islower()
+    return before + blank + (_IRREGULAR.get(word) or f"{word[:-3]}men")

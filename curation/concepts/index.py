@@ -57,17 +57,14 @@ class WordRuns:
     def of(cls, texts: Sequence[str], owners: Sequence[int]) -> "WordRuns | None":
         """Those of `texts`; `owners` are the ids that stand for them. None where a text has over MOST_WORDS words."""
         owner_of, further, beginnings = dict(zip(texts, owners, strict=True)), dict[str, list[int]](), set[str]()
-        for text, owner in zip(texts, owners, strict=True):
-            if owner_of[text] != owner:
+        for text, owner, last in zip(texts, owners, map(owner_of.__getitem__, texts), strict=True):
+            if owner != last:
                 further.setdefault(text, []).append(owner)
-        for text in owner_of:
-            place = text.find(" ")
-            if place >= 0 and text.count(" ") >= MOST_WORDS:
-                return None
-            while place >= 0:
-                beginnings.add(text[:place])
-                place = text.find(" ", place + 1)
-        return cls(owners=owner_of, further=further, beginnings=beginnings)
+        shorter = {text.rpartition(" ")[0] for text in owner_of if " " in text}
+        for _ in range(MOST_WORDS - 1):
+            beginnings |= shorter
+            shorter = {text.rpartition(" ")[0] for text in shorter if " " in text}
+        return None if shorter else cls(owners=owner_of, further=further, beginnings=beginnings)
 
     def match(self, captions: pa.Array) -> tuple[np.ndarray, np.ndarray]:
         """See `ConceptIndex.match`."""

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.curation.columns import column
-from evenly.curation.concepts.matching import Matcher, MatchRule, Mode
+from evenly.curation.concepts.equal_entries import nameable
+from evenly.curation.concepts.matching import FEW, Matcher, MatchRule, Mode
 from evenly.curation.concepts.multilingual import MultilingualMatcher
 from evenly.curation.decisions import Decisions
 from evenly.curation.errors import MissingStepError, RuleError
@@ -70,6 +71,16 @@ def _lists(concepts: pa.Table) -> dict[str, list[str]]:
     return lists
 
 
+def _named(captions: pa.Array, entries: pa.Array, rule: MatchRule) -> pa.ListArray:
+    """The entries that captions name; of few captions, those that they can name are looked for alone."""
+    match = partial(Matcher, mode=rule.mode, plurals=bool(rule.plurals))
+    if rule.mode == "faithful" or captions.nbytes > FEW:
+        return _matcher(tuple(entries.to_pylist()), rule.mode, plurals=bool(rule.plurals)).match(captions)
+    positions = nameable(entries, captions)
+    named = match(entries.take(positions).to_pylist()).match(captions)
+    return pa.ListArray.from_arrays(named.offsets, positions.cast(pa.int32()).take(named.values))
+
+
 @lru_cache(maxsize=1)
 def _matcher(entries: tuple[str, ...], mode: Mode, *, plurals: bool) -> Matcher:
     """The same for captions that are given and chosen, and for several pairs."""
@@ -79,19 +90,15 @@ def _matcher(entries: tuple[str, ...], mode: Mode, *, plurals: bool) -> Matcher:
 def _matched(given: Given) -> Callable[[pa.Table, PartTables], Judged]:
     rule: MatchRule = given.rule
     concepts = _concepts(given)
-    if rule.language is None:
-        entries = tuple(concepts["entry"].to_pylist())
-        matcher: Matcher | MultilingualMatcher = _matcher(entries, rule.mode, plurals=bool(rule.plurals))
-    else:
-        matcher = MultilingualMatcher(_lists(concepts), rule.mode)
+    multilingual = None if rule.language is None else MultilingualMatcher(_lists(concepts), rule.mode)
 
     def judge(pairs: pa.Table, _tables: PartTables) -> Judged:
         captions, has_list = column(pairs, given.reads[0], pa.string()), None
-        if isinstance(matcher, MultilingualMatcher):
+        if multilingual is not None:
             languages = column(pairs, given.reads[1], pa.string())
-            entries, has_list = matcher.match(captions, languages), matcher.knows(languages)
+            entries, has_list = multilingual.match(captions, languages), multilingual.knows(languages)
         else:
-            entries = matcher.match(captions)
+            entries = _named(captions, concepts["entry"].combine_chunks(), rule)
         uids = column(pairs, "uid", pa.string())
         decisions, matches = judge_matches(uids, entries, rule, has_list=has_list)
         detail = f"matched again against {len(concepts):,} concepts"

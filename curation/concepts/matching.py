@@ -145,12 +145,11 @@ def _forms(entries: Sequence[str], mode: Mode, *, plurals: bool, separate: bool)
     if mode == "faithful":
         return as_array(entries).to_pylist(), range(len(entries))
     keys = normalised_keys(entries)
-    of_keys = plurals_of(keys) if plurals else {}
-    owners = range(len(keys)) if separate else first_equal(keys, of_keys)
-    forms = dict.fromkeys(zip(keys, owners, strict=True))
-    forms |= dict.fromkeys((plural, owner) for key, owner in forms for plural in of_keys.get(key, ()))
-    texts = [(form, owner) for form, owner in forms if form]
-    return [form for form, _ in texts], [owner for _, owner in texts]
+    positions, plural_forms = plurals_of(keys) if plurals else ([], [])
+    owners = range(len(keys)) if separate else first_equal(keys, (positions, plural_forms))
+    owners_of_forms = [*owners, *(owners[position] for position in positions)]
+    forms = dict.fromkeys(zip([*keys, *plural_forms], owners_of_forms, strict=True))
+    return [form for form, _ in forms if form], [owner for form, owner in forms if form]
 
 
 def unmatchable_because(entry: str, mode: Mode) -> str:

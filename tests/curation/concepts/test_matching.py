@@ -8,7 +8,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from evenly.curation.concepts import matching, normalising
-from evenly.curation.concepts.equal_entries import first_equal, normalised_keys, plurals_of
+from evenly.curation.concepts.equal_entries import (
+    _IRREGULAR,
+    english_plurals,
+    first_equal,
+    nameable,
+    normalised_keys,
+    plurals_of,
+)
 from evenly.curation.concepts.matching import Matcher, unmatchable_because
 from evenly.curation.errors import ColumnsError, RuleError
 
@@ -224,6 +231,32 @@ def test_one_entry_is_found_where_any_that_is_the_same_would_be(entries, caption
     assert matched(entries, captions, mode="normalized", plurals=plurals) == expected
     apart = matched(entries, captions, mode="normalized", plurals=plurals, separate=True)
     assert apart == [[i for i, found in enumerate(alone) if found[row]] for row in range(len(captions))]
+
+
+ENDS = ["leaf", "leave", "leaves", "oak leaf", "person", "people", "fireman", "firemen", "humans", "ax", "axe", "axes"]
+ENDS += ["die", "dies", "dice", "horse", "horses", "skies", "a sky", "goose", "geese", "glass", "glasses", "is", "yes"]
+PIECES = st.sampled_from(ENDS) | SEVERAL_WAYS | AWKWARD
+
+
+@given(
+    st.lists(st.sampled_from(ENDS) | SEVERAL_WAYS | AWKWARD, max_size=12),
+    st.lists(
+        st.none() | st.lists(st.sampled_from(ENDS) | SEVERAL_WAYS | AWKWARD, max_size=4).map(" ".join), max_size=4
+    ),
+    st.booleans(),
+)
+def test_captions_name_the_same_among_all_entries_and_among_those_that_they_can_name(entries, captions, plurals):
+    positions = nameable(pa.array(entries, pa.string()), pa.array(captions, pa.string())).to_pylist()
+    named = matched([entries[place] for place in positions], captions, mode="normalized", plurals=plurals)
+    expected = matched(entries, captions, mode="normalized", plurals=plurals)
+    assert [[positions[entry] for entry in row] for row in named] == expected
+
+
+@pytest.mark.parametrize("singular", _IRREGULAR)
+def test_all_forms_of_an_irregular_noun_can_be_named_by_any(singular):
+    forms = [singular, *english_plurals(singular), f"{singular}s"]
+    for form in forms:
+        assert nameable(pa.array([*forms, "a"]), pa.array([f"the {form}"])).to_pylist() == list(range(len(forms)))
 
 
 @given(st.lists(AWKWARD, max_size=5), st.lists(AWKWARD, max_size=6), st.sampled_from(["faithful", "normalized"]))
