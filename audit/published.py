@@ -15,6 +15,7 @@ from evenly.storage.ledger import DECISION_COLUMNS, Ledger, StepRecord
 from evenly.storage.samples import Samples, outcomes_of
 from evenly.storage.stores.many_paths import each_stored
 from evenly.storage.tables.partitions import Partition, partition_of
+from evenly.storage.tables.recent import RecentTables
 from evenly.storage.workspace import Workspace
 
 _UID = re.compile("[0-9a-f]{32}")
@@ -40,7 +41,8 @@ class PublishedBuild:
         self.workspace = workspace
         self.bar = bar
         self.manifest = manifest
-        self.ledger = Ledger(workspace)
+        self._recent = RecentTables()
+        self.ledger = Ledger(workspace, recent=self._recent)
         self._schemas = dict[tuple[str, str], pa.Schema]()
 
     @property
@@ -181,9 +183,16 @@ class PublishedBuild:
                     rows[uid][column] = values.get(uid)
         return rows
 
+    def keep(self, record: StepRecord, name: str, table: pa.Table) -> None:
+        """Keep a table that was read whole in memory, to be read from there, where each table of its step is a file."""
+        files = self.ledger.files(record)
+        if len(files) == len(record.hashes):
+            self._recent.add(files[list(record.hashes).index(name)], table)
+
     def partitions(self) -> Iterator[Ledger]:
         """The ledger for each partition in which the pairs of this build are cut."""
-        return (Ledger(self.workspace, part=part) for part in Partition.all(self.deciding[0].bits))
+        parts = Partition.all(self.deciding[0].bits)
+        return (Ledger(self.workspace, recent=self._recent, part=part) for part in parts)
 
     def each(self, title: str, function: Callable[[Ledger], T]) -> list[T]:
         """What `function` gives of each partition, in their order; a few are worked on at once, in threads."""
@@ -193,7 +202,7 @@ class PublishedBuild:
         self, title: str, partitions: Sequence[Partition], function: Callable[[Ledger], T]
     ) -> Iterator[T]:
         """What `function` gives of these partitions, in their order, each as soon as it is there."""
-        ledgers = [Ledger(self.workspace, part=part) for part in partitions]
+        ledgers = [Ledger(self.workspace, recent=self._recent, part=part) for part in partitions]
         with self.bar(title, len(ledgers)) as advance, ThreadPoolExecutor(_AT_ONCE) as pool:
             for result in pool.map(function, ledgers):
                 advance(1)

@@ -25,7 +25,7 @@ from evenly.storage.samples import Samples, wide_table
 from evenly.storage.tables.hashing import table_hash
 from evenly.storage.tables.partitions import Partition
 from evenly.storage.tables.tree import Node, nodes_of, part_digest, root_of
-from evenly.storage.web import open_pictures, reader
+from evenly.storage.web.images import open_pictures, reader
 from evenly.storage.workspace import Workspace
 
 IMAGES_SAMPLED = 100
@@ -160,6 +160,7 @@ def _check_table(build: PublishedBuild, record: StepRecord, name: str, recorded:
     def hashed(ledger: Ledger) -> list[Node]:
         table = ledger.table(record, name)
         table.validate(full=True)
+        build.keep(record, name, table)
         return nodes_of(table, ledger.part) if record.layout else [Node(table.num_rows, table_hash(table))]
 
     partitions = Partition.all(layout.bits)

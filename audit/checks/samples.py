@@ -36,9 +36,7 @@ def compare_samples(build: PublishedBuild) -> ComparedSamples:
             of_steps = frozenset(wide.column_names)
             stored = fragments.take(wide.num_rows)
             shared = [name for name in wide.column_names if name in stored.column_names and name not in differing]
-            differing |= {
-                name for name in shared if table_hash(wide.select([name])) != table_hash(stored.select([name]))
-            }
+            differing |= {name for name in shared if not _is_same(wide.select([name]), stored.select([name]))}
             rows += wide.num_rows
             advance(wide.num_rows)
     stored_rows = fragments.rows + fragments.count_rest()
@@ -50,6 +48,10 @@ def compare_samples(build: PublishedBuild) -> ComparedSamples:
         differing=frozenset(differing) if rows == stored_rows else names & of_steps,
         rows=stored_rows,
     )
+
+
+def _is_same(computed: pa.Table, stored: pa.Table) -> bool:
+    return computed.equals(stored) or table_hash(computed) == table_hash(stored)
 
 
 class _Fragments:
