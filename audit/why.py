@@ -23,7 +23,7 @@ from evenly.audit.safe_text import visible
 from evenly.curation.balance.tables import draw_rows
 from evenly.storage.ledger import StepRecord
 from evenly.storage.stores.many_paths import each_stored
-from evenly.storage.web import each_records
+from evenly.storage.web.shards import each_records
 from evenly.storage.workspace import Workspace
 
 

@@ -40,7 +40,7 @@ from evenly.descriptions.chat.request import Sampling
 from evenly.features.pictures.scaled import scaled_jpeg
 from evenly.storage.pools.source import PoolSource
 from evenly.storage.tables.recent import RecentTables
-from evenly.storage.web import PoolDownload
+from evenly.storage.web.rule import PoolDownload
 from evenly.storage.workspace import Workspace
 from evenly.tasks.captions.recaption import RECAPTION
 from evenly.tasks.engine import InProcess

@@ -31,7 +31,8 @@ from evenly.features.open_clip_models import OpenedModel, open_model
 from evenly.features.pictures.rgb import open_rgb
 from evenly.features.torch_session import default_threads
 from evenly.storage.pools.source import PoolSource
-from evenly.storage.web import PoolDownload, find_places, read_images
+from evenly.storage.web.images import find_places, read_images
+from evenly.storage.web.rule import PoolDownload
 from evenly.storage.workspace import Workspace
 from evenly.tasks.captions.captioner import Shown
 from evenly.tasks.captions.decoded import DECODED, DecodedRule, open_caption_model

@@ -82,7 +82,8 @@ def names(options: argparse.Namespace, host: str) -> list[str]:
 
 
 def fetch_by_evenly(options: argparse.Namespace) -> None:
-    from evenly.storage.web import DownloadRule, DownloadWorkers, download_images
+    from evenly.storage.web.download import DownloadWorkers, download_images
+    from evenly.storage.web.rule import DownloadRule
     from evenly.tasks.decoding import FINGERPRINT
 
     summary = download_images(

@@ -11,7 +11,7 @@ from evenly.flows.recipe.curation import Curate
 from evenly.flows.runs import open_run
 from evenly.storage.pools.rows import file_kind
 from evenly.storage.stores.workspace_lock import writing
-from evenly.storage.web import PoolDownload
+from evenly.storage.web.rule import PoolDownload
 from evenly.storage.workspace import Workspace
 from evenly.tasks.run import EncoderName
 

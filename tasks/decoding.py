@@ -23,8 +23,8 @@ from evenly.features.pictures.rgb import open_rgb
 from evenly.storage.decoders import CRASHED, TROUBLES, DecoderPool, DecodeTroubleError
 from evenly.storage.decoders.process import TOO_SLOW
 from evenly.storage.decoders.structure import MAX_BYTES, MAX_PIXELS, excess
-from evenly.storage.web import Measure, PictureChecks, find_places, read_images
-from evenly.storage.web.decoding import CheckedPicture, sniff_format
+from evenly.storage.web.decoding import CheckedPicture, Measure, PictureChecks, sniff_format
+from evenly.storage.web.images import find_places, read_images
 from evenly.tasks.run import Run
 
 FINGERPRINT = Measure(fingerprint, FINGERPRINT_VERSION)

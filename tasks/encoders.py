@@ -18,6 +18,7 @@ from evenly.features.second_backbone import SecondBackbone, load_second
 from evenly.storage.artifacts.kinds import refined_encoders_of
 from evenly.storage.errors import InputError, NotFoundError
 from evenly.storage.feature_store import FeatureStore
+from evenly.storage.web.images import find_places, read_images
 from evenly.tasks.run import EncoderChoice, Run, SecondChoice
 
 CHUNK = 2048
@@ -132,8 +133,6 @@ def second_backbone_rows(run: Run, image_ids: Sequence[str]) -> np.ndarray:
 
     Raises NotFoundError where the run has none.
     """
-    from evenly.storage.web import find_places, read_images  # what downloads is of no use to commands that read texts
-
     backbone = open_second(run)
     store = FeatureStore(run.workspace, backbone.identity, "images")
     missing = store.missing(list(image_ids))

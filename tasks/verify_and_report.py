@@ -17,7 +17,7 @@ from evenly.storage.builds import Builds
 from evenly.storage.errors import DamagedError
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.records import content_hash, read_record, replace_record, replace_text
-from evenly.storage.web import reader
+from evenly.storage.web.images import reader
 from evenly.storage.workspace import Workspace
 from evenly.tasks.run import Run
 from evenly.tasks.server.events import AuditFailed, emit

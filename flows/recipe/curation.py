@@ -30,7 +30,7 @@ from evenly.flows.recipe.presets import with_preset
 from evenly.flows.recipe.problems import missing_field, unknown_field
 from evenly.flows.recipe.recaptioning import Recaption
 from evenly.flows.recipe.section import Section, known_name
-from evenly.storage.web import PoolDownload
+from evenly.storage.web.rule import PoolDownload
 
 
 def _checked_balance(values: object) -> object:

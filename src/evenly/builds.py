@@ -127,8 +127,8 @@ class Build:
     def image_bytes(self, uids: Iterable[str]) -> list[bytes]: ...
     def image_bytes(self, uids: str | Iterable[str]) -> bytes | list[bytes]:
         """The original bytes of the picture of a pair, or of several; checked against the hash that names them."""
-        from evenly.storage.web import read_images
         from evenly.storage.web.errors import DownloadError
+        from evenly.storage.web.images import read_images
 
         one, folder = isinstance(uids, str), self._workspace.downloads
         ids, places = self._pictures([uids] if isinstance(uids, str) else list(uids))
@@ -300,7 +300,7 @@ class Build:
         """The image ids of pairs, and where their bytes lay when the build was published; None: it does not say."""
         from evenly.audit.why import unknown_sample
         from evenly.storage.samples import sql_in
-        from evenly.storage.web import PLACES
+        from evenly.storage.web.images import PLACES
 
         table = self.published.samples(["uid", *PLACES], sql_in("uid", uids))
         has_pictures = "image_id" in table.column_names

@@ -20,7 +20,7 @@ from evenly.features.corruptions import CORRUPTIONS, FAMILIES, STRENGTHS, corrup
 from evenly.storage.artifacts.kinds import fitted_adapters_of, read_adapter
 from evenly.storage.builds import Builds
 from evenly.storage.ledger import StepOutput, StepRecord
-from evenly.storage.web import read_images
+from evenly.storage.web.images import read_images
 from evenly.tasks.adapters.source_models import source_models, source_tables
 from evenly.tasks.classes.texts import single
 from evenly.tasks.each import Records

@@ -14,7 +14,7 @@ from evenly.descriptions.chat.endpoint import Endpoint
 from evenly.descriptions.chat.rehearsal import Rehearsal
 from evenly.descriptions.chat.request import ChatRequest
 from evenly.storage.chat.requests import Requests
-from evenly.storage.web import PLACES
+from evenly.storage.web.images import PLACES
 from evenly.tasks.captions import CAPTIONERS
 from evenly.tasks.captions.captioner import Shown
 from evenly.tasks.captions.offers import NamedCaptioner, texts_of_pairs

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from evenly.curation.captions.choice import GIVEN
 from evenly.curation.errors import RuleError
-from evenly.storage.web import find_places
+from evenly.storage.web.images import find_places
 from evenly.tasks.captions import CAPTIONERS
 from evenly.tasks.captions.captioner import MADE, Shown
 from evenly.tasks.captions.unseen import matches_concepts, with_concepts

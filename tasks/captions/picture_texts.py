@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 
 from evenly.features.pictures.text_reader import TextReader
 from evenly.storage.tables.row_store import TextStore
-from evenly.storage.web import find_places, read_images
+from evenly.storage.web.images import find_places, read_images
 from evenly.tasks.each import Each, Records
 from evenly.tasks.pictures.fingerprints import pictures_with_bytes
 from evenly.tasks.pictures.observed import send_places

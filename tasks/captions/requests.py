@@ -21,7 +21,7 @@ from evenly.descriptions.errors import RequestFailedError
 from evenly.descriptions.texts.replies import UnreadableReplyError
 from evenly.features.errors import UnreadableImageError
 from evenly.features.pictures.scaled import scaled_jpeg
-from evenly.storage.web import read_images
+from evenly.storage.web.images import read_images
 from evenly.tasks.captions.captioner import Shown, made
 from evenly.tasks.chat.endpoints import account, chat_client, open_endpoint, spent
 from evenly.tasks.run import PaidEndpoint, Payment, Run

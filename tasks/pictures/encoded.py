@@ -13,7 +13,7 @@ from evenly.features.refining.encoder import RefinedEncoder
 from evenly.features.refining.pairs import raw_rows
 from evenly.storage.feature_store import OF_POOL, FeatureStore
 from evenly.storage.pools.source import FEATURES_KIND, local_features
-from evenly.storage.web import find_places, read_images
+from evenly.storage.web.images import find_places, read_images
 from evenly.tasks.encoders import CHUNK, frozen_run, open_encoder
 from evenly.tasks.pictures.vectors import PictureSources, check_dimension, take_vectors
 from evenly.tasks.run import Run

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.storage.pools.local_rows import FEATURES
-from evenly.storage.web import each_measured
+from evenly.storage.web.measured import each_measured
 from evenly.tasks.decoding import FINGERPRINT, fingerprints_of
 from evenly.tasks.each import Each, Records
 from evenly.tasks.pictures.observed import send_measured, send_places

@@ -7,15 +7,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.storage.stores.object_path import ObjectPath
-from evenly.storage.web import (
-    PLACES,
-    latest_records,
-    places_of,
-    read_measured,
-    read_shards,
-    shard_names,
-    url_keys,
-)
+from evenly.storage.web.images import PLACES, places_of
+from evenly.storage.web.measured import read_measured
+from evenly.storage.web.shards import latest_records, read_shards, shard_names, url_keys
 from evenly.tasks.each import Each
 from evenly.tasks.engine import CHUNKS
 from evenly.tasks.pictures.sent_rows import Give, SentRows, send_items, send_partitions

@@ -14,7 +14,7 @@ from evenly.features.pictures.views import View, view_files
 from evenly.features.second_backbone import SecondBackbone
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.files.image_folders import Picture
-from evenly.storage.web import find_places, read_images
+from evenly.storage.web.images import find_places, read_images
 from evenly.tasks.classes.texts import single
 from evenly.tasks.encoders import encoder_identity, open_encoder
 from evenly.tasks.run import Run

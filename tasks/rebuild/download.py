@@ -22,17 +22,9 @@ from evenly.storage.pools.local_rows import FEATURES, LOCAL
 from evenly.storage.pools.source import local_pictures
 from evenly.storage.tables.hashing import table_hash
 from evenly.storage.tables.partitions import Partition
-from evenly.storage.web import (
-    PENDING_BY,
-    DownloadWorkers,
-    FailureRule,
-    PoolDownload,
-    download_pending,
-    latest_records,
-    pending_urls,
-    read_downloads,
-    records_hash,
-)
+from evenly.storage.web.download import PENDING_BY, DownloadWorkers, FailureRule, download_pending, pending_urls
+from evenly.storage.web.rule import PoolDownload
+from evenly.storage.web.shards import latest_records, read_downloads, records_hash
 from evenly.tasks.decoding import FINGERPRINT
 from evenly.tasks.each import Each, Records
 from evenly.tasks.pictures.observed import URL_KEY, rows_of_uids, send_observed, send_records, with_url_keys

@@ -17,7 +17,7 @@ from evenly.storage.builds import Builds
 from evenly.storage.code_version import code_version
 from evenly.storage.removal.forget import FORGOTTEN
 from evenly.storage.samples import SamplePart, Samples, wide_table
-from evenly.storage.web import read_downloads
+from evenly.storage.web.shards import read_downloads
 from evenly.tasks.each import Each, Records
 from evenly.tasks.engine import InProcess
 from evenly.tasks.pictures.observed import send_observed

@@ -20,7 +20,7 @@ from evenly.storage.files.blocklists import Blocklist, hosts_of, read_domains, r
 from evenly.storage.ledger import StepOutput
 from evenly.storage.pools.local_rows import FEATURES
 from evenly.storage.tables.row_store import RowStore
-from evenly.storage.web import find_places, read_images
+from evenly.storage.web.images import find_places, read_images
 from evenly.tasks.each import Each, Records
 from evenly.tasks.pictures.observed import rows_of_uids, send_places
 from evenly.tasks.pictures.pairs import send_by_picture, send_merged

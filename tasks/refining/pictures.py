@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evenly.features.refining.towers import ReadPictures
-from evenly.storage.web import find_places, read_images
+from evenly.storage.web.images import find_places, read_images
 from evenly.tasks.labelled_rows import kept_pairs
 from evenly.tasks.run import Run
 

@@ -13,7 +13,7 @@ from evenly.flows.recipe.describing import ListContext, describing
 from evenly.flows.recipe.files import ListingText
 from evenly.storage.builds import Builds
 from evenly.storage.samples import Samples
-from evenly.storage.web import read_images
+from evenly.storage.web.images import read_images
 from evenly.tasks.run import LanguageModel
 from tests.storage.held_pool import write_files
 

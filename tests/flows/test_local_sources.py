@@ -20,7 +20,7 @@ from evenly.flows.recipe import read_recipe
 from evenly.flows.recipe.steps import content_of, steps_of
 from evenly.flows.runs import open_run
 from evenly.storage.samples import Samples
-from evenly.storage.web import read_images
+from evenly.storage.web.images import read_images
 from evenly.tasks.rebuild.publish import publish_build
 from evenly.tasks.stage import run_step
 from tests.storage.held_pool import write_files, write_tar

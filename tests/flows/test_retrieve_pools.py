@@ -11,7 +11,7 @@ from evenly.audit.verify import verify_build
 from evenly.demo.pictures.openmoji import draw_picture, list_codes
 from evenly.flows.runs import workspace_run
 from evenly.storage.builds import Builds
-from evenly.storage.web import read_images
+from evenly.storage.web.images import read_images
 from evenly.tasks.encoders import open_encoder
 from tests.storage.held_pool import write_files, write_tar
 

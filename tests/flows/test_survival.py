@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from evenly.storage.builds import Builds
-from evenly.storage.web import read_downloads
+from evenly.storage.web.shards import read_downloads
 from evenly.storage.workspace import Workspace
 
 pytestmark = pytest.mark.embedded

@@ -13,7 +13,8 @@ from evenly.audit.verify import new_seed, verify_one
 from evenly.storage.builds import Builds
 from evenly.storage.errors import DamagedError
 from evenly.storage.ledger import Ledger, StepOutput, StepSpec
-from evenly.storage.web import images, reader, shards
+from evenly.storage.web import images, shards
+from evenly.storage.web.images import reader
 from evenly.tasks import verify_and_report
 from evenly.tasks.verify_and_report import (
     latest_of,

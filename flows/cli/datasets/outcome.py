@@ -16,7 +16,7 @@ from evenly.storage.builds import Builds, funnel_of, open_build
 from evenly.storage.exports import EXPORTS
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.samples import Samples
-from evenly.storage.web import reader
+from evenly.storage.web.images import reader
 from evenly.storage.workspace import Workspace
 from evenly.tasks import verify_and_report as audit
 

@@ -24,7 +24,7 @@ from evenly.storage.builds import Builds
 from evenly.storage.ledger import StepRecord
 from evenly.storage.pool_size import PoolSize
 from evenly.storage.tables.partitions import Partition
-from evenly.storage.web import count_unrecorded
+from evenly.storage.web.shards import count_unrecorded
 from evenly.storage.workspace import Workspace
 from evenly.tasks.captions.estimate import Pairs, estimate_captions, estimate_captions_at_most
 from evenly.tasks.captions.recaption import RecaptionRule

@@ -14,7 +14,7 @@ from evenly.storage.decoders.structure import MAX_BYTES
 from evenly.storage.errors import InputError
 from evenly.storage.reading.budget import read_whole
 from evenly.storage.records import replacing
-from evenly.storage.web import reader
+from evenly.storage.web.images import reader
 from evenly.storage.workspace import Workspace
 from evenly.tasks.progress import Progress
 from evenly.tasks.search.index import make_index

@@ -8,8 +8,10 @@ from PIL import Image
 from evenly.storage.errors import StorageError
 from evenly.storage.pools.local_pictures import take_pictures
 from evenly.storage.pools.local_rows import Place
-from evenly.storage.web import DownloadRule, read_downloads, read_images
 from evenly.storage.web.errors import DownloadError
+from evenly.storage.web.images import read_images
+from evenly.storage.web.rule import DownloadRule
+from evenly.storage.web.shards import read_downloads
 from tests.storage.held_pool import picture, write_files
 
 SIZE = b"IHDR\0\1\0\0\0\1\0\0\x08\2\0\0\0"  # 65,536 x 65,536 pixels

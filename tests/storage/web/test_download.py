@@ -21,19 +21,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from evenly.storage.web import (
-    DownloadRule,
-    DownloadWorkers,
-    FailureRule,
-    download_images,
-    find_places,
-    read_downloads,
-    read_image_bytes,
-    read_images,
-)
-from evenly.storage.web.download import _cut
+from evenly.storage.web.download import DownloadWorkers, FailureRule, _cut, download_images
 from evenly.storage.web.errors import DownloadError
-from evenly.storage.web.shards import RECORDS, URLS, shard_names
+from evenly.storage.web.images import find_places, read_image_bytes, read_images
+from evenly.storage.web.rule import DownloadRule
+from evenly.storage.web.shards import RECORDS, URLS, read_downloads, shard_names
 
 from .conftest import HOST, Answer, picture, serve
 

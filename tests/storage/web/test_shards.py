@@ -4,8 +4,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from evenly.storage.web import count_unrecorded, find_places, read_downloads, shards
-from evenly.storage.web.shards import shard_names
+from evenly.storage.web import shards
+from evenly.storage.web.images import find_places
+from evenly.storage.web.shards import count_unrecorded, read_downloads, shard_names
 from tests.storage.web.recorded import record_shards
 
 N = 300

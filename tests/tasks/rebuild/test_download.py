@@ -15,7 +15,7 @@ from evenly.storage.ledger import StepOutput
 from evenly.storage.pools.local_rows import LOCAL
 from evenly.storage.pools.source import PoolSource
 from evenly.storage.records import content_hash
-from evenly.storage.web import DownloadRule
+from evenly.storage.web.rule import DownloadRule
 from evenly.storage.web.shards import RECORDS, URLS, publish_shard, shard_name, url_key
 from evenly.tasks.engine import InProcess
 from evenly.tasks.rebuild.collect import COLLECT

@@ -9,7 +9,7 @@ from evenly.features import to_unit_rows
 from evenly.features.pictures.views import view_files
 from evenly.features.refining.objectives import OBJECTIVES
 from evenly.storage.errors import InputError, NotFoundError
-from evenly.storage.web import read_images
+from evenly.storage.web.images import read_images
 from evenly.tasks import encoders
 from evenly.tasks.labelled_rows import kept_with_groups
 from evenly.tasks.refining import needs as module
