@@ -50,6 +50,15 @@ class Function:
     annotations: tuple[str, ...] = ()
 
 
+def function_of(path: Path, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Function:
+    """The function that is defined at a node."""
+    taken = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+    names = [one.arg for one in taken if one.arg not in {"self", "cls"}]
+    decorators = tuple(ast.unparse(one) for one in node.decorator_list)
+    annotations = tuple(ast.unparse(one.annotation) for one in taken if one.annotation is not None)
+    return Function(path, node.name, len(names), decorators, annotations)
+
+
 @dataclass(frozen=True)
 class Tree:
     """The product's files of a checkout."""
@@ -75,15 +84,15 @@ class Tree:
         """Which modules of the product each module imports, late imports counted."""
         found: dict[str, set[str]] = {name: set() for name in self.modules}
         for name, path in self.modules.items():
-            for node in ast.walk(parse(path)):
+            for node in nodes_of(path):
                 names = []
                 if isinstance(node, ast.ImportFrom) and node.module:
                     module = node.module.removeprefix(PACKAGE)
                     names = [(f"{module}.{alias.name}", module) for alias in node.names]
                 elif isinstance(node, ast.Import):
                     names = [(alias.name.removeprefix(PACKAGE),) * 2 for alias in node.names]
-                targets = {full if full in self.modules else module for full, module in names}
-                found[name] |= targets & self.modules.keys() - {name}
+                targets = (full if full in self.modules else module for full, module in names)
+                found[name] |= {target for target in targets if target in self.modules and target != name}
         return found
 
     @cached_property
@@ -99,16 +108,15 @@ class Tree:
         """Groups of modules that import one another."""
         return [sorted(group) for group in strongly_connected(self.imports) if len(group) > 1]
 
-    def functions(self) -> Iterator[Function]:
+    @cached_property
+    def functions(self) -> tuple[Function, ...]:
         """All functions and methods."""
-        for path in self.files:
-            for node in ast.walk(parse(path)):
-                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                    taken = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
-                    names = [one.arg for one in taken if one.arg not in {"self", "cls"}]
-                    decorators = tuple(ast.unparse(one) for one in node.decorator_list)
-                    annotations = tuple(ast.unparse(one.annotation) for one in taken if one.annotation is not None)
-                    yield Function(path, node.name, len(names), decorators, annotations)
+        return tuple(
+            function_of(path, node)
+            for path in self.files
+            for node in nodes_of(path)
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        )
 
     def bound_names(self, room: str = "") -> Counter[str]:
         """Every name that is bound in a room, or in all: parameters, assignments, loops, contexts."""
@@ -116,7 +124,7 @@ class Tree:
         for path in self.files:
             if room and path.relative_to(self.root).parts[0] != room:
                 continue
-            for node in ast.walk(parse(path)):
+            for node in nodes_of(path):
                 if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                     names[node.id] += 1
                 elif isinstance(node, ast.arg):
@@ -135,7 +143,7 @@ class Tree:
     def docstring_starts(self) -> list[tuple[Path, str]]:
         """The first line of each docstring, with its file."""
         kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-        nodes = [(path, node) for path in self.files for node in ast.walk(parse(path)) if isinstance(node, kinds)]
+        nodes = [(path, node) for path in self.files for node in nodes_of(path) if isinstance(node, kinds)]
         texts = [(path, ast.get_docstring(node)) for path, node in nodes]
         return [(path, text.splitlines()[0]) for path, text in texts if text]
 
@@ -145,14 +153,14 @@ class Tree:
         return [
             path
             for path in self.files
-            for node in ast.walk(parse(path))
+            for node in nodes_of(path)
             if isinstance(node, ast.ImportFrom) and wanted.fullmatch(str(node.module))
             if any(alias.name == name for alias in node.names)
         ]
 
     def step_places(self) -> dict[str, set[str]]:
         """The modules that hold the name of a step of a rebuild as a literal, by step."""
-        literals = {path: set(string_literals(parse(path))) for path in self.files}
+        literals = {path: set(string_literals(path)) for path in self.files}
         names = {
             keyword.value.value
             for path in self.files
@@ -185,15 +193,21 @@ def parse(path: Path) -> ast.Module:
 
 
 @cache
+def nodes_of(path: Path) -> tuple[ast.AST, ...]:
+    """All nodes of the module at `path`, as ast.walk gives them."""
+    return tuple(ast.walk(parse(path)))
+
+
+@cache
 def count_lines(path: Path) -> int:
     """Lines of a file."""
     return len(path.read_text(encoding="utf-8").splitlines())
 
 
-def string_literals(tree: ast.Module) -> Iterator[str]:
+def string_literals(path: Path) -> Iterator[str]:
     """The strings of a module, without its docstrings."""
-    prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    for node in ast.walk(tree):
+    prose = {id(node.value) for node in nodes_of(path) if isinstance(node, ast.Expr)}
+    for node in nodes_of(path):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
             yield node.value
 
@@ -231,7 +245,7 @@ def figures(tree: Tree) -> dict[str, str]:
     sizes = sorted(count_lines(path) for path in tree.files)
     folders = sorted(len(paths) for paths in tree.folders.values())
     crowded = sum(size for size in folders if size > 15)
-    every = list(tree.functions())
+    every = tree.functions
     functions = [one for one in every if not is_entry_point(one)]
     names = tree.bound_names()
     words = function_words(names)

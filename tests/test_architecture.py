@@ -12,7 +12,17 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.structure import DOMAINS, FRAME, LEANING_START, Tree, count_lines, function_words, is_entry_point
+from tests.structure import (
+    DOMAINS,
+    FRAME,
+    LEANING_START,
+    Tree,
+    count_lines,
+    function_words,
+    is_entry_point,
+    nodes_of,
+    parse,
+)
 
 ROOT = Path(__file__).parents[1]
 MAY_IMPORT = {
@@ -34,15 +44,11 @@ PLUGINS += ("TEXT_EXPORTS", "READERS", "LOCAL_READERS")
 MEASURES = ("adapters/evaluation", "adapters/ood")  # no dicts: each module is a measure or what measures are made with
 VAGUE = {"utils", "util", "helpers", "helper", "common", "base", "core", "misc"}
 
+TREE = Tree(ROOT)
 SOURCES = [path for package in MAY_IMPORT for path in sorted((ROOT / package).rglob("*.py"))]
 DEPLOYMENTS = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
 every_deployment = pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda deployment: deployment["name"])
 every_plugin_dict = pytest.mark.parametrize("plugins", PLUGINS)
-
-
-@cache
-def parse(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
 
 
 def package_of(path: Path) -> str:
@@ -86,7 +92,7 @@ def test_imports_go_one_way_and_by_absolute_names():
     assert not [
         at(path, line, f"imports {name}")
         for path in SOURCES
-        for name, line in imports(ast.walk(parse(path)))
+        for name, line in imports(nodes_of(path))
         if name in {".", "tests", "benchmarks"}
         or (name in MAY_IMPORT and name != package_of(path) and name not in MAY_IMPORT[package_of(path)])
     ]
@@ -99,7 +105,7 @@ def test_tasks_import_of_audit_what_verifies_and_reports():
         at(path, node.lineno, f"imports {node.module}")
         for path in SOURCES
         if package_of(path) == "tasks"
-        for node in ast.walk(parse(path))
+        for node in nodes_of(path)
         if isinstance(node, ast.ImportFrom) and room_of(str(node.module)) == "audit"
         if str(node.module).removeprefix("evenly.") not in allowed
     ]
@@ -119,7 +125,7 @@ def test_only_flows_and_tasks_know_prefect():
         at(path, line, f"imports {name}")
         for path in SOURCES
         if package_of(path) not in {"flows", "tasks"}
-        for name, line in imports(ast.walk(parse(path)))
+        for name, line in imports(nodes_of(path))
         if name == "prefect"
     ]
 
@@ -131,18 +137,18 @@ def test_domain_code_touches_neither_disk_nor_web():
         if package not in DOMAINS or path.parent.relative_to(ROOT).as_posix() in CHAT:
             continue
         refused = WEB if package == "features" else WEB | DISK
-        nodes = list(ast.walk(parse(path)))
+        nodes = list(nodes_of(path))
         wrong += [at(path, line, f"imports {name}") for name, line in imports(nodes) if name in refused]
         calls = [node for node in nodes if isinstance(node, ast.Call) and ast.unparse(node.func) == "open"]
         wrong += [at(path, call.lineno, "opens a file") for call in calls if package != "features"]
     assert not wrong
 
 
-def compiled_functions(module: ast.Module) -> Iterator[ast.FunctionDef]:
+def compiled_functions(path: Path) -> Iterator[ast.FunctionDef]:
     """The functions of a module that become machine code: decorated by `compiled`, or handed to it by name."""
-    calls = (node for node in ast.walk(module) if isinstance(node, ast.Call) and ast.unparse(node.func) == "compiled")
+    calls = (node for node in nodes_of(path) if isinstance(node, ast.Call) and ast.unparse(node.func) == "compiled")
     names = {ast.unparse(call.args[0]) for call in calls}
-    for node in module.body:
+    for node in parse(path).body:
         if isinstance(node, ast.FunctionDef):
             decorators = {ast.unparse(decorator) for decorator in node.decorator_list}
             if node.name in names or decorators & {"compiled", "njit", "jit"}:
@@ -154,13 +160,13 @@ def test_compiled_functions_use_nothing_of_other_files():
 
     tests/curation/test_compiled.py shows it. Constants of other files are compiled in likewise.
     """
-    compiled = {path: list(compiled_functions(parse(path))) for path in SOURCES}
+    compiled = {path: list(compiled_functions(path)) for path in SOURCES}
     assert sum(map(len, compiled.values())) > 50
     wrong = []
     for path, functions in compiled.items():
         imported = {
             alias.asname or alias.name
-            for node in ast.walk(parse(path))
+            for node in nodes_of(path)
             if isinstance(node, ast.ImportFrom) and str(node.module).startswith("evenly.")
             for alias in node.names
         }
@@ -171,7 +177,7 @@ def test_compiled_functions_use_nothing_of_other_files():
     handed = [
         at(path, node.lineno, f"compiles {ast.unparse(node.args[0])}, which stands elsewhere")
         for path in SOURCES
-        for node in ast.walk(parse(path))
+        for node in nodes_of(path)
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "compiled"
         if ast.unparse(node.args[0]) not in {function.name for function in compiled[path]}
     ]
@@ -184,20 +190,21 @@ def test_a_file_is_named_for_what_it_holds():
 
 def test_a_public_name_is_defined_once():
     """At the top of one module of the product, so that a reader who searches for it finds one thing."""
-    definitions = Tree(ROOT).public_definitions()
+    definitions = TREE.public_definitions()
     assert not {name: paths for name, paths in definitions.items() if len(paths) > 1}
 
 
 @pytest.mark.parametrize("room", ["curation", "audit"])
 def test_a_name_says_what_it_holds(room):
     """Rather than found, some, at or other. What is stored or printed under such a name keeps it (`into`, `where`)."""
-    names = Tree(ROOT).bound_names(room)
+    names = TREE.bound_names(room)
     assert function_words(names) < 0.02 * names.total()
 
 
+@cache
 def flows_in(path: Path) -> list[str]:
     """Names of the functions under `@flow` or `@flow(...)`."""
-    functions = (node for node in ast.walk(parse(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    functions = (node for node in nodes_of(path) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
     return [
         function.name
         for function in functions
@@ -222,7 +229,7 @@ def test_a_command_calls_a_flow_while_it_has_a_prefect_api():
     for path in SOURCES:
         if package_of(path) != "flows" or flows_in(path):
             continue
-        for node in ast.walk(parse(path)):
+        for node in nodes_of(path):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in flows:
                 calls.add(at(path, node.lineno, ast.unparse(node.func)))
             if isinstance(node, ast.With) and any(
@@ -239,7 +246,7 @@ def test_processes_are_started_where_it_is_seen_to_that_they_end_with_the_comman
     found = {
         path.relative_to(ROOT).as_posix()
         for path in SOURCES
-        for node in ast.walk(parse(path))
+        for node in nodes_of(path)
         if isinstance(node, ast.Call)
         and (name := ast.unparse(node.func).split("."))[-1] in starts
         and name[0] in {"ProcessPoolExecutor", "get_context", "multiprocessing", "subprocess", "os"}
@@ -274,14 +281,15 @@ def test_every_folder_of_modules_is_a_package():
     assert not [path.parent for path in SOURCES if not (path.parent / "__init__.py").is_file()]
 
 
-@pytest.mark.parametrize("package", MAY_IMPORT)
-def test_a_room_is_one_package_below_evenly(package):
-    link = ROOT / "src" / "evenly" / package
-    assert link.is_symlink()
-    assert link.readlink().as_posix() == f"../../{package}"
-    code = f"import evenly.{package}, os; print(os.path.realpath(evenly.{package}.__file__))"
+def test_a_room_is_one_package_below_evenly():
+    links = {room: ROOT / "src" / "evenly" / room for room in MAY_IMPORT}
+    assert {room: link.readlink().as_posix() for room, link in links.items()} == {
+        room: f"../../{room}" for room in links
+    }
+    code = f"from evenly import {', '.join(links)}; print(*({', '.join(links)}))"
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == str(ROOT / package / "__init__.py")
+    files = re.findall("from '(.*?)'", done.stdout)
+    assert [Path(file).resolve() for file in files] == [ROOT / room / "__init__.py" for room in links]
 
 
 @pytest.mark.parametrize("package", MAY_IMPORT)
@@ -394,7 +402,6 @@ FOLDERS = {
 PLUGIN_FOLDERS = {"adapters/methods", "flows"}  # of flows each stands in a file of its own
 MOST_LINES = 350
 LONG_KERNELS = {"match_kernel", "kernels"}
-TREE = Tree(ROOT)
 
 
 def test_a_folder_holds_few_modules():
@@ -419,7 +426,7 @@ def test_no_modules_import_one_another_in_a_circle():
 
 def test_a_function_takes_at_most_eight_parameters():
     """But flows and commands, whose parameters people give by name; their counterpart in Python; and compiled loops."""
-    long = [one for one in TREE.functions() if one.parameters > 8 and not is_entry_point(one)]
+    long = [one for one in TREE.functions if one.parameters > 8 and not is_entry_point(one)]
     assert not [one for one in long if one.path.stem not in LONG_KERNELS]
 
 
@@ -461,7 +468,7 @@ def test_running_takes_no_larger_a_share_of_the_tree():
 
 
 def test_long_lists_of_parameters_grow_no_more():
-    assert sum(one.parameters > 6 for one in TREE.functions()) <= MOST_LONG_LISTS
+    assert sum(one.parameters > 6 for one in TREE.functions) <= MOST_LONG_LISTS
 
 
 def test_names_grow_no_emptier():

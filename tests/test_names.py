@@ -5,12 +5,13 @@ import builtins
 import keyword
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from evenly.storage.files.array_keys import ARRAY_KEYS
-from tests.structure import FUNCTION_WORDS, ROOMS, Tree, parse, string_literals
+from tests.structure import FUNCTION_WORDS, ROOMS, Tree, nodes_of, parse, string_literals
 
 ROOT = Path(__file__).parents[1]
 TREE = Tree(ROOT)
@@ -52,9 +53,9 @@ def identifiers(node: ast.AST) -> Iterator[str]:
             yield from re.findall(r"\w+", one.name)
 
 
-def declared(module: ast.Module) -> Iterator[str]:
+def declared(path: Path) -> Iterator[str]:
     """Names that a reader of another file may know: of classes, functions and fields, and at the top of the module."""
-    for node in ast.walk(module):
+    for node in nodes_of(path):
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
             yield node.name
         if isinstance(node, ast.ClassDef | ast.Module):
@@ -72,25 +73,33 @@ def words(node: ast.AST) -> set[str]:
 
 
 FILES = {part for path in TREE.files for part in (path.stem, *path.relative_to(ROOT).parts)}
-DECLARED = FILES | FOREIGN | {name for path in TREE.files for name in declared(parse(path))}
-LITERALS = {text for path in TREE.files for text in string_literals(parse(path))}
 COLUMNS = {"into", "other"}  # of stored tables
-SHARED = (DECLARED | LITERALS) - FUNCTION_WORDS | COLUMNS | FILES | {*keyword.kwlist, *dir(builtins)}
+
+
+@cache
+def shared() -> set[str]:
+    """Names that every docstring may speak of."""
+    names = {name for path in TREE.files for name in (*declared(path), *string_literals(path))} | FOREIGN
+    return names - FUNCTION_WORDS | COLUMNS | FILES | {*keyword.kwlist, *dir(builtins)}
 
 
 def unknown_in(path: Path) -> Iterator[str]:
     """Names in backticks of a module's docstrings that neither the code around them nor the product declares."""
 
-    def visit(node: ast.AST, known: set[str]) -> Iterator[str]:
+    def visit(node: ast.AST, around: tuple[ast.AST, ...]) -> Iterator[str]:
         if isinstance(node, Scope):
-            known = known | (words(node) if not isinstance(node, ast.Module) else {*identifiers(node)})
+            around = (*around, node)
             for name in NAME.findall(ast.get_docstring(node) or ""):
-                if not {part for part in name.split(".") if part} <= known | SHARED:
+                parts = {part for part in name.split(".") if part} - shared()
+                for scope in around if parts else ():
+                    parts -= words(scope) if not isinstance(scope, ast.Module) else {*identifiers(scope)}
+                if parts:
                     yield f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 1)} {name}"
         for child in ast.iter_child_nodes(node):
-            yield from visit(child, known if isinstance(node, ast.ClassDef) else set())
+            if isinstance(child, ast.stmt | ast.excepthandler | ast.match_case):
+                yield from visit(child, around if isinstance(node, ast.ClassDef) else ())
 
-    return visit(parse(path), set())
+    return visit(parse(path), ())
 
 
 @pytest.mark.parametrize("room", [*ROOMS, "src"])
