@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # by more, threads wait for one another at work as the tests fill all cores
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")  # before Prefect reads its settings
@@ -17,7 +20,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as shells start what ru
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from evenly.storage.workspace import Workspace
-from tests import azure_store_server, google_store_server, object_store_server
+from tests import azure_store_server, google_store_server, object_store_server, warm_decoders
 from tests.buckets import KINDS, new_bucket
 
 # `make test` must not depend on luck or on the clock; `make fuzz` tries its luck and keeps what it finds.
@@ -31,6 +34,21 @@ def pytest_collection_finish() -> None:
     """Leave what collecting made out of every later search for garbage."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """Leave no decoder."""
+    warm_decoders.end_all()
+
+
+@pytest.fixture(autouse=True)
+def _decoders(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Decoders of an earlier test, but for tests of decoders."""
+    if "decoders" in request.path.parts:
+        yield
+        return
+    with warm_decoders.warm_decoders():
+        yield
 
 
 @pytest.fixture
