@@ -311,10 +311,11 @@ BOMBS: dict[str, dict[str, Make]] = {
 
 
 def main() -> None:
-    """Print the rows of all kinds, or those of the kind that is named, a JSON list in each line."""
+    """Print the rows of all kinds, or a JSON list in each line for the kind that is named, or its bombs after it."""
     if len(sys.argv) > 1:
-        for name in BOMBS[sys.argv[1]]:
-            sys.stdout.write(json.dumps(measured(sys.argv[1], name)) + "\n")
+        kind, *names = sys.argv[1:]
+        for name in names or BOMBS[kind]:
+            sys.stdout.write(json.dumps(measured(kind, name)) + "\n")
             sys.stdout.flush()
         return
     sys.stdout.write(
@@ -325,9 +326,9 @@ def main() -> None:
             sys.stdout.write(f"| {kind} | {name} | {size:,} | {peak} | {seconds:.1f} | {outcome} |\n")
 
 
-def rows_of(kind: str) -> Iterator[tuple[str, int, int, float, str]]:
+def rows_of(kind: str, *names: str) -> Iterator[tuple[str, int, int, float, str]]:
     """(bomb, its bytes, MB above idle at most, processor seconds, what reading it says) of a kind of source."""
-    command = [sys.executable, "-m", "tests.bombs", kind]
+    command = [sys.executable, "-m", "tests.bombs", kind, *names]
     root = Path(__file__).resolve().parent.parent
     with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as process:
         yield from (tuple(json.loads(line)) for line in process.stdout)
