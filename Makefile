@@ -32,9 +32,10 @@ $(VENV)/.demo: $(VENV)/.python pyproject.toml
 	$(BIN)/pip install --quiet --no-compile --progress-bar off --no-deps $(EMBEDDED)
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.demo
+$(VENV)/.dev: $(VENV)/.python pyproject.toml
 	$(BIN)/pip install --quiet --no-compile --progress-bar off -e '.[embedded,dev]'
-	@touch $@
+	$(BIN)/pip install --quiet --no-compile --progress-bar off --no-deps $(EMBEDDED)
+	@touch $(VENV)/.demo $@
 
 $(VENV)/.ray: $(VENV)/.dev
 	@$(BIN)/pip install --quiet --no-compile --progress-bar off -e '.[ray]' && touch $@ || \

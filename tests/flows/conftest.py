@@ -104,7 +104,7 @@ def undisturbed(small_web: SmallWeb, tmp_path_factory: pytest.TempPathFactory) -
     """A workspace with one finished rebuild, and the build's content hash."""
     with made_once(tmp_path_factory, "undisturbed") as (folder, is_made):
         if not is_made:
-            (folder / "hash").write_text(small_web.drive(folder / "root").stdout.strip())
+            (folder / "hash").write_text(small_web.drive(folder / "root", "--workers", "1").stdout.strip())
         return folder / "root", (folder / "hash").read_text()
 
 

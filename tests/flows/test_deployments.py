@@ -25,7 +25,7 @@ from tests.chat_server import tiny_server
 from tests.interrupted import MARK, processes
 from tests.postgres_server import postgres, postgres_binaries
 
-pytestmark = pytest.mark.embedded
+pytestmark = [pytest.mark.embedded, pytest.mark.slow]
 SOURCE = {"kind": "jsonl", "path": "pool/*.jsonl", "url": None, "caption": "text"}
 NO_POOL = SOURCE | {"path": "nothing/*.jsonl"}
 NO_BLOCK = "slack-webhook/none"
@@ -86,7 +86,7 @@ def wait_for(ask: Callable[[], Answer], seconds: float, explain: Callable[[], st
     raise AssertionError(explain())
 
 
-@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("prefect")
     if request.param == "sqlite":
@@ -163,7 +163,6 @@ def test_each_recipe_has_a_deployment_at_its_own_times(served):
     assert (every_minute["schedule"]["interval"], every_minute["active"]) == (60, False)
 
 
-@pytest.mark.slow
 def test_what_was_set_at_the_server_stays_when_it_is_registered_again(served):
     (watch,) = served.call("/deployments/filter", {"deployments": {"name": {"any_": ["watch"]}}})
     change = {"parameters": watch["parameters"] | {"folder": "/lists"}}
@@ -193,13 +192,11 @@ def test_a_recipe_is_rebuilt_by_paths_beside_it_and_its_run_has_logs(served):
     assert manifest["samples"]["rows"] == 60
 
 
-@pytest.mark.slow
 def test_a_deployment_that_is_run_by_hand_ends_well(served):
     served.run(sys.executable, "-m", "prefect", "deployment", "run", "audit-builds/audit")
     assert served.finished("audit-builds")["state_type"] == "COMPLETED"
 
 
-@pytest.mark.slow
 def test_a_submitted_class_list_is_described_by_the_deployment(served, tmp_path):
     classes = tmp_path / "birds.txt"
     classes.write_text("robin\neagle\n")
@@ -212,7 +209,6 @@ def test_a_submitted_class_list_is_described_by_the_deployment(served, tmp_path)
     assert set(ledger.table(record, "descriptions")["class"].to_pylist()) == {"robin", "eagle"}
 
 
-@pytest.mark.slow
 def test_after_a_failed_audit_promotions_are_held_by_the_automation(served):
     workspace = Workspace.at(served.environment["EVENLY_ROOT"])
     (manifest,) = Builds(workspace).manifests()
@@ -225,7 +221,6 @@ def test_after_a_failed_audit_promotions_are_held_by_the_automation(served):
     assert Builds(workspace).holds() == {}
 
 
-@pytest.mark.slow
 def test_a_run_whose_endpoint_is_away_waits_for_another_try(served):
     given = {"name": "cats", "text": "lynx\n", "methods": ["description"], "base_url": "http://127.0.0.1:9/v1"}
     options = [part for name, value in given.items() for part in ("-p", f"{name}={json.dumps(value)}")]
@@ -240,7 +235,6 @@ def test_a_run_whose_endpoint_is_away_waits_for_another_try(served):
     assert message.endswith("This may pass: the run is tried again in 60 s (1 of 3).")
 
 
-@pytest.mark.slow
 def test_a_list_in_a_watched_folder_is_described_by_the_deployment(served, tmp_path):
     (tmp_path / "fish.txt").write_text("salmon\ntrout\n")
     (tmp_path / "broken.txt").write_text("cat\n\ncat\n")
