@@ -24,7 +24,8 @@ from evenly.storage.decoders import CRASHED, TROUBLES, DecoderPool, DecodeTroubl
 from evenly.storage.decoders.process import TOO_SLOW
 from evenly.storage.decoders.structure import MAX_BYTES, MAX_PIXELS, excess
 from evenly.storage.web.decoding import CheckedPicture, Measure, PictureChecks, sniff_format
-from evenly.storage.web.images import find_places, read_images
+from evenly.storage.web.images import read_images
+from evenly.tasks.pictures.observed import PicturePlaces
 from evenly.tasks.run import Run
 
 FINGERPRINT = Measure(fingerprint, FINGERPRINT_VERSION)
@@ -113,19 +114,18 @@ def fingerprint_in_process(data: bytes, _options: dict[str, Any]) -> dict[str, A
 
 
 def fingerprints_of(
-    run: Run, ids: pa.Array, stored: pa.Table, places: pa.Table | None = None
+    run: Run, ids: pa.Array, stored: pa.Table, places: PicturePlaces
 ) -> tuple[pa.Table, dict[str, str]]:
     """A row per picture, whose bytes are there: image_id, and what measure_fingerprints gives; and reasons by image_id.
 
     stored: [image_id, value] of those that were measured when they were checked, as most were. Those that were not are
-    decoded now; one that exceeds its budget has nulls and a reason. places: as in `read_images`.
+    decoded now; one that exceeds its budget has nulls and a reason.
     """
     known_ids = stored["image_id"].combine_chunks()
     tables = [fingerprint_table([]).append_column("image_id", pa.array([], pa.string()))]
     reasons: dict[str, str] = {}
     unmeasured = ids.filter(pc.invert(pc.is_in(ids, known_ids)))
-    if len(unmeasured) and places is None:
-        places = find_places(run.workspace.downloads, unmeasured)
+    located = places.of(run, unmeasured) if len(unmeasured) else None
     checks = PictureChecks(max_pixels=sys.maxsize, measure=FINGERPRINT, processes=run.processes)
     with checks, run.progress.bar("fingerprints", len(unmeasured)) as advance:
         for start in range(0, len(ids), BATCH):
@@ -133,7 +133,7 @@ def fingerprints_of(
             values = stored["value"].take(pc.index_in(batch, known_ids)).to_pylist()
             new = [place for place, is_known in enumerate(pc.is_in(batch, known_ids).to_pylist()) if not is_known]
             names = [batch[place].as_py() for place in new]
-            pictures = list(read_images(run.workspace.downloads, names, places)) if names else []
+            pictures = list(read_images(run.workspace.downloads, names, located)) if names else []
             for place, name, checked in zip(new, names, checks.check_all(pictures), strict=True):
                 if isinstance(checked, CheckedPicture):
                     values[place] = checked.measured

@@ -15,12 +15,11 @@ import pyarrow.compute as pc
 
 from evenly.curation.captions.choice import GIVEN
 from evenly.curation.errors import RuleError
-from evenly.storage.web.images import find_places
 from evenly.tasks.captions import CAPTIONERS
 from evenly.tasks.captions.captioner import MADE, Shown
 from evenly.tasks.captions.unseen import matches_concepts, with_concepts
 from evenly.tasks.each import Each, Records
-from evenly.tasks.pictures.observed import send_places
+from evenly.tasks.pictures.observed import PicturePlaces, send_places
 from evenly.tasks.pictures.pairs import send_merged
 from evenly.tasks.pictures.sent_rows import Give, SentRows, send_partitions
 from evenly.tasks.rebuild.concepts import record_named
@@ -45,10 +44,10 @@ class NamedCaptioner:
 
 @dataclass(frozen=True, kw_only=True)
 class SortedPairs:
-    """The input of a captioner: pairs and places of pictures by image_id (None: looked for), and as in Shown."""
+    """The input of a captioner: pairs and places of pictures by image_id, and as in Shown."""
 
     shown: SentRows
-    places: SentRows | None
+    places: PicturePlaces
     facts: Any
     workers: int
 
@@ -64,8 +63,8 @@ def offer_captions(run: Run, upstream: Records, captioners: Sequence[NamedCaptio
 
         merged, shown = sent.enter_context(texts_of_pairs(run, upstream, columns, each))
         rows = [send("reading captions", "uid", partial(_given, upstream, merged))]
-        places = None
-        if run.bits and any(kind.reads_pictures for kind in kinds):
+        places = PicturePlaces()
+        if any(kind.reads_pictures for kind in kinds):
             places = sent.enter_context(send_places(run, each))
         for one, kind in zip(captioners, kinds, strict=True):
             facts = kind.prepare(run, upstream, one.rule, each)
@@ -186,7 +185,7 @@ def _made(one: NamedCaptioner, offer: Callable[[Run, Any, Shown], pa.Table], wor
         known = None
         if CAPTIONERS[one.kind].reads_pictures:
             ids = pairs["image_id"].combine_chunks().unique()
-            known = find_places(run.workspace.downloads, ids) if work.places is None else work.places.of(run)
+            known = work.places.of(run, ids)
             known = _distinct_places(known.filter(pc.is_in(known["image_id"], ids)))
         made = offer(
             run,

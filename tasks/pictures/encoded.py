@@ -13,7 +13,7 @@ from evenly.features.refining.encoder import RefinedEncoder
 from evenly.features.refining.pairs import raw_rows
 from evenly.storage.feature_store import OF_POOL, FeatureStore
 from evenly.storage.pools.source import FEATURES_KIND, local_features
-from evenly.storage.web.images import find_places, read_images
+from evenly.storage.web.images import read_images
 from evenly.tasks.encoders import CHUNK, frozen_run, open_encoder
 from evenly.tasks.pictures.vectors import PictureSources, check_dimension, take_vectors
 from evenly.tasks.run import Run
@@ -37,9 +37,7 @@ def store_images(run: Run, image_ids: Sequence[str] | pa.Array, sources: Picture
     elif missing and any(source.kind == FEATURES_KIND for source in run.sources):
         _take_features(run, store, set(missing))
         missing = store.missing(missing)
-    places = None
-    if missing:
-        places = find_places(run.workspace.downloads, missing) if sources.places is None else sources.places.of(run)
+    places = sources.places.of(run, missing) if missing else None
     chunks = [missing[start : start + CHUNK] for start in range(0, len(missing), CHUNK)]
 
     def read(chunk: Sequence[str]) -> list[bytes]:

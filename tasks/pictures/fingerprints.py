@@ -9,8 +9,8 @@ from evenly.storage.pools.local_rows import FEATURES
 from evenly.storage.web.measured import each_measured
 from evenly.tasks.decoding import FINGERPRINT, fingerprints_of
 from evenly.tasks.each import Each, Records
-from evenly.tasks.pictures.observed import send_measured, send_places
-from evenly.tasks.pictures.sent_rows import SentRows, release_rows, send_partitions
+from evenly.tasks.pictures.observed import PicturePlaces, send_measured, send_places
+from evenly.tasks.pictures.sent_rows import SentRows, send_partitions
 from evenly.tasks.run import Run
 
 TROUBLE = "trouble"
@@ -24,11 +24,8 @@ def send_fingerprints(run: Run, each: Each, upstream: Records) -> SentRows:
         send_measured(run, each, FINGERPRINT.name) as measured,
     ):
         unmeasured = sum(each.partitions("looking for fingerprints", partial(_count_unmeasured, shown, measured)))
-        places = send_places(run, each) if unmeasured else None
-        try:
+        with send_places(run, each) if unmeasured else PicturePlaces() as places:
             return send_partitions(run, each, "fingerprints", "uid", partial(_of_pairs, shown, measured, places))
-        finally:
-            release_rows(places)
 
 
 def read_fingerprints(run: Run, shown: pa.Table) -> pa.Table:
@@ -36,7 +33,7 @@ def read_fingerprints(run: Run, shown: pa.Table) -> pa.Table:
     ids = shown["image_id"].combine_chunks().unique()
     tables = each_measured(run.workspace.downloads, FINGERPRINT.name)
     measured = pa.concat_tables([table.filter(pc.is_in(table["image_id"], ids)) for table in tables])
-    return _fingerprinted(run, shown, measured, None)
+    return _fingerprinted(run, shown, measured, PicturePlaces())
 
 
 def pictures_with_bytes(upstream: Records, run: Run) -> pa.Table:
@@ -50,11 +47,11 @@ def _count_unmeasured(shown: SentRows, measured: SentRows, run: Run) -> int:
     return len(is_measured) - (pc.sum(is_measured).as_py() or 0)
 
 
-def _of_pairs(shown: SentRows, measured: SentRows, places: SentRows | None, run: Run) -> pa.Table:
-    return _fingerprinted(run, shown.of(run), measured.of(run), None if places is None else places.of(run))
+def _of_pairs(shown: SentRows, measured: SentRows, places: PicturePlaces, run: Run) -> pa.Table:
+    return _fingerprinted(run, shown.of(run), measured.of(run), places)
 
 
-def _fingerprinted(run: Run, shown: pa.Table, measured: pa.Table, places: pa.Table | None) -> pa.Table:
+def _fingerprinted(run: Run, shown: pa.Table, measured: pa.Table, places: PicturePlaces) -> pa.Table:
     ids = shown["image_id"].combine_chunks()
     prints, reasons = fingerprints_of(run, ids.unique(), measured, places)
     rows = prints.take(pc.index_in(ids, prints["image_id"].combine_chunks())).drop(["image_id"])

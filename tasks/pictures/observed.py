@@ -1,18 +1,20 @@
 """Observations of URLs and pictures, sent to where they are looked for: never all of them at once."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.storage.stores.object_path import ObjectPath
-from evenly.storage.web.images import PLACES, places_of
+from evenly.storage.web.images import PLACES, find_places, places_of
 from evenly.storage.web.measured import read_measured
 from evenly.storage.web.shards import latest_records, read_shards, shard_names, url_keys
 from evenly.tasks.each import Each
 from evenly.tasks.engine import CHUNKS
-from evenly.tasks.pictures.sent_rows import Give, SentRows, send_items, send_partitions
+from evenly.tasks.pictures.sent_rows import Give, SentRows, release_rows, send_items, send_partitions
 from evenly.tasks.run import Run
 
 SHARDS = 64  # whose records one worker reads after another, at most
@@ -33,9 +35,31 @@ def send_records(run: Run, each: Each, columns: Sequence[str]) -> SentRows:
     )  # fmt: skip
 
 
-def send_places(run: Run, each: Each) -> SentRows:
-    """Where the bytes of pictures lie (PLACES), by image_id."""
-    return send_items(run, each, "sorting places", "image_id", give=_places, items=_chunks(run))
+@dataclass(frozen=True, kw_only=True)
+class PicturePlaces:
+    """Where the bytes of pictures lie (PLACES): sent by image_id; None: in one partition, looked up as it is needed.
+
+    A small run in a workspace of many pictures never holds the places of all.
+    """
+
+    sent: SentRows | None = None
+
+    def of(self, run: Run, image_ids: Sequence[str] | pa.Array) -> pa.Table:
+        """Those of pictures of the run's partition, and perhaps of others."""
+        return find_places(run.workspace.downloads, image_ids) if self.sent is None else self.sent.of(run)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        release_rows(self.sent)
+
+
+def send_places(run: Run, each: Each) -> PicturePlaces:
+    """Where the bytes of pictures lie; used in a `with`, or released at the end."""
+    if not run.bits:
+        return PicturePlaces()
+    return PicturePlaces(sent=send_items(run, each, "sorting places", "image_id", give=_places, items=_chunks(run)))
 
 
 def send_measured(run: Run, each: Each, measure: str) -> SentRows:

@@ -1,7 +1,7 @@
 """Sources of features of pictures, sent to where the pictures are encoded: vectors of pools, places of bytes."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -15,34 +15,34 @@ from evenly.storage.pools.rows import PoolPiece
 from evenly.storage.pools.source import FEATURES_KIND, PoolError, PoolSource, local_features, pool_pieces
 from evenly.tasks.each import Each
 from evenly.tasks.encoders import open_encoder
-from evenly.tasks.pictures.observed import send_places
+from evenly.tasks.pictures.observed import PicturePlaces, send_places
 from evenly.tasks.pictures.sent_rows import SentRows, release_rows, send_items
 from evenly.tasks.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)
 class PictureSources:
-    """Where features of pictures come from, by image_id; None: nothing was sent, or none is needed.
+    """Where features of pictures come from: by default they are looked for as they are needed.
 
-    vectors: those of pools of features [image_id, vector, norm], of unit length. places: of bytes, as PLACES.
+    vectors: those of pools of features [image_id, vector, norm], of unit length, by image_id; None: not sent.
     """
 
     vectors: SentRows | None = None
-    places: SentRows | None = None
+    places: PicturePlaces = field(default_factory=PicturePlaces)
 
     def release(self) -> None:
         """Remove what was sent."""
         release_rows(self.vectors)
-        release_rows(self.places)
+        release_rows(self.places.sent)
 
 
 def send_sources(run: Run, each: Each) -> PictureSources:
-    """Send what features are made of, where the run has partitions."""
+    """What features are made of, sent where the run has partitions."""
+    if not run.bits:
+        return PictureSources()
     pieces = [
         (source, piece) for source in run.sources if source.kind == FEATURES_KIND for piece in pool_pieces(source)
     ]
-    if not run.bits:
-        return PictureSources()
     vectors = None
     if pieces:
         give = partial(_vectors, open_encoder(run).dimension)

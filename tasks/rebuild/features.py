@@ -22,7 +22,6 @@ from evenly.tasks.encoders import (
     encoder_identity,
     say_longer,
     step_encoder,
-    store_texts,
     text_id,
 )
 from evenly.tasks.engine import InProcess
@@ -41,12 +40,8 @@ class ShownPictures:
     sources: PictureSources
 
 
-def send_pictures(run: Run, upstream: Records, _rule: NoRule, each: Each) -> ShownPictures | None:
-    """The pictures of the pairs, where the run has partitions."""
-    return _send_shown(run, upstream, each) if run.bits else None
-
-
-def _send_shown(run: Run, upstream: Records, each: Each) -> ShownPictures:
+def send_pictures(run: Run, upstream: Records, _rule: NoRule, each: Each) -> ShownPictures:
+    """The pictures of the pairs, and what their features are made of."""
     pictures = send_partitions(run, each, "sorting pictures", "image_id", partial(_distinct_pictures, upstream))
     try:
         missing = sum(each.partitions("looking up features", partial(_count_missing, pictures)))
@@ -56,23 +51,21 @@ def _send_shown(run: Run, upstream: Records, each: Each) -> ShownPictures:
         raise
 
 
-def release_pictures(shown: ShownPictures | None) -> None:
+def release_pictures(shown: ShownPictures) -> None:
     """Remove what was sent."""
-    if shown is not None:
-        shown.pictures.release()
-        shown.sources.release()
+    shown.pictures.release()
+    shown.sources.release()
 
 
 @with_model
-def embed_images(run: Run, upstream: Records, _rule: NoRule, shown: ShownPictures | None) -> StepOutput:
+def embed_images(run: Run, upstream: Records, _rule: NoRule, shown: ShownPictures) -> StepOutput:
     """Encode the pictures of the pairs; table `features` holds a digest of each vector, for the steps that use it.
 
     In partitions, a pair's decision and the digest of its picture lie each in that of its own id.
     """
     pairs = run.ledger.alive(upstream, [])
-    ids = _distinct_pictures(upstream, run)["image_id"] if shown is None else shown.pictures.of(run)["image_id"]
-    ids = ids.combine_chunks().unique().sort()
-    store_images(run, ids, PictureSources() if shown is None else shown.sources)
+    ids = shown.pictures.of(run)["image_id"].combine_chunks().unique().sort()
+    store_images(run, ids, shown.sources)
     digests, norms = np.zeros(len(ids), "S32"), np.empty(len(ids), np.float32)
     store = FeatureStore(run.workspace, encoder_identity(run), "images")
     for places, vectors, part_norms in store.batches(ids) if len(ids) else ():
@@ -87,7 +80,7 @@ def embed_images(run: Run, upstream: Records, _rule: NoRule, shown: ShownPicture
 
 
 def _note_devices(
-    _run: Run, _upstream: Records, _rule: NoRule, _shown: ShownPictures | None, partials: Sequence[pa.Table]
+    _run: Run, _upstream: Records, _rule: NoRule, _shown: ShownPictures, partials: Sequence[pa.Table]
 ) -> StepOutput:
     """Note how many pictures each device encoded."""
     counts = Counter[str]()
@@ -119,20 +112,8 @@ def encode_pairs(run: Run, records: Records, each: Each | None = None) -> dict[s
 
 def _encode(run: Run, records: Records, each: Each | None) -> dict[str, Any]:
     encoder = encoder_identity(run)  # first: workers are told it
-    counts = _extract_parts(run, records, each or InProcess(run=run)) if run.bits else _extract(run, records)
-    return {"encoder": encoder, **counts}
-
-
-def _extract(run: Run, records: Records) -> dict[str, int]:
-    texts = _captions(records, run)["text"].to_pylist()
-    ids = _distinct_pictures(records, run)["image_id"].combine_chunks().sort()
-    n_new = store_images(run, ids)
-    store_texts(run, texts)
-    return {"images": len(ids), "images_new": n_new, "texts": len(texts)}
-
-
-def _extract_parts(run: Run, records: Records, each: Each) -> dict[str, int]:
-    shown = _send_shown(run, records, each)
+    each = each or InProcess(run=run)
+    shown = send_pictures(run, records, NoRule(), each)
     try:
         images = each.partitions("extracting features", partial(_store_pictures, shown))
     finally:
@@ -141,6 +122,7 @@ def _extract_parts(run: Run, records: Records, each: Each) -> dict[str, int]:
         texts = each.partitions("encoding captions", partial(_store_captions, captions))
     say_longer(run, sum(longer for _, _, longer in texts), sum(new for _, new, _ in texts))
     return {
+        "encoder": encoder,
         "images": sum(count for count, _ in images),
         "images_new": sum(new for _, new in images),
         "texts": sum(count for count, _, _ in texts),

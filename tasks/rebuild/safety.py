@@ -20,9 +20,9 @@ from evenly.storage.files.blocklists import Blocklist, hosts_of, read_domains, r
 from evenly.storage.ledger import StepOutput
 from evenly.storage.pools.local_rows import FEATURES
 from evenly.storage.tables.row_store import RowStore
-from evenly.storage.web.images import find_places, read_images
+from evenly.storage.web.images import read_images
 from evenly.tasks.each import Each, Records
-from evenly.tasks.pictures.observed import rows_of_uids, send_places
+from evenly.tasks.pictures.observed import PicturePlaces, rows_of_uids, send_places
 from evenly.tasks.pictures.pairs import send_by_picture, send_merged
 from evenly.tasks.pictures.sent_rows import SentRows, release_rows
 from evenly.tasks.rebuild.deduplicate import merged_pairs
@@ -163,11 +163,8 @@ def _judge_urls(name: str, table: pa.Table, blocklist: Blocklist) -> Decisions:
 def _send_detected(run: Run, upstream: Records, rule: Unsafe, each: Each) -> SentRows:
     """[uid, unsafe_score, unsafe_class] of every pair, by uid; null where only features are there."""
     pairs = partial(_shown, upstream)
-    places = send_places(run, each) if run.bits else None
-    try:
+    with send_places(run, each) as places:
         return send_by_picture(run, each, "looking for unsafe pictures", pairs, partial(_detected, rule, places))
-    finally:
-        release_rows(places)
 
 
 def _shown(upstream: Records, run: Run) -> pa.Table:
@@ -176,29 +173,28 @@ def _shown(upstream: Records, run: Run) -> pa.Table:
     return pairs.append_column("is_bare", pc.starts_with(pairs["url"], FEATURES)).drop(["url"])
 
 
-def _detected(rule: Unsafe, places: SentRows | None, run: Run, pairs: pa.Table) -> pa.Table:
+def _detected(rule: Unsafe, places: PicturePlaces, run: Run, pairs: pa.Table) -> pa.Table:
     detector, ids = _detector(), pairs["image_id"].combine_chunks()
     bare = pairs["is_bare"].to_numpy()
     scores = np.full((len(ids), len(detector.classes)), np.nan, np.float32)
     if not bare.all():
         seen = ids.filter(pa.array(~bare))
         different = seen.unique()
-        known = _scores(run, detector, different, None if places is None else places.of(run))
+        known = _scores(run, detector, different, places)
         scores[~bare] = known[pc.index_in(seen, different).to_numpy()]
     values, names = measure_unsafe(scores, detector.classes, rule)
     return pa.table({"uid": pairs["uid"], "unsafe_score": values, "unsafe_class": names})
 
 
-def _scores(run: Run, detector: SafetyDetector, image_ids: pa.Array, places: pa.Table | None) -> npt.NDArray[np.number]:
+def _scores(run: Run, detector: SafetyDetector, image_ids: pa.Array, places: PicturePlaces) -> npt.NDArray[np.number]:
     """The detector's scores (n, c) of pictures; it looks at those alone that it has not looked at before."""
     store = RowStore(run.workspace, detector.identity, "scores")
     missing = store.missing(image_ids)
-    if len(missing) and places is None:
-        places = find_places(run.workspace.downloads, missing)
+    located = places.of(run, missing) if len(missing) else None
     with run.progress.bar("looking for unsafe pictures", len(missing)) as advance:
         for start in range(0, len(missing), CHUNK):
             batch = missing.slice(start, CHUNK)
-            images = read_images(run.workspace.downloads, batch.to_pylist(), places)
+            images = read_images(run.workspace.downloads, batch.to_pylist(), located)
             store.append(batch, detector.scores(images, progress=advance))
     return store.read(image_ids)
 
