@@ -25,7 +25,6 @@ from evenly.storage.stores.workspace_lock import writing
 from evenly.tasks.encoders import frozen_run
 from evenly.tasks.refining.other_pictures import OtherPictures
 from evenly.tasks.refining.worth import MEASURE_WORTH, PoolVariant, WorthRule
-from evenly.tasks.run import Run
 from evenly.tasks.stage import run_step
 from evenly.tasks.step import NothingLeftError
 
@@ -66,7 +65,7 @@ def measure_worth(recipe: str, options: WorthOptions) -> dict[str, Any]:
     with open_run(chosen, root=options.root, quiet=options.quiet) as opened:
         run = frozen_run(opened)
         manifest = Builds(run.workspace).read(f"{chosen.name}-latest")
-        others = tuple(_other(run, name) for name in options.also)
+        others = tuple(_other(run.cache, name) for name in options.also)
         variants: list[PoolVariant] = []
         unbalanced = None
         for name, short, sections in _variants(chosen):
@@ -93,10 +92,10 @@ def measure_worth(recipe: str, options: WorthOptions) -> dict[str, Any]:
     return {"step": record.key, "skipped": skipped}
 
 
-def _other(run: Run, name: str) -> OtherPictures:
+def _other(cache: Path, name: str) -> OtherPictures:
     """Pictures that a package ships, written into the cache, or those of a folder."""
     if name in SHIPPED:
-        folder = run.cache / name
+        folder = cache / name
         SHIPPED[name](folder)
     else:
         folder = Path(name).expanduser().absolute()

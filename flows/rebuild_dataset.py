@@ -79,7 +79,7 @@ def rebuild_dataset(recipe: str, options: RebuildOptions) -> str:
             quiet=quiet,
         ) as run,
     ):
-        say_changes(run, chosen)
+        say_changes(run.workspace, run.progress, chosen)
         result = build_by(run, chosen, limit=limit, memory=options.memory)
         show_build(run, result)
         build, root_of_run = result.build, str(run.workspace.root)

@@ -6,20 +6,21 @@ from typing import Any
 from evenly.flows.recipe import Recipe
 from evenly.flows.recipe.steps import content_of
 from evenly.storage.builds import Builds
-from evenly.tasks.run import Run
+from evenly.storage.workspace import Workspace
+from evenly.tasks.progress import Progress
 
 
-def say_changes(run: Run, recipe: Recipe) -> None:
+def say_changes(workspace: Workspace, progress: Progress, recipe: Recipe) -> None:
     """Say which fields differ from those of the recipe's latest build, if it has one: a file may change unseen.
 
     Fields that no build's content depends on (paths, class lists, schedules) are not among them.
     """
-    builds = Builds(run.workspace)
+    builds = Builds(workspace)
     latest = builds.latest_of(recipe.name)
     if latest is None:
         return
     if names := changed_fields(builds.read(latest)["recipe"], content_of(recipe)):
-        run.progress.say(f"{'recipe':<24} changed since build {latest}: {', '.join(names)}")
+        progress.say(f"{'recipe':<24} changed since build {latest}: {', '.join(names)}")
 
 
 def changed_fields(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

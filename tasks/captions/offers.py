@@ -98,7 +98,7 @@ def texts_of_pairs(
 
 
 def _merged(upstream: Records, run: Run) -> pa.Table:
-    return merged_pairs(run, [record for record in upstream if record.name != "collect"])
+    return merged_pairs(run.ledger, [record for record in upstream if record.name != "collect"])
 
 
 def _collected(upstream: Records, columns: Sequence[str], run: Run) -> pa.Table:

@@ -8,6 +8,7 @@ from evenly.curation.duplicates.image_duplicates import Perceptual, Semantic
 from evenly.curation.duplicates.merging import last_survivors
 from evenly.curation.duplicates.record_linkage import Linked
 from evenly.curation.step import NoRule
+from evenly.storage.ledger import Ledger
 from evenly.tasks.each import Records
 from evenly.tasks.encoders import step_encoder
 from evenly.tasks.rebuild.duplicates.answers import merging
@@ -15,37 +16,36 @@ from evenly.tasks.rebuild.duplicates.captions import Captions
 from evenly.tasks.rebuild.duplicates.exact import Exact
 from evenly.tasks.rebuild.duplicates.feature_rows import PictureFeatures, RecordFeatures
 from evenly.tasks.rebuild.duplicates.looks import Looks
-from evenly.tasks.run import Run
 from evenly.tasks.step import Step
 
 
-def merged_pairs(run: Run, records: Records) -> pa.Table:
+def merged_pairs(ledger: Ledger, records: Records) -> pa.Table:
     """The pairs that these steps merged [uid, survivor]: which pair each ended in, after all of them."""
     where = pc.field("verdict") == "merged"
-    tables = [run.ledger.decisions(record, ["uid", "into"], where) for record in records if record.counts.get("merged")]
+    tables = [ledger.decisions(record, ["uid", "into"], where) for record in records if record.counts.get("merged")]
     empty = pa.table({name: pa.array([], pa.string()) for name in ("uid", "into")})
     merged = pa.concat_tables([empty, *tables])
     return pa.table({"uid": merged["uid"], "survivor": last_survivors(merged)})
 
 
-def _exact(_run: Run, _rule: NoRule) -> Exact:
+def _exact(_seed: int, _rule: NoRule) -> Exact:
     return Exact()
 
 
-def _looks(_run: Run, rule: Perceptual) -> Looks:
+def _looks(_seed: int, rule: Perceptual) -> Looks:
     return Looks(rule=rule)
 
 
-def _semantic(run: Run, rule: Semantic) -> PictureFeatures:
-    return PictureFeatures(rule=rule, seed=run.seed)
+def _semantic(seed: int, rule: Semantic) -> PictureFeatures:
+    return PictureFeatures(rule=rule, seed=seed)
 
 
-def _linked(run: Run, rule: Linked) -> RecordFeatures:
-    return RecordFeatures(rule=rule, seed=run.seed)
+def _linked(seed: int, rule: Linked) -> RecordFeatures:
+    return RecordFeatures(rule=rule, seed=seed)
 
 
-def _captions(run: Run, rule: CaptionTwins) -> Captions:
-    return Captions(rule=rule, seed=run.seed)
+def _captions(seed: int, rule: CaptionTwins) -> Captions:
+    return Captions(rule=rule, seed=seed)
 
 
 DEDUPLICATE_EXACT = Step(name="deduplicate_exact", rule=NoRule, **merging(_exact), version=2)

@@ -131,7 +131,7 @@ def _until_looked_at(upstream: Records) -> int:
 
 
 def _merged(upstream: Records, run: Run) -> pa.Table:
-    return merged_pairs(run, upstream[_until_looked_at(upstream) :])
+    return merged_pairs(run.ledger, upstream[_until_looked_at(upstream) :])
 
 
 def _looked_at(upstream: Records, run: Run) -> pa.Table:

@@ -48,15 +48,15 @@ class Answers:
     compared: pa.Table | None = field(compare=False)
 
 
-def merging(kind_of: Callable[[Run, RuleT], Kind]) -> dict[str, Any]:
-    """What a step does that merges duplicates of the kind that its rule gives: fields of Step."""
+def merging(kind_of: Callable[[int, RuleT], Kind]) -> dict[str, Any]:
+    """What a step does that merges duplicates of the kind that its seed and rule give: fields of Step."""
     search = partial(_search, kind_of)
     of_all = {"resolve": search, "resume": search, "work": _work, "release": _release}
     return {**of_all, "judge": _judge, "shared": _shared}
 
 
 def _search(  # noqa: PLR0917 - as Step has it
-    kind_of: Callable[[Run, RuleT], Kind],
+    kind_of: Callable[[int, RuleT], Kind],
     run: Run,
     upstream: Records,
     rule: RuleT,
@@ -65,7 +65,7 @@ def _search(  # noqa: PLR0917 - as Step has it
     reads: Sequence[str] = (),
 ) -> Answers:
     """Find the duplicates among all pairs, and send each partition what it must know of them."""
-    kind = kind_of(run, rule)
+    kind = kind_of(run.seed, rule)
     previous = None if earlier is None else PreviousEdges(run=earlier, reads=reads)
     with ExitStack() as undone:
         exchange = undone.enter_context(new_exchange(run.exchange, kind.step, run.bits))

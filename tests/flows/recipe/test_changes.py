@@ -2,7 +2,7 @@ from evenly.flows.recipe import read_recipe
 from evenly.flows.recipe.changes import changed_fields, say_changes
 from evenly.flows.recipe.steps import content_of
 from evenly.storage.builds import Builds
-from evenly.tasks.run import Run
+from evenly.tasks.progress import Progress
 
 RECIPE = """
 name: captions
@@ -30,13 +30,13 @@ def test_a_field_that_an_earlier_version_did_not_write_is_unchanged_while_it_is_
 
 
 def test_a_run_says_what_changed_since_the_latest_build(tmp_path, workspace, capsys):
-    recipe, run = written(tmp_path, RECIPE), Run(workspace=workspace, seed=1)
-    say_changes(run, recipe)
+    recipe, progress = written(tmp_path, RECIPE), Progress()
+    say_changes(workspace, progress, recipe)
     assert capsys.readouterr().err == ""
     builds = Builds(workspace)
     builds.publish({"build": "captions-1", "created": "2026", "recipe": content_of(recipe)})
     builds.promote("captions-1", recipe="captions")
-    say_changes(run, recipe)
+    say_changes(workspace, progress, recipe)
     assert capsys.readouterr().err == ""
-    say_changes(run, written(tmp_path, RECIPE.replace("t: 5", "t: 6")))
+    say_changes(workspace, progress, written(tmp_path, RECIPE.replace("t: 5", "t: 6")))
     assert "changed since build captions-1: curate.balance.t\n" in capsys.readouterr().err

@@ -193,7 +193,7 @@ def test_pictures_of_another_kind_are_encoded_once_and_named_by_their_folders(ru
         (tmp_path / "kinds" / name).mkdir(parents=True)
         Image.new("RGB", (8, 8), colour).save(tmp_path / "kinds" / name / "1.png")
     (tmp_path / "kinds" / "red" / "2.png").write_bytes(b"no picture")
-    other = _other(run, str(tmp_path / "kinds"))
+    other = _other(run.cache, str(tmp_path / "kinds"))
     rows = other_rows(run, other)
     assert (rows.image.shape, rows.texts.shape) == ((3, DIMENSION), (3, DIMENSION))
 
@@ -211,7 +211,7 @@ def test_pictures_of_another_kind_are_encoded_once_and_named_by_their_folders(ru
     (tmp_path / "kinds" / "red" / "1.png").rename(tmp_path / "kinds" / "blue" / "3.png")
     assert other_inputs([other]) != before
     with pytest.raises(InputError, match="`also` must be photographs, digits or a folder"):
-        _other(run, str(tmp_path / "nothing"))
+        _other(run.cache, str(tmp_path / "nothing"))
     (tmp_path / "broken" / "red").mkdir(parents=True)
     (tmp_path / "broken" / "red" / "2.png").write_bytes(b"no picture")
     with pytest.raises(InputError, match="must hold pictures that can be decoded; got none"):
