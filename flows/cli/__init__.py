@@ -16,7 +16,6 @@ from evenly.flows.cli.audit import upkeep as cli_upkeep
 from evenly.flows.cli.classes import batches as cli_batches
 from evenly.flows.cli.classes import describe as cli_classes
 from evenly.flows.cli.classes import descriptions as cli_descriptions
-from evenly.flows.cli.command import typed
 from evenly.flows.cli.datasets import builds as cli_datasets
 from evenly.flows.cli.datasets import concepts as cli_concepts
 from evenly.flows.cli.datasets import metadata as cli_metadata
@@ -53,7 +52,7 @@ for commands in (
     cli_serve.COMMANDS,
 ):
     for name, command in commands.items():
-        app.command(name)(command if hasattr(command, "guard") else typed(command))
+        app.command(name)(command)
 for name, group in (
     ("descriptions", cli_descriptions.GROUP),
     ("batches", cli_batches.GROUP),

@@ -13,41 +13,56 @@ from annotated_types import Ge, Le
 from typer.models import ArgumentInfo
 
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.cli.output import AsJson, print_json, results_kept
+from evenly.flows.cli.output import AsJson, print_facts, print_json
 from evenly.signatures import NOT_TYPED, Named, bare, help_of, placed, show_as
 from evenly.storage.errors import InputError
 
 P = ParamSpec("P")
 
 
-def typed(function: Callable[..., Any], show: Callable[..., object] | None = None) -> Callable[..., Any]:
+def typed(
+    function: Callable[..., Any],
+    show: Callable[..., object] | None = print_facts,
+    *,
+    status: Callable[[Any], int] | None = None,
+    is_group: bool = False,
+) -> Callable[..., Any]:
     """The command of a function, for typer: each parameter with a text beside its type is an option, or an argument.
 
-    With `show`, what the function gives is printed by it, or with `--json` as JSON; parameters of `show` after the
-    first are options too.
+    What the function gives is printed by `show`, or with `--json` as JSON; None: it prints all itself. Parameters of
+    `show` after the first are those of the function, or options too. A `quiet` that is True in Python is so here with
+    `--json`. status: the exit status, by what the function gives. is_group: other commands stand below it.
     """
-    parameters = [
-        item for item in _parameters(function) if NOT_TYPED not in getattr(item.annotation, "__metadata__", ())
-    ]
+    every = _parameters(function)
+    parameters = [item for item in every if NOT_TYPED not in getattr(item.annotation, "__metadata__", ())]
+    names = {item.name for item in parameters}
     shown = [] if show is None else _parameters(show)[1:]
     packed, job = getattr(function, "packed", (dict, function))
+    is_loud = any(item.name == "quiet" and item.default is True for item in every)
     if show is not None:
         place = next((n for n, item in enumerate(parameters, 1) if item.name == "root"), len(parameters))
         parameters.insert(place, _keyword("as_json", AsJson, default=False))
 
     def command(**values: Any) -> Any:  # noqa: ANN401 - those of the function
+        as_json = values.pop("as_json", False)
+        if is_group and values.pop("context").invoked_subcommand is not None:
+            return
+        of_table = {item.name: values.get(item.name, item.default) for item in shown}
+        given = {name: value for name, value in values.items() if name in names} | ({"quiet": as_json} if is_loud else {})
         with command.guard(values):  # type: ignore[attr-defined]  # of a function
-            as_json = values.pop("as_json", False) if show is not None else False
-            of_table = {item.name: values.pop(item.name) for item in shown}
             try:
-                result = job(**packed(**values))
+                result = job(**packed(**given))
             except InputError as error:
                 raise UsageError(_as_typed(str(error), parameters)) from None
-            if show is None:
-                return result
-            return print_json(result) if as_json else show(result, **of_table)
+            if as_json:
+                print_json(as_plain(result))
+            elif show is not None:
+                show(result, **of_table)
+            if status is not None and (code := status(result)):
+                raise typer.Exit(code)
 
-    parameters += shown
+    parameters += [item for item in shown if item.name not in names]
+    parameters += [_keyword("context", typer.Context)] if is_group else []
     command.guard = lambda _values: nullcontext()  # type: ignore[attr-defined]  # of a function; see guard_commands
     command.__name__, command.__doc__ = function.__name__, _without_options(inspect.getdoc(function) or "")
     show_as(command, inspect.Signature([item.replace(annotation=_option(item)) for item in parameters]))
@@ -105,7 +120,7 @@ def _without_options(text: str) -> str:
 
 
 def in_python(command: Callable[P, object], name: str = "") -> Callable[P, Any]:
-    """A command as a function, which gives as plain values what the command prints with `--json`.
+    """The function of a command, for Python: it gives as plain values what the command prints with `--json`.
 
     name: the command's, where the function is not called by it.
 
@@ -114,7 +129,7 @@ def in_python(command: Callable[P, object], name: str = "") -> Callable[P, Any]:
     run: Callable[..., Any] = command
     name = name or command.__name__.removesuffix("_command").replace("_", "-")
     hints = get_type_hints(command, include_extras=True)
-    seen = [item for item in inspect.signature(command).parameters.values() if item.name != "as_json"]
+    seen = inspect.signature(command).parameters.values()
     signature = inspect.Signature([item.replace(annotation=bare(item.annotation)) for item in seen])
 
     @wraps(command)
@@ -125,14 +140,8 @@ def in_python(command: Callable[P, object], name: str = "") -> Callable[P, Any]:
         values = {
             name: _path(value, hints.get(name)) for name, value in signature.bind(*args, **kwargs).arguments.items()
         }
-        json = {"as_json": True} if "as_json" in hints else {}
-        with no_widgets(), results_kept() as results:
-            try:
-                with sharing(name, values):
-                    result = run(**values, **json)
-            except typer.Exit:  # of a command that found something: its result says what
-                result = None
-        return results[-1] if results else result
+        with no_widgets(), sharing(name, values):
+            return as_plain(run(**values))
 
     texts = {item.name: _help(hints.get(item.name)) for item in seen}
     lines = [f"    {parameter}: {text}" for parameter, text in texts.items() if text]
@@ -140,6 +149,11 @@ def in_python(command: Callable[P, object], name: str = "") -> Callable[P, Any]:
     called.__doc__ = "\n".join([about, "", "Args:", *lines])
     called.__signature__ = signature  # type: ignore[attr-defined]  # of a function
     return called
+
+
+def as_plain(result: Any) -> Any:  # noqa: ANN401 - what a command gives
+    """What a command gives, as JSON has it."""
+    return result.to_dict() if hasattr(result, "to_dict") else result
 
 
 def _help(hint: Any) -> str:  # noqa: ANN401 - a type

@@ -3,12 +3,10 @@
 import sys
 from collections.abc import Callable, Container, Sequence
 
-import typer
-
 from evenly.audit.safe_text import visible
 from evenly.flows.cli.machine_errors import OUT_OF_MEMORY, machine_line
 
-FINDING = 1
+FINDING = 1  # the command worked, and found something wrong
 USAGE = 2
 
 RENAMED = {
@@ -19,13 +17,6 @@ RENAMED = {
     "--processes": "--workers",
 }
 """Options by the name that they had, and the one that they have."""
-
-
-class FindingExit(typer.Exit):
-    """The command worked and found something wrong: exit status 1."""
-
-    def __init__(self) -> None:
-        super().__init__(FINDING)
 
 
 class UsageError(ValueError):

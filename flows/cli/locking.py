@@ -35,6 +35,8 @@ WRITES: Mapping[str, Callable[[Values], bool]] = {
 READS = frozenset(
     [
         "init",
+        "batches",
+        "encoders",
         "check",
         "plan",
         "builds",

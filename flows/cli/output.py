@@ -1,16 +1,13 @@
 """The output of commands: facts as JSON, tables for people. Data is shown as text, never as markup."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import typer
 
 from evenly.audit.safe_text import visible
-from evenly.signatures import InWorkspace, Place
+from evenly.signatures import Place
 
 Build = Annotated[
     str, typer.Argument(help="A build id, the beginning of one, or NAME-latest; `latest` where there is one recipe.")
@@ -19,46 +16,14 @@ Recipe = Annotated[Place, typer.Argument(help="A recipe; its latest build is use
 AsJson = Annotated[bool, typer.Option("--json", help="Print facts as JSON on stdout.")]
 
 
-@dataclass(frozen=True, kw_only=True)
-class CommandOptions(InWorkspace):
-    """Options of every command in a workspace."""
-
-    as_json: AsJson = False
-
-
 _NARROWEST = 12  # what is folded gets so many characters in a line
 _LONGEST_NAME = 24  # a longer word is a hash or a build
 _FRAME = 3  # of a table, for each column
 
 
-_RESULTS: ContextVar[list[Any] | None] = ContextVar("results", default=None)
-
-
-@contextmanager
-def results_kept() -> Iterator[list[Any]]:
-    """Have results put into a list rather than printed as JSON: of commands that are called from Python."""
-    results: list[Any] = []
-    token = _RESULTS.set(results)
-    try:
-        yield results
-    finally:
-        _RESULTS.reset(token)
-
-
 def print_json(value: object) -> None:
     """Print `value` as indented JSON with a newline; what a terminal would obey is escaped as JSON escapes it."""
-    if (results := _RESULTS.get()) is None:
-        typer.echo(json_text(value))
-    else:
-        results.append(value)
-
-
-def print_result(value: object, table: Callable[[], object], *, as_json: bool) -> None:
-    """Print what a command found: as JSON, or for people by `table`."""
-    if as_json:
-        print_json(value)
-    else:
-        table()
+    typer.echo(json_text(value))
 
 
 def json_text(value: object) -> str:
@@ -169,6 +134,13 @@ def with_interval(
         return "none"
     ends = "" if low is None or high is None else f" [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
     return f"{value:{sign}.{digits}f}{ends}"
+
+
+def print_written(facts: Mapping[str, Any]) -> None:
+    """Print the paths of the files that were written, where some were."""
+    written = facts.get("written", ())
+    for path in [written] if isinstance(written, str) else written:
+        print_text(f"written  {path}")
 
 
 def print_funnel(funnel: Sequence[Mapping[str, Any]]) -> None:

@@ -8,7 +8,7 @@ from evenly.flows.cli.adapters.fit import export_adapter_command, fit_command, l
 from evenly.flows.cli.adapters.protocols import base_to_new_command, sessions_command
 from evenly.flows.cli.audit.audit import card_command
 from evenly.flows.cli.audit.upkeep import clean_command, doctor_command
-from evenly.flows.cli.classes.batches import cancel_command, list_batches
+from evenly.flows.cli.classes.batches import batches_command, cancel_command
 from evenly.flows.cli.classes.describe import extract_command
 from evenly.flows.cli.classes.descriptions import (
     audit_command,
@@ -24,7 +24,7 @@ from evenly.flows.cli.datasets.metadata import build_command, show_metadata_comm
 from evenly.flows.cli.datasets.pools import balance_command, match_command
 from evenly.flows.cli.datasets.retrieve import retrieve_command
 from evenly.flows.cli.datasets.search import index_command
-from evenly.flows.cli.encoders.commands import encode_command, list_encoders, tokens_command, tune_command
+from evenly.flows.cli.encoders.commands import encode_command, encoders_command, tokens_command, tune_command
 from evenly.flows.cli.encoders.refine import refine_build
 from evenly.flows.cli.encoders.worth import worth_of_steps
 from evenly.flows.cli.start.serve import deploy_command, serve_command
@@ -32,7 +32,7 @@ from evenly.flows.cli.start.serve import deploy_command, serve_command
 audit_descriptions = in_python(audit_command, "descriptions audit")
 balance_pool = in_python(balance_command)
 base_to_new = in_python(base_to_new_command)
-batches = in_python(list_batches, "batches")
+batches = in_python(batches_command)
 build_metadata = in_python(build_command, "metadata build")
 cancel_batch = in_python(cancel_command, "batches cancel")
 card = in_python(card_command)
@@ -45,7 +45,7 @@ count_tokens = in_python(tokens_command, "encoders tokens")
 deploy = in_python(deploy_command)
 doctor = in_python(doctor_command)
 encode_files = in_python(encode_command)
-encoders = in_python(list_encoders, "encoders")
+encoders = in_python(encoders_command)
 evaluate = in_python(evaluate_command)
 export_adapter = in_python(export_adapter_command)
 export_descriptions = in_python(export_descriptions_command, "descriptions export")

@@ -8,18 +8,23 @@ from annotated_types import Ge, Le
 
 from evenly.signatures import NOT_TYPED, InWorkspace, Named, Place, Quiet
 
+Limit = Annotated[int | None, Ge(1), "Take this many pairs, drawn by hash; such a build is not promoted."]
+Workers = Annotated[int | None, Ge(1), "Worker processes, at most; default: one per core."]
+Engine = Annotated[
+    str | None, "What works on partitions: local, ray, or a cluster's address (auto, HOST:PORT, ray://…)."
+]
+Memory = Annotated[str | None, "What all processes may take, as 6GB or 50%; default: the recipe's, else 50%."]
+
 
 @dataclass(frozen=True, kw_only=True)
 class RebuildOptions(InWorkspace):
     """Options of a rebuild."""
 
-    limit: Annotated[int | None, Ge(1), "Take this many pairs, drawn by hash; such a build is not promoted."] = None
-    workers: Annotated[int | None, Ge(1), "Worker processes, at most; default: one per core."] = None
-    engine: Annotated[
-        str | None, "What works on partitions: local, ray, or a cluster's address (auto, HOST:PORT, ray://…)."
-    ] = None
+    limit: Limit = None
+    workers: Workers = None
+    engine: Engine = None
     replay_from: Annotated[Place | None, "Take downloads and replies recorded in this other workspace."] = None
-    memory: Annotated[str | None, "What all processes may take, as 6GB or 50%; default: the recipe's, else 50%."] = None
+    memory: Memory = None
     retry_failed: Annotated[bool, "Try downloads again that failed for a passing reason."] = False
     wait_s: Annotated[
         int, Ge(0), Named(("--wait",), "SECONDS"), "Wait so long for another process that rebuilds this recipe."

@@ -102,14 +102,14 @@ def test_a_plan_shows_partitions_and_workers_and_refuses_too_little_memory(recip
 
 
 def test_the_command_says_what_is_estimated_and_by_which_figures(recipe, tmp_path, capsys, monkeypatch):
-    from evenly.flows.cli.datasets.builds import plan_command
+    from evenly.flows.cli.datasets.builds import COMMANDS
 
     monkeypatch.setenv("COLUMNS", "200")
-    plan_command(recipe, root=tmp_path / "w", workers=1)
+    COMMANDS["plan"](recipe=recipe, root=tmp_path / "w", workers=1)
     shown = capsys.readouterr().out
     assert "rows (estimated) in 1 partition, worked on in this process" in shown
     assert "on disk: typical figures" in shown
-    plan_command(recipe, root=tmp_path / "w", as_json=True)
+    COMMANDS["plan"](recipe=recipe, root=tmp_path / "w", as_json=True)
     facts = json.loads(capsys.readouterr().out)
     assert [row["step"] for row in facts["steps"]] == TEXT_STEPS
     assert facts["run"]["basis"] == ["typical"]

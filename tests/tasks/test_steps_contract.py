@@ -12,7 +12,7 @@ import typer
 from evenly.audit.published import PublishedBuild
 from evenly.audit.replay import replay_step
 from evenly.curation.steps import STEPS
-from evenly.flows.cli.audit.audit import why_command
+from evenly.flows.cli.audit.audit import COMMANDS
 from evenly.flows.recipe.steps import known_steps
 from tests.tasks.step_contract import findings, flipped, rewrite, with_row
 from tests.tasks.whole_rebuild import STEPS as RUN
@@ -72,11 +72,11 @@ def test_a_command_whose_replay_differs_ends_with_status_1(copied, capsys):
     copy = copied()
     record, root = copy.record("match_concepts"), str(copy.run.workspace.root)
     uid = copy.run.ledger.decisions(record)["uid"][0].as_py()
-    asked = {"build": copy.manifest["build"], "root": root, "replay": True}
-    why_command(uid, **asked)
+    asked = {"sample": uid, "build": copy.manifest["build"], "root": root, "replay": True}
+    COMMANDS["why"](**asked)
     rewrite(copy.run.ledger, record, "decisions", lambda table: flipped(table, 0))
     with pytest.raises(typer.Exit) as ended:
-        why_command(uid, **asked)
+        COMMANDS["why"](**asked)
     assert ended.value.exit_code == 1
     assert "DIFFERS" in capsys.readouterr().out
 

@@ -1,33 +1,29 @@
 """Commands that judge adapters on test pictures: evaluate, probe."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from evenly.flows.cli.adapters.options import Normalise, OptionalRecipe, Out, Recipe
+from evenly.flows.cli.command import typed
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.cli.output import CommandOptions, print_result
-from evenly.signatures import taking
-
-Recipe = Annotated[Path, typer.Argument(help="A recipe; its latest build is used.")]
-Out = Annotated[Path | None, typer.Option(help="The folder to write to.")]
-Slices = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--slice",
-        help="A column of the sample table: accuracy per value of it. Several with commas between are crossed. May be "
-        "repeated.",
-    ),
-]
+from evenly.signatures import InWorkspace, taking
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateOptions(CommandOptions):
+class EvaluateOptions(InWorkspace):
     """Options of `evenly evaluate`."""
 
-    slices: Slices = None
+    slices: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--slice",
+            help="A column of the sample table: accuracy per value of it. Several with commas between are crossed. May "
+            "be repeated.",
+        ),
+    ] = None
     arrays: Annotated[Path | None, typer.Option(help="With --retrieval: an .npz of features instead of a recipe.")] = (
         None
     )
@@ -40,13 +36,11 @@ class EvaluateOptions(CommandOptions):
         typer.Option("--retrieval", help="The encoder: how it finds pictures by captions, captions by pictures."),
     ] = False
     pairs: Annotated[int, typer.Option(min=2, help="With --retrieval: how many of them.")] = 5000
-    normalise: Annotated[bool, typer.Option("--normalise", help="Scale the rows of --arrays to unit length.")] = False
+    normalise: Normalise = False
 
 
 @taking(EvaluateOptions)
-def evaluate_command(
-    recipe: Annotated[Path | None, typer.Argument(help="A recipe; its latest build is used.")], options: EvaluateOptions
-) -> None:
+def evaluate_command(recipe: OptionalRecipe, options: EvaluateOptions) -> dict[str, Any]:
     """Evaluate the adapters of a recipe once on test data, with intervals and the difference to zero-shot.
 
     Example: evenly evaluate recipes/demo.yaml --slice width --slice label,source
@@ -60,33 +54,36 @@ def evaluate_command(
             raise UsageError(
                 "`--retrieval` must stand without `--slice` and `--reject`, which are of adapters. Leave them out."
             )
-        from evenly.flows.cli.adapters.retrieval import array_retrieval, print_retrieval, recipe_retrieval
+        from evenly.flows.cli.adapters.retrieval import array_retrieval, recipe_retrieval
 
         if recipe is not None:
             measured = recipe_retrieval(recipe, pairs=options.pairs, part=options.part, root=options.root)
         elif options.arrays is not None:
             measured = [array_retrieval(options.arrays, part=options.part, normalise=options.normalise)]
-        print_result({"retrieval": measured}, lambda: print_retrieval(measured), as_json=options.as_json)
-        return
+        return {"retrieval": measured}
     if recipe is None or options.part is not None:
         raise UsageError("`--arrays` and `--part` must stand with `--retrieval`; got no `--retrieval`. Add it.")
     from evenly.flows.cli.adapters.evaluation import evaluate_latest
 
-    result = evaluate_latest(recipe, root=options.root, slices=options.slices or ())
+    return evaluate_latest(recipe, root=options.root, slices=options.slices or ())
 
-    def table() -> None:
-        for facts in result["lists"]:
-            from evenly.flows.cli.adapters.evaluation_tables import print_evaluation, print_rejection
 
-            print_evaluation(facts)
-            if options.reject:
-                print_rejection(facts)
+def _print_evaluated(result: dict[str, Any], *, reject: bool) -> None:
+    if "retrieval" in result:
+        from evenly.flows.cli.adapters.retrieval import print_retrieval
 
-    print_result(result, table, as_json=options.as_json)
+        print_retrieval(result["retrieval"])
+        return
+    from evenly.flows.cli.adapters.evaluation_tables import print_evaluation, print_rejection
+
+    for facts in result["lists"]:
+        print_evaluation(facts)
+        if reject:
+            print_rejection(facts)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProbeOptions(CommandOptions):
+class ProbeOptions(InWorkspace):
     """Options of `evenly probe`."""
 
     out: Out = None
@@ -97,29 +94,21 @@ class ProbeOptions(CommandOptions):
 
 
 @taking(ProbeOptions)
-def probe_command(recipe: Recipe, options: ProbeOptions) -> None:
+def probe_command(recipe: Recipe, options: ProbeOptions) -> dict[str, Any]:
     """Probe the adapters of a recipe and its encoder: what corrupted pictures cost, what captions leave open.
 
     Example: evenly probe recipes/demo.yaml --no-diversity
     """
-    from evenly.flows.cli.adapters.probe import probe_latest
+    from evenly.flows.cli.adapters.probe import PROBES, probe_latest
 
-    probes = {
-        "corruptions": options.corruptions,
-        "diversity": options.diversity,
-        "binding": options.binding,
-        "retrieval": options.retrieval,
-    }
-    result = probe_latest(
-        recipe, root=options.root, out=options.out, probes=[name for name, asked in probes.items() if asked]
-    )
-
-    def table() -> None:
-        from evenly.flows.cli.adapters.probe_tables import print_probes
-
-        print_probes(result)
-
-    print_result(result, table, as_json=options.as_json)
+    probes = {name: getattr(options, name) for name in PROBES}
+    return probe_latest(recipe, root=options.root, out=options.out, probes=probes)
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"evaluate": evaluate_command, "probe": probe_command}
+def _print_probed(result: dict[str, Any]) -> None:
+    from evenly.flows.cli.adapters.probe_tables import print_probes
+
+    print_probes(result)
+
+
+COMMANDS = {"evaluate": typed(evaluate_command, _print_evaluated), "probe": typed(probe_command, _print_probed)}

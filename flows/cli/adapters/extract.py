@@ -7,7 +7,6 @@ from typing import Any
 
 from evenly.features.encoders.stages import STAGES, Profile
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.cli.output import print_facts, print_rows, print_text
 from evenly.flows.cli.paths import check_out
 from evenly.flows.recipe import Recipe, read_recipe
 from evenly.signatures import Place
@@ -82,22 +81,6 @@ def profile_facts(profile: Profile) -> dict[str, Any]:
         "stages": rows,
         "limit": profile.limit,
     }
-
-
-def print_extracted(result: Mapping[str, Any]) -> None:
-    """Print what was extracted and, where one was taken, the profile."""
-    profile = result.get("profile")
-    print_facts({name: value for name, value in result.items() if name != "profile"})
-    if profile is None:
-        return
-    if not profile["pictures"]:
-        print_text("no picture was encoded: all that were asked for have features")
-        return
-    print_rows("seconds of work", profile["stages"])
-    print_text(
-        f"{profile['pictures']:,} pictures in {profile['seconds']} s, {profile['pictures_per_s']} pictures/s; "
-        f"{profile['limit']} is what limits it"
-    )
 
 
 def _made_by(manifest: Mapping[str, Any]) -> EncoderChoice:

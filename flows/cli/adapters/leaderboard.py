@@ -1,5 +1,6 @@
 """`evenly leaderboard`: every adapter over shots and seeds, on a recipe's latest build or on a file of features."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
@@ -16,6 +17,7 @@ from evenly.adapters.own_features.part_checks import LEFT_OUT
 from evenly.adapters.training import row_keys
 from evenly.audit.report.adapter_tables import recipe_remedy
 from evenly.audit.report.plots.leaderboard import draw_leaderboard
+from evenly.flows.cli.adapters.options import LeaderboardOptions
 from evenly.flows.cli.adapters.own_features.fit import plain
 from evenly.flows.recipe import read_recipe
 from evenly.flows.recipe.class_rules import evaluation_rules
@@ -30,18 +32,16 @@ from evenly.tasks.adapters.fit import EVALUATE_ADAPTERS
 from evenly.tasks.adapters.twins import build_twins
 from evenly.tasks.encoders import encoder_identity, second_identity
 from evenly.tasks.labelled_rows import labelled_rows
-from evenly.tasks.progress import Progress
+from evenly.tasks.run import Run
 
 VERSION = 3
 """Raised when numbers of stored runs may not be used any longer."""
 
 
-def recipe_leaderboards(
-    recipe: Place, plan: LeaderboardPlan, *, workers: int, out: Path | None, root: Place | None
-) -> list[dict[str, Any]]:
+def recipe_leaderboards(recipe: Place, plan: LeaderboardPlan, options: LeaderboardOptions) -> list[dict[str, Any]]:
     """A leaderboard per class list of a recipe, on its latest build; under `out` in a folder of its name if several."""
     chosen = read_recipe(recipe)
-    run = run_in(chosen, root=root)
+    run = run_in(chosen, root=options.root)
     rules = list(evaluation_rules(run, chosen, recipe, "latest"))
     boards = []
     for rule in rules:
@@ -67,21 +67,18 @@ def recipe_leaderboards(
         if run.views is not None:
             key["views"] = str(run.views)
         folder = run.workspace.reports / f"{rule.build}-{rule.list}-leaderboard"
-        if out is not None:
-            folder = out / rule.list if len(rules) > 1 else out
-        runs = LeaderboardRuns(run.workspace.leaderboards, _key(key, plan))
-        board = _hold(data, replace(plan, undrawn=True), runs, workers=workers, progress=run.progress, title=rule.list)
+        if options.out is not None:
+            folder = options.out / rule.list if len(rules) > 1 else options.out
+        board = _compare(data, replace(plan, undrawn=True), _key(key, plan), run, options.workers, title=rule.list)
         boards.append(_write(board, folder, rule.list))
     return boards
 
 
-def array_leaderboard(
-    arrays: Path, plan: LeaderboardPlan, *, workers: int, out: Path, normalise: bool, root: Place | None
-) -> dict[str, Any]:
+def array_leaderboard(arrays: Path, plan: LeaderboardPlan, options: LeaderboardOptions) -> dict[str, Any]:
     """A leaderboard on an .npz of features, as `evenly fit --arrays` reads it."""
-    run = workspace_run(root)
-    file_data = read_arrays(arrays, any_length=normalise)
-    parts = parts_in(file_data, normalise=normalise)
+    run = workspace_run(options.root)
+    file_data = read_arrays(arrays, any_length=options.normalise)
+    parts = parts_in(file_data, normalise=options.normalise)
     features, labels, split, groups = joined_parts(parts)
     keys = [f"{place} {key.hex()}" for place, key in _counted(row_keys(features.image))]
     data = EvaluationData(
@@ -96,9 +93,9 @@ def array_leaderboard(
     hashes = {name: [key.hex() for key in row_keys(array.reshape(1, -1))] for name, array in file_data.items()}
     if left_out := [note for note in parts.notes if note.endswith(LEFT_OUT)]:
         hashes["left out"] = [content_hash(keys), *left_out]
-    runs = LeaderboardRuns(run.workspace.leaderboards, _key(hashes, plan))
-    board = _hold(data, plan, runs, workers=workers, progress=run.progress, title=arrays.stem)
-    return _write(replace(board, notes=(*parts.notes, *board.notes)), out, arrays.stem)
+    board = _compare(data, plan, _key(hashes, plan), run, options.workers, title=arrays.stem)
+    folder = options.out or arrays.with_name(f"{arrays.stem}-leaderboard")
+    return _write(replace(board, notes=(*parts.notes, *board.notes)), folder, arrays.stem)
 
 
 def _counted(keys: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
@@ -114,14 +111,8 @@ def _key(content: Mapping[str, Any], plan: LeaderboardPlan) -> dict[str, Any]:
     return {"version": VERSION, "validation": plan.validation, "guard": plan.guard, "content": dict(content)}
 
 
-def _hold(
-    data: EvaluationData,
-    plan: LeaderboardPlan,
-    runs: LeaderboardRuns,
-    *,
-    workers: int,
-    progress: Progress,
-    title: str,
+def _compare(
+    data: EvaluationData, plan: LeaderboardPlan, key: Mapping[str, Any], run: Run, processes: int | None, *, title: str
 ) -> Leaderboard:
     """The leaderboard, for which the runs that are not stored yet are made.
 
@@ -129,8 +120,10 @@ def _hold(
     """
     names = list(dict.fromkeys(adapter_name(name) for name in plan.adapters))
     shares = [replace(plan, adapters=(name,)) for name in names]
+    runs = LeaderboardRuns(run.workspace.leaderboards, key)
+    workers = processes or os.cpu_count() or 1
     threads = 1 if workers > 1 else None
-    with progress.bar(f"leaderboard {title}: adapters", len(shares)) as advance:
+    with run.progress.bar(f"leaderboard {title}: adapters", len(shares)) as advance:
         if workers > 1 and len(shares) > 1:
             with worker_pool(workers) as pool:
                 for finished in as_completed([pool.submit(_compete, data, share, runs, threads) for share in shares]):

@@ -1,4 +1,4 @@
-"""`evenly predict`: a saved adapter on pictures that it has not seen."""
+"""`evenly predict` and `evenly export-adapter`: a saved adapter on new pictures, and in files for other programs."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,16 +9,20 @@ import numpy as np
 from evenly.adapters.contract import Adapter
 from evenly.adapters.evaluation.measures.calibration import is_at_the_end
 from evenly.adapters.evaluation.measures.classification import softmax
-from evenly.adapters.features import Features
+from evenly.adapters.features import Features, Floats
+from evenly.adapters.methods.tip import Tip
+from evenly.adapters.methods.tip_f import TipF
 from evenly.adapters.methods.vcd import PROTOTYPE, DescribedClasses
 from evenly.adapters.ranking import RankingHead
 from evenly.adapters.saved import from_arrays
 from evenly.adapters.saved_ranking import NAME as RANKING
 from evenly.adapters.saved_ranking import ranking_head
+from evenly.flows.cli.adapters.options import PredictOptions
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.runs import workspace_run
 from evenly.signatures import Place
 from evenly.storage.artifacts import kinds
+from evenly.storage.exports.adapters import CacheModel, export_affine_npz, export_cache_onnx, export_onnx
 from evenly.storage.files.image_folders import count_pictures, read_pictures
 from evenly.storage.files.predictions import check_predictions_path, write_predictions
 from evenly.tasks.adapters.pictures import EncodedPictures, encode_pictures
@@ -79,16 +83,7 @@ EXPLAINED = ("explanation",)
 SCORED = ("name", "score", "error")
 
 
-def predict_pictures(
-    adapter: Path,
-    images: Path,
-    *,
-    top: int,
-    out: Path | None,
-    column: str | None,
-    root: Place | None,
-    explain: bool = False,
-) -> list[Row]:
+def predict_pictures(adapter: Path, images: Path, options: PredictOptions) -> list[Row]:
     """One row per picture, in their order: name, class, confidence, the `top` classes with probabilities, error.
 
     Confidence is the softmax of the logits, divided by the temperature of the card where it has one (`confidence_note`
@@ -97,21 +92,21 @@ def predict_pictures(
     else. `out` is written as its suffix says.
     """
     card, fitted = open_adapter(adapter)
-    if explain:
+    if options.explain:
         check_explains(adapter, card, fitted)
-    if out is not None:
-        check_predictions_path(out)
-    run = _run_of(card, fitted, adapter, root)
-    encoded = encode_pictures(run, read_pictures(images, column=column), total=count_pictures(images))
-    columns = SCORED if isinstance(fitted, RankingHead) else CLASSIFIED + EXPLAINED * explain
-    judged = _judged(encoded, fitted, card, top)
-    if explain and isinstance(fitted, DescribedClasses) and encoded.names:
+    if options.out is not None:
+        check_predictions_path(options.out)
+    run = _run_of(card, fitted, adapter, options.root)
+    encoded = encode_pictures(run, read_pictures(images, column=options.column), total=count_pictures(images))
+    columns = SCORED if isinstance(fitted, RankingHead) else CLASSIFIED + EXPLAINED * options.explain
+    judged = _judged(encoded, fitted, card, options.top)
+    if options.explain and isinstance(fitted, DescribedClasses) and encoded.names:
         features = Features(image=encoded.image, encoder=fitted.encoder_)
         reasons = explained(fitted, features, card)
         judged = [row | {"explanation": explanation} for row, explanation in zip(judged, reasons, strict=True)]
     rows = _in_order(encoded, judged, columns)
-    if out is not None:
-        write_predictions(out, rows, columns=columns)
+    if options.out is not None:
+        write_predictions(options.out, rows, columns=columns)
     return rows
 
 
@@ -223,3 +218,38 @@ def _in_order(encoded: EncodedPictures, judged: Sequence[Row], columns: Sequence
 def _as_text(name: str) -> str:
     """The name of a file, what is no UTF-8 in it written out in hexadecimal."""
     return name.encode(errors="backslashreplace").decode()
+
+
+def export_adapter(adapter: Path, out: Path) -> dict[str, Any]:
+    """Write a saved adapter as `.onnx`, or its W and b as `.npz`, as the suffix of `out` says; what was written.
+
+    A ranking head is one row of W, called `score`.
+    """
+    card, fitted = open_adapter(adapter)
+    if out.suffix not in (".onnx", ".npz") or out.is_dir():
+        raise UsageError(f"`--out` must be a file that ends in .onnx or .npz; got `{out}`. Correct it.")
+    name = str(card["adapter"])
+    form: tuple[Floats, Floats] | None
+    if isinstance(fitted, RankingHead):
+        form, classes = (fitted.weight_[None], fitted.bias_), ["score"]
+    else:
+        form, classes = fitted.affine_form(), class_names_of(card, len(fitted.prototypes_))
+    if form is not None:
+        write = export_onnx if out.suffix == ".onnx" else export_affine_npz
+        write(out, form[0], form[1], classes, adapter=name, encoder=fitted.encoder_)
+    elif isinstance(fitted, Tip | TipF) and out.suffix == ".onnx":
+        cache = CacheModel(
+            prototypes=fitted.prototypes_,
+            keys=fitted.keys_,
+            values=np.eye(len(classes))[fitted.key_labels_],
+            alpha=fitted.alpha,
+            beta=fitted.beta,
+            logit_scale=fitted.logit_scale,
+        )
+        export_cache_onnx(out, cache, classes, adapter=name, encoder=fitted.encoder_)
+    else:
+        raise UsageError(
+            f"`{name}` must have logits of the form W x + b to be written as {out.suffix}; it has not. "
+            "Export zero_shot, linear, gda or another of that form (docs/adapters.md)."
+        )
+    return {"adapter": name, "classes": len(classes), "out": str(out)}

@@ -1,6 +1,6 @@
 """`evenly probe`: run the probes of a recipe's latest build and write what they found as tables and plots."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,13 @@ PROBES = ("corruptions", "diversity", "binding", "retrieval")
 Rows = list[dict[str, Any]]
 
 
-def probe_latest(recipe: Place, *, root: Place | None, out: Path | None, probes: Collection[str]) -> dict[str, Any]:
+def probe_latest(recipe: Place, *, root: Place | None, out: Path | None, probes: Mapping[str, bool]) -> dict[str, Any]:
     """The build, the folder where tables lie as .csv with a plot per curve, and what each probe found.
 
-    `probes`: those asked for, of corruptions, diversity, binding and retrieval, whose names are those of what they
-    give. `diversity`, `binding` and `retrieval` are rows; `corruptions` holds per class list the tables `curves`,
-    `corruptions`, `models`, `sources` and `source_lines` (empty with one source), the adapters that were `skipped` and
-    why, and the two that are `shown`: zero-shot with names, and of those that were
-    judged the one that validation liked best. Probes that were not asked for are not there.
+    `probes`: which of PROBES are asked for, whose names are those of what they give; others are not there. `diversity`,
+    `binding` and `retrieval` are rows; `corruptions` holds per class list the tables `curves`, `corruptions`, `models`,
+    `sources` and `source_lines` (empty with one source), the adapters that were `skipped` and why, and the two that are
+    `shown`: zero-shot with names, and of those that were judged the one that validation liked best.
     """
     workspace, manifest = open_build(f"{read_recipe(recipe).name}-latest", root=root)
     with prefect_api():
@@ -38,7 +37,7 @@ def probe_latest(recipe: Place, *, root: Place | None, out: Path | None, probes:
             recipe=str(recipe),
             build=str(manifest["build"]),
             root=str(workspace.root),
-            **{name: name in probes for name in PROBES},
+            **probes,
         )
     ledger = Ledger(workspace)
     folder = out or workspace.reports / f"{manifest['build']}-probes"
@@ -52,7 +51,7 @@ def probe_latest(recipe: Place, *, root: Place | None, out: Path | None, probes:
             replace_text(folder / f"{title}.csv", pd.DataFrame(rows).to_csv(index=False))
         if record.name != "corrupt_pictures":
             facts |= tables
-    if "corruptions" in probes:
+    if probes["corruptions"]:
         evaluations = {record.rule["list"]: record for record in evaluations_of(recipe, workspace, manifest)}
         facts["corruptions"] = [
             _corrupted(workspace, record, evaluations[record.rule["list"]], folder)

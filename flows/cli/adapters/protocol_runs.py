@@ -19,7 +19,7 @@ from evenly.adapters.evaluation.protocols.sessions import evaluate_sessions, spl
 from evenly.adapters.features import Integers, LabelledFeatures
 from evenly.adapters.methods.gda_incremental import GDAIncremental
 from evenly.adapters.own_features.arrays import Parts, parts_in
-from evenly.flows.cli.adapters.own_features.fit import parse_parameters
+from evenly.flows.cli.adapters.own_features.fit import parse_parameters, plain
 from evenly.flows.cli.errors import UsageError
 from evenly.storage.files.arrays import read_arrays
 
@@ -31,14 +31,17 @@ def base_to_new(
     kind = adapter_class(adapter)
     rows = [_base_to_new(file, kind, parameters, normalise=normalise, guard=guard) for file in files]
     base, new = ([row[name] for row in rows] for name in ("base", "new"))
-    return {
-        "adapter": adapter_name(adapter),
-        "data_sets": rows,
-        "base_average": float(np.mean(base)),
-        "new_average": float(np.mean(new)),
-        "mean_of_harmonic_means": mean_of_harmonic_means(base, new),
-        "harmonic_mean_of_averages": harmonic_mean_of_averages(base, new),
-    }
+    result: dict[str, Any] = plain(
+        {
+            "adapter": adapter_name(adapter),
+            "data_sets": rows,
+            "base_average": np.mean(base),
+            "new_average": np.mean(new),
+            "mean_of_harmonic_means": mean_of_harmonic_means(base, new),
+            "harmonic_mean_of_averages": harmonic_mean_of_averages(base, new),
+        }
+    )
+    return result
 
 
 def _base_to_new(
@@ -89,7 +92,7 @@ def sessions(file: Path, *, first: int, step: int, alpha: float, normalise: bool
     return {
         "adapter": "gda_incremental",
         "alpha": alpha,
-        "sessions": result.sessions.to_dict("records"),
+        "sessions": plain(result.sessions.to_dict("records")),
         "average": result.average,
         "performance_drop": result.drop,
         "notes": list(parts.notes),

@@ -1,13 +1,13 @@
 """Commands that explain and check: why, diff, card, verify."""
 
-from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from evenly.flows.cli.errors import FindingExit
-from evenly.flows.cli.output import AsJson, Build, print_json, print_result, print_text
-from evenly.signatures import Root
+from evenly.flows.cli.command import typed
+from evenly.flows.cli.errors import FINDING
+from evenly.flows.cli.output import Build, print_text
+from evenly.signatures import Quiet, Root
 
 
 def why_command(
@@ -24,11 +24,9 @@ def why_command(
         ),
     ] = None,
     root: Root = None,
-    as_json: AsJson = False,
     *,
     replay: Annotated[bool, typer.Option(help="Recompute what is pure and compare.")] = False,
-    verbose: Annotated[bool, typer.Option(help="Show the whole rule of each step, not what decided.")] = False,
-) -> None:
+) -> object:
     """Say what every step decided about one sample, by which rule, value, model and twin.
 
     Exit status 1 where the sample is unknown, or a replay gives something else than what is stored.
@@ -39,18 +37,22 @@ def why_command(
     """
     from evenly.flows.cli.audit.sample import explain_sample
 
-    explanation = explain_sample(sample, build=build, root=root, replay=replay)
-    print_result(explanation.to_dict(), lambda: print_text(explanation.to_text(verbose=verbose)), as_json=as_json)
-    if not explanation.agrees:
-        raise typer.Exit(1)
+    return explain_sample(sample, build=build, root=root, replay=replay)
+
+
+def _print_explanation(
+    explanation: Any,  # noqa: ANN401 - audit's, which is imported late
+    *,
+    verbose: Annotated[bool, typer.Option(help="Show the whole rule of each step, not what decided.")] = False,
+) -> None:
+    print_text(explanation.to_text(verbose=verbose))
 
 
 def diff_command(
     before: Annotated[str, typer.Argument(help="The older build.")],
     after: Annotated[str, typer.Argument(help="The newer build.")],
     root: Root = None,
-    as_json: AsJson = False,
-) -> None:
+) -> object:
     """Say which samples entered, left or changed between two builds, by reason and cause.
 
     `latest` beside another build is the latest of the same recipe.
@@ -60,39 +62,37 @@ def diff_command(
     from evenly.audit.diff import diff_builds
     from evenly.storage.builds import open_two
 
-    workspace, old, new = open_two(before, after, root=root)
-    difference = diff_builds(workspace, old, new)
-    print_result(difference.to_dict(), lambda: print_text(difference.to_text()), as_json=as_json)
+    return diff_builds(*open_two(before, after, root=root))
 
 
-def card_command(
-    build: Build = "latest",
-    root: Root = None,
-    as_json: AsJson = False,
-) -> None:
+def card_command(build: Build = "latest", root: Root = None) -> object:
     """Show the data card of a build: counts per concept before and after, thresholds, expected against kept.
 
     With --json, every concept that occurs, and those that no pair names. Example: evenly card latest --json
     """
-    from evenly.audit.card import card_lines, read_card
+    from evenly.audit.card import read_card
     from evenly.audit.published import PublishedBuild
     from evenly.storage.builds import open_build
 
-    workspace, manifest = open_build(build, root=root)
-    card = read_card(PublishedBuild(workspace, manifest))
-    print_result(card.to_dict(), lambda: print_text("\n".join(card_lines(card))), as_json=as_json)
+    return read_card(PublishedBuild(*open_build(build, root=root)))
+
+
+def _print_card(card: Any) -> None:  # noqa: ANN401 - curation's, which is imported late
+    from evenly.audit.card import card_lines
+
+    print_text("\n".join(card_lines(card)))
 
 
 def verify_command(
     build: Build = "latest",
     root: Root = None,
-    as_json: AsJson = False,
     *,
     every_image: Annotated[bool, typer.Option(help="Hash the bytes of all pictures, not of a sample.")] = False,
     seed: Annotated[
         int | None, typer.Option(help="Draw the sample of pictures of an earlier run again; a new one without.")
     ] = None,
-) -> None:
+    quiet: Quiet = True,
+) -> dict[str, Any]:
     """Check hashes, conservation, stored bytes and pictures of a build. Exit status 1 with what is wrong.
 
     Features, download records, replies, adapters, refined encoders and indexes are those of the whole workspace.
@@ -105,22 +105,22 @@ def verify_command(
 
     workspace, manifest = open_build(build, root=root)
     drawn = new_seed() if seed is None else seed
-    findings = verify_one(workspace, manifest, seed=drawn, every_image=every_image, bar=Progress(quiet=as_json).bar)
-    if as_json:
-        print_json({"build": manifest["build"], "ok": not findings, "seed": drawn, "findings": findings})
-    else:
-        for finding in findings:
-            print_text(f"{finding['where']}: {finding['what']}")
-        if not every_image:
-            print_text(f"pictures drawn with seed {drawn}")
-        print_text(f"{manifest['build']}: {'ok' if not findings else f'{len(findings)} findings'}")
-    if findings:
-        raise FindingExit
+    findings = verify_one(workspace, manifest, seed=drawn, every_image=every_image, bar=Progress(quiet=quiet).bar)
+    return {"build": manifest["build"], "ok": not findings, "seed": drawn, "findings": findings}
 
 
-COMMANDS: dict[str, Callable[..., None]] = {
-    "why": why_command,
-    "diff": diff_command,
-    "card": card_command,
-    "verify": verify_command,
+def _print_verified(result: dict[str, Any], *, every_image: bool) -> None:
+    findings = result["findings"]
+    for finding in findings:
+        print_text(f"{finding['where']}: {finding['what']}")
+    if not every_image:
+        print_text(f"pictures drawn with seed {result['seed']}")
+    print_text(f"{result['build']}: {'ok' if result['ok'] else f'{len(findings)} findings'}")
+
+
+COMMANDS = {
+    "why": typed(why_command, _print_explanation, status=lambda explanation: 0 if explanation.agrees else FINDING),
+    "diff": typed(diff_command, lambda difference: print_text(difference.to_text())),
+    "card": typed(card_command, _print_card),
+    "verify": typed(verify_command, _print_verified, status=lambda result: 0 if result["ok"] else FINDING),
 }

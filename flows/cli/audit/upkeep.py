@@ -1,15 +1,16 @@
 """Commands that look after a workspace: doctor, clean."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evenly.flows.cli.errors import FindingExit, UsageError
-from evenly.flows.cli.output import AsJson, CommandOptions, print_facts, print_result, print_rows, print_text
-from evenly.signatures import Place, Root, taking
+from evenly.flows.cli.command import typed
+from evenly.flows.cli.errors import FINDING, UsageError
+from evenly.flows.cli.output import print_facts, print_rows, print_text
+from evenly.signatures import InWorkspace, Place, Root, taking
 
 if TYPE_CHECKING:
     from evenly.storage.removal.clean import WorkspaceContents
@@ -21,30 +22,27 @@ OlderThan = Annotated[
 _UNITS_S = {"d": 86400.0, "h": 3600.0, "m": 60.0}
 
 
-def doctor_command(root: Root = None, as_json: AsJson = False, older_than: OlderThan = "7d") -> None:
+def doctor_command(root: Root = None, older_than: OlderThan = "7d") -> dict[str, Any]:
     """Look through a workspace and this machine: what lies there, what is of no use, what is wrong. Then exit status 1.
 
     Example: evenly doctor
     """
     from evenly.flows.cli.audit.doctor import examine
 
-    result = examine(_workspace(root), older_than_s=seconds_of(older_than))
+    return examine(_workspace(root), older_than_s=seconds_of(older_than))
 
-    def table() -> None:
-        print_rows(f"workspace {result['workspace']}", result["kinds"])
-        print_text("this machine")
-        print_facts(dict(_lines(result["machine"])))
-        for finding in result["findings"]:
-            print_text(f"{finding['where']}: {finding['what']}. {finding['remedy']}")
-        print_text("nothing is wrong" if result["ok"] else f"{len(result['findings'])} findings")
 
-    print_result(result, table, as_json=as_json)
-    if not result["ok"]:
-        raise FindingExit
+def _print_examined(result: dict[str, Any]) -> None:
+    print_rows(f"workspace {result['workspace']}", result["kinds"])
+    print_text("this machine")
+    print_facts(dict(_lines(result["machine"])))
+    for finding in result["findings"]:
+        print_text(f"{finding['where']}: {finding['what']}. {finding['remedy']}")
+    print_text("nothing is wrong" if result["ok"] else f"{len(result['findings'])} findings")
 
 
 @dataclass(frozen=True, kw_only=True)
-class CleanOptions(CommandOptions):
+class CleanOptions(InWorkspace):
     """Options of `evenly clean`."""
 
     older_than: OlderThan = "7d"
@@ -55,7 +53,7 @@ class CleanOptions(CommandOptions):
 
 
 @taking(CleanOptions)
-def clean_command(options: CleanOptions) -> None:
+def clean_command(options: CleanOptions) -> dict[str, Any]:
     """Free what was broken off, and what no build refers to and is older than --older-than. Builds stay as they are.
 
     Replies stay, and downloads and features unless they are named. Example: evenly clean --older-than 30d --yes
@@ -74,21 +72,20 @@ def clean_command(options: CleanOptions) -> None:
     )
     if options.yes:
         end_servers(servers)
-    result = _freed(workspace, contents, servers, yes=options.yes)
+    return _freed(workspace, contents, servers, yes=options.yes)
 
-    def table() -> None:
-        title = "freed" if options.yes else "to be freed"
-        if result["freed"]:
-            print_rows(f"{title} in {result['workspace']}", result["freed"])
-        if result["rows"]:
-            print_rows("rows of pictures that no build shows; their bytes go with the version before", result["rows"])
-        for row in result["in_use"]:
-            print_text(f"left, since a process holds it: {row['kind']} of {row['of']}")
-        print_text(f"{title}: {result['bytes']:,} bytes in {result['objects']:,} objects")
-        if not options.yes and (result["freed"] or result["rows"] or servers):
-            print_text("nothing was changed; run it with --yes to free this")
 
-    print_result(result, table, as_json=options.as_json)
+def _print_freed(result: dict[str, Any]) -> None:
+    title = "freed" if result["done"] else "to be freed"
+    if result["freed"]:
+        print_rows(f"{title} in {result['workspace']}", result["freed"])
+    if result["rows"]:
+        print_rows("rows of pictures that no build shows; their bytes go with the version before", result["rows"])
+    for row in result["in_use"]:
+        print_text(f"left, since a process holds it: {row['kind']} of {row['of']}")
+    print_text(f"{title}: {result['bytes']:,} bytes in {result['objects']:,} objects")
+    if not result["done"] and (result["freed"] or result["rows"] or result["servers"]):
+        print_text("nothing was changed; run it with --yes to free this")
 
 
 def seconds_of(age: str) -> float:
@@ -138,4 +135,7 @@ def _lines(machine: dict[str, Any]) -> list[tuple[str, Any]]:
     return lines
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"doctor": doctor_command, "clean": clean_command}
+COMMANDS = {
+    "doctor": typed(doctor_command, _print_examined, status=lambda result: 0 if result["ok"] else FINDING),
+    "clean": typed(clean_command, _print_freed),
+}

@@ -6,48 +6,37 @@ import typer
 
 from evenly.flows.cli.command import typed
 from evenly.flows.cli.help_page import CommandGroup
-from evenly.flows.cli.output import AsJson, print_json, print_result, print_rows, print_text
+from evenly.flows.cli.output import print_rows, print_text
 from evenly.signatures import Root
 
 Refresh = Annotated[bool, typer.Option("--refresh", help="Ask the endpoints for the status of what is open.")]
 
 
-def batches_command(
-    context: typer.Context, root: Root = None, as_json: AsJson = False, *, refresh: Refresh = False
-) -> None:
+def batches_command(root: Root = None, *, refresh: Refresh = False) -> dict[str, Any]:
     """List the batches that `describe --batch` and captioners have submitted: intent, who asked, status, batch, counts.
 
     A batch goes on at its endpoint whether or not anybody waits; the same `describe` or `rebuild` takes it up again.
 
     Example: evenly batches --refresh
     """
-    if context.invoked_subcommand is None:
-        list_batches(root, as_json=as_json, refresh=refresh)
-
-
-def list_batches(root: Root = None, *, as_json: AsJson = False, refresh: Refresh = False) -> None:
-    """List the batches that `describe --batch` and captioners have submitted: intent, who asked, status, batch, counts.
-
-    A batch goes on at its endpoint whether or not anybody waits; the same `describe` or `rebuild` takes it up again.
-    """
     from evenly.storage.workspace import Workspace
     from evenly.tasks.chat.batches import batch_rows
     from evenly.tasks.progress import Progress
 
-    rows = batch_rows(Workspace.at(root), refresh=refresh, say=Progress().say)
-    if as_json:
-        print_json({"batches": rows})
-    elif not rows:
-        print_text("no batches: `evenly describe --batch` submits them, and captioners with `batch: true`")
+    return {"batches": batch_rows(Workspace.at(root), refresh=refresh, say=Progress().say)}
+
+
+def _print_batches(result: dict[str, Any]) -> None:
+    if result["batches"]:
+        print_rows("batches", [_line(row) for row in result["batches"]])
     else:
-        print_rows("batches", [_line(row) for row in rows])
+        print_text("no batches: `evenly describe --batch` submits them, and captioners with `batch: true`")
 
 
 def cancel_command(
     intent: Annotated[str, typer.Argument(help="An intent's id, or its beginning: see `evenly batches`.")],
     root: Root = None,
-    as_json: AsJson = False,
-) -> None:
+) -> dict[str, Any]:
     """Cancel a batch and store the replies that it has by then; whoever waits for it stops.
 
     Example: evenly batches cancel 0a1b2c3d4e5f
@@ -56,18 +45,15 @@ def cancel_command(
     from evenly.tasks.chat.batches import cancel_one
     from evenly.tasks.progress import Progress
 
-    row = cancel_one(Workspace.at(root), intent, say=Progress().say)
+    return cancel_one(Workspace.at(root), intent, say=Progress().say)
 
-    def table() -> None:
-        ends = row["status"] in {"collected", "dropped"}
-        facts = (
-            ""
-            if ends
-            else ". It is not over yet: cancel it again later, or run the same command again to take in what it brought"
+
+def _print_cancelled(row: dict[str, Any]) -> None:
+    print_text(f"batch {row['batch'] or 'never submitted'}: {row['ended_as'] or row['status']}")
+    if row["status"] not in {"collected", "dropped"}:
+        print_text(
+            "It is not over yet: cancel it again later, or run the same command again to take in what it brought"
         )
-        print_text(f"batch {row['batch'] or 'never submitted'}: {row['ended_as'] or row['status']}{facts}")
-
-    print_result(row, table, as_json=as_json)
 
 
 def _line(row: dict[str, Any]) -> dict[str, Any]:
@@ -78,5 +64,5 @@ def _line(row: dict[str, Any]) -> dict[str, Any]:
 
 
 GROUP = typer.Typer(cls=CommandGroup, invoke_without_command=True, rich_markup_mode=None)
-GROUP.callback()(typed(batches_command))
-GROUP.command("cancel")(typed(cancel_command))
+GROUP.callback()(typed(batches_command, _print_batches, is_group=True))
+GROUP.command("cancel")(typed(cancel_command, _print_cancelled))

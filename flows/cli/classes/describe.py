@@ -1,6 +1,5 @@
 """Commands about classes: describe, extract."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,11 +7,12 @@ from typing import Annotated, Any
 import typer
 from annotated_types import Ge, Le
 
+from evenly.flows.cli.adapters.options import OptionalRecipe
 from evenly.flows.cli.command import typed
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.cli.output import CommandOptions, print_estimates, print_result, print_rows, print_text
+from evenly.flows.cli.output import print_estimates, print_facts, print_rows, print_text
 from evenly.options import DescribeOptions
-from evenly.signatures import Named, Place, taking
+from evenly.signatures import InWorkspace, Named, Place, taking
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +89,7 @@ def _print_described(
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExtractOptions(CommandOptions):
+class ExtractOptions(InWorkspace):
     """Options of `evenly extract`."""
 
     images: Annotated[Path | None, typer.Option(help="A folder <class>/<picture> instead of a recipe.")] = None
@@ -109,9 +109,7 @@ class ExtractOptions(CommandOptions):
 
 
 @taking(ExtractOptions)
-def extract_command(
-    recipe: Annotated[Path | None, typer.Argument(help="A recipe; its latest build is used.")], options: ExtractOptions
-) -> None:
+def extract_command(recipe: OptionalRecipe, options: ExtractOptions) -> dict[str, Any]:
     """Extract features of the latest build of a recipe, or of a folder of classes; --out is for `fit --arrays`.
 
     Example: evenly extract recipes/demo.yaml --list demo_classes --out pairs.npz
@@ -121,19 +119,14 @@ def extract_command(
     if (recipe is None) == (options.images is None):
         raise UsageError("`extract` must get a recipe or `--images`, one of the two. Example: --images digits")
     from evenly.features.encoders.stages import profiled
-    from evenly.flows.cli.adapters.extract import extract_latest, print_extracted, profile_facts
+    from evenly.flows.cli.adapters.extract import extract_latest, profile_facts
 
     with profiled() as taken:
         if recipe is not None:
-            others = {
-                "--split": options.split,
-                "--classes": options.classes,
-                "--template": options.template,
-                "--second": options.second,
-            }
-            if named := [name for name, value in others.items() if value is not None]:
+            names = ("split", "classes", "template", "second")
+            if named := [name for name in names if getattr(options, name) is not None]:
                 raise UsageError(
-                    f"`{named[0]}` must come with `--images`; got a recipe, which says this itself. Leave it out."
+                    f"`--{named[0]}` must come with `--images`; got a recipe, which says this itself. Leave it out."
                 )
             result = extract_latest(
                 recipe, out=options.out, class_list=options.class_list, root=options.root, alone=options.profile
@@ -165,10 +158,25 @@ def extract_command(
             result = extract_folder(run, options.images, layout, out=options.out)
     if options.profile:
         result["profile"] = profile_facts(taken)
-    print_result(result, lambda: print_extracted(result), as_json=options.as_json)
+    return result
 
 
-COMMANDS: dict[str, Callable[..., None]] = {
+def _print_extracted(result: dict[str, Any]) -> None:
+    profile = result.get("profile")
+    print_facts({name: value for name, value in result.items() if name != "profile"})
+    if profile is None:
+        return
+    if not profile["pictures"]:
+        print_text("no picture was encoded: all that were asked for have features")
+        return
+    print_rows("seconds of work", profile["stages"])
+    print_text(
+        f"{profile['pictures']:,} pictures in {profile['seconds']} s, {profile['pictures_per_s']} pictures/s; "
+        f"{profile['limit']} is what limits it"
+    )
+
+
+COMMANDS = {
     "describe": typed(describe_command, _print_described),
-    "extract": extract_command,
+    "extract": typed(extract_command, _print_extracted),
 }

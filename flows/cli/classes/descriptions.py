@@ -8,16 +8,8 @@ import typer
 
 from evenly.flows.cli.command import typed
 from evenly.flows.cli.help_page import CommandGroup
-from evenly.flows.cli.output import (
-    AsJson,
-    CommandOptions,
-    print_json,
-    print_result,
-    print_rows,
-    print_text,
-    with_interval,
-)
-from evenly.signatures import Root, taking
+from evenly.flows.cli.output import print_rows, print_text, with_interval
+from evenly.signatures import InWorkspace, Root, taking
 
 Version = Annotated[str, typer.Argument(help="A class list file, the name of a list, or a step key.")]
 SHOWN = ("class", "method", "text", "verdict", "reason")
@@ -25,7 +17,7 @@ VERSION = ("step", "list", "classes", "methods", "model", "accepted", "ended")
 
 
 @dataclass(frozen=True, kw_only=True)
-class AuditOptions(CommandOptions):
+class AuditOptions(InWorkspace):
     """Options of `evenly descriptions audit`."""
 
     build: Annotated[str, typer.Option(help="The build whose labelled test pictures judge.")] = "latest"
@@ -40,7 +32,7 @@ class AuditOptions(CommandOptions):
 def audit_command(
     what: Annotated[str, typer.Argument(help="A recipe, or a class list file, list name or step key.")],
     options: AuditOptions,
-) -> None:
+) -> dict[str, Any]:
     """Hold descriptions against shuffled ones, random words and class names on a build's test pictures, with intervals.
 
     Example: evenly descriptions audit recipes/demo.yaml
@@ -55,12 +47,12 @@ def audit_command(
         draws=options.draws,
         root=options.root,
     )
+    return {"audits": audits}
 
-    def table() -> None:
-        for audit in audits:
-            _print_audit(audit)
 
-    print_result({"audits": audits}, table, as_json=options.as_json)
+def _print_audits(result: dict[str, Any]) -> None:
+    for audit in result["audits"]:
+        _print_audit(audit)
 
 
 def _print_audit(audit: dict[str, Any]) -> None:
@@ -90,11 +82,10 @@ def show_descriptions_command(
         str | None, typer.Argument(help="A class list file, list name or step key; none: list all.")
     ] = None,
     root: Root = None,
-    as_json: AsJson = False,
     class_name: Annotated[str | None, typer.Option("--class", help="Only this class.")] = None,
     *,
     rejected: Annotated[bool, typer.Option("--rejected", help="Rejected and failed ones too, with reasons.")] = False,
-) -> None:
+) -> dict[str, Any]:
     """Show the texts of a class list with verdicts and reasons, or without an argument what has been described.
 
     Example: evenly descriptions show recipes/demo_classes.txt --class bird --rejected
@@ -102,52 +93,48 @@ def show_descriptions_command(
     from evenly.flows.cli.classes.description_versions import list_versions, show_texts
 
     if what is None:
-        versions = list_versions(root)
-        if as_json:
-            print_json({"versions": versions})
-        else:
-            print_rows("described", [_version(version) for version in versions])
+        return {"versions": list_versions(root)}
+    return show_texts(what, class_name=class_name, rejected=rejected, root=root)
+
+
+def _print_descriptions(facts: dict[str, Any], *, rejected: bool) -> None:
+    if "versions" in facts:
+        print_rows("described", [_version(version) for version in facts["versions"]])
         return
-    facts = show_texts(what, class_name=class_name, rejected=rejected, root=root)
-
-    def table() -> None:
-        names = SHOWN if rejected else SHOWN[:3]
-        print_rows(_title(facts), [{name: row[name] for name in names} for row in facts["rows"]])
-        if facts["without_texts"]:
-            print_rows("without a text", facts["without_texts"])
-
-    print_result(facts, table, as_json=as_json)
+    names = SHOWN if rejected else SHOWN[:3]
+    print_rows(_title(facts), [{name: row[name] for name in names} for row in facts["rows"]])
+    if facts["without_texts"]:
+        print_rows("without a text", facts["without_texts"])
 
 
-def compare_command(first: Version, second: Version, root: Root = None, as_json: AsJson = False) -> None:
+def compare_command(first: Version, second: Version, root: Root = None) -> dict[str, Any]:
     """Compare two versions of descriptions: which texts stayed, went and came, per class.
 
     Example: evenly descriptions compare birds.txt more_birds.txt
     """
     from evenly.flows.cli.classes.description_versions import compare_versions
 
-    facts = compare_versions(first, second, root=root)
+    return compare_versions(first, second, root=root)
 
-    def table() -> None:
-        print_rows("versions", [{"version": name, **_version(facts[name])} for name in ("a", "b")])
-        print_rows("texts per method", [{"method": name, **counts} for name, counts in facts["counts"].items()])
-        for name, classes in (("gone", facts["classes_gone"]), ("new", facts["classes_new"])):
-            if classes:
-                print_text(f"classes {name}: {', '.join(map(repr, classes))}")
-        columns = [
-            {
-                "class": row["class"],
-                "method": row["method"],
-                "a": row["text"] if row["state"] != "new" else "",
-                "b": row["text"] if row["state"] != "gone" else "",
-            }
-            for row in facts["texts"]
-            if row["state"] != "kept"
-        ]
-        if columns:
-            print_rows("not in both", columns)
 
-    print_result(facts, table, as_json=as_json)
+def _print_compared(facts: dict[str, Any]) -> None:
+    print_rows("versions", [{"version": name, **_version(facts[name])} for name in ("a", "b")])
+    print_rows("texts per method", [{"method": name, **counts} for name, counts in facts["counts"].items()])
+    for name, classes in (("gone", facts["classes_gone"]), ("new", facts["classes_new"])):
+        if classes:
+            print_text(f"classes {name}: {', '.join(map(repr, classes))}")
+    columns = [
+        {
+            "class": row["class"],
+            "method": row["method"],
+            "a": row["text"] if row["state"] != "new" else "",
+            "b": row["text"] if row["state"] != "gone" else "",
+        }
+        for row in facts["texts"]
+        if row["state"] != "kept"
+    ]
+    if columns:
+        print_rows("not in both", columns)
 
 
 def export_descriptions_command(
@@ -155,8 +142,7 @@ def export_descriptions_command(
     to: Annotated[str, typer.Option(help="vcd, cupl or fudd; csv to edit by hand.")],
     out: Annotated[Path, typer.Option(help="The JSON file to write; the class names go beside it.")],
     root: Root = None,
-    as_json: AsJson = False,
-) -> None:
+) -> dict[str, Any]:
     """Write descriptions in the JSON shape that the public code of VCD, CuPL or FuDD reads, or as CSV to edit.
 
     Example: evenly descriptions export birds.txt --to vcd --out descriptors_birds.json
@@ -165,49 +151,44 @@ def export_descriptions_command(
     """
     from evenly.flows.cli.classes.description_versions import export_texts
 
-    facts = export_texts(what, format_name=to, out=out, root=root)
+    return export_texts(what, format_name=to, out=out, root=root)
 
-    def table() -> None:
-        print_text(f"{facts['texts']} texts of {facts['classes']} classes written to {facts['out']}")
-        if facts["class_names"] is not None:
-            print_text(f"class names, in order, in {facts['class_names']}")
-        if facts["fallbacks"]:
-            print_text(f"by the class name alone, for want of texts: {', '.join(map(repr, facts['fallbacks']))}")
-        for note in facts["notes"]:
-            print_text(note)
 
-    print_result(facts, table, as_json=as_json)
+def _print_exported(facts: dict[str, Any]) -> None:
+    print_text(f"{facts['texts']} texts of {facts['classes']} classes written to {facts['out']}")
+    if facts["class_names"] is not None:
+        print_text(f"class names, in order, in {facts['class_names']}")
+    if facts["fallbacks"]:
+        print_text(f"by the class name alone, for want of texts: {', '.join(map(repr, facts['fallbacks']))}")
+    for note in facts["notes"]:
+        print_text(note)
 
 
 def import_command(
     file: Annotated[Path, typer.Argument(help="CSV as `export --to csv` writes it, or JSON of VCD's shape.")],
     classes: Annotated[Path, typer.Option(help="The class list file that the texts are about.")],
     root: Root = None,
-    as_json: AsJson = False,
     method: Annotated[str, typer.Option(help="Of JSON: description for descriptors, prompts for sentences.")] = (
         "description"
     ),
-) -> None:
+) -> dict[str, Any]:
     """Read descriptions edited by hand in again, as a version of their own; a recipe uses them by `given`.
 
     Example: evenly descriptions import birds.csv --classes birds.txt
     """
     from evenly.flows.cli.classes.edited_texts import import_texts
 
-    facts = import_texts(file, classes, method=method, root=root)
+    return import_texts(file, classes, method=method, root=root)
 
-    def table() -> None:
-        print_text(
-            f"{facts['accepted']} texts of {facts['classes']} classes imported as edited; step {facts['step'][:12]}"
-        )
-        if facts["rejected"]:
-            print_text(f"rejected: {', '.join(f'{reason} {n}' for reason, n in facts['rejected'].items())}")
-        undescribed = [name for name, _, _ in facts["undescribed"]]
-        if undescribed:
-            print_text(f"without a text: {', '.join(map(repr, dict.fromkeys(undescribed)))}")
-        print_text(f"use them: `given: {facts['file']}` with the class list in a recipe")
 
-    print_result(facts, table, as_json=as_json)
+def _print_imported(facts: dict[str, Any]) -> None:
+    print_text(f"{facts['accepted']} texts of {facts['classes']} classes imported as edited; step {facts['step'][:12]}")
+    if facts["rejected"]:
+        print_text(f"rejected: {', '.join(f'{reason} {n}' for reason, n in facts['rejected'].items())}")
+    undescribed = [name for name, _, _ in facts["undescribed"]]
+    if undescribed:
+        print_text(f"without a text: {', '.join(map(repr, dict.fromkeys(undescribed)))}")
+    print_text(f"use them: `given: {facts['file']}` with the class list in a recipe")
 
 
 def _version(facts: dict[str, Any]) -> dict[str, Any]:
@@ -223,8 +204,8 @@ def _title(facts: dict[str, Any]) -> str:
 GROUP = typer.Typer(
     cls=CommandGroup, help="Look at, judge and export the descriptions of class lists.", no_args_is_help=True
 )
-GROUP.command("audit")(typed(audit_command))
-GROUP.command("show")(typed(show_descriptions_command))
-GROUP.command("compare")(typed(compare_command))
-GROUP.command("export")(typed(export_descriptions_command))
-GROUP.command("import")(typed(import_command))
+GROUP.command("audit")(typed(audit_command, _print_audits))
+GROUP.command("show")(typed(show_descriptions_command, _print_descriptions))
+GROUP.command("compare")(typed(compare_command, _print_compared))
+GROUP.command("export")(typed(export_descriptions_command, _print_exported))
+GROUP.command("import")(typed(import_command, _print_imported))

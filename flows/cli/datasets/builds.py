@@ -1,6 +1,5 @@
 """Commands that make datasets: demo, init, check, plan, rebuild, builds, promote, report, export."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,38 +7,15 @@ import typer
 
 from evenly.flows.cli.command import typed
 from evenly.flows.cli.errors import USAGE, UsageError
-from evenly.flows.cli.output import (
-    AsJson,
-    Build,
-    print_estimates,
-    print_facts,
-    print_funnel,
-    print_json,
-    print_losses,
-    print_result,
-    print_rows,
-    print_text,
-)
-from evenly.options import RebuildOptions
-from evenly.signatures import Root, flow_values, taking
+from evenly.flows.cli.output import Build, print_estimates, print_funnel, print_losses, print_rows, print_text
+from evenly.options import Limit, Memory, RebuildOptions, Workers
+from evenly.signatures import Quiet, Root, flow_values, taking
 
 Recipe = Annotated[Path, typer.Argument(help="A recipe, such as recipes/demo.yaml.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Worker processes, at most; default: one per core.")]
-Engine = Annotated[
-    str | None,
-    typer.Option(help="What works on partitions: local, ray, or a cluster's address (auto, HOST:PORT, ray://…)."),
-]
-Memory = Annotated[
-    str | None, typer.Option(help="What all processes may take, as 6GB or 50%; default: the recipe's, else 50%.")
-]
-Limit = Annotated[
-    int | None, typer.Option(min=1, help="Take this many pairs, drawn by hash; such a build is not promoted.")
-]
 
 
 def demo_command(
     root: Root = None,
-    as_json: AsJson = False,
     workers: Workers = None,
     pictures: Annotated[
         Path | None, typer.Option(help="Only draw a folder of labelled pictures with captions, to try recipes on.")
@@ -48,7 +24,7 @@ def demo_command(
         Path | None, typer.Option(help="Only draw a folder of scenes, with the truth about each beside their captions.")
     ] = None,
     count: Annotated[int | None, typer.Option(min=1, help="So many scenes; default: 1000.")] = None,
-) -> None:
+) -> dict[str, Any]:
     """Run the whole job on the embedded default: a loopback web, a rebuild, descriptions, adapters, a report.
 
     Example: evenly demo
@@ -56,32 +32,39 @@ def demo_command(
     if pictures is not None:
         if (root, workers, scenes, count) != (None,) * 4:
             raise UsageError("`--pictures` must come alone, or with --json: no job is run. Leave the others out.")
-        _draw_pictures(pictures, as_json=as_json)
-        return
+        return _draw_pictures(pictures)
     if scenes is not None:
         if (root, workers) != (None,) * 2:
             raise UsageError("`--scenes` must come alone or with --count, --json: no job is run. Leave the others out.")
-        _draw_scenes(scenes, count, as_json=as_json)
-        return
+        return _draw_scenes(scenes, count)
     if count is not None:
         raise UsageError("`--count` must come with --scenes; it came without. Name a folder, or leave it out.")
     from evenly.flows.cli.start.demo_job import run_demo
-    from evenly.flows.cli.start.demo_tables import adapter_tables, caption_line, fault_table
+
+    return run_demo(root=root, workers=workers)
+
+
+def _print_demo(result: dict[str, Any]) -> None:
+    if "folder" in result:
+        _print_drawn(result)
+        return
+    from evenly.flows.cli.start.demo_tables import caption_line, fault_table
     from evenly.flows.recipe.files import DEMO
 
-    result = run_demo(root=root, workers=workers)
+    print_funnel(result["funnel"])
+    _print_adapters(result)
+    print_rows("injected faults", fault_table(result["truth"]))
+    print_text(caption_line(result["truth"]))
+    uid = result["examples"]["dropped"]
+    print_text(f"\nbuild   {result['build']}\nreport  {result['report']}\n\ntry next:")
+    print_text(f"  evenly why {uid}\n  evenly card {result['build']}\n  evenly plan {_shown_path(DEMO)}")
 
-    def table() -> None:
-        print_funnel(result["funnel"])
-        for name, rows in adapter_tables(result["adapters"]).items():
-            print_rows(f"{name}: adapters on test, 95 % intervals", rows)
-        print_rows("injected faults", fault_table(result["truth"]))
-        print_text(caption_line(result["truth"]))
-        uid = result["examples"]["dropped"]
-        print_text(f"\nbuild   {result['build']}\nreport  {result['report']}\n\ntry next:")
-        print_text(f"  evenly why {uid}\n  evenly card {result['build']}\n  evenly plan {_shown_path(DEMO)}")
 
-    print_result(result, table, as_json=as_json)
+def _print_adapters(result: dict[str, Any]) -> None:
+    from evenly.flows.cli.start.demo_tables import adapter_tables
+
+    for name, rows in adapter_tables(result["adapters"]).items():
+        print_rows(f"{name}: adapters on test, 95 % intervals", rows)
 
 
 def _shown_path(path: Path) -> str:
@@ -89,26 +72,32 @@ def _shown_path(path: Path) -> str:
     return str(path.resolve().relative_to(Path.cwd())) if path.resolve().is_relative_to(Path.cwd()) else str(path)
 
 
-def _draw_pictures(folder: Path, *, as_json: bool) -> None:
+def _draw_pictures(folder: Path) -> dict[str, Any]:
     from evenly.demo.pictures.folder import make_picture_folder
     from evenly.tasks.progress import Progress
 
     with Progress().bar("drawing pictures", None) as advance:
-        counts = make_picture_folder(folder, progress=advance)
-    line = f"{sum(counts.values())} pictures of {len(counts)} classes in {folder}, with metadata.csv and classes.txt"
-    print_result({"folder": str(folder), "pictures": counts}, lambda: print_text(line), as_json=as_json)
+        return {"folder": str(folder), "pictures": make_picture_folder(folder, progress=advance)}
 
 
-def _draw_scenes(folder: Path, count: int | None, *, as_json: bool) -> None:
+def _draw_scenes(folder: Path, count: int | None) -> dict[str, Any]:
     from evenly.demo.scenes.folder import SCENES, make_scene_folder
     from evenly.tasks.progress import Progress
 
     count = SCENES if count is None else count
     with Progress().bar("drawing scenes", count) as advance:
         kinds = make_scene_folder(folder, count=count, progress=advance)
-    shares = ", ".join(f"{n:,} {kind}" for kind, n in kinds.items())
-    line = f"{count:,} scenes in {folder}, with metadata.csv, truth.parquet, classes.txt\ncaptions  {shares}"
-    print_result({"folder": str(folder), "scenes": count, "captions": kinds}, lambda: print_text(line), as_json=as_json)
+    return {"folder": str(folder), "scenes": count, "captions": kinds}
+
+
+def _print_drawn(result: dict[str, Any]) -> None:
+    if "pictures" in result:
+        counts, files = result["pictures"], "metadata.csv and classes.txt"
+        print_text(f"{sum(counts.values())} pictures of {len(counts)} classes in {result['folder']}, with {files}")
+    else:
+        shares = ", ".join(f"{n:,} {kind}" for kind, n in result["captions"].items())
+        print_text(f"{result['scenes']:,} scenes in {result['folder']}, with metadata.csv, truth.parquet, classes.txt")
+        print_text(f"captions  {shares}")
 
 
 def init_command(
@@ -138,7 +127,7 @@ def init_command(
     print_text(f"wrote {path}, and {schema.name} for editors\nnext: evenly check {path}")
 
 
-def check_command(recipe: Recipe, root: Root = None, as_json: AsJson = False) -> None:
+def check_command(recipe: Recipe, root: Root = None, *, quiet: Quiet = True) -> dict[str, Any]:
     """Validate a recipe: every problem with its field, value, rule and remedy.
 
     Pools, class lists, the columns of labels and files that are named must be there; columns and web addresses are
@@ -157,39 +146,32 @@ def check_command(recipe: Recipe, root: Root = None, as_json: AsJson = False) ->
 
     try:
         read = check_recipe(recipe, root=root)
-        run = run_in(read, root=root, quiet=as_json)
+        run = run_in(read, root=root, quiet=quiet)
         labels = recipe_labels(recipe, read, run)
         pools = recipe_losses(read, run)
     except RecipeError as error:
-        if not as_json:
-            raise
-        print_json({"recipe": None, "valid": False, "problems": str(error).splitlines()})
-        raise typer.Exit(USAGE) from None
+        return {"recipe": None, "valid": False, "problems": str(error).splitlines()}
     lacking: list[str] = []
     if read.notify is not None:
         from evenly.tasks.server.notices import block_problems
 
         lacking = block_problems(read.notify.blocks)
+    return {"recipe": read.name, "valid": True, "problems": [], "pools": pools, "labels": labels, "server": lacking}
 
-    def table() -> None:
-        print_text("\n".join([f"{recipe}: recipe `{read.name}` is valid", *lacking]))
-        for pool in pools:
-            print_losses(pool)
-        if labels is not None:
-            print_text("\n".join([f"labels: {labels['labelled']:,} of {labels['rows']} have one", *labels["warnings"]]))
 
-    result = {"recipe": read.name, "valid": True, "problems": [], "pools": pools, "labels": labels, "server": lacking}
-    print_result(result, table, as_json=as_json)
+def _print_checked(result: dict[str, Any], *, recipe: Path) -> None:
+    if not result["valid"]:
+        raise UsageError("\n".join(result["problems"]))
+    print_text("\n".join([f"{recipe}: recipe `{result['recipe']}` is valid", *result["server"]]))
+    for pool in result["pools"]:
+        print_losses(pool)
+    if (labels := result["labels"]) is not None:
+        print_text("\n".join([f"labels: {labels['labelled']:,} of {labels['rows']} have one", *labels["warnings"]]))
 
 
 def plan_command(
-    recipe: Recipe,
-    root: Root = None,
-    as_json: AsJson = False,
-    limit: Limit = None,
-    workers: Workers = None,
-    memory: Memory = None,
-) -> None:
+    recipe: Recipe, root: Root = None, limit: Limit = None, workers: Workers = None, memory: Memory = None
+) -> dict[str, Any]:
     """Say for each step whether a rebuild would reuse or compute it, and why, without running it.
 
     Also in how many partitions and by how many processes, what it would take in time, memory and bytes on disk, and
@@ -197,22 +179,20 @@ def plan_command(
 
     Example: evenly plan recipes/demo.yaml
     """
-    from evenly.flows.cli.datasets.estimates import described, shown_captions, shown_row
     from evenly.flows.cli.datasets.planning import plan_descriptions, plan_recipe
 
     plan = plan_recipe(recipe, root=root, limit=limit, workers=workers, memory=memory)
-    estimates = plan_descriptions(recipe, root=root, limit=limit)
+    return plan | {"descriptions": plan_descriptions(recipe, root=root, limit=limit)}
 
-    def table() -> None:
-        print_rows("plan", [shown_row(row) for row in plan["steps"]])
-        print_text("\n".join(described(plan["run"])))
-        if plan["captions"]:
-            print_rows(
-                "captions: expected - at most, lost replies aside", [shown_captions(row) for row in plan["captions"]]
-            )
-        print_estimates(estimates)
 
-    print_result(plan | {"descriptions": estimates}, table, as_json=as_json)
+def _print_plan(plan: dict[str, Any]) -> None:
+    from evenly.flows.cli.datasets.estimates import described, shown_captions, shown_row
+
+    print_rows("plan", [shown_row(row) for row in plan["steps"]])
+    print_text("\n".join(described(plan["run"])))
+    if captions := [shown_captions(row) for row in plan["captions"]]:
+        print_rows("captions: expected - at most, lost replies aside", captions)
+    print_estimates(plan["descriptions"])
 
 
 @taking(RebuildOptions)
@@ -236,7 +216,6 @@ def rebuild_command(recipe: Recipe, options: RebuildOptions) -> dict[str, Any]:
 
 def _print_rebuilt(result: dict[str, Any]) -> None:
     from evenly.audit.source_funnel import kept_by_source
-    from evenly.flows.cli.start.demo_tables import adapter_tables
     from evenly.tasks.classes.confusable import said
 
     print_funnel(result["funnel"])
@@ -244,52 +223,51 @@ def _print_rebuilt(result: dict[str, Any]) -> None:
         print_rows("kept by source", by_source)
     for pairs in result["pairs"]:
         print_text(f"{pairs['list']}: {said(pairs)}")
-    for name, rows in adapter_tables(result["adapters"]).items():
-        print_rows(f"{name}: adapters on test, 95 % intervals", rows)
+    _print_adapters(result)
     print_text(f"build   {result['build']}\nreport  {result['report']}")
 
 
-def builds_command(root: Root = None, as_json: AsJson = False) -> None:
+def builds_command(root: Root = None) -> dict[str, Any]:
     """List the builds, oldest first, and the recipes whose promotions are held.
 
     Example: evenly builds
     """
-    from evenly.flows.cli.datasets.outcome import list_builds, list_holds
+    from evenly.storage.builds import Builds
+    from evenly.storage.workspace import Workspace
 
-    rows, holds = list_builds(root), list_holds(root)
-
-    def table() -> None:
-        print_rows("builds", [row | {"created": row["created"][:16].replace("T", " ")} for row in rows])
-        for recipe, reason in holds.items():
-            print_text(f"{recipe}: not promoted by rebuilds, since {reason}. Look, then `evenly promote BUILD`")
-
-    print_result({"builds": rows, "holds": holds}, table, as_json=as_json)
+    builds = Builds(Workspace.at(root))
+    return {"builds": builds.rows(), "holds": builds.holds()}
 
 
-def promote_command(build: Build, root: Root = None, as_json: AsJson = False) -> None:
+def _print_builds(result: dict[str, Any]) -> None:
+    print_rows("builds", [row | {"created": row["created"][:16].replace("T", " ")} for row in result["builds"]])
+    for recipe, reason in result["holds"].items():
+        print_text(f"{recipe}: not promoted by rebuilds, since {reason}. Look, then `evenly promote BUILD`")
+
+
+def promote_command(build: Build, root: Root = None) -> dict[str, str]:
     """Make a build the latest of its recipe; also the way back to an older one, and the end of a hold on its recipe.
 
     Example: evenly promote demo-3fa9c2d4e5f6
     """
     from evenly.flows.cli.datasets.outcome import promote_build
 
-    manifest = promote_build(build, root=root)
-    print_result(
-        {"latest": manifest["build"]},
-        lambda: print_text(f"{manifest['recipe_name']}-latest is {manifest['build']}"),
-        as_json=as_json,
-    )
+    return {"latest": promote_build(build, root=root)["build"]}
 
 
-def report_command(build: Build = "latest", root: Root = None, as_json: AsJson = False) -> None:
+def _print_promoted(result: dict[str, str]) -> None:
+    recipe = result["latest"].rpartition("-")[0]
+    print_text(f"{recipe}-latest is {result['latest']}")
+
+
+def report_command(build: Build = "latest", root: Root = None) -> dict[str, str]:
     """Write the report of a build: one HTML page that needs nothing else.
 
     Example: evenly report latest
     """
     from evenly.flows.cli.datasets.outcome import report_build
 
-    path = report_build(build, root=root)
-    print_result({"report": str(path)}, lambda: print_text(str(path)), as_json=as_json)
+    return {"report": str(report_build(build, root=root))}
 
 
 def export_command(
@@ -299,26 +277,24 @@ def export_command(
     ] = "webdataset",
     out: Annotated[Path | None, typer.Option(help="Folder to write; default: exports/ in the workspace.")] = None,
     root: Root = None,
-    as_json: AsJson = False,
-) -> None:
+) -> dict[str, Any]:
     """Write the kept pairs of a build for other tools.
 
     Example: evenly export latest --to parquet
     """
     from evenly.flows.cli.datasets.outcome import export_build
 
-    summary = export_build(build, format_name=to, out=out, root=root)
-    print_result(summary, lambda: print_facts(summary), as_json=as_json)
+    return export_build(build, format_name=to, out=out, root=root)
 
 
-COMMANDS: dict[str, Callable[..., None]] = {
-    "demo": demo_command,
-    "init": init_command,
-    "check": check_command,
-    "plan": plan_command,
+COMMANDS = {
+    "demo": typed(demo_command, _print_demo),
+    "init": typed(init_command, None),
+    "check": typed(check_command, _print_checked, status=lambda result: 0 if result["valid"] else USAGE),
+    "plan": typed(plan_command, _print_plan),
     "rebuild": typed(rebuild_command, _print_rebuilt),
-    "builds": builds_command,
-    "promote": promote_command,
-    "report": report_command,
-    "export": export_command,
+    "builds": typed(builds_command, _print_builds),
+    "promote": typed(promote_command, _print_promoted),
+    "report": typed(report_command, lambda result: print_text(result["report"])),
+    "export": typed(export_command),
 }

@@ -1,7 +1,6 @@
 """`evenly concepts`: counts of names in captions, and the frequency and relevance of each class by them."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,11 @@ from evenly.adapters.evaluation.measures.head_tail import TAIL_RULES, TailRule, 
 from evenly.curation.concepts.matching import normalised
 from evenly.flows.audit_concepts import audit_concepts
 from evenly.flows.cli.classes.class_names import names_of
+from evenly.flows.cli.datasets.options import ConceptsOptions
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.process.prefect_api import prefect_api
 from evenly.flows.recipe import Source
 from evenly.flows.recipe.files import read_class_file
-from evenly.signatures import Place
 from evenly.storage.builds import Builds
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.records import replace_text, replacing
@@ -30,28 +29,8 @@ FEWEST_TOLD_APART = 20
 """Judged captions from which a judge that gave all of them one answer is taken to tell nothing apart."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Counting:
-    """What is counted and judged: by which other names, only beside `prefix`, how many captions are judged a class."""
-
-    synonyms: str | None = None
-    prefix: str | None = None
-    plurals: bool = False
-    judge: int = 0
-    domain: str | None = None
-    tail: TailRule = "lowest_fifth"
-
-    def __post_init__(self) -> None:
-        if self.tail not in TAIL_RULES:
-            raise UsageError(
-                f"`--tail` must be one of {', '.join(TAIL_RULES)}; got `{self.tail}`. Choose one of these."
-            )
-        if self.prefix is not None and not normalised(self.prefix):
-            raise UsageError(f"`--prefix` must hold a letter or digit; got {self.prefix!r}. Write a word.")
-
-
 def audit_list(
-    classes: Path, counting: Counting, *, build: str | None, pool: Source | None, llm: LanguageModel, root: Place | None
+    classes: Path, options: ConceptsOptions, *, build: str | None, pool: Source | None, llm: LanguageModel
 ) -> dict[str, Any]:
     """The audit of a class list in the captions of a build or a pool: `classes` and `names` as rows, and what it took.
 
@@ -61,29 +40,33 @@ def audit_list(
     """
     if (build is None) == (pool is None):
         raise UsageError("`concepts` must get `--build` or `--pool`, one of the two. Example: --build latest")
+    if options.tail not in TAIL_RULES:
+        raise UsageError(f"`--tail` must be one of {', '.join(TAIL_RULES)}; got `{options.tail}`. Choose one of these.")
+    if options.prefix is not None and not normalised(options.prefix):
+        raise UsageError(f"`--prefix` must hold a letter or digit; got {options.prefix!r}. Write a word.")
     listing = read_class_file(classes)
-    class_names = names_of(listing.class_list, counting.synonyms, root=root)
-    workspace = Workspace.at(root)
+    class_names = names_of(listing.class_list, options.synonyms, root=options.root)
+    workspace = Workspace.at(options.root)
     rule = FrequencyRule(
         list=listing.name,
         names={name: list(names) for name, names in class_names.names.items()},
         build=None if build is None else str(Builds(workspace).read(build)["build"]),
-        prefix=counting.prefix,
-        plurals=counting.plurals,
-        judge=counting.judge,
+        prefix=options.prefix,
+        plurals=options.plurals,
+        judge=options.judge,
     )
     judging = RelevanceRule(
         class_list=listing.class_list,
         text=listing.text,
-        domain=counting.domain,
-        judge=counting.judge,
+        domain=options.domain,
+        judge=options.judge,
         base_url=llm.base_url,
         model=llm.model,
     )
     with prefect_api():
         keys = audit_concepts(
             rule=rule,
-            judging=judging if counting.judge else None,
+            judging=judging if options.judge else None,
             llm=llm,
             pool=pool,
             root=str(workspace.root),
@@ -94,12 +77,12 @@ def audit_list(
         "list": listing.name,
         "build": rule.build,
         "pool": None if pool is None else pool.path,
-        "prefix": counting.prefix,
+        "prefix": options.prefix,
         "synonyms": class_names.origin,
         "refused_names": class_names.refused,
         "captions_searched": counted.notes["captions_searched"],
         "steps": keys,
-        **_classes(ledger, counted, judged, counting.tail),
+        **_classes(ledger, counted, judged, options.tail),
         "names": ledger.table(counted, "names").to_pylist(),
     }
     return facts if judged is None else facts | {"judging": dict(judged.notes)}
@@ -171,7 +154,8 @@ def _write(path: Path, table: pd.DataFrame) -> None:
         file.write(stream.getvalue())
 
 
-def ordered(rows: Sequence[Mapping[str, Any]], measure: str) -> list[Mapping[str, Any]]:
+def ordered(facts: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The rows of classes, the most frequent first; of equal ones in the order of the alphabet."""
+    rows, measure = facts["classes"], facts["tail_by"]
     order = np.lexsort(([row["class"] for row in rows], [-(row[measure] or 0) for row in rows]))
     return [rows[place] for place in order]

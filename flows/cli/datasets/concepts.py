@@ -1,14 +1,15 @@
 """Commands about classes and records in a pool or a build: concepts, clusters, link."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from evenly.flows.cli.command import typed
 from evenly.flows.cli.datasets.options import ClustersOptions, ConceptsOptions, LinkOptions
-from evenly.flows.cli.output import print_facts, print_result, print_rows, print_text, printable
-from evenly.signatures import fields_of, taking
+from evenly.flows.cli.output import print_facts, print_rows, print_text, print_written, printable, with_interval
+from evenly.signatures import taking
 
 Classes = Annotated[Path, typer.Argument(help="A class list: one name per line, perhaps a tab and a definition.")]
 MOST_REFUSED = 8
@@ -16,7 +17,7 @@ MOST_CLUSTERS = 10
 
 
 @taking(ConceptsOptions)
-def concepts_command(classes: Classes, options: ConceptsOptions) -> None:
+def concepts_command(classes: Classes, options: ConceptsOptions) -> dict[str, Any]:
     """Count how often captions name each class, by which name, and have a model judge how often they mean it.
 
     Example: evenly concepts birds.txt --build latest --synonyms wordnet --plot tail.svg
@@ -25,14 +26,7 @@ def concepts_command(classes: Classes, options: ConceptsOptions) -> None:
     """
     from evenly.audit.report.plots.classes import draw_concepts
     from evenly.flows.cli.classes.class_list import language_model, list_context
-    from evenly.flows.cli.datasets.concept_audit import (
-        Counting,
-        audit_list,
-        check_plot,
-        check_table,
-        ordered,
-        write_tables,
-    )
+    from evenly.flows.cli.datasets.concept_audit import audit_list, check_plot, check_table, ordered, write_tables
     from evenly.storage.records import replace_text
 
     llm = language_model(options)
@@ -41,85 +35,77 @@ def concepts_command(classes: Classes, options: ConceptsOptions) -> None:
     if options.plot is not None:
         check_plot(options.plot)
     context = list_context(options.build, root=options.root, pool=options.pool, caption=options.caption)
-    counting = Counting(**fields_of(Counting, options))
-    facts = audit_list(classes, counting, build=context.build, pool=context.pool, llm=llm, root=options.root)
-    rows = ordered(facts["classes"], facts["tail_by"])
+    facts = audit_list(classes, options, build=context.build, pool=context.pool, llm=llm)
     written = [] if options.out is None else write_tables(options.out, facts)
     if options.plot is not None:
         title = f"{facts['list']} in {facts['captions_searched']:,} captions"
-        replace_text(options.plot, draw_concepts(rows, title=title))
+        replace_text(options.plot, draw_concepts(ordered(facts), title=title))
         written.append(str(options.plot))
+    return facts | {"written": written}
 
-    def table() -> None:
-        title = f"{facts['list']}: captions of {facts['captions_searched']:,} that name each class"
-        print_rows(title, [_line(row, judged=bool(options.judge)) for row in rows])
-        _print_notes(facts)
-        for path in written:
-            print_text(f"written  {path}")
 
-    print_result(facts | {"written": written}, table, as_json=options.as_json)
+def _print_concepts(facts: dict[str, Any], *, judge: int) -> None:
+    from evenly.flows.cli.datasets.concept_audit import ordered
+
+    title = f"{facts['list']}: captions of {facts['captions_searched']:,} that name each class"
+    print_rows(title, [_line(row, judged=bool(judge)) for row in ordered(facts)])
+    _print_notes(facts)
+    print_written(facts)
 
 
 @taking(ClustersOptions)
-def clusters_command(options: ClustersOptions) -> None:
+def clusters_command(options: ClustersOptions) -> dict[str, Any]:
     """Cluster the pictures of a build, several clusters for each, and say how evenly they fill them.
 
     Example: evenly clusters --build latest --k 200 --labels 8 --out clusters
     """
     from evenly.flows.cli.datasets.clusters import cluster_build
 
-    facts = cluster_build(options)
+    return cluster_build(options)
 
-    def table() -> None:
-        title = f"{facts['pictures']:,} pictures in {facts['k']:,} clusters, {facts['labels']} labels each"
-        measures = ("effective", "entropy", "gini", "largest", "empty")
-        rows = [
-            {"counted": name.replace("_", " ")} | {measure: facts[name][measure] for measure in measures}
-            for name in ("by_nearest", "by_all_labels")
-        ]
-        print_rows(title, rows)
-        print_rows("the fullest clusters", facts["clusters"][:MOST_CLUSTERS])
-        covered, share = facts["coverage"], facts["near_duplicate_share"]
-        covered_text = ", ".join(f"{name} {covered[name]}" for name in ("mean", "median", "p05"))
-        print_text(f"cosine with the nearest centre: {covered_text}")
-        print_text(
-            f"near-duplicates, cosine from {options.near_cosine:g} within a cluster: "
-            f"{facts['near_duplicates']:,} ({share:.1%})"
-        )
-        for path in facts.get("written", ()):
-            print_text(f"written  {path}")
 
-    print_result(facts, table, as_json=options.as_json)
+def _print_clusters(facts: dict[str, Any], *, near_cosine: float) -> None:
+    title = f"{facts['pictures']:,} pictures in {facts['k']:,} clusters, {facts['labels']} labels each"
+    measures = ("effective", "entropy", "gini", "largest", "empty")
+    rows = [
+        {"counted": name.replace("_", " ")} | {measure: facts[name][measure] for measure in measures}
+        for name in ("by_nearest", "by_all_labels")
+    ]
+    print_rows(title, rows)
+    print_rows("the fullest clusters", facts["clusters"][:MOST_CLUSTERS])
+    covered, share = facts["coverage"], facts["near_duplicate_share"]
+    covered_text = ", ".join(f"{name} {covered[name]}" for name in ("mean", "median", "p05"))
+    print_text(f"cosine with the nearest centre: {covered_text}")
+    print_text(
+        f"near-duplicates, cosine from {near_cosine:g} within a cluster: {facts['near_duplicates']:,} ({share:.1%})"
+    )
+    print_written(facts)
 
 
 @taking(LinkOptions)
 def link_command(
     truth: Annotated[str, typer.Option(help="The column that names the true record of a pair; empty: unknown.")],
     options: LinkOptions,
-) -> None:
+) -> dict[str, Any]:
     """Choose from which cosine on pairs are one record, on half of the known records; judge it on the others by ARI.
 
     Example: evenly link --build latest --truth product_id --weight 0.5 --weight 0.636 --out links
     """
     from evenly.flows.cli.datasets.linkage import link_build
 
-    facts = link_build(truth, options)
+    return link_build(truth, options)
 
-    def table() -> None:
-        interval = "" if facts["low"] is None else f" [{facts['low']:.3f}, {facts['high']:.3f}]"
-        halves = f"chosen on {facts['pairs_chooses']:,}, judged on {facts['pairs_judged']:,}"
-        chosen = {"weight": facts["weight"], "min_cosine": facts["min_cosine"], "ARI where chosen": facts["chosen_ari"]}
-        measured = {"ARI": f"{facts['ari']:.3f}{interval}", "precision": facts["precision"], "recall": facts["recall"]}
-        title = f"{facts['pairs']:,} pairs of {facts['truth_records']:,} records by {truth}: {halves}"
-        print_text(title)
-        print_facts(chosen | measured)
-        if facts["without_features"]:
-            print_text(f"left out, without features: {facts['without_features']:,} pairs with a known record")
-        print_text(f"in a recipe: {facts['recipe']}")
-        for path in facts.get("written", ()):
-            print_text(f"written  {path}")
 
-    print_result(facts, table, as_json=options.as_json)
+def _print_linked(facts: dict[str, Any]) -> None:
+    halves = f"chosen on {facts['pairs_chooses']:,}, judged on {facts['pairs_judged']:,}"
+    print_text(f"{facts['pairs']:,} pairs of {facts['truth_records']:,} records by {facts['truth']}: {halves}")
+    chosen = {"weight": facts["weight"], "min_cosine": facts["min_cosine"], "ARI where chosen": facts["chosen_ari"]}
+    measured = {"ARI": with_interval(facts["ari"], facts["low"], facts["high"])}
+    print_facts(chosen | measured | {name: facts[name] for name in ("precision", "recall")})
+    if facts["without_features"]:
+        print_text(f"left out, without features: {facts['without_features']:,} pairs with a known record")
+    print_text(f"in a recipe: {facts['recipe']}")
+    print_written(facts)
 
 
 def _line(row: Mapping[str, Any], *, judged: bool) -> dict[str, Any]:
@@ -170,8 +156,8 @@ def _print_notes(facts: Mapping[str, Any]) -> None:
         print_text(f"spent on this list in all its runs: ${account['spent_usd']:.6f}")
 
 
-COMMANDS: dict[str, Callable[..., None]] = {
-    "concepts": concepts_command,
-    "clusters": clusters_command,
-    "link": link_command,
+COMMANDS = {
+    "concepts": typed(concepts_command, _print_concepts),
+    "clusters": typed(clusters_command, _print_clusters),
+    "link": typed(link_command, _print_linked),
 }

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from evenly.flows.cli.command import typed
-from evenly.flows.cli.errors import FindingExit
+from evenly.flows.cli.errors import FINDING
 from evenly.flows.cli.help_page import CommandGroup
-from evenly.flows.cli.output import AsJson, print_facts, print_json, print_result, print_rows, print_text, printable
+from evenly.flows.cli.output import print_facts, print_rows, print_text, printable
 from evenly.signatures import fields_of, taking
 
 
@@ -47,7 +47,6 @@ class ConceptListOptions:
     title_cap: Annotated[int, typer.Option(help="Most titles.")] = 61_235
     max_entries: Annotated[int, typer.Option(help="Where the list ends.")] = 500_000
     max_characters: Annotated[int, typer.Option(help="Of one entry.")] = 256
-    as_json: AsJson = False
     pmi_above_least: Annotated[
         bool | None,
         typer.Option(
@@ -68,7 +67,7 @@ class ConceptListOptions:
 @taking(ConceptListOptions)
 def build_command(
     out: Annotated[Path, typer.Option(help="The list to write, ending in .parquet.")], options: ConceptListOptions
-) -> None:
+) -> dict[str, Any]:
     """Build a concept list: numbers, own words, WordNet, words, pairs of words, titles, in this order.
 
     Example: evenly metadata build --out en.parquet --wordnet auto --unigrams wordfreq --bigrams wordsegment --min-pmi 3
@@ -78,47 +77,40 @@ def build_command(
 
     sources = ListSources(**fields_of(ListSources, options))
     rule = MetadataRule.of_language(options.language, **fields_of(MetadataRule, options))
-    built = build_concept_list(out, sources, rule, overwrite=options.force)
+    return build_concept_list(out, sources, rule, overwrite=options.force)
 
-    def table() -> None:
-        rows = [
-            {"source": source, **{name: count[name] for name in ("offered", "kept", "new")}, "left_out": _told(count)}
-            for source, count in built["counts"].items()
-        ]
-        print_rows(f"{built['entries']:,} entries", rows)
-        _print_never_matching(built["never_matching"])
-        for source, origin in built["origins"].items():
-            print_text(f"{source:<8} {printable(origin['origin'])}")
-        for remark in built["remarks"]:
-            print_text(f"note: {remark}")
-        print_text(f"list      {built['list']}\nleft out  {built['left_out']}\nidentity  {built['identity']}")
 
-    print_result(built, table, as_json=options.as_json)
+def _print_built(built: dict[str, Any]) -> None:
+    rows = [
+        {"source": source, **{name: count[name] for name in ("offered", "kept", "new")}, "left_out": _reasons(count)}
+        for source, count in built["counts"].items()
+    ]
+    print_rows(f"{built['entries']:,} entries", rows)
+    _print_never_matching(built["never_matching"])
+    for source, origin in built["origins"].items():
+        print_text(f"{source:<8} {printable(origin['origin'])}")
+    for remark in built["remarks"]:
+        print_text(f"note: {remark}")
+    print_text(f"list      {built['list']}\nleft out  {built['left_out']}\nidentity  {built['identity']}")
 
 
 def show_metadata_command(
     path: Annotated[Path, typer.Argument(metavar="LIST", help="A built list, a text file or a JSON file.")],
     entry: Annotated[str | None, typer.Option(help="Look this entry up; exit status 1 where it is not there.")] = None,
-    as_json: AsJson = False,
-) -> None:
+) -> dict[str, Any]:
     """Show what a concept list holds, what of it can never match, and what it says of one entry.
 
     Example: evenly metadata show en.parquet --entry "black dog"
     """
     from evenly.tasks.pools.concept_facts import look_up, show_list
 
-    facts = show_list(path) if entry is None else look_up(path, entry)
-    if as_json:
-        print_json(facts)
-    elif entry is None:
-        _print_list(facts)
-    else:
-        _print_entry(facts)
-    if entry is not None and not facts["found"]:
-        raise FindingExit
+    return show_list(path) if entry is None else look_up(path, entry)
 
 
 def _print_list(facts: dict[str, Any]) -> None:
+    if "entry" in facts:
+        _print_entry(facts)
+        return
     rows = [
         {"source": source, **count, "examples": ", ".join(count["examples"])}
         for source, count in facts["sources"].items()
@@ -176,10 +168,12 @@ def _examples(counts: dict[str, Any]) -> list[str]:
     return [f"{entry} (as {same})" for entry, same in zip(counts["examples"], counts["same_as"], strict=True)]
 
 
-def _told(count: dict[str, Any]) -> str:
+def _reasons(count: dict[str, Any]) -> str:
     return ", ".join(f"{reason} {number:,}" for reason, number in count["left_out"].items())
 
 
 GROUP = typer.Typer(cls=CommandGroup, help="Build concept lists, and look at what they hold.", no_args_is_help=True)
-GROUP.command("build")(typed(build_command))
-GROUP.command("show")(typed(show_metadata_command))
+GROUP.command("build")(typed(build_command, _print_built))
+GROUP.command("show")(
+    typed(show_metadata_command, _print_list, status=lambda facts: 0 if facts.get("found", True) else FINDING)
+)

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from evenly.flows.cli.output import CommandOptions
 from evenly.options import LanguageModelOptions
+from evenly.signatures import InWorkspace
 
 Synonyms = Annotated[
     str | None,
@@ -18,7 +18,7 @@ Synonyms = Annotated[
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConceptsOptions(LanguageModelOptions, CommandOptions):
+class ConceptsOptions(LanguageModelOptions):
     """Options of `evenly concepts`."""
 
     build: Annotated[str | None, typer.Option(help="The build whose whole pool is looked at, or a recipe.")] = None
@@ -35,7 +35,7 @@ class ConceptsOptions(LanguageModelOptions, CommandOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClustersOptions(CommandOptions):
+class ClustersOptions(InWorkspace):
     """Options of `evenly clusters`."""
 
     build: Annotated[str, typer.Option(help="The build whose pictures are clustered.")] = "latest"
@@ -47,7 +47,7 @@ class ClustersOptions(CommandOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinkOptions(CommandOptions):
+class LinkOptions(InWorkspace):
     """Options of `evenly link`."""
 
     build: Annotated[str, typer.Option(help="The build whose pairs are linked.")] = "latest"
@@ -57,7 +57,7 @@ class LinkOptions(CommandOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchOptions(CommandOptions):
+class SearchOptions(InWorkspace):
     """Options of `evenly search`."""
 
     texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="What the pictures show.")] = None
@@ -79,7 +79,7 @@ class SearchOptions(CommandOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RetrieveOptions(CommandOptions):
+class RetrieveOptions(InWorkspace):
     """Options of `evenly retrieve`."""
 
     build: Annotated[

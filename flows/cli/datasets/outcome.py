@@ -23,16 +23,6 @@ from evenly.tasks import verify_and_report as audit
 Root = Place | None
 
 
-def list_builds(root: Root = None) -> list[dict[str, Any]]:
-    """One row per build, oldest first; `latest` marks the newest promoted one of each recipe."""
-    return Builds(Workspace.at(root)).rows()
-
-
-def list_holds(root: Root = None) -> dict[str, str]:
-    """Why promotions are held, by recipe."""
-    return Builds(Workspace.at(root)).holds()
-
-
 @in_shared_use
 def promote_build(build: str, *, root: Root = None) -> dict[str, Any]:
     """Move `latest` of its recipe to a build, and end a hold on its recipe; its manifest."""

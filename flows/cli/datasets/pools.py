@@ -1,7 +1,6 @@
 """Curation of texts without a rebuild: `evenly match` and `evenly balance`."""
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from annotated_types import Ge
 
-from evenly.flows.cli.errors import FindingExit, UsageError
-from evenly.flows.cli.output import AsJson, print_json, print_result, print_rows, print_text, printable
+from evenly.flows.cli.command import typed
+from evenly.flows.cli.errors import FINDING, UsageError
+from evenly.flows.cli.output import print_rows, print_text, printable
 from evenly.signatures import Named, Place, fields_of, taking
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ class PoolOptions:
     root: Annotated[
         Place | None, Named(("--root",)), "Keep parts in this workspace, for a later run of a changed pool."
     ] = None
-    as_json: AsJson = False
     force: Annotated[bool, "Overwrite a file that is there."] = False
 
 
@@ -55,7 +54,7 @@ class MatchOptions(PoolOptions):
 def match_command(
     pool: Annotated[str, typer.Argument(help="Parquet, CSV or JSON lines: a file, a pattern or a folder.")],
     options: MatchOptions,
-) -> None:
+) -> dict[str, Any]:
     """Say which concepts each caption of a pool names, and count them.
 
     Example: evenly match "pool/*.parquet" --metadata en.parquet --uid uid --out matches.parquet
@@ -69,8 +68,7 @@ def match_command(
     )
     matching = PoolMatching(**fields_of(PoolMatching, options), columns=columns)
     work = _work(options)
-    facts = _done(MatchJob(pool=pool, matching=matching, out=options.out, overwrite=options.force, work=work))
-    print_result(facts, lambda: _print_matched(facts), as_json=options.as_json)
+    return _done(MatchJob(pool=pool, matching=matching, out=options.out, overwrite=options.force, work=work))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +93,7 @@ class BalanceOptions(PoolOptions):
 def balance_command(
     matches: Annotated[list[Path], typer.Argument(help="What `evenly match` wrote, of one list.")],
     options: BalanceOptions,
-) -> None:
+) -> dict[str, Any] | list[dict[str, Any]]:
     """Decide which rows stay so that no concept dominates: exactly one of --t, --tail-share and --target.
 
     Example: evenly balance matches.parquet --t 20000 --seed 1 --out balanced.parquet
@@ -105,12 +103,10 @@ def balance_command(
     from evenly.tasks.pools.jobs import BalanceJob
 
     if options.replay is not None:
-        _explain(explain_row(options.replay, matches, options.out, entries=options.entries), as_json=options.as_json)
-        return
+        return explain_row(options.replay, matches, options.out, entries=options.entries)
     language = "language" if options.per_language else None
     rule = BalanceRule(**fields_of(BalanceRule, options), language=language)
-    work = _work(options)
-    facts = _done(
+    return _done(
         BalanceJob(
             matches=matches,
             rule=rule,
@@ -118,10 +114,9 @@ def balance_command(
             seed=options.seed,
             entries=options.entries,
             overwrite=options.force,
-            work=work,
+            work=_work(options),
         )
     )
-    print_result(facts, lambda: _print_balanced(facts), as_json=options.as_json)
 
 
 def _work(options: PoolOptions) -> "PoolWork":
@@ -154,22 +149,24 @@ def _done(job: "MatchJob | BalanceJob") -> dict[str, Any]:
     return facts
 
 
-def _explain(rows: list[dict[str, Any]], *, as_json: bool) -> None:
-    if as_json:
-        print_json(rows)
-    else:
-        for row in rows:
-            names = ("entry", "count", "p", "draw", "deciding")
-            entries = [{name: entry[name] for name in names} for entry in row["entries"]]
-            print_rows(f"{printable(row['uid'])}: row {row['row']} of file {row['file']}", entries)
-            print_text("kept" if row["kept"] else f"dropped: {row['reason']}")
-            print_text(f"p_keep    {row['p_keep']:.6g}, t {row['t']:.6g}")
-            print_text(f"stored    {'the same' if row['as_stored'] else 'differs'}")
-    if not all(row["as_stored"] for row in rows):
-        raise FindingExit
+def _print_replayed(rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        names = ("entry", "count", "p", "draw", "deciding")
+        entries = [{name: entry[name] for name in names} for entry in row["entries"]]
+        print_rows(f"{printable(row['uid'])}: row {row['row']} of file {row['file']}", entries)
+        print_text("kept" if row["kept"] else f"dropped: {row['reason']}")
+        print_text(f"p_keep    {row['p_keep']:.6g}, t {row['t']:.6g}")
+        print_text(f"stored    {'the same' if row['as_stored'] else 'differs'}")
 
 
-def _print_balanced(facts: dict[str, Any]) -> None:
+def _differs(facts: dict[str, Any] | list[dict[str, Any]]) -> int:
+    return FINDING if isinstance(facts, list) and not all(row["as_stored"] for row in facts) else 0
+
+
+def _print_balanced(facts: dict[str, Any] | list[dict[str, Any]]) -> None:
+    if isinstance(facts, list):
+        _print_replayed(facts)
+        return
     names = ("language", "t", "tail_share", "matches", "matched", "expected", "kept")
     print_rows("thresholds", [{name: row[name] for name in names} for row in facts["languages"]])
     rows = [{"rows": "kept", "number": facts["kept"]}]
@@ -194,4 +191,7 @@ def _print_matched(facts: dict[str, Any]) -> None:
     print_text(f"matches   {printable(facts['out'])}")
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"match": match_command, "balance": balance_command}
+COMMANDS = {
+    "match": typed(match_command, _print_matched),
+    "balance": typed(balance_command, _print_balanced, status=_differs),
+}

@@ -1,12 +1,12 @@
 """Commands that choose pictures for classes: retrieve."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from evenly.flows.cli.command import typed
 from evenly.flows.cli.datasets.concepts import Classes
 from evenly.flows.cli.datasets.options import RetrieveOptions
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.cli.output import print_funnel, print_result, print_rows, print_text, printable
+from evenly.flows.cli.output import print_funnel, print_rows, print_text, print_written, printable
 from evenly.signatures import fields_of, taking
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @taking(RetrieveOptions)
-def retrieve_command(classes: Classes, options: RetrieveOptions) -> None:
+def retrieve_command(classes: Classes, options: RetrieveOptions) -> dict[str, Any]:
     """Choose pictures for each class by captions and features, without labels, as a set to learn from.
 
     Example: evenly retrieve birds.txt --method swat --synonyms wordnet --out support
@@ -29,25 +29,21 @@ def retrieve_command(classes: Classes, options: RetrieveOptions) -> None:
         **fields_of(Retrieving, options)
         | {"templates": tuple(options.template or TEMPLATES), "against": tuple(options.against or ())}
     )
-    facts = retrieve_list(classes, retrieving, pool=_pool(options), out=options.out, root=options.root)
+    return retrieve_list(classes, retrieving, pool=_pool(options), out=options.out, root=options.root)
 
-    def table() -> None:
-        if "pool" in facts:
-            print_funnel(facts["pool"])
-            print_text(f"build {facts['build']}")
-        rows = [{name: row[name] for name in ("class", "candidates", "kept", "short")} for row in facts["classes"]]
-        print_rows(f"{facts['list']} by {facts['method']}", rows)
-        print_text(
-            f"{facts['kept']:,} kept, {facts['different_pictures']:,} different pictures of {facts['pictures']:,}"
-        )
-        for title, counts in (("never chosen", facts["excluded"]), ("not kept", facts["reasons"])):
-            print_text(f"{title}: {', '.join(f'{reason} {n:,}' for reason, n in counts.items()) or 'none'}")
-        if facts["short"]:
-            print_text(f"fall short: {len(facts['short'])} classes: {printable(', '.join(facts['short']))}")
-        for path in facts.get("written", ()):
-            print_text(f"written  {path}")
 
-    print_result(facts, table, as_json=options.as_json)
+def _print_retrieved(facts: dict[str, Any]) -> None:
+    if "pool" in facts:
+        print_funnel(facts["pool"])
+        print_text(f"build {facts['build']}")
+    rows = [{name: row[name] for name in ("class", "candidates", "kept", "short")} for row in facts["classes"]]
+    print_rows(f"{facts['list']} by {facts['method']}", rows)
+    print_text(f"{facts['kept']:,} kept, {facts['different_pictures']:,} different pictures of {facts['pictures']:,}")
+    for title, counts in (("never chosen", facts["excluded"]), ("not kept", facts["reasons"])):
+        print_text(f"{title}: {', '.join(f'{reason} {n:,}' for reason, n in counts.items()) or 'none'}")
+    if facts["short"]:
+        print_text(f"fall short: {len(facts['short'])} classes: {printable(', '.join(facts['short']))}")
+    print_written(facts)
 
 
 def _pool(options: RetrieveOptions) -> "PoolChoice":
@@ -69,4 +65,4 @@ def _pool(options: RetrieveOptions) -> "PoolChoice":
     return PoolChoice(source=pool_source(pool, features, caption=caption, vector=vector), features=features)
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"retrieve": retrieve_command}
+COMMANDS = {"retrieve": typed(retrieve_command, _print_retrieved)}

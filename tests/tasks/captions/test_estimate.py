@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from evenly.flows.cli.datasets.builds import plan_command
+from evenly.flows.cli.datasets.builds import COMMANDS
 from evenly.flows.cli.datasets.planning import plan_recipe
 from evenly.flows.recipe import read_recipe
 from evenly.flows.recipe.steps import steps_of
@@ -112,7 +112,7 @@ def test_the_plan_says_at_most_until_the_steps_before_are_there_and_nothing_when
             "about",
             5,
         )  # pictures of the folder
-        plan_command(path, root=root, workers=1)
+        COMMANDS["plan"](recipe=path, root=root, workers=1)
         assert "at most ~5" in capsys.readouterr().out
 
         recipe = read_recipe(path)
@@ -130,7 +130,7 @@ def test_the_plan_says_at_most_until_the_steps_before_are_there_and_nothing_when
             0,
             4,
         )  # two of a picture
-        plan_command(path, root=root, workers=1)
+        COMMANDS["plan"](recipe=path, root=root, workers=1)
         shown = capsys.readouterr().out
         assert "captions: expected - at most, lost replies aside" in shown
         assert "at most ~" not in shown

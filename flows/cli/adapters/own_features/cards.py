@@ -15,11 +15,18 @@ from evenly.storage.records import content_hash
 
 Arrays = Mapping[str, np.ndarray]
 SPLIT_KEYS = ("features", "labels", "values", "groups")
+OF_RESULT = ("chosen", "given", "why", "fallback", "notes", "metrics", "seed")
+"""Of the result of a fit, as the card has it too."""
 
 
-def origin_card(path: Path, arrays: Arrays, *, normalise: bool) -> dict[str, Any]:
-    """`encoder` and `second` (None where the file does not say), `classes` with their hash, and `lineage`."""
+def fitted_card(path: Path, arrays: Arrays, result: Mapping[str, Any], *, normalise: bool) -> dict[str, Any]:
+    """`encoder` and `second` (None where the file does not say), `classes` with their hash, `lineage`, and OF_RESULT.
+
+    `split_hash` is one hash over which rows lie in which part, under which labels or values and groups; no other array
+    enters.
+    """
     classes = class_names_in(arrays)
+    keys = [f"{part}_{key}" for part in PARTS for key in SPLIT_KEYS]
     return {
         "encoder": _encoder(arrays, "encoder"),
         "second": _encoder(arrays, "aux_encoder"),
@@ -32,13 +39,10 @@ def origin_card(path: Path, arrays: Arrays, *, normalise: bool) -> dict[str, Any
             "normalised": normalise,
             "code": code_version(),
         },
+        "split_hash": content_hash({key: _array_hash(arrays[key]) for key in keys if key in arrays}),
+        **{name: result[name] for name in OF_RESULT},
+        "chosen_on": "validation",
     }
-
-
-def parts_hash(arrays: Arrays) -> str:
-    """One hash over which rows lie in which part, under which labels or values and groups; no other array enters."""
-    keys = [f"{part}_{key}" for part in PARTS for key in SPLIT_KEYS]
-    return content_hash({key: _array_hash(arrays[key]) for key in keys if key in arrays})
 
 
 def _encoder(arrays: Arrays, key: str) -> dict[str, Any] | None:

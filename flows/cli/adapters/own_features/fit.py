@@ -1,6 +1,7 @@
 """`evenly fit --arrays`: from a file of features to a saved adapter, test logits, measures and the search's curve."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from types import NoneType
@@ -11,10 +12,11 @@ import pandas as pd
 
 from evenly.adapters import adapter_class, adapter_name
 from evenly.adapters.contract import Adapter
-from evenly.adapters.evaluation.protocols.array_fit import ArrayFit, fit_arrays
+from evenly.adapters.evaluation.protocols.array_fit import fit_arrays
 from evenly.adapters.own_features.arrays import parts_in
 from evenly.adapters.saved import to_arrays, to_card
-from evenly.flows.cli.adapters.own_features.cards import origin_card, parts_hash
+from evenly.flows.cli.adapters.options import FitOptions
+from evenly.flows.cli.adapters.own_features.cards import fitted_card
 from evenly.flows.cli.errors import UsageError
 from evenly.storage.artifacts.kinds import ADAPTER, SAVED, put_adapter
 from evenly.storage.artifacts.store import Artifacts
@@ -23,37 +25,19 @@ from evenly.storage.files.arrays import read_arrays, write_arrays
 from evenly.storage.records import replace_json, replace_text
 
 
-def fit_array_file(
-    arrays: Path,
-    *,
-    adapter: str,
-    out: Path,
-    parameters: Sequence[str] = (),
-    normalise: bool,
-    guard: bool | None,
-    seed: int,
-    force: bool = False,
-) -> dict[str, Any]:
+def fit_array_file(arrays: Path, adapter: str, out: Path, options: FitOptions) -> dict[str, Any]:
     """Fit one adapter on an .npz of features, write everything to the folder `out`, and return the result.
 
     Written: `adapter.safetensors` and its card `adapter.json`, `test_logits.npz`, `curve.csv`, and `result.json`, which
     holds what is returned: adapter, chosen, given and all parameters, how they were chosen, temperature, metrics, ood,
     ensemble, rows per part.
     """
-    check_folder(out)
     kind = adapter_class(adapter)
-    fixed = parse_parameters(kind, parameters)
-    rule = {
-        "adapter": adapter_name(adapter),
-        "given": plain(fixed),
-        "normalise": normalise,
-        "guard": guard,
-        "seed": seed,
-    }
-    made_of = check_refit(out, arrays, rule, force=force)
-    data = read_arrays(arrays, any_length=normalise)
-    parts = parts_in(data, normalise=normalise)
-    fit = fit_arrays(parts, adapter, parameters=fixed, guard=guard, seed=seed)
+    fixed = parse_parameters(kind, options.parameter or ())
+    made_of = check_refit(out, arrays, adapter_name(adapter), fixed, options)
+    data = read_arrays(arrays, any_length=options.normalise)
+    parts = parts_in(data, normalise=options.normalise)
+    fit = fit_arrays(parts, adapter, parameters=fixed, guard=options.guard, seed=options.seed)
     result = {
         "adapter": adapter_name(adapter),
         "chosen": plain(dict(fit.tuned.chosen)),
@@ -72,35 +56,43 @@ def fit_array_file(
         "ood": plain(fit.unseen.to_dict("records")),
         "ensemble": plain(fit.ensemble.to_dict("records")),
         "rows": {name: len(getattr(parts, name).labels) for name in ("train", "val", "test")},
-        "seed": seed,
+        "seed": options.seed,
     }
     card = {
         **to_card(fit.tuned.adapter),
-        **origin_card(arrays, data, normalise=normalise),
-        "split_hash": parts_hash(data),
-        **{name: result[name] for name in ("chosen", "given", "why", "fallback", "notes", "metrics", "seed")},
+        **fitted_card(arrays, data, result, normalise=options.normalise),
         **{name: result[name] for name in ("temperature", "temperature_why")},
         "asked": result["adapter"],
-        "chosen_on": "validation",
     }
-    _write(out, fit, card, result, labels=parts.test.labels, made_of=made_of)
+    with saving(out, card, to_arrays(fit.tuned.adapter), result, made_of=made_of):
+        write_arrays(out / "test_logits.npz", {"logits": fit.test_logits, "labels": parts.test.labels})
+        replace_text(out / "curve.csv", pd.DataFrame(fit.tuned.curve).to_csv(index=False))
     return {**result, "out": str(out)}
 
 
-def check_refit(out: Path, arrays: Path, rule: dict[str, Any], *, force: bool) -> dict[str, Any]:
+def check_refit(out: Path, arrays: Path, adapter: str, given: dict[str, Any], options: FitOptions) -> dict[str, Any]:
     """Of what the adapter of a folder is to be made; InputError where one is there that is made otherwise.
 
-    That is refused before anything is fitted; with `force` it is replaced.
+    That is refused before anything is fitted, as is a file in the place of the folder; with `force` it is replaced.
     """
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"`--out` must be a folder; got the file `{out}`. Choose another name.")
+    rule = {"adapter": adapter, "given": plain(given)}
+    rule |= {name: getattr(options, name) for name in ("normalise", "guard", "seed")}
     made_of = {"file": whole_file_hash(arrays), "rule": rule}
-    Artifacts.beside(ADAPTER, out).check_free(SAVED, made_of, force=force)
+    Artifacts.beside(ADAPTER, out).check_free(SAVED, made_of, force=options.force)
     return made_of
 
 
-def check_folder(out: Path) -> None:
-    """Refuse to write to a folder that is a file."""
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"`--out` must be a folder; got the file `{out}`. Choose another name.")
+@contextmanager
+def saving(
+    out: Path, card: dict[str, Any], learned: Mapping[str, Any], result: dict[str, Any], *, made_of: dict[str, Any]
+) -> Iterator[None]:
+    """Write an adapter with its card, then what the caller writes, the result last: where it stands, all others do."""
+    (out / "result.json").unlink(missing_ok=True)
+    put_adapter(Artifacts.beside(ADAPTER, out), SAVED, card, learned, made_of=made_of, force=True)
+    yield
+    replace_json(out / "result.json", result)
 
 
 def parse_parameters(kind: type[Adapter], options: Sequence[str]) -> dict[str, Any]:
@@ -156,20 +148,3 @@ def plain(value: Any) -> Any:  # noqa: ANN401 - any value of a result
     if isinstance(value, float) and not np.isfinite(value):
         return None
     return value
-
-
-def _write(
-    out: Path,
-    fit: ArrayFit,
-    card: dict[str, Any],
-    result: dict[str, Any],
-    *,
-    labels: np.ndarray,
-    made_of: dict[str, Any],
-) -> None:
-    """The result last: where it stands, all the others do."""
-    (out / "result.json").unlink(missing_ok=True)
-    put_adapter(Artifacts.beside(ADAPTER, out), SAVED, card, to_arrays(fit.tuned.adapter), made_of=made_of, force=True)
-    write_arrays(out / "test_logits.npz", {"logits": fit.test_logits, "labels": labels})
-    replace_text(out / "curve.csv", pd.DataFrame(fit.tuned.curve).to_csv(index=False))
-    replace_json(out / "result.json", result)
