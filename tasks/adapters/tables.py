@@ -15,7 +15,7 @@ from evenly.adapters.evaluation.measures.paired import paired_tests
 from evenly.adapters.evaluation.measures.rejection import judge_rejection
 from evenly.adapters.evaluation.measures.unseen import judge_unseen
 from evenly.adapters.evaluation.protocols.experiment import Evaluation
-from evenly.adapters.features import GroupedFeatures, Integers
+from evenly.adapters.features import Features, GroupedFeatures, Integers
 from evenly.adapters.methods.cooked import Cooked
 from evenly.curation.concepts.name_frequency import NameCounter
 from evenly.storage.samples import Samples
@@ -97,23 +97,15 @@ def _unseen(run: Run, rows: LabelledRows, evaluation: Evaluation, test: np.ndarr
     adapter = evaluation.fitted[name, texts].adapter
     unseen = {kind: features_of_set.with_prototypes(prototypes) for kind, features_of_set in rows.unseen.items()}
     cooked = Cooked().fit(features.rows(train), rows.labels[train])
-    table = judge_unseen(
-        adapter,
-        features.rows(test),
-        unseen,
-        groups=rows.groups[test],
-        unseen_groups=rows.unseen_groups,
-        seed=run.seed,
-        cooked=cooked,
-    )
-    judged = [
-        GroupedFeatures(features=features.rows(part), labels=rows.labels[part], groups=rows.groups[part])
-        for part in (validation, test)
-    ]
-    rejection = judge_rejection(
-        adapter, judged[0], judged[1], unseen, unseen_groups=rows.unseen_groups, seed=run.seed, cooked=cooked
-    )
+    of_val, of_test = (_rows(features, rows, part) for part in (validation, test))
+    groups = rows.unseen_groups
+    table = judge_unseen(adapter, of_test, unseen, unseen_groups=groups, seed=run.seed, cooked=cooked)
+    rejection = judge_rejection(adapter, of_val, of_test, unseen, unseen_groups=groups, seed=run.seed, cooked=cooked)
     return {"ood": table.assign(name=name, texts=texts), "open_set": rejection.assign(name=name, texts=texts)}
+
+
+def _rows(features: Features, rows: LabelledRows, places: np.ndarray) -> GroupedFeatures:
+    return GroupedFeatures(features=features.rows(places), labels=rows.labels[places], groups=rows.groups[places])
 
 
 def _ensembles(run: Run, rows: LabelledRows, evaluation: Evaluation, test: np.ndarray) -> pd.DataFrame:
@@ -121,9 +113,7 @@ def _ensembles(run: Run, rows: LabelledRows, evaluation: Evaluation, test: np.nd
     tables = [
         judge_parts(
             tuned.adapter,
-            rows.features.rows(test),
-            rows.labels[test],
-            groups=rows.groups[test],
+            _rows(rows.features, rows, test),
             seed=run.seed,
             unseen=rows.unseen,
             unseen_groups=rows.unseen_groups,

@@ -20,7 +20,8 @@ def names_of(group, prefix=""):
 
 
 def test_every_command_is_said_to_write_or_to_read():
-    assert set(names_of(app)) == WRITES.keys() | READS
+    groups = {"batches", "encoders"}  # which are commands themselves
+    assert {*names_of(app), *groups} == WRITES.keys() | READS
     assert not WRITES.keys() & READS
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from evenly.adapters.contract import Adapter
 from evenly.adapters.errors import MissingFeaturesError
 from evenly.adapters.evaluation.measures.bootstrap import REPLICATES
-from evenly.adapters.features import Features, Floats
+from evenly.adapters.features import Features, Floats, GroupedFeatures
 from evenly.adapters.methods.cooked import Cooked
 from evenly.adapters.ood import OOD_SCORES, OODInputs
 from evenly.adapters.ood.metrics import Groups
@@ -21,18 +21,17 @@ KINDS = {"near_ood": "near", "near": "near"}
 
 def judge_unseen(
     adapter: Adapter,
-    test: Features,
+    test: GroupedFeatures,
     unseen: Mapping[str, Features],
     *,
-    groups: npt.NDArray[Any],
     seed: int,
     unseen_groups: Mapping[str, npt.NDArray[Any]] | None = None,
     cooked: Cooked | None = None,
 ) -> pd.DataFrame:
     """One row per score and set, as `ood_report` has them, `skipped` empty; then one per score that lacks something.
 
-    `unseen` by name of the set, near or far by KINDS; `groups` (n,) of the test rows, `unseen_groups` of each set's
-    (None: each row is a group of its own), are what intervals resample. Logit scores are those of `adapter`'s logits,
+    `unseen` by name of the set, near or far by KINDS; intervals resample the groups of the test rows, and of each set's
+    `unseen_groups` (None: each row is a group of its own). Logit scores are those of `adapter`'s logits,
     where they are valid for logits of its kind; `cooked` adds those of COOkeD's ensemble. Where the rows of a set lack
     what a classifier judges by, or the support of COOkeD allows no ensemble, its scores are among those that lack
     something, which `skipped` says. Nothing here chooses a threshold or a value.
@@ -43,7 +42,7 @@ def judge_unseen(
     for name, rows in unseen.items():
         sets.setdefault(KINDS.get(name, "far"), {})[name] = unseen_inputs(adapter, cooked, rows)
     table, lacking = ood_report(
-        unseen_inputs(adapter, cooked, test), sets, seed=seed, groups_id=groups, groups_ood=unseen_groups
+        unseen_inputs(adapter, cooked, test.features), sets, seed=seed, groups_id=test.groups, groups_ood=unseen_groups
     )
     missing = [{"score": score, "note": "", "skipped": reason} for score, reason in lacking.items()]
     return pd.concat([table.assign(skipped=""), pd.DataFrame(missing)], ignore_index=True)

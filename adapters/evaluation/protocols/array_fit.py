@@ -14,7 +14,7 @@ from evenly.adapters.evaluation.measures.calibration import Temperature, fit_tem
 from evenly.adapters.evaluation.measures.ensemble_parts import judge_parts
 from evenly.adapters.evaluation.measures.unseen import judge_unseen
 from evenly.adapters.evaluation.protocols.judged import judge
-from evenly.adapters.features import Booleans, Floats, GroupedFeatures, Integers
+from evenly.adapters.features import Floats, GroupedFeatures, Integers
 from evenly.adapters.methods.cooked import Cooked
 from evenly.adapters.methods.zero_shot import ZeroShot
 from evenly.adapters.own_features.arrays import PER_IMAGE, Parts, in_keys
@@ -61,23 +61,16 @@ def fit_arrays(
         tuned = _tuned(parts, kind, fixed, guard=guard)
     except (InvalidFeaturesError, MissingFeaturesError) as error:
         raise type(error)(in_keys(str(error))) from None
-    validation, ruled_out = _logits_of(tuned.adapter, parts.val), tuned.adapter.ruled_out()
+    temperature = fit_temperature(*_logits_of(tuned.adapter, parts.val), ruled_out=tuned.adapter.ruled_out())
     logits = tuned.adapter.decision_function(parts.test.features) if len(parts.test.labels) else _no_rows(parts)
     return ArrayFit(
         tuned=tuned,
         fixed=fixed,
         test_logits=logits,
-        temperature=fit_temperature(*validation, ruled_out=ruled_out),
-        metrics=_metrics(parts, logits, validation, ruled_out, seed=seed) if len(parts.test.labels) else {},
+        temperature=temperature,
+        metrics=_metrics(parts, logits, temperature, seed=seed) if len(parts.test.labels) else {},
         unseen=_unseen(parts, tuned.adapter, seed),
-        ensemble=judge_parts(
-            tuned.adapter,
-            parts.test.features,
-            parts.test.labels,
-            groups=parts.test.groups,
-            seed=seed,
-            unseen=parts.unseen,
-        )
+        ensemble=judge_parts(tuned.adapter, parts.test, seed=seed, unseen=parts.unseen)
         if len(parts.test.labels)
         else pd.DataFrame(),
         fallback="; ".join(filter(None, (*notes, tuned.adapter.fallback_))),
@@ -113,19 +106,15 @@ def open_grid(kind: type[Adapter], fixed: Mapping[str, Any]) -> Grid:
     )
 
 
-def _metrics(
-    parts: Parts, logits: Floats, validation: tuple[Floats, Integers], ruled_out: Booleans, *, seed: int
-) -> dict[str, Any]:
+def _metrics(parts: Parts, logits: Floats, temperature: Temperature, *, seed: int) -> dict[str, Any]:
     zero_shot = ZeroShot().fit(parts.train.features, parts.train.labels)
     return judge(
         logits,
-        parts.test.labels,
-        groups=parts.test.groups,
+        parts.test,
         baseline_predictions=zero_shot.predict(parts.test.features),
         baseline="zero-shot",
         seed=seed,
-        validation=validation,
-        ruled_out=ruled_out,
+        temperature=temperature,
     )
 
 
@@ -149,9 +138,8 @@ def _unseen(parts: Parts, adapter: Adapter, seed: int) -> pd.DataFrame:
         return pd.DataFrame()
     table = judge_unseen(
         adapter,
-        parts.test.features,
+        parts.test,
         parts.unseen,
-        groups=parts.test.groups,
         seed=seed,
         cooked=adapter if isinstance(adapter, Cooked) else _cooked(parts),
     )

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
 
-from evenly.adapters.contract import Adapter, Grid
+from evenly.adapters.contract import Adapter
 from evenly.adapters.errors import ParameterError
 from evenly.adapters.evaluation.measures.bootstrap import Interval, bootstrap_accuracy
+from evenly.adapters.evaluation.protocols.array_fit import open_grid
 from evenly.adapters.features import Features, GroupedFeatures, Integers, LabelledFeatures, checked_labels
 from evenly.adapters.search import Tuned, tune
 
@@ -39,16 +41,14 @@ def evaluate_base_to_new(
     train: LabelledFeatures,
     validation: LabelledFeatures,
     test: GroupedFeatures,
-    grid: Grid | None = None,
-    fixed: Mapping[str, Any] | None = None,
+    fixed: Mapping[str, Any] = MappingProxyType({}),
     guard: bool = True,
-    seed: int = 0,
 ) -> BaseToNew:
     """Tune `adapter` on the base classes, then fit it with its choice on base rows and the prototypes of all classes.
 
     Labels are positions in the prototypes of `train`. Rows of new classes in train and validation are not looked at;
-    what else describes a class (texts, contexts) goes with it. The groups of `test` are resampled; `grid`, `fixed` and
-    `guard` are those of `tune`; `seed` is that of the intervals.
+    what else describes a class (texts, contexts) goes with it. The groups of `test` are resampled; `fixed`, which is
+    not searched, and `guard` are those of `tune`.
     """
     base, new = split_classes(len(train.features.required_prototypes(by=adapter.__name__)))
     support, tuning = (_rows_of(part, base, reference=train.features) for part in (train, validation))
@@ -56,7 +56,7 @@ def evaluate_base_to_new(
         adapter,
         train=replace(support, features=of_classes(support.features, base)),
         validation=replace(tuning, features=of_classes(tuning.features, base)),
-        grid=grid,
+        grid=open_grid(adapter, fixed),
         fixed=fixed,
         guard=guard,
     )
@@ -66,7 +66,7 @@ def evaluate_base_to_new(
     right_base = tuned.adapter.predict(of_classes(base_test.features, base)) == base_test.labels
     right_new = on_all.decision_function(new_test.features)[:, new].argmax(axis=1) == new_test.labels - len(base)
     among_base, among_new = (
-        bootstrap_accuracy(right, groups=rows.groups, seed=seed)
+        bootstrap_accuracy(right, groups=rows.groups, seed=0)
         for right, rows in ((right_base, base_test), (right_new, new_test))
     )
     return BaseToNew(

@@ -11,6 +11,7 @@ import pandas as pd
 
 from evenly.adapters import adapter_class
 from evenly.adapters.contract import Adapter
+from evenly.adapters.evaluation.measures.calibration import fit_temperature
 from evenly.adapters.evaluation.measures.classification import per_class
 from evenly.adapters.evaluation.protocols.evaluation_data import EvaluationData
 from evenly.adapters.evaluation.protocols.judged import judge
@@ -124,13 +125,13 @@ def _measures(
     test, validation = data.part("test"), data.part("val")
     return judge(
         logits,
-        test.labels,
-        groups=test.groups,
+        test,
         baseline_predictions=baseline_predictions,
         baseline=f"zero-shot with {data.baseline}",
         seed=seed,
-        validation=(adapter.decision_function(validation.features), validation.labels),
-        ruled_out=adapter.ruled_out(),
+        temperature=fit_temperature(
+            adapter.decision_function(validation.features), validation.labels, ruled_out=adapter.ruled_out()
+        ),
     )
 
 

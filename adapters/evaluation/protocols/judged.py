@@ -3,41 +3,36 @@
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from evenly.adapters.evaluation.measures.bootstrap import Interval, bootstrap_accuracy, paired_bootstrap
-from evenly.adapters.evaluation.measures.calibration import fit_temperature
+from evenly.adapters.evaluation.measures.calibration import Temperature
 from evenly.adapters.evaluation.measures.classification import (
     expected_calibration_error,
     mean_per_class_accuracy,
     softmax,
     top_k_accuracy,
 )
-from evenly.adapters.features import Floats, Integers
+from evenly.adapters.features import Floats, GroupedFeatures, Integers
 
 
 def judge(
     logits: Floats,
-    labels: Integers,
+    test: GroupedFeatures,
     *,
-    groups: npt.NDArray[Any],
     baseline_predictions: Integers,
     baseline: str,
     seed: int,
-    validation: tuple[Floats, Integers] | None = None,
-    ruled_out: npt.NDArray[np.bool_] | None = None,
+    temperature: Temperature,
 ) -> dict[str, Any]:
-    """The measures of logits (n, c) on rows of `labels` (n,), resampled by `groups` (n,).
+    """The measures of logits (n, c) of test rows, whose groups are resampled.
 
-    `baseline_predictions` (n,) are those of the `baseline` named so. `validation`, logits and labels of other rows,
-    fits the temperature of `calibrated_error`, without the classes `ruled_out` (c,). Where it is undetermined both are
-    NaN and `temperature_why` says why.
+    `baseline_predictions` (n,) are those of the `baseline` named so. `temperature` is that of `calibrated_error`; where
+    it is undetermined that is NaN and `temperature_why` says why.
     """
+    labels, groups = test.labels, test.groups
     predictions = logits.argmax(axis=1)
     accuracy = bootstrap_accuracy(predictions == labels, groups=groups, seed=seed)
     gain = paired_bootstrap(baseline_predictions == labels, predictions == labels, groups=groups, seed=seed)
-    empty = (logits[:0], labels[:0])
-    temperature = fit_temperature(*(empty if validation is None else validation), ruled_out=ruled_out)
     return {
         "accuracy": accuracy.estimate,
         "low": accuracy.low,

@@ -8,7 +8,6 @@ import numpy as np
 
 from evenly.adapters import adapter_class, adapter_name
 from evenly.adapters.contract import Adapter
-from evenly.adapters.evaluation.protocols.array_fit import open_grid
 from evenly.adapters.evaluation.protocols.base_to_new import (
     evaluate_base_to_new,
     harmonic_mean_of_averages,
@@ -54,7 +53,6 @@ def _base_to_new(
         train=parts.train,
         validation=parts.val,
         test=parts.test,
-        grid=open_grid(kind, fixed),
         fixed=fixed,
         guard=guard,
     )

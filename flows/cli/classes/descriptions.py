@@ -172,7 +172,7 @@ def import_command(
         "description"
     ),
 ) -> dict[str, Any]:
-    """Read descriptions edited by hand in again, as a version of their own; a recipe uses them by `given`.
+    """Read descriptions edited by hand in again, as a version of their own; `given: FILE` in a recipe uses them.
 
     Example: evenly descriptions import birds.csv --classes birds.txt
     """

@@ -7,7 +7,7 @@ import pytest
 
 from evenly.adapters import ADAPTERS
 from evenly.adapters.evaluation.measures.unseen import judge_unseen, unseen_inputs
-from evenly.adapters.features import Features
+from evenly.adapters.features import Features, GroupedFeatures
 from evenly.adapters.methods.cooked import Cooked
 from evenly.adapters.methods.perceptionclip import PerceptionCLIP
 from evenly.adapters.ood import OOD_SCORES
@@ -52,7 +52,8 @@ def test_a_score_of_logits_tells_rows_apart_or_says_why_it_is_left_out(name, sco
 
 def test_the_table_of_an_ensemble_has_no_energy_and_says_why(digits, fitted):
     cooked, query = fitted("cooked")
-    table = judge_unseen(cooked, query, {"far": digits.complete(300, 350)[0]}, groups=np.arange(100), seed=0)
+    rows = GroupedFeatures(features=query, labels=np.zeros(100, np.int64), groups=np.arange(100))
+    table = judge_unseen(cooked, rows, {"far": digits.complete(300, 350)[0]}, seed=0)
     assert table.loc[table["skipped"] == "", "score"].unique().tolist()[:2] == ["msp", "entropy"]
     reasons = table.set_index("score")["skipped"]
     assert reasons["energy"] == reasons["max_logit"] == "logits with a scale; the adapter gives log-probabilities"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from evenly.adapters.evaluation.measures.ensemble_parts import judge_parts
-from evenly.adapters.features import unit_rows
+from evenly.adapters.features import GroupedFeatures, unit_rows
 from evenly.adapters.methods.cooked import ON_IMAGES, ON_SECOND, Cooked
 from evenly.adapters.methods.gda import GDA
 from evenly.adapters.methods.zero_shot import ZeroShot
@@ -22,7 +22,8 @@ def problem(digits):
 
 
 def judged(adapter, test, truth, unseen):
-    return judge_parts(adapter, test, truth, groups=np.arange(len(truth)) // 2, seed=3, unseen=unseen)
+    rows = GroupedFeatures(features=test, labels=truth, groups=np.arange(len(truth)) // 2)
+    return judge_parts(adapter, rows, seed=3, unseen=unseen)
 
 
 def test_parts_have_the_accuracy_and_auroc_of_the_classifiers_they_are(problem):

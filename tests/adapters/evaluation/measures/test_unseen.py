@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from evenly.adapters.evaluation.measures.unseen import judge_unseen
-from evenly.adapters.features import Features
+from evenly.adapters.features import Features, GroupedFeatures
 from evenly.adapters.methods.zero_shot import ZeroShot
 
 ENDS = ["auroc", "auroc_low", "auroc_high", "fpr95", "fpr95_low", "fpr95_high"]
@@ -20,7 +20,8 @@ def judged(digits):
     def judge(times: int, groups: np.ndarray | None):
         unseen = {"near": few.rows(np.repeat(near, times))}
         given = {} if groups is None else {"unseen_groups": {"near": np.repeat(groups[: len(near)], times)}}
-        return judge_unseen(adapter, few.rows(test), unseen, groups=np.arange(len(test)), seed=0, **given)
+        rows = GroupedFeatures(features=few.rows(test), labels=labels[test], groups=np.arange(len(test)))
+        return judge_unseen(adapter, rows, unseen, seed=0, **given)
 
     return judge
 
@@ -46,4 +47,5 @@ def test_scores_that_lack_fields_say_which_after_the_others(judged):
 def test_no_set_no_table(digits):
     features, labels = digits.part(0, 50)
     adapter = ZeroShot().fit(features, labels)
-    assert judge_unseen(adapter, features, {}, groups=labels, seed=0).empty
+    rows = GroupedFeatures(features=features, labels=labels, groups=labels)
+    assert judge_unseen(adapter, rows, {}, seed=0).empty

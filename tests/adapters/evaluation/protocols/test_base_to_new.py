@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from evenly.adapters.contract import Grid
 from evenly.adapters.errors import InvalidFeaturesError, ParameterError
 from evenly.adapters.evaluation.measures.bootstrap import bootstrap_accuracy
 from evenly.adapters.evaluation.protocols.base_to_new import (
@@ -118,9 +117,7 @@ def test_rows_of_new_classes_are_not_looked_at_before_the_test(digits, part):
 
 def test_a_kept_zero_shot_is_judged_on_both_halves(digits):
     everything = parts(digits)
-    found = evaluate_base_to_new(
-        GDA, **everything, grid=Grid(parameters={"alpha": (0.0,)}), fixed={"logit_scale": 50.0}
-    )
+    found = evaluate_base_to_new(GDA, **everything, fixed={"alpha": 0.0, "logit_scale": 50.0})
     zero_shot = evaluate_base_to_new(ZeroShot, **everything)
     assert found.tuned.kept_zero_shot
     assert found.tuned.adapter.logit_scale == 50.0
