@@ -1,13 +1,13 @@
 """Descriptions of a class list: all methods ask about all classes, and each reply is checked; none is lost."""
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 
 from evenly.descriptions.asking import Asking, Row
 from evenly.descriptions.chat.chat import Chat
 from evenly.descriptions.chat.client import ClientCounts
-from evenly.descriptions.chat.event_loop import run_to_end
+from evenly.descriptions.chat.event_loop import synchronous
 from evenly.descriptions.chat.reply_log import RecordingChat
 from evenly.descriptions.class_list import ClassEntry, ClassList, shown
 from evenly.descriptions.descriptions import FAILED, Descriptions, table_of
@@ -18,40 +18,6 @@ from evenly.descriptions.texts.neighbours import Neighbours
 Pairs = Sequence[tuple[str, str]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClassFacts:
-    """Facts about the classes of a list: `domain`, what kind of things they are, and `tags` per class name."""
-
-    domain: str | None = None
-    tags: Mapping[str, Sequence[str]] = field(default_factory=dict)
-
-
-def describe(
-    class_list: ClassList,
-    *,
-    methods: Sequence[DescriptionMethod],
-    client: Chat,
-    grounding: Grounding | None = None,
-    samples: int = 4,
-    pairs: Pairs = (),
-    facts: ClassFacts | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Descriptions:
-    """Texts for every class by every method; see `describe_async`."""
-    return run_to_end(
-        describe_async(
-            class_list,
-            methods=methods,
-            client=client,
-            grounding=grounding,
-            samples=samples,
-            pairs=pairs,
-            facts=facts,
-            progress=progress,
-        )
-    )
-
-
 async def describe_async(
     class_list: ClassList,
     *,
@@ -60,7 +26,6 @@ async def describe_async(
     grounding: Grounding | None = None,
     samples: int = 4,
     pairs: Pairs = (),
-    facts: ClassFacts | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Descriptions:
     """Texts for every class by every method, in the order of the list, rejected and failed ones included.
@@ -71,14 +36,13 @@ async def describe_async(
     subject and method that are finished, pairs in all). Raises EndpointError where the endpoint is of no use; replies
     so far are stored.
     """
-    facts = facts or ClassFacts()
-    subjects = _subjects(class_list, methods, grounding=grounding, facts=facts)
+    subjects = _subjects(class_list, methods, grounding=grounding)
     surroundings = _surroundings(subjects, grounding)
     vocabulary = grounding.vocabulary if grounding else None
     counts_at_start = client.counts
     askings = [
         Asking(subject=subject, method=method, surroundings=surroundings, vocabulary=vocabulary)
-        for subject, method in _questions(subjects, methods, _pairs_of(class_list, pairs), domain=facts.domain)
+        for subject, method in _questions(subjects, methods, _pairs_of(class_list, pairs))
     ]
     recorder = RecordingChat(client)
     await _run(askings, recorder, samples=samples, progress=progress)
@@ -95,6 +59,9 @@ async def describe_async(
         made_by=recorder.facts(),
         list_methods=tuple(method.name for method in methods if method.scope == "list"),
     )
+
+
+describe = synchronous(describe_async)
 
 
 async def _run(
@@ -126,7 +93,7 @@ async def _run(
 
 
 def _questions(
-    subjects: Sequence[Subject], methods: Sequence[DescriptionMethod], pairs: Pairs, *, domain: str | None
+    subjects: Sequence[Subject], methods: Sequence[DescriptionMethod], pairs: Pairs
 ) -> Iterable[tuple[Subject, DescriptionMethod]]:
     """Everything that is asked about: the classes by their methods, then pairs, then the list."""
     by_name = {subject.name: subject for subject in subjects}
@@ -134,20 +101,13 @@ def _questions(
     for first, second in pairs:
         subject = replace(by_name[first], against=by_name[second])
         yield from ((subject, method) for method in methods if method.scope == "pair")
-    yield from ((Subject(name="", domain=domain), method) for method in methods if method.scope == "list")
+    yield from ((Subject(name=""), method) for method in methods if method.scope == "list")
 
 
 def _subjects(
-    class_list: ClassList,
-    methods: Sequence[DescriptionMethod],
-    *,
-    grounding: Grounding | None,
-    facts: ClassFacts,
+    class_list: ClassList, methods: Sequence[DescriptionMethod], *, grounding: Grounding | None
 ) -> tuple[Subject, ...]:
     subjects = grounding.subjects(class_list) if grounding else tuple(map(_bare, class_list.entries))
-    subjects = tuple(
-        _with_tags(replace(subject, domain=facts.domain), facts.tags.get(subject.name, ())) for subject in subjects
-    )
     if grounding is None or not any(method.name == "near_misses" for method in methods):
         return subjects
     neighbours = Neighbours(grounding)

@@ -147,21 +147,16 @@ class TextMethod:
         return phrase
 
 
-def quoted(subject: Subject, *, gloss: bool, domain: bool = False) -> str:
-    """The class as one line of JSON data: {"class": name, "definition": gloss, "domain": domain}.
-
-    The definition stands there only with `gloss`, the domain only with `domain`, both only where there is one.
-    """
-    return json.dumps(facts(subject, gloss=gloss, domain=domain), ensure_ascii=False)
+def quoted(subject: Subject, *, gloss: bool) -> str:
+    """The class as one line of JSON data: {"class": name, "definition": gloss}, the latter where there is one."""
+    return json.dumps(facts(subject, gloss=gloss), ensure_ascii=False)
 
 
-def facts(subject: Subject, *, gloss: bool, domain: bool = False) -> dict[str, str]:
+def facts(subject: Subject, *, gloss: bool) -> dict[str, str]:
     """The facts of a subject that `quoted` writes."""
     data = {"class": subject.name}
     if gloss and subject.gloss is not None:
         data["definition"] = subject.gloss
-    if domain and subject.domain is not None:
-        data["domain"] = subject.domain
     return data
 
 

@@ -7,6 +7,7 @@ from prefect import flow
 
 from evenly.adapters.methods.fudd import ConfusablePairs
 from evenly.flows.recipe import Source
+from evenly.flows.recipe.class_rules import describe_rule
 from evenly.flows.recipe.describing import ListContext, describing
 from evenly.flows.recipe.files import ListingText
 from evenly.flows.runs import in_shared_use
@@ -44,10 +45,10 @@ def describe_classes(name: str, text: str, options: ListDescription) -> str:
 
     pairs, pool: see evenly.flows.recipe.describing.ListContext.
     """
+    llm = LanguageModel(**fields_of(LanguageModel, options))
     todo = describing(
-        ListingText(name=name, text=text),
-        methods=options.methods,
-        llm=LanguageModel(**fields_of(LanguageModel, options)),
+        describe_rule(ListingText(name=name, text=text), methods=options.methods, llm=llm),
+        llm,
         encoder=EncoderChoice(model=options.encoder, pretrained=options.pretrained),
         context=ListContext(build=options.build, split=options.split, pairs=options.pairs, pool=options.pool),
         root=options.root,

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from pydantic import TypeAdapter
 
@@ -139,6 +139,12 @@ def build_run(build: str, *, root: str | os.PathLike[str] | None = None, quiet: 
         encoder=encoder,
         progress=Progress(quiet=quiet, subject=str(manifest["recipe_name"])),
     )
+
+
+def encoder_choice(named: Mapping[str, Any], features: Mapping[str, Any]) -> EncoderChoice:
+    """The encoder that a manifest or a card names, with those of its `features` that change its numbers."""
+    numbers = {name: features[name] for name in ("batch_size", "precision", "resize", "long_texts") if name in features}
+    return EncoderChoice(model=named["model"], pretrained=named["pretrained"], **numbers)
 
 
 def workspace_run(

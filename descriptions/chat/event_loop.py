@@ -3,11 +3,23 @@
 import asyncio
 import contextvars
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
+Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
+
+
+def synchronous(function: Callable[Parameters, Coroutine[Any, Any, Result]]) -> Callable[Parameters, Result]:
+    """A function that gives what an asynchronous one does, once that has ended."""
+
+    @wraps(function)
+    def ended(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        return run_to_end(function(*args, **kwargs))
+
+    return ended
 
 
 def run_to_end(work: Coroutine[Any, Any, Result]) -> Result:

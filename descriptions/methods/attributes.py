@@ -51,7 +51,7 @@ class Attributes(TextMethod):
         """One question for all types."""
         if self.small_model:
             return Description(gloss=self.gloss, small_model=True).questions(subject)
-        data = quoted(subject, gloss=self.gloss, domain=True)
+        data = quoted(subject, gloss=self.gloss)
         message = Message(role="user", content=f"{data}\n{self.instruction}")
         schema = object_schema({kind: strings_schema(fewest=0, most=4) for kind in TYPES})
         return (ChatRequest(messages=(message,), schema=schema, sampling=_SAMPLING),)

@@ -1,6 +1,5 @@
 """Contexts: what pictures of anything are like besides their object, as in PerceptionCLIP (An et al., 2024)."""
 
-import json
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -50,10 +49,9 @@ class Contexts(TextMethod):
     """For each factor (background, lighting, viewpoint, style, quality) phrases that may follow "a photo of a {},".
 
     About the list as a whole: one question a factor, the class "" and the factor as `other` in the rows. A text is a
-    template with {} for the class. Differs from the paper: a language model gives the values, for the domain where it
-    is known; one factor in each text instead of the product of all. No class is named in a question, so that an added
-    class asks nothing. A small model is not asked: the values are FACTORS's, written by hand. `gloss` changes nothing:
-    a list has no definition.
+    template with {} for the class. Differs from the paper: a language model gives the values; one factor in each
+    text instead of the product of all. No class is named in a question, so that an added class asks nothing. A small
+    model is not asked: the values are FACTORS's, written by hand. `gloss` changes nothing: a list has no definition.
     """
 
     gloss: bool = True
@@ -71,12 +69,12 @@ class Contexts(TextMethod):
 
     def questions(self, subject: Subject) -> tuple[ChatRequest, ...]:
         """One for each factor; none of a small model."""
+        del subject
         if self.small_model:
             return ()
-        data = f"{json.dumps({'domain': subject.domain}, ensure_ascii=False)}\n" if subject.domain else ""
         return tuple(
             ChatRequest(
-                messages=(Message(role="user", content=f"{data}{self.instruction} the {name} only: {factor.asks}."),),
+                messages=(Message(role="user", content=f"{self.instruction} the {name} only: {factor.asks}."),),
                 schema=list_schema(name, fewest=4, most=6),
                 sampling=_SAMPLING,
             )

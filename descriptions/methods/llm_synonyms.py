@@ -56,7 +56,7 @@ class LlmSynonyms(TextMethod):
 
     def questions(self, subject: Subject) -> tuple[ChatRequest, ...]:
         """One question."""
-        content = f"{quoted(subject, gloss=self.gloss, domain=True)}\n{self.instruction}"
+        content = f"{quoted(subject, gloss=self.gloss)}\n{self.instruction}"
         turns = [turn for name, names in EXAMPLES for turn in self._example(name, names)] if self.small_model else []
         schema = list_schema(_KEY, fewest=1, most=6, pattern=WORDS if self.small_model else None)
         sampling = _SMALL if self.small_model else _SAMPLING

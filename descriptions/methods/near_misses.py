@@ -55,7 +55,7 @@ class NearMisses(TextMethod):
         """One question; none of a small model where WordNet knows enough neighbours."""
         if self.small_model and len(self.known(subject)) >= self.wanted:
             return ()
-        content = f"{quoted(subject, gloss=self.gloss, domain=True)}\n{self.instruction}"
+        content = f"{quoted(subject, gloss=self.gloss)}\n{self.instruction}"
         schema = list_schema(_KEY, fewest=3, most=6, pattern=WORDS if self.small_model else None)
         sampling = _SMALL if self.small_model else _SAMPLING
         return (ChatRequest(messages=(Message(role="user", content=content),), schema=schema, sampling=sampling),)

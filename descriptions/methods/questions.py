@@ -27,8 +27,8 @@ class Questions(SentenceMethod):
     """Six questions, each answered by one sentence in many samples; a text is the sentence.
 
     Differs from the paper: JSON instead of free text, so that a sentence ends by itself and not at 50 tokens; the
-    domain and the WordNet definition stand in the data of the question where they are known; a sentence that does not
-    name its class gets the name in front; repeats are refused. With `small_model` two samples a question instead of
+    WordNet definition stands in the data of the question where it is known; a sentence that does not name its class
+    gets the name in front; repeats are refused. With `small_model` two samples a question instead of
     ten; a pattern makes each begin with the name and "has" or "with" and holds it to the words of the definition, where
     there is one, else to words of WordNet. Refused is then what speaks of the task (prompt_echo), says a word twice
     (repeats), says little that can be seen (little_to_see) or names a color, material or other attribute that the
@@ -50,7 +50,7 @@ class Questions(SentenceMethod):
 
     def questions(self, subject: Subject) -> tuple[ChatRequest, ...]:
         """One for each shape."""
-        data = quoted(subject, gloss=self.gloss, domain=True)
+        data = quoted(subject, gloss=self.gloss)
         schema = list_schema(KEY, fewest=1, most=1, pattern=self.pattern(subject))
         return tuple(
             ChatRequest(

@@ -14,16 +14,14 @@ from evenly.descriptions.texts.words import words_of
 class Subject:
     """A class as the methods see it; `gloss` is None without a sense, `synset` and `lemmas` come from WordNet only.
 
-    `domain` says what kind of things the list holds ("pets"), `tags` what is known of the class in structured form,
-    `neighbours` are nouns of like things (neighbours.py), `against` is the second class of a pair. The subject of a
-    question about the list as a whole has the name "".
+    `tags` say what is known of the class in structured form, `neighbours` are nouns of like things (neighbours.py),
+    `against` is the second class of a pair. The subject of a question about the list as a whole has the name "".
     """
 
     name: str
     synset: str | None = None
     lemmas: tuple[str, ...] = ()
     gloss: str | None = None
-    domain: str | None = None
     tags: tuple[str, ...] = ()
     neighbours: tuple[str, ...] = ()
     against: "Subject | None" = None

@@ -48,7 +48,8 @@ def typed(
         if is_group and values.pop("context").invoked_subcommand is not None:
             return
         of_table = {item.name: values.get(item.name, item.default) for item in shown}
-        given = {name: value for name, value in values.items() if name in names} | ({"quiet": as_json} if is_loud else {})
+        given = {name: value for name, value in values.items() if name in names}
+        given |= {"quiet": as_json} if is_loud else {}
         with command.guard(values):  # type: ignore[attr-defined]  # of a function
             try:
                 result = job(**packed(**given))

@@ -33,32 +33,13 @@ WRITES: Mapping[str, Callable[[Values], bool]] = {
 }
 """Commands that write, and whether they do with the values that they are given."""
 READS = frozenset(
-    [
-        "init",
-        "batches",
-        "encoders",
-        "check",
-        "plan",
-        "builds",
-        "search",
-        "predict",
-        "export-adapter",
-        "encode",
-        "base-to-new",
-        "sessions",
-        "why",
-        "diff",
-        "card",
-        "verify",
-        "doctor",
-        "clean",
-        "serve",
-        "deploy",
-    ]
-) | {
-    *("descriptions show", "descriptions compare", "descriptions export", "encoders tune", "encoders tokens"),
-    *("metadata build", "metadata show"),
-}
+    (
+        *("init", "check", "plan", "builds", "batches", "search", "predict", "export-adapter", "encode", "encoders"),
+        *("base-to-new", "sessions", "why", "diff", "card", "verify", "doctor", "clean", "serve", "deploy"),
+        *("descriptions show", "descriptions compare", "descriptions export", "encoders tune", "encoders tokens"),
+        *("metadata build", "metadata show"),
+    )
+)
 """Commands that write nothing in a workspace, or lock it themselves."""
 
 

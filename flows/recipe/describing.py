@@ -1,14 +1,12 @@
 """The run and the rules of the steps that describe a class list."""
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from evenly.adapters.methods.fudd import ConfusablePairs
 from evenly.flows.recipe import Source
-from evenly.flows.recipe.class_rules import describe_rule, pairs_rule
-from evenly.flows.recipe.files import ListingText
+from evenly.flows.recipe.class_rules import pairs_rule
 from evenly.flows.runs import build_run, pool_of, workspace_run
 from evenly.storage.builds import Builds
 from evenly.tasks.classes.confusable import ConfusableRule
@@ -44,20 +42,18 @@ class ListContext:
 
 
 def describing(
-    listing: ListingText,
-    *,
-    methods: Sequence[str] | None,
+    rule: DescribeRule,
     llm: LanguageModel,
     context: ListContext,
+    *,
     root: str | os.PathLike[str] | None,
     encoder: EncoderChoice | None = None,
     quiet: bool = False,
 ) -> Describing:
-    """The steps of one class list. Raises ClassListError and UnknownMethodError before anything is started."""
-    rule = describe_rule(listing, methods=methods, llm=llm)
+    """The steps of one class list by a rule (class_rules.describe_rule); nothing is started."""
     if context.build is None:
         run, build = workspace_run(root, quiet=quiet, encoder=encoder), None
-        run = replace(run, progress=replace(run.progress, subject=listing.name))
+        run = replace(run, progress=replace(run.progress, subject=rule.class_list.name))
     else:
         run = build_run(context.build, root=root, quiet=quiet)
         manifest = Builds(run.workspace).read(context.build)

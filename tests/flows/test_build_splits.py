@@ -9,6 +9,7 @@ import yaml
 from evenly.audit.verify import verify_build
 from evenly.demo.pictures.openmoji import draw_picture, list_codes
 from evenly.flows.cli.classes import description_audit as auditing
+from evenly.flows.recipe.class_rules import describe_rule
 from evenly.flows.recipe.describing import ListContext, describing
 from evenly.flows.recipe.files import ListingText
 from evenly.storage.builds import Builds
@@ -110,17 +111,19 @@ def test_a_split_is_found_from_another_folder_by_its_path_beside_the_recipe(rebu
 @pytest.mark.slow
 def test_pairs_of_classes_are_found_by_the_split_of_the_build(rebuild, workspace, split):
     build = rebuild(split)["build"]
-    listing, facts = ListingText(name="things", text="dog\ncat\n"), {"llm": LanguageModel(), "quiet": True}
+    listing, llm = ListingText(name="things", text="dog\ncat\n"), LanguageModel()
     for methods, wanted in ((["differential"], str(split)), (["description"], None)):
-        found = describing(listing, **facts, methods=methods, context=ListContext(build=build), root=workspace.root)
+        rule = describe_rule(listing, methods=methods, llm=llm)
+        found = describing(rule, llm, ListContext(build=build), root=workspace.root, quiet=True)
         assert (None if found.pairs is None else found.pairs.split) == wanted
 
 
 def test_progress_of_a_description_is_of_the_recipe_of_its_build_or_of_its_list(rebuild, workspace, split):
     build = rebuild(split)["build"]
-    listing, facts = ListingText(name="things", text="dog\ncat\n"), {"llm": LanguageModel(), "methods": ["synonyms"]}
+    llm = LanguageModel()
+    rule = describe_rule(ListingText(name="things", text="dog\ncat\n"), methods=["synonyms"], llm=llm)
     for context, subject in ((ListContext(build=build), build.rpartition("-")[0]), (ListContext(), "things")):
-        run = describing(listing, **facts, context=context, root=workspace.root).run
+        run = describing(rule, llm, context, root=workspace.root).run
         assert run.progress.subject == subject
 
 

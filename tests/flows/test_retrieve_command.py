@@ -1,6 +1,7 @@
 """`evenly retrieve` on a build of pictures as numbers, and `evenly fit --arrays` on what it wrote."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from evenly.curation.retrieval_sets import RetrievalRule
-from evenly.flows.cli.datasets.retrieval import Retrieving
+from evenly.flows.cli.datasets.options import RetrieveOptions
+from evenly.flows.cli.datasets.retrieval import limits_of
 from evenly.storage.builds import Builds
 from evenly.storage.ledger import Ledger, StepOutput, StepSpec
 from evenly.storage.samples import Samples
@@ -24,9 +26,10 @@ CLASSES = ["cat", "dog", "ship", "whale"]
 
 
 def test_limits_are_those_of_the_papers():
-    assert Retrieving().limits == RetrievalRule(per_class=100)
-    assert Retrieving(method="swat").limits == RetrievalRule(min_image_cosine=0.25, max_duplicate_cosine=0.9)
-    assert Retrieving(method="swat", min_image_cosine=0.05).limits.min_image_cosine == 0.05
+    assert limits_of(RetrieveOptions()) == RetrievalRule(per_class=100)
+    swat = RetrieveOptions(method="swat")
+    assert limits_of(swat) == RetrievalRule(min_image_cosine=0.25, max_duplicate_cosine=0.9)
+    assert limits_of(replace(swat, min_image_cosine=0.05)).min_image_cosine == 0.05
 
 
 @pytest.fixture(autouse=True)

@@ -6,31 +6,27 @@ from pathlib import Path
 from typing import Any
 
 from evenly.features.encoders.stages import STAGES, Profile
+from evenly.flows.cli.adapters.options import ExtractOptions
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.cli.paths import check_out
 from evenly.flows.recipe import Recipe, read_recipe
+from evenly.flows.runs import encoder_choice
 from evenly.signatures import Place
 from evenly.storage.builds import encoder_of, open_build
 from evenly.tasks.pictures.stored import count_devices, count_stored
 from evenly.tasks.run import EncoderChoice
 
 
-def extract_latest(
-    recipe: Place,
-    *,
-    out: Path | None = None,
-    class_list: str | None = None,
-    root: Place | None = None,
-    alone: bool = False,
-) -> dict[str, Any]:
+def extract_latest(recipe: Place, options: ExtractOptions) -> dict[str, Any]:
     """Extract features of the latest build of a recipe; how many there are and were new, and with `out` what it holds.
 
-    A large build is cut and worked on by several processes as a rebuild is; with `alone` by this one.
+    A large build is cut and worked on by several processes as a rebuild is; for a profile by this one.
 
     `devices`: how many of its pictures each device encoded. Raises InputError for a build of captions alone, UsageError
     where `out` cannot be written.
     """
     chosen = read_recipe(recipe)
+    out, class_list, root = options.out, options.class_list, options.root
     if class_list is not None and out is None:
         raise UsageError(f"`--list` must come with `--out FILE.npz`; got `{class_list}` alone. Add it.")
     if out is not None:
@@ -46,7 +42,7 @@ def extract_latest(
         from evenly.tasks.rebuild.features import extract_features
 
         run = run_in(chosen, root=root)
-        processes = 1 if alone else run.processes
+        processes = 1 if options.profile else run.processes
         cut = choose_cut(manifest["samples"]["rows"], allowed_memory(chosen.memory), processes, pictured=True)
         run = replace(run, bits=cut.bits, pairs=cut.rows)
         with prefect_api(), open_engine(run, cut.workers) as each:
@@ -85,15 +81,7 @@ def profile_facts(profile: Profile) -> dict[str, Any]:
 
 def _made_by(manifest: Mapping[str, Any]) -> EncoderChoice:
     """The encoder of a build's features, as its recipe had it."""
-    encoder, features = manifest["encoder"], manifest["recipe"].get("features", {})
-    return EncoderChoice(
-        model=encoder["model"],
-        pretrained=encoder["pretrained"],
-        batch_size=features.get("batch_size"),
-        precision=features.get("precision", "fp32"),
-        resize=features.get("resize", "pillow"),
-        long_texts=features.get("long_texts", "cut"),
-    )
+    return encoder_choice(manifest["encoder"], manifest["recipe"].get("features", {}))
 
 
 def _numbers(recipe: Recipe) -> EncoderChoice:

@@ -72,3 +72,23 @@ class LeaderboardOptions(InWorkspace):
     part: Annotated[str | None, typer.Option(help="With --encoder: train, val or test of each class list.")] = None
     normalise: Normalise = False
     guard: Guard = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractOptions(InWorkspace):
+    """Options of `evenly extract`."""
+
+    images: Annotated[Path | None, typer.Option(help="A folder <class>/<picture> instead of a recipe.")] = None
+    out: Annotated[Path | None, typer.Option(help="The .npz of features to write; --images needs it.")] = None
+    split: Annotated[Path | None, typer.Option(help="With --images: a split file, CoOp's JSON or a table.")] = None
+    classes: Annotated[Path | None, typer.Option(help="With --images: a class list; else the folders, sorted.")] = None
+    template: Annotated[list[str] | None, typer.Option(help="With --images: text of a class, {} its name.")] = None
+    model: Annotated[str, typer.Option(help="With --images: `embedded`, or an open_clip model.")] = "embedded"
+    pretrained: Annotated[str | None, typer.Option(help="With --images: the weights of the model.")] = None
+    second: Annotated[str | None, typer.Option(help="With --images: a second backbone, `embedded` or a model.")] = None
+    second_pretrained: Annotated[str | None, typer.Option(help="With --second: its weights.")] = None
+    seed: Annotated[int, typer.Option(help="With --images: of the split.")] = 0
+    class_list: Annotated[
+        str | None, typer.Option("--list", help="With a recipe of several class lists: the one whose file is written.")
+    ] = None
+    profile: Annotated[bool, typer.Option(help="Encode in one process and say what limits it: decoding, ...")] = False

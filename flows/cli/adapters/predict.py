@@ -19,7 +19,7 @@ from evenly.adapters.saved_ranking import NAME as RANKING
 from evenly.adapters.saved_ranking import ranking_head
 from evenly.flows.cli.adapters.options import PredictOptions
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.runs import workspace_run
+from evenly.flows.runs import encoder_choice, workspace_run
 from evenly.signatures import Place
 from evenly.storage.artifacts import kinds
 from evenly.storage.exports.adapters import CacheModel, export_affine_npz, export_cache_onnx, export_onnx
@@ -27,7 +27,7 @@ from evenly.storage.files.image_folders import count_pictures, read_pictures
 from evenly.storage.files.predictions import check_predictions_path, write_predictions
 from evenly.tasks.adapters.pictures import EncodedPictures, encode_pictures
 from evenly.tasks.encoders import encoder_identity, second_identity
-from evenly.tasks.run import EncoderChoice, Run, SecondChoice
+from evenly.tasks.run import Run, SecondChoice
 
 Card = Mapping[str, Any]
 
@@ -147,18 +147,10 @@ def _run_of(card: Card, fitted: Adapter | RankingHead, path: Path, root: Place |
                 f"`{path}` must name the {_title(name)} of its features; it was fitted on arrays that do not say. "
                 "Fit it on a recipe, on a file of `evenly extract --images`, or predict from features in Python."
             )
-    encoder = card["encoder"]
     second = card["second"] if "second" in needs else None
     run = workspace_run(
         root,
-        encoder=EncoderChoice(
-            model=encoder["model"],
-            pretrained=encoder["pretrained"],
-            batch_size=encoder.get("batch_size"),
-            precision=encoder.get("precision", "fp32"),
-            resize=encoder.get("resize", "pillow"),
-            long_texts=encoder.get("long_texts", "cut"),
-        ),
+        encoder=encoder_choice(card["encoder"], card["encoder"]),
         second=SecondChoice(model=second["model"], pretrained=second["pretrained"]) if second else None,
     )
     for name in needs:

@@ -22,6 +22,7 @@ from evenly.options import LanguageModelOptions
 from evenly.signatures import Place, fields_of
 from evenly.storage.builds import Builds
 from evenly.storage.ledger import Ledger, StepRecord
+from evenly.storage.pools.rows import file_kind
 from evenly.storage.workspace import Workspace
 from evenly.tasks.chat.endpoints import account, spent
 from evenly.tasks.classes.confusable import expected_pairs
@@ -60,7 +61,7 @@ def describe_list(
     all runs on the list have cost, None where nothing has a price. Where names were counted, `names` and
     `most_frequent` are the tables of the step `count_names`.
     """
-    todo = describing(listing, methods=methods, llm=llm, context=context, root=root)
+    todo = describing(describe_rule(listing, methods=methods, llm=llm), llm, context, root=root)
     ledger = todo.run.ledger
     earlier_keys = {record.key for record in ledger.records("describe")}
     with prefect_api():
@@ -100,7 +101,7 @@ def estimate_listing(
 
     `pairs_asked` and `pairs_possible` are 0 but for methods about pairs of classes.
     """
-    todo = describing(listing, methods=methods, llm=llm, context=context, root=root, quiet=True)
+    todo = describing(describe_rule(listing, methods=methods, llm=llm), llm, context, root=root, quiet=True)
     pairs, possible = ([], 0) if todo.pairs is None else expected_pairs(todo.run, todo.pairs)
     return [
         row
@@ -131,9 +132,8 @@ def list_context(
 
 
 def _kind(pool: Path) -> Literal["parquet", "csv", "jsonl"]:
-    suffix = (pool.with_suffix("") if pool.suffix == ".gz" else pool).suffix.removeprefix(".")
     for kind in ("parquet", "csv", "jsonl"):
-        if suffix == kind:
+        if file_kind(pool) == kind:
             return kind
     raise UsageError(f"`--pool` must end in .parquet, .csv or .jsonl; got `{pool}`. Convert it, or rename it.")
 

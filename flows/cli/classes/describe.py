@@ -7,12 +7,12 @@ from typing import Annotated, Any
 import typer
 from annotated_types import Ge, Le
 
-from evenly.flows.cli.adapters.options import OptionalRecipe
+from evenly.flows.cli.adapters.options import ExtractOptions, OptionalRecipe
 from evenly.flows.cli.command import typed
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.cli.output import print_estimates, print_facts, print_rows, print_text
 from evenly.options import DescribeOptions
-from evenly.signatures import InWorkspace, Named, Place, taking
+from evenly.signatures import Named, Place, taking
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,26 +88,6 @@ def _print_described(
         print_text(said(result))
 
 
-@dataclass(frozen=True, kw_only=True)
-class ExtractOptions(InWorkspace):
-    """Options of `evenly extract`."""
-
-    images: Annotated[Path | None, typer.Option(help="A folder <class>/<picture> instead of a recipe.")] = None
-    out: Annotated[Path | None, typer.Option(help="The .npz of features to write; --images needs it.")] = None
-    split: Annotated[Path | None, typer.Option(help="With --images: a split file, CoOp's JSON or a table.")] = None
-    classes: Annotated[Path | None, typer.Option(help="With --images: a class list; else the folders, sorted.")] = None
-    template: Annotated[list[str] | None, typer.Option(help="With --images: text of a class, {} its name.")] = None
-    model: Annotated[str, typer.Option(help="With --images: `embedded`, or an open_clip model.")] = "embedded"
-    pretrained: Annotated[str | None, typer.Option(help="With --images: the weights of the model.")] = None
-    second: Annotated[str | None, typer.Option(help="With --images: a second backbone, `embedded` or a model.")] = None
-    second_pretrained: Annotated[str | None, typer.Option(help="With --second: its weights.")] = None
-    seed: Annotated[int, typer.Option(help="With --images: of the split.")] = 0
-    class_list: Annotated[
-        str | None, typer.Option("--list", help="With a recipe of several class lists: the one whose file is written.")
-    ] = None
-    profile: Annotated[bool, typer.Option(help="Encode in one process and say what limits it: decoding, ...")] = False
-
-
 @taking(ExtractOptions)
 def extract_command(recipe: OptionalRecipe, options: ExtractOptions) -> dict[str, Any]:
     """Extract features of the latest build of a recipe, or of a folder of classes; --out is for `fit --arrays`.
@@ -128,9 +108,7 @@ def extract_command(recipe: OptionalRecipe, options: ExtractOptions) -> dict[str
                 raise UsageError(
                     f"`--{named[0]}` must come with `--images`; got a recipe, which says this itself. Leave it out."
                 )
-            result = extract_latest(
-                recipe, out=options.out, class_list=options.class_list, root=options.root, alone=options.profile
-            )
+            result = extract_latest(recipe, options)
         elif options.images is not None:
             if options.class_list is not None:
                 raise UsageError(
@@ -138,24 +116,9 @@ def extract_command(recipe: OptionalRecipe, options: ExtractOptions) -> dict[str
                 )
             if options.out is None:
                 raise UsageError("`extract --images` must get `--out FILE.npz` as well. Add it.")
-            from evenly.flows.cli.adapters.own_features.folders import FolderLayout, extract_folder
-            from evenly.flows.runs import workspace_run
-            from evenly.tasks.run import EncoderChoice, SecondChoice
+            from evenly.flows.cli.adapters.own_features.folders import extract_folder
 
-            run = workspace_run(
-                options.root,
-                encoder=EncoderChoice(model=options.model, pretrained=options.pretrained),
-                second=SecondChoice(model=options.second, pretrained=options.second_pretrained)
-                if options.second
-                else None,
-            )
-            layout = FolderLayout(
-                split=options.split,
-                classes=options.classes,
-                templates=options.template or ("a photo of a {}",),
-                seed=options.seed,
-            )
-            result = extract_folder(run, options.images, layout, out=options.out)
+            result = extract_folder(options.images, options.out, options)
     if options.profile:
         result["profile"] = profile_facts(taken)
     return result

@@ -1,7 +1,6 @@
 """`evenly concepts`: counts of names in captions, and the frequency and relevance of each class by them."""
 
 from collections.abc import Mapping
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from evenly.flows.recipe import Source
 from evenly.flows.recipe.files import read_class_file
 from evenly.storage.builds import Builds
 from evenly.storage.ledger import Ledger, StepRecord
-from evenly.storage.records import replace_text, replacing
+from evenly.storage.records import replacing
 from evenly.storage.workspace import Workspace
 from evenly.tasks.classes.frequency import FrequencyRule, RelevanceRule
 from evenly.tasks.run import LanguageModel
@@ -145,13 +144,9 @@ def check_plot(plot: Path) -> None:
 
 def _write(path: Path, table: pd.DataFrame) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".csv":
-        replace_text(path, table.to_csv(index=False))
-        return
-    stream = BytesIO()
-    table.to_parquet(stream, index=False)
+    content = table.to_csv(index=False).encode() if path.suffix == ".csv" else table.to_parquet(index=False)
     with replacing(path) as file:
-        file.write(stream.getvalue())
+        file.write(content)
 
 
 def ordered(facts: Mapping[str, Any]) -> list[Mapping[str, Any]]:

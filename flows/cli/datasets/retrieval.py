@@ -1,8 +1,7 @@
 """`evenly retrieve`: the rule of a retrieval, what it found, and the files that other commands read."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,15 @@ import pyarrow.parquet as pq
 
 from evenly.curation.retrieval_sets import KEPT, RetrievalRule
 from evenly.flows.cli.classes.class_list import list_context
-from evenly.flows.cli.classes.class_names import names_of
+from evenly.flows.cli.classes.class_names import ClassNames, names_of
+from evenly.flows.cli.datasets.options import RetrieveOptions
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.collect_pool import collect_pool
+from evenly.flows.collect_pool import collect_pool, pool_source
 from evenly.flows.process.prefect_api import prefect_api
 from evenly.flows.recipe import RecipeFeatures, Source
-from evenly.flows.recipe.files import read_class_file
+from evenly.flows.recipe.files import ListingText, read_class_file
 from evenly.flows.retrieve_support import retrieve_support
 from evenly.flows.runs import build_run
-from evenly.signatures import Place
 from evenly.storage.builds import funnel_of, open_build
 from evenly.storage.files.arrays import write_arrays
 from evenly.storage.ledger import Ledger, StepRecord
@@ -34,64 +33,54 @@ from evenly.tasks.splits import split_of_build
 TEMPLATES = ("a photo of a {}",)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Retrieving:
-    """How pictures are chosen; a cosine of None is the method's own: swat asks for 0.25 and merges above 0.9."""
-
-    method: str = "t2t"
-    per_class: int = 100
-    templates: Sequence[str] = TEMPLATES
-    synonyms: str | None = None
-    min_image_cosine: float | None = None
-    max_duplicate_cosine: float | None = None
-    seed_share: float = 0.5
-    against: Sequence[Path] = ()
-    max_evaluation_cosine: float = 0.95
-
-    def __post_init__(self) -> None:
-        if self.method not in RANKINGS:
-            raise UsageError(f"`--method` must be one of {', '.join(RANKINGS)}; got `{self.method}`. Choose one.")
-        for template in self.templates:
-            if "{}" not in template:
-                raise UsageError(f"`--template` must hold {{}} for the name of the class; got `{template}`. Add it.")
-
-    @property
-    def limits(self) -> RetrievalRule:
-        """The rule by which candidates are judged."""
-        limits = {"min_image_cosine": 0.25, "max_duplicate_cosine": 0.9} if self.method == "swat" else {}
-        options = {name: getattr(self, name) for name in ("min_image_cosine", "max_duplicate_cosine")}
-        return RetrievalRule(
-            per_class=self.per_class, **limits | {name: value for name, value in options.items() if value is not None}
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class PoolChoice:
-    """Where pictures are chosen from: a build or a recipe's latest one, or a source, encoded with `features`."""
-
-    build: str = "latest"
-    source: Source | None = None
-    features: RecipeFeatures = field(default_factory=RecipeFeatures)
-
-
-def retrieve_list(
-    classes: Path, retrieving: Retrieving, *, pool: PoolChoice, out: Path | None, root: Place | None
-) -> dict[str, Any]:
+def retrieve_list(classes: Path, options: RetrieveOptions) -> dict[str, Any]:
     """Retrieve for a class list: the notes of the step, and `classes` as rows; files where `out` is given.
 
     Pictures of the val and test parts of this list, and of every list that adapters of the build were evaluated on, are
-    never chosen, nor are their twins. A source becomes a build first: `pool` is its funnel.
+    never chosen, nor are their twins. A pool becomes a build first: `pool` is its funnel.
     """
+    if options.method not in RANKINGS:
+        raise UsageError(f"`--method` must be one of {', '.join(RANKINGS)}; got `{options.method}`. Choose one.")
+    for template in options.template or ():
+        if "{}" not in template:
+            raise UsageError(f"`--template` must hold {{}} for the name of the class; got `{template}`. Add it.")
+    source, features = _source(options)
     listing = read_class_file(classes)
-    class_names = names_of(listing.class_list, retrieving.synonyms, root=root)
-    if pool.source is not None:
-        with prefect_api():
-            build = collect_pool(pool.source, pool.features, root=None if root is None else str(root))
-            of_build = replace(pool, build=build, source=None)
-            facts = retrieve_list(classes, retrieving, pool=of_build, out=out, root=root)
-        return facts | {"pool": funnel_of(open_build(build, root=root)[1])}
-    context = list_context(pool.build, root=root)
-    workspace, manifest = open_build(str(context.build), root=root)
+    class_names = names_of(listing.class_list, options.synonyms, root=options.root)
+    if source is None:
+        return _retrieve(listing, class_names, options, build=options.build or "latest")
+    with prefect_api():
+        build = collect_pool(source, features, root=None if options.root is None else str(options.root))
+        facts = _retrieve(listing, class_names, options, build=build)
+    return facts | {"pool": funnel_of(open_build(build, root=options.root)[1])}
+
+
+def limits_of(options: RetrieveOptions) -> RetrievalRule:
+    """By what candidates are judged; a cosine of None is the method's: swat asks for 0.25 and merges above 0.9."""
+    limits = {"min_image_cosine": 0.25, "max_duplicate_cosine": 0.9} if options.method == "swat" else {}
+    cosines = {name: getattr(options, name) for name in ("min_image_cosine", "max_duplicate_cosine")}
+    given = {name: value for name, value in cosines.items() if value is not None}
+    return RetrievalRule(per_class=options.per_class, **limits | given)
+
+
+def _source(options: RetrieveOptions) -> tuple[Source | None, RecipeFeatures]:
+    """The pool that is named, and what encodes it."""
+    features = RecipeFeatures(model=options.model, pretrained=options.pretrained)
+    if options.pool is None:
+        if (options.caption, options.vector) != (None, None) or features != RecipeFeatures():
+            raise UsageError(
+                "`--caption`, `--vector`, `--model` and `--pretrained` must go with `--pool`; got none. Leave "
+                "them out: a build has its own encoder."
+            )
+        return None, features
+    if options.build is not None:
+        raise UsageError("`retrieve` must get `--build` or `--pool`, not both. Leave one out.")
+    return pool_source(options.pool, features, caption=options.caption, vector=options.vector), features
+
+
+def _retrieve(listing: ListingText, class_names: ClassNames, options: RetrieveOptions, *, build: str) -> dict[str, Any]:
+    context = list_context(build, root=options.root)
+    workspace, manifest = open_build(str(context.build), root=options.root)
     ledger = Ledger(workspace)
     run = build_run(manifest["build"], root=str(workspace.root), quiet=True)
     split_file = context.split or split_of_build(run, manifest)
@@ -100,14 +89,14 @@ def retrieve_list(
         list=listing.name,
         build=manifest["build"],
         names={name: list(names) for name, names in class_names.names.items()},
-        templates=tuple(retrieving.templates),
-        method=retrieving.method,
-        **asdict(retrieving.limits),
-        seed_share=retrieving.seed_share,
+        templates=tuple(options.template or TEMPLATES),
+        method=options.method,
+        **asdict(limits_of(options)),
+        seed_share=options.seed_share,
         lists=lists,
         split=split,
-        against=tuple(str(path.resolve()) for path in retrieving.against),
-        max_evaluation_cosine=retrieving.max_evaluation_cosine,
+        against=tuple(str(path.resolve()) for path in options.against or ()),
+        max_evaluation_cosine=options.max_evaluation_cosine,
     )
     with prefect_api():
         key = retrieve_support(rule, root=str(workspace.root))
@@ -119,7 +108,7 @@ def retrieve_list(
         **record.notes,
         "classes": ledger.table(record, "classes").to_pylist(),
     }
-    return facts if out is None else facts | {"written": write_support(out, record, workspace)}
+    return facts if options.out is None else facts | {"written": write_support(options.out, record, workspace)}
 
 
 def _judged_lists(

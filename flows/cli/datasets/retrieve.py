@@ -1,16 +1,12 @@
 """Commands that choose pictures for classes: retrieve."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from evenly.flows.cli.command import typed
 from evenly.flows.cli.datasets.concepts import Classes
 from evenly.flows.cli.datasets.options import RetrieveOptions
-from evenly.flows.cli.errors import UsageError
 from evenly.flows.cli.output import print_funnel, print_rows, print_text, print_written, printable
-from evenly.signatures import fields_of, taking
-
-if TYPE_CHECKING:
-    from evenly.flows.cli.datasets.retrieval import PoolChoice
+from evenly.signatures import taking
 
 
 @taking(RetrieveOptions)
@@ -23,13 +19,9 @@ def retrieve_command(classes: Classes, options: RetrieveOptions) -> dict[str, An
 
     Example: evenly fit --arrays support/support.npz --adapter real_linear --out fitted
     """
-    from evenly.flows.cli.datasets.retrieval import TEMPLATES, Retrieving, retrieve_list
+    from evenly.flows.cli.datasets.retrieval import retrieve_list
 
-    retrieving = Retrieving(
-        **fields_of(Retrieving, options)
-        | {"templates": tuple(options.template or TEMPLATES), "against": tuple(options.against or ())}
-    )
-    return retrieve_list(classes, retrieving, pool=_pool(options), out=options.out, root=options.root)
+    return retrieve_list(classes, options)
 
 
 def _print_retrieved(facts: dict[str, Any]) -> None:
@@ -44,25 +36,6 @@ def _print_retrieved(facts: dict[str, Any]) -> None:
     if facts["short"]:
         print_text(f"fall short: {len(facts['short'])} classes: {printable(', '.join(facts['short']))}")
     print_written(facts)
-
-
-def _pool(options: RetrieveOptions) -> "PoolChoice":
-    from evenly.flows.cli.datasets.retrieval import PoolChoice
-    from evenly.flows.collect_pool import pool_source
-    from evenly.flows.recipe import RecipeFeatures
-
-    build, pool, caption, vector = options.build, options.pool, options.caption, options.vector
-    if pool is None:
-        if caption is not None or vector is not None or (options.model, options.pretrained) != ("embedded", None):
-            raise UsageError(
-                "`--caption`, `--vector`, `--model` and `--pretrained` must go with `--pool`; got none. Leave "
-                "them out: a build has its own encoder."
-            )
-        return PoolChoice(build=build or "latest")
-    if build is not None:
-        raise UsageError("`retrieve` must get `--build` or `--pool`, not both. Leave one out.")
-    features = RecipeFeatures(model=options.model, pretrained=options.pretrained)
-    return PoolChoice(source=pool_source(pool, features, caption=caption, vector=vector), features=features)
 
 
 COMMANDS = {"retrieve": typed(retrieve_command, _print_retrieved)}

@@ -3,7 +3,6 @@ import re
 
 import pytest
 
-from evenly.descriptions.describe import ClassFacts
 from evenly.descriptions.methods.analogies import EXAMPLES, MOST_TAGS, Analogies
 from evenly.descriptions.methods.attributes import TYPES, Attributes
 from evenly.descriptions.texts.grounding import Subject
@@ -17,11 +16,11 @@ def data_of(request):
 
 
 def test_the_examples_come_first_as_turns_and_the_tags_last(asked, server):
-    rows = asked(Analogies(), LISTED, {"captions": [CAPTION]}, facts=ClassFacts(tags={"tiger": ["white paws"]}))
+    rows = asked(Analogies(), LISTED, {"captions": [CAPTION]})
     turns = server.requests[0]["messages"]
     assert [turn["role"] for turn in turns] == ["user", "assistant"] * len(EXAMPLES) + ["user"]
     assert json.loads(turns[1]["content"]) == {"captions": [EXAMPLES[0][1]]}
-    tags = ["white paws", "large feline of forests", "a tawny coat", "black stripes"]
+    tags = ["large feline of forests", "a tawny coat", "black stripes"]
     assert data_of(server.requests[0]) == {"class": "tiger", "tags": tags}
     assert rows[0]["text"] == CAPTION
 

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,12 @@ import pyarrow.compute as pc
 from evenly.adapters.own_features.arrays import SHARED
 from evenly.adapters.splits import PARTS, settle_parts, split_by_group
 from evenly.adapters.twins import TWIN_COSINE, twin_clusters
+from evenly.flows.cli.adapters.options import ExtractOptions
 from evenly.flows.cli.classes.description_versions import find_version
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.cli.paths import check_out
 from evenly.flows.recipe.files import read_class_file
+from evenly.flows.runs import workspace_run
 from evenly.storage.errors import NotFoundError
 from evenly.storage.files.arrays import write_arrays
 from evenly.storage.files.image_folders import read_image_folder, read_picture
@@ -25,29 +26,25 @@ from evenly.tasks.adapters.pictures import EncodedPictures, encode_pictures
 from evenly.tasks.classes.describe import accepted_phrases, accepted_texts
 from evenly.tasks.classes.texts import ClassTexts, class_texts, filled_templates
 from evenly.tasks.encoders import encoder_identity, second_identity
-from evenly.tasks.run import Run
+from evenly.tasks.run import EncoderChoice, Run, SecondChoice
 
 
-@dataclass(frozen=True, kw_only=True)
-class FolderLayout:
-    """How pictures of a folder become arrays: a file of parts or the `seed` to draw them, the list, its templates."""
-
-    split: Path | None = None
-    classes: Path | None = None
-    templates: Sequence[str] = ("a photo of a {}",)
-    seed: int = 0
-
-
-def extract_folder(run: Run, folder: Path, layout: FolderLayout, *, out: Path) -> dict[str, Any]:
+def extract_folder(folder: Path, out: Path, options: ExtractOptions) -> dict[str, Any]:
     """Encode the pictures of `<class>/<picture>` and write train, val and test features, labels and class vectors.
 
     The classes are the folders' names, or those of a list in its order. Without a `split` file the parts are drawn by
     hash, class by class; twins (adapters/twins.py) never part. What was skipped or could not be decoded is counted.
     """
+    run = workspace_run(
+        options.root,
+        encoder=EncoderChoice(model=options.model, pretrained=options.pretrained),
+        second=SecondChoice(model=options.second, pretrained=options.second_pretrained) if options.second else None,
+    )
     check_out(out)
-    _check(layout.templates)
+    templates = options.template or ["a photo of a {}"]
+    _check(templates)
     listing = read_image_folder(folder)
-    names = _classes(listing.rows, layout.classes)
+    names = _classes(listing.rows, options.classes)
     rows = listing.rows.filter(pc.is_in(listing.rows["label"], pa.array(names, pa.string())))
     paths = rows["path"].to_pylist()
     encoded = encode_pictures(run, (read_picture(folder, path) for path in paths), total=len(paths))
@@ -60,18 +57,18 @@ def extract_folder(run: Run, folder: Path, layout: FolderLayout, *, out: Path) -
     ids = rows["image_id"].to_pylist()
     twins = twin_clusters(encoded.image)
     groups = np.array([ids[place] for place in twins], dtype=np.str_)
-    parts, stays, groups, notes = _parts(rows, labels, groups, layout.split, layout.seed)
+    parts, stays, groups, notes = _parts(rows, labels, groups, options.split, options.seed)
     if count := len(ids) - len(set(groups.tolist())):
         notes = (f"{count:,} pictures are twins of others (cosine over {TWIN_COSINE}): in one part with them", *notes)
     arrays = _arrays(encoded, labels, groups, parts, stays) | _encoders(run)
-    arrays["prototypes"] = filled_templates(run, names, layout.templates)
+    arrays["prototypes"] = filled_templates(run, names, templates)
     arrays["classes"] = np.array(names, dtype=np.str_)
-    described = _described(run, layout.classes)
+    described = _described(run, options.classes)
     write_arrays(out, arrays | described)
     if any(path.count("/") > 1 for path in rows["path"].to_pylist()):
         notes = (*notes, "folders in folders: a picture has the label of the outermost one")
-    if layout.classes is not None and not described:
-        notes = (*notes, f"no texts of the classes: `evenly describe {layout.classes}` makes some, for vcd and others")
+    if options.classes is not None and not described:
+        notes = (*notes, f"no texts of the classes: `evenly describe {options.classes}` makes some, for vcd and others")
     return {
         "out": str(out),
         "encoder": encoder_identity(run),
