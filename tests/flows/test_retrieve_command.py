@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 
 from evenly.curation.retrieval_sets import RetrievalRule
 from evenly.flows.cli.datasets.options import RetrieveOptions
-from evenly.flows.cli.datasets.retrieval import limits_of
+from evenly.flows.cli.datasets.retrieval import retrieval_limits
 from evenly.storage.builds import Builds
 from evenly.storage.ledger import Ledger, StepOutput, StepSpec
 from evenly.storage.samples import Samples
@@ -26,10 +26,10 @@ CLASSES = ["cat", "dog", "ship", "whale"]
 
 
 def test_limits_are_those_of_the_papers():
-    assert limits_of(RetrieveOptions()) == RetrievalRule(per_class=100)
+    assert retrieval_limits(RetrieveOptions()) == RetrievalRule(per_class=100)
     swat = RetrieveOptions(method="swat")
-    assert limits_of(swat) == RetrievalRule(min_image_cosine=0.25, max_duplicate_cosine=0.9)
-    assert limits_of(replace(swat, min_image_cosine=0.05)).min_image_cosine == 0.05
+    assert retrieval_limits(swat) == RetrievalRule(min_image_cosine=0.25, max_duplicate_cosine=0.9)
+    assert retrieval_limits(replace(swat, min_image_cosine=0.05)).min_image_cosine == 0.05
 
 
 @pytest.fixture(autouse=True)

@@ -55,7 +55,7 @@ def retrieve_list(classes: Path, options: RetrieveOptions) -> dict[str, Any]:
     return facts | {"pool": funnel_of(open_build(build, root=options.root)[1])}
 
 
-def limits_of(options: RetrieveOptions) -> RetrievalRule:
+def retrieval_limits(options: RetrieveOptions) -> RetrievalRule:
     """By what candidates are judged; a cosine of None is the method's: swat asks for 0.25 and merges above 0.9."""
     limits = {"min_image_cosine": 0.25, "max_duplicate_cosine": 0.9} if options.method == "swat" else {}
     cosines = {name: getattr(options, name) for name in ("min_image_cosine", "max_duplicate_cosine")}
@@ -91,7 +91,7 @@ def _retrieve(listing: ListingText, class_names: ClassNames, options: RetrieveOp
         names={name: list(names) for name, names in class_names.names.items()},
         templates=tuple(options.template or TEMPLATES),
         method=options.method,
-        **asdict(limits_of(options)),
+        **asdict(retrieval_limits(options)),
         seed_share=options.seed_share,
         lists=lists,
         split=split,
