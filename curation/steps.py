@@ -2,6 +2,7 @@
 
 from evenly.curation import align, collecting
 from evenly.curation.balance import judgement as balance
+from evenly.curation.balance.cap import CAP
 from evenly.curation.captions import judgement as captions
 from evenly.curation.concepts import judgement as concepts
 from evenly.curation.duplicates import judgement as duplicates
@@ -16,6 +17,7 @@ STEPS: dict[str, Judgement] = {
         exclusions.BLOCK_DOMAINS,
         filters.CHECK_TEXTS,
         balance.MIX_SOURCES,
+        CAP,
         concepts.MATCH_CONCEPTS,
         balance.PRESELECT,
         collecting.DOWNLOAD,
