@@ -8,6 +8,8 @@ from typing import Any
 from prefect import flow
 from pydantic import ValidationError
 
+from evenly.curation.balance.judgement import PRESELECT
+from evenly.curation.collecting import DOWNLOAD
 from evenly.curation.steps import STEPS
 from evenly.demo.pictures.digits import make_digits
 from evenly.demo.pictures.photographs import make_photographs
@@ -41,7 +43,7 @@ _FIRST = (
 LEFT_OUT = {
     section: _FALL_TOGETHER.get(section, (section,))
     for section in dict.fromkeys((*_FIRST, *(judgement.section for judgement in STEPS.values())))
-    if section not in {"", "download", "preselect"}
+    if section not in {"", DOWNLOAD.section, PRESELECT.section}
 }
 """Sections of `curate`, each with those that cannot stand without; of `recaption` only captions that are retrieved."""
 SHIPPED = {"photographs": make_photographs, "digits": make_digits}

@@ -20,8 +20,8 @@ What the name of a column may not hold is `_` there.
 """
 
 STEP_COLUMNS = (
-    *("detected_language", "mix_threshold", "cap_threshold", "http_status", "final_url", "content_type", "n_bytes"),
-    *("image_id", "format", "evidence", "phash", "colour", "cluster", "unsafe_score", "unsafe_class"),
+    *("detected_language", "mix_threshold", "http_status", "final_url", "content_type", "n_bytes", "image_id"),
+    *("format", "evidence", "phash", "colour", "cluster", "unsafe_score", "unsafe_class"),
     *("chosen_caption", "caption_origin", "caption_score", "caption_reason", "merged_captions"),
 )
 """What steps find of a pair, beside the values of filters: in the sample table under these names.

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from evenly.curation.step import ByLedger, Given, Judgement
+from evenly.curation.errors import RuleError
+from evenly.curation.step import ByLedger, Given, Judgement, gives
 from evenly.curation.steps import STEPS
 from evenly.storage.ledger import StepOutput
 from evenly.tasks.each import Each, EachLedger, Records
@@ -52,10 +53,15 @@ class _OfLedger:
         return self.judgement.facts(self.given(run, upstream, rule, each))
 
     def judge(self, run: Run, upstream: Records, rule: object, facts: object = None) -> StepOutput:
-        """The pairs of a partition."""
+        """The pairs of a partition. Raises RuleError for a column that pairs have before the step gives it."""
         judged = self.judgement.judge(self.given(run, upstream, rule), facts, run.ledger)
         decisions = judged.decisions.to_table(judged.uids)
         for name, values in judged.columns.items():
+            if gives(upstream, name):
+                raise RuleError(
+                    f"a column of the pool must not be called as one that step `{self.name}` gives; got {name!r}. "
+                    "Rename it in the pool."
+                )
             decisions = decisions.append_column(name, values)
         return StepOutput(decisions=decisions, tables=judged.tables)
 

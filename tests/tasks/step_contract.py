@@ -6,6 +6,7 @@ A step that judges by the ledger alone has a subclass of `StepContract` in its o
 import json
 import pickle
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +17,7 @@ import pyarrow.compute as pc
 from evenly.audit.checks.verdicts import check_verdicts
 from evenly.audit.published import PublishedBuild
 from evenly.audit.replay import replay_step
+from evenly.curation.errors import RuleError
 from evenly.curation.step import Judgement
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.pools.source import PoolSource
@@ -64,7 +66,7 @@ def flipped(table: pa.Table, row: int) -> pa.Table:
 class StepContract:
     """Tests of `judgement` by `rule`, which must keep some pairs of the pool and refuse others.
 
-    columns: further columns of the pool, by name; their values come in turn, row by row.
+    columns: further columns of the pool, by name; their values come in turn, row by row (`columns: ClassVar = {...}`).
     """
 
     judgement: ClassVar[Judgement]
@@ -112,6 +114,15 @@ class StepContract:
     def test_another_seed_gives_the_same_unless_it_draws(self, tmp_path):
         tables = [self.decisions(tmp_path / str(seed), seed=seed) for seed in (3, 4)]
         assert tables[0].equals(tables[1]) != self.judgement.seeded
+
+    def test_a_column_of_the_pool_is_never_replaced(self, tmp_path):
+        run, (collected, record) = self.judged(tmp_path / "w")
+        own = {*run.ledger.decisions(record).column_names} - {"uid", "verdict", "reason", "value", "into"}
+        for name in own:
+            self.columns = {**type(self).columns, name: [0.5]}
+            with suppress(RuleError):
+                run, (collected, record) = self.judged(tmp_path / name)
+                assert name not in collected.columns  # it is called otherwise there
 
     def test_workers_can_be_given_it(self, tmp_path):
         run, records = self.judged(tmp_path / "w")
