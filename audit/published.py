@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from evenly.audit.errors import IncompleteBuildError
 from evenly.storage.ledger import DECISION_COLUMNS, Ledger, StepRecord
-from evenly.storage.samples import Samples, outcomes_of
+from evenly.storage.samples import Samples
 from evenly.storage.stores.many_paths import each_stored
 from evenly.storage.tables.partitions import Partition, partition_of
 from evenly.storage.tables.recent import RecentTables
@@ -213,12 +213,6 @@ class PublishedBuild:
         """The entries that matching looked for, by number, or None where the build lists none."""
         table = self.table("match_concepts", "concepts", ["entry"])
         return None if table is None else [str(entry) for entry in table["entry"].to_pylist()]
-
-    def outcomes(self, where: str | None = None) -> pa.Table:
-        """Where each collected pair ended, sorted by uid: uid, step and reason; both "" for the pairs of the build."""
-        names = [record.name for record in self.deciding]
-        wide = self.samples(["uid", *(f"{name}_{column}" for name in names for column in ("verdict", "reason"))], where)
-        return outcomes_of(wide, names).drop(["verdict"]).add_column(0, "uid", wide["uid"])
 
 
 def name_of(pair: Mapping[str, Any]) -> str:

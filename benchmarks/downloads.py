@@ -82,20 +82,22 @@ def names(options: argparse.Namespace, host: str) -> list[str]:
 
 
 def fetch_by_evenly(options: argparse.Namespace) -> None:
-    from evenly.storage.web.download import DownloadWorkers, download_images
-    from evenly.storage.web.rule import DownloadRule
+    import pyarrow as pa
+
+    from evenly.storage.web import DownloadRule, DownloadWorkers, download_pending, pending_urls, read_downloads
     from evenly.tasks.decoding import FINGERPRINT
 
-    summary = download_images(
-        names(options, HOST),
+    urls = pa.array(names(options, HOST))
+    outcomes = download_pending(
+        [pending_urls(urls, read_downloads(options.out, urls=urls), retry_failed=False)],
         DownloadRule(),
         folder=options.out,
         connect={HOST: options.place},
         workers=DownloadWorkers(processes=options.workers, threads=options.threads),
         measure=FINGERPRINT,
     )
-    if summary.outcomes.get("success") != options.pictures:
-        sys.exit(f"all pictures must be there; got {summary.outcomes}")
+    if outcomes["success"] != options.pictures:
+        sys.exit(f"all pictures must be there; got {dict(outcomes)}")
 
 
 def fetch_by_img2dataset(options: argparse.Namespace) -> None:

@@ -1,7 +1,7 @@
 """Pictures at hand taken into the workspace: checked and recorded as downloads are, bytes as they are, no network."""
 
 import tarfile
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -27,7 +27,6 @@ from evenly.storage.web.shards import (
     RECORDS,
     URLS,
     publish_shard,
-    read_downloads,
     shard_name,
     tar_name,
     url_key,
@@ -40,29 +39,6 @@ LocatedPicture = tuple[str, Place]
 """An image_id and where its bytes lie."""
 Recorded = tuple[dict[str, Any], bytes, bytes | None]
 """The record of a picture as RECORDS; of one that is kept also its bytes, and what was measured of it."""
-
-
-def take_pictures(
-    wanted: Collection[str],
-    read_held: Callable[[], Iterable[LocatedPicture]],
-    rule: DownloadRule,
-    *,
-    folder: Path,
-    threads: int = 1,
-    measure: Measure | None = None,
-    progress: Callable[[int], None] = lambda _: None,
-) -> int:
-    """Store and record each of `wanted`, addresses LOCAL + image_id; how many were new.
-
-    `read_held` gives the pictures at hand. What has a record is not looked at again. May be interrupted at any time:
-    finished shards count. Raises StorageError where a picture is no longer there, or has other bytes.
-    """
-    distinct = pa.array(list(wanted), pa.string()).unique()
-    missing = _unrecorded(distinct, folder)
-    progress(len(distinct) - len(missing))
-    pictures = WantedPictures([missing])
-    take_missing_pictures(pictures, read_held, rule, folder=folder, threads=threads, measure=measure, progress=progress)
-    return len(missing)
 
 
 class WantedPictures:
@@ -107,7 +83,11 @@ def take_missing_pictures(
     measure: Measure | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> None:
-    """Store and record each of the pictures, of which there is no record yet. Otherwise as `take_pictures`."""
+    """Store and record each of the pictures, of which there is no record yet.
+
+    `read_held` gives the pictures at hand. May be interrupted at any time: finished shards count. Raises StorageError
+    where a picture is no longer there, or has other bytes.
+    """
     with hold_folder(folder) as work:
         if len(wanted):
             checks = PictureChecks(max_pixels=rule.max_pixels, measure=measure, processes=threads)
@@ -131,13 +111,6 @@ def take_missing_pictures(
             )
 
 
-def take_features(wanted: pa.Array, *, folder: Path) -> int:
-    """Record each of `wanted`, addresses FEATURES + hash, as there without bytes; how many were new."""
-    missing = _unrecorded(wanted.unique(), folder)
-    record_features([missing], folder=folder)
-    return len(missing)
-
-
 def record_features(parts: Iterable[pa.Array], *, folder: Path) -> None:
     """Record addresses, FEATURES + hash, of which there is no record yet, as there without bytes."""
     with hold_folder(folder) as work:
@@ -150,12 +123,6 @@ def record_features(parts: Iterable[pa.Array], *, folder: Path) -> None:
                 name = _name(urls, keys)
                 pq.write_table(_records_without_bytes(urls, keys), work / f"{name}.parquet")
                 publish_shard(folder, name, tar=None, records=work / f"{name}.parquet")
-
-
-def _unrecorded(urls: pa.Array, folder: Path) -> pa.Array:
-    """The URLs of distinct `urls` that have no record."""
-    recorded = read_downloads(folder, ["url"], urls=urls)["url"].combine_chunks()
-    return urls.filter(pc.invert(pc.is_in(urls, recorded)))
 
 
 def _words(image_ids: pa.Array) -> npt.NDArray[np.uint64]:

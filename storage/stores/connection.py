@@ -12,7 +12,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
 from importlib.util import find_spec
@@ -118,7 +118,7 @@ def require_conditions(store: "ObjectStore", place: str, folder: str) -> None:
         else:
             refused = False
         finally:
-            delete_objects(store, [key])
+            delete_object(store, key)
     if not refused:
         raise StoreError(
             f"store `{place}` must refuse to create an object that exists ({_CONDITION[place.partition(':')[0]]}); it "
@@ -127,16 +127,12 @@ def require_conditions(store: "ObjectStore", place: str, folder: str) -> None:
     _probed.add((os.getpid(), place))
 
 
-def delete_objects(store: "ObjectStore", keys: Sequence[str]) -> None:
-    """Remove objects, at most 1,000; those that are gone already too, of which Google's and Azure's stores complain."""
+def delete_object(store: "ObjectStore", key: str) -> None:
+    """Remove an object; one that is gone already too, of which Google's and Azure's stores complain."""
     import obstore
 
-    try:
-        until_answered(partial(obstore.delete, store, keys if len(keys) > 1 else keys[0]))
-    except FileNotFoundError:  # and of the others it is not known
-        for key in keys:
-            with suppress(FileNotFoundError):
-                until_answered(partial(obstore.delete, store, key))
+    with suppress(FileNotFoundError):
+        until_answered(partial(obstore.delete, store, key))
 
 
 def end_of(store: "ObjectStore", key: str, length: int) -> tuple[bytes, int]:

@@ -22,7 +22,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, NoReturn
 from evenly.storage.errors import StoreError
 from evenly.storage.stores.connection import (
     connected,
-    delete_objects,
+    delete_object,
     end_of,
     is_url,
     parsed_url,
@@ -244,14 +244,7 @@ class ObjectPath(PosixPath):
         if not missing_ok and not self.is_file():
             raise self._absent()
         with readable_errors(self.bucket):
-            delete_objects(self.store, [self.key])
-
-    def remove_below(self) -> None:
-        """Remove every object below this place."""
-        keys = [f"{self._prefix or ''}{key}" for key, _ in self.objects()]
-        with readable_errors(self.bucket):
-            for start in range(0, len(keys), 1000):
-                delete_objects(self.store, keys[start : start + 1000])
+            delete_object(self.store, self.key)
 
     def mkdir(self, *_: Any, **__: Any) -> None:  # noqa: ANN401
         """Nothing: a folder is there once something lies in it."""

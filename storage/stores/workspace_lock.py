@@ -63,11 +63,6 @@ def _leave(workspace: Workspace) -> None:
             _slots.pop(workspace.root).close()
 
 
-def is_used(workspace: Workspace) -> bool:
-    """Whether this process writes in a workspace, or removes something, as it says."""
-    return _counts[workspace.root] > 0
-
-
 @contextmanager
 def exclusive_use(workspace: Workspace, work: str, *, wait_s: float = 0.0, say: Say = _silent) -> Iterator[None]:
     """Let nobody write in a workspace for the block. Raises WriterError, which says who does, after `wait_s`."""

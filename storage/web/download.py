@@ -3,9 +3,8 @@
 import itertools
 import math
 import os
-import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from evenly.storage.web.fetching import HostLimits
 from evenly.storage.web.guard import Connect, parse_connect
 from evenly.storage.web.rule import DownloadRule, user_agent
 from evenly.storage.web.shard_run import ALARM_AFTER, PROGRESS_FILE, URLS_FILE, ShardTask
-from evenly.storage.web.shards import URLS, clean_folder, read_downloads, shard_name, tar_name, url_keys
+from evenly.storage.web.shards import URLS, clean_folder, shard_name, tar_name, url_keys
 from evenly.storage.web.worker import WORKERS_LOCK, run_shard, start_worker
 from evenly.storage.web.working_folder import hold_folder
 from evenly.storage.worker_pool import worker_pool
@@ -32,17 +31,6 @@ PENDING_BY = ("url", "attempt", "outcome")
 """The columns of records that decide whether a URL is still to be fetched."""
 
 Progress = Callable[[int], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class DownloadSummary:
-    """The counts of one download: distinct URLs, those recorded before, and the outcomes of those fetched now."""
-
-    urls: int
-    recorded_before: int
-    fetched: int
-    outcomes: Mapping[str, int]
-    seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,50 +69,6 @@ class FailureRule:
     tolerate: Collection[str] = ()
 
 
-def download_images(
-    urls: Sequence[str],
-    rule: DownloadRule,
-    *,
-    folder: Path,
-    connect: Mapping[str, str] | None = None,
-    workers: DownloadWorkers | None = None,
-    failures: FailureRule | None = None,
-    measure: Measure | None = None,
-    progress: Progress | None = None,
-) -> DownloadSummary:
-    """Fetch each of `urls` once into `folder`; `read_downloads` gives the records.
-
-    URLs with a record are not asked for again, but for failures as `failures` says. `connect` maps hosts to
-    "address:port" and is the only way to an address that is not public. `progress` is called with the number of URLs
-    just done, in all the number of distinct URLs. `measure` is measured of each picture while it is checked, for
-    `read_measured`. May be interrupted at any time: what is not in a finished shard is fetched by the next call.
-    """
-    started = time.monotonic()
-    failures = failures or FailureRule()
-    distinct = pa.array(urls, pa.string()).unique()
-    counts = Counter[str]()
-
-    def pending() -> Iterator[pa.Table]:
-        recorded = read_downloads(folder, list(PENDING_BY), urls=distinct)
-        table = pending_urls(distinct, recorded, retry_failed=failures.retry_failed)
-        counts.update(before=len(distinct) - table.num_rows, fetched=table.num_rows)
-        if progress is not None:
-            progress(counts["before"])
-        yield table
-
-    outcomes = download_pending(
-        pending(), rule, folder=folder, connect=connect, workers=workers, failures=failures, measure=measure,
-        progress=progress,
-    )  # fmt: skip
-    return DownloadSummary(
-        urls=len(distinct),
-        recorded_before=counts["before"],
-        fetched=counts["fetched"],
-        outcomes=dict(sorted(outcomes.items())),
-        seconds=time.monotonic() - started,
-    )
-
-
 def download_pending(
     pending: Iterable[pa.Table],
     rule: DownloadRule,
@@ -136,9 +80,12 @@ def download_pending(
     measure: Measure | None = None,
     progress: Progress | None = None,
 ) -> Counter[str]:
-    """Fetch what `pending_urls` gave, in one or more tables, each asked for when it is needed; the URLs per outcome.
+    """Fetch what `pending_urls` gave into `folder`, in one or more tables, each asked for when it is needed.
 
-    What has a record by then is asked for all the same. Otherwise as `download_images`.
+    Returns the URLs per outcome. What has a record by then is asked for all the same. `connect` maps hosts to
+    "address:port" and is the only way to an address that is not public. `progress` is called with the number of URLs
+    just done. `measure` is measured of each picture while it is checked, for `read_measured`. May be interrupted at any
+    time: what is not in a finished shard is pending still.
     """
     workers, failures = workers or DownloadWorkers(), failures or FailureRule()
     targets = parse_connect(connect)

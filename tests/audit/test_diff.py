@@ -5,11 +5,12 @@ import pytest
 
 from evenly.audit.diff import diff_builds
 from evenly.audit.published import PublishedBuild
+from tests.audit.outcomes import outcomes
 
 
 def kept(workspace, manifest) -> set[str]:
-    outcomes = PublishedBuild(workspace, manifest).outcomes().to_pylist()
-    return {row["uid"] for row in outcomes if not row["step"]}
+    fates = outcomes(PublishedBuild(workspace, manifest))
+    return {row["uid"] for row in fates if not row["step"]}
 
 
 def total(changes) -> int:

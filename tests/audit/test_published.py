@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from evenly.audit.errors import IncompleteBuildError
 from evenly.audit.published import PublishedBuild
 from evenly.storage.samples import sql_equals, sql_in
+from tests.audit.outcomes import outcomes
 
 
 def test_a_step_that_the_ledger_lacks_is_named_with_what_to_do(build, workspace):
@@ -61,7 +62,7 @@ def test_vectors_bytes_and_verdicts_are_not_for_people(published):
 def test_each_pair_has_one_fate_the_first_step_that_did_not_keep_it(published):
     build = PublishedBuild(*published)
     wide = {row["uid"]: row for row in build.samples().to_pylist()}
-    fates = build.outcomes().to_pylist()
+    fates = outcomes(build)
     assert [row["uid"] for row in fates] == sorted(wide)
     for row in fates:
         ended = next(
@@ -74,14 +75,6 @@ def test_each_pair_has_one_fate_the_first_step_that_did_not_keep_it(published):
         )
         assert (row["step"], row["reason"]) == ended
     assert sum(not row["step"] for row in fates) == build.deciding[-1].counts["kept"]
-
-
-def test_fates_of_some_rows_are_those_of_all(published):
-    build = PublishedBuild(*published)
-    every = {row["uid"]: row for row in build.outcomes().to_pylist()}
-    uid = sorted(every)[3]
-    assert build.outcomes(sql_equals("uid", uid)).to_pylist() == [every[uid]]
-    assert build.outcomes("false").num_rows == 0
 
 
 def test_concepts_come_by_number(published):

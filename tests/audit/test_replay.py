@@ -5,6 +5,7 @@ import pytest
 from evenly.audit.published import PublishedBuild
 from evenly.audit.replay import replay_step
 from evenly.audit.why import explain
+from tests.audit.outcomes import outcomes
 
 
 def replays(explanation) -> dict[str, tuple[str, bool | None]]:
@@ -13,7 +14,7 @@ def replays(explanation) -> dict[str, tuple[str, bool | None]]:
 
 
 def test_each_step_says_how_it_was_replayed(published):
-    kept = next(row["uid"] for row in PublishedBuild(*published).outcomes().to_pylist() if not row["step"])
+    kept = next(row["uid"] for row in outcomes(PublishedBuild(*published)) if not row["step"])
     assert replays(explain(*published, kept, replay=True)) == {
         "collect": ("recomputed", True),
         "check_texts": ("recomputed", True),

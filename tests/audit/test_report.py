@@ -9,6 +9,7 @@ import pytest
 from evenly.audit.published import PublishedBuild
 from evenly.audit.report import render_report
 from evenly.storage.ledger import Ledger, StepOutput, StepSpec
+from tests.audit.outcomes import outcomes
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 EVIL = "<script>alert('x')</script> <img src=x onerror=y> \x1b[31m\u202e"
@@ -108,11 +109,11 @@ def test_key_figures_and_funnel_are_those_of_the_ledger(page, published):
 def test_the_gallery_shows_every_reason_with_the_command_to_ask_why(page, published):
     text = Page(page).text
     build = PublishedBuild(*published)
-    outcomes = build.outcomes().to_pylist()
-    for reason in {row["reason"] for row in outcomes if row["reason"]}:
-        uids = {row["uid"] for row in outcomes if row["reason"] == reason}
+    fates = outcomes(build)
+    for reason in {row["reason"] for row in fates if row["reason"]}:
+        uids = {row["uid"] for row in fates if row["reason"] == reason}
         assert any(f"evenly why {uid}" in text for uid in uids), reason
-    assert sum(f"evenly why {row['uid']}" in text for row in outcomes if not row["reason"]) >= 10
+    assert sum(f"evenly why {row['uid']}" in text for row in fates if not row["reason"]) >= 10
 
 
 def test_captions_cannot_act_on_the_page(build, workspace, little, read_all):

@@ -11,7 +11,7 @@ from evenly.storage.chat.requests import Requests
 from evenly.storage.errors import DamagedError
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import Ledger
-from evenly.storage.pools.local_pictures import take_features
+from evenly.storage.pools.local_pictures import record_features
 from evenly.storage.pools.local_rows import FEATURES
 from evenly.storage.records import read_record, replace_record
 from evenly.storage.samples import Samples
@@ -260,7 +260,7 @@ def test_flipped_features_replies_download_records_and_samples_are_findings(buil
     store = FeatureStore(workspace, "encoder-a", "images")
     store.append(["a", "b"], np.ones((2, 8), np.float16), np.ones(2, np.float32))
     Requests(workspace).put("ab12", {"reply": "a fox"})
-    take_features(pa.array([FEATURES + "0" * 64]), folder=workspace.downloads)
+    record_features([pa.array([FEATURES + "0" * 64])], folder=workspace.downloads)
     assert verify_build(workspace, manifest) == []
     damaged = {
         "features": next((store.path / "data").iterdir()),

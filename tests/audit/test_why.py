@@ -13,12 +13,13 @@ from evenly.audit.why import explain
 from evenly.flows.cli.audit.sample import explain_sample
 from evenly.storage.builds import Builds
 from evenly.storage.web import shards
+from tests.audit.outcomes import outcomes
 from tests.storage.web.recorded import record_shards
 
 
 def uid_that_ended_at(published, step: str) -> str:
-    outcomes = PublishedBuild(*published).outcomes().to_pylist()
-    return next(row["uid"] for row in outcomes if row["step"] == step)
+    fates = outcomes(PublishedBuild(*published))
+    return next(row["uid"] for row in fates if row["step"] == step)
 
 
 def only(explanation):

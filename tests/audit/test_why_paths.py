@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from evenly.audit.explanation import Explanation
 from evenly.audit.published import PublishedBuild
 from evenly.audit.why import MERGED_EXAMPLES, explain, path_between
+from tests.audit.outcomes import outcomes
 
 
 def edges(*pairs: tuple[str, str]) -> pa.Table:
@@ -71,7 +72,7 @@ STEPS_THAT_LOSE = {
 @pytest.mark.parametrize("step", STEPS_THAT_LOSE)
 def test_a_pair_that_went_at_a_step_is_explained_up_to_there_and_no_further(published, step):
     build = PublishedBuild(*published)
-    uids = [row["uid"] for row in build.outcomes().to_pylist() if row["step"] == step]
+    uids = [row["uid"] for row in outcomes(build) if row["step"] == step]
     assert uids, step
     outcome, reason = STEPS_THAT_LOSE[step]
     for uid in uids:

@@ -6,7 +6,7 @@ from evenly.flows.cli import app
 from evenly.flows.cli.locking import READS, WRITES
 from evenly.storage import records
 from evenly.storage.builds import Builds
-from evenly.storage.stores.workspace_lock import is_used
+from evenly.storage.stores.writer_lock import holder_of
 from tests.labelled_build import WordEncoder
 from tests.searched_build import Pair, publish
 from tests.storage.stores.test_workspace_lock import other
@@ -39,7 +39,7 @@ def build(workspace, monkeypatch):
     def checked(path):
         if workspace.root in path.parents:
             written.append(path)
-            assert is_used(workspace), path
+            assert any(map(holder_of, workspace.locks.iterdir())), path
         return temporary_file(path)
 
     written = []

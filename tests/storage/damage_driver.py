@@ -29,7 +29,7 @@ from evenly.storage.ledger import Ledger, StepOutput, StepSpec
 from evenly.storage.matches.balanced import BALANCED, BalancedFile, write_balanced
 from evenly.storage.matches.matches import ENCODED, MatchFile, assemble, counts_path, entries_path
 from evenly.storage.matches.parts import PoolParts
-from evenly.storage.pools.local_pictures import take_features
+from evenly.storage.pools.local_pictures import record_features
 from evenly.storage.pools.local_rows import FEATURES
 from evenly.storage.samples import Samples
 from evenly.storage.tables.hashing import table_hash
@@ -82,7 +82,7 @@ def make(workspace: Workspace) -> None:
     store.append([f"picture{row}" for row in range(200, 400)], vectors[200:], np.ones(200, np.float32))
     RowStore(workspace, "c" * 64, "codes").append(pa.array(["a", "b"]), RNG.integers(0, 255, (2, 64), np.uint8))
     addresses = [FEATURES + hashlib.sha256(str(row).encode()).hexdigest() for row in range(500)]
-    take_features(pa.array(addresses), folder=workspace.downloads)
+    record_features([pa.array(addresses)], folder=workspace.downloads)
     (name,) = shard_names(workspace.downloads)
     values = {hashlib.sha256(bytes([row])).hexdigest(): bytes([row]) * 8 for row in range(200)}
     write_measured(workspace.downloads / f"{name}.measured.parquet", "sizes", values)

@@ -8,7 +8,6 @@ import time
 import pytest
 from PIL import Image
 
-from evenly.storage.pools.local_pictures import take_pictures
 from evenly.storage.pools.local_rows import LOCAL, Place
 from evenly.storage.web import working_folder as module
 from evenly.storage.web.errors import DownloadError
@@ -16,6 +15,7 @@ from evenly.storage.web.images import read_images
 from evenly.storage.web.rule import DownloadRule
 from evenly.storage.web.shards import check_records, clean_folder, publish_shard, read_downloads, shard_names
 from evenly.storage.web.working_folder import hold_folder
+from tests.storage.pools.taken import take_pictures
 
 
 @pytest.fixture

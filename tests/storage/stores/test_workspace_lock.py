@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from evenly.storage.errors import WriterError
-from evenly.storage.stores.workspace_lock import exclusive_use, is_used, shared_use, writing
+from evenly.storage.stores.workspace_lock import CLEANING, exclusive_use, shared_use, writing
+from evenly.storage.stores.writer_lock import holder_of
 from evenly.storage.workspace import Workspace
 from tests.buckets import KINDS, new_bucket
 
@@ -54,8 +55,8 @@ def test_many_write_and_who_removes_is_alone_and_told_who_writes(place):
         pytest.fail("removed beside a writer")
     second.communicate("")
     with exclusive_use(place, "clean"):
-        assert is_used(place)
-    assert not is_used(place)
+        assert holder_of(place.locks / CLEANING) is not None
+    assert holder_of(place.locks / CLEANING) is None
 
 
 def test_nobody_begins_to_write_while_something_is_removed(place):

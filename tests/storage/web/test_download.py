@@ -21,13 +21,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from evenly.storage.web.download import DownloadWorkers, FailureRule, _cut, download_images
+from evenly.storage.web import (
+    DownloadRule,
+    DownloadWorkers,
+    FailureRule,
+    find_places,
+    read_downloads,
+    read_image_bytes,
+    read_images,
+)
+from evenly.storage.web.download import _cut
 from evenly.storage.web.errors import DownloadError
 from evenly.storage.web.images import find_places, read_image_bytes, read_images
 from evenly.storage.web.rule import DownloadRule
 from evenly.storage.web.shards import RECORDS, URLS, read_downloads, shard_names
 
 from .conftest import HOST, Answer, picture, serve
+from .fetched import download_images
 
 ROOT = Path(__file__).parents[3]
 QUICK = DownloadRule(timeout_s=2, retries=1, max_wait_s=2, max_bytes=100_000, max_pixels=1_000_000)
@@ -253,6 +263,7 @@ def test_a_killed_run_leaves_nothing_running_and_the_next_run_completes(web, tmp
     urls = [url(i) for i in range(400)]
     code = (
         "from pathlib import Path; from evenly.storage.web import *; "
+        "from tests.storage.web.fetched import download_images; "
         f"download_images({urls!r}, DownloadRule(), folder=Path({str(tmp_path)!r}), connect={web.connect!r}, "
         "workers=DownloadWorkers(processes=2, threads=2, shard_size=100))"
     )

@@ -23,6 +23,7 @@ from evenly.tasks.pictures.stored import count_devices
 from evenly.tasks.rebuild.features import EMBED_IMAGES, encode_pairs, extract_features
 from evenly.tasks.run import Run
 from evenly.tasks.stage import run_step
+from tests.audit.outcomes import outcomes
 from tests.step_outputs import output_of
 from tests.tasks.whole_rebuild import RULES, STEPS, ColourWords, open_run, publish, rows, run_steps
 
@@ -55,7 +56,7 @@ def test_every_step_judges_exactly_what_the_steps_before_it_kept(rebuilt):
 def test_the_rows_that_were_made_to_go_went_for_their_reason(rebuilt):
     names = rebuilt.run.ledger.decisions(rebuilt.record("collect"), ["uid", "file_name"]).to_pylist()
     name_of = {row["uid"]: row["file_name"].removesuffix(".png") for row in names}
-    fates = PublishedBuild(rebuilt.run.workspace, rebuilt.manifest).outcomes().to_pylist()
+    fates = outcomes(PublishedBuild(rebuilt.run.workspace, rebuilt.manifest))
     found = {name_of[row["uid"]]: (row["step"], row["reason"]) for row in fates}
     wanted = {
         "empty": ("check_texts", "empty_caption"),
@@ -75,8 +76,8 @@ def test_the_rows_that_were_made_to_go_went_for_their_reason(rebuilt):
 def test_the_build_has_no_findings_and_pairs_of_every_outcome_replay(rebuilt):
     workspace, manifest = rebuilt.run.workspace, rebuilt.manifest
     assert verify_build(workspace, manifest, read_bytes=reader(workspace.downloads), every_image=True) == []
-    outcomes = PublishedBuild(workspace, manifest).outcomes().to_pylist()
-    for uid in {(row["step"], row["reason"]): row["uid"] for row in outcomes}.values():
+    fates = outcomes(PublishedBuild(workspace, manifest))
+    for uid in {(row["step"], row["reason"]): row["uid"] for row in fates}.values():
         explanation = explain(workspace, manifest, uid, replay=True)
         assert explanation.agrees, explanation.to_text()
 

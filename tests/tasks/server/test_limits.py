@@ -24,13 +24,14 @@ from evenly.flows.describe_classes import describe_classes
 from evenly.flows.rebuild_dataset import rebuild_dataset
 from evenly.storage.chat.requests import Requests
 from evenly.storage.errors import LimitError
-from evenly.storage.web.download import DownloadWorkers, FailureRule, download_images
+from evenly.storage.web.download import DownloadWorkers, FailureRule
 from evenly.storage.web.rule import DownloadRule
 from evenly.storage.workspace import Workspace
 from evenly.tasks.progress import Progress
 from evenly.tasks.server import limits as module
 from evenly.tasks.server.limits import HostLimit, SharedLimits, limits_of
 from tests.chat_server import tiny_server
+from tests.storage.web.fetched import download_images
 
 HOST = "pictures.example.org"
 
