@@ -15,8 +15,9 @@ from evenly.curation.exclusions.decontaminate import Pictures
 from evenly.features import to_unit_rows
 from evenly.storage.errors import InputError
 from evenly.storage.feature_store import FeatureStore
-from evenly.storage.files.features import feature_file_hash, is_feature_file, read_feature_rows
+from evenly.storage.files.features import is_feature_file, read_feature_rows
 from evenly.storage.files.image_folders import Picture, read_pictures
+from evenly.storage.tables.hashing import file_hash
 from evenly.tasks.decoding import PictureReader
 from evenly.tasks.encoders import encoder_identity, open_encoder
 from evenly.tasks.run import Run
@@ -55,7 +56,7 @@ def references_hash(run: Run, location: str) -> str:
     """The hash of the content of a set: of the file of features, or of each picture's name and bytes."""
     path = Path(run.locate(location))
     if is_feature_file(path):
-        return feature_file_hash(path)
+        return file_hash(path)
     digest = hashlib.sha256()
     for picture in read_pictures(path):
         for text in (picture.name, hashlib.sha256(picture.content).hexdigest()):

@@ -15,7 +15,7 @@ from evenly.installing import install_extra
 from evenly.storage.exports import parquet
 from evenly.storage.exports.content import COLUMNS, Content
 from evenly.storage.exports.errors import ExportError, MissingExtraError
-from evenly.storage.exports.export import whole_file_hash
+from evenly.storage.tables.hashing import file_hash
 
 CARD = "croissant.json"
 _KINDS = (
@@ -48,7 +48,7 @@ def write_croissant(content: Content, folder: Path) -> dict[str, int]:
                     name=parquet.FILE,
                     content_url=parquet.FILE,
                     encoding_formats=["application/x-parquet"],
-                    sha256=whole_file_hash(folder / parquet.FILE),
+                    sha256=file_hash(folder / parquet.FILE),
                 )
             ],
             record_sets=[mlc.RecordSet(id="samples", name="samples", fields=fields)],

@@ -6,7 +6,6 @@ the content that the export was made from. Running a finished export again check
 
 import fcntl
 import glob
-import hashlib
 import os
 import secrets
 import shutil
@@ -27,6 +26,7 @@ from evenly.storage.exports.rows import ReadRows, check_exported, reading_of
 from evenly.storage.records import content_hash, create_record, read_record, sync_folder
 from evenly.storage.stores.object_path import ObjectPath
 from evenly.storage.stores.writer_lock import lock_holder
+from evenly.storage.tables.hashing import file_hash
 
 MANIFEST = "export.json"
 UPLOADING = ".export.lock"
@@ -135,7 +135,11 @@ def _existing(folder: Path, wanted: str) -> ExportSummary | None:
             f"`folder` must be new, empty or hold this export; got `{folder}`, which holds {record.get('format')} of "
             f"build `{record.get('build')}` with other content. Choose another folder, or remove this one."
         )
-    wrong = [name for name, sha256 in record["files"].items() if whole_file_hash(folder / name) != sha256]
+    wrong = [
+        name
+        for name, sha256 in record["files"].items()
+        if not (folder / name).is_file() or file_hash(folder / name) != sha256
+    ]
     if wrong:
         raise DamagedError(
             f"export `{folder}` must match its {MANIFEST}; {len(wrong)} of {len(record['files'])} files do not, first "
@@ -156,17 +160,9 @@ def _summary(folder: Path, record: Mapping[str, Any], *, reused: bool) -> Export
     )
 
 
-def _file_hashes(folder: Path) -> dict[str, str | None]:
+def _file_hashes(folder: Path) -> dict[str, str]:
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): whole_file_hash(path) for path in paths}
-
-
-def whole_file_hash(path: Path) -> str | None:
-    """SHA-256 of a file in hex; None where there is no file."""
-    if not path.is_file():
-        return None
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return {path.relative_to(folder).as_posix(): file_hash(path) for path in paths}
 
 
 @contextmanager

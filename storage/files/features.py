@@ -1,6 +1,5 @@
 """Feature rows that people bring along: .npz, .safetensors or Parquet, one row a picture. Nothing is unpickled."""
 
-import hashlib
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,12 +50,6 @@ def read_feature_rows(path: Path) -> FeatureRows:
     if not len(rows) or not np.isfinite(rows).all() or not lengths.all():
         raise InputError(f"features `{path}` must be finite rows, none of zeros; got others or none. Mend the file.")
     return FeatureRows(rows=rows / lengths, names=tuple(names or (f"row {number}" for number in range(len(rows)))))
-
-
-def feature_file_hash(path: Path) -> str:
-    """The sha256 of a file's bytes."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _npz(path: Path) -> dict[str, np.ndarray]:

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from evenly.storage.errors import InputError
 from evenly.storage.files.array_keys import PARTS
+from evenly.storage.pools.rows import require_columns
 from evenly.storage.pools.source import TABLE_READERS
 from evenly.storage.tables.arrow_files import first_line
 from evenly.storage.tables.hashing import is_text_type
@@ -131,13 +132,7 @@ def _relative(name: str, path: Path, place: str) -> str:
 
 def _table_rows(path: Path, kind: str, *, key: str, part: str, label: str, group: str) -> Iterator[tuple[str, Row]]:
     """(place, row) of each row of a table, counted from 1."""
-    file_columns = TABLE_READERS[kind].columns(path)
-    for field_name, column in (("key", key), ("part", part)):
-        if column not in file_columns:
-            raise InputError(
-                f"`{field_name}` must name a column of the file; got `{column}` at `{path}`. "
-                f"Columns there are: {', '.join(file_columns) or 'none'}."
-            )
+    require_columns(path, TABLE_READERS[kind].columns(path), {"key": key, "part": part}, InputError)
     number = 0
     for raw in TABLE_READERS[kind].rows(path, (key, part)):
         columns = [_texts(raw.table, column, path) for column in (key, part, label, group)]

@@ -4,7 +4,6 @@ Package data are read as files, or by the package's own reader; nothing of them 
 """
 
 import gzip
-import hashlib
 import importlib.util
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ import pyarrow as pa
 from evenly.installing import install_extra
 from evenly.storage.errors import InputError
 from evenly.storage.tables.arrow_files import first_line
+from evenly.storage.tables.hashing import file_hash
 
 GOOGLE_WORDS = 1_024_908_267_229
 """Words of Google's corpus of 2006, whose most frequent ones wordsegment and symspellpy hold."""
@@ -193,9 +193,4 @@ def _not_installed(field: str, package: str) -> InputError:
 
 
 def _origin(path: Path) -> str:
-    return f"{path.name} sha256 {_digest(path)[:16]}"
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return f"{path.name} sha256 {file_hash(path)[:16]}"

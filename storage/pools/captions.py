@@ -1,4 +1,4 @@
-"""Captions of a pool for matching: only the columns that are asked for, in stretches of bounded size.
+"""Captions of a pool for matching, and of a corpus for counting words: only columns that are asked for, in stretches.
 
 Every row comes out, in order; one that cannot be matched carries a word in `reject`: bad_row (no row at all),
 row_too_large, missing_caption, bad_caption (no text), missing_uid, and where uids are made of URLs missing_url and
@@ -7,7 +7,7 @@ bad_url.
 
 import glob
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,11 +15,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from evenly.storage.errors import InputError, StorageError
 from evenly.storage.pools.columns import WEB_URL
-from evenly.storage.pools.rows import PoolError, PoolPiece, RawRows, file_kind, parquet_pieces, readable
-from evenly.storage.pools.source import TABLE_READERS
+from evenly.storage.pools.rows import (
+    PoolError,
+    PoolPiece,
+    RawRows,
+    file_kind,
+    parquet_pieces,
+    readable,
+    require_columns,
+)
+from evenly.storage.pools.source import READERS, TABLE_READERS
 from evenly.storage.pools.texts import as_label, as_text
 from evenly.storage.reading.parquet import bounded_batches
+from evenly.storage.tables.hashing import file_hash
 
 _ROWS = 1 << 16
 
@@ -64,35 +74,45 @@ def pool_files(pool: str) -> list[Path]:
 
     Raises PoolError where there are none, or one of another kind.
     """
+    return _files(pool, "pool", TABLE_READERS, PoolError)
+
+
+def _files(pool: str, field: str, kinds: Collection[str], refusal: type[StorageError]) -> list[Path]:
     place = Path(pool).expanduser()
     inside = sorted(place.iterdir()) if place.is_dir() else []
     paths = inside or [Path(name) for name in sorted(glob.glob(str(place), recursive=True))]  # noqa: PTH207 - absolute patterns too
     files = [file for file in paths if file.is_file() and not file.name.startswith(".")]
     if not files:
-        raise PoolError(f"`pool` must match at least one file; got `{pool}`. Correct it, or make the file.")
+        raise refusal(f"`{field}` must match at least one file; got `{pool}`. Correct it, or make the file.")
     for file in files:
-        if file_kind(file) not in TABLE_READERS:
-            endings = ", ".join(f".{kind}" for kind in TABLE_READERS)
-            raise PoolError(f"`pool` must be files that end in one of {endings}; got `{file}`. Narrow the pattern.")
+        if file_kind(file) not in kinds:
+            endings = ", ".join(f".{kind}" for kind in kinds)
+            raise refusal(f"`{field}` must be files that end in one of {endings}; got `{file}`. Narrow the pattern.")
     return files
 
 
 def check_columns(files: list[Path], columns: CaptionColumns) -> None:
     """Raise PoolError for a file that cannot be read or lacks a column."""
     for file in files:
-        file_columns = TABLE_READERS[file_kind(file)].columns(file)
-        for field, name in columns.named.items():
-            if name not in file_columns:
-                listing = ", ".join(file_columns) or "none"
-                raise PoolError(
-                    f"`{field}` must name a column of the file; got `{name}` at `{file}`. Columns there are: {listing}."
-                )
+        require_columns(file, READERS[file_kind(file)].columns(file), columns.named)
 
 
-def short_file_hash(file: Path) -> str:
-    """The first 32 hex digits of the sha256 of the file's bytes."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()[:32]
+def caption_batches(corpus: str, name: str) -> Iterator[pa.Array]:
+    """The texts of a column of a corpus, files as of a pool and WAT, in stretches of bounded size.
+
+    Null where it is no text. Raises InputError at once for a file or column that is not there, PoolError for a file
+    that cannot be read.
+    """
+    files = _files(corpus, "corpus", READERS, InputError)
+    for file in files:
+        require_columns(file, READERS[file_kind(file)].columns(file), {"caption": name}, InputError)
+    return (_text(raw, name)[0] for file in files for raw in _raw_rows(file, [name], None))
+
+
+def corpus_hash(corpus: str) -> str:
+    """A hash of the contents of a corpus's files, whatever they are called."""
+    digests = sorted(map(file_hash, _files(corpus, "corpus", READERS, InputError)))
+    return hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
 
 
 def count_rows(files: list[Path]) -> int | None:
@@ -114,16 +134,16 @@ def file_pieces(file: Path) -> list[PoolPiece]:
 def read_caption_rows(file: Path, columns: CaptionColumns, piece: PoolPiece | None = None) -> Iterator[CaptionRows]:
     """The rows of one file, or of a piece of it. Raises PoolError where it cannot be read."""
     first = 0 if piece is None else piece.first_row
-    for raw in _raw_rows(file, columns, None if piece is None else piece.groups):
+    names = list(dict.fromkeys(columns.named.values()))
+    for raw in _raw_rows(file, names, None if piece is None else piece.groups):
         if raw.table.num_rows:
             yield _rows(raw, columns, first)
             first += raw.table.num_rows
 
 
-def _raw_rows(file: Path, columns: CaptionColumns, groups: range | None) -> Iterator[RawRows]:
-    kind, names = file_kind(file), list(dict.fromkeys(columns.named.values()))
-    if kind != "parquet":
-        yield from TABLE_READERS[kind].rows(file, names)
+def _raw_rows(file: Path, names: list[str], groups: range | None) -> Iterator[RawRows]:
+    if file_kind(file) != "parquet":
+        yield from READERS[file_kind(file)].rows(file, names)
         return
     with readable(file, "Parquet"):  # of these columns only: a pool may hold pictures and features
         for batch in bounded_batches(file, most_rows=_ROWS, columns=names, groups=groups):

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from evenly.storage.errors import TooLargeError
 from evenly.storage.pools.local_rows import FEATURES, LocalRow, LocalRows
-from evenly.storage.pools.rows import PoolError, readable
+from evenly.storage.pools.rows import PoolError, readable, require_columns
 from evenly.storage.pools.texts import as_text
 from evenly.storage.reading.parquet import BATCH_BYTES, bounded_batches
 from evenly.storage.reading.tensors import FLOATS, open_tensors
@@ -71,11 +71,7 @@ def feature_rows(path: Path, caption: str | None, vector: str) -> Iterator[Poole
     column = caption or "caption"
     with readable(path, "Parquet"), pq.ParquetFile(path) as file:
         names = file.schema_arrow.names
-        if column not in names:
-            listing = ", ".join(names) or "none"
-            raise PoolError(
-                f"`caption` must name a column of the file; got `{column}` at `{path}`. Columns there are: {listing}."
-            )
+        require_columns(path, names, {"caption": column})
         with _beside(path, vector, file.metadata.num_rows, inside=vector in names) as read:
             for batch in bounded_batches(path, most_rows=_ROWS if read is None else read.most_rows):
                 table = pa.Table.from_batches([batch])

@@ -31,6 +31,7 @@ from evenly.storage.pools.rows import (
     jsonl_rows,
     parquet_columns,
     parquet_rows,
+    require_columns,
 )
 from evenly.storage.pools.texts import as_text, is_utf8_text
 
@@ -96,13 +97,7 @@ def _listed_rows(
     path: Path, folder: str, key: str | None, pictures: dict[str, Path], listed: set[str]
 ) -> Iterator[LocalRow]:
     reader, caption = _LISTS[_ending(path.name)], key or "caption"
-    list_columns = reader.columns(path)
-    for field, column in (("caption", caption), (_FILE_NAME, _FILE_NAME)):
-        if column not in list_columns:
-            raise PoolError(
-                f"`{field}` must name a column of the file; got `{column}` at `{path}`. "
-                f"Columns there are: {', '.join(list_columns) or 'none'}."
-            )
+    require_columns(path, reader.columns(path), {"caption": caption, _FILE_NAME: _FILE_NAME})
     for raw in reader.rows(path, (caption, _FILE_NAME)):
         texts, is_bad = (column.to_pylist() for column in as_text(raw.table[caption], raw.not_text.get(caption, ())))
         names = as_text(raw.table[_FILE_NAME], raw.not_text.get(_FILE_NAME, ()))[0].to_pylist()

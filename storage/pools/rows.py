@@ -6,7 +6,7 @@ not the end of the file. Their columns are text; what is no text in JSON is kept
 
 import json
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -77,6 +77,20 @@ class PoolReader:
 
     columns: Callable[[Path], list[str]]
     rows: Callable[[Path, Sequence[str]], Iterator[RawRows]]
+
+
+def require_columns(
+    path: Path, columns: Collection[str], named: Mapping[str, str | None], refusal: type[StorageError] = PoolError
+) -> None:
+    """Raise `refusal` for the names, by the fields that give them, that are no column of a file."""
+    listing = ", ".join(columns) or "none"
+    missing = [
+        f"`{field}` must name a column of the file; got `{name}` at `{path}`. Columns there are: {listing}."
+        for field, name in named.items()
+        if name is not None and name not in columns
+    ]
+    if missing:
+        raise refusal("\n".join(missing))
 
 
 def file_kind(file: Path) -> str:

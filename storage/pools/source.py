@@ -36,6 +36,7 @@ from evenly.storage.pools.rows import (
     parquet_pieces,
     parquet_rows,
     readable,
+    require_columns,
 )
 from evenly.storage.pools.texts import as_label, as_text
 from evenly.storage.pools.wat import wat_columns, wat_rows
@@ -43,6 +44,7 @@ from evenly.storage.pools.webdataset import webdataset_rows
 from evenly.storage.reading.budget import check_width
 from evenly.storage.stores.matching_files import matching_files
 from evenly.storage.stores.object_path import ObjectPath
+from evenly.storage.tables.hashing import file_hash
 
 __all__ = [
     "LOCAL_READERS",
@@ -312,14 +314,7 @@ def _require_columns(path: Path, columns: list[str], named: Mapping[str, str | N
     repeated = next((name for name, count in Counter(columns).items() if count > 1), None)
     if repeated is not None:
         raise PoolError(f"columns must have different names; got `{repeated}` twice at `{path}`. Rename one.")
-    listing = ", ".join(columns) or "none"
-    missing = [
-        f"`{field}` must name a column of the file; got `{name}` at `{path}`. Columns there are: {listing}."
-        for field, name in named.items()
-        if name is not None and name not in columns
-    ]
-    if missing:
-        raise PoolError("\n".join(missing))
+    require_columns(path, columns, named)
 
 
 def _pool_hash(path: Path, source: PoolSource | LabelFile) -> str:
@@ -345,5 +340,4 @@ def _file_hash(path: Path) -> str:
 
 @lru_cache(maxsize=4096)
 def _content_hash(path: Path, *_version: int) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return file_hash(path)

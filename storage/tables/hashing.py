@@ -1,12 +1,19 @@
-"""The hash of an Arrow table's logical content."""
+"""Hashes of content: of an Arrow table by its logical values, of a file by its bytes."""
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.storage.errors import StorageError
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256, in hex, of a file's bytes. Raises OSError."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def table_hash(table: pa.Table) -> str:

@@ -20,7 +20,7 @@ from evenly.storage.files.concept_lists import left_out_path, read_concept_file,
 from evenly.storage.files.word_counts import Counts, is_package, read_pairs, read_titles, read_words
 from evenly.storage.files.wordnets import read_wordnet
 from evenly.storage.matches.stamped import check_name, check_unused
-from evenly.storage.pools.corpora import caption_batches, corpus_hash
+from evenly.storage.pools.captions import caption_batches, corpus_hash
 
 EXAMPLES = 5
 MODES: tuple[Mode, ...] = ("faithful", "normalized")

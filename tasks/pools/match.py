@@ -27,12 +27,12 @@ from evenly.storage.pools.captions import (
     file_pieces,
     pool_files,
     read_caption_rows,
-    short_file_hash,
 )
 from evenly.storage.pools.csv_records import HOW_CSV_IS_READ
 from evenly.storage.pools.rows import PoolPiece, file_kind
 from evenly.storage.records import content_hash
 from evenly.storage.step_records import StoredPart
+from evenly.storage.tables.hashing import file_hash
 from evenly.tasks.pools.work import PoolWork
 from evenly.tasks.rebuild.concepts import (
     concept_version,
@@ -125,7 +125,7 @@ class MatchOfPool:
         files = [file.absolute() for file in pool_files(pool)]
         check_columns(files, matching.columns)
         concepts = read_match_list(matching)
-        hashes = [short_file_hash(file) for file in files]
+        hashes = [file_hash(file)[:32] for file in files]
         if matching.columns.uid is None and matching.columns.url is None:
             _check_differ(files, hashes)
         facts = {

@@ -12,9 +12,9 @@ from evenly.curation.captions.swaps import swapped_words
 from evenly.features.refining.pairs import Names, PairRows, raw_rows
 from evenly.features.unit_rows import Single
 from evenly.storage.files.caption_truth import TRUTH_FILE, CaptionTruth, read_caption_truth
-from evenly.storage.files.features import feature_file_hash
 from evenly.storage.files.wordnet import load_noun_synsets
 from evenly.storage.pools.source import source_files
+from evenly.storage.tables.hashing import file_hash
 from evenly.tasks.encoders import store_texts, text_id
 from evenly.tasks.run import Run
 
@@ -82,7 +82,7 @@ def truth_files(run: Run) -> list[Path]:
 
 def truth_inputs(run: Run) -> dict[str, str]:
     """The files of `truth_files` and their hashes: what a step depends on that asks for `caption_probes`."""
-    return {f"{TRUTH_FILE} {number}": feature_file_hash(path) for number, path in enumerate(truth_files(run), 1)}
+    return {f"{TRUTH_FILE} {number}": file_hash(path) for number, path in enumerate(truth_files(run), 1)}
 
 
 def _truth_of(run: Run, pairs: PairRows, kept: pa.Table) -> list[CaptionTruth]:

@@ -11,7 +11,7 @@ from evenly.audit.safe_text import visible
 from evenly.audit.why import explain, unknown_sample
 from evenly.signatures import Place
 from evenly.storage.builds import LATEST, Builds
-from evenly.storage.exports.export import whole_file_hash
+from evenly.storage.tables.hashing import file_hash
 from evenly.storage.workspace import Workspace
 
 _SHOWN = 3  # names like one that no pair has
@@ -50,7 +50,7 @@ def explain_sample(sample: str, *, build: str | None, root: Place | None, replay
 def _names_of_file(sample: str) -> list[str]:
     """What a build calls the bytes of a file; nothing where `sample` is the path of none."""
     try:
-        digest = whole_file_hash(Path(sample))
-    except OSError:  # a text that is too long for a path, or a file that may not be read
-        digest = None
-    return [] if digest is None else [digest, f"sha256:{digest}"]
+        digest = file_hash(Path(sample))
+    except (OSError, ValueError):  # no file, one that may not be read, or a text that can be no path
+        return []
+    return [digest, f"sha256:{digest}"]

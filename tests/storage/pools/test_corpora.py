@@ -6,7 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from evenly.storage.errors import InputError
-from evenly.storage.pools.corpora import caption_batches, corpus_hash
+from evenly.storage.pools.captions import caption_batches, corpus_hash
+from evenly.storage.pools.rows import PoolError
 
 CAPTIONS = ["a dog", None, "a cat"]
 
@@ -53,5 +54,5 @@ def test_a_parquet_file_that_breaks_off_inside_is_refused(corpus):
     content = bytearray(path.read_bytes())
     content[4:40] = b"\xff" * 36
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"`corpus` must be readable.*a.parquet"):
+    with pytest.raises(PoolError, match=r"must be a readable Parquet file.*a.parquet"):
         list(caption_batches(str(path), "text"))

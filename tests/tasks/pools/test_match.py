@@ -24,8 +24,9 @@ from evenly.storage.matches import parts as pool_parts
 from evenly.storage.matches.matches import MatchFile, counts_path, entries_path, texts_hash
 from evenly.storage.matches.parts import parts_beside
 from evenly.storage.pools import rows as pool_rows
-from evenly.storage.pools.captions import CaptionColumns, short_file_hash
+from evenly.storage.pools.captions import CaptionColumns
 from evenly.storage.tables.block_sums import append_sums
+from evenly.storage.tables.hashing import file_hash
 from evenly.tasks.pools import match as module
 from evenly.tasks.pools.match import MatchOfPool, PoolMatching, match_pool
 from evenly.tasks.pools.work import PoolWork
@@ -68,7 +69,7 @@ def test_every_row_is_there_with_what_it_names_and_the_counts_add_up(tmp_path, m
     assert table["entries"].to_pylist() == [[0, 1], [], [], [0, 3], [0]]
     assert table["reason"].to_pylist() == ["", "missing_caption", "no_concept", "", ""]
     assert table["row"].to_pylist() == [0, 1, 0, 1, 2]
-    hashes = [short_file_hash(Path(pool) / f"00{i}.parquet") for i in (0, 1)]
+    hashes = [file_hash(Path(pool) / f"00{i}.parquet")[:32] for i in (0, 1)]
     assert table["file"].to_pylist() == [hashes[0]] * 2 + [hashes[1]] * 3
     told = {"rows": 5, "matched": 3, "unmatched": 2, "matches": 5, "entries_hit": 3, "entries_never_hit": 2}
     assert told.items() <= facts.items()
@@ -192,7 +193,7 @@ def test_of_a_changed_pool_the_files_that_are_the_same_are_taken_from_the_worksp
     again, matched = [], module._match_rows
     monkeypatch.setattr(module, "_match_rows", lambda *given: again.append(given[1]) or matched(*given))
     match(pool, metadata, tmp_path / "n.parquet", work=work)
-    assert again == [short_file_hash(Path(pool) / "002.parquet")]
+    assert again == [file_hash(Path(pool) / "002.parquet")[:32]]
     match(pool, metadata, tmp_path / "again.parquet")
     assert (tmp_path / "n.parquet").read_bytes() == (tmp_path / "again.parquet").read_bytes()
 
@@ -219,7 +220,7 @@ def test_rows_are_named_by_the_pool_by_url_and_caption_or_by_their_place(tmp_pat
     file = tmp_path / "a.jsonl"
     rows = [{"url": "http://x.org/1", "text": "a dog"}, {"url": "http://x.org/2"}, {"text": "cat"}]
     file.write_text("\n".join(json.dumps(row) for row in rows))
-    place = short_file_hash(file)
+    place = file_hash(file)[:32]
     for columns, wanted in (
         (CaptionColumns(caption="text"), [f"{place}:0", f"{place}:1", f"{place}:2"]),
         (

@@ -9,9 +9,9 @@ import numpy as np
 
 from evenly.adapters.own_features.arrays import class_names_in
 from evenly.storage.code_version import code_version
-from evenly.storage.exports.export import whole_file_hash
 from evenly.storage.files.array_keys import PARTS
 from evenly.storage.records import content_hash
+from evenly.storage.tables.hashing import file_hash
 
 Arrays = Mapping[str, np.ndarray]
 SPLIT_KEYS = ("features", "labels", "values", "groups")
@@ -34,7 +34,7 @@ def fitted_card(path: Path, arrays: Arrays, result: Mapping[str, Any], *, normal
         "class_list_hash": content_hash(classes),
         "lineage": {
             "file": path.name,
-            "sha256": whole_file_hash(path),
+            "sha256": file_hash(path),
             "shapes": {name: str(array.shape) for name, array in arrays.items()},
             "normalised": normalise,
             "code": code_version(),

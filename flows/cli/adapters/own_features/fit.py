@@ -20,9 +20,9 @@ from evenly.flows.cli.adapters.own_features.cards import fitted_card
 from evenly.flows.cli.errors import UsageError
 from evenly.storage.artifacts.kinds import ADAPTER, SAVED, put_adapter
 from evenly.storage.artifacts.store import Artifacts
-from evenly.storage.exports.export import whole_file_hash
 from evenly.storage.files.arrays import read_arrays, write_arrays
 from evenly.storage.records import replace_json, replace_text
+from evenly.storage.tables.hashing import file_hash
 
 
 def fit_array_file(arrays: Path, adapter: str, out: Path, options: FitOptions) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def check_refit(out: Path, arrays: Path, adapter: str, given: dict[str, Any], op
         raise UsageError(f"`--out` must be a folder; got the file `{out}`. Choose another name.")
     rule = {"adapter": adapter, "given": plain(given)}
     rule |= {name: getattr(options, name) for name in ("normalise", "guard", "seed")}
-    made_of = {"file": whole_file_hash(arrays), "rule": rule}
+    made_of = {"file": file_hash(arrays), "rule": rule}
     Artifacts.beside(ADAPTER, out).check_free(SAVED, made_of, force=options.force)
     return made_of
 
