@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol
+from typing import Any
 
 import pyarrow as pa
 
@@ -33,12 +33,8 @@ UPLOADING = ".export.lock"
 """Held by who writes an export into an object store; one of a dead process, without MANIFEST, is of one broken off."""
 
 
-class Fill(Protocol):
-    """A format: writes `content` into the empty `folder` and says how much of what it wrote."""
-
-    def __call__(self, content: Content, folder: Path, /) -> dict[str, int]:
-        """Write the files; counts by name."""
-        ...
+Fill = Callable[[Content, Path], dict[str, int]]
+"""A format: writes the content into the empty folder; how much of what it wrote, by name."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -86,13 +86,18 @@ class MatchCounts:
         return pa.table([*columns, entries, pa.array(captions)], schema=COUNTS)
 
     @cached_property
+    def hash(self) -> str:
+        """The hash of the table."""
+        return counts_hash(self.table)
+
+    @cached_property
     def totals(self) -> Ints:
         """Captions per entry, of all files and languages."""
         weights = self.table["captions"].to_numpy().astype(np.float64)
         return np.bincount(self.table["entry"].to_numpy(), weights, self._n_entries).astype(np.int64)
 
     def facts(self) -> dict[str, Any]:
-        """Rows, how many matched and why the others did not, matches, entries that occur and that never do."""
+        """Rows, how many matched and why the others did not, matches, entries that occur and that never do, the hash."""
         hit = int(np.count_nonzero(self.totals))
         reasons = dict(sorted(self._reasons.items()))
         return {
@@ -105,6 +110,7 @@ class MatchCounts:
             "languages": sorted(self._languages) if list(self._languages) != [""] else [],
             "entries_hit": hit,
             "entries_never_hit": self._n_entries - hit,
+            "counts": self.hash,
         }
 
     def _cells_of(self, table: pa.Table) -> tuple[npt.NDArray[Any], int]:

@@ -6,11 +6,10 @@ Beside `matches.parquet` lie `matches.entries.parquet`, the list's entries with 
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -20,12 +19,10 @@ import pyarrow.parquet as pq
 from evenly.storage.errors import DamagedError
 from evenly.storage.matches.counts import COUNTS, MatchCounts, counts_hash, summed_counts
 from evenly.storage.matches.parts import regrouped
-from evenly.storage.matches.stamped import read_stamp, stamped_writer
+from evenly.storage.matches.stamped import StampedFile, write_stamped
 from evenly.storage.records import canonical_json, replacing, sync_folder
-from evenly.storage.tables.arrow_files import first_line
-from evenly.storage.tables.block_sums import PARQUET_MARK, append_sums, open_checked
+from evenly.storage.tables.block_sums import PARQUET_MARK, append_sums
 
-SCHEMA = 1
 MATCHES = pa.schema(
     [
         ("uid", pa.string()),
@@ -36,8 +33,6 @@ MATCHES = pa.schema(
         ("reason", pa.string()),
     ]
 )
-KEY = b"evenly.matches"
-_REMATCH = "Remove it, and match again."
 _DICTIONARIES = ["file", "language", "reason"]
 _REPEATED = pa.dictionary(pa.int32(), pa.string())
 ENCODED = pa.schema([field.with_type(_REPEATED) if field.name in {"file", "reason"} else field for field in MATCHES])
@@ -60,33 +55,22 @@ def assemble(
     folder.mkdir(parents=True, exist_ok=True)
     tables = (table for name, file, its_tables in files for table in tally.watch(name, file, its_tables))
     whole_file = folder / "whole.parquet"
-    with replacing(whole_file) as stream:
-        with stamped_writer(stream, ENCODED, _DICTIONARIES) as writer:
-            for group in regrouped(tables, ENCODED.empty_table()):
-                writer.write_table(group)
-            counts = tally.table
-            stamp = {**facts, **tally.facts(), "schema": SCHEMA, "counts": counts_hash(counts)}
-            writer.add_key_value_metadata({**PARQUET_MARK, KEY: canonical_json(stamp)})
-        append_sums(stream)
-    _write_beside(counts_path(out), counts, {"counts": stamp["counts"], "files": tally.files})
+    groups = regrouped(tables, ENCODED.empty_table())
+    write_stamped(whole_file, ENCODED, _DICTIONARIES, groups, (MatchFile.key, lambda: {**facts, **tally.facts()}))
+    _write_beside(counts_path(out), tally.table, {"counts": tally.hash, "files": tally.files})
     texts = pa.table({"entry": entries.cast(pa.string()), "captions": tally.totals})
-    _write_beside(entries_path(out), texts, {"texts": stamp["list"]["texts"]})
+    _write_beside(entries_path(out), texts, {"texts": facts["list"]["texts"]})
     whole_file.replace(out)
     sync_folder(out.parent)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class MatchFile:
-    """A file that `assemble` wrote; facts: what it says of itself."""
+class MatchFile(StampedFile):
+    """A file that `assemble` wrote."""
 
-    path: Path
-    facts: Mapping[str, Any]
-
-    @classmethod
-    def at(cls, path: Path) -> "MatchFile":
-        """Open `path`. Raises InputError where it is no such file."""
-        facts = read_stamp(path, KEY, SCHEMA, field="matches", command="evenly match")
-        return cls(path=path, facts=facts)
+    key: ClassVar[bytes] = b"evenly.matches"
+    verb: ClassVar[str] = "match"
+    option: ClassVar[str] = "matches"
 
     @cached_property
     def n_entries(self) -> int:
@@ -96,7 +80,7 @@ class MatchFile:
     @cached_property
     def n_groups(self) -> int:
         """The number of row groups."""
-        with self._opened() as file:
+        with self.opened() as file:
             return int(file.num_row_groups)
 
     def groups(self, columns: list[str], number: int | None = None) -> Iterator[pa.Table]:
@@ -104,19 +88,11 @@ class MatchFile:
 
         Raises DamagedError where entries are not of the list.
         """
-        with self._opened() as file:
+        with self.opened() as file:
             for place in range(file.num_row_groups) if number is None else [number]:
                 table = file.read_row_group(place, columns=columns, use_threads=False)
                 self._check(table)
                 yield table
-
-    @contextmanager
-    def _opened(self) -> Iterator[pq.ParquetFile]:
-        try:
-            with open_checked(self.path, _REMATCH) as source, pq.ParquetFile(source) as file:
-                yield file
-        except (OSError, pa.ArrowException) as error:
-            raise DamagedError(f"`{self.path}` must be readable; {first_line(error)}. Match again.") from None
 
     def counts(self) -> pa.Table:
         """Captions per language and entry [language, entry, captions], of all files together.
@@ -125,7 +101,8 @@ class MatchFile:
         """
         counts_file = counts_path(self.path)
         if counts_file.is_file():
-            table = _read_beside(counts_file, COUNTS.names).cast(COUNTS)
+            with self.opened(counts_file) as file:
+                table = file.read(columns=COUNTS.names).cast(COUNTS)
             if counts_hash(table) == self.facts["counts"]:
                 return summed_counts(table)
         tally = MatchCounts(self.n_entries)
@@ -138,8 +115,8 @@ class MatchFile:
         texts_file = entries_path(self.path)
         if not texts_file.is_file():
             return None
-        table = _read_beside(texts_file, ["entry"])
-        entries = table["entry"].combine_chunks()
+        with self.opened(texts_file) as file:
+            entries = file.read(columns=["entry"])["entry"].combine_chunks()
         return entries if not entries.null_count and texts_hash(entries) == self.facts["list"]["texts"] else None
 
     def _check(self, table: pa.Table) -> None:
@@ -173,17 +150,8 @@ def counts_path(matches: Path) -> Path:
     return matches.with_name(f"{matches.stem}.counts.parquet")
 
 
-def _read_beside(path: Path, columns: list[str]) -> pa.Table:
-    """Columns of a file beside the matches. Raises DamagedError where it cannot be read, or has changed."""
-    try:
-        with open_checked(path, _REMATCH) as source:
-            return pq.ParquetFile(source).read(columns=columns)
-    except (OSError, pa.ArrowException) as error:
-        raise DamagedError(f"`{path}` must be readable; {first_line(error)}. {_REMATCH}") from None
-
-
 def _write_beside(path: Path, table: pa.Table, facts: Mapping[str, Any]) -> None:
-    schema = table.schema.with_metadata({**PARQUET_MARK, KEY: canonical_json(facts)})
+    schema = table.schema.with_metadata({**PARQUET_MARK, MatchFile.key: canonical_json(facts)})
     with replacing(path) as stream:
         pq.write_table(
             table.cast(schema), stream, compression="zstd", use_dictionary=["file", "language"], write_statistics=False

@@ -1,39 +1,99 @@
 """Parquet files with facts about themselves, written fast: what `evenly match` and `evenly balance` leave."""
 
 import json
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evenly.storage.errors import InputError
+from evenly.storage.errors import DamagedError, InputError
+from evenly.storage.records import canonical_json, replacing
 from evenly.storage.tables.arrow_files import first_line
-from evenly.storage.tables.block_sums import open_checked
+from evenly.storage.tables.block_sums import PARQUET_MARK, append_sums, open_checked
 
+SCHEMA = 1
 _UNPACKED = {"uid", "entries.list.element"}
 _ENCODINGS = {"uid": "DELTA_LENGTH_BYTE_ARRAY", "row": "DELTA_BINARY_PACKED"}
 
 
-def stamped_writer(stream: Any, schema: pa.Schema, dictionaries: list[str]) -> pq.ParquetWriter:  # noqa: ANN401 - a file
-    """A writer of Parquet that costs little time: dictionaries only where values repeat, no statistics.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class StampedFile:
+    """A file that `write_stamped` wrote; facts: what it says of itself.
 
-    Uids and entries are not compressed: that would halve the bytes, and take longer than all the rest.
+    Of a kind are the key of these facts, the verb of the command that writes it, and the option that names it.
+    """
+
+    key: ClassVar[bytes]
+    verb: ClassVar[str]
+    option: ClassVar[str]
+    path: Path
+    facts: Mapping[str, Any]
+
+    @classmethod
+    def at(cls, path: Path) -> Self:
+        """Open `path`. Raises InputError where it is no such file, DamagedError where it has changed."""
+        command = f"evenly {cls.verb}"
+        if not path.is_file():
+            raise InputError(f"`{cls.option}` must be a file; got `{path}`. Correct the path, or run `{command}`.")
+        try:
+            with open_checked(path, f"Remove it and run `{command}` again.") as source:
+                facts = json.loads((pq.read_metadata(source).metadata or {}).get(cls.key, b"null"))
+        except (OSError, ValueError, RecursionError) as error:  # pyarrow's errors are among them
+            raise InputError(
+                f"`{cls.option}` must be a readable Parquet file; got `{first_line(error)}` at `{path}`. Check it."
+            ) from None
+        if not isinstance(facts, dict) or facts.get("schema") != SCHEMA:
+            raise InputError(
+                f"`{cls.option}` must be what `{command}` wrote; got another file at `{path}`. Name another, or run it "
+                "again."
+            )
+        return cls(path=path, facts=facts)
+
+    @contextmanager
+    def opened(self, path: Path | None = None) -> Iterator[pq.ParquetFile]:
+        """The file, or another at `path` beside it, to read from. Raises DamagedError where it cannot be read."""
+        path = self.path if path is None else path
+        again = f"{self.verb} again."
+        try:
+            with open_checked(path, f"Remove it, and {again}") as source, pq.ParquetFile(source) as file:
+                yield file
+        except (OSError, ValueError) as error:  # pyarrow's errors are among them
+            raise DamagedError(f"`{path}` must be readable; {first_line(error)}. {again.capitalize()}") from None
+
+
+def write_stamped(
+    path: Path,
+    schema: pa.Schema,
+    dictionaries: list[str],
+    tables: Iterable[pa.Table],
+    stamp: tuple[bytes, Callable[[], Mapping[str, Any]]],
+) -> None:
+    """Write tables, a row group each, then the facts under their key, asked for at the end; the file appears whole.
+
+    It costs little time: dictionaries only where values repeat, no statistics. Uids and entries are not compressed:
+    that would halve the bytes, and take longer than all the rest.
     """
     paths = {f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name for field in schema}
     packed = paths - _UNPACKED
-    return pq.ParquetWriter(
-        stream,
-        schema,
-        compression=dict.fromkeys(paths, "none") | dict.fromkeys(packed, "zstd"),
-        compression_level=dict.fromkeys(packed, 1),
-        use_dictionary=dictionaries,
-        column_encoding={name: kind for name, kind in _ENCODINGS.items() if name in schema.names},
-        write_statistics=False,
-        store_schema=False,
-    )
+    options = {
+        "compression": dict.fromkeys(paths, "none") | dict.fromkeys(packed, "zstd"),
+        "compression_level": dict.fromkeys(packed, 1),
+        "use_dictionary": dictionaries,
+        "column_encoding": {name: kind for name, kind in _ENCODINGS.items() if name in schema.names},
+        "write_statistics": False,
+        "store_schema": False,
+    }
+    key, facts = stamp
+    with replacing(path) as stream:
+        with pq.ParquetWriter(stream, schema, **options) as writer:
+            for table in tables:
+                writer.write_table(table)
+            writer.add_key_value_metadata({**PARQUET_MARK, key: canonical_json({**facts(), "schema": SCHEMA})})
+        append_sums(stream)
 
 
 def check_name(out: Path) -> None:
@@ -62,25 +122,3 @@ def finished_facts(
                 return facts
     check_unused(out, overwrite=overwrite)
     return None
-
-
-def read_stamp(path: Path, key: bytes, schema: int, *, field: str, command: str) -> dict[str, Any]:
-    """The facts under `key` of the file's metadata.
-
-    Raises InputError, naming the `field` that asked and the `command` that makes such files, where it is none of
-    this `schema`, and DamagedError where it has changed since it was written.
-    """
-    if not path.is_file():
-        raise InputError(f"`{field}` must be a file; got `{path}`. Correct the path, or run `{command}`.")
-    try:
-        with open_checked(path, f"Remove it and run `{command}` again.") as source:
-            facts = json.loads((pq.read_metadata(source).metadata or {}).get(key, b"null"))
-    except (OSError, ValueError, RecursionError) as error:  # pyarrow's errors are among them
-        raise InputError(
-            f"`{field}` must be a readable Parquet file; got `{first_line(error)}` at `{path}`. Check it."
-        ) from None
-    if not isinstance(facts, dict) or facts.get("schema") != schema:
-        raise InputError(
-            f"`{field}` must be what `{command}` wrote; got another file at `{path}`. Name another, or run it again."
-        )
-    return facts

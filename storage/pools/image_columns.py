@@ -1,6 +1,7 @@
 """Columns of a Parquet file that hold pictures, or say where they lie, and what each picture is called."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pyarrow.parquet as pq
 from evenly.storage.errors import InputError, TooLargeError
 from evenly.storage.reading.parquet import bounded_batches
 from evenly.storage.tables.arrow_files import first_line
-from evenly.storage.tables.hashing import is_text_type
+from evenly.storage.tables.hashing import is_list, is_text_type
 
 BYTES_COLUMNS = ("image", "image_bytes", "bytes", "picture", "content", "jpg", "png", "webp")
 PATH_COLUMNS = ("path", "file_name", "image_path", "file", "image")
@@ -28,10 +29,8 @@ class PictureColumns:
 
 def picture_columns(path: Path, picture: str | None = None, name: str | None = None) -> PictureColumns:
     """The columns to read: those named, else those of the usual names. Raises InputError where there is none."""
-    try:
+    with _readable(path):
         schema = pq.read_schema(path)
-    except (OSError, ValueError) as error:  # pyarrow's errors are among them
-        raise _unreadable(path, error) from None
     if len(set(schema.names)) < len(schema.names):
         raise InputError(f"columns must have different names; got {', '.join(schema.names)} at `{path}`. Rename one.")
     for column in (picture, name):
@@ -53,16 +52,12 @@ def column_values(path: Path, columns: PictureColumns) -> Iterator[tuple[str, by
     """(name, bytes or path or None) of each row, a few rows in memory at a time."""
     row = 0
     wanted = list(dict.fromkeys([columns.picture, columns.name or columns.picture]))
-    try:
+    with _readable(path):
         for batch in bounded_batches(path, most_rows=_BATCH_ROWS, columns=wanted):
             names = batch[columns.name].to_pylist() if columns.name else [None] * batch.num_rows
             for name, value in zip(names, batch[columns.picture].to_pylist(), strict=True):
                 yield f"row {row}" if name is None else str(name), _value(value)
                 row += 1
-    except TooLargeError:
-        raise
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from None
 
 
 def box_values(path: Path, column: str) -> Iterator[list[object]]:
@@ -70,12 +65,10 @@ def box_values(path: Path, column: str) -> Iterator[list[object]]:
 
     Raises InputError now for a column that is not there, or holds no lists of lists.
     """
-    try:
+    with _readable(path):
         schema = pq.read_schema(path)
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from None
     kind = schema.field(column).type if schema.names.count(column) == 1 else None
-    if kind is None or not (_is_list(kind) and _is_list(kind.value_type)):
+    if kind is None or not (is_list(kind) and is_list(kind.value_type)):
         raise InputError(
             f"`boxes` must be a column of lists of boxes, [x0, y0, x1, y1] each; got `{column}` "
             f"({'not there' if kind is None else kind}) at `{path}`. Columns: {', '.join(schema.names) or 'none'}."
@@ -84,17 +77,9 @@ def box_values(path: Path, column: str) -> Iterator[list[object]]:
 
 
 def _lists(path: Path, column: str) -> Iterator[list[object]]:
-    try:
+    with _readable(path):
         for batch in bounded_batches(path, most_rows=_BATCH_ROWS, columns=[column]):
             yield from (value or [] for value in batch[column].to_pylist())
-    except TooLargeError:
-        raise
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from None
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
 def _value(value: object) -> bytes | str | None:
@@ -117,5 +102,13 @@ def _can_name(kind: pa.DataType) -> bool:
     return is_text_type(kind) or bool(pa.types.is_integer(kind))
 
 
-def _unreadable(path: Path, error: Exception) -> InputError:
-    return InputError(f"`images` must be a readable Parquet file; got `{first_line(error)}` at `{path}`. Make it anew.")
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except TooLargeError:
+        raise
+    except (OSError, ValueError) as error:  # pyarrow's errors are among them
+        raise InputError(
+            f"`images` must be a readable Parquet file; got `{first_line(error)}` at `{path}`. Make it anew."
+        ) from None

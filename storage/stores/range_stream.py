@@ -25,10 +25,6 @@ class RangeStream(io.RawIOBase):
         self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
         return self._at
 
-    def tell(self) -> int:
-        """The place in the stream."""
-        return self._at
-
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - any writable buffer
         """Fill the buffer as far as there are bytes; how many."""
         content = self._read(self._at, max(0, min(len(buffer), self._size - self._at)))

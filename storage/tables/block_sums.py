@@ -8,18 +8,18 @@ Files from before there were sums have no SEAL and are read as they are. That a 
 in another place: in Arrow files the body's end mark does not touch the footer, and Parquet footers hold the word MARK.
 """
 
-import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 import pyarrow as pa
 from xxhash import xxh3_128_digest
 
 from evenly.storage.errors import DamagedError, NotFoundError
 from evenly.storage.stores.byte_ranges import DescriptorRanges, Ranges, open_ranges
+from evenly.storage.stores.range_stream import RangeStream
 
 BLOCK = 1 << 16
 MARK = b"evenly.sums"
@@ -99,16 +99,14 @@ def check_file(path: Path, remedy: str) -> bool:
         raise DamagedError(f"`{path}` must be readable; {error.strerror}. {remedy}") from None
 
 
-class CheckedFile:
+class CheckedFile(RangeStream):
     """A file open for reading at any place; what is read has been compared with its sums. For pyarrow's PythonFile."""
 
     def __init__(self, path: Path, remedy: str, *, required: bool = False) -> None:
-        self._path, self._remedy = path, remedy
-        self._at, self._held = 0, (0, b"")
-        self.closed = False
+        self._path, self._remedy, self._held = path, remedy, (0, b"")
         self.damage: DamagedError | None = None
         self._ranges = open_ranges(path)
-        self._size = self._ranges.size
+        super().__init__(self._any, self._ranges.size)
         try:
             self.body, self._sums, self._end = self._read_seal(required=required)
         except BaseException:
@@ -136,48 +134,21 @@ class CheckedFile:
 
     def read(self, size: int = -1) -> bytes:
         """The next `size` bytes, all that are left if it is negative; fewer at the end."""
-        end = self._size if size < 0 else min(self._at + size, self._size)
-        start, self._at = min(self._at, end), end
-        data = self.checked(start, min(end, self.body)) if start < self.body else b""
-        if end > self.body:
-            data += self._end[max(start - self.body, 0) : end - self.body]
+        data = self._any(self._at, self._size - self._at if size < 0 else size)
+        self._at += len(data)
         return data
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move to a place, and say where that is."""
-        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
-        return self._at
-
-    def tell(self) -> int:
-        """The place in the file."""
-        return self._at
 
     def close(self) -> None:
         """Close the file; nothing the second time."""
-        if not self.closed:
-            self.closed = True
+        if not self.closed and hasattr(self, "_ranges"):  # else there was nothing to open
             self._ranges.close()
+        super().close()
 
-    def readable(self) -> bool:
-        """True."""
-        return True
-
-    def seekable(self) -> bool:
-        """True."""
-        return True
-
-    def writable(self) -> bool:
-        """False."""
-        return False
-
-    def flush(self) -> None:
-        """Nothing: there is nothing to write."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def _any(self, start: int, length: int) -> bytes:
+        """Bytes of the body, or of what stands behind it, which was compared when the file was opened."""
+        end = min(start + length, self._size)
+        data = self.checked(start, min(end, self.body)) if start < min(end, self.body) else b""
+        return data + self._end[max(start - self.body, 0) : max(end - self.body, 0)]
 
     def _read_seal(self, *, required: bool) -> tuple[int, bytes, bytes]:
         """Bytes of the body, their sums, and all that stands behind the body; of a file without sums, all is body."""

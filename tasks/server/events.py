@@ -9,20 +9,12 @@ from evenly.tasks.server.artifacts import is_watched
 
 
 class Payload(BaseModel):
-    """Fields that all payloads share; `event` is the event's name."""
+    """Fields that all payloads share; `event` is the event's name, `about` the id of the resource that it is about."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     event: ClassVar[str]
-
-    @property
-    def resource(self) -> str:
-        """The id of the resource that it is about."""
-        raise NotImplementedError
-
-    @property
-    def related_recipe(self) -> str | None:
-        """The recipe that it belongs to, where there is one."""
-        return None
+    about: ClassVar[str] = "evenly.build.{build}"
+    root: str
 
 
 class BuildPublished(Payload):
@@ -35,17 +27,6 @@ class BuildPublished(Payload):
     kept: int
     content_hash: str
     previous: str | None
-    root: str
-
-    @property
-    def resource(self) -> str:
-        """The build."""
-        return f"evenly.build.{self.build}"
-
-    @property
-    def related_recipe(self) -> str:
-        """Its recipe."""
-        return self.recipe
 
 
 class BuildHeld(BuildPublished):
@@ -59,16 +40,11 @@ class ClassesDescribed(Payload):
     """A class list was described; `refused` counts its refused and failed texts by reason."""
 
     event: ClassVar[str] = "evenly.classes.described"
+    about: ClassVar[str] = "evenly.class-list.{class_list}"
     class_list: str
     step: str
     accepted: int
     refused: dict[str, int]
-    root: str
-
-    @property
-    def resource(self) -> str:
-        """The class list."""
-        return f"evenly.class-list.{self.class_list}"
 
 
 class AuditFailed(Payload):
@@ -78,17 +54,6 @@ class AuditFailed(Payload):
     build: str
     recipe: str
     findings: int
-    root: str
-
-    @property
-    def resource(self) -> str:
-        """The build."""
-        return f"evenly.build.{self.build}"
-
-    @property
-    def related_recipe(self) -> str:
-        """Its recipe."""
-        return self.recipe
 
 
 def emit(payload: Payload) -> None:
@@ -97,10 +62,9 @@ def emit(payload: Payload) -> None:
         return
     from prefect.events import emit_event
 
+    fields = payload.model_dump(mode="json")
     related = []
-    if payload.related_recipe is not None:
-        recipe = {"prefect.resource.id": f"evenly.recipe.{payload.related_recipe}", "prefect.resource.role": "recipe"}
-        related.append(recipe)
-    resource = {"prefect.resource.id": payload.resource}
-    public = without_secrets_in(payload.model_dump(mode="json"))
-    emit_event(event=payload.event, resource=resource, related=related, payload=public)
+    if "recipe" in fields:
+        related = [{"prefect.resource.id": f"evenly.recipe.{fields['recipe']}", "prefect.resource.role": "recipe"}]
+    resource = {"prefect.resource.id": payload.about.format_map(fields)}
+    emit_event(event=payload.event, resource=resource, related=related, payload=without_secrets_in(fields))

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.storage.pools.local_pictures import LocatedPicture, WantedPictures, take_missing_pictures
-from evenly.storage.web import DownloadRule, read_downloads
+from evenly.storage.web.rule import DownloadRule
+from evenly.storage.web.shards import read_downloads
 
 
 def take_pictures(

@@ -7,15 +7,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from evenly.storage.web import (
-    PENDING_BY,
-    DownloadRule,
-    DownloadWorkers,
-    FailureRule,
-    download_pending,
-    pending_urls,
-    read_downloads,
-)
+from evenly.storage.web.download import PENDING_BY, DownloadWorkers, FailureRule, download_pending, pending_urls
+from evenly.storage.web.rule import DownloadRule
+from evenly.storage.web.shards import read_downloads
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,16 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from evenly.storage.web import (
-    DownloadRule,
-    DownloadWorkers,
-    FailureRule,
-    find_places,
-    read_downloads,
-    read_image_bytes,
-    read_images,
-)
-from evenly.storage.web.download import _cut
+from evenly.storage.web.download import DownloadWorkers, FailureRule, _cut
 from evenly.storage.web.errors import DownloadError
 from evenly.storage.web.images import find_places, read_image_bytes, read_images
 from evenly.storage.web.rule import DownloadRule
@@ -262,7 +253,8 @@ def test_a_killed_run_leaves_nothing_running_and_the_next_run_completes(web, tmp
     web.fallback = lambda path: time.sleep(0.02) or numbered(path)
     urls = [url(i) for i in range(400)]
     code = (
-        "from pathlib import Path; from evenly.storage.web import *; "
+        "from pathlib import Path; from evenly.storage.web.download import DownloadWorkers; "
+        "from evenly.storage.web.rule import DownloadRule; "
         "from tests.storage.web.fetched import download_images; "
         f"download_images({urls!r}, DownloadRule(), folder=Path({str(tmp_path)!r}), connect={web.connect!r}, "
         "workers=DownloadWorkers(processes=2, threads=2, shard_size=100))"

@@ -211,7 +211,8 @@ def test_a_key_is_made_of_what_prefect_takes():
 def test_events_have_payloads_of_their_types_and_go_nowhere_outside_of_a_run():
     described = ClassesDescribed(class_list="birds", step="a", accepted=3, refused={"too_long": 1}, root="/w")
     failed = AuditFailed(build="tiny-1", recipe="tiny", findings=2, root="/w")
-    assert (described.resource, failed.resource) == ("evenly.class-list.birds", "evenly.build.tiny-1")
+    resources = [payload.about.format_map(payload.model_dump()) for payload in (described, failed)]
+    assert resources == ["evenly.class-list.birds", "evenly.build.tiny-1"]
     emit(failed)
     with pytest.raises(ValueError, match="findings"):
         AuditFailed(build="tiny-1", recipe="tiny", findings="many", root="/w")
