@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from evenly.storage.builds import Builds
 from evenly.storage.errors import InputError
@@ -10,6 +10,14 @@ from evenly.storage.files.splits import read_split
 from evenly.storage.tables.hashing import table_hash
 from evenly.tasks.adapters.twins import build_twins
 from evenly.tasks.run import Run
+
+
+class ReadsBuild(Protocol):
+    """A rule that names a build."""
+
+    @property
+    def build(self) -> str:
+        """The build."""
 
 
 def describe_split(run: Run, path: str | None) -> dict[str, str] | None:
@@ -44,6 +52,11 @@ def build_inputs(run: Run, build: str, split: str | None = None) -> dict[str, st
     """What a step depends on that reads a build, and the parts of its rows in a split file where one is named."""
     inputs = {"build": str(Builds(run.workspace).read(build)["content_hash"])}
     return inputs | ({"split": split_hash(run, split)} if split else {})
+
+
+def inputs_of_build(run: Run, _upstream: object, rule: ReadsBuild) -> dict[str, str]:
+    """The inputs of a step that reads the build of its rule."""
+    return build_inputs(run, rule.build)
 
 
 def grouped_inputs(run: Run, build: str, split: str | None = None) -> dict[str, str]:

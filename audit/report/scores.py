@@ -27,7 +27,7 @@ def read_scores(build: PublishedBuild) -> list[dict[str, Any]]:
         text += f" The line is the threshold, {threshold:.4f}; it acts on the stored score."
     else:
         threshold = None
-    plot = score_histogram(series, threshold=threshold, stacked=True, label="image-text score")
+    plot = score_histogram(series, threshold=threshold)
     return [{"title": "Do picture and caption belong together?", "text": text, "plot": plot}]
 
 

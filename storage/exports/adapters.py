@@ -10,7 +10,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -119,7 +118,12 @@ def _write(
     single: bool,
 ) -> None:
     """Write the graph that makes `y` (N, c) of `x` (N, d)."""
-    onnx = _onnx()
+    try:
+        import onnx.numpy_helper
+    except ImportError:
+        raise StorageError(
+            f"`onnx` must be installed for this export; it is not. Run `{install_extra('onnx')}`, or use npz."
+        ) from None
     kind = np.float32 if single else np.float64
     size = sum(array.size for array in arrays.values()) * np.dtype(kind).itemsize
     if size > _LARGEST_BYTES:
@@ -174,17 +178,3 @@ def _check_classes(classes: Sequence[str], n: int) -> None:
     for name in classes:
         if "\0" in name or any("\ud800" <= letter <= "\udfff" for letter in name):
             raise InputError(f"`classes` must be text without nulls and half surrogates; got {name!r}. Rename it.")
-
-
-def _onnx() -> ModuleType:
-    try:
-        import onnx
-        import onnx.checker
-        import onnx.helper
-        import onnx.numpy_helper
-    except ImportError:
-        raise StorageError(
-            f"`onnx` must be installed for this export; it is not. Run `{install_extra('onnx')}`, or use npz."
-        ) from None
-    module: ModuleType = onnx
-    return module

@@ -33,7 +33,13 @@ def write_croissant(content: Content, folder: Path) -> dict[str, int]:
     Columns of numbers, truth values and text become fields; others are in the file only (`columns` minus `fields`).
     The card claims no licence, citation or date: a build knows none.
     """
-    mlc = _mlcroissant()
+    try:
+        import mlcroissant as mlc
+    except ImportError:
+        raise MissingExtraError(
+            "`croissant` must have the package mlcroissant; it is not installed. "
+            f"Run `{install_extra('croissant')}`, or choose another format."
+        ) from None
     counts = parquet.write_parquet(content, folder)
     schema = content.rows.schema
     fields = [field for column in schema if (field := _field(mlc, column)) is not None]
@@ -70,15 +76,3 @@ def _field(mlc: ModuleType, column: pa.Field) -> Any:  # noqa: ANN401 - a type o
         data_types=[getattr(mlc.DataType, kind)],
         source=mlc.Source(file_object=parquet.FILE, extract=mlc.Extract(column=column.name)),
     )
-
-
-def _mlcroissant() -> ModuleType:
-    try:
-        import mlcroissant
-    except ImportError:
-        raise MissingExtraError(
-            "`croissant` must have the package mlcroissant; it is not installed. "
-            f"Run `{install_extra('croissant')}`, or choose another format."
-        ) from None
-    module: ModuleType = mlcroissant
-    return module

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from evenly.storage.exports.errors import ExportError
 from evenly.storage.records import content_hash
 from evenly.storage.tables.hashing import table_hash
+from evenly.storage.tables.rows import tables_of
 
 ReadRows = Callable[[], Iterator[pa.Table]]
 """Gives the rows, at each call from the first on: tables that follow each other in uid order."""
@@ -27,7 +28,7 @@ class Rows:
 
     def tables(self, rows: int) -> Iterator[pa.Table]:
         """The rows in tables of `rows` rows each, the last of what is left."""
-        return _cut(map(_plain, self.read()), rows)
+        return _cut(self.read(), rows)
 
 
 def check_exported(read: ReadRows) -> Rows:
@@ -35,7 +36,7 @@ def check_exported(read: ReadRows) -> Rows:
     schema = pa.schema([])
     digests: list[str] = []
     count, last = 0, ""
-    for table in _cut(map(_plain, read()), _HASHED_AT_ONCE):
+    for table in _cut(read(), _HASHED_AT_ONCE):
         schema = table.schema
         last = _check_uids(table, last)
         digests.append(table_hash(table))
@@ -75,23 +76,9 @@ def _check_uids(table: pa.Table, last: str) -> str:
 
 
 def _cut(tables: Iterator[pa.Table], rows: int) -> Iterator[pa.Table]:
-    """Tables of `rows` rows, the last of what is left; without any row one empty table."""
-    waiting: list[pa.Table] = []
-    is_first = True
-    for table in tables:
-        waiting.append(table)
-        while (n := sum(each.num_rows for each in waiting)) >= rows:
-            joined = pa.concat_tables(waiting)
-            yield joined.slice(0, rows).combine_chunks()
-            is_first = False
-            waiting = [joined.slice(rows)] if n > rows else []
-    if waiting and (is_first or any(table.num_rows for table in waiting)):
-        yield pa.concat_tables(waiting).combine_chunks()
-
-
-def _plain(table: pa.Table) -> pa.Table:
-    """The table without schema metadata."""
-    return pa.Table.from_arrays(table.columns, names=table.column_names)
+    """Tables of `rows` rows, the last of what is left, without schema metadata."""
+    plain = (pa.Table.from_arrays(table.columns, names=table.column_names) for table in tables)
+    return (table.combine_chunks() for table in tables_of(plain, rows))
 
 
 def _ascends(uids: pa.ChunkedArray) -> bool:

@@ -97,7 +97,7 @@ class MatchCounts:
         return np.bincount(self.table["entry"].to_numpy(), weights, self._n_entries).astype(np.int64)
 
     def facts(self) -> dict[str, Any]:
-        """Rows, how many matched and why the others did not, matches, entries that occur and that never do, the hash."""
+        """Rows, how many matched and why the others did not, matches and their hash, entries that occur or never do."""
         hit = int(np.count_nonzero(self.totals))
         reasons = dict(sorted(self._reasons.items()))
         return {

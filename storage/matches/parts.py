@@ -6,10 +6,11 @@ part holds at most ROWS of its rows. How a pool is cut into stretches changes no
 """
 
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from evenly.storage.matches.stamped import check_name
 from evenly.storage.records import content_hash
 from evenly.storage.step_records import StepOutput, StoredPart
 from evenly.storage.stores.writer_lock import described_holder, lock_holder
+from evenly.storage.tables.rows import tables_of
 
 ROWS = 1 << 18
 """In a part, and in a row group of what is made of them: what balancing holds at once, for each of its workers."""
@@ -117,18 +119,7 @@ class PoolParts:
 
 def regrouped(tables: Iterable[pa.Table], empty: pa.Table) -> Iterator[pa.Table]:
     """The same rows in tables of ROWS each, the last with what is left; one at least, with the columns of `empty`."""
-    pending: Sequence[pa.Table] = []
-    size, is_first = 0, True
-    for table in tables:
-        pending = [*pending, table]
-        size += table.num_rows
-        while size >= ROWS:
-            joined = pa.concat_tables(pending)
-            yield _encoded(joined.slice(0, ROWS))
-            pending, is_first = [joined.slice(ROWS)], False
-            size -= ROWS
-    if size or is_first:
-        yield _encoded(pa.concat_tables([empty, *pending]))
+    return map(_encoded, tables_of(chain([empty], tables), ROWS))
 
 
 def _encoded(table: pa.Table) -> pa.Table:

@@ -50,20 +50,24 @@ def look_through(workspace: Workspace, exchange: Path, wanted: Wanted) -> Worksp
 
     exchange: where rows are on their way to another cut. Raises DamagedError where a record cannot be read.
     """
-    now, older_than_s = time.time(), wanted.older_than_s
+    changed_by = time.time() - wanted.older_than_s
     files = stored_in(workspace, exchange)
+
+    def is_old(file: StoredFile) -> bool:
+        return file.changed < changed_by
+
     leftovers = list(broken_off(files, exchange))
     temporary = {file.name for leftover in leftovers for file in leftover.files}
     others = [file for file in files if file.name not in temporary]
     recorded = read_recorded(workspace, others)
-    leftovers += unneeded(workspace, others, recorded, older_than_s=older_than_s, now=now)
-    leftovers += unnamed_artifacts(others, recorded, older_than_s=older_than_s, now=now)
+    leftovers += unneeded(workspace, others, recorded, is_old)
+    leftovers += unnamed_artifacts(others, recorded, is_old)
     for dataset in datasets(others, recorded.versions):
-        leftovers += unneeded_files(dataset, older_than_s=older_than_s, now=now)
+        leftovers += unneeded_files(dataset, is_old)
     rows = list[IdleRows]()
     if wanted.downloads:
         urls = values_shown(workspace, recorded.manifests, "url")
-        leftovers += idle_downloads(workspace, others, urls, older_than_s=older_than_s, now=now)
+        leftovers += idle_downloads(workspace, others, urls, is_old)
     if wanted.features:
         rows += idle_rows(datasets(others, recorded.versions), values_shown(workspace, recorded.manifests, "image_id"))
     return WorkspaceContents(files=files, leftovers=leftovers, rows=rows)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from evenly.storage.errors import StorageError
-from evenly.storage.removal.leftovers import Leftover
+from evenly.storage.removal.leftovers import IsOld, Leftover
 from evenly.storage.removal.stored_files import StoredFile
 from evenly.storage.tables.checked_blocks import SUMS
 from evenly.storage.tables.lance_rows import INDEX_FILES, MADE_AGAIN, newest_version, readable_rows, version_of
@@ -54,7 +54,7 @@ def datasets(files: Sequence[StoredFile], named: Mapping[str, Collection[int]]) 
         yield Dataset(path=path, kind=kind, files=members, named=versions)
 
 
-def unneeded_files(dataset: Dataset, *, older_than_s: float, now: float) -> Iterator[Leftover]:
+def unneeded_files(dataset: Dataset, is_old: IsOld) -> Iterator[Leftover]:
     """The files that may go; none of a dataset that is damaged."""
     versions, needed_versions = dataset.versions, dataset.named
     if needed_versions is None:
@@ -62,21 +62,15 @@ def unneeded_files(dataset: Dataset, *, older_than_s: float, now: float) -> Iter
         needed_versions = () if newest is None else (newest,)
     if not set(needed_versions) <= set(versions):
         return  # it is damaged: nothing more is to go
-    is_old = {name: now - file.changed > older_than_s for name, file in dataset.files.items()}
-    kept = [number for number, name in versions.items() if number in needed_versions or not is_old[name]]
+    old = {name for name, file in dataset.files.items() if is_old(file)}
+    kept = [number for number, name in versions.items() if number in needed_versions or name not in old]
     try:
         needed = _files_of(dataset, kept)
     except StorageError:
         return
-    free = {
-        name for name in dataset.files if is_old[name] and name not in needed and (_is_of_a_version(name) or not kept)
-    }
+    free = {name for name in old - needed if _is_of_a_version(name) or not kept}
     covered = {f"{SUMS}/{name}.json": name for name in dataset.files}
-    free |= {
-        name
-        for name in dataset.files
-        if name.startswith(f"{SUMS}/") and is_old[name] and (name not in covered or covered[name] in free)
-    }
+    free |= {name for name in old if name.startswith(f"{SUMS}/") and (name not in covered or covered[name] in free)}
     if free:
         has_rows = any(name.startswith("data/") for name in free)
         yield Leftover(

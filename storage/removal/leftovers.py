@@ -3,7 +3,7 @@
 import re
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from evenly.storage.tables.exchange import LOCK_FILE
 from evenly.storage.web.shards import ABANDONED_AFTER_S, PARTIAL
 
 HOUR_S, DAY_S = 3600.0, 86400.0
+IsOld = Callable[[StoredFile], bool]
+"""Whether a file is of the age from which on what nobody needs may go."""
 _PARTIAL_EXPORT = re.compile(r"\..+\.[0-9a-f]{16}\.partial")
 _PROBE = re.compile(r"\.(probe|clock)-[0-9a-f]{16}")
 _LINKED_COPY = re.compile(r"\..+\.tmp")  # of an observation that is copied from another workspace

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ from evenly.storage.builds import Builds
 from evenly.storage.errors import DamagedError, NotFoundError
 from evenly.storage.ledger import Ledger
 from evenly.storage.records import read_record
-from evenly.storage.removal.leftovers import DAY_S, Leftover
+from evenly.storage.removal.leftovers import DAY_S, IsOld, Leftover
 from evenly.storage.removal.stored_files import StoredFile
 from evenly.storage.step_records import StepRecord, StoredPart
 from evenly.storage.stores.object_path import AT_ONCE
@@ -87,13 +88,13 @@ def _each_read(
 
 
 def unneeded(
-    workspace: Workspace, files: Sequence[StoredFile], recorded: Recorded, *, older_than_s: float, now: float
+    workspace: Workspace, files: Sequence[StoredFile], recorded: Recorded, is_old: IsOld
 ) -> Iterator[Leftover]:
-    """Records of rebuilds that no build came of, and tables and partitions of no record, each older than that.
+    """Records of rebuilds that no build came of, and tables and partitions of no record, the old ones.
 
     What a younger record builds on stays with it; what a run that is to go on takes over is younger.
     """
-    stale = _stale_records(recorded, lambda file: now - file.changed > older_than_s)
+    stale = _stale_records(recorded, is_old)
     if stale:
         yield Leftover(
             kind="step records",
@@ -111,26 +112,29 @@ def unneeded(
     old_parts = []
     for part, file in recorded.parts:
         of_part = {table.digest[:32] for table in part.tables.values()}
-        if of_part <= digests or now - file.changed <= older_than_s:
+        if of_part <= digests or not is_old(file):
             digests |= of_part | ({part.partial[:32]} if part.partial else set())
         else:
             old_parts.append(file)
     if old_parts:
         yield Leftover(kind="part records", why="partitions of no step", files=old_parts)
-    tables = [file for file in files if _is_old_table(file, needed, digests, older_than_s=older_than_s, now=now)]
     rebuilt = {record.name for record, _ in recorded.records.values() if is_of_rebuild(record)} | {FIRST_STEP}
     tables = [
-        file for file in tables if file.name.split("/")[1] in rebuilt or now - file.changed > max(older_than_s, DAY_S)
+        file
+        for file in files
+        if (match := _TABLE.fullmatch(file.name)) is not None
+        and is_old(file)
+        and file.name not in needed
+        and match[3] not in digests
+        and (match[1] in rebuilt or time.time() - file.changed > DAY_S)
     ]
     if tables:
         yield Leftover(kind="ledger tables", why="no step", files=tables)
 
 
-def unnamed_artifacts(
-    files: Sequence[StoredFile], recorded: Recorded, *, older_than_s: float, now: float
-) -> Iterator[Leftover]:
-    """Contents that no card, step record and build names, and states of refining that was broken off, of that age."""
-    old = [file for file in files if now - file.changed > older_than_s]
+def unnamed_artifacts(files: Sequence[StoredFile], recorded: Recorded, is_old: IsOld) -> Iterator[Leftover]:
+    """Contents that no card, step record and build names, and states of refining that was broken off, the old ones."""
+    old = [*filter(is_old, files)]
     contents = [file for file in old if file.kind == "contents of artifacts"]
     if contents:
         cards = [file for file in files if file.kind in ARTIFACTS and file.path.suffix == ".json"]
@@ -148,7 +152,7 @@ def is_of_rebuild(record: StepRecord) -> bool:
     return record.name == FIRST_STEP or FIRST_STEP in record.inputs
 
 
-def _stale_records(recorded: Recorded, is_old: Callable[[StoredFile], bool]) -> list[str]:
+def _stale_records(recorded: Recorded, is_old: IsOld) -> list[str]:
     """The keys of records of rebuilds that are old, of no build, and that no other record builds on; newest first."""
     by_output: dict[tuple[str, str], list[str]] = defaultdict(list)
     for key, (record, _) in recorded.records.items():
@@ -167,14 +171,6 @@ def _stale_records(recorded: Recorded, is_old: Callable[[StoredFile], bool]) -> 
             waiting += [upstream for name_and_output in inputs for upstream in by_output.get(name_and_output, [])]
     stale = [key for key in recorded.records if key not in kept]
     return sorted(stale, key=lambda key: (recorded.records[key][0].ended, key), reverse=True)
-
-
-def _is_old_table(file: StoredFile, needed: set[str], digests: set[str], *, older_than_s: float, now: float) -> bool:
-    """Whether a file is a table that no record and no partition needs."""
-    match = _TABLE.fullmatch(file.name)
-    if match is None or file.name in needed or now - file.changed <= older_than_s:
-        return False
-    return match[3] not in digests
 
 
 def broken_builds(workspace: Workspace, files: Sequence[StoredFile], recorded: Recorded) -> Iterator[tuple[str, str]]:

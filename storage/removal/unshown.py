@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from evenly.storage.errors import StorageError
 from evenly.storage.removal.dataset_files import Dataset
-from evenly.storage.removal.leftovers import Leftover
+from evenly.storage.removal.leftovers import IsOld, Leftover
 from evenly.storage.removal.stored_files import StoredFile
 from evenly.storage.samples import Samples
 from evenly.storage.tables.lance_commits import commit_fragments, write_fragments
@@ -49,7 +49,7 @@ def values_shown(workspace: Workspace, manifests: Iterable[Mapping[str, Any]], c
 
 
 def idle_downloads(
-    workspace: Workspace, files: Sequence[StoredFile], urls: Hashes, *, older_than_s: float, now: float
+    workspace: Workspace, files: Sequence[StoredFile], urls: Hashes, is_old: IsOld
 ) -> Iterator[Leftover]:
     """Shards of which no URL is one of a pair of a build, whole; their records go first, so that they do not count."""
     beside: dict[str, list[StoredFile]] = {}
@@ -58,8 +58,8 @@ def idle_downloads(
             beside.setdefault(file.path.name.partition(".")[0], []).append(file)
     for name in shard_names(workspace.downloads):
         members = sorted(beside.get(name, []), key=lambda file: file.path.name != f"{name}.parquet")
-        is_old = all(now - file.changed > older_than_s for file in members)
-        if members and is_old and not np.isin(_hashes(read_urls(workspace.downloads / f"{name}.parquet")), urls).any():
+        records = workspace.downloads / f"{name}.parquet"
+        if members and all(map(is_old, members)) and not np.isin(_hashes(read_urls(records)), urls).any():
             yield Leftover(kind="downloads", why="pictures that no build shows", files=members)
 
 

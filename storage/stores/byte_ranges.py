@@ -1,10 +1,8 @@
 """Bytes of a file or object by range, by one interface: what is read with checksums is read through it."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import TypeAlias
 
 from evenly.storage.stores.object_path import ObjectPath
 
@@ -12,27 +10,8 @@ _WHOLE = 8 << 20  # an object of at most this is fetched by one request: a reque
 _STRETCH = 4 << 20
 
 
-class Ranges(Protocol):
-    """A file or object open for reading at any place. `size`: its bytes; from `held_from` on they have been fetched."""
-
-    size: int
-    held_from: int
-
-    def pread(self, length: int, start: int) -> bytes:
-        """`length` bytes from `start` on, fewer at the end."""
-        ...
-
-    def sync(self) -> None:
-        """Return when what was written to it outlives a power cut."""
-        ...
-
-    def close(self) -> None:
-        """Let go of it."""
-        ...
-
-
 class DescriptorRanges:
-    """A file that somebody else holds open, by its descriptor."""
+    """A file that somebody else holds open, by its descriptor. `size`: its bytes, of which none are held here."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -63,7 +42,7 @@ class FileRanges(DescriptorRanges):
 
 
 class ObjectRanges:
-    """An object: its end, where Arrow and Parquet files say what they hold, then whole stretches, the last one held."""
+    """An object of `size` bytes: its end, where files say what they hold, then whole stretches, the last one held."""
 
     def __init__(self, path: ObjectPath) -> None:
         self._path = path
@@ -89,16 +68,10 @@ class ObjectRanges:
         self._end = self._stretch = b""
 
 
+Ranges: TypeAlias = DescriptorRanges | ObjectRanges
+"""A file or object open for reading at any place."""
+
+
 def open_ranges(path: Path) -> Ranges:
     """Open a file or an object. Raises FileNotFoundError where there is none."""
     return ObjectRanges(path) if isinstance(path, ObjectPath) else FileRanges(path)
-
-
-@contextmanager
-def opened_ranges(path: Path) -> Iterator[Ranges]:
-    """A file or object that is open for the length of the block. Raises FileNotFoundError where there is none."""
-    ranges = open_ranges(path)
-    try:
-        yield ranges
-    finally:
-        ranges.close()

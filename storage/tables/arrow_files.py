@@ -19,7 +19,7 @@ from evenly.storage.errors import DamagedError, NotFoundError, StorageError
 from evenly.storage.records import replacing
 from evenly.storage.tables.block_sums import append_sums, open_checked
 from evenly.storage.tables.hashing import is_text_or_bytes
-from evenly.storage.tables.null_rows import null_rows
+from evenly.storage.tables.rows import null_rows
 
 _BATCH_ROWS = 1 << 16  # what is read for one row
 _REMEDY = "Remove the file and run the rebuild again."

@@ -2,14 +2,14 @@
 
 import base64
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from evenly.storage.errors import DamagedError, NotFoundError
 from evenly.storage.records import read_record
-from evenly.storage.stores.byte_ranges import Ranges, opened_ranges
+from evenly.storage.stores.byte_ranges import Ranges, open_ranges
 from evenly.storage.stores.object_path import ObjectPath
 from evenly.storage.tables.block_sums import BLOCK, first_wrong
 
@@ -52,7 +52,7 @@ class CheckedBlocks:
     def opened(self) -> Iterator[Ranges]:
         """The file, for `check` to read from. Raises DamagedError where it is gone or has another length."""
         try:
-            with opened_ranges(self._file) as ranges:
+            with closing(open_ranges(self._file)) as ranges:
                 if ranges.size != self.size:
                     raise self._damaged("its length is not the one that was written")
                 self._note(ranges)

@@ -9,7 +9,7 @@ import fcntl
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from evenly.storage.errors import StorageError
 from evenly.storage.records import create_record
-from evenly.storage.stores.byte_ranges import opened_ranges
+from evenly.storage.stores.byte_ranges import open_ranges
 from evenly.storage.stores.object_path import AT_ONCE, ObjectPath
 from evenly.storage.stores.writer_lock import waited_lock
 from evenly.storage.tables.arrow_files import first_line
@@ -212,7 +212,7 @@ def _facts_of(path: Path, name: str, keys: Mapping[str, Any]) -> dict[str, Any]:
 
     file = path / name
     described = LanceFileReader(str(file)).metadata().num_data_bytes if file.suffix == ".lance" else 0
-    with opened_ranges(file) as ranges:
+    with closing(open_ranges(file)) as ranges:
         ranges.sync()
         size, sums = ranges.size, base64.b85encode(block_sums(ranges, ranges.size)).decode()
     facts = {"bytes": size, "block": BLOCK, "described_from": described, "xxh3_128": sums}

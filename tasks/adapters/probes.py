@@ -19,7 +19,7 @@ from evenly.tasks.each import Records
 from evenly.tasks.encoders import open_encoder, step_encoder, text_rows
 from evenly.tasks.labelled_rows import kept_pairs
 from evenly.tasks.run import Run
-from evenly.tasks.splits import build_inputs
+from evenly.tasks.splits import inputs_of_build
 from evenly.tasks.step import Step
 
 
@@ -92,16 +92,12 @@ def probe_binding(run: Run, _upstream: Records, _rule: NoRule) -> StepOutput:
     return StepOutput(tables={"binding": pa.Table.from_pandas(table, preserve_index=False)})
 
 
-def _hash_build(run: Run, _upstream: Records, rule: DiversityRule) -> dict[str, str]:
-    return build_inputs(run, rule.build)
-
-
 MEASURE_DIVERSITY = Step(
     name="measure_diversity",
     rule=DiversityRule,
     judge=measure_diversity,
     version=2,
-    inputs=_hash_build,
+    inputs=inputs_of_build,
     model=step_encoder,
     seeded=True,
 )

@@ -47,22 +47,6 @@ class Shown:
     rehearsal: Chat | None = None
 
 
-def _nothing(_run: Run, _upstream: Records, _rule: object, _each: Each) -> None:
-    return None
-
-
-def _nothing_more(_run: Run, _rule: object) -> str:
-    return ""
-
-
-def _ready(_run: Run, _rule: object) -> None:
-    return None
-
-
-def _no_columns(_rule: object) -> Sequence[str]:
-    return ()
-
-
 @dataclass(frozen=True, kw_only=True)
 class Captioner(Generic[RuleT]):
     """A kind of captioner.
@@ -75,10 +59,10 @@ class Captioner(Generic[RuleT]):
 
     rule: type[RuleT]
     offer: Callable[[Run, RuleT, Shown], pa.Table]
-    prepare: Callable[[Run, Records, RuleT, Each], Any] = _nothing
-    identity: Callable[[Run, RuleT], str] = _nothing_more
-    ready: Callable[[Run, RuleT], None] = _ready
-    columns: Callable[[RuleT], Sequence[str]] = _no_columns
+    prepare: Callable[[Run, Records, RuleT, Each], Any] = lambda *_: None
+    identity: Callable[[Run, RuleT], str] = lambda *_: ""
+    ready: Callable[[Run, RuleT], None] = lambda *_: None
+    columns: Callable[[RuleT], Sequence[str]] = lambda _: ()
     reads_pictures: bool = True
 
 

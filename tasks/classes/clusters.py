@@ -19,7 +19,7 @@ from evenly.storage.ledger import StepOutput
 from evenly.tasks.each import Records
 from evenly.tasks.labelled_rows import kept_pairs
 from evenly.tasks.run import Run
-from evenly.tasks.splits import build_inputs
+from evenly.tasks.splits import inputs_of_build
 from evenly.tasks.step import Step
 
 
@@ -97,10 +97,6 @@ def _rounded(value: float) -> float:
     return value if isinstance(value, int) else round(value, 4)
 
 
-def _inputs(run: Run, _upstream: Records, rule: ClusteringRule) -> dict[str, str]:
-    return build_inputs(run, rule.build)
-
-
 def _encoder(run: Run, rule: ClusteringRule) -> str:
     """The encoder that made the build's features; it need not be there."""
     return encoder_of(Builds(run.workspace).read(rule.build))
@@ -111,7 +107,7 @@ CLUSTER_PICTURES = Step(
     rule=ClusteringRule,
     version=2,
     judge=label_pictures,
-    inputs=_inputs,
+    inputs=inputs_of_build,
     model=_encoder,
     seeded=True,
 )

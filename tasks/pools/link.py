@@ -20,7 +20,7 @@ from evenly.tasks.each import Records
 from evenly.tasks.encoders import step_encoder, text_rows
 from evenly.tasks.labelled_rows import check_encoder
 from evenly.tasks.run import Run
-from evenly.tasks.splits import build_inputs
+from evenly.tasks.splits import inputs_of_build
 from evenly.tasks.step import Step
 
 CHOOSES, JUDGED = "chooses", "judged"
@@ -116,10 +116,6 @@ def _groups(pairs: pa.Table) -> list[str]:
     ]
 
 
-def _build_hash(run: Run, _upstream: Records, rule: LinkRule) -> dict[str, str]:
-    return build_inputs(run, rule.build)
-
-
 LINK_RECORDS = Step(
-    name="link_records", rule=LinkRule, judge=choose_link, inputs=_build_hash, model=step_encoder, seeded=True
+    name="link_records", rule=LinkRule, judge=choose_link, inputs=inputs_of_build, model=step_encoder, seeded=True
 )

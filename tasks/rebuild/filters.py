@@ -17,7 +17,7 @@ from evenly.storage.files.blocklists import check_hash, read_blocklist
 from evenly.storage.files.wordnet_senses import read_senses
 from evenly.storage.ledger import StepOutput
 from evenly.storage.stored_fields import stored_fields
-from evenly.storage.tables.null_rows import null_rows
+from evenly.storage.tables.rows import null_rows
 from evenly.tasks.each import Each, Records
 from evenly.tasks.pictures.fingerprints import TROUBLE, pictures_with_bytes, read_fingerprints, send_fingerprints
 from evenly.tasks.pictures.sent_rows import SentRows, release_rows

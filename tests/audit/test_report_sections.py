@@ -148,7 +148,7 @@ def test_bins_hold_every_score_and_none_lies_on_both_sides_of_the_threshold(valu
 @pytest.mark.parametrize("series", [{}, {"kept": np.array([])}, {"kept": np.array([0.5]), "dropped": np.array([])}])
 def test_few_or_no_scores_are_drawn(series):
     for threshold in (None, 0.3):
-        assert "<svg" in score_histogram(series, threshold=threshold, stacked=True, label="score")
+        assert "<svg" in score_histogram(series, threshold=threshold)
 
 
 # Head and tail.

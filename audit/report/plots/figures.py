@@ -67,21 +67,19 @@ def _ranks_in_words(curves: Mapping[str, np.ndarray], head: int) -> str:
     )
 
 
-def score_histogram(series: Mapping[str, np.ndarray], *, threshold: float | None, stacked: bool, label: str) -> Markup:
-    """Histogram of named series of scores; a line at the threshold."""
+def score_histogram(series: Mapping[str, np.ndarray], *, threshold: float | None) -> Markup:
+    """Histogram of the image-text scores of what was kept and what was dropped; a line at the threshold."""
     values = np.concatenate([*series.values(), np.array([])])
-    with drawn(f"Histogram of the {label}: {', '.join(series)}") as ((axes,), done):
+    with drawn(f"Histogram of the image-text score: {', '.join(series)}") as ((axes,), done):
         edges = _bin_edges(values, threshold)
         names = [name for name in series if len(series[name])]
-        colours = [COLOURS["dropped" if name in ("dropped", "original caption") else "kept"] for name in names]
-        kind: Any = "stepfilled" if not stacked else "bar"
         if names:
-            axes.hist([series[name] for name in names], bins=edges.tolist(), stacked=stacked, histtype=kind,
-                      color=colours, label=names, alpha=1.0 if stacked else 0.55)  # fmt: skip
+            axes.hist([series[name] for name in names], bins=edges.tolist(), stacked=True, label=names,
+                      color=[COLOURS[name] for name in names])  # fmt: skip
             axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=2, borderaxespad=0, handlelength=1.2)
         if threshold is not None:
             axes.axvline(threshold, color=COLOURS["ink"], linewidth=1.2, linestyle=(0, (4, 3)))
-        axes.set(xlabel=label, ylabel="pairs")
+        axes.set(xlabel="image-text score", ylabel="pairs")
         axes.grid(visible=False, axis="x")
     return done()
 

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from evenly.storage.tables.hashing import table_hash
-from evenly.storage.tables.null_rows import null_rows
+from evenly.storage.tables.rows import null_rows
 
 PLAIN = [pa.string(), pa.int32(), pa.list_(pa.uint8())]
 OF_FIXED_SIZE = [

@@ -1,4 +1,6 @@
-"""Columns of nulls that cost nothing to hold and little to take rows from."""
+"""Rows of tables: nulls that cost nothing to hold and little to take, and tables of equal length."""
+
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -19,3 +21,17 @@ def null_rows(n: int, kind: pa.DataType) -> pa.Array:
 
 def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
+def tables_of(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
+    """The same rows in tables of `rows` each, the last of what is left; at least one where any table is given."""
+    waiting, size, is_first = list[pa.Table](), 0, True
+    for table in tables:
+        waiting.append(table)
+        size += table.num_rows
+        while size >= rows:
+            joined = pa.concat_tables(waiting)
+            yield joined.slice(0, rows)
+            waiting, size, is_first = [joined.slice(rows)], size - rows, False
+    if waiting and (size or is_first):
+        yield pa.concat_tables(waiting)
