@@ -14,6 +14,7 @@ from evenly.storage.errors import NotFoundError
 from evenly.storage.tables.lance_commits import commit_rows
 from evenly.storage.tables.lance_keys import KeyedRows
 from evenly.storage.tables.lance_rows import KEY, MADE_AGAIN, each_fragment, has_rows, newest_version, open_rows
+from evenly.storage.tables.row_store import missing_ids
 from evenly.storage.workspace import Workspace
 
 OF_POOL = "a pool of features"
@@ -30,14 +31,8 @@ class FeatureStore:
 
     def missing(self, ids: Sequence[str] | pa.Array) -> list[str]:
         """The ids of `ids` that have no row yet, in the order given, each once; of what is stored only ids are read."""
-        distinct = _texts(ids).unique()
-        try:
-            rows = KeyedRows(self.path, MADE_AGAIN)
-        except NotFoundError:
-            return _listed(distinct)
-        self._names_devices = _DEVICE in rows.schema.names
-        stored = rows.stored(distinct)
-        return _listed(distinct.filter(pa.array(~stored)))
+        names: list[str] = missing_ids(self.path, _texts(ids)).to_pylist()
+        return names
 
     def append(self, ids: Sequence[str], vectors: np.ndarray, norms: np.ndarray, *, device: str = "") -> None:
         """Add rows in one commit: `vectors` (n, d) float16 of unit length, `norms` (n,) float32.
@@ -145,8 +140,3 @@ def _stored(rows: KeyedRows, names: pa.Array) -> Iterator[tuple[np.ndarray, np.n
 
 def _texts(ids: Sequence[str] | pa.Array) -> pa.Array:
     return ids if isinstance(ids, pa.Array) else pa.array(list(ids), pa.string())
-
-
-def _listed(ids: pa.Array) -> list[str]:
-    names: list[str] = ids.to_pylist()
-    return names

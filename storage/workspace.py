@@ -10,9 +10,19 @@ ROOT_VARIABLE = "EVENLY_ROOT"
 OBJECTS = "objects"
 
 
+class _Folder:
+    """The folder of a workspace that has the name of the attribute."""
+
+    def __set_name__(self, _owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, workspace: "Workspace", _owner: type) -> Path:
+        return workspace.root / self._name
+
+
 @dataclass(frozen=True)
 class Workspace:
-    """Paths below one root folder; each property names what lies there."""
+    """Paths below one root folder, each of what stands beside its name."""
 
     root: Path
 
@@ -25,97 +35,22 @@ class Workspace:
         chosen = os.environ.get(ROOT_VARIABLE, ".evenly") if root is None else root
         return cls(path_at(chosen).absolute())
 
-    @property
-    def steps(self) -> Path:
-        """Step records, one JSON file each."""
-        return self.root / "steps"
-
-    @property
-    def ledger(self) -> Path:
-        """Decisions and child tables, one Lance dataset each."""
-        return self.root / "ledger"
-
-    @property
-    def exchange(self) -> Path:
-        """Rows on their way to another cut, while a step runs."""
-        return self.root / "exchange"
-
-    @property
-    def builds(self) -> Path:
-        """Build manifests and the aliases that point at them."""
-        return self.root / "builds"
-
-    @property
-    def downloads(self) -> Path:
-        """Webdataset shards of the original bytes, and their records."""
-        return self.root / "downloads"
-
-    @property
-    def requests(self) -> Path:
-        """Replies of language models, one JSON file each."""
-        return self.root / "requests"
-
-    @property
-    def batches(self) -> Path:
-        """Batches of requests to language models, one folder each."""
-        return self.root / "batches"
-
-    @property
-    def spending(self) -> Path:
-        """Costs of language models, one journal for each class list."""
-        return self.root / "spending"
-
-    @property
-    def watched(self) -> Path:
-        """States of the class lists of watched folders, one JSON file per content."""
-        return self.root / "watched"
-
-    @property
-    def features(self) -> Path:
-        """Feature rows, one folder per encoder."""
-        return self.root / "features"
-
-    @property
-    def locks(self) -> Path:
-        """Who writes which recipe just now, one file each."""
-        return self.root / "locks"
-
-    @property
-    def forget(self) -> Path:
-        """The forget list: keyed hashes of what new builds must not hold, and the key."""
-        return self.root / "forget"
-
-    @property
-    def samples(self) -> Path:
-        """The wide sample table, one Lance dataset per recipe."""
-        return self.root / "samples"
-
-    @property
-    def objects(self) -> Path:
-        """The contents of adapters and refined encoders, by their SHA-256."""
-        return self.root / OBJECTS
-
-    @property
-    def adapters(self) -> Path:
-        """The cards of fitted adapters, by build and class list."""
-        return self.root / "adapters"
-
-    @property
-    def refined(self) -> Path:
-        """The cards of refined encoders, and states of those in the making."""
-        return self.root / "refined"
-
-    @property
-    def leaderboards(self) -> Path:
-        """Finished runs of leaderboards, one folder each."""
-        return self.root / "leaderboards"
-
-    @property
-    def reports(self) -> Path:
-        """HTML reports."""
-        return self.root / "reports"
-
-    @property
-    def exports(self) -> Path:
-        """Datasets written for other tools."""
-        return self.root / "exports"
+    steps = _Folder()  # step records, one JSON file each
+    ledger = _Folder()  # decisions and child tables, an Arrow file for each partition
+    exchange = _Folder()  # rows on their way to another cut, while a step runs
+    builds = _Folder()  # build manifests and the aliases that point at them
+    downloads = _Folder()  # webdataset shards of the original bytes, and their records
+    requests = _Folder()  # replies of language models, one JSON file each
+    batches = _Folder()  # batches of requests to language models, one folder each
+    spending = _Folder()  # costs of language models, one journal for each class list
+    watched = _Folder()  # states of the class lists of watched folders, one JSON file per content
+    features = _Folder()  # feature rows, one folder per encoder
+    locks = _Folder()  # who writes which recipe just now, one file each
+    forget = _Folder()  # the forget list: keyed hashes of what new builds must not hold, and the key
+    samples = _Folder()  # the wide sample table, one Lance dataset per recipe
+    objects = _Folder()  # the contents of adapters and refined encoders, by their SHA-256
+    adapters = _Folder()  # the cards of fitted adapters, by build and class list
+    refined = _Folder()  # the cards of refined encoders, and states of those in the making
+    leaderboards = _Folder()  # finished runs of leaderboards, one folder each
+    reports = _Folder()  # HTML reports
+    exports = _Folder()  # datasets written for other tools

@@ -51,15 +51,7 @@ class ExportSummary:
 
     def to_dict(self) -> dict[str, Any]:
         """Facts to print: as JSON values, with the number of files in place of their hashes (export.json has those)."""
-        return {
-            "format": self.format,
-            "build": self.build,
-            "folder": str(self.folder),
-            "content_hash": self.content_hash,
-            "counts": dict(self.counts),
-            "files": len(self.files),
-            "reused": self.reused,
-        }
+        return vars(self) | {"folder": str(self.folder), "counts": dict(self.counts), "files": len(self.files)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,15 +137,8 @@ def _existing(folder: Path, wanted: str) -> ExportSummary | None:
 
 
 def _summary(folder: Path, record: Mapping[str, Any], *, reused: bool) -> ExportSummary:
-    return ExportSummary(
-        format=record["format"],
-        build=record["build"],
-        folder=folder,
-        content_hash=record["content_hash"],
-        counts=record["counts"],
-        files=record["files"],
-        reused=reused,
-    )
+    recorded = {name: record[name] for name in ("format", "build", "content_hash", "counts", "files")}
+    return ExportSummary(**recorded, folder=folder, reused=reused)
 
 
 def _file_hashes(folder: Path) -> dict[str, str]:

@@ -19,6 +19,7 @@ from evenly.storage.pools.texts import is_utf8_text
 from evenly.storage.records import canonical_json, replacing
 from evenly.storage.tables.arrow_files import first_line, read_trouble
 from evenly.storage.tables.block_sums import PARQUET_MARK, append_sums, open_checked
+from evenly.storage.tables.rows import table_of_rows
 from evenly.unique_keys import read_json
 
 SCHEMA = 1
@@ -187,7 +188,7 @@ def _listed(read: Iterator[Entry], path: Path) -> ConceptFile:
         languages=languages,
         table=pa.table(columns),
         identity=identity_of(entries, languages),
-        left_out=pa.Table.from_pylist([dict(zip(_PLACES.names, row, strict=True)) for row in left_out], schema=_PLACES),
+        left_out=table_of_rows(left_out, _PLACES),
     )
 
 

@@ -19,10 +19,12 @@ from evenly.storage.decoders.structure import MAX_BYTES
 from evenly.storage.errors import InputError
 from evenly.storage.pools.image_columns import column_values, picture_columns
 from evenly.storage.pools.texts import is_utf8_text
+from evenly.storage.tables.rows import table_of_rows
 
 IMAGE_ENDINGS = frozenset({
     "jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "avif", "tif", "tiff", "mpo", "ppm", "pgm", "pbm", "pnm",
 })  # fmt: skip
+_SCHEMA = pa.schema([(name, pa.string()) for name in ("path", "label", "image_id")])
 
 
 class Picture(NamedTuple):
@@ -67,10 +69,7 @@ def read_image_folder(folder: Path, *, limit_bytes: int = MAX_BYTES) -> ImageFol
             f"`folder` must hold folders of pictures, one a class; got no picture in a class at `{folder}` "
             f"(skipped: {_listed(skipped)}). Lay it out as `<class>/<picture>`."
         )
-    columns = zip(*rows, strict=True)
-    names = ("path", "label", "image_id")
-    table = pa.table({name: pa.array(column, pa.string()) for name, column in zip(names, columns, strict=True)})
-    return ImageFolder(rows=table, skipped=dict(sorted(skipped.items())))
+    return ImageFolder(rows=table_of_rows(rows, _SCHEMA), skipped=dict(sorted(skipped.items())))
 
 
 def read_pictures(

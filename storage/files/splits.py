@@ -18,10 +18,12 @@ from evenly.storage.pools.rows import require_columns
 from evenly.storage.pools.source import TABLE_READERS
 from evenly.storage.tables.arrow_files import first_line
 from evenly.storage.tables.hashing import is_text_type
+from evenly.storage.tables.rows import table_of_rows
 from evenly.unique_keys import read_json
 
 LIMIT_BYTES = 512 * 1024**2  # of JSON: ImageNet's, with 1.3 million pictures, takes about 120 MB
 Row = tuple[str, str, str | None, str | None]
+_SCHEMA = pa.schema([(name, pa.string()) for name in ("key", "part", "label", "group")])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,10 +190,7 @@ def _checked(rows: Iterator[tuple[str, Row]], path: Path) -> SplitFile:
             )
     if not by_key:
         raise InputError(f"`split` must have at least one row; got none at `{path}`. Fill it or leave it out.")
-    columns = zip(*by_key.values(), strict=True)
-    names = ("key", "part", "label", "group")
-    table = pa.table({name: pa.array(column, pa.string()) for name, column in zip(names, columns, strict=True)})
-    return SplitFile(rows=table, repeated=repeated)
+    return SplitFile(rows=table_of_rows(by_key.values(), _SCHEMA), repeated=repeated)
 
 
 def _told(row: Row) -> str:

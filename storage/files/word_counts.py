@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
@@ -18,6 +17,7 @@ from evenly.installing import install_extra
 from evenly.storage.errors import InputError
 from evenly.storage.tables.arrow_files import first_line
 from evenly.storage.tables.hashing import file_hash
+from evenly.storage.tables.rows import table_of_rows
 
 GOOGLE_WORDS = 1_024_908_267_229
 """Words of Google's corpus of 2006, whose most frequent ones wordsegment and symspellpy hold."""
@@ -158,12 +158,9 @@ def _count(field: str, text: str, path: Path, number: int) -> int:
 def _split(rows: Sequence[tuple[str, int]], refused: Mapping[str, str], total: int, origin: str) -> Counts:
     kept = [(entry, count) for entry, count in rows if entry not in refused]
     refused_rows = [(entry, count, refused[entry]) for entry, count in rows if entry in refused]
-    return Counts(table=_table(kept, _COUNTS), refused=_table(refused_rows, _REFUSED), total=total, origin=origin)
-
-
-def _table(rows: Sequence[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
-    columns = zip(*rows, strict=True) if rows else [()] * len(schema)
-    return pa.table([pa.array(values, kind.type) for values, kind in zip(columns, schema, strict=True)], schema=schema)
+    return Counts(
+        table=table_of_rows(kept, _COUNTS), refused=table_of_rows(refused_rows, _REFUSED), total=total, origin=origin
+    )
 
 
 def _lines(field: str, path: Path) -> Iterator[tuple[int, str]]:

@@ -59,7 +59,7 @@ def load_noun_synsets() -> pa.Table:
 
 def _read_pairs(name: str) -> dict[str, str]:
     """Map of the part before the first tab to the part after it, for each line of the file."""
-    path = _info_folder() / name
+    path = timm_folder() / name
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except OSError as error:
@@ -71,7 +71,8 @@ def _read_pairs(name: str) -> dict[str, str]:
     return {synset: text.strip() for synset, _, text in pairs}
 
 
-def _info_folder() -> Path:
+def timm_folder() -> Path:
+    """The folder of timm's lists of ImageNet's classes; timm, which imports torch, is not imported."""
     spec = importlib.util.find_spec("timm")
     if spec is None or not spec.submodule_search_locations:
         raise StorageError(f"timm must be installed; it is not. Run: {install_command('timm')}")

@@ -1,13 +1,12 @@
 """The first sense of each word, from the database files of WordNet 3.0, and the synsets of ImageNet-21k, from timm."""
 
 import hashlib
-import importlib.util
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from evenly.installing import install_command
-from evenly.storage.errors import InputError, StorageError
+from evenly.storage.errors import InputError
+from evenly.storage.files.wordnet import timm_folder
 from evenly.storage.files.wordnets import PARTS_OF_SPEECH, installed_wordnet
 from evenly.storage.tables.arrow_files import read_trouble
 
@@ -86,11 +85,7 @@ def _exceptions(lines: list[str]) -> dict[str, tuple[str, ...]]:
 
 
 def _entities(digest: "hashlib._Hash") -> frozenset[int]:
-    spec = importlib.util.find_spec("timm")
-    if spec is None or not spec.submodule_search_locations:
-        raise StorageError(f"timm must be installed; it is not. Run: {install_command('timm')}")
-    lines = _lines(Path(spec.submodule_search_locations[0]) / "data" / "_info" / _ENTITIES, digest)
-    return frozenset(int(line[1:]) for line in lines if line)
+    return frozenset(int(line[1:]) for line in _lines(timm_folder() / _ENTITIES, digest) if line)
 
 
 def _lines(path: Path, digest: "hashlib._Hash") -> list[str]:

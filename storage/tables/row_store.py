@@ -15,6 +15,15 @@ from evenly.storage.tables.lance_rows import MADE_AGAIN
 from evenly.storage.workspace import Workspace
 
 
+def missing_ids(path: Path, ids: pa.Array) -> pa.Array:
+    """The ids that have no row in a dataset, in the order given, each once; of what is stored only ids are read."""
+    distinct = ids.unique()
+    try:
+        return distinct.filter(pa.array(~KeyedRows(path, MADE_AGAIN).stored(distinct)))
+    except NotFoundError:
+        return distinct
+
+
 class RowStore:
     """Rows (d,) of numbers by id: what `maker`, an identity, makes of one `kind`; appended to, never rewritten."""
 
@@ -23,12 +32,7 @@ class RowStore:
 
     def missing(self, ids: pa.Array) -> pa.Array:
         """The ids of `ids` that have no row yet, in the order given, each once."""
-        distinct = ids.unique()
-        try:
-            stored = KeyedRows(self.path, MADE_AGAIN).stored(distinct)
-        except NotFoundError:
-            return distinct
-        return distinct.filter(pa.array(~stored))
+        return missing_ids(self.path, ids)
 
     def append(self, ids: pa.Array, rows: npt.NDArray[np.number]) -> None:
         """Add `rows` (n, d), one for each of `ids`, in one commit."""

@@ -1,6 +1,7 @@
 """Rows of tables: nulls that cost nothing to hold and little to take, and tables of equal length."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +22,12 @@ def null_rows(n: int, kind: pa.DataType) -> pa.Array:
 
 def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
+def table_of_rows(rows: Iterable[Sequence[Any]], schema: pa.Schema) -> pa.Table:
+    """The table of rows, each a value for every column."""
+    columns = list(zip(*rows, strict=True)) or [()] * len(schema)
+    return pa.table([pa.array(values, kind) for values, kind in zip(columns, schema.types, strict=True)], schema=schema)
 
 
 def tables_of(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
