@@ -123,7 +123,7 @@ def _is_same(a: StepRecord, b: StepRecord, part: Partition) -> bool:
     """Whether two runs of a step decided the same of a partition."""
     if a.hashes["decisions"] == b.hashes["decisions"]:
         return True
-    one, other = a.layout_of("decisions"), b.layout_of("decisions")
+    one, other = a.layout["decisions"], b.layout["decisions"]
     return one.bits == other.bits and all(
         one.digest(number) == other.digest(number) for number in part.numbers_at(one.bits)
     )

@@ -16,13 +16,11 @@ from evenly.audit.checks.stored import check_image_bytes, check_stored
 from evenly.audit.checks.verdicts import check_verdicts
 from evenly.audit.image_bytes import ReadBytes
 from evenly.audit.published import Bar, PublishedBuild, no_bar
-from evenly.storage.build_content import BuildInputs, content_hash_of, sampled_content_hash
-from evenly.storage.content import content_table_hash
+from evenly.storage.build_content import BuildInputs, content_hash_of
 from evenly.storage.errors import StorageError
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.records import content_hash
-from evenly.storage.samples import Samples, wide_table
-from evenly.storage.tables.hashing import table_hash
+from evenly.storage.samples import Samples
 from evenly.storage.tables.partitions import Partition
 from evenly.storage.tables.tree import Node, nodes_of, part_digest, root_of
 from evenly.storage.web.images import open_pictures, reader
@@ -154,14 +152,13 @@ def _check_tables(build: PublishedBuild, record: StepRecord) -> Iterator[Finding
 
 def _check_table(build: PublishedBuild, record: StepRecord, name: str, recorded: str) -> Iterator[Finding]:
     """The hash of each partition's rows, and that of the table, which follows from them."""
-    place, layout, nodes = f"{record.name}/{name}", record.layout_of(name), list[Node]()
+    place, layout, nodes = f"{record.name}/{name}", record.layout[name], list[Node]()
     damaged = False
 
     def hashed(ledger: Ledger) -> list[Node]:
         table = ledger.table(record, name)
         table.validate(full=True)
-        build.keep(record, name, table)
-        return nodes_of(table, ledger.part) if record.layout else [Node(table.num_rows, table_hash(table))]
+        return nodes_of(table, ledger.part)
 
     partitions = Partition.all(layout.bits)
     hashes = build.each_partition(place, partitions, hashed)
@@ -197,9 +194,7 @@ def _check_samples(build: PublishedBuild) -> Iterator[Finding]:
         elif column in compared.differing:
             yield Finding.of("samples", f"{place}, column {column}", "holds other values than the steps gave")
     last = build.deciding[-1].counts.get("kept", 0)
-    counted: dict[str, Any] = {"rows": compared.rows, "kept": last}
-    if "hash" in recorded:  # of builds whose content was hashed over it
-        counted["hash"] = content_table_hash(build.samples())
+    counted = {"rows": compared.rows, "kept": last}
     for key, value in counted.items():
         if recorded[key] != value:
             yield Finding.of("samples", f"manifest samples.{key}", _differs("manifest", recorded[key], value))
@@ -216,11 +211,7 @@ def _check_content(build: PublishedBuild) -> Iterator[Finding]:
         split=manifest.get("split"),
         forget=manifest.get("forget", ()),
     )
-    if "content_version" in manifest:
-        computed = content_hash_of(build.ledger, build.records, inputs)
-    else:
-        wide = wide_table(build.ledger, build.records)
-        computed = sampled_content_hash(build.ledger, build.records, wide, inputs)
+    computed = content_hash_of(build.ledger, build.records, inputs)
     if computed != manifest["content_hash"]:
         yield Finding.of("content", "manifest content_hash", _differs("manifest", manifest["content_hash"], computed))
     if not str(manifest["build"]).endswith(f"-{computed[:12]}"):

@@ -4,14 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-
-from evenly.storage.content import content_table_hash
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.records import content_hash
 
 CONTENT_VERSION = 2
-"""What a manifest states under `content_version`: those without it were hashed over the sample table."""
+"""The `content_version` that a manifest states."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,20 +35,6 @@ def content_hash_of(ledger: Ledger, records: Sequence[StepRecord], inputs: Build
     """
     steps = [_of_step(record) | {"tables": _tables(ledger, record)} for record in records]
     return content_hash(_of_build(inputs) | {"version": CONTENT_VERSION, "steps": steps})
-
-
-def sampled_content_hash(ledger: Ledger, records: Sequence[StepRecord], wide: pa.Table, inputs: BuildInputs) -> str:
-    """The content hash of a build whose manifest states no `content_version`: decisions enter by its sample table."""
-    steps = [
-        _of_step(record)
-        | {
-            "tables": {
-                name: content_table_hash(ledger.table(record, name)) for name in record.hashes if name != "decisions"
-            }
-        }
-        for record in records
-    ]
-    return content_hash(_of_build(inputs) | {"steps": steps, "samples": content_table_hash(wide)})
 
 
 def _tables(ledger: Ledger, record: StepRecord) -> dict[str, str]:

@@ -78,11 +78,6 @@ def _repeated(names: pa.Array, order: pa.Array) -> npt.NDArray[np.bool_]:
     return repeated
 
 
-def content_table_hash(table: pa.Table) -> str:
-    """SHA-256 of the content of a table: what the manifest records of the sample table."""
-    return table_hash(content_table(table))
-
-
 def content_rows(table: pa.Table) -> pa.Table:
     """The rows of `content_table`, in key order where the table has a key."""
     content = content_table(table)

@@ -13,7 +13,7 @@ import pyarrow as pa
 from evenly.storage.errors import NotFoundError
 from evenly.storage.tables.lance_commits import commit_rows
 from evenly.storage.tables.lance_keys import KeyedRows
-from evenly.storage.tables.lance_rows import KEY, MADE_AGAIN, each_fragment, has_rows, newest_version, open_rows
+from evenly.storage.tables.lance_rows import MADE_AGAIN, each_fragment, has_rows, newest_version, open_rows
 from evenly.storage.tables.row_store import missing_ids
 from evenly.storage.workspace import Workspace
 
@@ -27,7 +27,6 @@ class FeatureStore:
 
     def __init__(self, workspace: Workspace, encoder: str, kind: str) -> None:
         self.path: Path = workspace.features / encoder[:32] / f"{kind}.lance"
-        self._names_devices: bool | None = None  # not looked up yet
 
     def missing(self, ids: Sequence[str] | pa.Array) -> list[str]:
         """The ids of `ids` that have no row yet, in the order given, each once; of what is stored only ids are read."""
@@ -37,7 +36,7 @@ class FeatureStore:
     def append(self, ids: Sequence[str], vectors: np.ndarray, norms: np.ndarray, *, device: str = "") -> None:
         """Add rows in one commit: `vectors` (n, d) float16 of unit length, `norms` (n,) float32.
 
-        `device`: the name of what made them, "" if that is not known; a store from before it was kept keeps none.
+        `device`: the name of what made them, "" if that is not known.
         """
         n, d = vectors.shape
         flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float16).reshape(-1))
@@ -46,22 +45,18 @@ class FeatureStore:
                 "id": pa.array(list(ids), pa.string()),
                 "vector": pa.FixedSizeListArray.from_arrays(flat, d),
                 "norm": pa.array(np.asarray(norms, dtype=np.float32)),
+                _DEVICE: pa.array([device] * n, pa.string()),
             }
         )
         if n:
-            if self._keeps_devices():
-                table = table.append_column(_DEVICE, pa.array([device] * n, pa.string()))
             commit_rows(self.path, table, mode="append")
 
     def devices(self, ids: Sequence[str] | pa.Array) -> dict[str, int]:
         """The number of rows of `ids` that each device made, by its name; "" for a device that is not known."""
-        names, counts = _texts(ids), Counter[str]()
-        if not has_rows(self.path):
-            return {}
-        rows = self._rows()
-        column = [_DEVICE] if _DEVICE in rows.schema.names else []
-        for places, table in rows.rows(names, column or [KEY]):
-            counts.update(table[_DEVICE].to_pylist() if column else [""] * len(places))
+        counts = Counter[str]()
+        if has_rows(self.path):
+            for _, table in self._rows().rows(_texts(ids), [_DEVICE]):
+                counts.update(table[_DEVICE].to_pylist())
         return dict(sorted(counts.items()))
 
     def read(self, ids: Sequence[str] | pa.Array) -> tuple[np.ndarray, np.ndarray]:
@@ -106,11 +101,6 @@ class FeatureStore:
     def count(self) -> int:
         """The number of rows."""
         return int(open_rows(self.path, MADE_AGAIN, None).count_rows()) if has_rows(self.path) else 0
-
-    def _keeps_devices(self) -> bool:
-        if self._names_devices is None:
-            self._names_devices = not has_rows(self.path) or _DEVICE in self._rows().schema.names
-        return self._names_devices
 
     def _rows(self) -> KeyedRows:
         try:

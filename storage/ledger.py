@@ -192,7 +192,7 @@ class Ledger:
         self, record: StepRecord, name: str, columns: Sequence[str] | None = None, where: pc.Expression | None = None
     ) -> pa.Table:
         """A child table of a step, in its stored order; with `where`, only its rows of which that is true."""
-        layout = record.layout_of(name)
+        layout = record.layout[name]
         if self.part.bits <= layout.bits:
             numbers = self.part.numbers_at(layout.bits) if layout.bits else range(1)
             return self._rows(record, name, numbers, columns, where)
@@ -204,7 +204,7 @@ class Ledger:
 
     def schema(self, record: StepRecord, name: str) -> pa.Schema:
         """The columns of a step's table, without reading rows."""
-        digest = next(iter(record.layout_of(name).parts.values()))
+        digest = next(iter(record.layout[name].parts.values()))
         return read_schema(self._table_path(record.name, name, digest))
 
     def files(self, record: StepRecord) -> list[Path]:
@@ -212,7 +212,7 @@ class Ledger:
         return [
             self._table_path(record.name, name, digest)
             for name in record.hashes
-            for digest in record.layout_of(name).parts.values()
+            for digest in record.layout[name].parts.values()
         ]
 
     def alive(self, records: Sequence[StepRecord], columns: Sequence[str]) -> pa.Table:
@@ -240,12 +240,7 @@ class Ledger:
 
     def content_of(self, record: StepRecord, name: str) -> str:
         """The hash of what is content in a table of a step."""
-        layout = record.layout.get(name)
-        if layout is not None:
-            return layout.content or record.hashes[name]
-        table = self.table(record, name)
-        nodes = nodes_of(table, ALL)
-        return part_digest(content_nodes(table, ALL) or nodes)
+        return record.layout[name].content or record.hashes[name]
 
     def _rows(
         self,
@@ -255,7 +250,7 @@ class Ledger:
         columns: Sequence[str] | None,
         where: pc.Expression | None,
     ) -> pa.Table:
-        digests = (record.layout_of(name).digest(number) for number in numbers)
+        digests = (record.layout[name].digest(number) for number in numbers)
         paths = [self._table_path(record.name, name, digest) for digest in digests if digest is not None]
         if not paths:
             raise NotFoundError(f"step `{record.name}` must hold `{name}` of partition {numbers.start}; it does not.")

@@ -65,12 +65,9 @@ class Samples:
         with self._required():
             yield from each_fragment(self.path, self.remedy, version=version, columns=columns, where=where)
 
-    def check(self, version: int) -> bool:
-        """Compare all bytes of a version with their checksums; False where it is from before there were any.
-
-        Raises DamagedError.
-        """
-        return check_rows(self.path, self.remedy, version=version)
+    def check(self, version: int) -> None:
+        """Compare all bytes of a version with their checksums. Raises DamagedError."""
+        check_rows(self.path, self.remedy, version=version)
 
     @contextmanager
     def _required(self) -> Iterator[None]:

@@ -13,7 +13,6 @@ from evenly.storage.tables.tree import Node
 
 FORMAT = 2  # of the tables: raise it where older ones cannot be read, so that their steps run again
 VERDICTS = ("kept", "dropped", "failed", "merged")
-_ADDED = ("work", "layout", "seconds")  # fields that older records lack
 PARTIAL = "partial"
 """The name of tables that partitions give to a sum over all."""
 DECISION_COLUMNS = ("uid", "verdict", "reason", "value", "into")
@@ -169,9 +168,9 @@ class StoredPart:
 class StepRecord:
     """One finished step run, as recorded.
 
-    hashes: of each table, over all partitions. layout: where its rows lie; of a table that is not in it, in one file of
-    that hash. work: rows `computed` and `reused` where an earlier run's were taken over, else empty. seconds: of work
-    on all its rows over all processes, as far as this run shows; None: not known. Both are no part of any hash.
+    hashes: of each table, over all partitions. layout: where its rows lie. work: rows `computed` and `reused` where an
+    earlier run's were taken over, else empty. seconds: of work on all its rows over all processes, as far as this run
+    shows; None: not known. Both are no part of any hash.
     """
 
     key: str
@@ -192,8 +191,8 @@ class StepRecord:
     started: str
     ended: str
     flow_run_id: str | None
-    work: Mapping[str, int] = field(default_factory=dict)
-    layout: Mapping[str, TableLayout] = field(default_factory=dict)
+    work: Mapping[str, int]
+    layout: Mapping[str, TableLayout]
     seconds: float | None = None
 
     @property
@@ -204,20 +203,13 @@ class StepRecord:
     @property
     def bits(self) -> int:
         """The number of bits by which the decisions are cut into partitions."""
-        layout = self.layout.get("decisions")
-        return 0 if layout is None else layout.bits
-
-    def layout_of(self, name: str) -> TableLayout:
-        """Where the rows of a table lie."""
-        layout = self.layout.get(name)
-        return TableLayout(bits=0, parts={"0": self.hashes[name]}) if layout is None else layout
+        return self.layout["decisions"].bits if "decisions" in self.layout else 0
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "StepRecord":
-        """Read back what `asdict` gave; records from before there were `work` and `layout` have none."""
-        present = {item.name: value[item.name] for item in fields(cls) if item.name not in _ADDED or item.name in value}
-        layout = {name: TableLayout(**item) for name, item in present.pop("layout", {}).items()}
-        return cls(**present, layout=layout)
+        """Read back what `asdict` gave."""
+        layout = {name: TableLayout(**item) for name, item in value["layout"].items()}
+        return cls(**{item.name: value[item.name] for item in fields(cls)} | {"layout": layout})
 
 
 def _extra_columns(decisions: pa.Table | None) -> list[str]:

@@ -271,7 +271,7 @@ def _hash_in(record: StepRecord, partition: Partition) -> str:
         return record.output_hash
     hashes = {}
     for name in record.hashes:
-        layout = record.layout_of(name)
+        layout = record.layout[name]
         is_cut = layout.bits == partition.bits and partition.bits > 0
         hashes[name] = layout.digest(partition.number) if is_cut else record.hashes[name]
     return content_hash({"tables": hashes})

@@ -75,7 +75,7 @@ def _check_digests(build: PublishedBuild) -> Iterator[Finding]:
     if record is None or "features" not in record.hashes:
         return
     store = FeatureStore(build.workspace, str(build.manifest["encoder"]["identity"]), "images")
-    parts = Partition.all(record.layout_of("features").bits)
+    parts = Partition.all(record.layout["features"].bits)
     for part in parts:
         table = Ledger(build.workspace, part=part).table(record, "features", ["image_id", "digest"])
         ids = table["image_id"].to_pylist()

@@ -31,7 +31,6 @@ from evenly.storage.tables.lance_rows import (
     KEY,
     MADE_AGAIN,
     ROWS_PER_FILE,
-    has_sums,
     open_rows,
     readable_rows,
     version_of,
@@ -55,7 +54,7 @@ def commit_rows(path: Path, table: pa.Table, *, mode: Literal["append", "overwri
         if index is not None:
             dataset.create_scalar_index(index, "BTREE")
         version = int(dataset.version)
-        _seal(path, SUMS, table)
+        _seal(path, table)
     return version
 
 
@@ -70,7 +69,7 @@ def commit_index(path: Path, column: str, kind: str, *, name: str, parameters: M
         dataset = dataset.checkout_version(dataset.latest_version)  # equal to it, where what is unfinished was undone
         dataset.create_index(column, kind, name=name, metric="cosine", replace=True, **parameters)
         version = int(dataset.version)
-        _seal(path, SUMS)
+        _seal(path)
     return version
 
 
@@ -102,7 +101,7 @@ def commit_fragments(path: Path, schema: pa.Schema, fragments: Iterable[str]) ->
             raise StorageError(f"`{path / min(lost)}` must be there to be committed; it is gone. Run it again.")
         operation = lance.LanceOperation.Overwrite(schema, parts)
         version = int(lance.LanceDataset.commit(str(path), operation).version)
-        _seal(path, SUMS)
+        _seal(path)
     return version
 
 
@@ -144,22 +143,14 @@ class _Files:
         """The newest version that was written to its end; None where none was."""
         return max((number for number, name in self.versions.items() if self.is_sealed(name)), default=None)
 
-    def is_sealed(self, name: str, target: str = SUMS) -> bool:
+    def is_sealed(self, name: str) -> bool:
         """Whether the sums of a file are written down."""
-        return f"{target}/{name}.json" in self.names
+        return f"{SUMS}/{name}.json" in self.names
 
 
 def _undo_unfinished(path: Path) -> _Files:
-    """The files of a dataset, when a version that a killed writer left unfinished has been undone.
-
-    A dataset from before there were checksums gets its own. What is begun and not finished is no such dataset.
-    """
+    """The files of a dataset, when a version that a killed writer left unfinished has been undone."""
     files = _Files.of(path)
-    if files.versions and not has_sums(path):
-        unfinished = f"{SUMS}.unfinished"
-        _seal(path, unfinished)
-        (path / unfinished).rename(path / SUMS)
-        files = _Files.of(path)
     (path / SUMS).mkdir(parents=True, exist_ok=True)
     if files.newest is not None and files.newest != max(files.versions):
         open_rows(path, MADE_AGAIN, files.newest).restore()
@@ -185,7 +176,7 @@ def _remove_loose(path: Path, files: _Files) -> None:
         (path / name).unlink(missing_ok=True)
 
 
-def _seal(path: Path, target: str, table: pa.Table | None = None) -> None:
+def _seal(path: Path, table: pa.Table | None = None) -> None:
     """Write down the sums of all files of a dataset that have none yet: new ones hold keys of `table` alone."""
     files = _Files.of(path)
     keys = {} if table is None or KEY not in table.column_names else pc.min_max(table[KEY]).as_py()
@@ -193,16 +184,14 @@ def _seal(path: Path, target: str, table: pa.Table | None = None) -> None:
         [
             name
             for name in sorted(files.names)
-            if name.startswith(f"{part}/")
-            and name.endswith((*INDEX_FILES, ".manifest"))
-            and not files.is_sealed(name, target)
+            if name.startswith(f"{part}/") and name.endswith((*INDEX_FILES, ".manifest")) and not files.is_sealed(name)
         ]
         for part in _PARTS
     ]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         facts = [pool.map(partial(_facts_of, path, keys=keys), names) for names in unsealed]
         for names, facts_of_part in zip(unsealed, facts, strict=True):
-            records = [path / target / f"{name}.json" for name in names]
+            records = [path / SUMS / f"{name}.json" for name in names]
             list(pool.map(create_record, records, list(facts_of_part)))
 
 

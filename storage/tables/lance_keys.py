@@ -25,7 +25,6 @@ from evenly.storage.tables.lance_rows import (
     check_indices,
     check_pages,
     check_taken,
-    has_sums,
     open_rows,
     readable_rows,
 )
@@ -216,8 +215,6 @@ def _may_hold(path: Path, remedy: str, fragments: Iterable[Any], key: str, value
 @lru_cache(maxsize=1 << 14)
 def _key_range(path: Path, remedy: str, file: str) -> tuple[str, str] | None:
     """The least and the greatest key of a data file, which never changes; None where its sums do not say."""
-    if not has_sums(path):
-        return None
     keys = checked_blocks(path, f"data/{file}", remedy).keys
     return None if keys.get("min") is None else (str(keys["min"]), str(keys["max"]))
 

@@ -3,8 +3,6 @@
 Lance writes each file of a dataset once. Beside them, in SUMS, lies a record of the checksums of each file's blocks;
 that of a version's manifest is written last, and makes the version count. What Lance is to decode is compared with them
 first: the manifest, what data files say of their columns, and the pages of the columns that are read.
-
-A dataset without SUMS is from before there were checksums: it is read as it is, and gets them with the next commit.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -96,23 +94,16 @@ def each_fragment(
         yield table
 
 
-def check_rows(path: Path, remedy: str, *, version: int | None = None) -> bool:
-    """Compare all bytes of a version with their checksums; False where it is from before there were any.
-
-    Raises DamagedError, which ends with the `remedy`.
-    """
+def check_rows(path: Path, remedy: str, *, version: int | None = None) -> None:
+    """Compare all bytes of a version with their checksums. Raises DamagedError, which ends with the `remedy`."""
     with readable_rows(path, remedy):
         dataset = open_rows(path, remedy, version)
-        if not has_sums(path):
-            dataset.to_table().validate(full=True)
-            return False
         _manifest(path, remedy, dataset.version).check_all()
         for fragment in dataset.get_fragments():
             for file in fragment.data_files():
                 CheckedBlocks(path, f"data/{file.path}", remedy).check_all()
         for uuid in _indices_of(dataset, set(dataset.schema.names)):
             _check_index(path, remedy, uuid)
-    return True
 
 
 def has_rows(path: Path) -> bool:
@@ -122,14 +113,8 @@ def has_rows(path: Path) -> bool:
 
 def newest_version(path: Path) -> int | None:
     """The newest version that was written to its end; None where none was."""
-    manifests = (path / SUMS if has_sums(path) else path) / "_versions"
-    names = (file.name.partition(".")[0] for file in manifests.glob("*.manifest*"))
+    names = (file.name.partition(".")[0] for file in (path / SUMS / "_versions").glob("*.manifest*"))
     return max((version_of(name) for name in names if name.isdigit()), default=None)
-
-
-def has_sums(path: Path) -> bool:
-    """Whether a dataset is from after there were checksums, as all in object stores are."""
-    return isinstance(path, ObjectPath) or (path / SUMS).is_dir()
 
 
 def version_of(name: str) -> int:
@@ -143,8 +128,6 @@ def open_rows(path: Path, remedy: str, version: int | None) -> Any:  # noqa: ANN
     wanted = newest_version(path) if version is None else version
     if wanted is None:
         raise NotFoundError(f"table `{path}` must exist; it does not. {remedy}")
-    if not has_sums(path):
-        return _dataset(path, wanted)
     manifest = _manifest(path, remedy, wanted)
     if isinstance(path, ObjectPath):
         return _opened(path, wanted, manifest)
@@ -185,8 +168,6 @@ def _session(_bucket: str, _store: int) -> Any:  # noqa: ANN401 - Lance's
 
 def check_pages(path: Path, remedy: str, dataset: Any, columns: set[str], fragments: Iterable[Any]) -> None:  # noqa: ANN401
     """Compare what the files of `fragments` say of themselves, and the pages of some columns, with their sums."""
-    if not has_sums(path):
-        return
     fields = {
         number for field in dataset.lance_schema.fields() if field.name() in columns for number in _numbers(field)
     }
@@ -205,8 +186,6 @@ def check_taken(
     rows: npt.NDArray[np.int64],
 ) -> None:
     """Check as `check_pages` does, of columns of vectors only the blocks in which these rows of a fragment lie."""
-    if not has_sums(path):
-        return
     named = [field for field in dataset.lance_schema.fields() if field.name() in columns]
     fields = {number for field in named for number in _numbers(field)}
     widths = {field.id(): _width(dataset.schema.field(field.name()).type) for field in named}
@@ -281,7 +260,7 @@ def _numbers(field: Any) -> Iterator[int]:  # noqa: ANN401 - Lance's
 
 def check_indices(path: Path, remedy: str, dataset: Any, columns: set[str]) -> None:  # noqa: ANN401 - Lance's
     """Compare the files of the indices of some columns with their sums."""
-    for uuid in _indices_of(dataset, columns) if has_sums(path) else ():
+    for uuid in _indices_of(dataset, columns):
         (_check_index_once if isinstance(path, ObjectPath) else _check_index)(path, remedy, uuid)
 
 

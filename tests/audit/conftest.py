@@ -28,11 +28,9 @@ from evenly.curation.duplicates.image_duplicates import (
     deduplicate_perceptual,
 )
 from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
-from evenly.storage.build_content import CONTENT_VERSION, BuildInputs, content_hash_of, sampled_content_hash
+from evenly.storage.build_content import CONTENT_VERSION, BuildInputs, content_hash_of
 from evenly.storage.builds import Builds
-from evenly.storage.content import content_table_hash
 from evenly.storage.ledger import Ledger, StepOutput, StepRecord, StepSpec
-from evenly.storage.records import read_record, replace_record
 from evenly.storage.samples import Samples, wide_table
 from evenly.storage.workspace import Workspace
 from tests.curation.test_uids import uid as uid_of
@@ -309,19 +307,8 @@ def _fingerprints(pairs: Table) -> Table:
     return measure_fingerprints([held[image_id] for image_id in pairs["image_id"].to_pylist()])
 
 
-def without_layout(workspace: Workspace) -> None:
-    """Records as they were before tables were cut."""
-    for path in workspace.steps.glob("*.json"):
-        record = read_record(path)
-        del record["layout"]
-        replace_record(path, record)
-
-
-def publish(workspace: Workspace, little: Little, started: datetime, *, old: bool = False) -> dict[str, Any]:
-    """Run the steps, write the sample table and the manifest; the manifest.
-
-    old: as builds were published whose content was hashed over the sample table, and whose tables were not cut.
-    """
+def publish(workspace: Workspace, little: Little, started: datetime) -> dict[str, Any]:
+    """Run the steps, write the sample table and the manifest; the manifest."""
     rebuild = Rebuild(workspace, little, started)
     rebuild.run()
     records = rebuild.records
@@ -329,11 +316,7 @@ def publish(workspace: Workspace, little: Little, started: datetime, *, old: boo
     recipe = {"name": little.name, "curate": {"balance": {"t": little.t}}}
     encoder = {"model": "embedded", "pretrained": None, "identity": little.encoder}
     inputs = BuildInputs(recipe=recipe, seed=little.seed, limit=little.limit, encoder=encoder)
-    if old:
-        without_layout(workspace)
-        content = sampled_content_hash(rebuild.ledger, records, wide, inputs)
-    else:
-        content = content_hash_of(rebuild.ledger, records, inputs)
+    content = content_hash_of(rebuild.ledger, records, inputs)
     fields = ("name", "key", "version", "rule", "model", "seed", "inputs", "output_hash", "hashes", "counts")
     manifest = {
         "build": f"{little.name}-{content[:12]}",
@@ -348,9 +331,8 @@ def publish(workspace: Workspace, little: Little, started: datetime, *, old: boo
             "version": rebuild.samples.write(wide),
             "rows": wide.num_rows,
             "kept": records[-1].counts["kept"],
-            **({"hash": content_table_hash(wide)} if old else {}),
         },
-        **({} if old else {"content_version": CONTENT_VERSION}),
+        "content_version": CONTENT_VERSION,
         "encoder": encoder,
         "code": dict(records[0].code),
     }
@@ -366,8 +348,8 @@ STARTED = datetime(2026, 11, 24, 3, tzinfo=UTC)
 def build(workspace: Workspace) -> Build:
     """Publish a little build: `build()` or `build(seed=8)` and so on, in the test's own workspace."""
 
-    def make(*, started: datetime = STARTED, old: bool = False, **changes: object) -> dict[str, Any]:
-        return publish(workspace, Little().but(**changes), started, old=old)
+    def make(*, started: datetime = STARTED, **changes: object) -> dict[str, Any]:
+        return publish(workspace, Little().but(**changes), started)
 
     return make
 

@@ -220,7 +220,7 @@ def test_what_was_changed_in_one_partition_is_found_with_the_counts_of_all(tmp_p
     workspace = Workspace.at(tmp_path)
     manifest = publish(workspace, Little(bits=BITS), STARTED)
     record = PublishedBuild(workspace, manifest).step("preselect")
-    layout = record.layout_of("decisions")
+    layout = record.layout["decisions"]
     path = workspace.ledger / "preselect" / f"decisions-{layout.digest(1)[:32]}.arrow"
     table = read_table(path)
     write_table(path, table.slice(1))

@@ -274,9 +274,3 @@ def test_flipped_features_replies_download_records_and_samples_are_findings(buil
         assert checks(found) == {check}
         assert path.name in found[0].where + found[0].what
         flip(path)
-
-
-def test_a_build_from_before_tables_were_cut_has_no_findings(build, workspace, read_all):
-    old = build(old=True)
-    assert "hash" in old["samples"]
-    assert verify_build(workspace, old, read_bytes=read_all) == []

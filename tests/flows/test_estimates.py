@@ -24,7 +24,7 @@ CUT = Cut(rows=2_000_000, bits=4, workers=2, memory=4 * 10**9)
 RECORD = StepRecord(
     key="k", name="check_texts", version=1, rule={}, inputs={}, model=None, seed=None, output_hash="h", hashes={},
     columns=(), rows_in=1000, counts={"kept": 400, "dropped": 600, "failed": 0, "merged": 0}, reasons={}, notes={},
-    code={}, started="", ended="", flow_run_id=None, seconds=8.0,
+    code={}, started="", ended="", flow_run_id=None, work={}, layout={}, seconds=8.0,
 )  # fmt: skip
 
 

@@ -42,7 +42,7 @@ def findings(workspace: Workspace, manifest: Mapping[str, Any]) -> set[str]:
 def rewrite(ledger: Ledger, record: StepRecord, name: str, change: Any) -> None:  # noqa: ANN401 - a function of a table
     """Store `change` of a table under the name of the one it replaces, as somebody would who covers their tracks."""
     table = ledger.table(record, name)
-    (digest,) = record.layout_of(name).parts.values()
+    (digest,) = record.layout[name].parts.values()
     write_table(ledger.workspace.ledger / record.name / f"{name}-{digest[:32]}.arrow", change(table))
 
 

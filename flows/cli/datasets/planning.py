@@ -201,7 +201,7 @@ def _size_of(run: Run, record: StepRecord) -> float:
     files = iter(run.ledger.files(record))
     size = 0.0
     for name in record.hashes:
-        of_table = list(islice(files, len(record.layout_of(name).parts)))
+        of_table = list(islice(files, len(record.layout[name].parts)))
         sample = of_table[:_SAMPLE]
         size += sum(file.stat().st_size for file in sample) / max(len(sample), 1) * len(of_table)
     return size
