@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from evenly.audit.errors import IncompleteBuildError
 from evenly.storage.ledger import DECISION_COLUMNS, Ledger, StepRecord
-from evenly.storage.samples import Samples
+from evenly.storage.samples import BuildSamples
 from evenly.storage.stores.many_paths import each_stored
 from evenly.storage.tables.partitions import Partition, partition_of
 from evenly.storage.tables.recent import RecentTables
@@ -41,8 +41,8 @@ class PublishedBuild:
         self.workspace = workspace
         self.bar = bar
         self.manifest = manifest
-        self._recent = RecentTables()
-        self.ledger = Ledger(workspace, recent=self._recent)
+        self.ledger = Ledger(workspace)
+        self._samples = BuildSamples(workspace, manifest)
         self._schemas = dict[tuple[str, str], pa.Schema]()
 
     @property
@@ -99,19 +99,17 @@ class PublishedBuild:
     @cached_property
     def sample_columns(self) -> frozenset[str]:
         """The names of the columns that the sample table of this build has."""
-        return frozenset(self.samples(where="false").column_names)
+        return frozenset(self._samples.columns)
 
     def samples(self, columns: Iterable[str] | None = None, where: str | None = None) -> pa.Table:
         """Rows of the sample table as published, sorted by uid; columns that this build lacks are left out."""
-        samples = Samples(self.workspace, str(self.manifest["recipe_name"]))
         wanted = None if columns is None else [name for name in columns if name in self.sample_columns]
-        return samples.read(int(self.manifest["samples"]["version"]), wanted, where)
+        return self._samples.read(wanted, where)
 
     def batches(self, columns: Iterable[str] | None = None, where: str | None = None) -> Iterator[pa.Table]:
         """What `samples` gives, in tables of bounded size, each read when it is asked for."""
-        samples = Samples(self.workspace, str(self.manifest["recipe_name"]))
         wanted = None if columns is None else [name for name in columns if name in self.sample_columns]
-        return samples.batches(int(self.manifest["samples"]["version"]), wanted, where)
+        return self._samples.batches(wanted, where)
 
     def first(self, columns: Iterable[str], where: str, limit: int) -> pa.Table:
         """The first `limit` rows of what `samples` gives; no more is read."""

@@ -3,10 +3,12 @@
 Each published build is one version of the dataset, named in its manifest, so that older builds stay readable.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -80,6 +82,40 @@ class Samples:
             raise NotFoundError(
                 f"sample table `{self.path}` must exist; it does not. Was the workspace moved in part?"
             ) from None
+
+
+@dataclass(frozen=True, eq=False)
+class BuildSamples:
+    """The sample table of a build, at the version that its manifest names."""
+
+    workspace: Workspace
+    manifest: Mapping[str, Any]
+
+    @property
+    def kept(self) -> str:
+        """An SQL filter for the pairs of the build."""
+        return f"{self.manifest['samples']['last']}_verdict = 'kept'"
+
+    @cached_property
+    def columns(self) -> list[str]:
+        """The names of its columns."""
+        return list(self.read(where="false").column_names)
+
+    def read(self, columns: Sequence[str] | None = None, where: str | None = None) -> pa.Table:
+        """Rows as `Samples.read` gives them."""
+        return self._table.read(self._version, columns, where)
+
+    def batches(self, columns: Sequence[str] | None = None, where: str | None = None) -> Iterator[pa.Table]:
+        """Rows as `Samples.batches` gives them."""
+        return self._table.batches(self._version, columns, where)
+
+    @property
+    def _table(self) -> Samples:
+        return Samples(self.workspace, str(self.manifest["recipe_name"]))
+
+    @property
+    def _version(self) -> int:
+        return int(self.manifest["samples"]["version"])
 
 
 def wide_table(ledger: Ledger, records: Sequence[StepRecord]) -> pa.Table:

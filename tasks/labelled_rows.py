@@ -21,7 +21,7 @@ from evenly.storage.errors import InputError
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.files.keys import compared_keys, places_of_keys
 from evenly.storage.files.splits import read_split
-from evenly.storage.samples import Samples
+from evenly.storage.samples import BuildSamples
 from evenly.tasks.adapters.twins import Twins, build_twins
 from evenly.tasks.classes.texts import (
     FREQUENT_NAMES,
@@ -175,12 +175,12 @@ def _boxes(run: Run, manifest: Mapping[str, Any], column: str | None, uids: pa.A
     """The views of the boxes of each pair, and how many are left out as none or beyond MOST_BOXES of a picture."""
     if column is None:
         return [[] for _ in uids], 0
-    samples, version = Samples(run.workspace, manifest["recipe_name"]), manifest["samples"]["version"]
-    if column not in samples.read(version, where="false").column_names:
+    samples = BuildSamples(run.workspace, manifest)
+    if column not in samples.columns:
         raise InputError(
             f"`features.views.boxes` must be a column of the pool; got `{column}`. Name it as it is there."
         )
-    table = samples.read(version, ["uid", column])
+    table = samples.read(["uid", column])
     boxes, left_out = list[list[View]](), 0
     for value in table[column].take(pc.index_in(uids, table["uid"].combine_chunks())).to_pylist():
         given = box_views(value)
@@ -250,14 +250,14 @@ def kept_with_groups(run: Run, manifest: Mapping[str, Any]) -> tuple[pa.Table, S
 
 def all_groups(run: Run, manifest: Mapping[str, Any]) -> tuple[pa.Table, Strings]:
     """All pairs of a build, uid and caption, and each one's group joined with those of what was merged and of twins."""
-    samples = Samples(run.workspace, manifest["recipe_name"])
-    version = manifest["samples"]["version"]
-    everyone = samples.read(version, ["uid", "group", "caption"])
+    samples = BuildSamples(run.workspace, manifest)
+    everyone = samples.read(["uid", "group", "caption"])
     merged: list[tuple[str, str]] = []
     for step in manifest["steps"]:
         if step["counts"].get("merged") and step["name"] != "collect":
-            table = samples.read(version, ["uid", f"{step['name']}_into"], f"{step['name']}_into IS NOT NULL")
-            merged += zip(table["uid"].to_pylist(), table[f"{step['name']}_into"].to_pylist(), strict=True)
+            into = f"{step['name']}_into"
+            table = samples.read(["uid", into], f"{into} IS NOT NULL")
+            merged += zip(table["uid"].to_pylist(), table[into].to_pylist(), strict=True)
     uids = everyone["uid"].to_pylist()
     groups = joined_groups(uids, everyone["group"].to_pylist(), merged)
     return everyone.select(["uid", "caption"]), build_twins(run.workspace, manifest).joined(uids, groups)
@@ -269,8 +269,8 @@ def kept_pairs(run: Run, manifest: Mapping[str, Any]) -> pa.Table:
     Raises InputError for a build of captions alone.
     """
     encoder_of(manifest)
-    samples = Samples(run.workspace, manifest["recipe_name"])
-    rows = samples.read(manifest["samples"]["version"], where=f"{manifest['samples']['last']}_verdict = 'kept'")
+    samples = BuildSamples(run.workspace, manifest)
+    rows = samples.read(where=samples.kept)
     caption = "chosen_caption" if "chosen_caption" in rows.column_names else "caption"
     named = ["uid", "image_id", "label", "url", *(["file_name"] if "file_name" in rows.column_names else [])]
     wanted = rows.select(named).append_column("caption", rows[caption])

@@ -26,7 +26,7 @@ class BalancedFile(StampedFile):
     """A file that `write_balanced` wrote."""
 
     key: ClassVar[bytes] = b"evenly.balanced"
-    verb: ClassVar[str] = "balance"
+    command: ClassVar[str] = "evenly balance"
     option: ClassVar[str] = "out"
 
     def groups(self) -> Iterator[pa.Table]:

@@ -69,7 +69,7 @@ class MatchFile(StampedFile):
     """A file that `assemble` wrote."""
 
     key: ClassVar[bytes] = b"evenly.matches"
-    verb: ClassVar[str] = "match"
+    command: ClassVar[str] = "evenly match"
     option: ClassVar[str] = "matches"
 
     @cached_property

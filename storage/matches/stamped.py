@@ -24,11 +24,11 @@ _ENCODINGS = {"uid": "DELTA_LENGTH_BYTE_ARRAY", "row": "DELTA_BINARY_PACKED"}
 class StampedFile:
     """A file that `write_stamped` wrote; facts: what it says of itself.
 
-    Of a kind are the key of these facts, the verb of the command that writes it, and the option that names it.
+    Of a kind are the key of these facts, the command that writes it, and the option that names it.
     """
 
     key: ClassVar[bytes]
-    verb: ClassVar[str]
+    command: ClassVar[str]
     option: ClassVar[str]
     path: Path
     facts: Mapping[str, Any]
@@ -36,7 +36,7 @@ class StampedFile:
     @classmethod
     def at(cls, path: Path) -> Self:
         """Open `path`. Raises InputError where it is no such file, DamagedError where it has changed."""
-        command = f"evenly {cls.verb}"
+        command = cls.command
         if not path.is_file():
             raise InputError(f"`{cls.option}` must be a file; got `{path}`. Correct the path, or run `{command}`.")
         try:
@@ -57,7 +57,7 @@ class StampedFile:
     def opened(self, path: Path | None = None) -> Iterator[pq.ParquetFile]:
         """The file, or another at `path` beside it, to read from. Raises DamagedError where it cannot be read."""
         path = self.path if path is None else path
-        again = f"{self.verb} again."
+        again = f"{self.command.split()[-1]} again."
         try:
             with open_checked(path, f"Remove it, and {again}") as source, pq.ParquetFile(source) as file:
                 yield file

@@ -19,7 +19,7 @@ from evenly.storage.errors import StorageError
 from evenly.storage.removal.dataset_files import Dataset
 from evenly.storage.removal.leftovers import IsOld, Leftover
 from evenly.storage.removal.stored_files import StoredFile
-from evenly.storage.samples import Samples
+from evenly.storage.samples import BuildSamples
 from evenly.storage.tables.lance_commits import commit_fragments, write_fragments
 from evenly.storage.tables.lance_rows import MADE_AGAIN, each_fragment, newest_version
 from evenly.storage.web.shards import read_urls, shard_names
@@ -42,9 +42,9 @@ def values_shown(workspace: Workspace, manifests: Iterable[Mapping[str, Any]], c
     """The hashes of all values in a column of the sample tables of builds, sorted, each once."""
     hashes = [np.zeros(0, np.uint64)]
     for manifest in manifests:
-        samples, version = Samples(workspace, str(manifest["recipe_name"])), int(manifest["samples"]["version"])
-        if column in samples.read(version, where="false").column_names:
-            hashes += [_hashes(table[column]) for table in samples.batches(version, [column])]
+        samples = BuildSamples(workspace, manifest)
+        if column in samples.columns:
+            hashes += [_hashes(table[column]) for table in samples.batches([column])]
     return np.unique(np.concatenate(hashes))
 
 

@@ -13,7 +13,7 @@ from evenly.storage.builds import Builds
 from evenly.storage.errors import InputError
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput, StepRecord
-from evenly.storage.samples import Samples
+from evenly.storage.samples import BuildSamples
 from evenly.tasks.classes.texts import ListSplit, single
 from evenly.tasks.each import Records
 from evenly.tasks.encoders import encoder_identity, step_encoder, text_rows
@@ -81,16 +81,14 @@ def _drawn(run: Run, manifest: Mapping[str, Any], rule: PairRetrievalRule) -> tu
         labelled = labelled_pairs(run, manifest, rule.part)
         uids = labelled.pairs["uid"].filter(pa.array(labelled.split == rule.part.part))
     else:
-        kept = f"{manifest['samples']['last']}_verdict = 'kept' AND image_id IS NOT NULL"
-        samples = Samples(run.workspace, manifest["recipe_name"])
-        uids = samples.read(manifest["samples"]["version"], ["uid"], kept)["uid"]
+        samples = BuildSamples(run.workspace, manifest)
+        uids = samples.read(["uid"], f"{samples.kept} AND image_id IS NOT NULL")["uid"]
     uids = uids.combine_chunks()
     return uids.take(pc.array_sort_indices(uids)).slice(0, rule.pairs), len(uids)
 
 
 def _pair_rows(run: Run, manifest: Mapping[str, Any], uids: pa.Array) -> RetrievalRows:
-    samples = Samples(run.workspace, manifest["recipe_name"])
-    rows = samples.read(manifest["samples"]["version"], where=f"uid <= '{uids[-1].as_py()}'")
+    rows = BuildSamples(run.workspace, manifest).read(where=f"uid <= '{uids[-1].as_py()}'")
     rows = rows.filter(pc.is_in(rows["uid"], uids)).sort_by("uid")
     name = "chosen_caption" if "chosen_caption" in rows.column_names else "caption"
     captions, labels = (_texts(rows[column]) for column in (name, "label"))

@@ -11,13 +11,13 @@ import pyarrow.types as pt
 
 from evenly.adapters.evaluation.measures.slices import Slicing, crossed, slice_table, slices_of
 from evenly.storage.ledger import Ledger, StepRecord
-from evenly.storage.samples import Samples
+from evenly.storage.samples import BuildSamples
 from evenly.storage.workspace import Workspace
 
 
 def sliceable_columns(workspace: Workspace, manifest: Mapping[str, Any]) -> list[str]:
     """The columns of a build's sample table whose values can be told apart as text: all but nested and binary ones."""
-    empty = Samples(workspace, manifest["recipe_name"]).read(manifest["samples"]["version"], where="uid IS NULL")
+    empty = BuildSamples(workspace, manifest).read(where="false")
     return [field.name for field in empty.schema if not (pt.is_nested(field.type) or pt.is_binary(field.type))]
 
 
@@ -34,9 +34,7 @@ def slice_predictions(
     split = ledger.table(evaluation, "split", ["uid", "group"])
     uids = split["uid"].combine_chunks()
     groups = np.array(split["group"].to_pylist(), dtype=np.str_)
-    samples = Samples(workspace, manifest["recipe_name"]).read(
-        manifest["samples"]["version"], list(dict.fromkeys(["uid", *crossed_columns(columns)]))
-    )
+    samples = BuildSamples(workspace, manifest).read(list(dict.fromkeys(["uid", *crossed_columns(columns)])))
     rows = samples.take(pc.index_in(uids, samples["uid"].combine_chunks()))
     slicings = {column: _slicing(rows, column) for column in columns}
     predictions = ledger.table(evaluation, "predictions").to_pandas()

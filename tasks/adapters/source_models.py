@@ -20,7 +20,7 @@ from evenly.adapters.search import tune
 from evenly.adapters.splits import unit_hash
 from evenly.storage.builds import Builds
 from evenly.storage.feature_store import FeatureStore
-from evenly.storage.samples import Samples
+from evenly.storage.samples import BuildSamples
 from evenly.tasks.classes.texts import ClassTexts, prototypes, single
 from evenly.tasks.encoders import encoder_identity
 from evenly.tasks.labelled_rows import kept_pairs
@@ -98,8 +98,7 @@ def source_tables(models: Sequence[SourceModel], measures: Sequence[Mapping[str,
 
 def _sources(run: Run, build: str, uids: pa.ChunkedArray) -> np.ndarray:
     """The source (n,) of each pair; "" where it has none."""
-    manifest = Builds(run.workspace).read(build)
-    table = Samples(run.workspace, manifest["recipe_name"]).read(manifest["samples"]["version"], ["uid", "source"])
+    table = BuildSamples(run.workspace, Builds(run.workspace).read(build)).read(["uid", "source"])
     sources = table["source"].take(pc.index_in(uids.combine_chunks(), table["uid"].combine_chunks()))
     return np.array([name or "" for name in sources.to_pylist()], dtype=np.str_)
 

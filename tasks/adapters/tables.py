@@ -18,7 +18,7 @@ from evenly.adapters.evaluation.protocols.experiment import Evaluation
 from evenly.adapters.features import Features, GroupedFeatures, Integers
 from evenly.adapters.methods.cooked import Cooked
 from evenly.curation.concepts.name_frequency import NameCounter
-from evenly.storage.samples import Samples
+from evenly.storage.samples import BuildSamples
 from evenly.tasks.classes.texts import ClassTexts, names_of_classes
 from evenly.tasks.labelled_rows import LabelledRows
 from evenly.tasks.run import Run
@@ -82,7 +82,7 @@ def reliability_bins(evaluation: Evaluation, labels: Integers) -> pd.DataFrame:
 
 def class_frequencies(run: Run, manifest: Mapping[str, Any], rule: ClassTexts) -> np.ndarray:
     """Captions of the whole pool (c,) that name the class or one of its accepted synonyms, each caption once."""
-    captions = Samples(run.workspace, manifest["recipe_name"]).read(manifest["samples"]["version"], ["caption"])
+    captions = BuildSamples(run.workspace, manifest).read(["caption"])
     return NameCounter(names_of_classes(rule), plurals=True).count(captions["caption"].combine_chunks()).of_concepts
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from evenly.features import Encoder
 from evenly.features.texts.tokens import EFFECTIVE_TOKENS, TokenCounts
-from evenly.storage.samples import Samples
+from evenly.storage.samples import BuildSamples
 from evenly.tasks.encoders import CHUNK, open_encoder
 from evenly.tasks.run import Run
 
@@ -20,12 +20,11 @@ def audit_tokens(run: Run, manifest: Mapping[str, Any]) -> dict[str, Any]:
     the ends, how many are over_effective, EFFECTIVE_TOKENS, and how many over_context, what the model reads.
     """
     encoder = open_encoder(run)
-    samples, version = Samples(run.workspace, str(manifest["recipe_name"])), int(manifest["samples"]["version"])
-    columns = [name for name in _OF_PAIRS if name in samples.read(version, where="false").column_names]
-    kept = f"{manifest['samples']['last']}_verdict = 'kept'"
+    samples = BuildSamples(run.workspace, manifest)
+    columns = [name for name in _OF_PAIRS if name in samples.columns]
     counts: dict[tuple[str, str], TokenCounts] = {}
     with run.progress.bar("counting tokens", int(manifest["samples"]["kept"])) as advance:
-        for table in samples.batches(version, ["source", *columns], where=kept):
+        for table in samples.batches(["source", *columns], samples.kept):
             for rows in table.to_batches(CHUNK):
                 for column in columns:
                     _count(encoder, column, rows.to_pylist(), counts)

@@ -13,7 +13,7 @@ from evenly.descriptions.class_list import ClassList
 from evenly.storage.builds import Builds
 from evenly.storage.ledger import StepOutput
 from evenly.storage.pools.source import read_captions
-from evenly.storage.samples import Samples
+from evenly.storage.samples import BuildSamples
 from evenly.tasks.classes.describe import accepted_texts
 from evenly.tasks.classes.texts import SYNONYMS
 from evenly.tasks.each import Records
@@ -78,8 +78,7 @@ def pool_captions(run: Run, rule: PoolOfCaptions) -> Iterator[pa.Array]:
     if rule.build is None:
         return (captions for source in run.sources for captions in read_captions(source))
     manifest = Builds(run.workspace).read(rule.build)
-    table = Samples(run.workspace, manifest["recipe_name"]).read(manifest["samples"]["version"], ["caption"])
-    return iter(table["caption"].chunks)
+    return iter(BuildSamples(run.workspace, manifest).read(["caption"])["caption"].chunks)
 
 
 def pool_hash(run: Run, upstream: Records, rule: PoolOfCaptions) -> dict[str, str]:

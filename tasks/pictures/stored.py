@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from evenly.storage.builds import encoder_of
 from evenly.storage.feature_store import FeatureStore
-from evenly.storage.samples import Samples
+from evenly.storage.samples import BuildSamples
 from evenly.storage.workspace import Workspace
 from evenly.tasks.encoders import text_id
 
@@ -21,13 +21,11 @@ def count_stored(workspace: Workspace, manifest: Mapping[str, Any]) -> dict[str,
 
     None also for a build of more pairs than are looked through at once.
     """
-    samples, encoder = manifest["samples"], encoder_of(manifest)
-    if samples["kept"] > _AT_ONCE:
+    samples, encoder = BuildSamples(workspace, manifest), encoder_of(manifest)
+    if manifest["samples"]["kept"] > _AT_ONCE:
         return None
-    table = Samples(workspace, manifest["recipe_name"])
-    names = table.read(samples["version"], where="false").column_names
-    caption = "chosen_caption" if "chosen_caption" in names else "caption"
-    rows = table.read(samples["version"], ["image_id", caption], f"{samples['last']}_verdict = 'kept'")
+    caption = "chosen_caption" if "chosen_caption" in samples.columns else "caption"
+    rows = samples.read(["image_id", caption], samples.kept)
     ids, texts = (pc.unique(rows[name]) for name in ("image_id", caption))
     text_ids = pa.array([text_id(text) for text in texts.to_pylist()], pa.string())
     stores = ((FeatureStore(workspace, encoder, kind), names) for kind, names in (("images", ids), ("texts", text_ids)))
@@ -43,8 +41,8 @@ def count_devices(workspace: Workspace, manifest: Mapping[str, Any], encoder: st
 
     UNKNOWN: of those that were stored before devices were kept.
     """
-    samples, table = manifest["samples"], Samples(workspace, manifest["recipe_name"])
-    kept = table.batches(samples["version"], ["image_id"], f"{samples['last']}_verdict = 'kept'")
+    samples = BuildSamples(workspace, manifest)
+    kept = samples.batches(["image_id"], samples.kept)
     ids = pa.chunked_array([pc.unique(rows["image_id"]) for rows in kept], pa.string()).unique().drop_null()
     counts = FeatureStore(workspace, encoder, "images").devices(ids)
     return {name or UNKNOWN: count for name, count in counts.items()}

@@ -15,7 +15,7 @@ from evenly.curation.errors import RuleError
 from evenly.storage.builds import Builds, encoder_of
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
-from evenly.storage.samples import Samples
+from evenly.storage.samples import BuildSamples
 from evenly.tasks.each import Records
 from evenly.tasks.encoders import step_encoder, text_rows
 from evenly.tasks.labelled_rows import check_encoder
@@ -89,13 +89,13 @@ def choose_link(run: Run, _upstream: Records, rule: LinkRule) -> StepOutput:
 
 def _pairs(run: Run, manifest: Mapping[str, Any], column: str) -> tuple[pa.Table, int]:
     """The pairs to link with their own caption and truth as text; how many had no features."""
-    samples, version = Samples(run.workspace, manifest["recipe_name"]), manifest["samples"]["version"]
-    columns = samples.read(version, where="1 = 0").column_names
-    if column not in columns:
+    samples = BuildSamples(run.workspace, manifest)
+    if column not in samples.columns:
         raise RuleError(
-            f"`truth` must be a column of the sample table; got `{column}`. Choose one of these: {', '.join(columns)}."
+            f"`truth` must be a column of the sample table; got `{column}`. Choose one of these: "
+            f"{', '.join(samples.columns)}."
         )
-    table = samples.read(version, list(dict.fromkeys(["uid", "image_id", "caption", "group", column])))
+    table = samples.read(list(dict.fromkeys(["uid", "image_id", "caption", "group", column])))
     truth = pa.array([None if value is None else str(value) for value in table[column].to_pylist()], pa.string())
     pairs = table.select(["uid", "image_id", "caption", "group"]).append_column("truth", truth)
     pairs = pairs.filter(pc.and_(pc.is_valid(pairs["truth"]), pc.is_valid(pairs["caption"])))

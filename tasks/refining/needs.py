@@ -17,7 +17,7 @@ from evenly.features.unit_rows import Single
 from evenly.storage.errors import InputError
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import Ledger
-from evenly.storage.samples import Samples
+from evenly.storage.samples import BuildSamples
 from evenly.tasks.encoders import encoder_identity, open_second, second_identity
 from evenly.tasks.pictures.encoded import store_images
 from evenly.tasks.pictures.views import view_rows
@@ -45,10 +45,8 @@ class _Source:
 
     def samples(self, columns: Sequence[str]) -> pa.Table:
         """Columns of all pairs of the build, uid first; those that it lacks are left out."""
-        samples = Samples(self.run.workspace, self.manifest["recipe_name"])
-        version = self.manifest["samples"]["version"]
-        there = set(samples.read(version, where="false").column_names)
-        return samples.read(version, ["uid", *(name for name in columns if name in there)])
+        samples = BuildSamples(self.run.workspace, self.manifest)
+        return samples.read(["uid", *(name for name in columns if name in samples.columns)])
 
     def of_kept(self, column: str) -> list[Any]:
         """The values of a column for each pair; None for all where the build lacks it."""

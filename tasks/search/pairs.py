@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from evenly.storage.builds import funnel_of
 from evenly.storage.errors import InputError
-from evenly.storage.samples import Samples, outcomes_of, sql_in
+from evenly.storage.samples import BuildSamples, outcomes_of, sql_in
 from evenly.storage.workspace import Workspace
 from evenly.tasks.encoders import text_id
 from evenly.tasks.search.conditions import Condition, meet
@@ -48,8 +48,7 @@ class SearchedPairs:
     matched: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        self._samples = Samples(self.workspace, str(self.manifest["recipe_name"]))
-        self._version = int(self.manifest["samples"]["version"])
+        self._samples = BuildSamples(self.workspace, self.manifest)
         for condition in self.selection.where:
             if condition.column not in self._columns and condition.column not in OUTCOME:
                 alike = get_close_matches(condition.column, [*self._columns, *OUTCOME], n=5, cutoff=0.4)
@@ -64,7 +63,7 @@ class SearchedPairs:
         asked = {condition.column for condition in self.selection.where}
         judged = self._judged if self.selection.rows != "all" or asked & set(OUTCOME) else []
         wanted = list(dict.fromkeys([*columns, *judged, *sorted(asked - set(OUTCOME))]))
-        for table in self._samples.batches(self._version, wanted):
+        for table in self._samples.batches(wanted):
             outcomes = outcomes_of(table, self._steps) if judged else None
             chosen = table.filter(self._chosen(table, outcomes)).select(list(columns))
             self.matched += chosen.num_rows
@@ -96,14 +95,14 @@ class SearchedPairs:
         where = [condition.column for condition in self.selection.where if condition.column not in OUTCOME]
         judged = [*self._judged, *self._deciding("value"), *self._deciding("into")]
         wanted = list(dict.fromkeys(["uid", *plain, *where, *judged]))
-        table = self._samples.read(self._version, wanted, sql_in("uid", uids))
+        table = self._samples.read(wanted, sql_in("uid", uids))
         outcomes = outcomes_of(table, self._steps).to_pylist()
         rows = table.to_pylist()
         return {row["uid"]: self._fact(row, outcome, plain, where) for row, outcome in zip(rows, outcomes, strict=True)}
 
     @cached_property
     def _columns(self) -> list[str]:
-        return list(self._samples.read(self._version, where="false").column_names)
+        return self._samples.columns
 
     @cached_property
     def _steps(self) -> list[str]:

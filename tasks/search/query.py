@@ -12,7 +12,7 @@ from evenly.features.unit_rows import Single
 from evenly.storage.builds import encoder_of
 from evenly.storage.errors import InputError, NotFoundError
 from evenly.storage.feature_store import FeatureStore
-from evenly.storage.samples import Samples, sql_in
+from evenly.storage.samples import BuildSamples, sql_in
 from evenly.tasks.decoding import PictureReader
 from evenly.tasks.encoders import open_encoder
 from evenly.tasks.labelled_rows import check_encoder
@@ -68,8 +68,7 @@ def encode_query(run: Run, manifest: Mapping[str, Any], query: Query) -> Single:
 
 
 def _rows_of_pairs(run: Run, manifest: Mapping[str, Any], encoder: str, uids: Sequence[str]) -> npt.NDArray[np.float16]:
-    samples = Samples(run.workspace, str(manifest["recipe_name"]))
-    table = samples.read(int(manifest["samples"]["version"]), ["uid", "image_id"], sql_in("uid", uids))
+    table = BuildSamples(run.workspace, manifest).read(["uid", "image_id"], sql_in("uid", uids))
     image_ids = dict(zip(table["uid"].to_pylist(), table["image_id"].to_pylist(), strict=True))
     for uid in uids:
         if uid not in image_ids:

@@ -15,7 +15,7 @@ from evenly.signatures import Place
 from evenly.storage.builds import Builds, funnel_of, open_build
 from evenly.storage.exports import EXPORTS
 from evenly.storage.ledger import Ledger, StepRecord
-from evenly.storage.samples import Samples
+from evenly.storage.samples import BuildSamples
 from evenly.storage.web.images import reader
 from evenly.storage.workspace import Workspace
 from evenly.tasks import verify_and_report as audit
@@ -87,11 +87,10 @@ def export_build(build: str, *, format_name: str, out: Path | None, root: Root =
             f"`--to` must be one of {', '.join(sorted(EXPORTS))}; got `{format_name}`. Choose one of these."
         )
     workspace, manifest = open_build(build, root=root)
-    samples, recorded = Samples(workspace, manifest["recipe_name"]), manifest["samples"]
-    kept = f"{recorded['last']}_verdict = 'kept'"
+    samples = BuildSamples(workspace, manifest)
     folder = out or workspace.exports / manifest["build"] / format_name
     summary = EXPORTS[format_name](
-        lambda: samples.batches(recorded["version"], where=kept),
+        lambda: samples.batches(where=samples.kept),
         folder,
         read_bytes=reader(workspace.downloads),
         name=manifest["build"],
