@@ -101,17 +101,8 @@ def _without_uid(build: PublishedBuild) -> dict[tuple[str, str], int]:
     if "arrivals" not in first.hashes:
         return {}
     rows = build.ledger.table(first, "arrivals", ["source", "reason"], where=pc.field("uid").is_null())
-    counted = (
-        rows.group_by(["source", "reason"])
-        .aggregate([([], "count_all")])
-        .sort_by(
-            [
-                ("count_all", "descending"),
-                ("source", "ascending"),
-                ("reason", "ascending"),
-            ]
-        )
-    )
+    order = [("count_all", "descending"), ("source", "ascending"), ("reason", "ascending")]
+    counted = rows.group_by(["source", "reason"]).aggregate([([], "count_all")]).sort_by(order)
     return {(row["source"], row["reason"]): row["count_all"] for row in counted.to_pylist()}
 
 

@@ -10,8 +10,11 @@ ROOT_VARIABLE = "EVENLY_ROOT"
 OBJECTS = "objects"
 
 
-class _Folder:
-    """The folder of a workspace that has the name of the attribute."""
+class Folder:
+    """The folder of a workspace that has the name of the attribute; kind: of what lies there, for people."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
 
     def __set_name__(self, _owner: type, name: str) -> None:
         self._name = name
@@ -35,22 +38,26 @@ class Workspace:
         chosen = os.environ.get(ROOT_VARIABLE, ".evenly") if root is None else root
         return cls(path_at(chosen).absolute())
 
-    steps = _Folder()  # step records, one JSON file each
-    ledger = _Folder()  # decisions and child tables, an Arrow file for each partition
-    exchange = _Folder()  # rows on their way to another cut, while a step runs
-    builds = _Folder()  # build manifests and the aliases that point at them
-    downloads = _Folder()  # webdataset shards of the original bytes, and their records
-    requests = _Folder()  # replies of language models, one JSON file each
-    batches = _Folder()  # batches of requests to language models, one folder each
-    spending = _Folder()  # costs of language models, one journal for each class list
-    watched = _Folder()  # states of the class lists of watched folders, one JSON file per content
-    features = _Folder()  # feature rows, one folder per encoder
-    locks = _Folder()  # who writes which recipe just now, one file each
-    forget = _Folder()  # the forget list: keyed hashes of what new builds must not hold, and the key
-    samples = _Folder()  # the wide sample table, one Lance dataset per recipe
-    objects = _Folder()  # the contents of adapters and refined encoders, by their SHA-256
-    adapters = _Folder()  # the cards of fitted adapters, by build and class list
-    refined = _Folder()  # the cards of refined encoders, and states of those in the making
-    leaderboards = _Folder()  # finished runs of leaderboards, one folder each
-    reports = _Folder()  # HTML reports
-    exports = _Folder()  # datasets written for other tools
+    builds = Folder("builds")  # build manifests and the aliases that point at them
+    samples = Folder("sample tables")  # the wide sample table, one Lance dataset per recipe
+    ledger = Folder("ledger tables")  # decisions and child tables, an Arrow file for each partition
+    steps = Folder("step records")  # step records, one JSON file each
+    downloads = Folder("downloads")  # webdataset shards of the original bytes, and their records
+    features = Folder("features")  # feature rows, one folder per encoder
+    requests = Folder("requests and journals")  # replies of language models, one JSON file each
+    batches = Folder("requests and journals")  # batches of requests to language models, one folder each
+    spending = Folder("requests and journals")  # costs of language models, one journal for each class list
+    watched = Folder("class lists")  # states of the class lists of watched folders, one JSON file per content
+    adapters = Folder("adapters")  # the cards of fitted adapters, by build and class list
+    refined = Folder("refined encoders")  # the cards of refined encoders, and states of those in the making
+    objects = Folder("contents of artifacts")  # the contents of adapters and refined encoders, by their SHA-256
+    leaderboards = Folder("leaderboards")  # finished runs of leaderboards, one folder each
+    reports = Folder("reports")  # HTML reports
+    exports = Folder("exports")  # datasets written for other tools
+    forget = Folder("forget list")  # the forget list: keyed hashes of what new builds must not hold, and the key
+    locks = Folder("locks")  # who writes which recipe just now, one file each
+    exchange = Folder("exchange")  # rows on their way to another cut, while a step runs
+
+
+FOLDER_KINDS = {name: folder.kind for name, folder in vars(Workspace).items() if isinstance(folder, Folder)}
+"""The kinds of what lies in a workspace, by the name of its folder."""

@@ -39,15 +39,7 @@ class SplitFile:
     repeated: int = 0
 
 
-def read_split(
-    path: Path,
-    *,
-    key: str = "key",
-    part: str = "part",
-    label: str = "label",
-    group: str = "group",
-    limit_bytes: int = LIMIT_BYTES,
-) -> SplitFile:
+def read_split(path: Path, *, limit_bytes: int = LIMIT_BYTES) -> SplitFile:
     """Read a split file, its kind by its ending: .json as CoOp writes it, else .csv, .jsonl (also .gz) or .parquet.
 
     JSON is {"train": [[path, class position, class name], ...], "val": ..., "test": ...}; its keys are the paths,
@@ -62,7 +54,7 @@ def read_split(
     if kind not in TABLE_READERS:
         endings = ", ".join(f".{ending}" for ending in ("json", *TABLE_READERS))
         raise InputError(f"`split` must end in one of {endings}; got `{path}`. Write it as one of these.")
-    return _checked(_table_rows(path, kind, key=key, part=part, label=label, group=group), path)
+    return _checked(_table_rows(path, kind), path)
 
 
 def _read_json(path: Path, limit_bytes: int) -> SplitFile:
@@ -132,12 +124,12 @@ def _relative(name: str, path: Path, place: str) -> str:
     return simple
 
 
-def _table_rows(path: Path, kind: str, *, key: str, part: str, label: str, group: str) -> Iterator[tuple[str, Row]]:
+def _table_rows(path: Path, kind: str) -> Iterator[tuple[str, Row]]:
     """(place, row) of each row of a table, counted from 1."""
-    require_columns(path, TABLE_READERS[kind].columns(path), {"key": key, "part": part}, InputError)
+    require_columns(path, TABLE_READERS[kind].columns(path), {"key": "key", "part": "part"}, InputError)
     number = 0
-    for raw in TABLE_READERS[kind].rows(path, (key, part)):
-        columns = [_texts(raw.table, column, path) for column in (key, part, label, group)]
+    for raw in TABLE_READERS[kind].rows(path, ("key", "part")):
+        columns = [_texts(raw.table, column, path) for column in _SCHEMA.names]
         broken = list(raw.rejects) or [""] * raw.table.num_rows
         rows = zip(broken, zip(*columns, strict=True), strict=True)
         for in_stretch, (is_broken, (row_key, its_part, *further)) in enumerate(rows):

@@ -10,36 +10,11 @@ from pathlib import Path
 
 from evenly.storage.stores.connection import readable_errors
 from evenly.storage.stores.object_path import ObjectPath
+from evenly.storage.workspace import FOLDER_KINDS
 
-KINDS = (
-    "builds", "sample tables", "ledger tables", "step records", "part records", "downloads", "features",
-    "requests and journals", "class lists", "adapters", "refined encoders", "contents of artifacts",
-    "leaderboards", "reports", "exports",
-    "forget list", "locks", "exchange", "temporary files", "other",
-)  # fmt: skip
+TEMPORARY, PARTS = "temporary files", "part records"
+KINDS = (*dict.fromkeys(FOLDER_KINDS.values()), PARTS, TEMPORARY, "other")
 """Kinds of what lies in a workspace, in the order in which they are shown."""
-TEMPORARY = "temporary files"
-_BY_FOLDER = {
-    "builds": "builds",
-    "samples": "sample tables",
-    "ledger": "ledger tables",
-    "steps": "step records",
-    "downloads": "downloads",
-    "features": "features",
-    "requests": "requests and journals",
-    "batches": "requests and journals",
-    "spending": "requests and journals",
-    "watched": "class lists",
-    "adapters": "adapters",
-    "refined": "refined encoders",
-    "objects": "contents of artifacts",
-    "leaderboards": "leaderboards",
-    "reports": "reports",
-    "exports": "exports",
-    "forget": "forget list",
-    "locks": "locks",
-    "exchange": "exchange",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +31,13 @@ class StoredFile:
         """One of KINDS, by the place."""
         folder, *below = self.name.split("/")
         if folder == "steps" and below[0] == "parts":
-            return "part records"
+            return PARTS
         last = below[-1] if below else folder
         if last.startswith(".") and last.endswith(".lock") and folder != "locks":
             return "locks"
         if last.startswith((".probe-", ".clock-")) or last.endswith(".tmp"):
             return TEMPORARY
-        return _BY_FOLDER.get(folder, "other") if below else "other"
+        return FOLDER_KINDS.get(folder, "other") if below else "other"
 
 
 def list_files(root: Path, prefix: str = "") -> list[StoredFile]:

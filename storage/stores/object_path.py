@@ -251,14 +251,6 @@ class ObjectPath(PosixPath):
 
     # What paths of this machine have that is plain here.
 
-    def absolute(self) -> "ObjectPath":
-        """The path itself."""
-        return self
-
-    def expanduser(self) -> "ObjectPath":
-        """The path itself."""
-        return self
-
     def resolve(self, strict: bool = False) -> "ObjectPath":  # noqa: ARG002, FBT001, FBT002 - pathlib's
         """The path itself."""
         return self

@@ -31,12 +31,20 @@ def write_table(path: Path, table: pa.Table) -> None:
     Raises StorageError where it cannot be written: a full disk, a folder that is read-only.
     """
     options = ipc.IpcWriteOptions(compression=pa.Codec("zstd", compression_level=1))
+    with writable(path), replacing(path) as stream:
+        with ipc.new_file(stream, table.schema, options=options) as writer:
+            writer.write_table(_without_remnants(table), max_chunksize=_BATCH_ROWS)
+        append_sums(stream)
+
+
+@contextmanager
+def writable(path: Path) -> Iterator[None]:
+    """Raise StorageError, which says what to do, where a table or a file on its way cannot be written in the block."""
     try:
-        with replacing(path) as stream:
-            with ipc.new_file(stream, table.schema, options=options) as writer:
-                writer.write_table(_without_remnants(table), max_chunksize=_BATCH_ROWS)
-            append_sums(stream)
-    except OSError as error:
+        yield
+    except (OSError, RuntimeError) as error:  # of Lance's
+        if isinstance(error, StorageError):
+            raise
         raise StorageError(
             f"table `{path}` must be writable; {first_line(error)}. Nothing was committed; free space, or choose "
             "another --root."

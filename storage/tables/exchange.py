@@ -25,7 +25,7 @@ from pyarrow import ipc
 
 from evenly.storage.errors import DamagedError, StorageError
 from evenly.storage.stores.object_path import ObjectPath
-from evenly.storage.tables.arrow_files import first_line
+from evenly.storage.tables.arrow_files import first_line, writable
 from evenly.storage.tables.block_sums import append_sums, open_checked
 from evenly.storage.tables.partitions import first_words
 from evenly.storage.tables.row_files import HeldRows, RowFiles
@@ -334,7 +334,7 @@ def _partition_numbers(table: pa.Table, key: str, bits: int) -> npt.NDArray[np.u
 
 def _write(folder: Path, name: str, bits: int, key: str, table: pa.Table) -> None:
     options = ipc.IpcWriteOptions(compression="lz4")
-    try:
+    with writable(folder):
         for number, rows in _parted(table, key, bits):
             path = folder / f"{number:05d}" / f"{name}.arrow"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -344,7 +344,3 @@ def _write(folder: Path, name: str, bits: int, key: str, table: pa.Table) -> Non
                     writer.write_table(rows)
                 append_sums(stream)
             part.replace(path)
-    except OSError as error:
-        raise StorageError(
-            f"`{folder}` must be writable; {first_line(error)}. Free space, or choose another --root."
-        ) from error

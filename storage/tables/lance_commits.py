@@ -23,7 +23,7 @@ from evenly.storage.records import create_record
 from evenly.storage.stores.byte_ranges import open_ranges
 from evenly.storage.stores.object_path import AT_ONCE, ObjectPath
 from evenly.storage.stores.writer_lock import waited_lock
-from evenly.storage.tables.arrow_files import first_line
+from evenly.storage.tables.arrow_files import writable
 from evenly.storage.tables.block_sums import BLOCK, block_sums
 from evenly.storage.tables.checked_blocks import SUMS
 from evenly.storage.tables.lance_rows import (
@@ -107,16 +107,9 @@ def commit_fragments(path: Path, schema: pa.Schema, fragments: Iterable[str]) ->
 
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
-    try:
+    with writable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         yield
-    except (OSError, RuntimeError) as error:
-        if isinstance(error, StorageError):
-            raise
-        raise StorageError(
-            f"table `{path}` must be writable; {first_line(error)}. Nothing was committed; free space, or choose "
-            "another --root."
-        ) from error
 
 
 @dataclass(frozen=True)

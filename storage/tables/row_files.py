@@ -10,12 +10,12 @@ read of it is compared first: the blocks that hold the rows that are asked for, 
 import mmap
 import struct
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,12 +23,13 @@ import pyarrow as pa
 from pyarrow import ipc
 from xxhash import xxh3_128_digest
 
-from evenly.storage.errors import DamagedError, StorageError
-from evenly.storage.tables.arrow_files import first_line
+from evenly.storage.errors import DamagedError
+from evenly.storage.tables.arrow_files import first_line, writable
 from evenly.storage.tables.hashing import is_text_or_bytes
 
 Numbers = npt.NDArray[np.uint64]
 Places = npt.NDArray[np.int64]
+_Values = TypeVar("_Values")
 BLOCK = 1 << 12
 """Bytes that are compared together: few, since rows that are read lie scattered."""
 _DIGEST = 16
@@ -60,7 +61,7 @@ class RowFiles:
 
         A file has its name when it is whole. Raises StorageError where they cannot be written.
         """
-        try:
+        with writable(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             for name, column in columns.items():
                 path = self._path(partition, name, "npy" if isinstance(column, np.ndarray) else "arrow")
@@ -72,21 +73,13 @@ class RowFiles:
                         values = _write_column(stream, name, column)
                     _append_sums(stream, values)
                 part.replace(path)
-        except OSError as error:
-            raise StorageError(
-                f"`{self.folder}` must be writable; {first_line(error)}. Free space, or choose another --root."
-            ) from error
 
     def numbers(self, name: str, rows: Numbers) -> np.ndarray:
         """A column of numbers (m,) or (m, d) of `rows`, which rise.
 
         Raises DamagedError where it cannot be read or has changed.
         """
-        parts = []
-        for partition, places in self._parts(rows):
-            path = self._path(partition, name, "npy")
-            with _readable(path):
-                parts.append(_SummedFile(path).numbers(places))
+        parts = self._read(name, rows, "npy", _SummedFile.numbers)
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def column(self, name: str, rows: Numbers) -> pa.Array:
@@ -94,12 +87,20 @@ class RowFiles:
 
         Raises DamagedError where it cannot be read or has changed.
         """
-        parts = []
-        for partition, places in self._parts(rows):
-            path = self._path(partition, name, "arrow")
-            with _readable(path):
-                parts.append(_SummedFile(path).column(places))
+        parts = self._read(name, rows, "arrow", _SummedFile.column)
         return parts[0] if len(parts) == 1 else pa.concat_arrays(parts)
+
+    def _read(
+        self, name: str, rows: Numbers, kind: str, read: "Callable[[_SummedFile, Places], _Values]"
+    ) -> list[_Values]:
+        parts = list[_Values]()
+        for partition, places in self._parts(rows):
+            path = self._path(partition, name, kind)
+            try:
+                parts.append(read(_SummedFile(path), places))
+            except (OSError, ValueError, IndexError, pa.ArrowException) as error:
+                raise DamagedError(f"`{path}` must be readable; {first_line(error)}. {_REMEDY}") from error
+        return parts
 
     def _parts(self, rows: Numbers) -> Iterator[tuple[int, Places]]:
         """The partitions of `rows`, which rise, and the places of those in each; of no rows, no places of the first."""
@@ -267,17 +268,3 @@ def _stretches(places: Places, n: int) -> tuple[Places, Places]:
         raise IndexError(f"row {places[-1]} is asked for, and it has {n}")
     breaks = np.flatnonzero(np.diff(places) != 1) + 1
     return places[np.append(0, breaks)[: len(places)]], places[np.append(breaks, len(places))[: len(places)] - 1] + 1
-
-
-class _readable:  # noqa: N801 - read as a word in `with`
-    """Raises DamagedError, which names the file, for what goes wrong within."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, OSError | ValueError | IndexError | pa.ArrowException):
-            raise DamagedError(f"`{self._path}` must be readable; {first_line(error)}. {_REMEDY}") from error

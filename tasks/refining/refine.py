@@ -1,7 +1,7 @@
 """The step refine_encoder: heads trained on pairs of train, chosen on val with a guard, and judged once on test."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from evenly.features.refining.mixture import MixtureTraining
 from evenly.features.refining.objectives import OBJECTIVES, SAMPLERS, check_objective, training_versions
 from evenly.features.refining.pairs import PairRows
 from evenly.features.refining.refinement import Refinement, Trainable
-from evenly.features.refining.towers import TowerTraining
+from evenly.features.refining.towers import ReadPictures, TowerTraining
 from evenly.features.refining.training import State, TrainingRule, check_trained, train_heads
 from evenly.storage.artifacts.store import object_content, object_path, put_object
 from evenly.storage.builds import Builds
@@ -24,13 +24,14 @@ from evenly.storage.errors import DamagedError, InputError, StorageError
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.records import content_hash, replacing
 from evenly.storage.stored_fields import stored_fields
+from evenly.storage.web.images import find_places, read_images
 from evenly.tasks.each import Records
 from evenly.tasks.encoders import open_encoder, step_encoder
+from evenly.tasks.labelled_rows import kept_pairs
 from evenly.tasks.refining.caption_probes import truth_inputs
 from evenly.tasks.refining.measures import Correct, compared, correct_of, label_rivals, mean_recall
 from evenly.tasks.refining.needs import needed_inputs
 from evenly.tasks.refining.pairs import GuardedList, RefiningParts, list_inputs, refining_parts
-from evenly.tasks.refining.pictures import pictures_of
 from evenly.tasks.run import Run
 from evenly.tasks.splits import grouped_inputs
 from evenly.tasks.step import Step
@@ -105,7 +106,7 @@ def parts_of(run: Run, rule: RefineRule) -> RefiningParts:
 def trainable_of(run: Run, rule: RefineRule, pairs: PairRows) -> Trainable:
     """The refinement that the rule trains on pairs of its build."""
     if rule.towers:
-        pictures = pictures_of(run, Builds(run.workspace).read(rule.build))
+        pictures = _pictures_of(run, Builds(run.workspace).read(rule.build))
         return TowerTraining(open_encoder(run), rule.towers, pairs, pictures)
     if rule.experts > 1:
         return MixtureTraining(pairs, rule.training.rank, experts=rule.experts, seed=run.seed)
@@ -226,6 +227,23 @@ def _inputs(run: Run, _upstream: Records, rule: RefineRule) -> dict[str, str]:
     }
     lists = list_inputs(run, rule.build, rule.lists)
     return grouped_inputs(run, rule.build) | truth_inputs(run) | needed | versions | lists
+
+
+def _pictures_of(run: Run, manifest: Mapping[str, Any]) -> ReadPictures:
+    """A reader of the files of pictures of the kept pairs of a build.
+
+    Raises DownloadError where one came as features alone, or is gone.
+    """
+    kept = kept_pairs(run, manifest)
+    image_ids = dict(zip(kept["uid"].to_pylist(), kept["image_id"].to_pylist(), strict=True))
+    folder, distinct = run.workspace.downloads, sorted(set(image_ids.values()))
+    places = find_places(folder, distinct)
+    read_images(folder, distinct, places)  # which looks for all of them first
+
+    def read(uids: Sequence[str]) -> list[bytes]:
+        return list(read_images(folder, [image_ids[uid] for uid in uids], places))
+
+    return read
 
 
 REFINE_ENCODER = Step(

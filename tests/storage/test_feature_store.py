@@ -1,12 +1,10 @@
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evenly.storage.errors import NotFoundError
 from evenly.storage.feature_store import FeatureStore
-from evenly.storage.tables.lance_commits import commit_rows
 from evenly.storage.workspace import Workspace
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
@@ -55,17 +53,3 @@ def test_the_device_that_made_a_row_is_kept_beside_it(workspace):
     store.append(["g", "h", "i"], *ones)
     assert store.devices(["a", "b", "e", "g", "another"]) == {"": 1, "cpu A": 2, "cuda B": 1}
     assert store.read(["i", "a"])[0].shape == (2, 2)
-
-
-def test_a_store_from_before_devices_were_kept_goes_on_without_them(workspace):
-    ones = np.ones((1, 2), np.float16), np.ones(1, np.float32)
-    vectors = pa.FixedSizeListArray.from_arrays(pa.array(ones[0].ravel()), 2)
-    path = FeatureStore(workspace, "encoder", "images").path
-    commit_rows(path, pa.table({"id": ["a"], "vector": vectors, "norm": ones[1]}), mode="append")
-    for asks_first in (True, False):
-        store = FeatureStore(workspace, "encoder", "images")
-        name = f"{asks_first}"
-        assert store.missing(["a", name]) == [name] if asks_first else True
-        store.append([name], *ones, device="cpu A")
-    assert store.devices(["a", "True", "False"]) == {"": 3}
-    assert store.missing(["a", "True", "False"]) == []

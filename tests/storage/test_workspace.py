@@ -4,7 +4,7 @@ import pytest
 
 from evenly.storage import code_version as code_module
 from evenly.storage.errors import InputError
-from evenly.storage.workspace import ROOT_VARIABLE, Workspace
+from evenly.storage.workspace import FOLDER_KINDS, ROOT_VARIABLE, Workspace
 
 
 def test_the_root_is_the_one_named_else_the_environments_else_in_the_current_folder(tmp_path, monkeypatch):
@@ -47,10 +47,8 @@ def test_other_names_are_folders(name):
 
 
 def test_every_folder_of_a_workspace_is_another_one():
-    names = [name for name, value in vars(Workspace).items() if isinstance(value, property)]
-    folders = [getattr(Workspace.at("w"), name) for name in names]
-    assert len(names) >= 14
-    assert len(set(folders)) == len(names)
+    folders = [getattr(Workspace.at("w"), name) for name in FOLDER_KINDS]
+    assert len(set(folders)) == len(FOLDER_KINDS) >= 14
     assert {folder.parent for folder in folders} == {Workspace.at("w").root}
 
 

@@ -117,10 +117,8 @@ def test_a_csv_has_the_columns_of_its_header(tmp_path):
 
 def test_a_parquet_may_hold_whole_numbers_and_dictionaries_and_other_columns(tmp_path):
     part = pa.array(["train", "test"]).dictionary_encode()
-    pq.write_table(
-        pa.table({"uid": [1, 2], "split": part, "label": [7, None], "x": [0.5, 1.5]}), tmp_path / "s.parquet"
-    )
-    split = read_split(tmp_path / "s.parquet", key="uid", part="split")
+    pq.write_table(pa.table({"key": [1, 2], "part": part, "label": [7, None], "x": [0.5, 1.5]}), tmp_path / "s.parquet")
+    split = read_split(tmp_path / "s.parquet")
     assert split.rows.to_pydict() == {
         "key": ["1", "2"], "part": ["train", "test"], "label": ["7", None], "group": [None, None],
     }  # fmt: skip
