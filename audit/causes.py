@@ -28,7 +28,7 @@ class Causes:
         self._b = {record.name: record for record in newer.records}
 
     def of(self, step: str) -> Cause:
-        """What differs at `step`, or else, as "upstream", at the steps that it builds on."""
+        """Differences at `step`, or else, as "upstream", at the steps that it builds on."""
         differences = self._differences(step)
         if differences:
             return Cause(name=" and ".join(differences), detail="; ".join(differences.values()))
@@ -65,7 +65,7 @@ class Causes:
         return self._order[: self._order.index(step)] if step in self._order else self._order
 
     def _differences(self, step: str) -> dict[str, str]:
-        """What the two runs of a step differ in, as cause -> words; {} where only their input differs."""
+        """Differences of two runs of a step, as cause -> words; {} where only their input differs."""
         a, b = self._a.get(step), self._b.get(step)
         if a is None or b is None:
             return {"rule": f"step switched {'on' if a is None else 'off'}"} if a is not b else {}
@@ -87,7 +87,7 @@ class Causes:
         return differences
 
     def _own_inputs(self, record: StepRecord) -> dict[str, str]:
-        """What a step read besides the steps before it and the forget list."""
+        """Inputs of a step besides the steps before it and the forget list."""
         return {name: value for name, value in record.inputs.items() if name not in {*self._order, FORGOTTEN}}
 
 

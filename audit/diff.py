@@ -149,7 +149,7 @@ def diff_builds(
 
 
 def _content(manifest: Mapping[str, Any], name: str) -> Any:  # noqa: ANN401 - any JSON value
-    """What a manifest says under a name, but for the path of its split."""
+    """The value of a manifest under a name, but for the path of its split."""
     value = manifest.get(name)
     return value["sha256"] if name == "split" and value else value
 

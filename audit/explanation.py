@@ -281,7 +281,7 @@ def _is_choice(sight: StepSight) -> bool:
 
 
 def _column_lines(sight: StepSight) -> Iterator[Line]:
-    """What the step found of the pair; of a choice of captions, what was chosen and among what."""
+    """The finding of the step of the pair; of a choice of captions, what was chosen and among what."""
     shown_below = CHOICE if _is_choice(sight) else ()
     columns = {name: value for name, value in sight.columns.items() if value != "" and name not in shown_below}
     if columns:

@@ -107,7 +107,7 @@ class PublishedBuild:
         return self._samples.read(wanted, where)
 
     def batches(self, columns: Iterable[str] | None = None, where: str | None = None) -> Iterator[pa.Table]:
-        """What `samples` gives, in tables of bounded size, each read when it is asked for."""
+        """The rows of `samples` in tables of bounded size, each read when it is asked for."""
         wanted = None if columns is None else [name for name in columns if name in self.sample_columns]
         return self._samples.batches(wanted, where)
 
@@ -137,7 +137,7 @@ class PublishedBuild:
         return Ledger(self.workspace, part=Partition(bits=bits, number=partition_of(uid, bits)))
 
     def pair(self, uid: str, columns: Iterable[str] | None = None) -> dict[str, Any] | None:
-        """What the steps say of a pair, under the names of the sample table; None for one that the build never saw.
+        """Verdicts and values of a pair, under the names of the sample table; None for one that the build never saw.
 
         Read from the tables of the steps, of each that says something the file that the pair lies in; `columns`: only
         these, those that a pair of this build has.
@@ -167,7 +167,7 @@ class PublishedBuild:
         return row | {wide: None for _, names in steps[place + 1 :] for wide in names}
 
     def shown(self, uids: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """What people know pairs by, of each of `uids`: those of SHOWN that a pair of this build has."""
+        """Names of the pairs `uids`: those of SHOWN that a pair of this build has."""
         ledgers = {ledger.part: ledger for ledger in map(self.around, sorted(set(uids)))}
         rows: dict[str, dict[str, Any]] = {uid: {"uid": uid} for uid in uids}
         for column in SHOWN[1:]:
@@ -193,14 +193,14 @@ class PublishedBuild:
         return (Ledger(self.workspace, recent=self._recent, part=part) for part in parts)
 
     def each(self, title: str, function: Callable[[Ledger], T]) -> list[T]:
-        """What `function` gives of each partition, in their order; a few are worked on at once, in threads."""
+        """Results of `function` for each partition, in their order; a few are worked on at once, in threads."""
         return list(self.each_partition(title, Partition.all(self.deciding[0].bits), function))
 
     def each_partition(
         self, title: str, partitions: Sequence[Partition], function: Callable[[Ledger], T]
     ) -> Iterator[T]:
-        """What `function` gives of these partitions, in their order, each as soon as it is there."""
-        ledgers = [Ledger(self.workspace, recent=self._recent, part=part) for part in partitions]
+        """Results of `function` for these partitions, in their order, each as soon as it is there."""
+        ledgers = [Ledger(self.workspace, part=part) for part in partitions]
         with self.bar(title, len(ledgers)) as advance, ThreadPoolExecutor(_AT_ONCE) as pool:
             for result in pool.map(function, ledgers):
                 advance(1)
@@ -214,7 +214,7 @@ class PublishedBuild:
 
 
 def name_of(pair: Mapping[str, Any]) -> str:
-    """What people know a pair by, beside its uid: its id in the pool, and its file name or else its URL."""
+    """Names of a pair beside its uid: its id in the pool, and its file name or else its URL."""
     names = (pair.get("source_id"), pair.get("file_name") or pair.get("url"))
     return "  ".join(str(name) for name in names if name is not None)
 

@@ -19,7 +19,7 @@ from evenly.storage.ledger import Ledger, StepRecord
 
 
 def replay_step(build: PublishedBuild, uid: str, record: StepRecord) -> Replay:
-    """What judging one pair again by one step gives, with its label."""
+    """The result of judging one pair again by one step, with its label."""
     judgement = STEPS.get(record.name)
     if judgement is None:
         return Replay(label="not replayed", agrees=None, detail="this version of evenly has no such step")

@@ -53,7 +53,7 @@ def verify_one(
     every_image: bool = False,
     bar: Bar = no_bar,
 ) -> list[dict[str, Any]]:
-    """What is wrong with a build, as plain values; `seed` draws the pictures whose bytes are hashed."""
+    """Faults of a build, as plain values; `seed` draws the pictures whose bytes are hashed."""
     pictures = (
         open_pictures(workspace.downloads, workspace.exchange)
         if every_image

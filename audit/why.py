@@ -96,7 +96,7 @@ def unknown_sample(build: PublishedBuild, query: str) -> UnknownSampleError:
 
 
 def _without_uid(build: PublishedBuild) -> dict[tuple[str, str], int]:
-    """How many pool rows have no uid, by source and reason, the most first."""
+    """Counts of pool rows without a uid, by source and reason, the most first."""
     first = build.deciding[0]
     if "arrivals" not in first.hashes:
         return {}
@@ -159,7 +159,7 @@ def _pair(
 
 
 def _image(build: PublishedBuild, row: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Which bytes were seen at the pair's URL and where they lie now; None where no step downloaded it.
+    """Bytes seen at the pair's URL and where they lie now; None where no step downloaded it.
 
     `file` is None where no bytes are held: pools of features have none.
     """
@@ -298,7 +298,7 @@ def _path(build: PublishedBuild, record: StepRecord, uid: str, into: str) -> lis
 
 
 def _merged_into(build: PublishedBuild, uid: str) -> tuple[int, list[dict[str, Any]]]:
-    """How many pairs are merged into this one, over all steps, and the first of them."""
+    """The number of pairs merged into this one, over all steps, and the first of them."""
     count, examples = 0, list[dict[str, Any]]()
     merging = [record for record in build.deciding if record.counts.get("merged")]
 

@@ -34,7 +34,7 @@ BATCH = 256
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ReadPicture:
-    """What a picture that is no part of a build gave: why it cannot be read ("": it can), or what was wanted of it.
+    """A picture that is no part of a build: why it cannot be read ("": it can), or the result that was wanted of it.
 
     That is its fingerprint, or its pixels (height, width, 3) in RGB.
     """
@@ -55,11 +55,11 @@ class PictureReader:
         self._options = {"max_pixels": MAX_PIXELS, "resize": resize}
 
     def read(self, pictures: Sequence[bytes]) -> Iterator[ReadPicture]:
-        """What each picture gives, in order."""
+        """The result of each picture, in order."""
         return self._pool.map(self.read_one, pictures)
 
     def read_one(self, data: bytes) -> ReadPicture:
-        """What a picture gives; may be called from as many threads as there are processes."""
+        """The result of a picture; may be called from as many threads as there are processes."""
         if len(data) > MAX_BYTES:
             return ReadPicture(error=f"too_many_bytes ({len(data):,}, more than {MAX_BYTES:,})")
         kind = sniff_format(data)

@@ -24,7 +24,7 @@ _CLOSE = 0.97
 
 @dataclass(frozen=True, kw_only=True)
 class TunedEncoder:
-    """What was measured: a speed for each batch size, those that did not fit, and the size to take."""
+    """Measured speeds, one for each batch size, the sizes that did not fit, and the size to take."""
 
     device: str
     threads: int
@@ -86,7 +86,7 @@ def tune_encoder(
 
 
 def measured_speed(run: Run, name: EncoderName) -> dict[str, Any] | None:
-    """What `tune_encoder` measured of an encoder here with the best batch; None where it was not, or is damaged."""
+    """The speed of an encoder here with the best batch, by `tune_encoder`; None without one, or where it is damaged."""
     with suppress(DamagedError):
         return read_if_there(_record_of(run, name))
     return None

@@ -186,7 +186,7 @@ def is_superseded(card: Mapping[str, Any]) -> bool:
 
 
 def _chosen(run: Run) -> tuple[EncoderChoice, Path]:
-    """What an identity depends on that is the run's."""
+    """The choices of a run that an identity depends on."""
     return replace(run.encoder, threads=None), run.cache
 
 

@@ -190,7 +190,7 @@ def _boxes(run: Run, manifest: Mapping[str, Any], column: str | None, uids: pa.A
 
 
 def labelled_pairs(run: Run, manifest: Mapping[str, Any], rule: ListSplit) -> LabelledPairs:
-    """What `labelled_rows` is made of, before any feature is read or made."""
+    """The inputs of `labelled_rows`, before any feature is read or made."""
     return _labelled(run, rule, *kept_with_groups(run, manifest), build_twins(run.workspace, manifest))
 
 

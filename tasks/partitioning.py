@@ -1,4 +1,4 @@
-"""How finely a run is cut, and by how many processes its partitions are worked on: by the memory that it may take."""
+"""Partitions of a run by the memory that it may take: how many, and how many processes work on them."""
 
 import os
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ _GB = 1e9
 
 @dataclass(frozen=True, kw_only=True)
 class Cut:
-    """How the pairs of a run are worked on.
+    """The way in which the pairs of a run are worked on.
 
     rows: all of them, as far as they can be estimated. bits: there are 2**bits partitions. workers: processes that work
     on them; with 1 it is the command's own. memory: bytes that all processes may take together. pictured: whether pairs
@@ -42,7 +42,7 @@ class Cut:
 
     @property
     def partitions(self) -> int:
-        """How many there are."""
+        """The number of partitions."""
         return 1 << self.bits
 
     @property
@@ -95,7 +95,7 @@ def choose_cut(rows: int, memory: int, processes: int, *, pictured: bool = False
 
 
 def cut_run(run: Run, *, pictured: bool, memory: str | None = None, limit: int | None = None) -> Cut:
-    """How the pools of a run are cut and worked on within `memory`, None: DEFAULT_MEMORY, as well as can be.
+    """The cut of a run's pools and its processes within `memory`, None: DEFAULT_MEMORY, as well as can be.
 
     pictured: whether pairs have pictures, or features of these.
 
@@ -114,7 +114,7 @@ def cut_run(run: Run, *, pictured: bool, memory: str | None = None, limit: int |
 
 @contextmanager
 def open_engine(run: Run, workers: int | None = None) -> Iterator[Each]:
-    """What works on the partitions of a run: worker processes or a Ray cluster where there are several, else this one.
+    """Workers for the partitions of a run: processes or a Ray cluster where there are several, else this one.
 
     workers: of this machine; None: as many as the run's processes. Raises InputError where Ray is asked for and not
     installed.
@@ -138,7 +138,7 @@ def open_workers(run: Run, workers: int) -> Workers:
 
 
 def _limits(groups: Path, path: str, name: str) -> Iterator[int]:
-    """What a control group and those that it is in allow; a group's folder may be mounted as the root."""
+    """The memory that a control group and those that it is in allow; a group's folder may be mounted as the root."""
     folder = groups / path.strip("/")
     for group in (folder, *folder.parents):
         with suppress(OSError, ValueError):  # no file, or `max`

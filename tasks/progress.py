@@ -92,7 +92,7 @@ class Progress:
 
 @dataclass(kw_only=True)
 class _Work:
-    """How far a piece of work is."""
+    """The progress of a piece of work."""
 
     title: str
     total: int | None

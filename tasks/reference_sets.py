@@ -27,7 +27,7 @@ BATCH = 256
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class References:
-    """What a set's pictures are compared by, their `names` and `image_ids` (None: known by features alone).
+    """The features of a set's pictures, their `names` and `image_ids` (None: known by features alone).
 
     `unreadable` counts the files that are no pictures.
     """

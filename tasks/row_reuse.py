@@ -26,7 +26,7 @@ class Reusable:
 
     @property
     def work(self) -> dict[str, int]:
-        """How many rows are computed and how many are taken over."""
+        """Counts of rows that are computed and that are taken over."""
         return {"computed": len(self.left), "reused": len(self.same)}
 
 

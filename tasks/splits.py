@@ -49,7 +49,7 @@ def split_of_build(run: Run, manifest: Mapping[str, Any]) -> str | None:
 
 
 def build_inputs(run: Run, build: str, split: str | None = None) -> dict[str, str]:
-    """What a step depends on that reads a build, and the parts of its rows in a split file where one is named."""
+    """Inputs of a step that reads a build, with the parts of its rows in a split file where one is named."""
     inputs = {"build": str(Builds(run.workspace).read(build)["content_hash"])}
     return inputs | ({"split": split_hash(run, split)} if split else {})
 

@@ -25,7 +25,7 @@ from evenly.tasks.server.events import AuditFailed, emit
 
 @task(task_run_name="verify latest builds", cache_policy=NO_CACHE, persist_result=False)
 def verify_latest_builds(run: Run) -> dict[str, int]:
-    """How many things are wrong with the latest build of each recipe."""
+    """The number of faults of the latest build of each recipe."""
     builds = Builds(run.workspace)
     latest = {str(manifest["recipe_name"]): manifest for manifest in builds.manifests()}
     counts = {}
@@ -145,7 +145,7 @@ def _newest_of_build(ledger: Ledger, name: str, build: str) -> list[StepRecord]:
 def _truth(
     workspace: Workspace, manifest: Mapping[str, Any], truth: Sequence[Mapping[str, Any]]
 ) -> Sequence[Mapping[str, Any]]:
-    """What is known of the faults of a build: `truth`, or without any what was kept of an earlier one."""
+    """Known faults of a build: `truth`, or without any the one that was kept earlier."""
     kept = workspace.reports / f"{manifest['build']}-faults.json"
     if truth:
         replace_record(kept, {"faults": [dict(row) for row in truth]})

@@ -1,4 +1,4 @@
-"""What came of the captions of a build, by who made them: offered, refused, flagged, chosen, and how those score.
+"""Outcomes of a build's captions by who made them: offered, refused, flagged, chosen, and how the chosen score.
 
 Of each partition there remain counts, and the few pairs that are shown. Scores are counted in units of 1e-4, to which
 they are stored, so means and intervals are exact.
@@ -32,7 +32,7 @@ _COUNTS = pa.schema([("origin", pa.string()), ("name", pa.string()), ("unit", pa
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreCounts:
-    """How many pairs have each score: units (n,) of 1e-4, ascending, and counts (n,)."""
+    """Counts (n,) of pairs by score: units (n,) of 1e-4, ascending."""
 
     units: npt.NDArray[np.int64]
     counts: npt.NDArray[np.int64]
@@ -64,7 +64,7 @@ class Disagreement:
 
 @dataclass(frozen=True, kw_only=True)
 class OriginFacts:
-    """What came of the captions of one origin.
+    """Outcomes of the captions of one origin.
 
     kind: that of the captioner, "" for given captions. unseen: how many captions name a concept that is unseen in
     their picture, the largest counts first. scores: by encoder (chooser, judge), and RefCLIPScores of pairs of
@@ -174,7 +174,7 @@ def _changed(candidates: pa.Table, chosen: pa.Table) -> pa.Table:
 
 
 def _units(pairs: pa.Table, name: str) -> pa.Table:
-    """How many pairs of each origin have each score of a column."""
+    """Counts of pairs by origin and score of a column."""
     rows = pairs.select(["origin", name]).filter(pc.is_valid(pairs[name]))
     units = pc.round(pc.divide(rows[name], UNIT)).cast(pa.int64())
     table = pa.table({"origin": rows["origin"], "name": pa.repeat(name, len(rows)), "unit": units})
@@ -182,7 +182,7 @@ def _units(pairs: pa.Table, name: str) -> pa.Table:
 
 
 def _count_listed(candidates: pa.Table, column: str) -> pa.Table:
-    """How many candidates of each origin have each value of a column of lists."""
+    """Counts of candidates by origin and value of a column of lists."""
     lists = candidates[column].combine_chunks()
     origins = candidates["origin"].combine_chunks().take(pc.list_parent_indices(lists))
     return _count(pa.table({"origin": origins, column: pc.list_flatten(lists)}), ["origin", column])

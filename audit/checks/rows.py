@@ -22,7 +22,7 @@ from evenly.storage.tables.partitions import Partition, first_words
 
 @dataclass(frozen=True, kw_only=True)
 class _Judged:
-    """What is counted of the pairs of a partition that a step judged.
+    """Counts of the pairs of a partition that a step judged.
 
     before: pairs that the steps before kept; of the first step, arrivals that were kept. lost: of these not judged;
     invented: judged and not of these. is_other: whether they are others. odd: rows merged without a twin, or not merged
@@ -59,7 +59,7 @@ def check_conservation(build: PublishedBuild) -> Iterator[Finding]:
 
 
 def _judged(build: PublishedBuild, twins: Path, ledger: Ledger) -> list[_Judged]:
-    """What is counted of a partition, of each step; below `twins`, those that its pairs were merged into are sent."""
+    """Counts of a partition, of each step; below `twins`, those that its pairs were merged into are sent."""
     bits, judged, alive = build.deciding[0].bits, list[_Judged](), pa.array([], pa.string())
     for record in build.deciding:
         decisions = ledger.decisions(record, ["uid", "verdict", "reason", "into"])

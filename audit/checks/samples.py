@@ -75,5 +75,5 @@ class _Fragments:
         return table.slice(0, n)
 
     def count_rest(self) -> int:
-        """How many rows were not taken."""
+        """The number of rows that were not taken."""
         return sum(table.num_rows for table in (*self._ahead, *self._tables))

@@ -58,7 +58,7 @@ def _check_step(build: PublishedBuild, record: StepRecord, rejudging: Rejudging,
 def _judged_again(
     record: StepRecord, rejudging: Rejudging, share: float, seed: int, ledger: Ledger
 ) -> tuple[int, list[Mismatch], pa.Table | None]:
-    """How many pairs of a partition were judged again, what differs, and what they give to a sum over all."""
+    """Verdicts of a partition judged again: how many, what differs, and what they give to a sum over all."""
     if share < 1:
         uids = ledger.decisions(record, ["uid"])["uid"].combine_chunks()
         drawn = draws(seed=seed, step="verify", uids=uids.to_pylist(), entries=[record.name] * len(uids))

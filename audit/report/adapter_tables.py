@@ -46,7 +46,7 @@ def by_adapter(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True, kw_only=True)
 class UnseenTables:
-    """How well scores tell test pictures from those of no class.
+    """Scores that tell test pictures from those of no class, and how well.
 
     `sets`: name, kind, n of each set of pictures, "near" ones first as they come. `scores`: score, note, `by_set` (set
     -> row of `ood`), and `mean`, the row of the mean over near and far where there is more than one set. `skipped`:
@@ -97,7 +97,7 @@ def _mean(row: Row) -> bool:
 
 
 def recipe_remedy(needs: str) -> str:
-    """What to write in a recipe so that fields of features are there, which a text names; "" for none of them."""
+    """Lines for a recipe so that fields of features are there, which a text names; "" for none of them."""
     words = {*_WORD.findall(needs)}
     lines = dict.fromkeys(line for field, line in REMEDIES.items() if field in words)
     return f"write {' and '.join(lines)} in the recipe, and rebuild" if lines else ""

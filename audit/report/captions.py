@@ -68,7 +68,7 @@ def _row(origin: OriginFacts, pairs: int) -> dict[str, Any]:
 
 
 def _captioner(origin: OriginFacts, encoders: Mapping[str, str], account: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What is shown of one origin below the table: all but for the original."""
+    """Details of one origin, shown below the table: all but for the original."""
     panels = {
         name: origin.scores[encoder] for encoder, name in encoders.items() if origin.scores[encoder][1].mean is not None
     }
@@ -103,7 +103,7 @@ def _picture(build: PublishedBuild, read_bytes: ReadBytes, cards: Sequence[dict[
 
 
 def _grammar(caught: Mapping[str, float | None] | None) -> dict[str, Any] | None:
-    """How the score of grammar did: the share of captions as written that it suspects, and what it catches, by kind."""
+    """Grammar scores, judged: the share of captions as written that they suspect, and what they catch, by kind."""
     if not caught:
         return None
     kinds = {name: share for name, share in caught.items() if name != "false_alarms" and share is not None}

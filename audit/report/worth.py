@@ -1,4 +1,4 @@
-"""What each step of the recipe was worth to an encoder, in the report: the table of `evenly worth`, and its plot."""
+"""Worth of each step of the recipe to an encoder, in the report: the table of `evenly worth`, and its plot."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

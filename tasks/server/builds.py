@@ -47,7 +47,7 @@ class Published:
 
     @property
     def build(self) -> str:
-        """Its id."""
+        """The build's id."""
         return str(self.manifest["build"])
 
     @property

@@ -47,7 +47,7 @@ def rank_plot(series: Mapping[str, np.ndarray], *, head: int, threshold: float |
 
 
 def rank_rows(series: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
-    """What `rank_plot` shows, as rows: rank (1, 2, 5, 10, 20, ...) and per moment the matches of the concept there."""
+    """Points of `rank_plot`, as rows: rank (1, 2, 5, 10, 20, ...) and the matches of the concept there per moment."""
     curves = {name: np.sort(values[values > 0])[::-1] for name, values in series.items()}
     last = max((len(values) for values in curves.values()), default=0)
     ranks = [step * 10**power for power in range(len(str(last))) for step in (1, 2, 5) if step * 10**power <= last]
