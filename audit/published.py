@@ -41,7 +41,8 @@ class PublishedBuild:
         self.workspace = workspace
         self.bar = bar
         self.manifest = manifest
-        self.ledger = Ledger(workspace)
+        self._recent = RecentTables()
+        self.ledger = Ledger(workspace, recent=self._recent)
         self._samples = BuildSamples(workspace, manifest)
         self._schemas = dict[tuple[str, str], pa.Schema]()
 
@@ -200,7 +201,7 @@ class PublishedBuild:
         self, title: str, partitions: Sequence[Partition], function: Callable[[Ledger], T]
     ) -> Iterator[T]:
         """Results of `function` for these partitions, in their order, each as soon as it is there."""
-        ledgers = [Ledger(self.workspace, part=part) for part in partitions]
+        ledgers = [Ledger(self.workspace, recent=self._recent, part=part) for part in partitions]
         with self.bar(title, len(ledgers)) as advance, ThreadPoolExecutor(_AT_ONCE) as pool:
             for result in pool.map(function, ledgers):
                 advance(1)

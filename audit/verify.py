@@ -158,6 +158,7 @@ def _check_table(build: PublishedBuild, record: StepRecord, name: str, recorded:
     def hashed(ledger: Ledger) -> list[Node]:
         table = ledger.table(record, name)
         table.validate(full=True)
+        build.keep(record, name, table)
         return nodes_of(table, ledger.part)
 
     partitions = Partition.all(layout.bits)

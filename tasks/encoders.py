@@ -133,11 +133,6 @@ def second_backbone_rows(run: Run, image_ids: Sequence[str]) -> np.ndarray:
 
     Raises NotFoundError where the run has none.
     """
-    from evenly.storage.web.images import (  # what downloads is of no use to commands that read texts
-        find_places,
-        read_images,
-    )
-
     backbone = open_second(run)
     store = FeatureStore(run.workspace, backbone.identity, "images")
     missing = store.missing(list(image_ids))

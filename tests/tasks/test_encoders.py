@@ -147,9 +147,7 @@ def test_rows_of_the_second_backbone_are_made_once_from_the_bytes(workspace, mon
 
     backbone = SimpleNamespace(identity="2" * 64, device_name="a machine", encode_images=encode_images)
     monkeypatch.setattr(module, "_load_second", lambda _choice, _cache, _device: backbone)
-    monkeypatch.setattr(
-        "evenly.storage.web.images.read_images", lambda _folder, ids, _places: (one.encode() for one in ids)
-    )
+    monkeypatch.setattr(module, "read_images", lambda _folder, ids, _places: (one.encode() for one in ids))
     run = Run(workspace=workspace, seed=3, second=SecondChoice(), progress=Progress(quiet=True))
     rows = second_backbone_rows(run, ["owl", "fox", "owl"])
     assert asked == [[b"owl", b"fox"]]
