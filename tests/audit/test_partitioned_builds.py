@@ -168,7 +168,16 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+QUICK = ("later", "step off", "limit", "pool", "code")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(change, id=name, marks=() if name in QUICK else pytest.mark.slow)
+        for name, change in CHANGES.items()
+    ],
+)
 def test_builds_in_partitions_differ_as_those_in_one_piece(cut, shared, shared_build, change):
     workspace, before = cut
     expected = diff_builds(shared, shared_build(), shared_build(**change), examples=2).to_dict()

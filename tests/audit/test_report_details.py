@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from functools import partial
 from html.parser import HTMLParser
 
 import pyarrow as pa
@@ -12,6 +13,8 @@ from evenly.audit.report.adapter_tables import better_and_worse, by_adapter, not
 from evenly.audit.report.adapters import read_details
 from evenly.audit.report.plots.classes import MOST_NAMES, frequency_plot
 from evenly.storage.ledger import Ledger, StepOutput, StepSpec
+from evenly.storage.workspace import Workspace
+from tests.audit.conftest import STARTED, Little, publish
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 EVIL = "<script>alert('x')</script>"
@@ -88,19 +91,22 @@ class Text(HTMLParser):
         self.pieces.append(data)
 
 
+def evaluated(workspace, *names: str):
+    spec = StepSpec(name="evaluate_adapters", version=1, rule={"list": f"things {EVIL}"}, inputs={})
+    tables = {name: pa.Table.from_pylist(TABLES[name]) for name in names}
+    return Ledger(workspace).commit(spec, StepOutput(tables=tables, notes={"notes": []}), uids=None, started=NOW)
+
+
 @pytest.fixture
 def commit(workspace):
-    def make(*names: str):
-        spec = StepSpec(name="evaluate_adapters", version=1, rule={"list": f"things {EVIL}"}, inputs={})
-        tables = {name: pa.Table.from_pylist(TABLES[name]) for name in names}
-        return Ledger(workspace).commit(spec, StepOutput(tables=tables, notes={"notes": []}), uids=None, started=NOW)
-
-    return make
+    return partial(evaluated, workspace)
 
 
-@pytest.fixture
-def page(workspace, build, commit, read_all) -> str:
-    return render_report(workspace, build(), evaluations=[commit(*TABLES)], read_bytes=read_all)
+@pytest.fixture(scope="module")
+def page(tmp_path_factory, read_all) -> str:
+    workspace = Workspace.at(tmp_path_factory.mktemp("page"))
+    manifest = publish(workspace, Little(), STARTED)
+    return render_report(workspace, manifest, evaluations=[evaluated(workspace, *TABLES)], read_bytes=read_all)
 
 
 def test_every_part_stands_on_the_page_and_no_field_of_it_can_act(page):

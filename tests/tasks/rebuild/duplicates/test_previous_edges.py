@@ -84,7 +84,7 @@ def new_run(tmp_path_factory):
 
 
 @pytest.mark.parametrize("chosen", SEARCHES.values(), ids=SEARCHES)
-@settings(deadline=None, max_examples=4)
+@settings(deadline=None, max_examples=2)
 @example(pool=TURNS, changes=[{1: None}], bits=(1, 1))
 @example(pool=WORDINGS, changes=[{1: None}], bits=(1, 1))
 @given(pool=POOLS, changes=CHANGES, bits=st.sampled_from([(1, 1), (2, 1), (1, 2)]))
