@@ -142,7 +142,8 @@ def _history(build: PublishedBuild, uid: str, without_uid: list[dict[str, Any]])
     sights = list(each_stored(lambda record: _sight(build, record, row), seen_by, build.workspace.root))
     end = next((sight for sight in sights if sight.verdict != "kept"), None)
     ended = (end.verdict, end.step, end.reason) if end else ("kept", "", "")
-    identity = _plain({name: row[name] for name in _identity_names(build) if row.get(name) is not None})
+    names = dict.fromkeys([*IDENTITY, *build.deciding[0].columns])  # those that name it first
+    identity = _plain({name: row[name] for name in names if row.get(name) is not None})
     pair = _pair(uid, ended, identity, [item | {name: row[name] for name in ("url", "caption")} for item in arrivals])
     count, examples = _merged_into(build, uid)
     return replace(pair, steps=sights, image=_image(build, row), merged=count, merged_examples=examples)
@@ -184,11 +185,6 @@ def _download(folder: Path, row: Mapping[str, Any]) -> dict[str, Any] | None:
         if best is not None and not any(rank):
             break
     return best
-
-
-def _identity_names(build: PublishedBuild) -> list[str]:
-    """The naming columns first, then all others that the pool had."""
-    return list(dict.fromkeys([*IDENTITY, *build.deciding[0].columns]))
 
 
 def _arrivals(build: PublishedBuild, uid: str) -> list[dict[str, Any]]:

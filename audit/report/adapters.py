@@ -1,6 +1,7 @@
 """Adapters: accuracy on the test part, whether the difference to zero-shot spans zero, and further measures."""
 
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from evenly.audit.report.adapter_tables import by_adapter, ensembles_of, notes_of, plain_rows, unseen_of
@@ -120,7 +121,8 @@ def _section(ledger: Ledger, record: StepRecord) -> dict[str, Any]:
     baseline = next((row for row in rows if row.get("name") == "zero_shot"), None)  # the first: all are compared to it
     spans = [(label(row), _spans_zero(row)) for row in rows if row is not baseline]
     # of equal ones the first as evaluated, before test accuracy orders the rows: it must have no say
-    best = max((row for row in rows if row.get("validation_accuracy") is not None), key=_validation, default=None)
+    measured = [row for row in rows if row.get("validation_accuracy") is not None]
+    best = max(measured, key=itemgetter("validation_accuracy"), default=None)
     rows.sort(key=lambda row: -(row.get("accuracy") or 0.0))
     notes = record.notes.get("notes", [])
     return {
@@ -137,10 +139,6 @@ def _section(ledger: Ledger, record: StepRecord) -> dict[str, Any]:
         "plot": interval_plot([label(row) for row in rows], rows, baseline) if rows else None,
         **read_details(ledger, record, rows, best),
     }
-
-
-def _validation(row: Mapping[str, Any]) -> float:
-    return float(row["validation_accuracy"])
 
 
 def _spans_zero(row: Mapping[str, Any]) -> bool | None:

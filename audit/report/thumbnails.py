@@ -52,12 +52,9 @@ def small_picture(data: bytes, *, side: int = SIDE, max_pixels: int = MAX_PIXELS
                 if image.width * image.height > max_pixels:
                     return None
                 image.draft("RGB", (side * 2, side * 2))
-                small = image.convert("RGBA" if _has_alpha(image) else "RGB")
+                has_alpha = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+                small = image.convert("RGBA" if has_alpha else "RGB")
                 small.thumbnail((side, side))
         except (*_UNDECODABLE, Image.DecompressionBombError):
             return None
     return small
-
-
-def _has_alpha(image: Image.Image) -> bool:
-    return image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info

@@ -45,7 +45,8 @@ def picture_columns(path: Path, picture: str | None = None, name: str | None = N
             f"`column` must hold bytes of pictures, or paths; got {actual} at `{path}`. Columns there: "
             f"{', '.join(schema.names) or 'none'}. Name one."
         )
-    return PictureColumns(picture=chosen, name=name or _first(schema, NAME_COLUMNS, _can_name))
+    named = name or _first(schema, NAME_COLUMNS, lambda kind: is_text_type(kind) or pa.types.is_integer(kind))
+    return PictureColumns(picture=chosen, name=named)
 
 
 def column_values(path: Path, columns: PictureColumns) -> Iterator[tuple[str, bytes | str | None]]:
@@ -96,10 +97,6 @@ def _holds_bytes(kind: pa.DataType) -> bool:
     if pa.types.is_struct(kind):
         return any(field.name == "bytes" and _holds_bytes(field.type) for field in kind)
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))
-
-
-def _can_name(kind: pa.DataType) -> bool:
-    return is_text_type(kind) or bool(pa.types.is_integer(kind))
 
 
 @contextmanager

@@ -66,8 +66,9 @@ def idle_downloads(
 def idle_rows(datasets: Iterable[Dataset], images: Hashes) -> Iterator[IdleRows]:
     """Feature tables with rows of pictures that no build shows; tables of texts have none."""
     for dataset in datasets:
-        newest = newest_version(dataset.path) if _is_of_pictures(dataset) else None
-        if newest is None:
+        if dataset.kind != "features" or not dataset.path.name.startswith(_OF_PICTURES):
+            continue
+        if (newest := newest_version(dataset.path)) is None:
             continue
         total = idle = 0
         for table in each_fragment(dataset.path, MADE_AGAIN, version=newest, columns=["id"]):
@@ -93,10 +94,6 @@ def drop_rows(idle: IdleRows, images: Hashes) -> None:
     if newest_version(idle.path) != newest:
         raise StorageError(f"features `{idle.path}` must not grow while they are cleaned; they did. Run it again.")
     commit_fragments(idle.path, schema, fragments)
-
-
-def _is_of_pictures(dataset: Dataset) -> bool:
-    return dataset.kind == "features" and dataset.path.name.startswith(_OF_PICTURES)
 
 
 def _pictures(ids: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -12,10 +12,10 @@ from evenly.storage.web.addresses import WebAddress, follow, parse_address
 from evenly.storage.web.decoding import PictureFacts
 from evenly.storage.web.errors import FetchError
 from evenly.storage.web.guard import Connect, Deadline, GuardedConnection, Resolver
-from evenly.storage.web.optout import tdm_is_said, tdm_objection, x_robots_objection
+from evenly.storage.web.optout import RobotsTxt, TdmFile, tdm_is_said, tdm_objection, x_robots_objection
 from evenly.storage.web.rule import DownloadRule, user_agent
 from evenly.storage.web.site_files import MAX_BYTES as SITE_FILE_BYTES
-from evenly.storage.web.site_files import SiteAnswer, robots_file, tdm_file
+from evenly.storage.web.site_files import SiteAnswer, SiteFile
 
 MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -56,8 +56,8 @@ class WebClient:
         self._rule = rule
         self._limits = limits
         self._resolver = Resolver(connect)
-        self._robots = robots_file(self._get_site_file)
-        self._tdm = tdm_file(self._get_site_file)
+        self._robots = SiteFile("/robots.txt", RobotsTxt, self._get_site_file)
+        self._tdm = SiteFile("/.well-known/tdmrep.json", TdmFile, self._get_site_file)
         self._headers = {
             "User-Agent": user_agent(rule),
             "Accept": "image/*,*/*;q=0.5",

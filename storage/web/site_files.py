@@ -10,7 +10,6 @@ from typing import Generic, TypeVar
 
 from evenly.storage.web.addresses import WebAddress
 from evenly.storage.web.errors import FetchError
-from evenly.storage.web.optout import RobotsTxt, TdmFile
 
 MAX_BYTES = 512 * 1024  # RFC 9309, section 2.5: at least 500 KiB are read
 _ANSWER_KEPT_S, _TROUBLE_KEPT_S = 86_400.0, 60.0  # an answer counts for a day (section 2.4), trouble for a minute
@@ -76,16 +75,6 @@ class SiteFile(Generic[Content]):
             return self._read(decoded_text(answer.body, answer.encoding)), None
         except ValueError as error:
             return None, FetchError(f"{self._name.partition('.')[0]}_unreadable", f"{self._name}: {error}")
-
-
-def robots_file(get: Callable[[str], SiteAnswer]) -> SiteFile[RobotsTxt]:
-    """The robots.txt of all sites."""
-    return SiteFile("/robots.txt", RobotsTxt, get)
-
-
-def tdm_file(get: Callable[[str], SiteAnswer]) -> SiteFile[TdmFile]:
-    """The TDM file of all sites (TDM Reservation Protocol, section "TDM File on the Origin Server")."""
-    return SiteFile("/.well-known/tdmrep.json", TdmFile, get)
 
 
 def decoded_text(body: bytes, encoding: str | None) -> str:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.storage.errors import InputError
+from evenly.storage.tables.hashing import is_text_type
 
 _FORM = re.compile(r"\s*(?P<column>[^=<>!]*[^=<>!\s])\s*(?P<relation>!=|>=|<=|=|>|<)(?P<value>.*)", re.DOTALL)
 _ORDERED = {">": pc.greater, ">=": pc.greater_equal, "<": pc.less, "<=": pc.less_equal}
@@ -65,7 +66,7 @@ def _meets(column: pa.Array, condition: Condition) -> pa.Array:
             raise _wrong(condition, "be of a column of numbers where it asks for more or less", "Use = or !=")
         return pc.fill_null(_ORDERED[condition.relation](column, _number(condition)), False)
     if condition.value == "":
-        equal = pc.is_null(column) if not _is_text(kind) else pc.fill_null(pc.equal(column, ""), True)
+        equal = pc.is_null(column) if not is_text_type(kind) else pc.fill_null(pc.equal(column, ""), True)
     elif is_number:
         equal = pc.fill_null(pc.equal(column, _number(condition)), False)
     elif pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
@@ -80,10 +81,6 @@ def _number(condition: Condition) -> pa.Scalar:
         return pa.scalar(float(condition.value))
     except ValueError:
         raise _wrong(condition, "have a number, as its column has", "Correct it") from None
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _wrong(condition: Condition, rule: str, remedy: str) -> InputError:
