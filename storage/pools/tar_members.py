@@ -44,44 +44,44 @@ def read_members(stream: BinaryIO, path: Path) -> Iterator[Member]:
     """
     end = stream.seek(0, os.SEEK_END)
     stream.seek(0)
-    at, known = 0, dict[str, bytes]()
-    while at < end:
-        header = _read(stream, at, _BLOCK, end, path)
+    offset, facts = 0, dict[str, bytes]()
+    while offset < end:
+        header = _read(stream, offset, _BLOCK, end, path)
         if not any(header):
             _refuse_more(stream, path)
             return
         try:
             info = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
         except tarfile.TarError as error:
-            raise _broken(path, f"no header of a tar at byte {at} ({error})") from None
-        at += _BLOCK
-        size = _size(info, known, path)
+            raise _broken(path, f"no header of a tar at byte {offset} ({error})") from None
+        offset += _BLOCK
+        size = _size(info, facts, path)
         if info.type == tarfile.GNUTYPE_SPARSE:
-            at = _behind_sparse(stream, header, at, end, path)
+            offset = _behind_sparse(stream, header, offset, end, path)
         if info.type in _WITHOUT_CONTENT:
             size = 0
-        if size < 0 or at + size > end:
-            raise _broken(path, f"a member of {size} bytes at byte {at}, beyond its end")
+        if size < 0 or offset + size > end:
+            raise _broken(path, f"a member of {size} bytes at byte {offset}, beyond its end")
         if info.type in (tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME):
-            known |= _named(info.type, _limited(stream, at, size, end, path), path)
+            facts |= _named(info.type, _limited(stream, offset, size, end, path), path)
         elif info.type not in (tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGLINK):
-            name = known["path"].decode("utf-8", "surrogateescape") if "path" in known else info.name
+            name = facts["path"].decode("utf-8", "surrogateescape") if "path" in facts else info.name
             if info.type != tarfile.DIRTYPE:
-                yield _member(info, name, at, size, sparse=_SPARSE in known)
-            known = {}
-        at += -(-size // _BLOCK) * _BLOCK
+                yield _member(info, name, offset, size, sparse=_SPARSE in facts)
+            facts = {}
+        offset += -(-size // _BLOCK) * _BLOCK
 
 
-def _member(info: tarfile.TarInfo, name: str, at: int, size: int, *, sparse: bool) -> Member:
+def _member(info: tarfile.TarInfo, name: str, offset: int, size: int, *, sparse: bool) -> Member:
     while name.startswith("./"):
         name = name[2:]
     if info.type in (tarfile.LNKTYPE, tarfile.SYMTYPE):
-        return Member(name, at, 0, "link")
+        return Member(name, offset, 0, "link")
     if sparse or info.type == tarfile.GNUTYPE_SPARSE:
-        return Member(name, at, 0, "sparse_file")
+        return Member(name, offset, 0, "sparse_file")
     if info.type not in _FILES:
-        return Member(name, at, 0, "special_file")
-    return Member(name, at, size, "" if is_inside(name) else "bad_name")
+        return Member(name, offset, 0, "special_file")
+    return Member(name, offset, size, "" if is_inside(name) else "bad_name")
 
 
 def is_inside(name: str) -> bool:
@@ -93,49 +93,49 @@ def is_inside(name: str) -> bool:
     return bool(name) and "\0" not in name and not name.startswith("/") and ".." not in name.split("/")
 
 
-def _size(info: tarfile.TarInfo, known: dict[str, bytes], path: Path) -> int:
+def _size(info: tarfile.TarInfo, facts: dict[str, bytes], path: Path) -> int:
     try:
-        return int(known["size"]) if "size" in known and info.type in _FILES else info.size
+        return int(facts["size"]) if "size" in facts and info.type in _FILES else info.size
     except ValueError:
-        raise _broken(path, f"a size that is no number: {known['size'][:40]!r}") from None
+        raise _broken(path, f"a size that is no number: {facts['size'][:40]!r}") from None
 
 
 def _named(kind: bytes, content: bytes, path: Path) -> dict[str, bytes]:
     """A header's facts of the member after it: its name and size, and whether it is sparse."""
     if kind == tarfile.GNUTYPE_LONGNAME:
         return {"path": content.rstrip(b"\0")}
-    found, at = dict[str, bytes](), 0
-    while at < len(content) and content[at]:
-        record = _PAX_RECORD.match(content, at)
-        end = at + int(record[1]) if record else 0
+    facts, offset = dict[str, bytes](), 0
+    while offset < len(content) and content[offset]:
+        record = _PAX_RECORD.match(content, offset)
+        end = offset + int(record[1]) if record else 0
         if record is None or end <= record.end() - 1 or end > len(content):
             raise _broken(path, "pax records that do not add up")
         name = record[2].decode("utf-8", "replace")
         if name in _PAX_NAMES or name.startswith(_SPARSE):
-            found[_SPARSE if name.startswith(_SPARSE) else name] = content[record.end() : end - 1]
-        at = end
-    return found
+            facts[_SPARSE if name.startswith(_SPARSE) else name] = content[record.end() : end - 1]
+        offset = end
+    return facts
 
 
-def _behind_sparse(stream: BinaryIO, header: bytes, at: int, end: int, path: Path) -> int:
+def _behind_sparse(stream: BinaryIO, header: bytes, offset: int, end: int, path: Path) -> int:
     goes_on = header[_SPARSE_EXTENDED]
     while goes_on:
-        goes_on = _read(stream, at, _BLOCK, end, path)[_SPARSE_GOES_ON]
-        at += _BLOCK
-    return at
+        goes_on = _read(stream, offset, _BLOCK, end, path)[_SPARSE_GOES_ON]
+        offset += _BLOCK
+    return offset
 
 
-def _limited(stream: BinaryIO, at: int, size: int, end: int, path: Path) -> bytes:
+def _limited(stream: BinaryIO, offset: int, size: int, end: int, path: Path) -> bytes:
     if size > _LIMIT:
         raise _broken(path, f"a header of {size} bytes, above {_LIMIT}")
-    return _read(stream, at, size, end, path)
+    return _read(stream, offset, size, end, path)
 
 
-def _read(stream: BinaryIO, at: int, size: int, end: int, path: Path) -> bytes:
-    stream.seek(at)
+def _read(stream: BinaryIO, offset: int, size: int, end: int, path: Path) -> bytes:
+    stream.seek(offset)
     content = stream.read(size)
     if len(content) < size:
-        raise _broken(path, f"{end} bytes, where one more block begins at {at}")
+        raise _broken(path, f"{end} bytes, where one more block begins at {offset}")
     return content
 
 
@@ -145,5 +145,5 @@ def _refuse_more(stream: BinaryIO, path: Path) -> None:
             raise _broken(path, "more behind its end, as where tars are joined: unpack and pack them anew")
 
 
-def _broken(path: Path, what: str) -> PoolError:
-    return PoolError(f"`path` must be a plain tar, whole and not compressed; got {what} in `{path}`. Make it anew.")
+def _broken(path: Path, reason: str) -> PoolError:
+    return PoolError(f"`path` must be a plain tar, whole and not compressed; got {reason} in `{path}`. Make it anew.")

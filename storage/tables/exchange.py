@@ -101,11 +101,9 @@ def _remove_left(folders: Iterable[Path]) -> None:
     """Remove those of the folders that no process holds."""
     for left in folders:
         with suppress(FileNotFoundError, NotADirectoryError):  # another process came first; it is none of ours
-            if (held := _hold(left)) is not None:
-                gone = left.rename(
-                    left.with_name(f"{left.name}.{uuid.uuid4().hex}")
-                )  # who made it just now makes another
-                _remove(gone, held)
+            if (lock := _hold(left)) is not None:
+                # renamed, so that who made it just now makes another
+                _remove(left.rename(left.with_name(f"{left.name}.{uuid.uuid4().hex}")), lock)
 
 
 def _unusable(folder: Path, error: OSError, remedy: str) -> StorageError:
@@ -120,9 +118,9 @@ def _new_folder(exchange: Path, name: str) -> Path:
         exchange.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
             folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=exchange))
-            held = _hold(folder)
-            if held is not None and folder.exists():
-                _held[folder] = held
+            lock = _hold(folder)
+            if lock is not None and folder.exists():
+                _held[folder] = lock
                 return folder
 
 
@@ -131,10 +129,10 @@ def remove_exchange(folder: Path) -> None:
     _remove(folder, _held.pop(folder, None))
 
 
-def _remove(folder: Path, held: int | None) -> None:
+def _remove(folder: Path, lock: int | None) -> None:
     shutil.rmtree(folder, ignore_errors=True)
-    if held is not None:
-        os.close(held)
+    if lock is not None:
+        os.close(lock)
         shutil.rmtree(folder, ignore_errors=True)  # NFS keeps the file of an open lock, and so its folder
 
 
@@ -163,17 +161,17 @@ def send_rows(folder: Path, writer: str, bits: int, key: str, tables: Iterable[p
     compared with checksums. Raises StorageError where it cannot be written.
     """
     schemas: list[pa.Schema] = []
-    held: list[pa.Table] = []
+    pending: list[pa.Table] = []
     number = 0
     for table in tables:
         if table.schema not in schemas:
             schemas.append(table.schema)
-        if held and (sum(part.nbytes for part in held) >= HELD_BYTES or held[-1].schema != table.schema):
-            _write(folder, f"{writer}-{number:06d}", bits, key, pa.concat_tables(held))
-            held, number = [], number + 1
-        held.append(table)
-    if held:
-        _write(folder, f"{writer}-{number:06d}", bits, key, pa.concat_tables(held))
+        if pending and (sum(part.nbytes for part in pending) >= HELD_BYTES or pending[-1].schema != table.schema):
+            _write(folder, f"{writer}-{number:06d}", bits, key, pa.concat_tables(pending))
+            pending, number = [], number + 1
+        pending.append(table)
+    if pending:
+        _write(folder, f"{writer}-{number:06d}", bits, key, pa.concat_tables(pending))
     return schemas
 
 

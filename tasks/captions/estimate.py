@@ -91,15 +91,17 @@ def estimate_captions(
     asking = _asking(captioners)
     if not asking:
         return []
-    columns = sorted({name for one in asking for name in CAPTIONERS[one.kind].columns(one.rule)})
+    columns = sorted({name for captioner in asking for name in CAPTIONERS[captioner.kind].columns(captioner.rule)})
     rows = []
     with texts_of_pairs(run, upstream, columns, each) as (_, shown):
-        for one in asking:
+        for captioner in asking:
             sums, pairs = Rehearsed(), 0
-            for n_pairs, part in each.partitions(f"estimating {one.name}", partial(_of_partition, one, shown)):
+            for n_pairs, part in each.partitions(
+                f"estimating {captioner.name}", partial(_of_partition, captioner, shown)
+            ):
                 sums.add(part)
                 pairs += n_pairs
-            rows.append(_row(run, one, sums, pairs=pairs, pairs_are="counted"))
+            rows.append(_row(run, captioner, sums, pairs=pairs, pairs_are="counted"))
     return rows
 
 
@@ -108,33 +110,33 @@ def estimate_captions_at_most(
 ) -> list[dict[str, Any]]:
     """The same for so many pairs that are not known yet: each with a text and tags of usual length, nothing stored."""
     rows = []
-    for one in _asking(captioners):
-        columns = CAPTIONERS[one.kind].columns(one.rule)
+    for captioner in _asking(captioners):
+        columns = CAPTIONERS[captioner.kind].columns(captioner.rule)
         pair = {
             "uid": "0" * 32,
             "image_id": "0" * 64,
             "texts": [_TYPICAL_TEXT],
             **dict.fromkeys(columns, _TYPICAL_TAGS),
         }
-        sums = _rehearsed(run, one, pa.Table.from_pylist([pair]))
+        sums = _rehearsed(run, captioner, pa.Table.from_pylist([pair]))
         scaled = Rehearsed(**{name: value * pairs for name, value in asdict(sums).items()})
-        rows.append(_row(run, one, scaled, pairs=pairs, pairs_are=pairs_are))
+        rows.append(_row(run, captioner, scaled, pairs=pairs, pairs_are=pairs_are))
     return rows
 
 
 def _asking(captioners: Sequence[NamedCaptioner]) -> list[NamedCaptioner]:
-    return [one for one in captioners if isinstance(one.rule, ChatCaptions)]
+    return [captioner for captioner in captioners if isinstance(captioner.rule, ChatCaptions)]
 
 
-def _of_partition(one: NamedCaptioner, shown: SentRows, run: Run) -> tuple[int, Rehearsed]:
+def _of_partition(captioner: NamedCaptioner, shown: SentRows, run: Run) -> tuple[int, Rehearsed]:
     """The number of pairs of a partition, and what would be asked about them."""
     pairs = shown.of(run)
-    return len(pairs), _rehearsed(run, one, pairs)
+    return len(pairs), _rehearsed(run, captioner, pairs)
 
 
-def _rehearsed(run: Run, one: NamedCaptioner, pairs: pa.Table) -> Rehearsed:
+def _rehearsed(run: Run, captioner: NamedCaptioner, pairs: pa.Table) -> Rehearsed:
     """The requests that the captioner would send about the pairs."""
-    rule = one.rule
+    rule = captioner.rule
     if rule.is_embedded:
         identity, model = embedded_identity(), embedded_name()
     else:
@@ -142,18 +144,18 @@ def _rehearsed(run: Run, one: NamedCaptioner, pairs: pa.Table) -> Rehearsed:
     rehearsal = CaptionRehearsal(identity=identity, model=model, store=Requests(run.workspace))
     places = pa.table({name: pa.nulls(0, pa.string()) for name in PLACES})
     if pairs.num_rows:
-        shown = Shown(name=one.name, pairs=pairs, places=places, facts=None, workers=1, rehearsal=rehearsal)
-        CAPTIONERS[one.kind].offer(run, rule, shown)
+        shown = Shown(name=captioner.name, pairs=pairs, places=places, facts=None, workers=1, rehearsal=rehearsal)
+        CAPTIONERS[captioner.kind].offer(run, rule, shown)
     return rehearsal.sums
 
 
-def _row(run: Run, one: NamedCaptioner, sums: Rehearsed, *, pairs: int, pairs_are: Pairs) -> dict[str, Any]:
+def _row(run: Run, captioner: NamedCaptioner, sums: Rehearsed, *, pairs: int, pairs_are: Pairs) -> dict[str, Any]:
     """The row of a captioner; replies are expected to be as long as the stored ones, else as they may be."""
-    prices = prices_of(replace(run, payment=payment_of(one.rule)))
+    prices = prices_of(replace(run, payment=payment_of(captioner.rule)))
     left = sums.requests - sums.stored
     expected = min(sums.longest, round(sums.stored_tokens / sums.stored * left)) if sums.stored else sums.longest
     return {
-        "captioner": one.name,
+        "captioner": captioner.name,
         "pairs": pairs,
         "pairs_are": pairs_are,
         "requests": sums.requests,

@@ -55,7 +55,9 @@ class SortedPairs:
 def offer_captions(run: Run, upstream: Records, captioners: Sequence[NamedCaptioner], each: Each) -> SentRows:
     """All candidates by uid: OFFERED, and CONCEPTS where captions are matched."""
     kinds = [CAPTIONERS[captioner.kind] for captioner in captioners]
-    columns = sorted({name for kind, one in zip(kinds, captioners, strict=True) for name in kind.columns(one.rule)})
+    columns = sorted(
+        {name for kind, captioner in zip(kinds, captioners, strict=True) for name in kind.columns(captioner.rule)}
+    )
     with ExitStack() as sent:
 
         def send(title: str, key: str, give: Give) -> SentRows:
@@ -66,10 +68,10 @@ def offer_captions(run: Run, upstream: Records, captioners: Sequence[NamedCaptio
         places = PicturePlaces()
         if any(kind.reads_pictures for kind in kinds):
             places = sent.enter_context(send_places(run, each))
-        for one, kind in zip(captioners, kinds, strict=True):
-            facts = kind.prepare(run, upstream, one.rule, each)
+        for captioner, kind in zip(captioners, kinds, strict=True):
+            facts = kind.prepare(run, upstream, captioner.rule, each)
             work = SortedPairs(shown=shown, places=places, facts=facts, workers=each.n_workers)
-            rows.append(send(f"captions by {one.name}", "uid", partial(_made, one, kind.offer, work)))
+            rows.append(send(f"captions by {captioner.name}", "uid", partial(_made, captioner, kind.offer, work)))
         return send_partitions(run, each, "gathering captions", "uid", partial(_joined, upstream, rows))
 
 
@@ -177,22 +179,24 @@ def _to_caption(upstream: Records, merged: SentRows, columns: Sequence[str], run
     return own.drop(["caption"]).append_column("texts", texts)
 
 
-def _made(one: NamedCaptioner, offer: Callable[[Run, Any, Shown], pa.Table], work: "SortedPairs", run: Run) -> pa.Table:
+def _made(
+    captioner: NamedCaptioner, offer: Callable[[Run, Any, Shown], pa.Table], work: "SortedPairs", run: Run
+) -> pa.Table:
     """OFFERED of what a captioner makes of the pairs of a partition."""
     pairs = work.shown.of(run).sort_by([("image_id", "ascending"), ("uid", "ascending")])
     made = MADE.empty_table()
     if pairs.num_rows:
         known = None
-        if CAPTIONERS[one.kind].reads_pictures:
+        if CAPTIONERS[captioner.kind].reads_pictures:
             ids = pairs["image_id"].combine_chunks().unique()
             known = work.places.of(run, ids)
             known = _distinct_places(known.filter(pc.is_in(known["image_id"], ids)))
         made = offer(
             run,
-            one.rule,
-            Shown(name=one.name, pairs=pairs, places=known, facts=work.facts, workers=work.workers),
+            captioner.rule,
+            Shown(name=captioner.name, pairs=pairs, places=known, facts=work.facts, workers=work.workers),
         )
-    return made.append_column("origin", pa.repeat(one.name, made.num_rows)).select(OFFERED.names)
+    return made.append_column("origin", pa.repeat(captioner.name, made.num_rows)).select(OFFERED.names)
 
 
 def _distinct_places(places: pa.Table) -> pa.Table:

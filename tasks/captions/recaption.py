@@ -53,9 +53,9 @@ class RecaptionRule:
     def stored(self) -> dict[str, Any]:
         """The rule as the ledger stores it: nothing of what requests cost, or how many are under way."""
         captioners = [
-            {"name": one.name, "kind": one.kind}
-            | {name: value for name, value in stored_fields(one.rule).items() if name not in _PAID}
-            for one in self.captioners
+            {"name": captioner.name, "kind": captioner.kind}
+            | {name: value for name, value in stored_fields(captioner.rule).items() if name not in _PAID}
+            for captioner in self.captioners
         ]
         judge = None if self.judge is None else replace(self.judge, threads=None, device=None)  # which change no bit
         fields: dict[str, Any] = stored_fields(replace(self, captioners=(), judge=judge))
@@ -150,9 +150,10 @@ def compare_all(
     if unanswered := pc.sum(refused.filter(refused["passing"])["pairs"]).as_py():
         notes["unanswered"] = unanswered
     accounts = {
-        one.name: account
-        for one in rule.captioners
-        if isinstance(one.rule, ChatCaptions) and (account := account_of(run, one.rule, one.name)) is not None
+        captioner.name: account
+        for captioner in rule.captioners
+        if isinstance(captioner.rule, ChatCaptions)
+        and (account := account_of(run, captioner.rule, captioner.name)) is not None
     }
     if offers.limits is not None:
         notes["unseen"] = {"named": offers.limits.named, "recognised": len(offers.limits.entries)}
@@ -237,7 +238,7 @@ def _inputs(run: Run, _upstream: Records, rule: RecaptionRule) -> dict[str, str]
 
     A further try is a new observation: it finds all replies that came stored, and asks the rest.
     """
-    inputs = {one.name: CAPTIONERS[one.kind].identity(run, one.rule) for one in rule.captioners}
+    inputs = {captioner.name: CAPTIONERS[captioner.kind].identity(run, captioner.rule) for captioner in rule.captioners}
     inputs = {f"captioner {name}": identity for name, identity in inputs.items() if identity}
     if rule.read_text:
         inputs["text reader"] = text_reader().identity
@@ -250,8 +251,8 @@ def _inputs(run: Run, _upstream: Records, rule: RecaptionRule) -> dict[str, str]
 
 
 def _ready(run: Run, rule: RecaptionRule) -> None:
-    for one in rule.captioners:
-        CAPTIONERS[one.kind].ready(run, one.rule)
+    for captioner in rule.captioners:
+        CAPTIONERS[captioner.kind].ready(run, captioner.rule)
     if rule.read_text:
         text_reader()
     if rule.judge is not None:

@@ -37,9 +37,9 @@ def read_ahead(
 
     def taken() -> Iterator[tuple[str, ReadPicture]]:
         while (future := results.get()) is not None:
-            name, one = future.result()
-            room.take(one)
-            yield name, one
+            name, result = future.result()
+            room.take(result)
+            yield name, result
         beginning.result()  # raises what the pictures did
 
     with ThreadPoolExecutor(threads + 1) as pool:
@@ -56,14 +56,14 @@ def _next(pictures: Iterator[Picture]) -> Picture | None:
 
 
 def _read(reader: PictureReader, picture: Picture, room: "_Room") -> tuple[str, ReadPicture]:
-    one = ReadPicture(error=picture.error)
+    result = ReadPicture(error=picture.error)
     try:
         if not picture.error:
             with timed(DECODING):
-                one = reader.read_one(picture.content)
+                result = reader.read_one(picture.content)
     finally:
-        room.finish(one)
-    return picture.name, one
+        room.finish(result)
+    return picture.name, result
 
 
 class _Room:
@@ -82,15 +82,15 @@ class _Room:
             self._begun += 1
             return not self._is_closed
 
-    def finish(self, one: ReadPicture) -> None:
+    def finish(self, result: ReadPicture) -> None:
         with self._changed:
             self._begun -= 1
-            self._bytes += _size(one)
+            self._bytes += _size(result)
             self._changed.notify_all()
 
-    def take(self, one: ReadPicture) -> None:
+    def take(self, result: ReadPicture) -> None:
         with self._changed:
-            self._bytes -= _size(one)
+            self._bytes -= _size(result)
             self._changed.notify_all()
 
     def close(self) -> None:
@@ -102,5 +102,5 @@ class _Room:
         return self._is_closed or (self._bytes < self._most_bytes and self._begun < self._most_begun)
 
 
-def _size(one: ReadPicture) -> int:
-    return 0 if one.pixels is None else one.pixels.nbytes
+def _size(result: ReadPicture) -> int:
+    return 0 if result.pixels is None else result.pixels.nbytes

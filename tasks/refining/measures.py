@@ -51,11 +51,11 @@ class Correct:
 def correct_of(parts: RefiningParts, part: str, heads: Refinement) -> dict[tuple[str, str], Correct]:
     """By measure and what it is of: R@1 and R@10 in three directions, of all pairs and of each list, and zero-shot."""
     correct: dict[tuple[str, str], Correct] = {}
-    for of, pairs in _pairs_of(parts, part):
-        for one in _directions(pairs, heads):
-            correct |= {(f"{one.name} {top}", of): values for top, values in _recalls(one).items()}
-    for of, rows in parts.lists.get(part, {}).items():
-        correct["zero-shot", of] = Correct(values=_named(rows, heads), groups=rows.groups)
+    for subset, pairs in _pairs_of(parts, part):
+        for direction in _directions(pairs, heads):
+            correct |= {(f"{direction.name} {top}", subset): values for top, values in _recalls(direction).items()}
+    for subset, rows in parts.lists.get(part, {}).items():
+        correct["zero-shot", subset] = Correct(values=_named(rows, heads), groups=rows.groups)
     return correct
 
 
@@ -66,14 +66,16 @@ def judged(parts: RefiningParts, heads: Refinement) -> dict[tuple[str, str], Cor
     than to one that is wrong in one thing, by kind.
     """
     correct = correct_of(parts, "test", heads)
-    for of, pairs in _pairs_of(parts, "test"):
-        for one in _directions(pairs, heads):
-            if one.name != TO_TEXT:
-                correct[f"{one.name} mAP", of] = _precision(one)
+    for subset, pairs in _pairs_of(parts, "test"):
+        for direction in _directions(pairs, heads):
+            if direction.name != TO_TEXT:
+                correct[f"{direction.name} mAP", subset] = _precision(direction)
     if parts.probes.long is not None:
-        one = next(_directions(parts.probes.long, heads))
-        first = first_ranks(one.queries, one.gallery, one.relevance) == 1
-        correct["long text to picture R@1", ALL_PAIRS] = Correct(values=first.astype(np.float64), groups=one.groups)
+        direction = next(_directions(parts.probes.long, heads))
+        first = first_ranks(direction.queries, direction.gallery, direction.relevance) == 1
+        correct["long text to picture R@1", ALL_PAIRS] = Correct(
+            values=first.astype(np.float64), groups=direction.groups
+        )
     for kind, rows in parts.probes.wrong.items():
         correct[RIGHT_FIRST, kind] = Correct(values=_right_first(rows, heads), groups=rows.groups)
     return correct
@@ -91,15 +93,15 @@ def label_rivals(parts: RefiningParts) -> dict[tuple[str, str], Correct]:
         return {}
     logits_of = _regression(train, val, names)
     rivals: dict[tuple[str, str], Correct] = {}
-    for of, rows in parts.lists.get("test", {}).items():
+    for subset, rows in parts.lists.get("test", {}).items():
         is_known = np.isin(rows.classes, names)
         logits = np.full((len(rows.labels), len(rows.classes)), -np.inf)
         logits[:, is_known] = logits_of(rows.image)[:, np.searchsorted(names, rows.classes[is_known])]
         right: Floats = (logits.argmax(axis=1) == rows.labels).astype(np.float64)
-        rivals["zero-shot", of] = Correct(values=right, groups=rows.groups)
+        rivals["zero-shot", subset] = Correct(values=right, groups=rows.groups)
     logits = logits_of(test.image)
-    for one in _to_label(test, unit_rows(np.exp(logits - logits.max(axis=1, keepdims=True)))):
-        rivals[f"{one.name} mAP", ALL_PAIRS] = _precision(one)
+    for direction in _to_label(test, unit_rows(np.exp(logits - logits.max(axis=1, keepdims=True)))):
+        rivals[f"{direction.name} mAP", ALL_PAIRS] = _precision(direction)
     return rivals
 
 
@@ -116,7 +118,9 @@ def _regression(train: PairRows, val: PairRows, names: Names) -> Callable[[Singl
 
 def mean_recall(correct: dict[tuple[str, str], Correct]) -> float:
     """The mean of R@1 and R@10 of all pairs, captions to pictures and back: what epoch and strength are chosen by."""
-    wanted = [one.mean for (measure, of), one in correct.items() if of == ALL_PAIRS and TO_LABEL not in measure]
+    wanted = [
+        result.mean for (measure, subset), result in correct.items() if subset == ALL_PAIRS and TO_LABEL not in measure
+    ]
     return float(np.mean(wanted)) if wanted else float("nan")
 
 
@@ -130,16 +134,17 @@ def compared(
     frozen = heads.at(0.0)
     before, after = judged(parts, frozen), judged(parts, heads)
     against = [
-        (AGAINST_RIVAL.format(measure), of, was, after[measure, of]) for (measure, of), was in (rivals or {}).items()
+        (AGAINST_RIVAL.format(measure), subset, old, after[measure, subset])
+        for (measure, subset), old in (rivals or {}).items()
     ]
     rows = []
-    for measure, of, was, now in [*((*key, was, after[key]) for key, was in before.items()), *against]:
-        difference = paired_bootstrap(was.values, now.values, seed=seed, groups=was.groups)
-        values = {"before": round(was.mean, 4), "after": round(now.mean, 4), **difference_columns(difference)}
-        rows.append({"measure": measure, "of": of, "n": len(was.values), **values})
+    for measure, subset, old, new in [*((*key, old, after[key]) for key, old in before.items()), *against]:
+        difference = paired_bootstrap(old.values, new.values, seed=seed, groups=old.groups)
+        values = {"before": round(old.mean, 4), "after": round(new.mean, 4), **difference_columns(difference)}
+        rows.append({"measure": measure, "of": subset, "n": len(old.values), **values})
     pairs = parts.pairs["test"]
     if len(pairs) > 1:
-        gaps = [modality_gap(*_units(pairs, one)) for one in (frozen, heads)]
+        gaps = [modality_gap(*_units(pairs, side)) for side in (frozen, heads)]
         change = difference_columns(Interval(gaps[1] - gaps[0], np.nan, np.nan))
         values = {"before": round(gaps[0], 4), "after": round(gaps[1], 4), **change}
         rows.append({"measure": "modality gap", "of": ALL_PAIRS, "n": len(pairs), **values})
@@ -165,47 +170,51 @@ class _Direction(NamedTuple):
 def _pairs_of(parts: RefiningParts, part: str) -> Iterator[tuple[str, PairRows]]:
     """All pairs of a part, those in the groups of each list, and for test the further ones, where there are two."""
     pairs = parts.pairs[part]
-    of_lists = {of: pairs.rows(np.isin(pairs.groups, rows.groups)) for of, rows in parts.lists.get(part, {}).items()}
-    for of, rows in {ALL_PAIRS: pairs, **of_lists, **(parts.further if part == "test" else {})}.items():
+    of_lists = {
+        subset: pairs.rows(np.isin(pairs.groups, rows.groups)) for subset, rows in parts.lists.get(part, {}).items()
+    }
+    for subset, rows in {ALL_PAIRS: pairs, **of_lists, **(parts.further if part == "test" else {})}.items():
         if len(rows) > 1:
-            yield of, rows
+            yield subset, rows
 
 
 def _directions(pairs: PairRows, heads: Refinement) -> Iterator[_Direction]:
     images, texts = _units(pairs, heads)
     first_text, text_of = distinct_names(pairs.captions)
-    own = np.arange(len(pairs))
+    places = np.arange(len(pairs))
     texts = texts[first_text]
-    yield _Direction(TO_PICTURE, texts, pairs.groups[first_text], images, paired(text_of, own, len(own)))
-    yield _Direction(TO_TEXT, images, pairs.groups, texts, paired(own, text_of, len(texts)))
+    yield _Direction(TO_PICTURE, texts, pairs.groups[first_text], images, paired(text_of, places, len(places)))
+    yield _Direction(TO_TEXT, images, pairs.groups, texts, paired(places, text_of, len(texts)))
     yield from _to_label(pairs, images)
 
 
 def _to_label(pairs: PairRows, rows: Single) -> Iterator[_Direction]:
     """Pictures to others of their label, by rows (n, d) of the pairs; nothing where no two have the same."""
-    known = pairs.labels != ""
-    if len(np.unique(pairs.labels[known])) < known.sum():
-        yield _Direction(TO_LABEL, rows[known], pairs.groups[known], rows[known], same_name(pairs.labels[known]))
+    labelled = pairs.labels != ""
+    if len(np.unique(pairs.labels[labelled])) < labelled.sum():
+        yield _Direction(
+            TO_LABEL, rows[labelled], pairs.groups[labelled], rows[labelled], same_name(pairs.labels[labelled])
+        )
 
 
-def _recalls(one: _Direction) -> dict[str, Correct]:
+def _recalls(direction: _Direction) -> dict[str, Correct]:
     """R@1 and R@10 of the queries that something belongs to."""
-    ranks = first_ranks(one.queries, one.gallery, one.relevance)
-    ranks, groups = ranks[ranks > 0], one.groups[ranks > 0]
+    ranks = first_ranks(direction.queries, direction.gallery, direction.relevance)
+    ranks, groups = ranks[ranks > 0], direction.groups[ranks > 0]
     return {f"R@{top}": Correct(values=(ranks <= top).astype(np.float64), groups=groups) for top in TOPS}
 
 
-def _precision(one: _Direction) -> Correct:
+def _precision(direction: _Direction) -> Correct:
     """Average precision of the queries that something belongs to."""
-    precisions = average_precisions(one.queries, one.gallery, one.relevance)
+    precisions = average_precisions(direction.queries, direction.gallery, direction.relevance)
     counted = ~np.isnan(precisions)
-    return Correct(values=precisions[counted], groups=one.groups[counted])
+    return Correct(values=precisions[counted], groups=direction.groups[counted])
 
 
 def _right_first(rows: WrongCaptions, heads: Refinement) -> Floats:
     images = unit_rows(heads.image(rows.image, rows.uids))
     captions = ((rows.right, rows.right_said), (rows.wrong, rows.wrong_said))
-    right, wrong = ((images * unit_rows(heads.text(*one))).sum(axis=1) for one in captions)
+    right, wrong = ((images * unit_rows(heads.text(*texts))).sum(axis=1) for texts in captions)
     nearer: Floats = (right > wrong).astype(np.float64)
     return nearer
 
