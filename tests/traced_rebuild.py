@@ -63,7 +63,7 @@ class Trace:
         code = frame.f_code
         if code not in self.paths:
             path = os.path.relpath(os.path.realpath(code.co_filename), self.root)
-            self.paths[code] = "" if path.startswith((".", "tests")) else path
+            self.paths[code] = "" if path.startswith((".", "tests", "<")) else path  # `<frozen os>` is no file of ours
         return self.paths[code]
 
 
