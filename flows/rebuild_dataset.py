@@ -119,11 +119,11 @@ def build_by(
     split = describe_split(run, None if recipe.labels is None else recipe.labels.split)
     chosen = cut_run(run, pictured=recipe.has_pictures, memory=memory or recipe.memory, limit=limit)
     cut = replace(run, bits=chosen.bits, pairs=chosen.rows)
-    with open_engine(cut, chosen.workers) as each:
-        records = run_steps(cut, steps, each)
+    with open_engine(cut, chosen.workers) as partitions:
+        records = run_steps(cut, steps, partitions)
         say_concepts(cut, records)
         if recipe.has_pictures and recipe.features.encode:
-            cut = replace(cut, encoder_identity=encode_pairs(cut, records, each)["encoder"])
+            cut = replace(cut, encoder_identity=encode_pairs(cut, records, partitions)["encoder"])
         manifest = publish_build(
             cut,
             records,
@@ -132,6 +132,6 @@ def build_by(
             limit=limit,
             max_change=max_change,
             split=split,
-            each=each,
+            each=partitions,
         )
     return published(run, manifest, previous=previous, max_change=max_change)

@@ -66,13 +66,13 @@ def open_refining(recipe: str, options: RefineOptions) -> tuple[Run, RefineRule]
     training = training_of(options)
     loss, _, sampler = options.objective.partition(",")
     chosen = read_recipe(recipe)
-    asked = run_in(chosen, root=options.root, quiet=options.quiet)
-    run = frozen_run(asked)
+    run_of_recipe = run_in(chosen, root=options.root, quiet=options.quiet)
+    run = frozen_run(run_of_recipe)
     manifest = Builds(run.workspace).read(f"{chosen.name}-latest" if options.build == "latest" else options.build)
-    if asked.encoder.refine is not None and encoder_of(manifest) != encoder_identity(run):
+    if run_of_recipe.encoder.refine is not None and encoder_of(manifest) != encoder_identity(run):
         raise InputError(
             f"`build` must be of an encoder that is not refined; `{manifest['build']}` is of one with `refine: "
-            f"{asked.encoder.refine}`. Rebuild without `features.refine`, then refine over that build."
+            f"{run_of_recipe.encoder.refine}`. Rebuild without `features.refine`, then refine over that build."
         )
     lists = guarded_lists(run, chosen, recipe, manifest["build"], needs=needs_of(loss))
     rule = RefineRule(
@@ -91,8 +91,8 @@ def open_refining(recipe: str, options: RefineOptions) -> tuple[Run, RefineRule]
 def training_of(options: RefineOptions) -> TrainingRule:
     """How heads or towers are trained. Raises InputError for options that do not go together."""
     names = ("epochs", "rank", "batch_size", "learning_rate")
-    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    training = replace(TOWER_RULE if options.towers else TrainingRule(), **given)
+    values = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    training = replace(TOWER_RULE if options.towers else TrainingRule(), **values)
     check_bounds(training, InputError, remedy="Correct it.")
     loss, _, sampler = options.objective.partition(",")
     try:

@@ -107,8 +107,8 @@ class DescribedClasses(Adapter):
         if not len(texts):
             self.fallback_ = "zero-shot: no class texts"
         elif bare.size:
-            which = f"{bare.size} of {n_classes} classes: {named_classes(bare)}"
-            self.fallback_ = f"no texts, and the prototype in their place, for {which}"
+            classes_without = f"{bare.size} of {n_classes} classes: {named_classes(bare)}"
+            self.fallback_ = f"no texts, and the prototype in their place, for {classes_without}"
 
     def _weight(self) -> Floats:
         """The weights of the logits, (c, d) float64, where one vector per class will do; else (0, d)."""

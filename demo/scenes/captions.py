@@ -75,8 +75,8 @@ class Statement:
         words = self._phrase(first[0])
         if self.relations:
             words += f" {_relation(first[1])} {self._phrase(first[2])}"
-        for subject, relation, other in further:
-            name, count, _ = self.things[other]
+        for subject, relation, target in further:
+            name, count, _ = self.things[target]
             words += f", and {self._phrase(subject)} {_relation(relation)} the {_thing(name).noun(count)}"
         return f"{words} {self.background}"
 
@@ -99,8 +99,8 @@ def statement_of(plan: ScenePlan) -> Statement:
     """The facts of a scene; colours are named where they were given, and the first relation from either end."""
     relations = plan.relations
     if relations and demo_draw(plan.seed, *plan.key, "from the other end") < OTHER_END:
-        subject, relation, other = relations[0]
-        relations = ((other, REVERSED[relation], subject), *relations[1:])
+        subject, relation, target = relations[0]
+        relations = ((target, REVERSED[relation], subject), *relations[1:])
     return Statement(
         things=tuple((group.name, group.count, group.colour) for group in plan.groups),
         relations=relations,
@@ -159,8 +159,8 @@ def _wrong(plan: ScenePlan) -> Mapping[str, Statement]:
     if coloured:
         wrong["colour"] = _other_colours(plan, true, coloured)
     if true.relations:
-        (subject, relation, other), *further = true.relations
-        wrong["relation"] = replace(true, relations=((other, relation, subject), *further))
+        (subject, relation, target), *further = true.relations
+        wrong["relation"] = replace(true, relations=((target, relation, subject), *further))
     return wrong
 
 
@@ -169,8 +169,8 @@ def _other_colours(plan: ScenePlan, true: Statement, coloured: list[int]) -> Sta
     first = coloured[0]
     partner = next((place for place in coloured if true.things[place][2] != true.things[first][2]), None)
     if partner is None:
-        others = [colour for colour in SHADES if colour != true.things[first][2]]
-        return _with(true, first, colour=pick(others, plan.seed, *plan.key, "wrong colour"))
+        alternatives = [colour for colour in SHADES if colour != true.things[first][2]]
+        return _with(true, first, colour=pick(alternatives, plan.seed, *plan.key, "wrong colour"))
     swapped = _with(true, first, colour=true.things[partner][2])
     return _with(swapped, partner, colour=true.things[first][2])
 
@@ -178,18 +178,18 @@ def _other_colours(plan: ScenePlan, true: Statement, coloured: list[int]) -> Sta
 def _other_object(plan: ScenePlan, true: Statement) -> Statement:
     shown = {name for name, _, _ in true.things}
     place = pick(range(len(true.things)), plan.seed, *plan.key, "wrong object")
-    others = [
+    alternatives = [
         name
         for name, thing in read_things().items()
         if not _shares_words(thing, shown) and (thing.is_recoloured or not true.things[place][2])
     ]
-    return _with(true, place, name=pick(others, plan.seed, *plan.key, "wrong name"))
+    return _with(true, place, name=pick(alternatives, plan.seed, *plan.key, "wrong name"))
 
 
 def _other_count(plan: ScenePlan, true: Statement) -> Statement:
     place = pick(range(len(true.things)), plan.seed, *plan.key, "wrong count of")
-    others = [count for count in COUNTS if count != true.things[place][1]]
-    return _with(true, place, count=pick(others, plan.seed, *plan.key, "wrong count"))
+    alternatives = [count for count in COUNTS if count != true.things[place][1]]
+    return _with(true, place, count=pick(alternatives, plan.seed, *plan.key, "wrong count"))
 
 
 def _with(

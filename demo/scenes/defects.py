@@ -31,9 +31,9 @@ def _scratch(sprite: Image.Image, draw: Draw) -> Image.Image:
     pen = ImageDraw.Draw(scratched)
     pen.line(line, fill=(*_INK, 255), width=4)
     pen.line(line, fill=(*_PAINT, 255), width=2)
-    values, whole = np.array(scratched), np.asarray(sprite)
-    opaque = whole[..., 3] >= OPAQUE
-    values[~opaque] = whole[~opaque]
+    values, original = np.array(scratched), np.asarray(sprite)
+    opaque = original[..., 3] >= OPAQUE
+    values[~opaque] = original[~opaque]
     return Image.fromarray(values)
 
 
@@ -74,7 +74,7 @@ def _centre(sprite: Image.Image, draw: Draw) -> tuple[int, int]:
     return int(columns[place]), int(rows[place])
 
 
-def _without(sprite: Image.Image, gone: np.ndarray) -> Image.Image:
+def _without(sprite: Image.Image, hole: np.ndarray) -> Image.Image:
     values = np.array(sprite)
-    values[..., 3][gone] = 0
+    values[..., 3][hole] = 0
     return Image.fromarray(values)

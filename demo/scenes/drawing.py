@@ -75,8 +75,8 @@ def draw_scene(plan: ScenePlan) -> Scene:
         whole = placed[plan.defect.place]
         sprite = damaged(whole.sprite, plan.defect.kind, plan.seed, *plan.key, "defect")
         placed[plan.defect.place] = _Placed(whole.group, whole.member, sprite, whole.x, whole.y)
-        before, (picture, owners) = picture, _painted(plan, placed)
-        changed = box_of((before != picture).any(axis=2))
+        clean, (picture, owners) = picture, _painted(plan, placed)
+        changed = box_of((clean != picture).any(axis=2))
     objects = tuple(_seen(plan, place, one, picture, owners) for place, one in enumerate(placed))
     boxes = [[item.box for item in objects if item.group == place] for place in range(len(plan.groups))]
     return Scene(

@@ -91,13 +91,13 @@ def plan_scene(number: int, seed: int) -> ScenePlan:
     names = [_first_things(family, seed)[number % NEIGHBOURS]]
     relation = weighted(RELATIONS, seed, *key, "relation")
     things = things_of(part, seed)
-    others = [name for name in lowest(things, len(things), seed, f"others of {number}") if name != names[0]]
+    other_names = [name for name in lowest(things, len(things), seed, f"others of {number}") if name != names[0]]
     if layout != "single" and relation == "on":
         if read_things()[names[0]].is_support:
             relation = "under"
         else:
-            others.sort(key=lambda name: not read_things()[name].is_support)
-    names += others[: {"single": 0, "pair": 1, "trio": 2}[layout]]
+            other_names.sort(key=lambda name: not read_things()[name].is_support)
+    names += other_names[: {"single": 0, "pair": 1, "trio": 2}[layout]]
     most = [4, 4, 4]
     if layout == "single":
         most = [1]

@@ -178,14 +178,14 @@ def total_scores(scores: Iterable[CaptionScore]) -> dict[str, float | int | None
     return {**sums, "precision": precision, "recall": recall, **precisions}
 
 
-def _judge_attributes(mention: _Mention, name: str, facts: SceneFacts, said: dict[str, dict[Any, None]]) -> None:
+def _judge_attributes(mention: _Mention, name: str, facts: SceneFacts, mentioned: dict[str, dict[Any, None]]) -> None:
     true = facts.counts[name]
     if mention.count != 0:
         is_right = true > 1 if mention.count is None else true == mention.count
-        said["counts" if is_right else "wrong_counts"][name, mention.count] = None
+        mentioned["counts" if is_right else "wrong_counts"][name, mention.count] = None
     if (colour := facts.colours[name]) is not None:
         for claimed in mention.colours:
-            said["colours" if claimed == colour else "wrong_colours"][name, claimed] = None
+            mentioned["colours" if claimed == colour else "wrong_colours"][name, claimed] = None
 
 
 def _mentions(tokens: Sequence[str], vocabulary: Mapping[Words, _Entry]) -> Iterator[_Mention]:
@@ -210,17 +210,17 @@ def _mention(tokens: Sequence[str], start: int, end: int, entry: _Entry) -> _Men
     first = start
     while first and (tokens[first - 1] in _MODIFIERS or _is_of_many(tokens[:first])):
         first -= 1
-    before = tokens[first:start]
-    numbers = [_COUNTS[word] for word in before if word in _COUNTS]
+    preceding = tokens[first:start]
+    numbers = [_COUNTS[word] for word in preceding if word in _COUNTS]
     count: int | None = None if entry.is_plural else 0
-    if _MANY & set(before):
+    if _MANY & set(preceding):
         count = None
     elif numbers:
         count = max(numbers)
-    elif _DEFINITE & set(before):
+    elif _DEFINITE & set(preceding):
         count = 0
     said_behind = tokens[end + 1 : end + 2] if tokens[end : end + 1] in (["is"], ["are"]) else []
-    colours = tuple(_COLOURS[word] for word in [*before, *said_behind] if word in _COLOURS)
+    colours = tuple(_COLOURS[word] for word in [*preceding, *said_behind] if word in _COLOURS)
     return _Mention(entry.names, entry.is_general, first, end, count, colours)
 
 
@@ -229,12 +229,12 @@ def _is_of_many(tokens: Sequence[str]) -> bool:
     return len(tokens) > 1 and tokens[-1] == "of" and tokens[-2] in _MANY | {"pair", "couple"}
 
 
-def _relation(between: Sequence[str]) -> str | None:
+def _relation(words: Sequence[str]) -> str | None:
     """The relation that the words between two mentions state; None if they end with none."""
-    if _END & set(between):
+    if _END & set(words):
         return None
     for length in (3, 2, 1):
-        if (relation := _RELATIONS.get(tuple(between[-length:]))) is not None and len(between) >= length:
+        if (relation := _RELATIONS.get(tuple(words[-length:]))) is not None and len(words) >= length:
             return relation
     return None
 

@@ -154,9 +154,9 @@ class Pacing:
         self._changed = asyncio.Event()
 
 
-def _give_back(asked: Future[Callable[[], None] | float]) -> None:
+def _give_back(future: Future[Callable[[], None] | float]) -> None:
     """Give a place back that nobody waits for any more."""
-    if not asked.cancelled() and asked.exception() is None and callable(give_back := asked.result()):
+    if not future.cancelled() and future.exception() is None and callable(give_back := future.result()):
         give_back()
 
 

@@ -125,9 +125,9 @@ def retry_after(value: str | None) -> float | None:
     return seconds if 0 <= seconds < float("inf") else None
 
 
-def _words(said: object) -> str:
+def _words(message: object) -> str:
     """The words of a server or a library, on one line that can be shown."""
-    return " ".join(without_secrets(str(said)).split())[:200]
+    return " ".join(without_secrets(str(message)).split())[:200]
 
 
 def _names_no_host(error: BaseException) -> bool:

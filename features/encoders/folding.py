@@ -62,18 +62,18 @@ def _pairs(
     from torch.nn import Conv2d
 
     convolutions = [module for module in tower.modules() if isinstance(module, Conv2d)]
-    made: list[tuple[Module, Any]] = []  # keeps outputs alive: each is another object
+    outputs: list[tuple[Module, Any]] = []  # keeps outputs alive: each is another object
     inputs: list[tuple[Module, Any]] = []
     with (
-        _hooked(convolutions, lambda module, _given, output: made.append((module, output))),
+        _hooked(convolutions, lambda module, _given, output: outputs.append((module, output))),
         _hooked(norms, lambda module, given, _output: inputs.append((module, given[0]))),
     ):
         row = run(probe)
-    maker = {id(output): module for module, output in made}
+    maker = {id(output): module for module, output in outputs}
     pairs = {norm: maker[id(given)] for norm, given in inputs if id(given) in maker}
-    calls = [module for module, _ in (*made, *inputs)]
-    once = {norm: conv for norm, conv in pairs.items() if calls.count(norm) == calls.count(conv) == 1}
-    return {norm: conv for norm, conv in once.items() if _has_all(norm)}, row
+    calls = [module for module, _ in (*outputs, *inputs)]
+    foldable = {norm: conv for norm, conv in pairs.items() if calls.count(norm) == calls.count(conv) == 1}
+    return {norm: conv for norm, conv in foldable.items() if _has_all(norm)}, row
 
 
 @contextmanager

@@ -96,12 +96,12 @@ class HeadTraining(Trainable):
 
         return {name: torch.from_numpy(values.copy()) for name, values in self._start.arrays().items()}
 
-    def rows(self, parameters: "Mapping[str, Tensor]", before: Sides, given: Any) -> Sides:  # noqa: ANN401
+    def rows(self, parameters: "Mapping[str, Tensor]", original: Sides, inputs: Any) -> Sides:  # noqa: ANN401
         """Of the frozen rows alone."""
-        del given
+        del inputs
         return Sides(
-            image=before.image + before.image @ parameters["image_down"] @ parameters["image_up"],
-            text=before.text + before.text @ parameters["text_down"] @ parameters["text_up"],
+            image=original.image + original.image @ parameters["image_down"] @ parameters["image_up"],
+            text=original.text + original.text @ parameters["text_down"] @ parameters["text_up"],
         )
 
     def refinement(self, arrays: Arrays) -> Heads:

@@ -128,16 +128,16 @@ class MixtureTraining(Trainable):
 
         return {name: torch.from_numpy(values.copy()) for name, values in self._start.items()}
 
-    def rows(self, parameters: "Mapping[str, Tensor]", before: Sides, given: Any) -> Sides:  # noqa: ANN401
+    def rows(self, parameters: "Mapping[str, Tensor]", original: Sides, inputs: Any) -> Sides:  # noqa: ANN401
         """Of the frozen rows alone."""
-        del given
-        return Sides(**{side: self._side(parameters, getattr(before, side), side) for side in SIDES})
+        del inputs
+        return Sides(**{side: self._side(parameters, getattr(original, side), side) for side in SIDES})
 
-    def penalty(self, parameters: "Mapping[str, Tensor]", before: Sides) -> "Tensor | float":
+    def penalty(self, parameters: "Mapping[str, Tensor]", original: Sides) -> "Tensor | float":
         """balance_weight x experts x the sum of share taken x mean probability, of pictures and half of it of texts."""
         import torch
 
-        unit = before.unit()
+        unit = original.unit()
         loss = torch.zeros(())
         for side, weight in _BALANCED.items():
             logits = _logits(parameters, getattr(unit, side), side)

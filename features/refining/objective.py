@@ -69,7 +69,7 @@ class Objective(ABC):
         return {}
 
     @abstractmethod
-    def loss(self, batch: Batch, now: Sides, before: Sides) -> "Tensor":
+    def loss(self, batch: Batch, refined: Sides, original: Sides) -> "Tensor":
         """The loss of a batch, of rows by the refined and by the frozen encoder."""
 
 
@@ -78,14 +78,14 @@ class Sampler(Protocol):
 
     version: int
 
-    def negatives(self, allowed: "Tensor", now: Sides) -> "Tensor":
+    def negatives(self, allowed: "Tensor", refined: Sides) -> "Tensor":
         """The allowed pairs (b, b) that are left, by rows of the refined encoder as it is."""
         ...
 
 
-def info_nce(now: Sides, negatives: "Tensor", *, temperature: float) -> "Tensor":
+def info_nce(refined: Sides, negatives: "Tensor", *, temperature: float) -> "Tensor":
     """The mean of both directions' cross-entropies of the own pair against the negatives, by cosines."""
-    unit = now.unit()
+    unit = refined.unit()
     return (
         0.5 * own_column(unit.image @ unit.text.T / temperature, negatives).mean()
         + 0.5 * own_column(unit.text @ unit.image.T / temperature, negatives.T).mean()

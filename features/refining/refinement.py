@@ -67,12 +67,12 @@ class Trainable(ABC):
         return iter([None] * len(batches))
 
     @abstractmethod
-    def rows(self, parameters: "Mapping[str, Tensor]", before: Sides, given: Any) -> Sides:  # noqa: ANN401
+    def rows(self, parameters: "Mapping[str, Tensor]", original: Sides, inputs: Any) -> Sides:  # noqa: ANN401
         """Refined rows of a batch, of the frozen ones and what `inputs` gave of it; on the processor."""
 
-    def penalty(self, parameters: "Mapping[str, Tensor]", before: Sides) -> "Tensor | float":
+    def penalty(self, parameters: "Mapping[str, Tensor]", original: Sides) -> "Tensor | float":
         """The addition to the objective's loss."""
-        del parameters, before
+        del parameters, original
         return 0.0
 
     @abstractmethod

@@ -171,22 +171,22 @@ class TowerTraining(Trainable):
             pixels = torch.cat([next(ready) for _ in cut(len(places), size)])
             yield pixels, self.encoder.tokens(self.pairs.captions[places].tolist())
 
-    def rows(self, parameters: "Mapping[str, Tensor]", before: Sides, given: Any) -> Sides:  # noqa: ANN401
+    def rows(self, parameters: "Mapping[str, Tensor]", original: Sides, inputs: Any) -> Sides:  # noqa: ANN401
         """Of pixels and tokens, by the weights and what is added to them."""
         from torch.func import functional_call
 
-        del before
-        if given is None:
+        del original
+        if inputs is None:
             raise RowsError(
                 "`objective` must refine rows of pairs alone with `towers`; this one refines others too. Train heads."
             )
-        pixels, tokens = given
+        pixels, tokens = inputs
         tower = self.encoder.images
         weights = {f"model.{name}": _added(one, parameters[name], 1.0) for name, one in self._weights.items()}
         with device_errors(tower.device, len(pixels)):
             ready = tower.pixels.normalised(pixels.to(tower.device))
-            given = (ready.to(tower.dtype, memory_format=tower.layout), tokens.to(tower.device))
-            image, text = functional_call(_both_towers(self.encoder.opened.model), weights, given)
+            inputs = (ready.to(tower.dtype, memory_format=tower.layout), tokens.to(tower.device))
+            image, text = functional_call(_both_towers(self.encoder.opened.model), weights, inputs)
         return Sides(image=image.float().cpu(), text=text.float().cpu())
 
     def refinement(self, arrays: Arrays) -> RefinedTowers:

@@ -92,24 +92,24 @@ def train_heads(
         order = np.argsort([_number(seed, "order", epoch, uid) for uid in pairs.uids.tolist()], kind="stable")
         batches = [order[step * rule.batch_size : (step + 1) * rule.batch_size] for step in range(steps)]
         with torch_session(trained.threads) as pool:
-            for step, (places, given) in enumerate(zip(batches, trained.inputs(batches, pool), strict=True)):
+            for step, (places, inputs) in enumerate(zip(batches, trained.inputs(batches, pool), strict=True)):
                 share = (epoch * steps + step) / (rule.epochs * steps)
                 for group in optimizer.param_groups:
                     group["lr"] = 0.5 * rule.learning_rate * (1 + np.cos(np.pi * share))
-                before = Sides(image=torch.from_numpy(pairs.image[places]), text=torch.from_numpy(pairs.text[places]))
-                now = trained.rows(parameters, before, given)
+                original = Sides(image=torch.from_numpy(pairs.image[places]), text=torch.from_numpy(pairs.text[places]))
+                refined = trained.rows(parameters, original, inputs)
                 allowed = _differ(captions[places]) & _differ(groups[places])
                 batch = Batch(
                     places=places,
                     pairs=pairs,
-                    negatives=allowed if sampler is None else sampler.negatives(allowed, now),
+                    negatives=allowed if sampler is None else sampler.negatives(allowed, refined),
                     progress=share,
                     generator=torch.Generator().manual_seed(_number(seed, "draws", epoch, str(step)) >> 1),
-                    refined=partial(trained.rows, parameters, given=None),
+                    refined=partial(trained.rows, parameters, inputs=None),
                 )
                 optimizer.zero_grad()
-                loss = objective.loss(batch, now, before)
-                (loss + trained.penalty(parameters, before)).backward()  # type: ignore[no-untyped-call]
+                loss = objective.loss(batch, refined, original)
+                (loss + trained.penalty(parameters, original)).backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
         arrays = {name: _array(values) for name, values in parameters.items()}
         yield epoch + 1, trained.refinement(arrays), arrays | _moments(parameters, optimizer)

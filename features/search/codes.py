@@ -23,19 +23,19 @@ def shortlists(queries: Codes, blocks: Iterable[Codes], m: int) -> list[npt.NDAr
     In that order, so that fewer are the beginning of more. The blocks (n, b) follow one another, each held alone and
     compared with all queries.
     """
-    near = [(np.zeros(0, np.int64), np.zeros(0, np.uint16)) for _ in queries]
+    nearest = [(np.zeros(0, np.int64), np.zeros(0, np.uint16)) for _ in queries]
     start = 0
     for block in blocks:
         words = block.view(np.uint64)
         for number, query in enumerate(queries.view(np.uint64)):
             differing = np.bitwise_count(words ^ query).sum(axis=1, dtype=np.uint16)
             block_places = _fewest(differing, m)
-            places = np.concatenate([near[number][0], block_places + start])
-            distances = np.concatenate([near[number][1], differing[block_places]])
+            places = np.concatenate([nearest[number][0], block_places + start])
+            distances = np.concatenate([nearest[number][1], differing[block_places]])
             order = np.argsort(distances, kind="stable")[:m]
-            near[number] = (places[order], distances[order])
+            nearest[number] = (places[order], distances[order])
         start += len(block)
-    return [places for places, _ in near]
+    return [places for places, _ in nearest]
 
 
 def centre_of(blocks: Iterable[Half]) -> Single:

@@ -46,11 +46,11 @@ def stretched_rows(table: "torch.Tensor") -> "torch.Tensor":
     import torch
 
     wide = table.detach().double()
-    rest = wide[EFFECTIVE_TOKENS:]
-    following = torch.cat([rest[1:], 2 * wide[-1:] - wide[-2:-1]])
+    tail = wide[EFFECTIVE_TOKENS:]
+    following = torch.cat([tail[1:], 2 * wide[-1:] - wide[-2:-1]])
     shares = torch.arange(STRETCH, dtype=torch.float64, device=wide.device)[:, None] / STRETCH
-    between = rest[:, None] * (1 - shares) + following[:, None] * shares
-    return torch.cat([wide[:EFFECTIVE_TOKENS], between.flatten(0, 1)]).to(table.dtype)
+    interpolated = tail[:, None] * (1 - shares) + following[:, None] * shares
+    return torch.cat([wide[:EFFECTIVE_TOKENS], interpolated.flatten(0, 1)]).to(table.dtype)
 
 
 def _stretch_own(tower: Tower) -> None:

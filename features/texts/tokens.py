@@ -21,7 +21,7 @@ def count_tokens(tokenizer: Any, texts: Sequence[str]) -> list[int]:  # noqa: AN
     clean = getattr(tokenizer, "clean_fn", str)
     marks_class = getattr(tokenizer, "tokenizer_mode", "") == "clips"  # which adds one more at the end
     tokens = inner([clean(text) for text in texts], padding=False, truncation=False, verbose=False)["input_ids"]
-    return [len(one) + marks_class for one in tokens]
+    return [len(ids) + marks_class for ids in tokens]
 
 
 @dataclass(frozen=True)

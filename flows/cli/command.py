@@ -33,12 +33,12 @@ def typed(
     `show` after the first are those of the function, or options too. A `quiet` that is True in Python is so here with
     `--json`. status: the exit status, by what the function gives. is_group: other commands stand below it.
     """
-    every = _parameters(function)
-    parameters = [item for item in every if NOT_TYPED not in getattr(item.annotation, "__metadata__", ())]
+    items = _parameters(function)
+    parameters = [item for item in items if NOT_TYPED not in getattr(item.annotation, "__metadata__", ())]
     names = {item.name for item in parameters}
     shown = [] if show is None else _parameters(show)[1:]
     packed, job = getattr(function, "packed", (dict, function))
-    is_loud = any(item.name == "quiet" and item.default is True for item in every)
+    is_loud = any(item.name == "quiet" and item.default is True for item in items)
     if show is not None:
         place = next((n for n, item in enumerate(parameters, 1) if item.name == "root"), len(parameters))
         parameters.insert(place, _keyword("as_json", AsJson, default=False))
@@ -48,11 +48,11 @@ def typed(
         if is_group and values.pop("context").invoked_subcommand is not None:
             return
         of_table = {item.name: values.get(item.name, item.default) for item in shown}
-        given = {name: value for name, value in values.items() if name in names}
-        given |= {"quiet": as_json} if is_loud else {}
+        chosen = {name: value for name, value in values.items() if name in names}
+        chosen |= {"quiet": as_json} if is_loud else {}
         with command.guard(values):  # type: ignore[attr-defined]  # of a function
             try:
-                result = job(**packed(**given))
+                result = job(**packed(**chosen))
             except InputError as error:
                 raise UsageError(_as_typed(str(error), parameters)) from None
             if as_json:
@@ -73,9 +73,11 @@ def typed(
 def _as_typed(problem: str, parameters: Sequence[inspect.Parameter]) -> str:
     """A problem of an option that is named as in Python (`learning_rate`), by its name on the command line."""
     for item in parameters:
-        beside = getattr(item.annotation, "__metadata__", ())
-        if problem.startswith(f"`{item.name}` ") and not any(isinstance(one, ArgumentInfo) for one in beside):
-            (name, *_) = next((one.names for one in beside if isinstance(one, Named) and one.names), [f"--{item.name}"])
+        notes = getattr(item.annotation, "__metadata__", ())
+        if problem.startswith(f"`{item.name}` ") and not any(isinstance(note, ArgumentInfo) for note in notes):
+            (name, *_) = next(
+                (note.names for note in notes if isinstance(note, Named) and note.names), [f"--{item.name}"]
+            )
             return problem.replace(f"`{item.name}`", f"`{name.replace('_', '-')}`", 1)
     return problem
 
@@ -95,12 +97,12 @@ def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
 def _option(parameter: inspect.Parameter) -> Any:  # noqa: ANN401 - a type
     """The annotation that typer reads."""
     hint = placed(parameter.annotation, Path)
-    beside: Sequence[Any] = getattr(hint, "__metadata__", ())
-    if any(isinstance(item, typer.models.ParameterInfo) for item in beside) or not help_of(hint):
-        return Annotated[_plain(hint.__origin__), *beside] if beside else hint
-    named = next((item for item in beside if isinstance(item, Named)), Named())
+    notes: Sequence[Any] = getattr(hint, "__metadata__", ())
+    if any(isinstance(item, typer.models.ParameterInfo) for item in notes) or not help_of(hint):
+        return Annotated[_plain(hint.__origin__), *notes] if notes else hint
+    named = next((item for item in notes if isinstance(item, Named)), Named())
     limits: dict[str, Any] = dict(
-        ("min", item.ge) if isinstance(item, Ge) else ("max", item.le) for item in beside if isinstance(item, Ge | Le)
+        ("min", item.ge) if isinstance(item, Ge) else ("max", item.le) for item in notes if isinstance(item, Ge | Le)
     )
     return Annotated[
         _plain(hint.__origin__), typer.Option(*named.names, help=help_of(hint), metavar=named.metavar, **limits)
@@ -130,8 +132,8 @@ def in_python(command: Callable[P, object], name: str = "") -> Callable[P, Any]:
     run: Callable[..., Any] = command
     name = name or command.__name__.removesuffix("_command").replace("_", "-")
     hints = get_type_hints(command, include_extras=True)
-    seen = inspect.signature(command).parameters.values()
-    signature = inspect.Signature([item.replace(annotation=bare(item.annotation)) for item in seen])
+    items = inspect.signature(command).parameters.values()
+    signature = inspect.Signature([item.replace(annotation=bare(item.annotation)) for item in items])
 
     @wraps(command)
     def called(*args: P.args, **kwargs: P.kwargs) -> Any:  # noqa: ANN401 - what the command prints
@@ -144,7 +146,7 @@ def in_python(command: Callable[P, object], name: str = "") -> Callable[P, Any]:
         with no_widgets(), sharing(name, values):
             return as_plain(run(**values))
 
-    texts = {item.name: _help(hints.get(item.name)) for item in seen}
+    texts = {item.name: _help(hints.get(item.name)) for item in items}
     lines = [f"    {parameter}: {text}" for parameter, text in texts.items() if text]
     about = _without_options(inspect.getdoc(command) or "").partition("\n\nExample:")[0]
     called.__doc__ = "\n".join([about, "", "Args:", *lines])
@@ -158,10 +160,8 @@ def as_plain(result: Any) -> Any:  # noqa: ANN401 - what a command gives
 
 
 def _help(hint: Any) -> str:  # noqa: ANN401 - a type
-    beside = getattr(hint, "__metadata__", ())
-    return help_of(hint) or next(
-        (str(item.help) for item in beside if isinstance(item, typer.models.ParameterInfo)), ""
-    )
+    notes = getattr(hint, "__metadata__", ())
+    return help_of(hint) or next((str(item.help) for item in notes if isinstance(item, typer.models.ParameterInfo)), "")
 
 
 def _path(value: Any, hint: Any) -> Any:  # noqa: ANN401 - any value and its type

@@ -35,10 +35,10 @@ class CommandGroup(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - click as typer brings it along
         """The command that the arguments begin with, and the others; options by an old name are refused."""
-        name, command, rest = super().resolve_command(ctx, args)
+        name, command, arguments = super().resolve_command(ctx, args)
         if command is not None:
-            refuse_renamed(rest, {option for parameter in command.params for option in parameter.opts})
-        return name, command, rest
+            refuse_renamed(arguments, {option for parameter in command.params for option in parameter.opts})
+        return name, command, arguments
 
     def format_help_text(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - click as typer brings it along
         """Write what the group is for, and below it the first steps where it is `evenly` itself."""

@@ -48,9 +48,9 @@ def guard_commands(app: typer.Typer, group: str = "") -> None:
     for command in app.registered_commands:
         function: Any = command.callback
         function.guard = partial(_guarded, f"{group}{command.name}", inspect.signature(function).parameters)
-    for one in app.registered_groups:
-        if one.typer_instance is not None:
-            guard_commands(one.typer_instance, f"{one.name} ")
+    for commands in app.registered_groups:
+        if commands.typer_instance is not None:
+            guard_commands(commands.typer_instance, f"{commands.name} ")
 
 
 @contextmanager

@@ -45,10 +45,10 @@ def _chosen_by(path: str | None, arguments: Sequence[str]) -> str:
         return "place (--root, --out, TMPDIR)"
     place = Path(path).absolute()
     folders = {Path(value).absolute(): option for option, value in _places(arguments)}
-    near = [folder for folder in folders if place.is_relative_to(folder)]
-    if not near:  # what is written to is put beside itself first
-        near = [folder for folder in folders if folder.parent == place.parent]
-    return folders[max(near, key=lambda folder: len(folder.parts))] if near else "place for it"
+    candidates = [folder for folder in folders if place.is_relative_to(folder)]
+    if not candidates:  # what is written to is put beside itself first
+        candidates = [folder for folder in folders if folder.parent == place.parent]
+    return folders[max(candidates, key=lambda folder: len(folder.parts))] if candidates else "place for it"
 
 
 def _places(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -116,9 +116,9 @@ def _with_spare(least: Mapping[str, int], longest: Mapping[str, int], spare: int
     """The widths, wider by `spare` together, none wider than its longest text."""
     widths, waiting = dict(least), sorted(least, key=lambda name: longest[name] - least[name])
     for place, name in enumerate(waiting):
-        more = min(longest[name] - least[name], spare // (len(waiting) - place))
-        widths[name] += more
-        spare -= more
+        added = min(longest[name] - least[name], spare // (len(waiting) - place))
+        widths[name] += added
+        spare -= added
     return widths
 
 

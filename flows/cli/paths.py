@@ -42,7 +42,7 @@ def check_paths(values: Mapping[str, Any], parameters: Mapping[str, inspect.Para
 
 def _check_writable(path: Path, option: str) -> None:
     """Refuse what cannot be written, before anything is computed for it."""
-    place = next(one for one in (path.absolute(), *path.absolute().parents) if one.exists())
+    place = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
     if not place.is_dir() and place != path.absolute():
         raise UsageError(f"`{option}` must be in a folder; got `{path}`, where `{place}` is a file. Name another.")
     if not os.access(place, os.W_OK):

@@ -200,9 +200,9 @@ class Recipe(Section):
     def _pictures_are_there(self) -> "Recipe":
         curate, labels = self.curate, self.labels
         features = self.features.second is not None or "features" in self.model_fields_set
-        given = [name for name, is_on in (("classes", self.classes), ("features", features)) if is_on]
-        if curate.download is None and given:
-            raise ValueError(without_download(given))
+        named = [name for name, is_on in (("classes", self.classes), ("features", features)) if is_on]
+        if curate.download is None and named:
+            raise ValueError(without_download(named))
         if all(source.url is not None for source in self.sources):
             return self
         domains = curate.safety is not None and curate.safety.domains

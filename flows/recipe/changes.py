@@ -30,8 +30,8 @@ def changed_fields(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[s
 
 def _changed(earlier: Mapping[str, Any], now: Mapping[str, Any], prefix: str) -> Iterator[str]:
     for name in dict.fromkeys((*now, *earlier)):
-        before, after = earlier.get(name), now.get(name)
-        if isinstance(before, Mapping) and isinstance(after, Mapping):
-            yield from _changed(before, after, f"{prefix}{name}.")
-        elif before != after:
+        old, after = earlier.get(name), now.get(name)
+        if isinstance(old, Mapping) and isinstance(after, Mapping):
+            yield from _changed(old, after, f"{prefix}{name}.")
+        elif old != after:
             yield f"{prefix}{name}"

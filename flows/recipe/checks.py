@@ -38,7 +38,7 @@ def check_recipe(path: Place, *, root: Place | None = None) -> Recipe:
     """
     recipe, problems = _read(path)
     run = run_in(recipe, root=root, quiet=True)
-    made = run.cache / "demo" if recipe.web == "openmoji" else None
+    demo_folder = run.cache / "demo" if recipe.web == "openmoji" else None
     pools: list[tuple[PoolSource, list[Path]]] = []
     for place, source in enumerate(run.sources):
         if is_url(source.path):
@@ -46,7 +46,7 @@ def check_recipe(path: Place, *, root: Place | None = None) -> Recipe:
         try:
             files = source_files(source)
         except PoolError as error:
-            if made is None or not Path(source.path).is_relative_to(made):
+            if demo_folder is None or not Path(source.path).is_relative_to(demo_folder):
                 problems.append(f"`sources.{place}.{str(error).removeprefix('`')}")
             continue
         pools.append((source, files))
@@ -56,7 +56,7 @@ def check_recipe(path: Place, *, root: Place | None = None) -> Recipe:
     problems += [problem for place, listing in enumerate(recipe.classes) for problem in _of_list(path, place, listing)]
     for field, name in _named_files(recipe):
         file = Path(run.locate(name))
-        if not file.exists() and (made is None or not file.is_relative_to(made)):
+        if not file.exists() and (demo_folder is None or not file.is_relative_to(demo_folder)):
             problems.append(f"`{field}` must be there; got `{file}`, which is not. Correct it.")
     if problems:
         raise RecipeError("\n".join(problems))
@@ -141,9 +141,9 @@ def _of_label_columns(labels: LabelColumns, pools: Sequence[tuple[PoolSource, Se
             columns.update({*pool_names(source, names, text=text)} - _ARRIVAL)
             if {*wanted.values()} - {None} <= columns:
                 return []
-    known = ", ".join(map(visible, sorted(columns)))
+    listing = ", ".join(map(visible, sorted(columns)))
     return [
-        f"`labels.{field}` must be a column of the pool; got `{name}`. It has {known}. Name one of them"
+        f"`labels.{field}` must be a column of the pool; got `{name}`. It has {listing}. Name one of them"
         + (", or write null." if field == "group" else ".")
         for field, name in wanted.items()
         if name is not None and name not in columns

@@ -26,12 +26,12 @@ def _captioner(value: object) -> NamedCaptioner:
     known_name("kind of captioner", kind, CAPTIONERS)
     name = TypeAdapter(_NAME).validate_python(value.get("name", kind))
     rule: Any = CAPTIONERS[kind].rule
-    given = {key: entry for key, entry in value.items() if key not in {"kind", "name"}}
-    known = sorted(rule.__dataclass_fields__)
-    if unknown := sorted(set(given) - {*known}):
-        raise ValueError(" ".join(unknown_field(f"{kind}.{field}", given[field], known) for field in unknown))
+    fields = {key: entry for key, entry in value.items() if key not in {"kind", "name"}}
+    names = sorted(rule.__dataclass_fields__)
+    if unknown := sorted(set(fields) - {*names}):
+        raise ValueError(" ".join(unknown_field(f"{kind}.{field}", fields[field], names) for field in unknown))
     try:
-        return NamedCaptioner(name=name, kind=kind, rule=TypeAdapter(rule).validate_python(given))
+        return NamedCaptioner(name=name, kind=kind, rule=TypeAdapter(rule).validate_python(fields))
     except ValidationError as error:
         raise ValueError(" ".join(describe_problems(error, rule, whole=kind))) from None
 
@@ -62,10 +62,10 @@ class Recaption(Section):
     @model_validator(mode="after")
     def _names(self) -> "Recaption":
         names = [captioner.name for captioner in self.captioners]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"captioners must have different names; got {', '.join(twice)} twice. Give each a name")
-        if taken := sorted(set(names) & set(GIVEN)):
-            raise ValueError(f"captioners must not be called {' or '.join(GIVEN)}; got {', '.join(taken)}")
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"captioners must have different names; got {', '.join(repeated)} twice. Give each a name")
+        if reserved := sorted(set(names) & set(GIVEN)):
+            raise ValueError(f"captioners must not be called {' or '.join(GIVEN)}; got {', '.join(reserved)}")
         if unknown := sorted(set(self.choose.rates) - set(names)):
             raise ValueError(f"choose.rates must name captioners; got {', '.join(unknown)}, not in {', '.join(names)}")
         return self

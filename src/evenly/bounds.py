@@ -44,8 +44,8 @@ def local_path(path: str) -> str:
 
 def pool_path(path: str) -> str:
     """The path, if it is of this machine or of an object store; ValueError for another URL, or one with a password."""
-    scheme, is_url, rest = path.partition("://")
-    if is_url and (scheme.lower() not in STORES or "@" in rest.partition("/")[0]):
+    scheme, is_url, remainder = path.partition("://")
+    if is_url and (scheme.lower() not in STORES or "@" in remainder.partition("/")[0]):
         schemes = ", ".join(f"{name}://" for name in STORES)
         raise ValueError(
             f"must be of this machine, or begin with one of {schemes} and hold no password; got `{scheme}://`: mount "
@@ -152,8 +152,8 @@ def _holds(limit: object, value: Any) -> bool:  # noqa: ANN401 - the value of an
 def _bounds(kind: Any) -> dict[str, _Bounds]:  # noqa: ANN401 - a class
     """The bounds of the fields of a dataclass that have some."""
     hints = get_type_hints(kind, include_extras=True)
-    every = {field.name: _bounds_of(hints[field.name]) for field in fields(kind)}
-    return {name: bounds for name, bounds in every.items() if bounds.limits or bounds.choices}
+    bounds_by_name = {field.name: _bounds_of(hints[field.name]) for field in fields(kind)}
+    return {name: bounds for name, bounds in bounds_by_name.items() if bounds.limits or bounds.choices}
 
 
 def _bounds_of(hint: Any) -> _Bounds:  # noqa: ANN401 - a type expression
@@ -162,8 +162,8 @@ def _bounds_of(hint: Any) -> _Bounds:  # noqa: ANN401 - a type expression
     if get_origin(hint) is Annotated:
         metadata = hint.__metadata__
         inner = _bounds_of(hint.__origin__)
-        limits = tuple(one for one in metadata if isinstance(one, Ge | Gt | Le | Lt | MinLen | AllowInfNan))
-        wording = next((one for one in metadata if isinstance(one, Wording)), inner.wording)
+        limits = tuple(item for item in metadata if isinstance(item, Ge | Gt | Le | Lt | MinLen | AllowInfNan))
+        wording = next((item for item in metadata if isinstance(item, Wording)), inner.wording)
         return _Bounds(limits=(*inner.limits, *limits), choices=inner.choices, wording=wording)
     if get_origin(hint) is Literal:
         return _Bounds(limits=(), choices=tuple(parts), wording=Wording())

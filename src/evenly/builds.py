@@ -84,9 +84,9 @@ class Build:
         if columns is not None:
             self._check_columns(columns, [*self.columns, *ended])
             ended = [name for name in ended if name in columns]
-        where = f"{self.manifest['samples']['last']}_verdict = 'kept'" if rows == KEPT else None
-        own = None if columns is None else ["uid", *(name for name in columns if name not in ended)]
-        table = self.published.samples(own and list(dict.fromkeys(own)), where)
+        condition = f"{self.manifest['samples']['last']}_verdict = 'kept'" if rows == KEPT else None
+        columns_read = None if columns is None else ["uid", *(name for name in columns if name not in ended)]
+        table = self.published.samples(columns_read and list(dict.fromkeys(columns_read)), condition)
         if ended:
             steps = [record.name for record in self.published.deciding]
             of_steps = [f"{step}_{name}" for step in steps for name in ("verdict", "reason")]
@@ -130,13 +130,13 @@ class Build:
         from evenly.storage.web.errors import DownloadError
         from evenly.storage.web.images import read_images
 
-        one, folder = isinstance(uids, str), self._workspace.downloads
+        is_single, folder = isinstance(uids, str), self._workspace.downloads
         ids, places = self._pictures([uids] if isinstance(uids, str) else list(uids))
         try:
             contents = list(read_images(folder, ids, places))
         except DownloadError:  # they lay there when the build was published; the records of all say where they lie now
             contents = list(read_images(folder, ids))
-        return contents[0] if one else contents
+        return contents[0] if is_single else contents
 
     def pairs(self, *, rows: "Selected" = "kept") -> "Iterator[BuildPair]":
         """The pairs one by one, sorted by uid, as iterating the build gives the kept ones; `dropped`: all others.
@@ -196,13 +196,13 @@ class Build:
         from evenly.tasks.search.pairs import Selection
         from evenly.tasks.search.search import search_build
 
-        asked = search_query(query, uids=uids, minus=minus)
+        wanted = search_query(query, uids=uids, minus=minus)
         if isinstance(where, str):
             raise InputError(f"`where` must be a list of conditions; got the text {where!r}. Write [{where!r}].")
         selection = Selection(rows=rows, where=[Condition.read(text) for text in where])
         run = build_run(self.id, root=self.root, quiet=True)
         with no_widgets():
-            result = search_build(run, self.manifest, asked, selection=selection, top=top, index=index, within=within)
+            result = search_build(run, self.manifest, wanted, selection=selection, top=top, index=index, within=within)
         facts = result.to_dict()
         table = pd.DataFrame(facts.pop("rows"))
         table.attrs.update(facts)
@@ -338,6 +338,6 @@ class Verification:
         return as_html([(line, "")] for line in self._lines())
 
     def _lines(self) -> list[str]:
-        lines = [f"{visible(str(one['where']))}: {visible(str(one['what']))}" for one in self.findings]
+        lines = [f"{visible(str(finding['where']))}: {visible(str(finding['what']))}" for finding in self.findings]
         state = "ok" if self.ok else f"{len(self.findings)} findings"
         return [*lines, f"{visible(self.build)}: {state}; pictures drawn with seed {self.seed}"]

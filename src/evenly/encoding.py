@@ -39,7 +39,7 @@ def encode_items(items: "Item | Sequence[Item]", options: EncodingOptions) -> "n
     from evenly.tasks.run import EncoderChoice
 
     entries = _items(items)
-    kinds = {"text" if isinstance(one, str) else "picture" for one in entries}
+    kinds = {"text" if isinstance(entry, str) else "picture" for entry in entries}
     if len(kinds) > 1:
         raise InputError("`items` must be all texts or all pictures; got both. Encode them by two calls.")
     choice = EncoderChoice(**fields_of(EncoderChoice, options))
@@ -51,7 +51,7 @@ def encode_items(items: "Item | Sequence[Item]", options: EncodingOptions) -> "n
         rows = encoder.encode_texts(entries)
     else:
         with PictureReader(run, choice.resize) as reader:
-            rows = encoder.encode_images(reader.pixels([_picture_bytes(one) for one in entries], "items"))
+            rows = encoder.encode_images(reader.pixels([_picture_bytes(entry) for entry in entries], "items"))
     return unit_rows(rows, name="items")
 
 
@@ -63,8 +63,8 @@ def search_query(
 
     entries = [] if query is None else _items(query)
     return Query(
-        texts=[one for one in entries if isinstance(one, str)],
-        images=[_picture_bytes(one) for one in entries if not isinstance(one, str)],
+        texts=[entry for entry in entries if isinstance(entry, str)],
+        images=[_picture_bytes(entry) for entry in entries if not isinstance(entry, str)],
         uids=[uids] if isinstance(uids, str) else list(uids),
         minus=[minus] if isinstance(minus, str) else list(minus),
     )

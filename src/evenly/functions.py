@@ -216,7 +216,7 @@ def _concept_entries(concepts: Iterable[str] | os.PathLike[str] | str) -> list[s
 
 
 def _class_names(classes: Sequence[str]) -> list[str]:
-    wrong = next((one for one in classes if not isinstance(one, str) or {*"\r\n"} & {*one}), None)
+    wrong = next((name for name in classes if not isinstance(name, str) or {*"\r\n"} & {*name}), None)
     if wrong is not None:
         raise InputError(f"`classes` must be names of one line each; got {wrong!r:.80}. Correct it.")
     return list(classes)

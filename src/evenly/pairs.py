@@ -116,7 +116,7 @@ def features_of(build: PublishedPairs, *, captions: bool, dropped: bool) -> Pair
         table = table.take(pa.array(np.sort(places)))
     outcomes = _outcomes(build, table)
     texts = table["chosen_caption" if "chosen_caption" in table.column_names else "caption"]
-    about = {"uid": table["uid"], "caption": texts, "label": table["label"]}
+    columns_shown = {"uid": table["uid"], "caption": texts, "label": table["label"]}
     images = unit_rows(store.read(_ids(table))[0], name="features")
     rows = None
     if captions:
@@ -124,7 +124,7 @@ def features_of(build: PublishedPairs, *, captions: bool, dropped: bool) -> Pair
         with no_widgets():
             check_encoder(run, build.manifest)
             rows = unit_rows(text_rows(run, [text or "" for text in texts.to_pylist()]), name="captions")
-    pairs = pa.table({**about, **{name: outcomes[name] for name in outcomes.column_names}}).to_pandas()
+    pairs = pa.table({**columns_shown, **{name: outcomes[name] for name in outcomes.column_names}}).to_pandas()
     return PairFeatures(pairs=pairs, images=images, captions=rows)
 
 
@@ -132,9 +132,9 @@ def _tables(build: PublishedPairs, rows: Selected, columns: list[str] | None = N
     if rows not in SELECTED:
         raise InputError(f'`rows` must be "kept", "dropped" or "all"; got {rows!r}. Correct it.')
     last = f"{build.manifest['samples']['last']}_verdict"
-    where = {"kept": f"{last} = 'kept'", "dropped": f"{last} IS NULL OR {last} <> 'kept'", "all": None}[rows]
+    condition = {"kept": f"{last} = 'kept'", "dropped": f"{last} IS NULL OR {last} <> 'kept'", "all": None}[rows]
     wanted = None if columns is None else [*columns, *_judged(build)[0]]
-    yield from build.published.batches(wanted, where)
+    yield from build.published.batches(wanted, condition)
 
 
 def _judged(build: PublishedPairs) -> tuple[list[str], list[str]]:

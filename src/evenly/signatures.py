@@ -92,21 +92,21 @@ def taking(kind: Callable[P, Options], *, place: Any = Place) -> _Taking[P, Opti
     make: Any = kind
 
     def spread(function: Callable[..., Any]) -> Callable[..., Any]:
-        *own, last = inspect.signature(function).parameters.values()
-        own = [
-            item.replace(default=None) if types.NoneType in get_args(bare(item.annotation)) else item for item in own
+        *first, last = inspect.signature(function).parameters.values()
+        first = [
+            item.replace(default=None) if types.NoneType in get_args(bare(item.annotation)) else item for item in first
         ]
-        signature = inspect.Signature([*own, *parameters_of(kind, place=place)])
+        signature = inspect.Signature([*first, *parameters_of(kind, place=place)])
         plain = [item.replace(annotation=bare(item.annotation)) for item in signature.parameters.values()]
         names = {field.name for field in fields(make)}
 
         def packed(*args: Any, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401 - those of the function
-            given = {item.name: None for item in own if item.default is None} | signature.bind(
+            values = {item.name: None for item in first if item.default is None} | signature.bind(
                 *args, **kwargs
             ).arguments
-            options = make(**{name: given.pop(name) for name in names & given.keys()})
+            options = make(**{name: values.pop(name) for name in names & values.keys()})
             check_options(options)
-            return given | {last.name: options}
+            return values | {last.name: options}
 
         @wraps(function)
         def called(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - those of the function
@@ -159,8 +159,8 @@ def bare(hint: Any) -> Any:  # noqa: ANN401 - types
 
 def help_of(hint: Any) -> str:  # noqa: ANN401 - a type
     """The text beside a type; "" without one."""
-    beside = getattr(hint, "__metadata__", ())
-    return next((text for text in beside if isinstance(text, str) and text != NOT_TYPED), "")
+    notes = getattr(hint, "__metadata__", ())
+    return next((text for text in notes if isinstance(text, str) and text != NOT_TYPED), "")
 
 
 def fields_of(kind: Any, options: Any) -> dict[str, Any]:  # noqa: ANN401 - dataclasses

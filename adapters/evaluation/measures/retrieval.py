@@ -56,8 +56,8 @@ def same_name(names: npt.NDArray[Any]) -> Relevance:
     numbers = np.unique(names, return_inverse=True)[1]
 
     def relevance(block: range) -> tuple[Booleans, Booleans]:
-        own = np.arange(len(numbers)) == np.arange(block.start, block.stop)[:, None]
-        return (numbers == numbers[block.start : block.stop, None]) & ~own, own
+        is_own = np.arange(len(numbers)) == np.arange(block.start, block.stop)[:, None]
+        return (numbers == numbers[block.start : block.stop, None]) & ~is_own, is_own
 
     return relevance
 

@@ -71,11 +71,11 @@ def judge_pairs(pairs: RetrievalRows, *, seed: int) -> PairMeasures:
         "picture to text": judge_retrieval(gallery, texts, texts_of_pictures, seed=seed, groups=of_pictures),
     }
     for name, names in (("label", pairs.labels[first_picture]), ("group", of_pictures)):
-        known = names != ""
-        if len(np.unique(names[known])) < known.sum():
-            rows = gallery[known]
+        is_named = names != ""
+        if len(np.unique(names[is_named])) < is_named.sum():
+            rows = gallery[is_named]
             measured[f"picture to picture of its {name}"] = judge_retrieval(
-                rows, rows, same_name(names[known]), seed=seed, groups=of_pictures[known]
+                rows, rows, same_name(names[is_named]), seed=seed, groups=of_pictures[is_named]
             )
     random = np.random.default_rng(seed).normal(size=texts.shape).astype(np.float32)
     random /= np.linalg.norm(random, axis=1, keepdims=True)

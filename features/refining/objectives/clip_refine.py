@@ -20,22 +20,22 @@ class ClipRefine(Objective):
     def __init__(self, *, random_weight: float = 1.0, distillation_weight: float = 1.0) -> None:
         self.random_weight, self.distillation_weight = random_weight, distillation_weight
 
-    def loss(self, batch: Batch, now: Sides, before: Sides) -> "Tensor":
+    def loss(self, batch: Batch, refined: Sides, original: Sides) -> "Tensor":
         """random_weight x RaFA + distillation_weight x HyCD."""
         import torch
         from torch.nn.functional import mse_loss
 
-        shared = torch.randn(now.image.shape, generator=batch.generator, dtype=now.image.dtype)
-        aligned = mse_loss(now.image, shared) + mse_loss(now.text, shared)
-        own, frozen = now.image @ now.text.T, before.image @ before.text.T
-        distilled = (_distilled(own, frozen) + _distilled(own.T, frozen.T)) / 2
+        shared = torch.randn(refined.image.shape, generator=batch.generator, dtype=refined.image.dtype)
+        aligned = mse_loss(refined.image, shared) + mse_loss(refined.text, shared)
+        cosines, frozen = refined.image @ refined.text.T, original.image @ original.text.T
+        distilled = (_distilled(cosines, frozen) + _distilled(cosines.T, frozen.T)) / 2
         return self.random_weight * aligned + self.distillation_weight * distilled
 
 
-def _distilled(own: "Tensor", frozen: "Tensor") -> "Tensor":
+def _distilled(cosines: "Tensor", frozen: "Tensor") -> "Tensor":
     """KL from the student's softmax to a target: half the pairing and half the teacher's softmax."""
     import torch
     from torch.nn.functional import kl_div
 
-    target = 0.5 * torch.eye(len(own), dtype=frozen.dtype) + 0.5 * frozen.softmax(1)
-    return kl_div(own.log_softmax(1), target, reduction="batchmean")
+    target = 0.5 * torch.eye(len(cosines), dtype=frozen.dtype) + 0.5 * frozen.softmax(1)
+    return kl_div(cosines.log_softmax(1), target, reduction="batchmean")

@@ -21,15 +21,15 @@ class Clippings(Objective):
     def __init__(self, *, picture: float = 0.636, weight: float = 1.0, temperature: float = 0.05) -> None:
         self.picture, self.weight, self.temperature = picture, weight, temperature
 
-    def loss(self, batch: Batch, now: Sides, before: Sides) -> "Tensor":
+    def loss(self, batch: Batch, refined: Sides, original: Sides) -> "Tensor":
         """InfoNCE + weight x the linkage of pairs that have duplicates."""
-        del before
-        paired = info_nce(now, batch.negatives, temperature=self.temperature)
+        del original
+        paired = info_nce(refined, batch.negatives, temperature=self.temperature)
         rows, has_one = drawn_row(batch.pairs.duplicates, batch)
         if not has_one.any():
             return paired
         duplicates = self._records(batch.refined(Sides(image=rows[:, 0], text=rows[:, 1])))
-        logits = duplicates @ self._records(now).T / self.temperature
+        logits = duplicates @ self._records(refined).T / self.temperature
         return paired + self.weight * own_column(logits, batch.negatives)[has_one].mean()
 
     def _records(self, sides: Sides) -> "Tensor":

@@ -16,7 +16,7 @@ class Contrastive(Objective):
     def __init__(self, *, temperature: float = 0.05) -> None:
         self.temperature = temperature
 
-    def loss(self, batch: Batch, now: Sides, before: Sides) -> "Tensor":
+    def loss(self, batch: Batch, refined: Sides, original: Sides) -> "Tensor":
         """See `info_nce`."""
-        del before
-        return info_nce(now, batch.negatives, temperature=self.temperature)
+        del original
+        return info_nce(refined, batch.negatives, temperature=self.temperature)

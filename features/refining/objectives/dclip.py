@@ -41,11 +41,11 @@ class Dclip(Objective):
         """The teacher."""
         return self._teacher
 
-    def loss(self, batch: Batch, now: Sides, before: Sides) -> "Tensor":
+    def loss(self, batch: Batch, refined: Sides, original: Sides) -> "Tensor":
         """InfoNCE of both + weight x the mean of 1 - cosine to the teacher's rows."""
-        teacher = self._taught(batch, before.unit())
-        student = now.unit()
-        losses = info_nce(now, batch.negatives, temperature=self.temperature) + info_nce(
+        teacher = self._taught(batch, original.unit())
+        student = refined.unit()
+        losses = info_nce(refined, batch.negatives, temperature=self.temperature) + info_nce(
             teacher, batch.negatives, temperature=self.temperature
         )
         unit = teacher.unit()
@@ -55,16 +55,17 @@ class Dclip(Objective):
     def _taught(self, batch: Batch, own: Sides) -> Sides:
         from torch.nn.functional import normalize
 
-        of = self._teacher
+        teacher = self._teacher
         views, _ = of_batch(batch.pairs.views, batch)
         words, is_word = of_batch(batch.pairs.words, batch)
         views, words = normalize(views, dim=2), normalize(words, dim=2)
-        scores = _SHARPNESS * (words @ of["query"]) @ (views @ of["key"]).transpose(1, 2)
+        scores = _SHARPNESS * (words @ teacher["query"]) @ (views @ teacher["key"]).transpose(1, 2)
         seen = scores.softmax(2) @ views
         counts = is_word.sum(1, keepdim=True).clamp(min=1)
         image = own.image + (seen * is_word[:, :, None]).sum(1) / counts
         said = scores.masked_fill(~is_word[:, :, None], _FAR).softmax(1).transpose(1, 2) @ words
         text = own.text + said.mean(1)
         return Sides(
-            image=image + image @ of["image_down"] @ of["image_up"], text=text + text @ of["text_down"] @ of["text_up"]
+            image=image + image @ teacher["image_down"] @ teacher["image_up"],
+            text=text + text @ teacher["text_down"] @ teacher["text_up"],
         )

@@ -57,19 +57,19 @@ class KnowledgeCalibration(Objective):
         self._weights = torch.cat(weights)
         self._labels = torch.from_numpy(codes(pairs.labels))
 
-    def loss(self, batch: Batch, now: Sides, before: Sides) -> "Tensor":
+    def loss(self, batch: Batch, refined: Sides, original: Sides) -> "Tensor":
         """InfoNCE + names x the cross-entropy of drawn names + distillation x the mean square between cosines."""
-        paired = info_nce(now, batch.negatives, temperature=self.temperature)
+        paired = info_nce(refined, batch.negatives, temperature=self.temperature)
         rows, has_one = drawn_row(batch.pairs.synonyms, batch, weights=self._weights)
         if has_one.sum() < 2:
             return paired
-        named = batch.refined(Sides(image=before.image, text=rows)).unit().text[has_one]
-        pictures, labels = now.unit().image[has_one], self._labels[batch.places][has_one]
-        others = labels[:, None] != labels[None, :]
-        calibrated = own_column(pictures @ named.T / self.temperature, others).mean()
-        frozen = Sides(image=before.image, text=rows).unit().text[has_one]
-        apart = _centred(pictures @ pictures.T) - _centred(frozen @ frozen.T)
-        return paired + self.names * calibrated + self.distillation * apart.square().mean()
+        named = batch.refined(Sides(image=original.image, text=rows)).unit().text[has_one]
+        pictures, labels = refined.unit().image[has_one], self._labels[batch.places][has_one]
+        different_labels = labels[:, None] != labels[None, :]
+        calibrated = own_column(pictures @ named.T / self.temperature, different_labels).mean()
+        frozen = Sides(image=original.image, text=rows).unit().text[has_one]
+        difference = _centred(pictures @ pictures.T) - _centred(frozen @ frozen.T)
+        return paired + self.names * calibrated + self.distillation * difference.square().mean()
 
 
 def _chances(image: Single, synonyms: Single, is_there: npt.NDArray[np.bool_]) -> "Tensor":

@@ -18,15 +18,15 @@ class LightClip(Objective):
     def __init__(self, *, temperature: float = 0.05, softness: float = 0.2) -> None:
         self.temperature, self.softness = temperature, softness
 
-    def loss(self, batch: Batch, now: Sides, before: Sides) -> "Tensor":
+    def loss(self, batch: Batch, refined: Sides, original: Sides) -> "Tensor":
         """The mean of both directions."""
         import torch
 
-        unit, frozen = now.unit(), before.unit()
+        unit, frozen = refined.unit(), original.unit()
         share = self.softness * batch.progress
         likeness = (frozen.text @ frozen.text.T / self.temperature).softmax(1)
         target = (1 - share) * torch.eye(len(likeness), dtype=likeness.dtype) + share * likeness
         logits = unit.image @ unit.text.T / self.temperature
         loss: Tensor = -0.5 * (target * logits.log_softmax(1)).sum(1).mean()
-        other: Tensor = -0.5 * (target.T * logits.T.log_softmax(1)).sum(1).mean()
-        return loss + other
+        to_texts: Tensor = -0.5 * (target.T * logits.T.log_softmax(1)).sum(1).mean()
+        return loss + to_texts

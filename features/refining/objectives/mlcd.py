@@ -37,18 +37,18 @@ class Mlcd(Objective):
         fitted = MiniBatchKMeans(n_clusters=count, random_state=seed, n_init=1).fit(unit)
         centres = fitted.cluster_centers_ / np.linalg.norm(fitted.cluster_centers_, axis=1, keepdims=True)
         self._centres = torch.from_numpy(centres.astype(unit.dtype))
-        own = np.argsort(-(unit @ centres.T), axis=1)[:, : min(self.nearest, count - 1)]
-        self._own = torch.from_numpy(own)
+        nearest = np.argsort(-(unit @ centres.T), axis=1)[:, : min(self.nearest, count - 1)]
+        self._own = torch.from_numpy(nearest)
 
-    def loss(self, batch: Batch, now: Sides, before: Sides) -> "Tensor":
+    def loss(self, batch: Batch, refined: Sides, original: Sides) -> "Tensor":
         """InfoNCE + weight x the loss over clusters."""
         import torch
 
-        del before
-        scores = self.scale * (now.unit().image @ self._centres.T)
-        own = torch.zeros_like(scores, dtype=torch.bool).scatter_(1, self._own[batch.places], True)
-        none = torch.zeros(len(scores), 1)
-        others = torch.cat([none, scores.masked_fill(own, float("-inf"))], 1).logsumexp(1)
-        owns = torch.cat([none, (-scores).masked_fill(~own, float("-inf"))], 1).logsumexp(1)
-        discriminated: Tensor = (others + owns).mean() / self.scale
-        return info_nce(now, batch.negatives, temperature=self.temperature) + self.weight * discriminated
+        del original
+        scores = self.scale * (refined.unit().image @ self._centres.T)
+        is_own = torch.zeros_like(scores, dtype=torch.bool).scatter_(1, self._own[batch.places], True)
+        zero = torch.zeros(len(scores), 1)
+        against = torch.cat([zero, scores.masked_fill(is_own, float("-inf"))], 1).logsumexp(1)
+        owns = torch.cat([zero, (-scores).masked_fill(~is_own, float("-inf"))], 1).logsumexp(1)
+        discriminated: Tensor = (against + owns).mean() / self.scale
+        return info_nce(refined, batch.negatives, temperature=self.temperature) + self.weight * discriminated

@@ -44,12 +44,12 @@ class DetailInversion(Objective):
         self._decoder = torch.from_numpy(decoder.astype(pairs.image.dtype))
         self._details = torch.from_numpy(details.astype(pairs.image.dtype))
 
-    def loss(self, batch: Batch, now: Sides, before: Sides) -> "Tensor":
+    def loss(self, batch: Batch, refined: Sides, original: Sides) -> "Tensor":
         """InfoNCE + weight x the mean square of details that the decoder misses, over the variance of all of them."""
-        del before
-        decoded = (now.unit().image - self._mean) @ self._decoder
+        del original
+        decoded = (refined.unit().image - self._mean) @ self._decoder
         missed = (decoded - self._details[batch.places]).square().mean()
-        return info_nce(now, batch.negatives, temperature=self.temperature) + self.weight * missed
+        return info_nce(refined, batch.negatives, temperature=self.temperature) + self.weight * missed
 
 
 def _details(second: SharedRows, columns: int, *, seed: int) -> Doubles:

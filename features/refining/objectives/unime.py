@@ -20,11 +20,11 @@ class HardNegatives:
     def __init__(self, *, window: float = 0.1, hardest: int = 8) -> None:
         self.window, self.hardest = window, hardest
 
-    def negatives(self, allowed: "Tensor", now: Sides) -> "Tensor":
+    def negatives(self, allowed: "Tensor", refined: Sides) -> "Tensor":
         """Booleans (b, b)."""
         import torch
 
-        unit = now.unit()
+        unit = refined.unit()
         cosines = (unit.image @ unit.text.T).detach()
         left = allowed & (cosines <= cosines.diagonal()[:, None] + self.window)
         ranked = cosines.masked_fill(~left, float("-inf"))

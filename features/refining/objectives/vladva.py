@@ -67,11 +67,11 @@ class VladVa(Objective):
         """The decoder."""
         return self._decoder
 
-    def loss(self, batch: Batch, now: Sides, before: Sides) -> "Tensor":
+    def loss(self, batch: Batch, refined: Sides, original: Sides) -> "Tensor":
         """InfoNCE + weight x the cross-entropy of next words."""
-        del before
-        paired = info_nce(now, batch.negatives, temperature=self.temperature)
-        return paired + self.weight * self._said(batch.places, now.unit(), batch.generator)
+        del original
+        paired = info_nce(refined, batch.negatives, temperature=self.temperature)
+        return paired + self.weight * self._said(batch.places, refined.unit(), batch.generator)
 
     def _learn_to_speak(self, pairs: PairRows, spoken: np.ndarray, generator: "torch.Generator") -> None:
         """Train the decoder on the pairs at the places `spoken`, which have words."""

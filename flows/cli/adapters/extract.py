@@ -45,8 +45,8 @@ def extract_latest(recipe: Place, options: ExtractOptions) -> dict[str, Any]:
         processes = 1 if options.profile else run.processes
         cut = choose_cut(manifest["samples"]["rows"], allowed_memory(chosen.memory), processes, pictured=True)
         run = replace(run, bits=cut.bits, pairs=cut.rows)
-        with prefect_api(), open_engine(run, cut.workers) as each:
-            result: dict[str, Any] = extract_features(run, manifest, each)
+        with prefect_api(), open_engine(run, cut.workers) as partitions:
+            result: dict[str, Any] = extract_features(run, manifest, partitions)
     else:
         result = {"encoder": encoder, **counts}
     result["devices"] = count_devices(workspace, manifest, result["encoder"])

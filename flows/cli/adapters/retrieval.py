@@ -102,11 +102,11 @@ def print_retrieval(measured: Sequence[dict[str, Any]]) -> None:
 
 
 def _print_directions(facts: dict[str, Any]) -> None:
-    where = facts.get("build", facts.get("arrays"))
+    source = facts.get("build", facts.get("arrays"))
     part = f", {facts['list']}, {facts['part']}" if "list" in facts else ""
     count = f"{facts['pairs']:,} of {facts['of']:,} pairs" if "of" in facts else f"{facts['pairs']:,} pairs"
     rows = [{"direction": _short(row["direction"]), **_cells(row)} for row in facts["directions"]]
-    print_rows(f"{where}{part}: {count}, 95 % intervals", rows)
+    print_rows(f"{source}{part}: {count}, 95 % intervals", rows)
     print_text(f"matched cosine {facts['matched_cosine']:.3f}, modality gap {facts['modality_gap']:.3f}")
 
 
@@ -149,7 +149,7 @@ def _rules(recipe: Place, *, pairs: int, part: str | None, root: Place | None) -
     lists = evaluation_rules(run_in(chosen, root=root), chosen, recipe, build)
     if not lists:
         raise UsageError(f"`--part` must be of a class list; `{recipe}` has no `classes`. Leave `--part` out.")
-    parts = [PartOfList(list=one.list, classes=one.classes, split=one.split, part=_part(part)) for one in lists]
+    parts = [PartOfList(list=rule.list, classes=rule.classes, split=rule.split, part=_part(part)) for rule in lists]
     return run, [PairRetrievalRule(build=build, pairs=pairs, part=of_list) for of_list in parts]
 
 

@@ -35,8 +35,8 @@ def examine(workspace: Workspace, *, older_than_s: float) -> dict[str, Any]:
         leftovers += look_through(workspace, exchange, Wanted(older_than_s=older_than_s)).leftovers
         findings += _broken(workspace, files)
     except StorageError as error:
-        what, _, remedy = str(error).partition(". ")
-        findings.append({"where": str(workspace.root), "what": what, "remedy": remedy})
+        problem, _, remedy = str(error).partition(". ")
+        findings.append({"where": str(workspace.root), "what": problem, "remedy": remedy})
     findings += [
         {"where": row["kind"], "what": f"{row['objects']:,} of {row['of']}, {row['bytes']:,} bytes", "remedy": _CLEAN}
         for row in grouped([leftover for leftover in leftovers if leftover.is_wrong])
@@ -74,18 +74,18 @@ def _broken(workspace: Workspace, files: Sequence[StoredFile]) -> list[dict[str,
     """Builds that lack something, aliases of builds that are not there, and recipes whose promotions are held."""
     recorded = read_recorded(workspace, files)
     findings = [
-        {"where": f"build {build}", "what": what, "remedy": f"Run its rebuild again, then `evenly verify {build}`."}
-        for build, what in broken_builds(workspace, files, recorded)
+        {"where": f"build {build}", "what": problem, "remedy": f"Run its rebuild again, then `evenly verify {build}`."}
+        for build, problem in broken_builds(workspace, files, recorded)
     ]
     builds = Builds(workspace)
     for recipe in {str(manifest["recipe_name"]) for manifest in recorded.manifests}:
         latest = builds.latest_of(recipe)
         if latest is not None and latest not in builds.names():
-            what, remedy = f"its latest build `{latest}` is gone", "Choose another: `evenly promote BUILD`."
-            findings.append({"where": f"recipe {recipe}", "what": what, "remedy": remedy})
+            problem, remedy = f"its latest build `{latest}` is gone", "Choose another: `evenly promote BUILD`."
+            findings.append({"where": f"recipe {recipe}", "what": problem, "remedy": remedy})
     for recipe, reason in builds.holds().items():
-        what, remedy = f"rebuilds promote nothing, since {reason}", "Look, then `evenly promote BUILD`."
-        findings.append({"where": f"recipe {recipe}", "what": what, "remedy": remedy})
+        problem, remedy = f"rebuilds promote nothing, since {reason}", "Look, then `evenly promote BUILD`."
+        findings.append({"where": f"recipe {recipe}", "what": problem, "remedy": remedy})
     return findings
 
 

@@ -36,15 +36,15 @@ def explain_sample(sample: str, *, build: str | None, root: Place | None, replay
             except UnknownSampleError:
                 continue
     first = PublishedBuild(workspace, builds.read(names[0]))
-    own = {name: uid for name, uid in first.file_names().items() if name}
-    in_folders = sorted(name for name in own if name.rpartition("/")[2] == sample)
+    uids = {name: uid for name, uid in first.file_names().items() if name}
+    in_folders = sorted(name for name in uids if name.rpartition("/")[2] == sample)
     if len(in_folders) == 1:
-        return replace(explain(workspace, builds.read(names[0]), own[in_folders[0]], replay=replay), asked=sample)
-    alike = in_folders or get_close_matches(sample, sorted(own)[:_MOST_COMPARED], n=_SHOWN)
-    near = ", ".join(f"`{visible(name)}`" for name in alike[:_SHOWN])
-    more = f" and {len(alike) - _SHOWN:,} more" if len(alike) > _SHOWN else ""
+        return replace(explain(workspace, builds.read(names[0]), uids[in_folders[0]], replay=replay), asked=sample)
+    alike = in_folders or get_close_matches(sample, sorted(uids)[:_MOST_COMPARED], n=_SHOWN)
+    shown = ", ".join(f"`{visible(name)}`" for name in alike[:_SHOWN])
+    omitted = f" and {len(alike) - _SHOWN:,} more" if len(alike) > _SHOWN else ""
     error = unknown_sample(first, sample)
-    raise UnknownSampleError(f"{error} Near it are {near}{more}.") if near else error
+    raise UnknownSampleError(f"{error} Near it are {shown}{omitted}.") if shown else error
 
 
 def _names_of_file(sample: str) -> list[str]:

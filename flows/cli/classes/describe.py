@@ -101,7 +101,7 @@ def extract_command(recipe: OptionalRecipe, options: ExtractOptions) -> dict[str
     from evenly.features.encoders.stages import profiled
     from evenly.flows.cli.adapters.extract import extract_latest, profile_facts
 
-    with profiled() as taken:
+    with profiled() as profile:
         if recipe is not None:
             names = ("split", "classes", "template", "second")
             if named := [name for name in names if getattr(options, name) is not None]:
@@ -120,7 +120,7 @@ def extract_command(recipe: OptionalRecipe, options: ExtractOptions) -> dict[str
 
             result = extract_folder(options.images, options.out, options)
     if options.profile:
-        result["profile"] = profile_facts(taken)
+        result["profile"] = profile_facts(profile)
     return result
 
 

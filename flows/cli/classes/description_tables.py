@@ -30,20 +30,20 @@ def _of_classes(texts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """A row per class: accepted texts by method, and the others by reason."""
     classes: dict[str, tuple[Counter[str], Counter[str]]] = {}
     for text in texts:
-        accepted, others = classes.setdefault(text["class"], (Counter(), Counter()))
+        accepted, refused = classes.setdefault(text["class"], (Counter(), Counter()))
         if text["verdict"] == ACCEPTED:
             accepted[text["method"]] += 1
         else:
-            others[text["reason"] or text["verdict"]] += 1
+            refused[text["reason"] or text["verdict"]] += 1
     return [
         {
             "class": name or "(the list)",
             "accepted": accepted.total(),
             "by method": _counted(accepted),
-            "refused": others.total(),
-            "by reason": _counted(others),
+            "refused": refused.total(),
+            "by reason": _counted(refused),
         }
-        for name, (accepted, others) in classes.items()
+        for name, (accepted, refused) in classes.items()
     ]
 
 

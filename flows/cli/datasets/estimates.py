@@ -130,10 +130,10 @@ def described(total: Mapping[str, Any]) -> list[str]:
 def shown_row(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row of a plan as people read it; ~ marks rows that are estimated."""
     rows = "" if row["rows"] is None else f"{'~' if row['rows_are'] == 'estimated' else ''}{row['rows']:,}"
-    known = [] if row["estimated_s"] is None else [shown_time(row["estimated_s"])]
-    known += [] if row["bytes"] is None else [shown_size(row["bytes"])]
+    figures = [] if row["estimated_s"] is None else [shown_time(row["estimated_s"])]
+    figures += [] if row["bytes"] is None else [shown_size(row["bytes"])]
     basis = {None: "", LAST_RUN: ""}.get(row["basis"], " (typical)")
-    shown = {"step": row["step"], "action": row["action"], "rows": rows, "would take": ", ".join(known) + basis}
+    shown = {"step": row["step"], "action": row["action"], "rows": rows, "would take": ", ".join(figures) + basis}
     return shown | ({} if row.get("to_fetch") is None else {"to fetch": row["to_fetch"]}) | {"why": row["why"]}
 
 

@@ -165,7 +165,7 @@ def _examples(counts: dict[str, Any]) -> list[str]:
     """The examples of a reason, each with the entry that stands for it where one does."""
     if "same_as" not in counts:
         return list(counts["examples"])
-    return [f"{entry} (as {same})" for entry, same in zip(counts["examples"], counts["same_as"], strict=True)]
+    return [f"{entry} (as {twin})" for entry, twin in zip(counts["examples"], counts["same_as"], strict=True)]
 
 
 def _reasons(count: dict[str, Any]) -> str:

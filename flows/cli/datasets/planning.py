@@ -179,9 +179,9 @@ def _what_follows(run: Run, step: Step[Any], blocked: str, expected: Sequence[St
     """Action and why of a step after one that is to be computed: what was never computed has nothing to reuse."""
     if not any(True for _ in run.ledger.records(step.name)):
         return "compute", _NEVER
-    why = f"depends on what `{blocked}` gives"
-    again = "" if expected is None else f"; reused if that is what it gave last: {summarise_record(expected[-1])}"
-    return "unknown", why + again
+    reason = f"depends on what `{blocked}` gives"
+    reusable = "" if expected is None else f"; reused if that is what it gave last: {summarise_record(expected[-1])}"
+    return "unknown", reason + reusable
 
 
 def _why(run: Run, step: Step[Any], records: list[StepRecord], rule: object) -> str:

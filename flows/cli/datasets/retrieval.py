@@ -59,8 +59,8 @@ def retrieval_limits(options: RetrieveOptions) -> RetrievalRule:
     """By what candidates are judged; a cosine of None is the method's: swat asks for 0.25 and merges above 0.9."""
     limits = {"min_image_cosine": 0.25, "max_duplicate_cosine": 0.9} if options.method == "swat" else {}
     cosines = {name: getattr(options, name) for name in ("min_image_cosine", "max_duplicate_cosine")}
-    given = {name: value for name, value in cosines.items() if value is not None}
-    return RetrievalRule(per_class=options.per_class, **limits | given)
+    chosen = {name: value for name, value in cosines.items() if value is not None}
+    return RetrievalRule(per_class=options.per_class, **limits | chosen)
 
 
 def _source(options: RetrieveOptions) -> tuple[Source | None, RecipeFeatures]:

@@ -62,9 +62,9 @@ def encode_command(options: Encoding) -> dict[str, Any]:
 
     views = ViewRule(crops=options.views, flip=options.flip) if options.views or options.flip else None
     run = _run(options)
-    asked = Asked(column=options.column, views=views, boxes=options.boxes)
+    choice = Asked(column=options.column, views=views, boxes=options.boxes)
     texts = None if options.texts is None else Path(options.texts)
-    return encode_files(run, options.pictures or [], texts, asked=asked, out=Path(options.out))
+    return encode_files(run, options.pictures or [], texts, asked=choice, out=Path(options.out))
 
 
 def encoders_command(root: Root = None) -> dict[str, Any]:

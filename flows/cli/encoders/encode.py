@@ -46,9 +46,9 @@ def encode_files(run: Run, pictures: Sequence[Path], texts: Path | None, *, aske
         raise UsageError(
             "`encode` must get pictures, `--texts FILE` or both; got neither. Example: evenly encode photos/"
         )
-    others = [path for path in pictures if not _is_table(path)]
-    if asked.boxes is not None and (others or not pictures):
-        listing = ", ".join(f"`{path}`" for path in others) or "none"
+    files = [path for path in pictures if not _is_table(path)]
+    if asked.boxes is not None and (files or not pictures):
+        listing = ", ".join(f"`{path}`" for path in files) or "none"
         raise UsageError(f"`--boxes` must go with Parquet files alone, which hold its column; got {listing}.")
     if asked.views is not None and not pictures:
         raise UsageError("`--views` and `--flip` must go with pictures; got none. Name some.")
@@ -85,9 +85,9 @@ def _text_rows(run: Run, lines: Sequence[str]) -> np.ndarray:
     return unit
 
 
-def _sources(pictures: Sequence[Path], asked: Asked) -> Iterator[Picture]:
+def _sources(pictures: Sequence[Path], choice: Asked) -> Iterator[Picture]:
     """All pictures, by the path that was given; what cannot be read at all is refused now."""
-    sources = [_named(path, read_pictures(path, column=asked.column)) for path in pictures]
+    sources = [_named(path, read_pictures(path, column=choice.column)) for path in pictures]
     return itertools.chain.from_iterable(sources)
 
 

@@ -44,10 +44,10 @@ def refine_build(recipe: Place, name: str, options: Refining) -> dict[str, Any]:
     training_of(options)  # what is wrong is said before a server starts
     if options.plan:
         return plan_refining(*open_refining(str(recipe), options)).facts()
-    given = flow_values(options)
-    del given["plan"]
+    values = flow_values(options)
+    del values["plan"]
     with prefect_api():
-        key = refine_encoder(str(recipe), name, **given)
+        key = refine_encoder(str(recipe), name, **values)
     ledger = Ledger(workspace)
     record = ledger.get(key)
     return {
@@ -67,8 +67,8 @@ def refine_command(recipe: Recipe, options: NamedRefining) -> dict[str, Any]:
 
     Example: evenly refine birds.yaml --towers 1 --batch-size 256 --out birds-tower
     """
-    given = dict(vars(options))
-    return refine_build(recipe, given.pop("out"), **given)
+    values = dict(vars(options))
+    return refine_build(recipe, values.pop("out"), **values)
 
 
 def _print_plan(plan: dict[str, Any]) -> None:
@@ -87,9 +87,9 @@ def print_refined(result: dict[str, Any]) -> None:
     print_text(f"{result['name']}: test pairs of {result['build']}; before, after, difference with its 95 % interval")
     measures = result["measures"]
     width = max((len(row["measure"]) for row in measures), default=0)
-    for of in dict.fromkeys(row["of"] for row in measures):
-        print_text(of)
-        for row in (row for row in measures if row["of"] == of):
+    for subject in dict.fromkeys(row["of"] for row in measures):
+        print_text(subject)
+        for row in (row for row in measures if row["of"] == subject):
             values = f"{_short(row['before']):>6} {_short(row['after']):>6}  {_difference(row)}"
             print_text(f"  {row['measure']:<{width}}  {values}")
     pairs = ", ".join(f"{result[f'{part}_pairs']:,} {part}" for part in ("train", "val", "test"))

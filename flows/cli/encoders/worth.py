@@ -47,10 +47,10 @@ def worth_of_steps(
     from evenly.tasks.verify_and_report import report_of
 
     workspace, manifest = open_build(f"{read_recipe(recipe).name}-latest", root=options.root)
-    given = flow_values(options)
-    del given["out"]
+    values = flow_values(options)
+    del values["out"]
     with prefect_api():
-        measured = measure_worth(str(recipe), **given)
+        measured = measure_worth(str(recipe), **values)
     ledger = Ledger(workspace)
     record = ledger.get(measured["step"])
     result = {
@@ -70,9 +70,9 @@ def worth_of_steps(
 def print_worth(result: dict[str, Any]) -> None:
     """A table for all pairs, each class list and all else that is judged, and one for kinds of wrong captions."""
     rows = result["rows"]
-    for of in dict.fromkeys(row["of"] for row in rows if row["measure"] in SHOWN):
-        table = _table((row, SHOWN[row["measure"]]) for row in rows if row["of"] == of and row["measure"] in SHOWN)
-        print_rows(f"{result['build']}, {of}: difference to the whole pipeline, 95 % intervals", table)
+    for subject in dict.fromkeys(row["of"] for row in rows if row["measure"] in SHOWN):
+        table = _table((row, SHOWN[row["measure"]]) for row in rows if row["of"] == subject and row["measure"] in SHOWN)
+        print_rows(f"{result['build']}, {subject}: difference to the whole pipeline, 95 % intervals", table)
     by_kind = _table(((row, row["of"]) for row in rows if row["measure"] == BY_KIND), intervals=False)
     if by_kind:
         print_rows(f"{result['build']}, {BY_KIND}; *: the interval of the difference is without 0", by_kind)

@@ -100,7 +100,7 @@ def put_automation(client: SyncPrefectClient, automation: AutomationCore) -> Non
     stored = client.read_automations_by_name(automation.name)
     if automation.owner_resource is not None:  # `prefect deploy` may have made another for the same deployment
         client.delete_resource_owned_automations(automation.owner_resource)
-    wanted = automation.model_copy(update={"enabled": all(each.enabled for each in stored)})
+    wanted = automation.model_copy(update={"enabled": all(rule.enabled for rule in stored)})
     if stored and automation.owner_resource is None:
         if _content(stored[0]) == _content(automation):
             return

@@ -131,7 +131,7 @@ def register(client: SyncPrefectClient, deployments: Sequence[Deployment], pool:
 
 
 def _register(client: SyncPrefectClient, deployment: Deployment, pool: str) -> Registered:
-    given = {name: value for name, value in deployment.parameters.items() if value is not None}
+    parameters = {name: value for name, value in deployment.parameters.items() if value is not None}
     schedules = [] if deployment.schedule is None else [deployment.schedule]
     earlier: dict[str, Any] = {}
     try:
@@ -141,9 +141,9 @@ def _register(client: SyncPrefectClient, deployment: Deployment, pool: str) -> R
     else:
         earlier = stored.parameters
         if deployment.is_kept:
-            given = earlier | {"root": given["root"]}
+            parameters = earlier | {"root": parameters["root"]}
             schedules = [
-                DeploymentScheduleCreate(schedule=each.schedule, active=each.active) for each in stored.schedules
+                DeploymentScheduleCreate(schedule=timing.schedule, active=timing.active) for timing in stored.schedules
             ]
     identity = client.create_deployment(
         flow_id=client.create_flow_from_name(deployment.flow.name),
@@ -151,7 +151,7 @@ def _register(client: SyncPrefectClient, deployment: Deployment, pool: str) -> R
         description=deployment.description,
         entrypoint=f"{deployment.flow.__module__}.{deployment.flow.fn.__name__}",
         work_pool_name=pool,
-        parameters=given,
+        parameters=parameters,
         parameter_openapi_schema=parameter_schema(deployment.flow).model_dump(exclude_unset=True),
         enforce_parameter_schema=True,
         schedules=schedules,
@@ -160,7 +160,7 @@ def _register(client: SyncPrefectClient, deployment: Deployment, pool: str) -> R
         pull_steps=[],
         job_variables={"env": {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S)}},
     )
-    moved = earlier.get("recipe") not in (None, given.get("recipe"))
+    moved = earlier.get("recipe") not in (None, parameters.get("recipe"))
     return Registered(
         id=identity,
         deployment=deployment,
@@ -169,10 +169,10 @@ def _register(client: SyncPrefectClient, deployment: Deployment, pool: str) -> R
     )
 
 
-def _times(each: DeploymentScheduleCreate) -> str:
-    schedule = each.schedule
+def _times(timing: DeploymentScheduleCreate) -> str:
+    schedule = timing.schedule
     if isinstance(schedule, CronSchedule):
         times = f"{schedule.cron} {schedule.timezone or 'UTC'}"
     else:
         times = f"every {schedule.interval}" if isinstance(schedule, IntervalSchedule) else str(schedule)
-    return times if each.active else f"{times}, switched off"
+    return times if timing.active else f"{times}, switched off"

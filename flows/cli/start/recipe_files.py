@@ -35,10 +35,10 @@ def read_recipes(places: Sequence[Path]) -> list[RecipeFile]:
         raise RecipeError("\n".join(problems))
     paths: dict[str, Path] = {}
     for file in files:
-        other = paths.setdefault(file.recipe.name, file.path)
-        if other != file.path:
+        first = paths.setdefault(file.recipe.name, file.path)
+        if first != file.path:
             raise UsageError(
-                f"`name` must differ between recipes that are deployed together; got `{file.recipe.name}` in `{other}` "
+                f"`name` must differ between recipes that are deployed together; got `{file.recipe.name}` in `{first}` "
                 f"and in `{file.path}`. Rename one of them."
             )
     return files

@@ -60,20 +60,20 @@ def deploy_recipes(
         _check_pool(client, pool, make_pool=make_pool)
         registered = register(client, wanted, pool)
         put_automation(client, crashed_runs())
-        ids = {each.deployment.name: each.id for each in registered}
+        ids = {entry.deployment.name: entry.id for entry in registered}
         put_automation(client, submitted_lists(ids["describe"]))
         put_automation(client, failed_audits(ids["hold"]))
     notified = {str(file.path): file.recipe.notify.blocks for file in files if file.recipe.notify is not None}
     problems = {path: block_problems(blocks) for path, blocks in notified.items()}
     return [
         {
-            "deployment": each.deployment.full_name,
-            "schedule": each.times or None,
-            "recipe": each.deployment.parameters.get("recipe"),
-            "earlier_recipe": each.earlier_recipe,
-            "problems": problems.get(each.deployment.parameters.get("recipe", ""), []),
+            "deployment": entry.deployment.full_name,
+            "schedule": entry.times or None,
+            "recipe": entry.deployment.parameters.get("recipe"),
+            "earlier_recipe": entry.earlier_recipe,
+            "problems": problems.get(entry.deployment.parameters.get("recipe", ""), []),
         }
-        for each in registered
+        for entry in registered
     ]
 
 

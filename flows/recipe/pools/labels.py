@@ -45,8 +45,8 @@ def recipe_labels(path: Place, recipe: Recipe, run: Run) -> dict[str, Any] | Non
     is_whole = len(samples) == len(looked) and all(is_whole for _, is_whole in samples)
     of_file = read_labels(run.labels) if isinstance(run.labels, LabelFile) else None
     keys = None if of_file is None else of_file["key"].combine_chunks()
-    found = pairs["label"] if keys is None else places_of_keys(pairs, keys)
-    labelled = pairs.num_rows - found.null_count
+    values = pairs["label"] if keys is None else places_of_keys(pairs, keys)
+    labelled = pairs.num_rows - values.null_count
     rows = f"{pairs.num_rows:,} rows" if is_whole else f"the first {pairs.num_rows:,} rows"
     warnings = list[str]()
     if not labelled and keys is not None:
