@@ -89,7 +89,7 @@ def open_refining(recipe: str, options: RefineOptions) -> tuple[Run, RefineRule]
 
 
 def training_of(options: RefineOptions) -> TrainingRule:
-    """How heads or towers are trained. Raises InputError for options that do not go together."""
+    """The training of heads or towers. Raises InputError for options that do not go together."""
     names = ("epochs", "rank", "batch_size", "learning_rate")
     values = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     training = replace(TOWER_RULE if options.towers else TrainingRule(), **values)

@@ -155,7 +155,7 @@ def in_python(command: Callable[P, object], name: str = "") -> Callable[P, Any]:
 
 
 def as_plain(result: Any) -> Any:  # noqa: ANN401 - what a command gives
-    """What a command gives, as JSON has it."""
+    """The result of a command, as JSON has it."""
     return result.to_dict() if hasattr(result, "to_dict") else result
 
 

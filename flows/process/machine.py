@@ -40,7 +40,7 @@ def describe_machine(root: Path) -> dict[str, Any]:
 
 
 def check_machine(root: Path, free_bytes: dict[str, int]) -> list[dict[str, str]]:
-    """What is wrong with where a workspace lies: each finding with where, what and remedy."""
+    """Findings about the place of a workspace: each with where, what and remedy."""
     findings = [
         _finding(place, f"{free:,} bytes are free", "Free space, or choose another place.")
         for place, free in free_bytes.items()

@@ -53,7 +53,7 @@ class Source(PoolSource, SourceRule):
 
     @property
     def mix(self) -> SourceRule:
-        """How much of the source is kept."""
+        """The share or number of pairs of the source that is kept."""
         return SourceRule(weight=self.weight, quota=self.quota, share=self.share)
 
     @property

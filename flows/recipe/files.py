@@ -32,7 +32,7 @@ class ListingText:
 
     @cached_property
     def class_list(self) -> ClassList:
-        """Its classes, parsed once. Raises ClassListError."""
+        """The classes, parsed once. Raises ClassListError."""
         return parse_class_list(self.text, self.name)
 
 

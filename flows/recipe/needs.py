@@ -55,7 +55,7 @@ def troubles(checks: Mapping[str, Callable[[], None]]) -> Iterator[tuple[str, st
 
 
 def _needs(recipe: Recipe) -> Iterator[tuple[str, Callable[[], None]]]:
-    """What each field of a recipe needs."""
+    """The needs of each field of a recipe."""
     if recipe.has_pictures and (recipe.features.encode or recipe.curate.needing("features")):
         yield "features.model", _ENCODERS.get(recipe.features.model, _nothing)
     if recipe.features.second is not None and recipe.features.second.model == EMBEDDED:

@@ -93,7 +93,7 @@ def check_bounds(
 
 @dataclass(frozen=True, kw_only=True)
 class _Bounds:
-    """What the values of one field must keep: limits, or the choices of a Literal."""
+    """Bounds of the values of one field: limits, or the choices of a Literal."""
 
     limits: tuple[Any, ...]
     choices: tuple[Any, ...]
@@ -107,7 +107,7 @@ class _Bounds:
 
     @property
     def demand(self) -> str:
-        """What a value must do, in words."""
+        """The demand on a value, in words."""
         if self.wording.demand:
             return self.wording.demand
         if self.choices:

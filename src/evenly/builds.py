@@ -53,7 +53,7 @@ class Build:
 
     @property
     def kept(self) -> int:
-        """How many pairs the build keeps."""
+        """The number of pairs that the build keeps."""
         return int(self.manifest["samples"]["kept"])
 
     def __len__(self) -> int:
@@ -282,7 +282,7 @@ class Build:
 
     @cached_property
     def published(self) -> "PublishedBuild":
-        """What its steps and tables say."""
+        """The records of its steps, and its tables."""
         from evenly.audit.published import PublishedBuild
 
         return PublishedBuild(self._workspace, self.manifest)
@@ -317,7 +317,7 @@ class Build:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Verification:
-    """What is wrong with a build: `findings`, each with check, where and what; none if all is well.
+    """The result of verifying a build: `findings`, each with check, where and what; none if all is well.
 
     seed: what drew the pictures whose bytes were hashed.
     """

@@ -57,7 +57,7 @@ _NAMED = 10
 
 
 class AdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
-    """What all of them do.
+    """The common part of all estimators.
 
     Rows X are (n, d): an array, a data frame, or a `Features` record where a method needs more than pictures. Rows of
     an array are scaled to unit length. Fitted: `classes_`, the labels in the order of the columns of `predict_proba`;

@@ -41,7 +41,7 @@ class TextMatches:
 
     @property
     def counts(self) -> "pd.Series[int]":
-        """How many texts name each concept, in the order of the list; 0 for those that none names."""
+        """The number of texts that name each concept, in the order of the list; 0 for those that none names."""
         import pandas as pd
 
         from evenly.curation.balance.matched_pairs import count_entries

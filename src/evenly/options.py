@@ -34,7 +34,7 @@ class RebuildOptions(InWorkspace):
 
 @dataclass(frozen=True, kw_only=True)
 class LanguageModelOptions(InWorkspace):
-    """Which language model is asked, and what it may cost."""
+    """The language model that is asked, and what it may cost."""
 
     base_url: Annotated[str, "`embedded`, or an OpenAI-compatible endpoint, whose key comes from OPENAI_API_KEY."] = (
         "embedded"
@@ -93,7 +93,7 @@ class WorthOptions(InWorkspace):
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderOptions(InWorkspace):
-    """Which encoder, and how it encodes."""
+    """The encoder, and how it encodes."""
 
     model: Annotated[str, "`embedded`, `embedded2`, or a model of open_clip."] = "embedded"
     pretrained: Annotated[str | None, "Its weights: a tag of open_clip, or a file."] = None
@@ -108,7 +108,7 @@ class EncoderOptions(InWorkspace):
 
 @dataclass(frozen=True, kw_only=True)
 class EncodingOptions(EncoderOptions):
-    """Which encoder of a workspace, and in which batches."""
+    """The encoder of a workspace, and its batches."""
 
     batch_size: Annotated[int | None, Ge(1), Le(4096), "Each size has features of its own; else 16 or 32."] = None
     refine: Annotated[str | None, "A refined encoder of the workspace, made of this model."] = None

@@ -33,7 +33,7 @@ class PublishedPairs(Protocol):
 
     @property
     def published(self) -> "PublishedBuild":
-        """What its steps and tables say."""
+        """The records of its steps, and its tables."""
 
     def image_bytes(self, uids: str) -> bytes:
         """The original bytes of the picture of a pair."""
@@ -64,7 +64,7 @@ class BuildPair:
         return self.build.image_bytes(self.uid)
 
     def image(self) -> "Image":
-        """Its picture: in RGB, upright, transparency on white."""
+        """The picture: in RGB, upright, transparency on white."""
         return self.build.images(self.uid)
 
 

@@ -118,7 +118,7 @@ def _secrets() -> tuple[tuple[str, str], ...]:
 
 @lru_cache(maxsize=8)
 def _telling(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Those names of variables that may hold a secret."""
+    """The names of variables that may hold a secret."""
     return tuple(name for name in names if _OF_PLACES.search(name) or _NAMED.match(name))
 
 
@@ -155,7 +155,7 @@ def _in_json(text: str, *, is_all: bool) -> Iterator[str]:
 
 @lru_cache(maxsize=8)
 def _boundary(secrets: tuple[tuple[str, str], ...]) -> Callable[[str], str]:
-    """What takes these secrets out of a text."""
+    """The function that takes these secrets out of a text."""
     names = {form: name for value, name in secrets for form in _forms(value)}
     short = {value: name for value, name in secrets if 0 < len(value) < LEAST_CHARACTERS}
     if not names and not short:
@@ -171,7 +171,7 @@ def _boundary(secrets: tuple[tuple[str, str], ...]) -> Callable[[str], str]:
 
 
 def _forms(secret: str) -> set[str]:
-    """What stands for a secret in a text."""
+    """The forms in which a secret stands in a text."""
     forms = {secret} if len(secret) >= LEAST_CHARACTERS else set()
     forms |= {escape(form) for form in forms for escape in _escapes}
     forms |= {escape(form) for form in forms for escape in _escapes[3:7]}  # JSON within JSON, a dict that is printed

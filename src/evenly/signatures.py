@@ -58,7 +58,7 @@ Quiet = Annotated[bool, NOT_TYPED]
 
 @dataclass(frozen=True, kw_only=True)
 class InWorkspace:
-    """What every job in a workspace is asked."""
+    """Options of every job in a workspace."""
 
     root: Root = None
 

@@ -43,7 +43,7 @@ def open_workspace(root: Root = None) -> "OpenedWorkspace":
 
 
 class OpenedWorkspace:
-    """What a workspace holds. `builds` are its builds by name."""
+    """The content of a workspace. `builds` are its builds by name."""
 
     def __init__(self, workspace: Workspace) -> None:
         self.root = workspace.root

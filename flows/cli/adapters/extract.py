@@ -58,7 +58,7 @@ def extract_latest(recipe: Place, options: ExtractOptions) -> dict[str, Any]:
 
 
 def profile_facts(profile: Profile) -> dict[str, Any]:
-    """What a profile says: pictures, seconds, pictures a second, a row for each stage, and the stage that limits."""
+    """The facts of a profile: pictures, seconds, pictures a second, a row for each stage, and the stage that limits."""
     if not profile.pictures:
         return {"pictures": 0}
     rows = [

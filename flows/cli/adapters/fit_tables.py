@@ -8,7 +8,7 @@ from evenly.flows.cli.output import print_facts, print_rows, print_text, with_in
 
 
 def print_fit(result: dict[str, Any]) -> None:
-    """What was chosen and how, the measures one below the other, and the scores of unseen pictures."""
+    """The choice and its reason, the measures one below the other, and the scores of unseen pictures."""
     _print_choice(result["adapter"], result)
     rows = [row for row in result["ood"] if not row["skipped"]]
     if len({row["set"] for row in rows} - {"mean"}) < 2:
@@ -41,7 +41,7 @@ def print_chosen(rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def print_ranking(result: dict[str, Any]) -> None:
-    """What was chosen and how, and the measures of the order."""
+    """The choice and its reason, and the measures of the order."""
     _print_choice("ranking", result)
     print_text(f"written to {result['out']}")
 

@@ -107,7 +107,7 @@ def _counted(keys: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
 
 
 def _key(content: Mapping[str, Any], plan: LeaderboardPlan) -> dict[str, Any]:
-    """What a run's numbers depend on beside its own adapter, shots and seed."""
+    """All that a run's numbers depend on beside its own adapter, shots and seed."""
     return {"version": VERSION, "validation": plan.validation, "guard": plan.guard, "content": dict(content)}
 
 
@@ -151,7 +151,7 @@ def _compete(data: EvaluationData, plan: LeaderboardPlan, runs: LeaderboardRuns,
 
 
 def _remedy(reason: str) -> str:
-    """What brings the features that a reason names as missing."""
+    """The remedy that brings the features that a reason names as missing."""
     return recipe_remedy(reason.partition("got none for")[2])
 
 

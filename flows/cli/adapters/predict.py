@@ -172,7 +172,7 @@ def _title(name: str) -> str:
 
 
 def _judged(encoded: EncodedPictures, fitted: Adapter | RankingHead, card: Card, top: int) -> list[Row]:
-    """What is said of each row, in order."""
+    """The columns of each row, in order."""
     if not encoded.names:
         return []
     features = Features(image=encoded.image, norms=encoded.norms, second=encoded.second, encoder=fitted.encoder_)

@@ -62,7 +62,7 @@ def probe_latest(recipe: Place, *, root: Place | None, out: Path | None, probes:
 
 
 def _corrupted(workspace: Workspace, record: StepRecord, evaluation: StepRecord, folder: Path) -> dict[str, Any]:
-    """What one class list's adapters lose on corrupted pictures; draws the curves of those that are shown."""
+    """The losses of one class list's adapters on corrupted pictures; draws the curves of those that are shown."""
     ledger = Ledger(workspace)
     names = ("curves", "corruptions", "models", "sources", "source_lines")
     tables: dict[str, Rows] = {

@@ -36,13 +36,13 @@ SHOWN = {"r_at_1": "R@1", "r_at_10": "R@10", "auc": "AUC"}
 
 
 def recipe_retrieval(recipe: Place, *, pairs: int, part: str | None, root: Place | None) -> list[dict[str, Any]]:
-    """What the encoder of a recipe's latest build finds among its kept pairs, or in a part of each class list."""
+    """Retrieval by the encoder of a recipe's latest build among its kept pairs, or in a part of each class list."""
     run, rules = _rules(recipe, pairs=pairs, part=part, root=root)
     return [retrieval_facts(run, run_step(run, MEASURE_RETRIEVAL, (), rule)) for rule in rules]
 
 
 def array_retrieval(arrays: Path, *, part: str | None, normalise: bool) -> dict[str, Any]:
-    """What the rows of a file of features find."""
+    """Retrieval by the rows of a file of features."""
     rows = pair_rows_in(read_arrays(arrays, required=(), any_length=normalise), part)
     facts = asdict(judge_pairs(rows, seed=0))
     of_part = {} if part is None else {"part": part}
@@ -96,7 +96,7 @@ def read_encoder(named: str) -> EncoderChoice:
 
 
 def print_retrieval(measured: Sequence[dict[str, Any]]) -> None:
-    """What an encoder finds, a table of directions for each part."""
+    """Print retrieval by an encoder, a table of directions for each part."""
     for facts in measured:
         _print_directions(facts)
 

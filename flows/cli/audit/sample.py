@@ -48,7 +48,7 @@ def explain_sample(sample: str, *, build: str | None, root: Place | None, replay
 
 
 def _names_of_file(sample: str) -> list[str]:
-    """What a build calls the bytes of a file; nothing where `sample` is the path of none."""
+    """The names of a file's bytes in a build; nothing where `sample` is the path of none."""
     try:
         digest = file_hash(Path(sample))
     except (OSError, ValueError):  # no file, one that may not be read, or a text that can be no path

@@ -57,7 +57,7 @@ def _print_cancelled(row: dict[str, Any]) -> None:
 
 
 def _line(row: dict[str, Any]) -> dict[str, Any]:
-    """What fits a terminal."""
+    """The columns that fit a terminal."""
     ended = f" ({row['ended_as']})" if row["ended_as"] else ""
     shown = {"intent": row["intent"][:12], "status": f"{row['status']}{ended}", "asked by": row["class_list"]}
     return shown | {name: row[name] for name in ("batch", "requests", "completed", "failed")}

@@ -52,7 +52,7 @@ def _has_others(facts: Mapping[str, Any]) -> bool:
 
 
 def _row(row: Mapping[str, Any], *, with_other: bool) -> dict[str, Any]:
-    """What fits a terminal; the rest is in the JSON."""
+    """The columns that fit a terminal; the rest is in the JSON."""
     shown = {"class": row["class"], "method": row["method"], "text": row["text"]}
     pair = {"other": row["other"]} if with_other else {}
     return shown | pair | {"verdict": row["verdict"] + (f": {row['reason']}" if row["reason"] else "")}

@@ -40,7 +40,7 @@ class Version:
     table: pa.Table
 
     def facts(self) -> dict[str, Any]:
-        """What tells it from other versions."""
+        """The facts that tell it from other versions."""
         verdicts = self.table["verdict"].to_pylist()
         return {
             "step": self.record.key,

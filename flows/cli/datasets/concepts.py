@@ -109,7 +109,7 @@ def _print_linked(facts: dict[str, Any]) -> None:
 
 
 def _line(row: Mapping[str, Any], *, judged: bool) -> dict[str, Any]:
-    """What fits a terminal."""
+    """The columns that fit a terminal."""
     name = row["strict"] if row["strict"] == row["relaxed"] else f"{row['strict']} (relaxed: {row['relaxed']})"
     shown = {
         "judged": f"{row['yes']:,} of {row['judged']:,}" if judged else "",

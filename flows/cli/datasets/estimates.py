@@ -138,7 +138,7 @@ def shown_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def shown_captions(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What a captioner would ask as people read it: expected - at most."""
+    """The requests of a captioner as people read them: expected - at most."""
     mark = {"counted": "", "at most": "at most ", "about": "at most ~"}[row["pairs_are"]]
     tokens = [row[f"prompt_tokens{bound}"] + row[f"completion_tokens{bound}"] for bound in ("", "_at_most")]
     return {

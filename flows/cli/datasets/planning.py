@@ -138,7 +138,7 @@ class _Plan:
         return row
 
     def captions(self, rule: RecaptionRule, records: Sequence[StepRecord]) -> list[dict[str, Any]]:
-        """What captioners would ask about the pairs that the steps before them have kept."""
+        """The requests of captioners about the pairs that the steps before them have kept."""
         return estimate_captions(self.run, rule.captioners, records, InProcess(run=self.run))
 
     def captions_at_most(self, rule: RecaptionRule) -> list[dict[str, Any]]:
@@ -185,7 +185,7 @@ def _what_follows(run: Run, step: Step[Any], blocked: str, expected: Sequence[St
 
 
 def _why(run: Run, step: Step[Any], records: list[StepRecord], rule: object) -> str:
-    """What differs from the newest run of the step, or that there is none."""
+    """The difference from the newest run of the step, or that there is none."""
     earlier = sorted(run.ledger.records(step.name), key=lambda record: record.ended)
     if not earlier:
         return _NEVER

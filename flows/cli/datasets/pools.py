@@ -138,7 +138,7 @@ def _work(options: PoolOptions) -> "PoolWork":
 
 
 def _done(job: "MatchJob | BalanceJob") -> dict[str, Any]:
-    """What a job gives; Prefect starts only where other processes work on it."""
+    """The result of a job; Prefect starts only where other processes work on it."""
     if not job.has_workers:
         return job.run()
     from evenly.flows.curate_texts import curate_texts

@@ -24,7 +24,7 @@ from evenly.tasks.search.search import SearchResult, search_build
 
 
 def read_query(*, texts: Sequence[str], images: Sequence[Path], uids: Sequence[str], minus: Sequence[str]) -> Query:
-    """What is searched for, with the pictures of these files. Raises InputError."""
+    """The query of a search, with the pictures of these files. Raises InputError."""
     return Query(texts=texts, images=[_read(path) for path in images], uids=uids, minus=minus)
 
 

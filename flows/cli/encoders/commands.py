@@ -210,7 +210,7 @@ def _print_tokens(result: dict[str, Any]) -> None:
 
 
 def _line(row: dict[str, Any]) -> dict[str, Any]:
-    """What fits a terminal."""
+    """The columns that fit a terminal."""
     measured = row["measured"]
     speed = (
         f"{measured['encoding']:.1f}, {measured.get('precision', 'fp32')} on {measured['device']}" if measured else ""

@@ -110,7 +110,7 @@ def put_automation(client: SyncPrefectClient, automation: AutomationCore) -> Non
 
 
 def _content(automation: AutomationCore) -> dict[str, object]:
-    """What an automation does, of one at the server as of one that is not there yet; not whether it is on."""
+    """The content of an automation, at the server or not there yet; not whether it is on."""
     return automation.model_dump(include={"description", "trigger", "actions"})
 
 

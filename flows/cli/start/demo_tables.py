@@ -29,7 +29,7 @@ def fault_table(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def caption_line(rows: Sequence[Mapping[str, Any]]) -> str:
-    """How well the align score tells wrong captions from right ones."""
+    """A line on how well the align score tells wrong captions from right ones."""
     row = next((row for row in rows if "auc" in row), None)
     if row is None:
         return ""

@@ -50,7 +50,7 @@ class PoolSample:
 
     @property
     def rows(self) -> str:
-        """How many rows were looked at, in words."""
+        """The number of rows that were looked at, in words."""
         count = self.pairs.num_rows + sum(self.rejects.values())
         return f"{count:,} rows" if self.is_whole else f"the first {count:,} rows"
 
@@ -65,7 +65,7 @@ class Loss:
 
     @property
     def dropped(self) -> int:
-        """How many pairs would go."""
+        """The number of pairs that would go."""
         return sum(self.reasons.values())
 
 
