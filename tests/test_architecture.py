@@ -432,8 +432,8 @@ def test_a_function_takes_at_most_eight_parameters():
 
 # What must not grow. Lower a number whenever the tree is below it.
 MOST_FRAME = 0.597  # of all lines but the demo's; 0.57 is the aim
-MOST_LONG_LISTS = 40  # functions over six parameters
-MOST_LEANING = 0.036  # of docstrings begin with what, how, which, those or its
+MOST_LONG_LISTS = 38  # functions over six parameters
+MOST_LEANING = 0.025  # of docstrings begin with what, how, which, those or its
 MOST_FUNCTION_WORDS = 0.018
 # Modules that hold a step's name as a literal; of a step that is not listed, the one that declares it.
 STEP_PLACES = {
