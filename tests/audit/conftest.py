@@ -2,10 +2,13 @@
 
 import hashlib
 import io
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -344,11 +347,22 @@ Build = Callable[..., dict[str, Any]]
 STARTED = datetime(2026, 11, 24, 3, tzinfo=UTC)
 
 
+@pytest.fixture(scope="session")
+def unchanged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """The folder of a workspace with the little build as it is, to be copied; its manifest."""
+    root = tmp_path_factory.mktemp("unchanged") / "workspace"
+    return root, publish(Workspace.at(root), Little(), STARTED)
+
+
 @pytest.fixture
-def build(workspace: Workspace) -> Build:
+def build(workspace: Workspace, unchanged: tuple[Path, dict[str, Any]]) -> Build:
     """Publish a little build: `build()` or `build(seed=8)` and so on, in the test's own workspace."""
 
     def make(*, started: datetime = STARTED, **changes: object) -> dict[str, Any]:
+        root, manifest = unchanged
+        if not (changes or started != STARTED or workspace.root.exists()):
+            shutil.copytree(root, workspace.root)
+            return deepcopy(manifest)
         return publish(workspace, Little().but(**changes), started)
 
     return make
