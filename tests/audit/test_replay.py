@@ -68,7 +68,7 @@ def test_without_replay_nothing_is_claimed(published):
 )
 def test_each_way_to_balance_is_replayed(shared_build, shared, balance):
     published = shared, shared_build(balance=balance)
-    for uid in PublishedBuild(*published).samples(["uid"])["uid"].to_pylist():
+    for uid in PublishedBuild(*published).samples(["uid"])["uid"].to_pylist()[::3]:
         explanation = explain(*published, uid, replay=True)
         assert explanation.agrees, explanation.to_text()
 
