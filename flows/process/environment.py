@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from importlib.abc import MetaPathFinder
 
 from evenly.redaction import keep_secrets_out_of_logs
 from evenly.tasks.server.logs import RUN_LOGGERS
@@ -48,6 +49,29 @@ def set_up_command() -> None:
     for name in _DELIVERY_LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
     sys.modules.setdefault("wandb", None)  # type: ignore[arg-type]  # timm would import it: temporary folders, 0.4 s
+
+
+class _Absent(MetaPathFinder):
+    """Says of a package that it is not installed."""
+
+    def __init__(self, package: str) -> None:
+        self.package = package
+
+    def find_spec(self, fullname: str, *_: object) -> None:
+        """Raise ModuleNotFoundError for the package; others find the rest."""
+        if fullname == self.package:
+            raise ModuleNotFoundError(f"{fullname} is of no use here", name=fullname)
+
+
+@contextmanager
+def without(package: str) -> Iterator[None]:
+    """Let libraries that import a package where it is there do without it, unless it is loaded already."""
+    absent = _Absent(package)
+    sys.meta_path.insert(0, absent)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(absent)
 
 
 @contextmanager

@@ -68,6 +68,12 @@ def test_a_card_is_read_without_models_and_flows(undisturbed):
     assert not names & MODELS_AND_FLOWS
 
 
+@pytest.mark.embedded
+def test_a_build_is_verified_without_models_flows_and_what_arrow_would_load(undisturbed):
+    names, _ = imported("verify", "latest", "--root", undisturbed[0])
+    assert not names & (MODELS_AND_FLOWS - {"lance"} | {"pandas", "numba", "scipy", "protego"})
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "start",
