@@ -328,7 +328,7 @@ def _arrival(arrival: Mapping[str, Any]) -> str:
 
 
 def _labelled(name: str, value: object) -> Line:
-    return [(f"  {visible(name):<{_LABEL_WIDTH}}", "dim"), (_shown(value), "")]
+    return [(f"  {visible(name):<{_LABEL_WIDTH - 1}} ", "dim"), (_shown(value), "")]
 
 
 def _detail(name: str, text: str, style: str = "dim") -> Line:
