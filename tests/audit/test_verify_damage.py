@@ -21,6 +21,8 @@ from evenly.storage.records import read_record, replace_record
 from evenly.storage.samples import Samples
 from evenly.storage.tables.arrow_files import write_table
 from evenly.storage.tables.hashing import table_hash
+from evenly.storage.tables.partitions import ALL
+from evenly.storage.tables.tree import nodes_of, part_digest
 
 
 @pytest.fixture
@@ -222,10 +224,13 @@ def test_forged_hashes_do_not_give_the_output_hash(workspace, manifest):
     change_table(
         workspace, manifest, "align", "decisions", lambda table: with_values(table, "value", lambda v: [0.5] * len(v))
     )
-    table = Ledger(workspace).decisions(Ledger(workspace).find(entry["key"]))
-    old = workspace.ledger / "align" / f"decisions-{entry['hashes']['decisions'][:32]}.arrow"
-    old.rename(old.with_name(f"decisions-{table_hash(table)[:32]}.arrow"))
-    forged = forge(workspace, manifest, "align", hashes={"decisions": table_hash(table)}, layout={})
+    record = Ledger(workspace).find(entry["key"])
+    nodes = nodes_of(Ledger(workspace).decisions(record), ALL)
+    digest, (old,) = part_digest(nodes), record.layout["decisions"].parts.values()
+    path = workspace.ledger / "align" / f"decisions-{old[:32]}.arrow"
+    path.rename(path.with_name(f"decisions-{digest[:32]}.arrow"))
+    layout = {"decisions": asdict(record.layout["decisions"]) | {"parts": {"0": digest}}}
+    forged = forge(workspace, manifest, "align", hashes={"decisions": digest}, layout=layout)
     assert "align" in [where for where, _ in found(workspace, forged, "table")]
 
 
