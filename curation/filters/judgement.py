@@ -109,7 +109,7 @@ def _deciding(filters: Mapping[str, Filter], stored: Stored, pair: Stored) -> St
         judged = filters[name].judge(pa.array([value], pa.float64()), rule)
         if judged.kept[0].as_py() and (pair["reason"] or len(stored) > 1):
             continue
-        bounds = {} if value is None else {f: bound for f, bound in stored[name].items() if _is_beyond(value, f, bound)}
+        bounds = {} if value is None else {f: bound for f, bound in vars(rule).items() if _is_beyond(value, f, bound)}
         return {name: bounds or stored[name]}
     return {}
 

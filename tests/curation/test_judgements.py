@@ -42,8 +42,8 @@ def judged(name: str, rule: dict, tables: Tables, *, seed: int = 7, notes: dict 
     given = Given(
         record=SimpleNamespace(name=name, columns=tables.decided.column_names, hashes=hashes),
         upstream=upstream,
-        rule=step.load(rule),
-        reads=() if step.reads is None else step.reads(upstream, step.load(rule)),
+        rule=step.stored_rule(rule),
+        reads=() if step.reads is None else step.reads(upstream, step.stored_rule(rule)),
         seed=seed,
         notes=notes or {},
         tables=tables,

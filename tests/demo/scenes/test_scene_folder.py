@@ -24,7 +24,7 @@ from evenly.demo.scenes.folder import (
 from evenly.demo.scenes.layout import HEIGHT_PX, WIDTH_PX, Box, box_of, relations_between
 from evenly.demo.scenes.plans import CAPTION_KINDS
 from evenly.demo.scenes.scores import facts_of, score_caption
-from evenly.flows.cli.datasets.builds import demo_command
+from evenly.flows.cli.datasets.builds import COMMANDS, demo_command
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.recipe.pools.detection import detect_source
 from evenly.storage.pools.folders import folder_rows
@@ -158,7 +158,7 @@ def test_the_truth_has_its_schema(folder):
 
 
 def test_the_command_draws_scenes_and_refuses_what_it_would_ignore(tmp_path, capsys):
-    demo_command(scenes=tmp_path / "scenes", count=3)
+    COMMANDS["demo"](scenes=tmp_path / "scenes", count=3)
     assert "3 scenes in" in capsys.readouterr().out
     assert len(list((tmp_path / "scenes" / "pictures").iterdir())) == 3
     with pytest.raises(UsageError, match="`--scenes` must come alone"):

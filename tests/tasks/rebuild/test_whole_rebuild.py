@@ -17,7 +17,6 @@ from evenly.curation.step import NoRule
 from evenly.storage.builds import Builds
 from evenly.storage.errors import ConservationError
 from evenly.storage.feature_store import FeatureStore
-from evenly.storage.records import read_record, replace_record
 from evenly.storage.web.images import reader
 from evenly.tasks.pictures.stored import count_devices
 from evenly.tasks.rebuild.features import EMBED_IMAGES, encode_pairs, extract_features
@@ -148,14 +147,6 @@ def test_a_table_that_was_lost_is_computed_again_and_what_follows_is_reused(copi
     run_steps(replace(copy.run, progress=replace(copy.run.progress, quiet=False)))
     said = dict(line.split()[:2] for line in capsys.readouterr().err.splitlines())
     assert {name for name, how in said.items() if how != "reused"} == {"align", "labels"}
-
-
-def test_records_from_before_there_was_work_are_reused(copied):
-    copy = copied()
-    for record in copy.records:
-        path = copy.run.workspace.steps / f"{record.key}.json"
-        replace_record(path, {name: value for name, value in read_record(path).items() if name != "work"})
-    assert [record.key for record in run_steps(copy.run)] == [record.key for record in copy.records]
 
 
 def test_a_tenfold_pool_has_every_old_pair_and_the_same_reasons_before_the_first_draw(rebuilt, tmp_path):
