@@ -159,8 +159,7 @@ def _announced_format(data: bytes) -> str:
         raise FetchError("empty_body", "0 bytes")
     kind = sniff_format(data)
     if kind is None:
-        shown = "".join(chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}" for byte in data[:40])
-        raise FetchError("not_an_image", f"begins with `{shown}`")
+        raise FetchError("not_an_image", f"begins with {data[:40]!r}")  # stored: keys of later steps follow from it
     parts = excess(data, kind)
     if parts is not None:
         raise FetchError(TOO_SLOW, parts)

@@ -128,4 +128,4 @@ def test_whatever_the_bytes_the_answer_is_facts_or_a_reason(kind, edits):
 def test_what_is_no_picture_is_shown_by_its_first_bytes():
     with pytest.raises(FetchError) as caught:
         check_picture(b"hello\x00\xff`", max_pixels=LIMIT)
-    assert caught.value.evidence == r"begins with `hello\x00\xff``"
+    assert caught.value.evidence == r"begins with b'hello\x00\xff`'"
