@@ -91,10 +91,9 @@ def _run_stage(name: str, stage: tuple[Run, Each, Steps, Records], previous: Rec
                     break
                 spec = step.spec(run, upstream, rule)
             names = [*(record.name for record in upstream), *(member.spec.name for member in members)]
-            reads = None if step.reads is None else step.reads(upstream, rule)
-            earlier = [] if reads is None else earlier_runs(run.ledger, spec, names)
-            if earlier and reads is not None and step.resume is not None:
-                facts = step.resume(run, upstream, rule, each, earlier[0], reads)
+            earlier = [] if step.reads is None else earlier_runs(run.ledger, spec, names)
+            if earlier and step.reads is not None and step.resume is not None:
+                facts = step.resume(run, upstream, rule, each, earlier[0], step.reads(upstream, rule))
             else:
                 facts = step.resolve(run, upstream, rule, each)
             stack.callback(step.release, facts)

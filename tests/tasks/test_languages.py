@@ -19,13 +19,14 @@ from evenly.storage.ledger import StepOutput
 from evenly.storage.pools.source import PoolSource
 from evenly.storage.samples import Samples, wide_table
 from evenly.storage.workspace import Workspace
+from evenly.tasks import stage
+from evenly.tasks.engine import InProcess
 from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild.balance import BALANCE, PRESELECT
 from evenly.tasks.rebuild.collect import COLLECT
 from evenly.tasks.rebuild.concepts import COUNT_CONCEPTS, MATCH_AGAIN, MATCH_CONCEPTS
 from evenly.tasks.rebuild.filters import CHECK_TEXTS
 from evenly.tasks.run import Run
-from evenly.tasks.stage import run_step
 from evenly.tasks.step import Step
 
 LISTS = {"en": ["dog", "cat", "fox", "Mr. Bean", "狗"], "zh": ["狗", "猫", "鸟", "热.狗", "dog"]}
@@ -63,16 +64,14 @@ def pool() -> list[str]:
     ]
 
 
-def run_steps(root: Path, captions: list[str], *, steps=STEPS, rules=RULES, lists=LISTS, **columns):
+def run_steps(root: Path, captions: list[str], *, steps=STEPS, rules=RULES, lists=LISTS, bits=0, **columns):
     root.mkdir(exist_ok=True)
     urls = [f"https://a.test/{n}" for n in range(len(captions))]
     pq.write_table(pa.table({"url": urls, "caption": captions, **columns}), root / "pool.parquet")
     (root / "lists.json").write_text(json.dumps(lists))
     source = PoolSource(kind="parquet", path=str(root / "pool.parquet"))
-    run = Run(workspace=Workspace.at(root), seed=3, sources=(source,), progress=Progress(quiet=True))
-    records = ()
-    for step in steps:
-        records = (*records, run_step(run, step, records, step.read(rules[step.name])))
+    run = Run(workspace=Workspace.at(root), seed=3, sources=(source,), progress=Progress(quiet=True), bits=bits)
+    records = stage.run_steps(run, [(step, step.read(rules[step.name])) for step in steps], InProcess(run=run))
     return run, {record.name: record for record in records}
 
 
@@ -81,6 +80,12 @@ def named(run, record) -> dict[str, list[str]]:
     entries = run.ledger.table(record, "concepts", ["entry"])["entry"].to_pylist()
     rows = run.ledger.table(record, "matches").to_pylist()
     return {row["uid"]: [entries[number] for number in row["entries"]] for row in rows}
+
+
+def test_a_language_that_a_step_of_the_same_stage_detects_is_matched_by_in_partitions(tmp_path):
+    (run, one), (other, eight) = (run_steps(tmp_path / str(bits), pool(), bits=bits) for bits in (0, 3))
+    for name in ("match_concepts", "match_again", "balance"):
+        assert other.ledger.decisions(eight[name]).equals(run.ledger.decisions(one[name])), name
 
 
 def test_captions_are_matched_and_thinned_out_by_the_language_that_was_detected(tmp_path):
