@@ -6,9 +6,8 @@ from typing import Any
 
 from evenly.audit.causes import Causes
 from evenly.audit.comparison import ALTERED, NOT_IN_POOL, Group, compare_builds
-from evenly.audit.html_text import as_html
 from evenly.audit.published import PublishedBuild, name_of
-from evenly.audit.safe_text import visible
+from evenly.audit.safe_text import as_html, visible
 from evenly.storage.removal.forget import FORGOTTEN
 from evenly.storage.workspace import Workspace
 

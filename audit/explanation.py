@@ -7,10 +7,9 @@ from typing import Any, Literal
 
 from rich.text import Text
 
-from evenly.audit.captions.candidates import CHOICE, caption_in_quotes, choice_lines
-from evenly.audit.html_text import Line, as_html
+from evenly.audit.captions import CHOICE, caption_in_quotes, choice_lines
 from evenly.audit.published import name_of
-from evenly.audit.safe_text import visible
+from evenly.audit.safe_text import Line, as_html, visible
 
 ReplayLabel = Literal["recomputed", "re-checked", "observed", "not replayed"]
 

@@ -10,8 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from evenly.audit.checks.findings import Finding, guarded
-from evenly.audit.checks.rows import check_conservation
-from evenly.audit.checks.samples import compare_samples
+from evenly.audit.checks.rows import check_conservation, compare_samples
 from evenly.audit.checks.stored import check_image_bytes, check_stored
 from evenly.audit.checks.verdicts import check_verdicts
 from evenly.audit.image_bytes import ReadBytes

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from evenly.audit.checks.findings import Finding
 from evenly.audit.published import PublishedBuild
-from evenly.audit.rejudged import Mismatch, mismatch_in_words, mismatches, mismatching_notes, open_rejudging
+from evenly.audit.replay import Mismatch, mismatch_in_words, mismatches, mismatching_notes, open_rejudging
 from evenly.curation.draws import draws
 from evenly.curation.errors import CurationError
 from evenly.curation.step import Rejudging

@@ -1,13 +1,17 @@
-"""Captions: what came of each captioner, with pictures before and after, and where the two encoders part."""
+"""Captions: what came of each captioner, with pictures before and after, and scores of pairs kept and dropped."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from evenly.audit.captions.origins import OriginFacts, all_disagreement, read_origins
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.audit.captions import OriginFacts, all_disagreement, read_origins
 from evenly.audit.image_bytes import ReadBytes
 from evenly.audit.published import PublishedBuild
-from evenly.audit.report.plots.figures import before_after_plot
-from evenly.audit.report.thumbnails import read_thumbnails
+from evenly.audit.report.gallery import read_thumbnails
+from evenly.audit.report.plots.figures import before_after_plot, score_histogram
 from evenly.storage.samples import sql_in
 
 _UNSEEN_SHOWN = 8
@@ -108,3 +112,28 @@ def _grammar(caught: Mapping[str, float | None] | None) -> dict[str, Any] | None
         return None
     kinds = {name: share for name, share in caught.items() if name != "false_alarms" and share is not None}
     return {"false_alarms": caught.get("false_alarms"), "kinds": kinds}
+
+
+def read_scores(build: PublishedBuild) -> list[dict[str, Any]]:
+    """The figures that this build has data for: title, text and plot each."""
+    record = build.step("align")
+    if record is None:
+        return []
+    table = build.ledger.decisions(record, ["verdict", "value"])
+    kept = pc.equal(table["verdict"], "kept")
+    series = {
+        "kept": _scores(table.filter(kept)["value"]),
+        "dropped": _scores(table.filter(pc.invert(kept))["value"]),
+    }
+    threshold = record.notes.get("threshold")
+    text = f"Image-text score of the chosen caption, {table.num_rows:,} pairs."
+    if isinstance(threshold, int | float):
+        text += f" The line is the threshold, {threshold:.4f}; it acts on the stored score."
+    else:
+        threshold = None
+    plot = score_histogram(series, threshold=threshold)
+    return [{"title": "Do picture and caption belong together?", "text": text, "plot": plot}]
+
+
+def _scores(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
+    return np.asarray(column.drop_null().to_numpy(zero_copy_only=False), dtype=np.float64)

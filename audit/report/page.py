@@ -8,19 +8,15 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from evenly.audit.funnel import kept_by_source, largest_losses, read_funnel, read_key_figures, read_source_funnel
 from evenly.audit.image_bytes import ReadBytes
 from evenly.audit.published import PublishedBuild
-from evenly.audit.report.adapters import read_adapters
 from evenly.audit.report.balance import read_balance
-from evenly.audit.report.captions import read_recaptioning
-from evenly.audit.report.descriptions import read_descriptions
-from evenly.audit.report.funnel import largest_losses, read_funnel, read_key_figures
+from evenly.audit.report.captions import read_recaptioning, read_scores
+from evenly.audit.report.classes import read_adapters, read_descriptions
 from evenly.audit.report.gallery import read_gallery
-from evenly.audit.report.probes import read_probes
-from evenly.audit.report.scores import read_scores
-from evenly.audit.report.worth import read_worth
+from evenly.audit.report.probes import read_probes, read_worth
 from evenly.audit.safe_text import visible
-from evenly.audit.source_funnel import kept_by_source, read_source_funnel
 from evenly.storage.ledger import StepRecord
 from evenly.storage.records import content_hash
 from evenly.storage.workspace import Workspace

@@ -1,9 +1,13 @@
-"""Probes of a build in the report: diversity given the captions, and robustness per training source."""
+"""Probes of a build in the report, and the worth of each step of its recipe to an encoder with its plot."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from markupsafe import Markup
+
 from evenly.audit.report.adapter_tables import plain_rows
+from evenly.audit.report.plots.drawing import COLOURS, drawn
+from evenly.audit.safe_text import visible
 from evenly.storage.ledger import Ledger, StepRecord
 
 MEASURES = {
@@ -54,3 +58,89 @@ def _robustness(ledger: Ledger, record: StepRecord) -> dict[str, Any]:
             if line["source"] in full_share
         ],
     }
+
+
+_SHOWN = ("text to picture R@10", "picture to text R@10", "zero-shot", "right caption before wrong")
+_PANELS = ("text to picture R@10", "zero-shot")
+_LONGEST = 44  # characters of a name
+_COLUMNS = 2
+
+
+def read_worth(ledger: Ledger, records: Sequence[StepRecord]) -> dict[str, Any] | None:
+    """The last of `records`, which are of the step `measure_worth`; None without one.
+
+    seeds, trained, skipped; `tables`: for all that is judged, columns (measure or kind, and n) and a line per variant
+    with its cells; `plot`; `rows`: all there is.
+    """
+    if not records:
+        return None
+    record = records[-1]
+    rows = plain_rows(ledger.table(record, "worth"))
+    panels = [row for row in rows if row["measure"] in _PANELS]
+    return {
+        "seeds": record.rule["seeds"],
+        "trained": record.notes["trained"],
+        "skipped": record.notes["skipped"],
+        "tables": _tables(rows),
+        "plot": draw_worth(panels),
+        "rows": rows,
+    }
+
+
+def _tables(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A table for each of what is judged by the measures of _SHOWN, and one of the kinds of wrong captions."""
+    *measures, by_kind = _SHOWN
+    judged = dict.fromkeys(row["of"] for row in rows if row["measure"] in measures)
+    tables = [_table(of, [row for row in rows if row["of"] == of and row["measure"] in measures]) for of in judged]
+    wrong = [{**row, "measure": row["of"]} for row in rows if row["measure"] == by_kind]
+    return [*tables, *([_table(by_kind, wrong)] if wrong else [])]
+
+
+def _table(title: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    lines: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        line = lines.setdefault(row["pairs"], {"pairs": row["pairs"], "available": row["available"], "cells": {}})
+        line["cells"][row["measure"]] = row
+    columns = {row["measure"]: row["n"] for row in rows}
+    return {"title": title, "columns": columns, "lines": list(lines.values())}
+
+
+def draw_worth(rows: Sequence[Mapping[str, Any]]) -> Markup:
+    """The difference of each variant to the first, with its 95 % interval; a panel for each measure and what it is of.
+
+    `rows`: pairs (the variant's name), measure, of, difference, difference_low, difference_high.
+    """
+    first = rows[0]["pairs"] if rows else ""
+    names = [name for name in dict.fromkeys(str(row["pairs"]) for row in rows) if name != first]
+    panels: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
+    for row in rows:
+        panels.setdefault((row["measure"], row["of"]), {})[str(row["pairs"])] = row
+    size = (-(-len(panels) // _COLUMNS) or 1, _COLUMNS)
+    with drawn(
+        "Differences to the whole pipeline with 95 % intervals, by measure",
+        width=8.6,
+        height=size[0] * (0.9 + 0.24 * len(names)),
+        panels=size,
+    ) as (axes, done):
+        for axis, ((measure, of), lines) in zip(axes, panels.items(), strict=False):
+            axis.set_title(visible(f"{measure}, {of}")[:_LONGEST], fontsize=9, loc="left", color=COLOURS["ink"])
+            axis.axvline(0, color=COLOURS["muted"], linewidth=1)
+            axis.set_yticks(range(len(names)), [visible(name)[:_LONGEST] for name in names], fontsize=8.5)
+            axis.set_ylim(len(names) - 0.5, -0.5)
+            axis.locator_params(axis="x", nbins=5)
+            for place, name in enumerate(names):
+                _draw_line(axis, place, lines.get(name))
+        for axis in axes[len(panels) :]:
+            axis.set_visible(False)
+    return done()
+
+
+def _draw_line(axis: Any, place: int, row: Mapping[str, Any] | None) -> None:  # noqa: ANN401 - matplotlib's
+    if row is None or row["difference"] is None:
+        return
+    low, high = row["difference_low"], row["difference_high"]
+    is_sure = low is not None and (low > 0 or high < 0)
+    colour = COLOURS["muted"] if not is_sure else COLOURS["kept" if row["difference"] > 0 else "dropped"]
+    axis.plot([row["difference"]], [place], "o", color=colour, markersize=4.5)
+    if low is not None:
+        axis.plot([low, high], [place, place], color=colour, linewidth=1.6)

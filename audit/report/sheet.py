@@ -7,8 +7,8 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from evenly.audit.image_bytes import ReadBytes, each_image
+from evenly.audit.report.gallery import read_thumbnails, small_picture
 from evenly.audit.report.page import page_environment
-from evenly.audit.report.thumbnails import read_thumbnails, small_picture
 from evenly.audit.safe_text import visible
 
 _COLUMNS, _CELL, _GAP, _LINE, _LINES = 5, 192, 12, 15, 4

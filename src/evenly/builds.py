@@ -8,8 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from evenly.audit.html_text import as_html
-from evenly.audit.safe_text import visible
+from evenly.audit.safe_text import as_html, visible
 from evenly.storage.builds import Builds, funnel_of, open_two
 from evenly.storage.errors import InputError
 from evenly.storage.samples import outcomes_of

@@ -11,15 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evenly.audit.card import card_lines, read_card
+from evenly.audit.funnel import largest_losses, read_funnel, read_key_figures, read_source_funnel
 from evenly.audit.published import PublishedBuild
 from evenly.audit.report.balance import read_balance
-from evenly.audit.report.descriptions import read_descriptions
-from evenly.audit.report.funnel import largest_losses, read_funnel, read_key_figures
+from evenly.audit.report.captions import read_scores
+from evenly.audit.report.classes import read_descriptions
 from evenly.audit.report.gallery import KEPT, PER_REASON, read_gallery
 from evenly.audit.report.page import _cell, _count, _extra_columns, _number, _percent, _points, _seen, page_environment
 from evenly.audit.report.plots.figures import _bin_edges, rank_plot, rank_rows, score_histogram
-from evenly.audit.report.scores import read_scores
-from evenly.audit.source_funnel import read_source_funnel
 from evenly.storage.ledger import VERDICTS
 
 # Funnel.

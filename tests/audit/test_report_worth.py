@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from evenly.audit.report import render_report
-from evenly.audit.report.worth import read_worth
+from evenly.audit.report.probes import read_worth
 from evenly.storage.ledger import Ledger, StepOutput, StepSpec
 from tests.audit.test_report_details import Text
 

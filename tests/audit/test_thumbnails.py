@@ -5,7 +5,7 @@ import zlib
 import pytest
 from PIL import Image
 
-from evenly.audit.report.thumbnails import read_thumbnails, thumbnail
+from evenly.audit.report.gallery import read_thumbnails, thumbnail
 from tests.hostile_pictures import progressive_scans
 
 

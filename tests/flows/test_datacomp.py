@@ -6,8 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from evenly.audit.funnel import read_source_funnel
 from evenly.audit.published import PublishedBuild
-from evenly.audit.source_funnel import read_source_funnel
 from evenly.flows.cli.datasets.outcome import export_build
 from tests.flows.conftest import recipe_for
 from tests.flows.test_local_sources import rebuild

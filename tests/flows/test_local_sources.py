@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from evenly.audit.errors import UnknownSampleError
+from evenly.audit.funnel import read_source_funnel
 from evenly.audit.published import PublishedBuild, name_of
-from evenly.audit.source_funnel import read_source_funnel
 from evenly.audit.verify import verify_build
 from evenly.audit.why import explain
 from evenly.demo.pictures.openmoji import draw_picture, list_codes

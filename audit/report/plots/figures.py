@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from evenly.audit.captions.origins import UNIT, ScoreCounts
+from evenly.audit.captions import UNIT, ScoreCounts
 from evenly.audit.report.plots.drawing import COLOURS, drawn
 from evenly.audit.safe_text import visible
 

@@ -215,7 +215,7 @@ def rebuild_command(recipe: Recipe, options: RebuildOptions) -> dict[str, Any]:
 
 
 def _print_rebuilt(result: dict[str, Any]) -> None:
-    from evenly.audit.source_funnel import kept_by_source
+    from evenly.audit.funnel import kept_by_source
     from evenly.tasks.classes.confusable import said
 
     print_funnel(result["funnel"])

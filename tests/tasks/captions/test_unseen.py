@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from evenly.audit.captions.candidates import choice_lines
+from evenly.audit.explanation import choice_lines
 from evenly.tasks.captions.recaption import RECAPTION
 from evenly.tasks.engine import InProcess
 from evenly.tasks.rebuild.collect import COLLECT

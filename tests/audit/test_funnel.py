@@ -1,6 +1,6 @@
 """Per source: what arrived and what each step kept, counted from the ledger."""
 
-from evenly.audit.source_funnel import kept_by_source
+from evenly.audit.funnel import kept_by_source
 
 
 def funnel(**arrived):
