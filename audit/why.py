@@ -20,7 +20,7 @@ from evenly.audit.explanation import Explanation, PairHistory, StepSight
 from evenly.audit.published import SHOWN, PublishedBuild, is_uid
 from evenly.audit.replay import deciding_rule, replay_step
 from evenly.audit.safe_text import visible
-from evenly.curation.balance.tables import draw_rows
+from evenly.curation.balance.sums import draw_rows
 from evenly.storage.ledger import StepRecord
 from evenly.storage.stores.many_paths import each_stored
 from evenly.storage.web.shards import each_records

@@ -12,9 +12,8 @@ from prefect.runtime import flow_run
 from evenly.flows.describe_classes import describe_classes
 from evenly.flows.fit_adapters import fit_adapters
 from evenly.flows.recipe import Recipe, read_notify, read_recipe
-from evenly.flows.recipe.changes import say_changes
 from evenly.flows.recipe.files import read_listing
-from evenly.flows.recipe.steps import content_of, steps_of
+from evenly.flows.recipe.steps import content_of, say_changes, steps_of
 from evenly.flows.runs import open_run, with_engine
 from evenly.options import RebuildOptions
 from evenly.signatures import taking

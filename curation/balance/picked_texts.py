@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from evenly.curation.arrays import Flags, Floats, Ints
 from evenly.curation.balance.matched_pairs import MatchedPairs
 from evenly.curation.draws import draws_at
-from evenly.curation.duplicates.equal_rows import text_keys
+from evenly.curation.duplicates.lsh import text_keys
 from evenly.curation.errors import ColumnsError
 
 STEP = "pick_text"

@@ -18,9 +18,8 @@ from annotated_types import Ge, Le
 from evenly.bounds import Wording, check_bounds
 from evenly.curation.arrays import Flags, Floats, Ints, Words
 from evenly.curation.columns import column
-from evenly.curation.duplicates.equal_rows import equal_runs
 from evenly.curation.duplicates.incremental import Pairs, PreviousSearch
-from evenly.curation.duplicates.lsh import Signatures, candidate_pairs, seeded_words, word_masks
+from evenly.curation.duplicates.lsh import Signatures, candidate_pairs, equal_runs, seeded_words, word_masks
 from evenly.curation.duplicates.merging import DuplicatePairs, Duplicates, Forest, in_uid_order, merge
 from evenly.curation.duplicates.recall import measure_recall
 from evenly.curation.errors import RuleError

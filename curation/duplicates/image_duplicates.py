@@ -29,9 +29,9 @@ from evenly.curation.duplicates.colours import (
     pairs_of_blocks,
     shifted_pairs,
 )
-from evenly.curation.duplicates.equal_rows import equal_runs
 from evenly.curation.duplicates.fingerprints import COLOUR_BYTES
 from evenly.curation.duplicates.incremental import Pairs, PreviousSearch
+from evenly.curation.duplicates.lsh import equal_runs
 from evenly.curation.duplicates.merging import DuplicatePairs, Duplicates, Forest, in_uid_order, merge
 from evenly.curation.duplicates.near_rows import NearRows, Sketch
 from evenly.curation.errors import ColumnsError, RuleError

@@ -10,9 +10,8 @@ import pyarrow as pa
 
 from evenly.curation.arrays import Bytes, Flags, Floats, Ints, Words
 from evenly.curation.duplicates.colours import colour_distances, cosines
-from evenly.curation.duplicates.equal_rows import equal_runs
 from evenly.curation.duplicates.incremental import Pairs, PreviousSearch
-from evenly.curation.duplicates.lsh import Signatures, candidate_pairs
+from evenly.curation.duplicates.lsh import Signatures, candidate_pairs, equal_runs
 from evenly.curation.duplicates.merging import DuplicatePairs, Forest
 from evenly.curation.duplicates.recall import measure_recall
 from evenly.curation.duplicates.sketches import plan_search, sign_codes

@@ -155,6 +155,24 @@ def print_funnel(funnel: Sequence[Mapping[str, Any]]) -> None:
     print_rows("funnel", rows)
 
 
+def print_adapters(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print per class list accuracy on test and the paired difference to zero-shot with names, with 95 % intervals."""
+    for name in dict.fromkeys(row["list"] for row in rows):
+        of_list = [
+            {
+                "adapter": row["name"],
+                "texts": row["texts"],
+                "accuracy": with_interval(row["accuracy"], row["low"], row["high"], digits=2),
+                "difference": with_interval(
+                    row["difference"], row["difference_low"], row["difference_high"], sign="+", digits=2
+                ),
+            }
+            for row in rows
+            if row["list"] == name
+        ]
+        print_rows(f"{name}: adapters on test, 95 % intervals", of_list)
+
+
 def print_losses(pool: Mapping[str, Any]) -> None:
     """Print what each part of a recipe would drop of a pool by itself, in a line for each."""
     lines = {}

@@ -1,4 +1,7 @@
-"""The steps of curation in a recipe: the rules of evenly.curation and evenly.storage, nested."""
+"""The steps of curation in a recipe: the rules of evenly.curation and evenly.storage, nested; and presets of them.
+
+Presets are the filters of DataComp (Gadre et al. 2023, arXiv:2304.14108) as published.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields, replace
@@ -26,11 +29,50 @@ from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
 from evenly.curation.filters.judgement import CHECK_IMAGES, CHECK_TEXTS, FilterRules
 from evenly.curation.step import Judgement, Need, NoRule
 from evenly.curation.steps import STEPS
-from evenly.flows.recipe.presets import with_preset
 from evenly.flows.recipe.problems import missing_field, unknown_field
 from evenly.flows.recipe.recaptioning import Recaption
 from evenly.flows.recipe.section import Section, known_name
 from evenly.storage.web.rule import PoolDownload
+
+_ENGLISH = {"caption_language": {"languages": ["en"], "min_confidence": 0.5}}  # where English is the likeliest
+_CAPTION_FILTER = {
+    "caption_length": {"min_words": 2, "max_words": None},
+    "caption_characters": {"min_characters": 6},
+    **_ENGLISH,
+}
+# What `curate.preset` stands for. A filter or section that the recipe gives itself takes the place of the preset's.
+PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "datacomp_basic": {
+        "text": {**_CAPTION_FILTER, "caption_length": {"min_words": 3, "max_words": None}},
+        "image": {"image_size": {"min_side": 200}, "image_aspect": {"max_aspect": 3.0}},
+    },
+    "datacomp_text_based": {"text": {**_ENGLISH, "caption_entities": {}}},
+    "datacomp_clip_score": {"align": {"keep_top": 0.3}},
+    "datacomp_image_based": {"text": _CAPTION_FILTER},
+    "datacomp_image_based_and_clip_score": {"text": _CAPTION_FILTER, "align": {"keep_top": 0.3}},
+}
+NEED_TARGET = frozenset(name for name in PRESETS if "image_based" in name)
+
+
+def with_preset(curate: Mapping[str, Any]) -> dict[str, Any]:
+    """The sections of curation, those of the preset that it names filled in.
+
+    Raises ValueError for a preset that is unknown, or needs the section image_based where there is none.
+    """
+    name = curate.get("preset")
+    if name is None:
+        return dict(curate)
+    known_name("preset", name, PRESETS)
+    if name in NEED_TARGET and curate.get("image_based") is None:
+        raise ValueError(f"preset `{name}` needs image_based with a target; got none")
+    filled = dict(curate)
+    for section, values in PRESETS[name].items():
+        chosen = curate.get(section)
+        if chosen is None:
+            filled[section] = values
+        elif section in ("text", "image") and isinstance(chosen, Mapping):
+            filled[section] = {**values, **chosen}
+    return filled
 
 
 def _checked_balance(values: object) -> object:
@@ -139,7 +181,7 @@ else:
 class Curate(_AllSections):
     """The steps of curation; a section that is left out, or null, switches its step off.
 
-    `preset` fills in the sections of a published filter: flows/recipe/presets.py. Without `download`, captions are
+    `preset` fills in the sections of a published filter: flows/recipe/curation.py. Without `download`, captions are
     curated alone: nothing that reads pictures can be on, and `deduplicate` merges near-equal captions of the pool only.
     Without `match`, captions are not matched, and what reads their matches cannot be on; without `balance`, all pairs
     that name a concept are kept.

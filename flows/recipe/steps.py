@@ -1,4 +1,4 @@
-"""The steps of a rebuild by a recipe, in order, each with the rule that it runs by."""
+"""The steps of a rebuild by a recipe, in order, each with its rule; and what changed in it since its latest build."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -9,8 +9,11 @@ from evenly.curation.balance.source_mixing import MixRule, SourceRule
 from evenly.curation.step import NoRule
 from evenly.curation.steps import STEPS
 from evenly.flows.recipe import Recipe
+from evenly.storage.builds import Builds
 from evenly.storage.stored_fields import stored_fields
+from evenly.storage.workspace import Workspace
 from evenly.tasks.captions.recaption import RECAPTION
+from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild.align import ALIGN
 from evenly.tasks.rebuild.balance import BALANCE, PRESELECT
 from evenly.tasks.rebuild.by_ledger import ledger_step
@@ -84,3 +87,30 @@ def content_of(recipe: Recipe) -> dict[str, Any]:
 def _mix_rule(recipe: Recipe) -> MixRule | None:
     rules = {source.name: source.mix for source in recipe.sources if source.name and source.mix != SourceRule()}
     return MixRule(sources=rules) if rules else None
+
+
+def say_changes(workspace: Workspace, progress: Progress, recipe: Recipe) -> None:
+    """Say which fields differ from those of the recipe's latest build, if it has one: a file may change unseen.
+
+    Fields that no build's content depends on (paths, class lists, schedules) are not among them.
+    """
+    builds = Builds(workspace)
+    latest = builds.latest_of(recipe.name)
+    if latest is None:
+        return
+    if names := changed_fields(builds.read(latest)["recipe"], content_of(recipe)):
+        progress.say(f"{'recipe':<24} changed since build {latest}: {', '.join(names)}")
+
+
+def changed_fields(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """The fields, as `curate.balance.t`, that two contents of a recipe give different values; null as if left out."""
+    return list(_changed(earlier, now, ""))
+
+
+def _changed(earlier: Mapping[str, Any], now: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    for name in dict.fromkeys((*now, *earlier)):
+        old, after = earlier.get(name), now.get(name)
+        if isinstance(old, Mapping) and isinstance(after, Mapping):
+            yield from _changed(old, after, f"{prefix}{name}.")
+        elif old != after:
+            yield f"{prefix}{name}"

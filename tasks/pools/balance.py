@@ -12,11 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.curation.arrays import Floats, Ints
-from evenly.curation.balance.balancing import balance
+from evenly.curation.balance.balancing import balance, decide_rows
 from evenly.curation.balance.keep_probability import UNIT, expected_units
 from evenly.curation.balance.matched_pairs import MatchedPairs
-from evenly.curation.balance.row_decisions import decide_rows
-from evenly.curation.balance.tables import draw_rows
+from evenly.curation.balance.sums import draw_rows
 from evenly.curation.balance.thresholds import (
     BalanceRule,
     Law,

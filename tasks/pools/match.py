@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evenly.curation.collecting import pair_uids
 from evenly.curation.concepts.matching import BUNDLED, Matcher, Mode, check_mode, in_order
 from evenly.curation.concepts.multilingual import MultilingualMatcher
 from evenly.curation.errors import RuleError
-from evenly.curation.uids import pair_uids
 from evenly.storage.errors import InputError
 from evenly.storage.matches.matches import ENCODED, MatchFile, assemble, counts_path, entries_path, texts_hash
 from evenly.storage.matches.parts import PoolParts, parts_beside, regrouped, with_last, writing_alone

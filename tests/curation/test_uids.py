@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evenly.curation.uids import file_uids, pair_uids, text_uids
+from evenly.curation.collecting import file_uids, pair_uids, text_uids
 
 KINDS = {"pair": pair_uids, "file": file_uids, "text": text_uids}
 TEXTS = st.one_of(st.none(), st.text(st.characters(exclude_categories=["Cs"])))

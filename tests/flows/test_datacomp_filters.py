@@ -9,7 +9,7 @@ from evenly.curation.align import Align, judge_alignment, resolve_threshold
 from evenly.curation.decisions import first_of
 from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS
 from evenly.curation.filters.caption_entities import FirstSenses
-from evenly.flows.recipe.presets import PRESETS
+from evenly.flows.recipe.curation import PRESETS
 from evenly.storage.files.wordnet_senses import read_senses
 from evenly.storage.files.wordnets import DEBIAN
 

@@ -4,8 +4,7 @@ import pytest
 
 from evenly.flows.cli.adapters.evaluation_tables import print_evaluation
 from evenly.flows.cli.classes.descriptions import _print_audit
-from evenly.flows.cli.output import with_interval
-from evenly.flows.cli.start.demo_tables import adapter_tables
+from evenly.flows.cli.output import print_adapters, with_interval
 
 NOTHING = dict.fromkeys(
     ("accuracy", "low", "high", "difference", "difference_low", "difference_high", "top5", "mean_per_class",
@@ -23,10 +22,11 @@ def test_what_is_missing_is_shown_as_none(value, low, shown):
     assert with_interval(value, low, low, sign="+", digits=2) == shown
 
 
-def test_adapters_without_a_test_picture_are_shown():
-    assert adapter_tables([ROW]) == {
-        "birds": [{"adapter": "zero_shot", "texts": "names", "accuracy": "none", "difference": "none"}]
-    }
+def test_adapters_without_a_test_picture_are_shown(capsys):
+    print_adapters([ROW])
+    words = capsys.readouterr().out.replace("│", " ").split()
+    assert words[:5] == ["birds:", "adapters", "on", "test,", "95"]
+    assert words[-5:-1] == ["zero_shot", "names", "none", "none"]
 
 
 def test_an_evaluation_without_a_labelled_picture_is_shown(capsys):

@@ -1,5 +1,6 @@
 """Commands that make datasets: demo, init, check, plan, rebuild, builds, promote, report, export."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -7,7 +8,15 @@ import typer
 
 from evenly.flows.cli.command import typed
 from evenly.flows.cli.errors import USAGE, UsageError
-from evenly.flows.cli.output import Build, print_estimates, print_funnel, print_losses, print_rows, print_text
+from evenly.flows.cli.output import (
+    Build,
+    print_adapters,
+    print_estimates,
+    print_funnel,
+    print_losses,
+    print_rows,
+    print_text,
+)
 from evenly.options import Limit, Memory, RebuildOptions, Workers
 from evenly.signatures import Quiet, Root, flow_values, taking
 
@@ -48,23 +57,28 @@ def _print_demo(result: dict[str, Any]) -> None:
     if "folder" in result:
         _print_drawn(result)
         return
-    from evenly.flows.cli.start.demo_tables import caption_line, fault_table
     from evenly.flows.recipe.files import DEMO
 
     print_funnel(result["funnel"])
-    _print_adapters(result)
-    print_rows("injected faults", fault_table(result["truth"]))
-    print_text(caption_line(result["truth"]))
+    print_adapters(result["adapters"])
+    measures = ("fault", "injected", "judged", "found", "recall", "precision")
+    print_rows("injected faults", [{name: row[name] for name in measures} for row in result["truth"]])
+    print_text(_caption_line(result["truth"]))
     uid = result["examples"]["dropped"]
     print_text(f"\nbuild   {result['build']}\nreport  {result['report']}\n\ntry next:")
     print_text(f"  evenly why {uid}\n  evenly card {result['build']}\n  evenly plan {_shown_path(DEMO)}")
 
 
-def _print_adapters(result: dict[str, Any]) -> None:
-    from evenly.flows.cli.start.demo_tables import adapter_tables
-
-    for name, rows in adapter_tables(result["adapters"]).items():
-        print_rows(f"{name}: adapters on test, 95 % intervals", rows)
+def _caption_line(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A line on how well the align score tells wrong captions from right ones."""
+    row = next((row for row in rows if "auc" in row), None)
+    if row is None:
+        return ""
+    over_all, over_objects = ("unknown" if row[name] is None else f"{row[name]:.3f}" for name in ("auc", "auc_object"))
+    return (
+        f"wrong captions by align score: AUC {over_all} over all {row['scored']:,}, "
+        f"{over_objects} over the {row['scored_object']:,} whose head noun is an object"
+    )
 
 
 def _shown_path(path: Path) -> str:
@@ -223,7 +237,7 @@ def _print_rebuilt(result: dict[str, Any]) -> None:
         print_rows("kept by source", by_source)
     for pairs in result["pairs"]:
         print_text(f"{pairs['list']}: {said(pairs)}")
-    _print_adapters(result)
+    print_adapters(result["adapters"])
     print_text(f"build   {result['build']}\nreport  {result['report']}")
 
 

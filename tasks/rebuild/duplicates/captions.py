@@ -20,8 +20,7 @@ from evenly.curation.duplicates.caption_duplicates import (
     plan_bands,
     search_notes,
 )
-from evenly.curation.duplicates.equal_rows import array_keys, text_keys
-from evenly.curation.duplicates.lsh import Signatures, word_masks
+from evenly.curation.duplicates.lsh import Signatures, array_keys, text_keys, word_masks
 from evenly.tasks.each import Records
 from evenly.tasks.rebuild.duplicates.exact import value_numbers
 from evenly.tasks.rebuild.duplicates.kinds import Accepted, Contents, Kind, Rows, pairs_to_compare, uid_columns

@@ -7,9 +7,9 @@ import pyarrow as pa
 
 from evenly.curation.arrays import Flags, Floats, Ints, Words
 from evenly.curation.columns import column
-from evenly.curation.duplicates.equal_rows import equal_runs, text_keys
 from evenly.curation.duplicates.image_duplicates import exact_reasons
 from evenly.curation.duplicates.incremental import Pairs
+from evenly.curation.duplicates.lsh import equal_runs, text_keys
 from evenly.tasks.each import Records
 from evenly.tasks.rebuild.duplicates.kinds import Contents, Kind, Rows, pairs_to_compare, uid_columns
 from evenly.tasks.run import Run

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 
 from evenly.curation.arrays import Ints, Words
 from evenly.curation.columns import column
-from evenly.curation.duplicates.equal_rows import array_keys
 from evenly.curation.duplicates.image_duplicates import Semantic, picture_colours
+from evenly.curation.duplicates.lsh import array_keys
 from evenly.curation.duplicates.near_rows import COMPARISONS, NearRows, has_direction
 from evenly.curation.duplicates.record_linkage import Linked, mix
 from evenly.curation.duplicates.sketches import VERSION, plan_search, sign_codes

@@ -9,13 +9,13 @@ import pyarrow as pa
 from evenly.curation.arrays import Ints, Words
 from evenly.curation.columns import column
 from evenly.curation.duplicates.colours import colour_pairs, telling_rows
-from evenly.curation.duplicates.equal_rows import array_keys
 from evenly.curation.duplicates.image_duplicates import (
     ComparedLooks,
     Perceptual,
     edges_with_shifts,
     picture_colours,
 )
+from evenly.curation.duplicates.lsh import array_keys
 from evenly.curation.duplicates.merging import NumberedForest
 from evenly.tasks.each import Records
 from evenly.tasks.rebuild.duplicates.kinds import Accepted, Contents, Kind, Rows, pairs_to_compare, uid_columns

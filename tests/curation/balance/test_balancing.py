@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evenly.curation.balance import row_decisions as module
+from evenly.curation.balance import balancing as module
 from evenly.curation.balance.balancing import balance, earlier_limits
 from evenly.curation.balance.keep_probability import PreselectionLimits, stay_chances
 from evenly.curation.balance.matched_pairs import MatchedPairs, count_matches

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evenly.curation.duplicates.equal_rows import equal_runs
+from evenly.curation.duplicates.lsh import equal_runs
 
 ROWS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 1), st.booleans()), max_size=20)
 
@@ -24,6 +24,6 @@ def test_equal_rows_are_a_chain_and_the_first_of_each_is_left(rows):
 
 
 def test_rows_whose_hashes_meet_are_told_apart_by_their_bytes(monkeypatch):
-    monkeypatch.setattr("evenly.curation.duplicates.equal_rows._hashed", lambda _, keys: keys * np.uint64(0))
+    monkeypatch.setattr("evenly.curation.duplicates.lsh._hashed", lambda _, keys: keys * np.uint64(0))
     (left, right), firsts = equal_runs([np.array([[1], [2], [2], [1]])], np.ones(4, np.bool_))
     assert (left.tolist(), right.tolist(), firsts.tolist()) == ([1], [2], [0, 1, 3])

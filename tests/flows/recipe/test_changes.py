@@ -1,6 +1,5 @@
 from evenly.flows.recipe import read_recipe
-from evenly.flows.recipe.changes import changed_fields, say_changes
-from evenly.flows.recipe.steps import content_of
+from evenly.flows.recipe.steps import changed_fields, content_of, say_changes
 from evenly.storage.builds import Builds
 from evenly.tasks.progress import Progress
 

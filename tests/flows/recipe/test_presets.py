@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from evenly.flows.recipe import read_recipe
-from evenly.flows.recipe.presets import NEED_TARGET, PRESETS
+from evenly.flows.recipe.curation import NEED_TARGET, PRESETS
 from evenly.flows.recipe.problems import RecipeError
 from evenly.flows.recipe.steps import steps_of
 
