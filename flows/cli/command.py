@@ -75,9 +75,7 @@ def _as_typed(problem: str, parameters: Sequence[inspect.Parameter]) -> str:
     for item in parameters:
         notes = getattr(item.annotation, "__metadata__", ())
         if problem.startswith(f"`{item.name}` ") and not any(isinstance(note, ArgumentInfo) for note in notes):
-            (name, *_) = next(
-                (note.names for note in notes if isinstance(note, Named) and note.names), [f"--{item.name}"]
-            )
+            name = next((note.name for note in notes if isinstance(note, Named) and note.name), f"--{item.name}")
             return problem.replace(f"`{item.name}`", f"`{name.replace('_', '-')}`", 1)
     return problem
 
@@ -104,9 +102,8 @@ def _option(parameter: inspect.Parameter) -> Any:  # noqa: ANN401 - a type
     limits: dict[str, Any] = dict(
         ("min", item.ge) if isinstance(item, Ge) else ("max", item.le) for item in notes if isinstance(item, Ge | Le)
     )
-    return Annotated[
-        _plain(hint.__origin__), typer.Option(*named.names, help=help_of(hint), metavar=named.metavar, **limits)
-    ]
+    names = [named.name] if named.name else []
+    return Annotated[_plain(hint.__origin__), typer.Option(*names, help=help_of(hint), metavar=named.metavar, **limits)]
 
 
 def _plain(hint: Any) -> Any:  # noqa: ANN401 - types

@@ -7,13 +7,13 @@ from typing import Annotated, Any, Literal
 import typer
 
 from evenly.audit.safe_text import visible
-from evenly.signatures import Place
+from evenly.signatures import Named, Place
 
 Build = Annotated[
     str, typer.Argument(help="A build id, the beginning of one, or NAME-latest; `latest` where there is one recipe.")
 ]
 Recipe = Annotated[Place, typer.Argument(help="A recipe; its latest build is used.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print facts as JSON on stdout.")]
+AsJson = Annotated[bool, Named("--json"), "Print facts as JSON on stdout."]
 
 
 _NARROWEST = 12  # what is folded gets so many characters in a line

@@ -27,7 +27,7 @@ class RebuildOptions(InWorkspace):
     memory: Memory = None
     retry_failed: Annotated[bool, "Try downloads again that failed for a passing reason."] = False
     wait_s: Annotated[
-        int, Ge(0), Named(("--wait",), "SECONDS"), "Wait so long for another process that rebuilds this recipe."
+        int, Ge(0), Named("--wait", "SECONDS"), "Wait so long for another process that rebuilds this recipe."
     ] = 0
     quiet: Quiet = False
 
@@ -43,7 +43,7 @@ class LanguageModelOptions(InWorkspace):
     budget_usd: Annotated[float | None, "What the list may cost in all its runs."] = None
     prompt_usd_per_million: Annotated[float, "Price of a million prompt tokens."] = 0.0
     completion_usd_per_million: Annotated[float, "Price of a million tokens of replies."] = 0.0
-    batch: Annotated[bool, Named(("--batch",)), "Ask through the endpoint's Batch API."] = False
+    batch: Annotated[bool, Named("--batch"), "Ask through the endpoint's Batch API."] = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +51,7 @@ class DescribeOptions(LanguageModelOptions):
     """Options of describing a class list."""
 
     methods: Annotated[
-        Sequence[str] | None,
-        Named(("--method",)),
-        "A description method, or several with commas; may be repeated.",
+        Sequence[str] | None, Named("--method"), "A description method, or several with commas; may be repeated."
     ] = None
     build: Annotated[str | None, "A build, or a recipe for its latest: which pairs are confused, how names occur."] = (
         None
@@ -77,7 +75,7 @@ class RefineOptions(InWorkspace):
     margin: Annotated[float, "How far zero-shot accuracy on val may fall, 0 to 1."] = 0.01
     experts: Annotated[int, Ge(1), Le(64), "Heads with a router, which share the rank."] = 1
     towers: Annotated[int, Ge(0), Le(256), "Train the last blocks of both towers instead of heads; wants a GPU."] = 0
-    force: Annotated[bool, Named(("--force",)), "Replace a refined encoder of this name."] = False
+    force: Annotated[bool, Named("--force"), "Replace a refined encoder of this name."] = False
     build: Annotated[str, NOT_TYPED] = "latest"
     quiet: Quiet = False
 

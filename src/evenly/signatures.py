@@ -44,15 +44,18 @@ Place = str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class Named:
-    """The names of a command's option that are not that of its field, what stands for its value in the help."""
+    """The name of a command's option where it is not that of its field, and what stands for its value in the help.
 
-    names: tuple[str, ...] = ()
+    A switch that is named has no form that puts it off.
+    """
+
+    name: str = ""
     metavar: str | None = None
 
 
 NOT_TYPED = "not on the command line"
 """Marks a field that flows and Python alone have."""
-Root = Annotated[Place | None, Named(("--root",)), "The workspace; default: EVENLY_ROOT, else .evenly."]
+Root = Annotated[Place | None, Named("--root"), "The workspace; default: EVENLY_ROOT, else .evenly."]
 Quiet = Annotated[bool, NOT_TYPED]
 
 

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+from annotated_types import Ge
 
 from evenly.flows.cli.adapters.options import Normalise, OptionalRecipe, Out, Recipe
 from evenly.flows.cli.command import typed
 from evenly.flows.cli.errors import UsageError
-from evenly.signatures import InWorkspace, taking
+from evenly.signatures import InWorkspace, Named, taking
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,24 +18,19 @@ class EvaluateOptions(InWorkspace):
 
     slices: Annotated[
         list[str] | None,
-        typer.Option(
-            "--slice",
-            help="A column of the sample table: accuracy per value of it. Several with commas between are crossed. May "
-            "be repeated.",
-        ),
+        Named("--slice"),
+        "A column of the sample table: accuracy per value of it. Several with commas between are crossed. May "
+        "be repeated.",
     ] = None
-    arrays: Annotated[Path | None, typer.Option(help="With --retrieval: an .npz of features instead of a recipe.")] = (
-        None
-    )
-    part: Annotated[str | None, typer.Option(help="With --retrieval: train, val or test of each class list.")] = None
+    arrays: Annotated[Path | None, "With --retrieval: an .npz of features instead of a recipe."] = None
+    part: Annotated[str | None, "With --retrieval: train, val or test of each class list."] = None
     reject: Annotated[
-        bool, typer.Option("--reject", help="Open-set H: reject pictures of no class by a threshold chosen on val.")
+        bool, Named("--reject"), "Open-set H: reject pictures of no class by a threshold chosen on val."
     ] = False
     retrieval: Annotated[
-        bool,
-        typer.Option("--retrieval", help="The encoder: how it finds pictures by captions, captions by pictures."),
+        bool, Named("--retrieval"), "The encoder: how it finds pictures by captions, captions by pictures."
     ] = False
-    pairs: Annotated[int, typer.Option(min=2, help="With --retrieval: how many of them.")] = 5000
+    pairs: Annotated[int, Ge(2), "With --retrieval: how many of them."] = 5000
     normalise: Normalise = False
 
 
@@ -87,10 +82,10 @@ class ProbeOptions(InWorkspace):
     """Options of `evenly probe`."""
 
     out: Out = None
-    corruptions: Annotated[bool, typer.Option(help="Test pictures in twelve corruptions at five strengths.")] = True
-    diversity: Annotated[bool, typer.Option(help="Diversity of the pictures given their captions.")] = True
-    binding: Annotated[bool, typer.Option(help="Whether each of two objects gets its own colour.")] = True
-    retrieval: Annotated[bool, typer.Option(help="How captions and pictures find each other.")] = True
+    corruptions: Annotated[bool, "Test pictures in twelve corruptions at five strengths."] = True
+    diversity: Annotated[bool, "Diversity of the pictures given their captions."] = True
+    binding: Annotated[bool, "Whether each of two objects gets its own colour."] = True
+    retrieval: Annotated[bool, "How captions and pictures find each other."] = True
 
 
 @taking(ProbeOptions)

@@ -175,7 +175,7 @@ def _numbers(name: str, text: str) -> tuple[int, ...]:
 
 def export_adapter_command(
     adapter: Annotated[Path, typer.Argument(help="The card of a saved adapter, or the folder of `fit --arrays`.")],
-    out: Annotated[Path, typer.Option(help="The file to write: .onnx, or .npz with W (c, d) and b (c,).")],
+    out: Annotated[Path, "The file to write: .onnx, or .npz with W (c, d) and b (c,)."],
 ) -> dict[str, Any]:
     """Write an adapter whose logits are W x + b for other programs: as ONNX, or as plain arrays.
 

@@ -4,18 +4,20 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from annotated_types import Ge
 
 from evenly.flows.cli.adapters.options import Guard
 from evenly.flows.cli.command import typed
 from evenly.flows.cli.output import print_rows, print_text, with_interval
+from evenly.signatures import Named
 
-Normalise = Annotated[bool, typer.Option("--normalise", help="Scale the rows to unit length.")]
+Normalise = Annotated[bool, Named("--normalise"), "Scale the rows to unit length."]
 
 
 def base_to_new_command(
     files: Annotated[list[Path], typer.Argument(help="Files of features, one per data set.")],
-    adapter: Annotated[str, typer.Option(help="The adapter's name.")] = "gda_base_to_new",
-    parameter: Annotated[list[str] | None, typer.Option("--param", help="name=value; may be repeated.")] = None,
+    adapter: Annotated[str, "The adapter's name."] = "gda_base_to_new",
+    parameter: Annotated[list[str] | None, Named("--param"), "name=value; may be repeated."] = None,
     *,
     normalise: Normalise = False,
     guard: Guard = True,
@@ -56,9 +58,9 @@ def _print_base_to_new(result: dict[str, Any]) -> None:
 
 def sessions_command(
     file: Annotated[Path, typer.Argument(help="A file of features.")],
-    first: Annotated[int, typer.Option(min=1, help="Classes of the first session.")] = 60,
-    step: Annotated[int, typer.Option(min=1, help="Classes of each later one.")] = 5,
-    alpha: Annotated[float, typer.Option(min=0, help="Weight of the evidence; not searched.")] = 1.0,
+    first: Annotated[int, Ge(1), "Classes of the first session."] = 60,
+    step: Annotated[int, Ge(1), "Classes of each later one."] = 5,
+    alpha: Annotated[float, Ge(0), "Weight of the evidence; not searched."] = 1.0,
     *,
     normalise: Normalise = False,
 ) -> dict[str, Any]:

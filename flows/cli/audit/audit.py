@@ -18,14 +18,11 @@ def why_command(
         ),
     ],
     build: Annotated[
-        str | None,
-        typer.Option(
-            "--build", help="A build id, the beginning of one, or a recipe; default: the latest of each recipe."
-        ),
+        str | None, "A build id, the beginning of one, or a recipe; default: the latest of each recipe."
     ] = None,
     root: Root = None,
     *,
-    replay: Annotated[bool, typer.Option(help="Recompute what is pure and compare.")] = False,
+    replay: Annotated[bool, "Recompute what is pure and compare."] = False,
 ) -> object:
     """Say what every step decided about one sample, by which rule, value, model and twin.
 
@@ -43,7 +40,7 @@ def why_command(
 def _print_explanation(
     explanation: Any,  # noqa: ANN401 - audit's, which is imported late
     *,
-    verbose: Annotated[bool, typer.Option(help="Show the whole rule of each step, not what decided.")] = False,
+    verbose: Annotated[bool, "Show the whole rule of each step, not what decided."] = False,
 ) -> None:
     print_text(explanation.to_text(verbose=verbose))
 
@@ -87,10 +84,8 @@ def verify_command(
     build: Build = "latest",
     root: Root = None,
     *,
-    every_image: Annotated[bool, typer.Option(help="Hash the bytes of all pictures, not of a sample.")] = False,
-    seed: Annotated[
-        int | None, typer.Option(help="Draw the sample of pictures of an earlier run again; a new one without.")
-    ] = None,
+    every_image: Annotated[bool, "Hash the bytes of all pictures, not of a sample."] = False,
+    seed: Annotated[int | None, "Draw the sample of pictures of an earlier run again; a new one without."] = None,
     quiet: Quiet = True,
 ) -> dict[str, Any]:
     """Check hashes, conservation, stored bytes and pictures of a build. Exit status 1 with what is wrong.

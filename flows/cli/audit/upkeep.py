@@ -5,19 +5,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from annotated_types import Ge
 
 from evenly.flows.cli.command import typed
 from evenly.flows.cli.errors import FINDING, UsageError
 from evenly.flows.cli.output import print_facts, print_rows, print_text
-from evenly.signatures import InWorkspace, Place, Root, taking
+from evenly.signatures import InWorkspace, Named, Place, Root, taking
 
 if TYPE_CHECKING:
     from evenly.storage.removal.clean import WorkspaceContents
     from evenly.storage.workspace import Workspace
 
 OlderThan = Annotated[
-    str, typer.Option("--older-than", help="The age of what no build refers to: 7d, 12h, 30m; 0d takes all of it.")
+    str, Named("--older-than"), "The age of what no build refers to: 7d, 12h, 30m; 0d takes all of it."
 ]
 _UNITS_S = {"d": 86400.0, "h": 3600.0, "m": 60.0}
 
@@ -46,10 +46,10 @@ class CleanOptions(InWorkspace):
     """Options of `evenly clean`."""
 
     older_than: OlderThan = "7d"
-    downloads: Annotated[bool, typer.Option("--downloads", help="Also shards of which no build shows a URL.")] = False
-    features: Annotated[bool, typer.Option("--features", help="Also features of pictures no build shows.")] = False
-    yes: Annotated[bool, typer.Option("--yes", help="Free it; without, only show what would be freed.")] = False
-    wait: Annotated[int, typer.Option(min=0, help="Seconds to wait for commands that write there.")] = 0
+    downloads: Annotated[bool, Named("--downloads"), "Also shards of which no build shows a URL."] = False
+    features: Annotated[bool, Named("--features"), "Also features of pictures no build shows."] = False
+    yes: Annotated[bool, Named("--yes"), "Free it; without, only show what would be freed."] = False
+    wait: Annotated[int, Ge(0), "Seconds to wait for commands that write there."] = 0
 
 
 @taking(CleanOptions)

@@ -7,9 +7,9 @@ import typer
 from evenly.flows.cli.command import typed
 from evenly.flows.cli.help_page import CommandGroup
 from evenly.flows.cli.output import print_rows, print_text
-from evenly.signatures import Root
+from evenly.signatures import Named, Root
 
-Refresh = Annotated[bool, typer.Option("--refresh", help="Ask the endpoints for the status of what is open.")]
+Refresh = Annotated[bool, Named("--refresh"), "Ask the endpoints for the status of what is open."]
 
 
 def batches_command(root: Root = None, *, refresh: Refresh = False) -> dict[str, Any]:

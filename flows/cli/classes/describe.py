@@ -23,7 +23,7 @@ class DescribedOnce(DescribeOptions):
     pairs_cover: Annotated[float, Ge(0.01), Le(1.0), "Share of all such that is asked about."] = 0.9
     pool: Annotated[Place | None, "Count the synonyms in this .parquet, .csv or .jsonl."] = None
     caption: Annotated[str, "With --pool: its column of captions."] = "caption"
-    plan: Annotated[bool, Named(("--plan",)), "Say what would be asked and cost; send nothing."] = False
+    plan: Annotated[bool, Named("--plan"), "Say what would be asked and cost; send nothing."] = False
     submit: Annotated[bool, "Emit the event that triggers the deployment, and return."] = False
 
 
@@ -69,7 +69,7 @@ def describe_command(
 def _print_described(
     result: dict[str, Any],
     *,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Print every text as well.")] = False,
+    verbose: Annotated[bool, Named("--verbose"), "Print every text as well."] = False,
 ) -> None:
     if "event" in result:
         print_text(f"submitted {result['name']} as event {result['event']}")

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from annotated_types import Ge, Le
 
 from evenly.flows.cli.command import typed
 from evenly.flows.cli.help_page import CommandGroup
 from evenly.flows.cli.output import print_rows, print_text, with_interval
-from evenly.signatures import InWorkspace, Root, taking
+from evenly.signatures import InWorkspace, Named, Root, taking
 
 Version = Annotated[str, typer.Argument(help="A class list file, the name of a list, or a step key.")]
 SHOWN = ("class", "method", "text", "verdict", "reason")
@@ -20,12 +21,12 @@ VERSION = ("step", "list", "classes", "methods", "model", "accepted", "ended")
 class AuditOptions(InWorkspace):
     """Options of `evenly descriptions audit`."""
 
-    build: Annotated[str, typer.Option(help="The build whose labelled test pictures judge.")] = "latest"
-    method: Annotated[list[str] | None, typer.Option("--method", help="Only this method; may be repeated.")] = None
+    build: Annotated[str, "The build whose labelled test pictures judge."] = "latest"
+    method: Annotated[list[str] | None, "Only this method; may be repeated."] = None
     aggregate: Annotated[
-        str | None, typer.Option(help="mean_similarity, mean_embedding or max; default: the recipe's, else the first.")
+        str | None, "mean_similarity, mean_embedding or max; default: the recipe's, else the first."
     ] = None
-    draws: Annotated[int, typer.Option(min=1, max=100, help="How often to shuffle, and to draw random words.")] = 5
+    draws: Annotated[int, Ge(1), Le(100), "How often to shuffle, and to draw random words."] = 5
 
 
 @taking(AuditOptions)
@@ -82,9 +83,9 @@ def show_descriptions_command(
         str | None, typer.Argument(help="A class list file, list name or step key; none: list all.")
     ] = None,
     root: Root = None,
-    class_name: Annotated[str | None, typer.Option("--class", help="Only this class.")] = None,
+    class_name: Annotated[str | None, Named("--class"), "Only this class."] = None,
     *,
-    rejected: Annotated[bool, typer.Option("--rejected", help="Rejected and failed ones too, with reasons.")] = False,
+    rejected: Annotated[bool, Named("--rejected"), "Rejected and failed ones too, with reasons."] = False,
 ) -> dict[str, Any]:
     """Show the texts of a class list with verdicts and reasons, or without an argument what has been described.
 
@@ -139,8 +140,8 @@ def _print_compared(facts: dict[str, Any]) -> None:
 
 def export_descriptions_command(
     what: Version,
-    to: Annotated[str, typer.Option(help="vcd, cupl or fudd; csv to edit by hand.")],
-    out: Annotated[Path, typer.Option(help="The JSON file to write; the class names go beside it.")],
+    to: Annotated[str, "vcd, cupl or fudd; csv to edit by hand."],
+    out: Annotated[Path, "The JSON file to write; the class names go beside it."],
     root: Root = None,
 ) -> dict[str, Any]:
     """Write descriptions in the JSON shape that the public code of VCD, CuPL or FuDD reads, or as CSV to edit.
@@ -166,11 +167,9 @@ def _print_exported(facts: dict[str, Any]) -> None:
 
 def import_command(
     file: Annotated[Path, typer.Argument(help="CSV as `export --to csv` writes it, or JSON of VCD's shape.")],
-    classes: Annotated[Path, typer.Option(help="The class list file that the texts are about.")],
+    classes: Annotated[Path, "The class list file that the texts are about."],
     root: Root = None,
-    method: Annotated[str, typer.Option(help="Of JSON: description for descriptors, prompts for sentences.")] = (
-        "description"
-    ),
+    method: Annotated[str, "Of JSON: description for descriptors, prompts for sentences."] = ("description"),
 ) -> dict[str, Any]:
     """Read descriptions edited by hand in again, as a version of their own; `given: FILE` in a recipe uses them.
 

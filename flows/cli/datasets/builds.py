@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from annotated_types import Ge
 
 from evenly.flows.cli.command import typed
 from evenly.flows.cli.errors import USAGE, UsageError
@@ -18,7 +19,7 @@ from evenly.flows.cli.output import (
     print_text,
 )
 from evenly.options import Limit, Memory, RebuildOptions, Workers
-from evenly.signatures import Quiet, Root, flow_values, taking
+from evenly.signatures import Named, Quiet, Root, flow_values, taking
 
 Recipe = Annotated[Path, typer.Argument(help="A recipe, such as recipes/demo.yaml.")]
 
@@ -27,12 +28,12 @@ def demo_command(
     root: Root = None,
     workers: Workers = None,
     pictures: Annotated[
-        Path | None, typer.Option(help="Only draw a folder of labelled pictures with captions, to try recipes on.")
+        Path | None, "Only draw a folder of labelled pictures with captions, to try recipes on."
     ] = None,
     scenes: Annotated[
-        Path | None, typer.Option(help="Only draw a folder of scenes, with the truth about each beside their captions.")
+        Path | None, "Only draw a folder of scenes, with the truth about each beside their captions."
     ] = None,
-    count: Annotated[int | None, typer.Option(min=1, help="So many scenes; default: 1000.")] = None,
+    count: Annotated[int | None, Ge(1), "So many scenes; default: 1000."] = None,
 ) -> dict[str, Any]:
     """Run the whole job on the embedded default: a loopback web, a rebuild, descriptions, adapters, a report.
 
@@ -117,11 +118,9 @@ def _print_drawn(result: dict[str, Any]) -> None:
 def init_command(
     path: Annotated[Path, typer.Argument(help="Where to write the recipe.")] = Path("recipe.yaml"),
     *,
-    force: Annotated[bool, typer.Option(help="Overwrite a file that is there.")] = False,
-    text: Annotated[bool, typer.Option(help="A recipe for captions alone: no download, no pictures.")] = False,
-    pool: Annotated[
-        Path | None, typer.Option("--from", help="What it is for: a folder of pictures, a table, shards.")
-    ] = None,
+    force: Annotated[bool, "Overwrite a file that is there."] = False,
+    text: Annotated[bool, "A recipe for captions alone: no download, no pictures."] = False,
+    pool: Annotated[Path | None, Named("--from"), "What it is for: a folder of pictures, a table, shards."] = None,
 ) -> None:
     """Write a commented recipe to start from, for what lies at --from; its kind and columns are found out.
 
@@ -286,10 +285,8 @@ def report_command(build: Build = "latest", root: Root = None) -> dict[str, str]
 
 def export_command(
     build: Build,
-    to: Annotated[
-        str, typer.Option("--to", help="webdataset, parquet, datacomp, huggingface or croissant.")
-    ] = "webdataset",
-    out: Annotated[Path | None, typer.Option(help="Folder to write; default: exports/ in the workspace.")] = None,
+    to: Annotated[str, "webdataset, parquet, datacomp, huggingface or croissant."] = "webdataset",
+    out: Annotated[Path | None, "Folder to write; default: exports/ in the workspace."] = None,
     root: Root = None,
 ) -> dict[str, Any]:
     """Write the kept pairs of a build for other tools.

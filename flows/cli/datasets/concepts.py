@@ -84,7 +84,7 @@ def _print_clusters(facts: dict[str, Any], *, near_cosine: float) -> None:
 
 @taking(LinkOptions)
 def link_command(
-    truth: Annotated[str, typer.Option(help="The column that names the true record of a pair; empty: unknown.")],
+    truth: Annotated[str, "The column that names the true record of a pair; empty: unknown."],
     options: LinkOptions,
 ) -> dict[str, Any]:
     """Choose from which cosine on pairs are one record, on half of the known records; judge it on the others by ARI.

@@ -10,63 +10,53 @@ from evenly.flows.cli.command import typed
 from evenly.flows.cli.errors import FINDING
 from evenly.flows.cli.help_page import CommandGroup
 from evenly.flows.cli.output import print_facts, print_rows, print_text, printable
-from evenly.signatures import fields_of, taking
+from evenly.signatures import Named, fields_of, taking
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConceptListOptions:
     """Options of `evenly metadata build`."""
 
-    language: Annotated[str, typer.Option(help="en: MetaCLIP's thresholds; any other code: MetaCLIP 2's.")] = "en"
-    own: Annotated[Path | None, typer.Option("--list", help="Words of your own, as a concept list; first in.")] = None
+    language: Annotated[str, "en: MetaCLIP's thresholds; any other code: MetaCLIP 2's."] = "en"
+    own: Annotated[Path | None, Named("--list"), "Words of your own, as a concept list; first in."] = None
     wordnet: Annotated[
-        str | None,
-        typer.Option(help="auto, nouns, timm, a folder of WordNet's database, an OMW .tab, or one lemma per line."),
+        str | None, "auto, nouns, timm, a folder of WordNet's database, an OMW .tab, or one lemma per line."
     ] = None
-    lemmas: Annotated[str, typer.Option(help="all of a synset, or the first, as MetaCLIP takes it.")] = "all"
-    unigrams: Annotated[
-        str | None, typer.Option(help="wordfreq, wordsegment, symspellpy, or a file of word, tab, count.")
-    ] = None
-    bigrams: Annotated[
-        str | None, typer.Option(help="wordsegment, symspellpy, or a file of two words, tab, count.")
-    ] = None
-    corpus: Annotated[
-        str | None, typer.Option(help="Count words and pairs in these files: .parquet, .csv or .jsonl, by pattern.")
-    ] = None
-    caption: Annotated[str, typer.Option(help="The column of the corpus that holds text.")] = "caption"
-    mode: Annotated[str, typer.Option(help="faithful or normalized: how matching will cut the words.")] = "faithful"
-    titles: Annotated[Path | None, typer.Option(help="Titles, one per line, or title, tab, views.")] = None
-    min_unigram_count: Annotated[int | None, typer.Option(help="Default: 100; 1 outside English.")] = None
-    top_unigram_share: Annotated[float | None, typer.Option(help="Default: 1; 0.1 outside English.")] = None
-    unigram_cap: Annotated[int, typer.Option(help="Most words.")] = 251_465
-    min_pmi: Annotated[float, typer.Option(help="Least PMI of a pair.")] = 30.0
-    min_bigram_count: Annotated[int, typer.Option(help="Least count of a pair: PMI favours rare ones.")] = 1
-    bigram_cap: Annotated[int, typer.Option(help="Most pairs.")] = 100_646
-    title_min_views: Annotated[int | None, typer.Option(help="Default: 70; 0 outside English.")] = None
-    top_title_share: Annotated[float | None, typer.Option(help="Default: 1; 0.76 outside English.")] = None
-    title_cap: Annotated[int, typer.Option(help="Most titles.")] = 61_235
-    max_entries: Annotated[int, typer.Option(help="Where the list ends.")] = 500_000
-    max_characters: Annotated[int, typer.Option(help="Of one entry.")] = 256
+    lemmas: Annotated[str, "all of a synset, or the first, as MetaCLIP takes it."] = "all"
+    unigrams: Annotated[str | None, "wordfreq, wordsegment, symspellpy, or a file of word, tab, count."] = None
+    bigrams: Annotated[str | None, "wordsegment, symspellpy, or a file of two words, tab, count."] = None
+    corpus: Annotated[str | None, "Count words and pairs in these files: .parquet, .csv or .jsonl, by pattern."] = None
+    caption: Annotated[str, "The column of the corpus that holds text."] = "caption"
+    mode: Annotated[str, "faithful or normalized: how matching will cut the words."] = "faithful"
+    titles: Annotated[Path | None, "Titles, one per line, or title, tab, views."] = None
+    min_unigram_count: Annotated[int | None, "Default: 100; 1 outside English."] = None
+    top_unigram_share: Annotated[float | None, "Default: 1; 0.1 outside English."] = None
+    unigram_cap: Annotated[int, "Most words."] = 251_465
+    min_pmi: Annotated[float, "Least PMI of a pair."] = 30.0
+    min_bigram_count: Annotated[int, "Least count of a pair: PMI favours rare ones."] = 1
+    bigram_cap: Annotated[int, "Most pairs."] = 100_646
+    title_min_views: Annotated[int | None, "Default: 70; 0 outside English."] = None
+    top_title_share: Annotated[float | None, "Default: 1; 0.76 outside English."] = None
+    title_cap: Annotated[int, "Most titles."] = 61_235
+    max_entries: Annotated[int, "Where the list ends."] = 500_000
+    max_characters: Annotated[int, "Of one entry."] = 256
     pmi_above_least: Annotated[
         bool | None,
-        typer.Option(
-            "--pmi-above-least/--pmi-at-least", help="Whether a pair at --min-pmi stays out. Default: outside English."
-        ),
+        Named("--pmi-above-least/--pmi-at-least"),
+        "Whether a pair at --min-pmi stays out. Default: outside English.",
     ] = None
     function_words: Annotated[
         bool | None,
-        typer.Option(
-            "--function-words/--no-function-words",
-            help="Whether words of grammar, letters, and nouns with an article stay in. Default: outside English.",
-        ),
+        Named("--function-words/--no-function-words"),
+        "Whether words of grammar, letters, and nouns with an article stay in. Default: outside English.",
     ] = None
-    numbers: Annotated[bool, typer.Option(help="Begin with 0 to 99.")] = True
-    force: Annotated[bool, typer.Option(help="Overwrite a list that is there.")] = False
+    numbers: Annotated[bool, "Begin with 0 to 99."] = True
+    force: Annotated[bool, "Overwrite a list that is there."] = False
 
 
 @taking(ConceptListOptions)
 def build_command(
-    out: Annotated[Path, typer.Option(help="The list to write, ending in .parquet.")], options: ConceptListOptions
+    out: Annotated[Path, "The list to write, ending in .parquet."], options: ConceptListOptions
 ) -> dict[str, Any]:
     """Build a concept list: numbers, own words, WordNet, words, pairs of words, titles, in this order.
 
@@ -96,7 +86,7 @@ def _print_built(built: dict[str, Any]) -> None:
 
 def show_metadata_command(
     path: Annotated[Path, typer.Argument(metavar="LIST", help="A built list, a text file or a JSON file.")],
-    entry: Annotated[str | None, typer.Option(help="Look this entry up; exit status 1 where it is not there.")] = None,
+    entry: Annotated[str | None, "Look this entry up; exit status 1 where it is not there."] = None,
 ) -> dict[str, Any]:
     """Show what a concept list holds, what of it can never match, and what it says of one entry.
 

@@ -29,7 +29,7 @@ class PoolOptions:
     engine: Annotated[str | None, "What works: local, ray, or a cluster's address (auto, HOST:PORT, ray://…)."] = None
     memory: Annotated[str | None, "What all processes may take, as 6GB or 50%; default: 50%."] = None
     root: Annotated[
-        Place | None, Named(("--root",)), "Keep parts in this workspace, for a later run of a changed pool."
+        Place | None, Named("--root"), "Keep parts in this workspace, for a later run of a changed pool."
     ] = None
     force: Annotated[bool, "Overwrite a file that is there."] = False
 
@@ -38,16 +38,14 @@ class PoolOptions:
 class MatchOptions(PoolOptions):
     """Options of `evenly match`."""
 
-    metadata: Annotated[str, typer.Option(help="A concept list, or `wordnet`.")]
-    out: Annotated[Path, typer.Option(help="The matches to write, ending in .parquet.")]
-    mode: Annotated[str, typer.Option(help="faithful, as MetaCLIP v1, or normalized.")] = "faithful"
-    caption: Annotated[str, typer.Option(help="The column of captions.")] = "caption"
-    uid: Annotated[str | None, typer.Option(help="The column that names a row.")] = None
-    url: Annotated[str | None, typer.Option(help="The column of URLs: a row is named as in a rebuild.")] = None
-    language_column: Annotated[
-        str | None, typer.Option(help="Match each caption against the list of its language (MetaCLIP 2).")
-    ] = None
-    plurals: Annotated[bool, typer.Option(help="In normalized mode also find plain plurals.")] = False
+    metadata: Annotated[str, "A concept list, or `wordnet`."]
+    out: Annotated[Path, "The matches to write, ending in .parquet."]
+    mode: Annotated[str, "faithful, as MetaCLIP v1, or normalized."] = "faithful"
+    caption: Annotated[str, "The column of captions."] = "caption"
+    uid: Annotated[str | None, "The column that names a row."] = None
+    url: Annotated[str | None, "The column of URLs: a row is named as in a rebuild."] = None
+    language_column: Annotated[str | None, "Match each caption against the list of its language (MetaCLIP 2)."] = None
+    plurals: Annotated[bool, "In normalized mode also find plain plurals."] = False
 
 
 @taking(MatchOptions)
@@ -75,18 +73,16 @@ def match_command(
 class BalanceOptions(PoolOptions):
     """Options of `evenly balance`."""
 
-    out: Annotated[Path, typer.Option(help="The decisions to write, ending in .parquet; with --replay, to look at.")]
-    t: Annotated[float | None, typer.Option(help="Captions from which a concept is thinned.")] = None
-    tail_share: Annotated[float | None, typer.Option(help="Choose t so that the tail holds this share.")] = None
-    target: Annotated[float | None, typer.Option(help="Choose t so that this many rows are expected to stay.")] = None
-    law: Annotated[str, typer.Option(help="v1: a draw per match; v2: one per row.")] = "v1"
-    seed: Annotated[int, typer.Option(help="Draws are hashes of it, row and concept.")] = 1
-    reference: Annotated[str, typer.Option(help="With --per-language: the language whose threshold is t.")] = "en"
-    entries: Annotated[
-        str | None, typer.Option(help="The concept list, where its texts do not lie beside the matches.")
-    ] = None
-    replay: Annotated[str | None, typer.Option("--replay", help="Recompute the row of this uid.")] = None
-    per_language: Annotated[bool, typer.Option(help="A threshold for each language (MetaCLIP 2).")] = False
+    out: Annotated[Path, "The decisions to write, ending in .parquet; with --replay, to look at."]
+    t: Annotated[float | None, "Captions from which a concept is thinned."] = None
+    tail_share: Annotated[float | None, "Choose t so that the tail holds this share."] = None
+    target: Annotated[float | None, "Choose t so that this many rows are expected to stay."] = None
+    law: Annotated[str, "v1: a draw per match; v2: one per row."] = "v1"
+    seed: Annotated[int, "Draws are hashes of it, row and concept."] = 1
+    reference: Annotated[str, "With --per-language: the language whose threshold is t."] = "en"
+    entries: Annotated[str | None, "The concept list, where its texts do not lie beside the matches."] = None
+    replay: Annotated[str | None, "Recompute the row of this uid."] = None
+    per_language: Annotated[bool, "A threshold for each language (MetaCLIP 2)."] = False
 
 
 @taking(BalanceOptions)

@@ -3,13 +3,11 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-import typer
-
 from evenly.flows.cli.command import typed
 from evenly.flows.cli.datasets.options import SearchOptions
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.cli.output import Build, print_rows, print_text, print_written
-from evenly.signatures import Quiet, Root, taking
+from evenly.signatures import Named, Quiet, Root, taking
 
 _SHEETS = (".html", ".png")
 
@@ -49,9 +47,9 @@ def search_command(options: SearchOptions) -> dict[str, Any]:
 def index_command(
     build: Build = "latest",
     root: Root = None,
-    kind: Annotated[str, typer.Option(help="ivf_pq, ivf_hnsw_sq or binary; docs/search.md.")] = "ivf_pq",
+    kind: Annotated[str, "ivf_pq, ivf_hnsw_sq or binary; docs/search.md."] = "ivf_pq",
     *,
-    force: Annotated[bool, typer.Option("--force", help="Replace ivf_pq by ivf_hnsw_sq, or that by it.")] = False,
+    force: Annotated[bool, Named("--force"), "Replace ivf_pq by ivf_hnsw_sq, or that by it."] = False,
     quiet: Quiet = True,
 ) -> dict[str, Any]:
     """Make an index for `evenly search --index` of all pictures with features by a build's encoder, and measure it.

@@ -30,7 +30,7 @@ class Encoding(EncodingOptions):
     texts: Annotated[Place | None, "A file of texts, one per line."] = None
     column: Annotated[str | None, "Of a Parquet file: the column of pictures."] = None
     views: Annotated[int, Ge(0), Le(64), "Crops of each picture, fixed by its hash."] = 0
-    flip: Annotated[bool, Named(("--flip",)), "Mirror half of the crops; without crops, all."] = False
+    flip: Annotated[bool, Named("--flip"), "Mirror half of the crops; without crops, all."] = False
     boxes: Annotated[str | None, "Of a Parquet file: a column of lists of [x0, y0, x1, y1]."] = None
     out: Annotated[Place, "The .npz to write: paths, image_features, texts, text_features."]
 

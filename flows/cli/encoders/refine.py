@@ -13,7 +13,7 @@ from evenly.signatures import Named, Place, flow_values, taking
 class Refining(RefineOptions):
     """Options of `evenly.refine`."""
 
-    plan: Annotated[bool, Named(("--plan",)), "Say what it would take, by two steps; keep nothing."] = False
+    plan: Annotated[bool, Named("--plan"), "Say what it would take, by two steps; keep nothing."] = False
 
 
 @dataclass(frozen=True, kw_only=True)
