@@ -18,9 +18,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from evenly.curation.arrays import Flags, Floats, Ints
-from evenly.curation.balance.keep_probability import UNIT, PreselectionLimits, expected_units, loops_for
+from evenly.curation.balance.kernels import loops_for
 from evenly.curation.balance.matched_pairs import MatchedPairs
-from evenly.curation.balance.thresholds import Law, entry_probabilities
+from evenly.curation.balance.thresholds import UNIT, Law, PreselectionLimits, entry_probabilities, expected_units
 from evenly.curation.decisions import Decisions
 from evenly.curation.draws import draws_at
 from evenly.curation.errors import ColumnsError

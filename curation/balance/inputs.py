@@ -11,11 +11,16 @@ import pyarrow.compute as pc
 
 from evenly.curation.arrays import Floats
 from evenly.curation.balance.balancing import Balanced, balance, earlier_limits
-from evenly.curation.balance.keep_probability import UNIT, PreselectionLimits
 from evenly.curation.balance.matched_pairs import MatchedPairs, count_matches
 from evenly.curation.balance.picked_texts import PickedTexts, pick_texts
 from evenly.curation.balance.sums import BalanceSums, count_table, threshold_table
-from evenly.curation.balance.thresholds import BalanceRule, choose_thresholds, entry_probabilities
+from evenly.curation.balance.thresholds import (
+    UNIT,
+    BalanceRule,
+    PreselectionLimits,
+    choose_thresholds,
+    entry_probabilities,
+)
 from evenly.curation.errors import MissingStepError, RuleError
 from evenly.curation.step import S, StepTables
 

@@ -16,7 +16,6 @@ from evenly.curation.balance.inputs import (
     matched_entries,
     pairs_to_balance,
 )
-from evenly.curation.balance.keep_probability import expected_units
 from evenly.curation.balance.picked_texts import PICKS, keyed_urls, picks_of_urls
 from evenly.curation.balance.source_mixing import (
     SourceCounts,
@@ -27,7 +26,7 @@ from evenly.curation.balance.source_mixing import (
     draws_in_bins,
     mix_by,
 )
-from evenly.curation.balance.thresholds import BalanceRule, entry_probabilities, thresholds_by
+from evenly.curation.balance.thresholds import BalanceRule, entry_probabilities, expected_units, thresholds_by
 from evenly.curation.step import EachPart, Exchange, Judged, PartTables, StepTables
 
 

@@ -9,9 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.curation.arrays import Flags, Floats, Ints
-from evenly.curation.balance.keep_probability import UNIT
 from evenly.curation.balance.matched_pairs import MatchedPairs, count_matches
-from evenly.curation.balance.thresholds import tail_share
+from evenly.curation.balance.thresholds import UNIT, tail_share
 
 SUMS = pa.schema(
     [

@@ -13,14 +13,15 @@ import pyarrow.compute as pc
 
 from evenly.curation.arrays import Floats, Ints
 from evenly.curation.balance.balancing import balance, decide_rows
-from evenly.curation.balance.keep_probability import UNIT, expected_units
 from evenly.curation.balance.matched_pairs import MatchedPairs
 from evenly.curation.balance.sums import draw_rows
 from evenly.curation.balance.thresholds import (
+    UNIT,
     BalanceRule,
     Law,
     choose_thresholds,
     entry_probabilities,
+    expected_units,
     tail_share,
     thresholds_by,
 )

@@ -10,10 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from evenly.curation.balance.inputs import BalanceFacts, matched_entries, sum_tables
-from evenly.curation.balance.keep_probability import UNIT
 from evenly.curation.balance.parts import Balancing, PicksByUrl
 from evenly.curation.balance.sums import BalanceSums
-from evenly.curation.balance.thresholds import BalanceRule, entry_probabilities
+from evenly.curation.balance.thresholds import UNIT, BalanceRule, entry_probabilities
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.stored_fields import stored_fields
 from evenly.storage.tables.exchange import RowExchange, new_exchange

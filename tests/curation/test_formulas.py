@@ -10,13 +10,15 @@ from sklearn.metrics import adjusted_rand_score
 
 from evenly.curation.align import Align, resolve_threshold
 from evenly.curation.balance.balancing import balance, earlier_limits
-from evenly.curation.balance.keep_probability import PreselectionLimits, expected_units, stay_chances
 from evenly.curation.balance.matched_pairs import MatchedPairs, count_matches
 from evenly.curation.balance.source_mixing import SourceRule, mix_sources
 from evenly.curation.balance.thresholds import (
     BalanceRule,
+    PreselectionLimits,
     choose_thresholds,
     entry_probabilities,
+    expected_units,
+    stay_chances,
     tail_share,
     threshold_for_tail,
 )
@@ -105,7 +107,7 @@ def test_thresholds_by_language_and_by_target():
 
 
 def test_preselection_weights_and_chances():
-    # docs/rebuild.md: counts weigh each survivor by 1 / P_pre; P of both phases as keep_probability.py says it
+    # docs/rebuild.md: counts weigh each survivor by 1 / P_pre; P of both phases as thresholds.py says it
     p_pre = count_to_prob(COUNTS, 30.0)
     pre = np.array([chance(p_pre, matches) for matches in MATCHES])
     kept = np.flatnonzero(RNG.random(500) < pre)

@@ -10,7 +10,7 @@ from evenly.adapters import ADAPTERS
 from evenly.adapters.evaluation.measures.calibration import fit_temperature
 from evenly.adapters.own_features.arrays import parts_in
 from evenly.adapters.own_features.defaults import with_defaults
-from evenly.flows.cli.adapters.fit_tables import print_chosen
+from evenly.flows.cli.adapters.fit import print_chosen
 from evenly.flows.cli.adapters.predict import open_adapter
 from evenly.storage.files.arrays import write_arrays
 

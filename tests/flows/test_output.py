@@ -3,7 +3,7 @@
 import pytest
 
 from evenly.flows.cli import app
-from evenly.flows.cli.classes.description_tables import print_described
+from evenly.flows.cli.classes.describe import print_described
 from evenly.flows.cli.help_page import FIRST_STEPS, SUBJECTS, summary
 from evenly.flows.cli.output import print_facts, print_rows
 

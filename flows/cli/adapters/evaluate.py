@@ -101,7 +101,7 @@ def probe_command(recipe: Recipe, options: ProbeOptions) -> dict[str, Any]:
 
 
 def _print_probed(result: dict[str, Any]) -> None:
-    from evenly.flows.cli.adapters.probe_tables import print_probes
+    from evenly.flows.cli.adapters.probe import print_probes
 
     print_probes(result)
 

@@ -8,12 +8,15 @@ import typer
 
 from evenly.flows.cli.command import typed
 from evenly.flows.cli.datasets.options import ClustersOptions, ConceptsOptions, LinkOptions
+from evenly.flows.cli.errors import UsageError
 from evenly.flows.cli.output import print_facts, print_rows, print_text, print_written, printable, with_interval
-from evenly.signatures import taking
+from evenly.signatures import fields_of, taking
 
 Classes = Annotated[Path, typer.Argument(help="A class list: one name per line, perhaps a tab and a definition.")]
 MOST_REFUSED = 8
 MOST_CLUSTERS = 10
+DEFAULT_WEIGHT = 0.636
+"""Of the picture in `evenly link`, where none is named."""
 
 
 @taking(ConceptsOptions)
@@ -59,9 +62,37 @@ def clusters_command(options: ClustersOptions) -> dict[str, Any]:
 
     Example: evenly clusters --build latest --k 200 --labels 8 --out clusters
     """
-    from evenly.flows.cli.datasets.clusters import cluster_build
+    import pyarrow.parquet as pq
 
-    return cluster_build(options)
+    from evenly.flows.cluster_pictures import cluster_pictures
+    from evenly.flows.process.prefect_api import prefect_api
+    from evenly.storage.builds import open_build
+    from evenly.storage.ledger import Ledger
+    from evenly.storage.records import replacing
+    from evenly.tasks.classes.clusters import ClusteringRule
+
+    if options.labels > options.k:
+        raise UsageError(
+            f"`--labels` must be at most `--k`, {options.k}; got {options.labels}. Ask for fewer labels, or more "
+            "clusters."
+        )
+    workspace, manifest = open_build(options.build, root=options.root)
+    rule = ClusteringRule(**fields_of(ClusteringRule, options) | {"build": manifest["build"]})
+    with prefect_api():
+        key = cluster_pictures(rule, root=str(workspace.root))
+    ledger = Ledger(workspace)
+    record = ledger.get(key)
+    rows = ledger.table(record, "clusters").to_pylist()
+    ordered = sorted(rows, key=lambda row: (-row["size"], row["cluster"]))
+    facts = {"step": key, "build": manifest["build"], **record.notes, "clusters": ordered}
+    if (out := options.out) is None:
+        return facts
+    paths = {name: out / f"{name}.parquet" for name in ("assignments", "clusters", "centroids")}
+    out.mkdir(parents=True, exist_ok=True)
+    for name, path in paths.items():
+        with replacing(path) as file:
+            pq.write_table(ledger.table(record, name), file)
+    return facts | {"written": [str(path) for path in paths.values()]}
 
 
 def _print_clusters(facts: dict[str, Any], *, near_cosine: float) -> None:
@@ -91,9 +122,35 @@ def link_command(
 
     Example: evenly link --build latest --truth product_id --weight 0.5 --weight 0.636 --out links
     """
-    from evenly.flows.cli.datasets.linkage import link_build
+    import pandas as pd
 
-    return link_build(truth, options)
+    from evenly.flows.cli.adapters.own_features.fit import plain
+    from evenly.flows.link_records import link_records
+    from evenly.flows.process.prefect_api import prefect_api
+    from evenly.storage.builds import open_build
+    from evenly.storage.ledger import Ledger
+    from evenly.storage.records import replace_text
+    from evenly.tasks.pools.link import LinkRule
+
+    weights = options.weight or [DEFAULT_WEIGHT]
+    wrong = [weight for weight in weights if not 0 <= weight <= 1]
+    if wrong:
+        raise UsageError(f"`--weight` must be 0 to 1; got {wrong[0]}. Correct it.")
+    workspace, manifest = open_build(options.build, root=options.root)
+    rule = LinkRule(build=manifest["build"], truth=truth, weights=tuple(sorted(set(weights))), floor=options.floor)
+    with prefect_api():
+        key = link_records(rule, root=str(workspace.root))
+    ledger = Ledger(workspace)
+    record = ledger.get(key)
+    notes = plain(dict(record.notes))
+    chosen = f"deduplicate: {{linked: {{weight: {notes['weight']:g}, min_cosine: {notes['min_cosine']:g}}}}}"
+    facts = {"step": key, "build": manifest["build"], "truth": truth, **notes, "recipe": chosen}
+    tables = {name: ledger.table(record, name).to_pylist() for name in ("curve", "records")}
+    if (out := options.out) is not None:
+        for name, rows in tables.items():
+            replace_text(out / f"{name}.csv", pd.DataFrame(rows).to_csv(index=False))
+        facts["written"] = [str(out / f"{name}.csv") for name in tables]
+    return facts | {"curve": plain(tables["curve"])}
 
 
 def _print_linked(facts: dict[str, Any]) -> None:

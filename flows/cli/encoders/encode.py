@@ -13,7 +13,7 @@ from evenly.features import to_unit_rows
 from evenly.features.errors import BoxError
 from evenly.features.pictures.views import View, ViewRule, box_views
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.cli.paths import check_out
+from evenly.flows.cli.locking import check_out
 from evenly.storage.errors import InputError
 from evenly.storage.files.arrays import write_arrays
 from evenly.storage.files.image_folders import Picture, count_pictures, read_pictures

@@ -1,8 +1,10 @@
 """Deploy recipes to a Prefect server, and run a process worker for them."""
 
 import os
+import signal
 import socket
-from collections.abc import Sequence
+import subprocess
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,18 @@ from uuid import uuid4
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterParentFlowRunId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    WorkPoolFilter,
+    WorkPoolFilterName,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+from prefect.states import Cancelled
 from prefect.workers.process import ProcessWorker
 
 from evenly.flows.cli.errors import UsageError
@@ -26,9 +38,9 @@ from evenly.flows.cli.start.automations import (
 )
 from evenly.flows.cli.start.deployments import RunOptions, recipe_deployment, register, workspace_deployments
 from evenly.flows.cli.start.recipe_files import read_recipes
-from evenly.flows.cli.start.worker_runs import cancel_runs, end_worker, runs_of_worker
 from evenly.flows.process.environment import OF_A_COMMAND
 from evenly.flows.process.interruption import unwinding
+from evenly.flows.process.orphans import children_of
 from evenly.flows.process.prefect_api import prefect_api
 from evenly.flows.process.tether import tethered_process
 from evenly.flows.runs import with_engine
@@ -36,6 +48,11 @@ from evenly.tasks.server.notices import block_problems
 
 _PROCESS = "process"
 _QUIET = ("PREFECT_LOGGING_LEVEL", "PREFECT_LOGGING_INTERNAL_LEVEL")
+_AT_WORK = FlowRunFilterState(
+    type=FlowRunFilterStateType(any_=[StateType.PENDING, StateType.RUNNING, StateType.CANCELLING])
+)
+_PAGE = 200
+_MESSAGE = "`evenly serve` was interrupted. What the run finished is kept, and the next run goes on from there."
 _UNWIND_S, _ANSWER_S = 6.0, 2.0
 
 
@@ -132,3 +149,48 @@ def _check_pool(client: SyncPrefectClient, pool: str, *, make_pool: bool) -> Non
             f"`--pool` must be a work pool of type process; got `{pool}` of type {kind}. Choose another name, or use "
             "`evenly deploy` and a worker of that type."
         )
+
+
+def runs_of_worker(client: SyncPrefectClient, *, pool: str, worker: str) -> list[FlowRun]:
+    """The runs at work that a worker has started; the server knows it by the label that the worker gave them."""
+    in_pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[pool]))
+    runs = _read(client, flow_run_filter=FlowRunFilter(state=_AT_WORK), work_pool_filter=in_pool)
+    return [run for run in runs if run.labels.get("prefect.worker.name") == worker]
+
+
+def end_worker(process: subprocess.Popen[bytes]) -> None:
+    """End a worker, and the processes of its runs, each of which leads a group of its own."""
+    process.send_signal(signal.SIGSTOP)  # it begins no other
+    children = children_of(process.pid)
+    process.kill()
+    for child in children:
+        _end_process(child)
+
+
+def _end_process(pid: int) -> None:
+    """End a process, with its group if it leads one."""
+    with suppress(ProcessLookupError, PermissionError):
+        (os.killpg if os.getpgid(pid) == pid else os.kill)(pid, signal.SIGKILL)
+
+
+def cancel_runs(client: SyncPrefectClient, runs: list[FlowRun]) -> None:
+    """Have the server know that runs, and the runs of flows that they called, are at work no more."""
+    for run in [*_called_by(client, runs), *runs]:
+        if run.infrastructure_pid and not Path("/proc").is_dir():  # else its process has ended with the worker
+            _end_process(int(run.infrastructure_pid))
+        client.set_flow_run_state(run.id, Cancelled(message=_MESSAGE), force=True)
+
+
+def _called_by(client: SyncPrefectClient, runs: list[FlowRun]) -> Iterator[FlowRun]:
+    while runs:
+        parents = FlowRunFilterParentFlowRunId(any_=[run.id for run in runs])
+        chosen = FlowRunFilter(state=_AT_WORK, parent_flow_run_id=parents)
+        runs = list(_read(client, flow_run_filter=chosen))
+        yield from runs
+
+
+def _read(client: SyncPrefectClient, **filters: Any) -> Iterator[FlowRun]:  # noqa: ANN401 - filters of Prefect's
+    offset = 0
+    while page := client.read_flow_runs(**filters, limit=_PAGE, offset=offset):
+        yield from page
+        offset += len(page)

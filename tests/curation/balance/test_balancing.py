@@ -9,10 +9,15 @@ from hypothesis import strategies as st
 
 from evenly.curation.balance import balancing as module
 from evenly.curation.balance.balancing import balance, earlier_limits
-from evenly.curation.balance.keep_probability import PreselectionLimits, stay_chances
 from evenly.curation.balance.matched_pairs import MatchedPairs, count_matches
 from evenly.curation.balance.picked_texts import pick_texts
-from evenly.curation.balance.thresholds import BalanceRule, choose_thresholds, entry_probabilities
+from evenly.curation.balance.thresholds import (
+    BalanceRule,
+    PreselectionLimits,
+    choose_thresholds,
+    entry_probabilities,
+    stay_chances,
+)
 from evenly.curation.draws import draw
 from evenly.curation.errors import ColumnsError
 

@@ -6,10 +6,9 @@ import pytest
 
 from evenly.curation.balance.balancing import balance
 from evenly.curation.balance.data_card import DataCard, describe_balancing
-from evenly.curation.balance.keep_probability import UNIT
 from evenly.curation.balance.matched_pairs import MatchedPairs, count_matches
 from evenly.curation.balance.sums import BalanceSums, count_table, threshold_table
-from evenly.curation.balance.thresholds import tail_share
+from evenly.curation.balance.thresholds import UNIT, tail_share
 from evenly.curation.errors import ColumnsError
 
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evenly.curation.balance import keep_probability as kernels
-from evenly.curation.balance.keep_probability import UNIT, PreselectionLimits, expected_units, stay_chances
+from evenly.curation.balance import kernels
 from evenly.curation.balance.matched_pairs import MatchedPairs
+from evenly.curation.balance.thresholds import UNIT, PreselectionLimits, expected_units, stay_chances
 
 
 def pairs_of(rows, n_entries):

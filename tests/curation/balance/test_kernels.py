@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evenly.curation.balance import keep_probability as kernels
+from evenly.curation.balance import kernels
 
 PLAIN, COMPILED = kernels.loops_for(0), kernels.loops_for(kernels.COMPILED_FROM)
 SEEDS = st.integers(0, 2**32 - 1).map(np.random.default_rng)

@@ -6,11 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evenly.curation.balance import keep_probability as kernels
+from evenly.curation.balance import kernels
 from evenly.curation.balance.balancing import balance, decide_rows
-from evenly.curation.balance.keep_probability import UNIT
 from evenly.curation.balance.matched_pairs import MatchedPairs, count_matches
-from evenly.curation.balance.thresholds import entry_probabilities
+from evenly.curation.balance.thresholds import UNIT, entry_probabilities
 
 ENTRIES = ["a", "b c", "d", "é", "never"]
 MATCHES = st.lists(st.sets(st.integers(0, 3)).map(sorted), max_size=40)

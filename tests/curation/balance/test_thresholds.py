@@ -7,12 +7,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from evenly.curation.balance.keep_probability import UNIT, expected_units
 from evenly.curation.balance.matched_pairs import MatchedPairs, count_matches
 from evenly.curation.balance.thresholds import (
+    UNIT,
     BalanceRule,
     choose_thresholds,
     entry_probabilities,
+    expected_units,
     tail_share,
     threshold_for_tail,
 )

@@ -1,5 +1,6 @@
-"""`evenly fit --arrays`: from a file of features to a saved adapter, test logits, measures and the search's curve."""
+"""`evenly fit --arrays`: from a file of features to a saved adapter or ranking head, test scores, measures, curve."""
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
@@ -13,16 +14,24 @@ import pandas as pd
 from evenly.adapters import adapter_class, adapter_name
 from evenly.adapters.contract import Adapter
 from evenly.adapters.evaluation.protocols.array_fit import fit_arrays
-from evenly.adapters.own_features.arrays import parts_in
+from evenly.adapters.evaluation.protocols.array_ranking import REQUIRED, fit_ranking, graded_parts
+from evenly.adapters.own_features.arrays import class_names_in, parts_in
 from evenly.adapters.saved import to_arrays, to_card
+from evenly.adapters.saved_ranking import NAME, PARAMETERS, ranking_arrays, ranking_card
 from evenly.flows.cli.adapters.options import FitOptions
-from evenly.flows.cli.adapters.own_features.cards import fitted_card
 from evenly.flows.cli.errors import UsageError
 from evenly.storage.artifacts.kinds import ADAPTER, SAVED, put_adapter
 from evenly.storage.artifacts.store import Artifacts
+from evenly.storage.code_version import code_version
+from evenly.storage.files.array_keys import PARTS
 from evenly.storage.files.arrays import read_arrays, write_arrays
-from evenly.storage.records import replace_json, replace_text
+from evenly.storage.records import content_hash, replace_json, replace_text
 from evenly.storage.tables.hashing import file_hash
+
+Arrays = Mapping[str, np.ndarray]
+SPLIT_KEYS = ("features", "labels", "values", "groups")
+OF_RESULT = ("chosen", "given", "why", "fallback", "notes", "metrics", "seed")
+"""Of the result of a fit, as the card has it too."""
 
 
 def fit_array_file(arrays: Path, adapter: str, out: Path, options: FitOptions) -> dict[str, Any]:
@@ -70,6 +79,40 @@ def fit_array_file(arrays: Path, adapter: str, out: Path, options: FitOptions) -
     return {**result, "out": str(out)}
 
 
+def fit_ranking_file(arrays: Path, out: Path, options: FitOptions) -> dict[str, Any]:
+    """Fit a ranking head on an .npz of features, write everything to the folder `out`, and return the result.
+
+    Written: `adapter.safetensors` and its card `adapter.json`, `test_scores.npz` (scores, values), `curve.csv`, and
+    `result.json`, which holds what is returned.
+    """
+    values = parse_values(options.parameter or (), PARAMETERS)
+    made_of = check_refit(out, arrays, NAME, values, options)
+    data = read_arrays(arrays, required=REQUIRED, any_length=options.normalise)
+    parts, notes = graded_parts(data, normalise=options.normalise)
+    fit = fit_ranking(parts, parameters=values, guard=options.guard, seed=options.seed)
+    tuned, graded = fit.tuned, parts["test"].values  # noqa: PD011 - no frame
+    result = {
+        "adapter": NAME,
+        "chosen": {} if tuned.strength is None or "strength" in values else {"strength": tuned.strength},
+        "given": values,
+        "parameters": ranking_card(tuned.head)["parameters"],
+        "validation_spearman": plain(tuned.validation_spearman),
+        "text_spearman": plain(tuned.text_spearman),
+        "kept_text": tuned.kept_text,
+        "why": tuned.why,
+        "fallback": fit.fallback,
+        "notes": list(notes),
+        "metrics": plain(dict(fit.metrics)),
+        "rows": {name: len(part.values) for name, part in parts.items()},
+        "seed": options.seed,
+    }
+    card = ranking_card(tuned.head) | fitted_card(arrays, data, result, normalise=options.normalise)
+    with saving(out, card, ranking_arrays(tuned.head), result, made_of=made_of):
+        write_arrays(out / "test_scores.npz", {"scores": fit.test_scores, "values": graded})
+        replace_text(out / "curve.csv", tuned.curve.to_csv(index=False))
+    return {**result, "out": str(out)}
+
+
 def check_refit(out: Path, arrays: Path, adapter: str, given: dict[str, Any], options: FitOptions) -> dict[str, Any]:
     """Of what the adapter of a folder is to be made; InputError where one is there that is made otherwise.
 
@@ -93,6 +136,43 @@ def saving(
     put_adapter(Artifacts.beside(ADAPTER, out), SAVED, card, learned, made_of=made_of, force=True)
     yield
     replace_json(out / "result.json", result)
+
+
+def fitted_card(path: Path, arrays: Arrays, result: Mapping[str, Any], *, normalise: bool) -> dict[str, Any]:
+    """`encoder` and `second` (None where the file does not say), `classes` with their hash, `lineage`, and OF_RESULT.
+
+    `split_hash` is one hash over which rows lie in which part, under which labels or values and groups; no other array
+    enters.
+    """
+    classes = class_names_in(arrays)
+    keys = [f"{part}_{key}" for part in PARTS for key in SPLIT_KEYS]
+    return {
+        "encoder": _encoder(arrays, "encoder"),
+        "second": _encoder(arrays, "aux_encoder"),
+        "classes": classes,
+        "class_list_hash": content_hash(classes),
+        "lineage": {
+            "file": path.name,
+            "sha256": file_hash(path),
+            "shapes": {name: str(array.shape) for name, array in arrays.items()},
+            "normalised": normalise,
+            "code": code_version(),
+        },
+        "split_hash": content_hash({key: _array_hash(arrays[key]) for key in keys if key in arrays}),
+        **{name: result[name] for name in OF_RESULT},
+        "chosen_on": "validation",
+    }
+
+
+def _encoder(arrays: Arrays, key: str) -> dict[str, Any] | None:
+    if key not in arrays:
+        return None
+    model, pretrained, identity = (str(text) for text in arrays[key])
+    return {"model": model, "pretrained": pretrained or None, "identity": identity}
+
+
+def _array_hash(array: np.ndarray) -> str:
+    return hashlib.sha256(f"{array.dtype.str} {array.shape} ".encode() + array.tobytes()).hexdigest()
 
 
 def parse_parameters(kind: type[Adapter], options: Sequence[str]) -> dict[str, Any]:

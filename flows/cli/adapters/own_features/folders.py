@@ -15,7 +15,7 @@ from evenly.adapters.twins import TWIN_COSINE, twin_clusters
 from evenly.flows.cli.adapters.options import ExtractOptions
 from evenly.flows.cli.classes.description_versions import find_version
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.cli.paths import check_out
+from evenly.flows.cli.locking import check_out
 from evenly.flows.recipe.files import read_class_file
 from evenly.flows.runs import workspace_run
 from evenly.storage.errors import NotFoundError
