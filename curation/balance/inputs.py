@@ -18,7 +18,6 @@ from evenly.curation.balance.thresholds import (
     UNIT,
     BalanceRule,
     PreselectionLimits,
-    choose_thresholds,
     entry_probabilities,
 )
 from evenly.curation.errors import MissingStepError, RuleError
@@ -147,22 +146,6 @@ def sum_tables(rule: BalanceRule, facts: BalanceFacts, concepts: pa.Array, sums:
     }
 
 
-def read_inputs(
-    ledger: StepTables[S], upstream: Sequence[S], step: str, rule: Mapping[str, Any], *, seed: int
-) -> BalanceInputs:
-    """Read the inputs of `step`, preselect or balance, after the steps `upstream`; count, and choose thresholds.
-
-    Raises RuleError where the rule names a column of languages that no such step gave, MissingStepError where captions
-    were not matched.
-    """
-    chosen = stored_rule(rule)
-    part = pairs_to_balance(ledger, upstream, step, chosen, seed=seed)
-    counts = part.counts
-    thresholds = choose_thresholds(chosen, part.pairs, counts, part.earlier)
-    facts = BalanceFacts(languages=part.pairs.languages, counts=counts, thresholds=thresholds)
-    return BalanceInputs.of(step, chosen, part, facts, seed=seed)
-
-
 def matched_entries(ledger: StepTables[S], upstream: Sequence[S]) -> pa.Array:
     """The entries that captions were matched with, by number."""
     return ledger.table(_named(upstream, "match_concepts"), "concepts", ["entry"])["entry"].combine_chunks()
@@ -186,9 +169,10 @@ def pairs_to_balance(
     languages: tuple[str, ...] | None = None,
     picks: pa.Table | None = None,
 ) -> PairsToBalance:
-    """Read the pairs that a ledger shows. Raises as `read_inputs` does.
+    """Read the pairs that a ledger shows.
 
-    languages and picks (a table PICKS): those of the whole, where the pairs are a part of it.
+    Raises RuleError where the rule names a column of languages that no step gave, MissingStepError where captions were
+    not matched. languages and picks (a table PICKS): those of the whole, where the pairs are a part of it.
     """
     columns = [rule.language] if rule.language else []
     available = {name for record in upstream for name in record.columns}

@@ -199,29 +199,6 @@ def merge(
     return Duplicates(decisions=decisions, edges=edges, compared=duplicates.compared, notes=duplicates.notes)
 
 
-def captions_taken_over(pairs: pa.Table, decisions: Decisions, taken_over: pa.Table) -> pa.Table:
-    """Return CAPTIONS [uid, image_id, caption, from_uid], sorted: what survivors took over from pairs merged into them.
-
-    pairs: uid, image_id and caption, as judged by `decisions`. taken_over: what these pairs had taken over before, in
-    the same form; it moves on with a pair that is merged. image_id is the survivor's.
-    """
-    uids = column(pairs, "uid", pa.string())
-    merged = decisions.into.is_valid()
-    merged_pairs = pa.table(
-        {"uid": uids, "into": decisions.into, "caption": column(pairs, "caption", pa.string())}
-    ).filter(merged)
-    survivors = merged_pairs["into"].combine_chunks()
-    own_captions = pa.table({"uid": survivors, "caption": merged_pairs["caption"], "from_uid": merged_pairs["uid"]})
-    places = pc.index_in(taken_over["uid"].combine_chunks(), merged_pairs["uid"].combine_chunks())
-    moved = pa.table(
-        {"uid": survivors.take(places), "caption": taken_over["caption"], "from_uid": taken_over["from_uid"]}
-    )
-    rows = pa.concat_tables([own_captions, moved.filter(pc.is_valid(places))])
-    survivor = pc.index_in(rows["uid"].combine_chunks(), uids)
-    rows = rows.append_column("image_id", column(pairs, "image_id", pa.string()).take(survivor))
-    return rows.select(CAPTIONS.names).sort_by([("uid", "ascending"), ("from_uid", "ascending")])
-
-
 def last_survivors(merged: pa.Table) -> pa.Array:
     """Return the uid (n,) that each of `merged` [uid, into] ends in, where what it was merged into was merged again."""
     uids, survivors = (column(merged, name, pa.string()) for name in ("uid", "into"))

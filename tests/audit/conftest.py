@@ -18,7 +18,6 @@ import pytest
 from PIL import Image
 
 from evenly.curation.align import Align, judge_alignment, resolve_threshold
-from evenly.curation.balance.inputs import read_inputs
 from evenly.curation.balance.matched_pairs import count_entries
 from evenly.curation.captions.choice import CANDIDATES, CHOSEN, ChoiceRule, choose_captions
 from evenly.curation.concepts.matching import Matcher
@@ -36,6 +35,7 @@ from evenly.storage.builds import Builds
 from evenly.storage.ledger import Ledger, StepOutput, StepRecord, StepSpec
 from evenly.storage.samples import Samples, wide_table
 from evenly.storage.workspace import Workspace
+from tests.curation.balance.whole_inputs import read_inputs
 from tests.curation.test_uids import uid as uid_of
 
 SCRIPT = "<script>alert('fox')</script> a fox \x1b[31mred\u202e"

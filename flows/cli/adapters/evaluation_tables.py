@@ -9,7 +9,6 @@ from evenly.flows.cli.output import print_rows, print_text, with_interval
 
 Row = Mapping[str, Any]
 MOST_ROWS = 20  # of a table of slices on the terminal; --json has them all
-MOST_EMPTY = 8
 MOST_PAIRS = 8
 ALPHA = 0.05
 MEASURES = {"auroc": "AUROC: 1 is best, 0.5 is chance", "fpr95": "FPR95: 0 is best"}

@@ -165,7 +165,10 @@ def _edge_table(search: PairSearch, left: Words, right: Words) -> pa.Table:
 
 
 def _captions(run: Run, upstream: Records, search: PairSearch, uids: pa.Array) -> pa.Table:
-    """What the survivors among `uids` take over, as `merging.captions_taken_over` says."""
+    """The captions [uid, image_id, caption, from_uid], sorted, that survivors among `uids` take over from merged pairs.
+
+    image_id is the survivor's.
+    """
     tables = search.exchange.received("captions", run.part.number)
     if not tables:
         return CAPTIONS.empty_table()

@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from evenly.curation.balance.inputs import read_inputs
 from evenly.curation.balance.thresholds import BalanceRule
 from evenly.curation.errors import MissingStepError, RuleError
+from tests.curation.balance.whole_inputs import read_inputs
 
 UIDS = ["a", "b", "c", "d"]
 RULE = asdict(BalanceRule(t=1.0, headroom=2.0))
