@@ -37,7 +37,7 @@ from evenly.descriptions.captions.questions import about_picture
 from evenly.descriptions.chat.dialect import Dialect
 from evenly.descriptions.chat.picture import ChatPicture, load_pictures
 from evenly.descriptions.chat.request import Sampling
-from evenly.features.pictures.scaled import scaled_jpeg
+from evenly.features.pictures.rgb import scaled_jpeg
 from evenly.storage.pools.source import PoolSource
 from evenly.storage.tables.recent import RecentTables
 from evenly.storage.web.rule import PoolDownload

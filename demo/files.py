@@ -3,11 +3,13 @@
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from evenly.demo.errors import FolderError
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -28,6 +30,25 @@ def remove_parts(folder: Path) -> None:
     """Remove what killed writers left in `folder` and the folders below."""
     for part in folder.rglob(".*.part"):
         part.unlink(missing_ok=True)
+
+
+def write_class_folder(folder: Path, contents: Mapping[str, bytes], noun: str) -> None:
+    """Write files as `<class>/<file>` below `folder`; it may be killed and called again.
+
+    Raises FolderError for a folder that holds other files than these `noun`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    stranger = next((name for path in files if (name := path.relative_to(folder).as_posix()) not in contents), None)
+    if stranger is not None:
+        raise FolderError(
+            f"`folder` must be empty or hold {noun} alone; got `{stranger}` in `{folder}`. Choose another folder."
+        )
+    with lock_folder(folder):
+        remove_parts(folder)
+        for file, content in contents.items():
+            (folder / file).parent.mkdir(exist_ok=True)
+            write_bytes(folder / file, content)
 
 
 @contextlib.contextmanager

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from evenly.demo.errors import DemoError, FolderError
-from evenly.demo.files import lock_folder, remove_parts, write_bytes
+from evenly.demo.errors import DemoError
+from evenly.demo.files import write_class_folder
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SIDE_PX = 96
@@ -46,19 +46,7 @@ def make_digits(folder: Path) -> dict[str, int]:
     May be killed and called again. A folder that holds anything else is refused.
     """
     pictures = dict(draw_digits())
-    folder.mkdir(parents=True, exist_ok=True)
-    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.name.startswith("."))
-    stranger = next((name for name in names if name not in pictures and name not in NAMES), None)
-    if stranger is not None:
-        raise FolderError(
-            f"`folder` must be empty or hold digits alone; got `{stranger}` in `{folder}`. Choose another folder."
-        )
-    with lock_folder(folder):
-        remove_parts(folder)
-        for name in NAMES:
-            (folder / name).mkdir(exist_ok=True)
-        for file, content in pictures.items():
-            write_bytes(folder / file, content)
+    write_class_folder(folder, pictures, "digits")
     return {name: sum(file.startswith(f"{name}/") for file in pictures) for name in NAMES}
 
 

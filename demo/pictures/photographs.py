@@ -7,8 +7,8 @@ import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 
-from evenly.demo.errors import FolderError, PicturesError
-from evenly.demo.files import lock_folder, remove_parts, write_bytes
+from evenly.demo.errors import PicturesError
+from evenly.demo.files import write_class_folder
 from evenly.installing import install_extra
 
 PHOTOGRAPHS: Mapping[str, tuple[str, str]] = {
@@ -40,19 +40,7 @@ def make_photographs(folder: Path) -> None:
     contents = {
         f"{name}/{Path(place).name}": _content(package, place) for name, (package, place) in PHOTOGRAPHS.items()
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
-    stranger = next((name for path in paths if (name := path.relative_to(folder).as_posix()) not in contents), None)
-    if stranger is not None:
-        raise FolderError(
-            f"`folder` must be empty or hold photographs of packages alone; got `{stranger}` in `{folder}`. Choose "
-            "another folder."
-        )
-    with lock_folder(folder):
-        remove_parts(folder)
-        for file, content in contents.items():
-            (folder / file).parent.mkdir(exist_ok=True)
-            write_bytes(folder / file, content)
+    write_class_folder(folder, contents, "photographs of packages")
 
 
 def _content(package: str, place: str) -> bytes:

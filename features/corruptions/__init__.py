@@ -15,11 +15,21 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from evenly.features.corruptions.blur import defocus_blur, gaussian_blur, motion_blur
-from evenly.features.corruptions.digital import jpeg, pixelate, posterize
-from evenly.features.corruptions.noise import gaussian_noise, impulse_noise, shot_noise
+from evenly.features.corruptions.kinds import (
+    brightness,
+    contrast,
+    defocus_blur,
+    fog,
+    gaussian_blur,
+    gaussian_noise,
+    impulse_noise,
+    jpeg,
+    motion_blur,
+    pixelate,
+    posterize,
+    shot_noise,
+)
 from evenly.features.corruptions.pixels import Pixels
-from evenly.features.corruptions.weather import brightness, contrast, fog
 from evenly.features.errors import CorruptionError
 from evenly.features.pictures.rgb import open_rgb
 

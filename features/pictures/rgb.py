@@ -27,6 +27,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_QUALITY = 90
 
 
 def open_rgb(data: bytes) -> Image.Image:
@@ -62,3 +63,15 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
         white.paste(coloured, mask=coloured)  # the values of alpha_composite, in less than half the time
         return white
     return picture.convert("RGB")
+
+
+def scaled_jpeg(data: bytes, *, max_side: int) -> bytes:
+    """The picture in RGB as a JPEG of quality 90, its longer side at most `max_side` pixels; never enlarged.
+
+    Raises UnreadableImageError for bytes that do not decode.
+    """
+    picture = open_rgb(data)
+    picture.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
+    file = BytesIO()
+    picture.save(file, "JPEG", quality=_QUALITY)
+    return file.getvalue()

@@ -6,7 +6,7 @@ from typing import Any
 
 from evenly.adapters.methods.fudd import ConfusablePairs
 from evenly.descriptions.methods import METHODS, UnknownMethodError
-from evenly.flows.cli.classes.edited_texts import edited_description
+from evenly.flows.cli.classes.description_versions import edited_description
 from evenly.flows.recipe import Recipe
 from evenly.flows.recipe.classes import ClassListing
 from evenly.flows.recipe.files import ListingText, read_listing

@@ -20,7 +20,7 @@ from evenly.descriptions.chat.request import ChatRequest, Sampling
 from evenly.descriptions.errors import RequestFailedError
 from evenly.descriptions.texts.replies import UnreadableReplyError
 from evenly.features.errors import UnreadableImageError
-from evenly.features.pictures.scaled import scaled_jpeg
+from evenly.features.pictures.rgb import scaled_jpeg
 from evenly.storage.web.images import read_images
 from evenly.tasks.captions.captioner import Shown, made
 from evenly.tasks.chat.endpoints import account, chat_client, open_endpoint, spent

@@ -13,8 +13,16 @@ import pyarrow.compute as pc
 
 from evenly.curation.columns import column
 from evenly.curation.decisions import Decisions, first_of
-from evenly.curation.exclusions.blocking import judge_files, judge_hashes, judge_hosts
-from evenly.curation.exclusions.safety import BlockedDomains, SafetyRule, Unsafe, judge_unsafe, measure_unsafe
+from evenly.curation.exclusions.safety import (
+    BlockedDomains,
+    SafetyRule,
+    Unsafe,
+    judge_files,
+    judge_hashes,
+    judge_hosts,
+    judge_unsafe,
+    measure_unsafe,
+)
 from evenly.features.safety_detector import SafetyDetector
 from evenly.storage.files.blocklists import Blocklist, hosts_of, read_domains, read_file_hashes, read_look_hashes
 from evenly.storage.ledger import StepOutput

@@ -10,11 +10,10 @@ from evenly.features.corruptions import (
     CORRUPTIONS,
     FAMILIES,
     STRENGTHS,
-    blur,
     corrupt,
     corrupted_bytes,
+    kinds,
     resized,
-    weather,
 )
 from evenly.features.errors import CorruptionError, UnreadableImageError
 
@@ -126,10 +125,10 @@ def test_convolution_equals_scipys_ndimage(photographs):
     from scipy.ndimage import convolve
 
     picture = photographs[0][:60, :70]
-    x, y = blur._grid(4)
+    x, y = kinds._grid(4)
     kernel = (3.5 - np.hypot(x, y)).clip(0, 1)
     expected = convolve(picture / 255, (kernel / kernel.sum())[:, :, None], mode="reflect")
-    assert np.abs(blur._convolved(picture, kernel).astype(int) - np.rint(expected * 255)).max() <= 1
+    assert np.abs(kinds._convolved(picture, kernel).astype(int) - np.rint(expected * 255)).max() <= 1
 
 
 def test_brightness_is_that_of_hsv(photographs):
@@ -145,7 +144,7 @@ def test_brightness_is_that_of_hsv(photographs):
 def test_fog_is_uneven_and_only_whitens(photographs):
     foggy = corrupt(photographs[0], "fog", strength=3, seed=0, key="a")
     assert (foggy >= photographs[0]).all()
-    veil = weather._clouds((50, 60), np.random.default_rng(0))
+    veil = kinds._clouds((50, 60), np.random.default_rng(0))
     assert (veil.min(), veil.max()) == (0, 1)
     assert np.abs(np.diff(veil, axis=0)).max() < 0.5
 

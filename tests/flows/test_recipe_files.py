@@ -3,7 +3,7 @@
 import pytest
 
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.cli.start.recipe_files import read_recipes
+from evenly.flows.cli.start.deployments import read_recipes
 from evenly.flows.recipe.problems import RecipeError
 
 RECIPE = "name: {name}\nseed: 1\nsources: [{{kind: csv, path: pool.csv, url: null}}]\n"

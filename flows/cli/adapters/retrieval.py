@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from evenly.adapters.evaluation.protocols.retrieval import judge_pairs
-from evenly.adapters.own_features.pair_arrays import pair_rows_in
+from evenly.adapters.own_features.arrays import pair_rows_in
 from evenly.audit.report.plots.retrieval import draw_encoders
 from evenly.flows.cli.adapters.own_features.fit import plain
 from evenly.flows.cli.errors import UsageError

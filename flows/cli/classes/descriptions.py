@@ -175,7 +175,7 @@ def import_command(
 
     Example: evenly descriptions import birds.csv --classes birds.txt
     """
-    from evenly.flows.cli.classes.edited_texts import import_texts
+    from evenly.flows.cli.classes.description_versions import import_texts
 
     return import_texts(file, classes, method=method, root=root)
 

@@ -1,13 +1,18 @@
 """Commands that look for pairs by what they show: search, index."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 from evenly.flows.cli.command import typed
 from evenly.flows.cli.datasets.options import SearchOptions
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.cli.output import Build, print_rows, print_text, print_written
 from evenly.signatures import Named, Quiet, Root, taking
+
+if TYPE_CHECKING:
+    from evenly.storage.workspace import Workspace
+    from evenly.tasks.search.search import SearchResult
 
 _SHEETS = (".html", ".png")
 
@@ -20,26 +25,29 @@ def search_command(options: SearchOptions) -> dict[str, Any]:
 
     Example: evenly search --image robin.jpg --rows dropped --where source=flickr --json
     """
-    from evenly.flows.cli.datasets.searching import read_query, search_in, write_sheet
+    from evenly.flows.process.environment import no_widgets
+    from evenly.flows.runs import build_run
+    from evenly.storage.builds import open_build
     from evenly.tasks.search.conditions import Condition
     from evenly.tasks.search.pairs import Selection
+    from evenly.tasks.search.query import Query
+    from evenly.tasks.search.search import search_build
 
     if options.sheet is not None and options.sheet.suffix.lower() not in _SHEETS:
         raise UsageError(f"`--sheet` must end with {' or '.join(_SHEETS)}; got `{options.sheet}`. Correct it.")
-    query = read_query(
-        texts=options.texts or (), images=options.image or (), uids=options.uid or (), minus=options.minus or ()
-    )
+    texts, images, uids, minus = (chosen or () for chosen in (options.texts, options.image, options.uid, options.minus))
+    query = Query(texts=texts, images=[_read(path) for path in images], uids=uids, minus=minus)
     selection = Selection(rows=options.rows, where=[Condition.read(text) for text in options.where or ()])
-    result = search_in(query, selection, options)
+    workspace, manifest = open_build(options.build, root=options.root)
+    run = build_run(manifest["build"], root=str(workspace.root), quiet=True)
+    with no_widgets():
+        result = search_build(
+            run, manifest, query, selection=selection, top=options.top, index=options.index, within=options.within
+        )
     facts = result.to_dict() | {"notes": result.notes}
     if options.sheet is not None:
-        terms = [*(options.texts or ()), *(path.name for path in options.image or ()), *(options.uid or ())]
-        write_sheet(
-            options.sheet,
-            result,
-            title=", ".join(terms + [f"minus {text}" for text in options.minus or ()]),
-            root=options.root,
-        )
+        terms = [*texts, *(path.name for path in images), *uids, *(f"minus {text}" for text in minus)]
+        _write_sheet(options.sheet, result, title=", ".join(terms), workspace=workspace)
         facts["written"] = str(options.sheet)
     return facts
 
@@ -56,9 +64,39 @@ def index_command(
 
     Example: evenly index latest --kind binary
     """
-    from evenly.flows.cli.datasets.searching import index_build
+    from evenly.storage.builds import encoder_of, open_build
+    from evenly.tasks.progress import Progress
+    from evenly.tasks.search.index import make_index
 
-    return index_build(build, kind, root=root, quiet=quiet, force=force)
+    workspace, manifest = open_build(build, root=root)
+    return make_index(workspace, encoder_of(manifest), kind, Progress(quiet=quiet), force=force).to_dict()
+
+
+def _read(path: Path) -> bytes:
+    from evenly.storage.decoders.structure import MAX_BYTES
+    from evenly.storage.errors import InputError
+    from evenly.storage.reading.budget import read_whole
+
+    try:
+        return read_whole(path, limit_bytes=MAX_BYTES, field="image")
+    except OSError as error:
+        raise InputError(f"`image` must be readable; {error.strerror}: `{path}`. Correct the path.") from None
+
+
+def _write_sheet(path: Path, result: "SearchResult", *, title: str, workspace: "Workspace") -> None:
+    """Write what was found as a page or a picture, by the ending of `path`; pictures that are not held are left out."""
+    from evenly.audit.report.sheet import html_sheet, png_sheet
+    from evenly.storage.records import replacing
+    from evenly.storage.web.images import reader
+
+    read_bytes, notes = reader(workspace.downloads), [result.build, *result.notes]
+    if path.suffix.lower() == ".png":
+        content = png_sheet(result.rows, title=title, notes=notes, read_bytes=read_bytes)
+    else:
+        content = html_sheet(result.rows, title=title, notes=notes, read_bytes=read_bytes).encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as stream:
+        stream.write(content)
 
 
 def _print_pairs(facts: dict[str, Any]) -> None:

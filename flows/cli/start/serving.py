@@ -36,8 +36,13 @@ from evenly.flows.cli.start.automations import (
     put_automation,
     submitted_lists,
 )
-from evenly.flows.cli.start.deployments import RunOptions, recipe_deployment, register, workspace_deployments
-from evenly.flows.cli.start.recipe_files import read_recipes
+from evenly.flows.cli.start.deployments import (
+    RunOptions,
+    read_recipes,
+    recipe_deployment,
+    register,
+    workspace_deployments,
+)
 from evenly.flows.process.environment import OF_A_COMMAND
 from evenly.flows.process.interruption import unwinding
 from evenly.flows.process.orphans import children_of

@@ -1,8 +1,8 @@
 import pyarrow as pa
 import pytest
 
-from evenly.curation.exclusions import blocking
-from evenly.curation.exclusions.blocking import judge_files, judge_hashes, judge_hosts
+from evenly.curation.exclusions import safety as blocking
+from evenly.curation.exclusions.safety import judge_files, judge_hashes, judge_hosts
 
 LIST = "0123456789abcdef"
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from evenly.features.errors import UnreadableImageError
-from evenly.features.pictures.jpeg import jpeg_pixels
+from evenly.features.pictures.decoded import jpeg_pixels
 from evenly.features.pictures.rgb import open_rgb
 
 
