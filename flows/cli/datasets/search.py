@@ -35,7 +35,8 @@ def search_command(options: SearchOptions) -> dict[str, Any]:
 
     if options.sheet is not None and options.sheet.suffix.lower() not in _SHEETS:
         raise UsageError(f"`--sheet` must end with {' or '.join(_SHEETS)}; got `{options.sheet}`. Correct it.")
-    texts, images, uids, minus = (chosen or () for chosen in (options.texts, options.image, options.uid, options.minus))
+    texts, uids, minus = (chosen or [] for chosen in (options.texts, options.uid, options.minus))
+    images = options.image or []
     query = Query(texts=texts, images=[_read(path) for path in images], uids=uids, minus=minus)
     selection = Selection(rows=options.rows, where=[Condition.read(text) for text in options.where or ()])
     workspace, manifest = open_build(options.build, root=options.root)
