@@ -1,6 +1,10 @@
-"""Types of numpy arrays, and Arrow texts as numpy arrays over the same memory, for compiled code."""
+"""Types of numpy arrays, Arrow texts as numpy arrays over the same memory, and loops over them as compiled code."""
 
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -57,3 +61,25 @@ def text_buffers(texts: pa.Array) -> TextBuffers:
     for values in (bytes_, offsets, valid):
         values.flags.writeable = False  # one type, so that one compiled function serves all
     return TextBuffers(data=bytes_, offsets=offsets, valid=valid)
+
+
+@cache
+def compiled(loop: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `loop` as machine code that runs without the interpreter's lock; the code is kept beside its source.
+
+    Where no folder can keep it (a read-only installation without a home), it is compiled in each process.
+    """
+    from numba import njit
+
+    try:
+        return njit(nogil=True, cache=True)(loop)  # type: ignore[no-any-return]
+    except RuntimeError:  # numba's "no locator available": there is no place for its cache
+        return njit(nogil=True)(loop)  # type: ignore[no-any-return]
+
+
+def is_compiled_for(n: int, few: int, *, loaded: int = 0) -> bool:
+    """Whether `n` pieces of work are for compiled code: fewer than `few` are done sooner than numba is loaded.
+
+    loaded: the same where numba is loaded.
+    """
+    return n >= (min(few, loaded) if "numba" in sys.modules else few)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from evenly.curation.compiled import compiled
+from evenly.curation.arrays import compiled
 
 _Four = tuple[np.uint64, np.uint64, np.uint64, np.uint64]
 LANES = 32

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from evenly.curation.arrays import Bytes, Floats, Ints, Words
-from evenly.curation.compiled import is_compiled_for
+from evenly.curation.arrays import Bytes, Floats, Ints, Words, is_compiled_for
 from evenly.curation.errors import ColumnsError
 
 KERNEL_FROM = 500_000

@@ -11,8 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from evenly.curation.arrays import Floats, Ints
-from evenly.curation.compiled import compiled, is_compiled_for
+from evenly.curation.arrays import Floats, Ints, compiled, is_compiled_for
 
 COMPILED_FROM = 200_000
 """Matches from which loading numba and the compiled loops is worth it."""

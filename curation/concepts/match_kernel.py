@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from evenly.curation.compiled import compiled
+from evenly.curation.arrays import compiled
 
 
 class Trie(NamedTuple):

@@ -16,7 +16,7 @@ from typing import Literal, TypeVar, get_args
 import pyarrow as pa
 
 from evenly.bounds import LocalPath
-from evenly.curation.compiled import is_compiled_for
+from evenly.curation.arrays import is_compiled_for
 from evenly.curation.concepts.equal_entries import NOTHING_LEFT, first_equal, normalised_keys, plurals_of
 from evenly.curation.concepts.index import ConceptIndex, WordRuns, as_array, entry_lists, word_index
 from evenly.curation.concepts.normalising import normalised, normalised_texts

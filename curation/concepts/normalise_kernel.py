@@ -4,7 +4,7 @@ import string
 
 import numpy as np
 
-from evenly.curation.compiled import compiled
+from evenly.curation.arrays import compiled
 
 SPACE = 32
 BLANK, SIGN = 0, 1

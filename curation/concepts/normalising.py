@@ -6,8 +6,7 @@ import unicodedata
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.curation.arrays import TextBuffers, as_texts, text_buffers
-from evenly.curation.compiled import is_compiled_for
+from evenly.curation.arrays import TextBuffers, as_texts, is_compiled_for, text_buffers
 
 FEW = 1 << 22
 """Bytes of texts from which the compiled kernel is faster, loading numba included."""

@@ -14,8 +14,7 @@ slight.
 import numpy as np
 import numpy.typing as npt
 
-from evenly.curation.arrays import Bytes, Flags, Floats, Ints, Words
-from evenly.curation.compiled import compiled
+from evenly.curation.arrays import Bytes, Flags, Floats, Ints, Words, compiled
 
 WIDTH = 64  # values of a sketch of a grid: one cache line, one vector
 BRIGHTNESS, SATURATION = (80, 120, 1), (50, 150, 2)  # percent: first, last, step; also the other way round

@@ -10,7 +10,7 @@ texts is therefore walked at LANES places at once, so that these waits overlap.
 
 import numpy as np
 
-from evenly.curation.compiled import compiled
+from evenly.curation.arrays import compiled
 from evenly.curation.filters.language_arrays import Automaton
 
 WORDLESS, STEADY, UNSTEADY = 0, 1, 2

@@ -12,7 +12,7 @@ def interpreted(name: str) -> ModuleType:
     spec = importlib.util.find_spec(name)
     module = importlib.util.module_from_spec(spec)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("evenly.curation.compiled.compiled", lambda loop: loop)
+        patch.setattr("evenly.curation.arrays.compiled", lambda loop: loop)
         spec.loader.exec_module(module)
     return module
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from evenly.curation.compiled import compiled
+from evenly.curation.arrays import compiled
 
 CALLED = "def called(x):\n    return x + {added}\n"
 CALLER = "def caller(x):\n    return called(x)\n"
-COMPILED = "from evenly.curation.compiled import compiled\n\n\n@compiled\n"
+COMPILED = "from evenly.curation.arrays import compiled\n\n\n@compiled\n"
 
 
 def test_a_loop_without_a_place_for_its_code_is_compiled_all_the_same():
