@@ -7,12 +7,13 @@ def main() -> None:
     """Run the command; Ctrl-C and SIGTERM end it within seconds."""
     with Interruption() as interruption:
         from evenly.flows.cli import app
-        from evenly.flows.cli.errors import report_errors
+        from evenly.flows.cli.errors import ReportedErrors
         from evenly.flows.process.environment import set_up_command
 
         set_up_command()
-        status = report_errors(app)
-    interruption.finish(status)
+        with ReportedErrors() as reported:
+            app()
+    interruption.finish(reported.status)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from pathlib import Path
 from prefect import flow
 
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.rebuild_dataset import build_by
+from evenly.flows.rebuild_dataset import rebuilding
 from evenly.flows.recipe import Recipe, RecipeFeatures, Source
 from evenly.flows.recipe.curation import Curate
 from evenly.flows.runs import open_run
@@ -14,6 +14,7 @@ from evenly.storage.stores.workspace_lock import writing
 from evenly.storage.web.rule import PoolDownload
 from evenly.storage.workspace import Workspace
 from evenly.tasks.run import EncoderName
+from evenly.tasks.stage import run_steps
 
 AS_IT_IS = Curate(download=PoolDownload())
 
@@ -30,8 +31,12 @@ def collect_pool(
     `latest` stays where it is. Raises WriterError where another process does the same there.
     """
     recipe = Recipe(name="pool", seed=0, sources=(source,), curate=AS_IT_IS, features=features)
-    with writing(Workspace.at(root), recipe.name), open_run(recipe, root=root, quiet=quiet) as run:
-        return build_by(run, recipe, promote=False).build
+    with (
+        writing(Workspace.at(root), recipe.name),
+        open_run(recipe, root=root, quiet=quiet) as run,
+        rebuilding(run, recipe, promote=False) as rebuild,
+    ):
+        return rebuild.published(run_steps(rebuild.run, rebuild.steps, rebuild.each)).build
 
 
 def pool_source(pool: str, features: RecipeFeatures, *, caption: str | None, vector: str | None) -> Source:

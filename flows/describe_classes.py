@@ -12,7 +12,7 @@ from evenly.flows.recipe.describing import ListContext, describing
 from evenly.flows.recipe.files import ListingText
 from evenly.flows.runs import in_shared_use
 from evenly.options import DescribeOptions
-from evenly.signatures import Quiet, fields_of, taking
+from evenly.signatures import Quiet, fields_of, options_of, taking_values
 from evenly.tasks.classes.confusable import confusable_pairs
 from evenly.tasks.classes.describe import DESCRIBE, announce_described
 from evenly.tasks.classes.names import COUNT_NAMES
@@ -39,12 +39,13 @@ class ListDescription(DescribeOptions):
 @flow(name="describe-classes", flow_run_name="describe {name}", persist_result=False)
 @tried_again()
 @in_shared_use
-@taking(ListDescription, place=str)
-def describe_classes(name: str, text: str, options: ListDescription) -> str:
+@taking_values(ListDescription)
+def describe_classes(name: str, text: str, **values: object) -> str:
     """Describe the classes of `text`, one per line, by each of the methods; the key of the step record.
 
     pairs, pool: see evenly.flows.recipe.describing.ListContext.
     """
+    options = options_of(ListDescription, values)
     llm = LanguageModel(**fields_of(LanguageModel, options))
     todo = describing(
         describe_rule(ListingText(name=name, text=text), methods=options.methods, llm=llm),

@@ -14,20 +14,20 @@ from evenly.curation.steps import STEPS
 from evenly.demo.pictures.digits import make_digits
 from evenly.demo.pictures.photographs import make_photographs
 from evenly.features.refining.training import TrainingRule
-from evenly.flows.rebuild_dataset import build_by
+from evenly.flows.rebuild_dataset import rebuilding
 from evenly.flows.recipe import Recipe, read_recipe
 from evenly.flows.recipe.curation import Curate
 from evenly.flows.refine_encoder import guarded_lists
 from evenly.flows.runs import in_shared_use, open_run
 from evenly.options import WorthOptions
-from evenly.signatures import taking
+from evenly.signatures import options_of, taking_values
 from evenly.storage.builds import Builds
 from evenly.storage.errors import InputError
 from evenly.storage.stores.workspace_lock import writing
 from evenly.tasks.encoders import frozen_run
 from evenly.tasks.refining.other_pictures import OtherPictures
 from evenly.tasks.refining.worth import MEASURE_WORTH, PoolVariant, WorthRule
-from evenly.tasks.stage import run_step
+from evenly.tasks.stage import run_step, run_steps
 from evenly.tasks.step import NothingLeftError
 
 _FALL_TOGETHER = {"match": ("match", "preselect", "recaption", "balance"), "balance": ("preselect", "balance")}
@@ -54,15 +54,15 @@ RANDOM = "random pairs of the pool"
 
 @flow(name="measure-worth", flow_run_name="worth of {recipe}", persist_result=False)
 @in_shared_use
-@taking(WorthOptions, place=str)
-def measure_worth(recipe: str, options: WorthOptions) -> dict[str, Any]:
+@taking_values(WorthOptions)
+def measure_worth(recipe: str, **values: object) -> dict[str, Any]:
     """The key of the record of MEASURE_WORTH, and which variants could not be built, with the reason.
 
     Heads are trained on as many pairs of each variant as the whole pipeline leaves to train on. None of the other
     builds is promoted, and each has a name of its own. also: names of SHIPPED or folders of `<class>/<picture>`, whose
     pictures are judged too.
     """
-    chosen = read_recipe(recipe)
+    options, chosen = options_of(WorthOptions, values), read_recipe(recipe)
     skipped: dict[str, str] = {}
     with open_run(chosen, root=options.root, quiet=options.quiet) as opened:
         run = frozen_run(opened)
@@ -74,7 +74,9 @@ def measure_worth(recipe: str, options: WorthOptions) -> dict[str, Any]:
             try:
                 other = _without(chosen, short, sections)
                 with writing(run.workspace, other.name):
-                    variants.append(PoolVariant(name=name, build=build_by(opened, other, promote=False).build))
+                    with rebuilding(opened, other, promote=False) as rebuild:
+                        build = rebuild.published(run_steps(rebuild.run, rebuild.steps, rebuild.each)).build
+                    variants.append(PoolVariant(name=name, build=build))
             except (InputError, NothingLeftError) as error:
                 skipped[name] = str(error)
                 run.progress.say(f"{'worth':<24} {name}: not built. {error}")

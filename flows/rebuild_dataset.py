@@ -1,7 +1,8 @@
 """Rebuild a dataset by its recipe: on a schedule, by hand, or as part of the demo."""
 
-from dataclasses import replace
-from functools import partial
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from evenly.flows.recipe.files import read_listing
 from evenly.flows.recipe.steps import content_of, say_changes, steps_of
 from evenly.flows.runs import open_run, with_engine
 from evenly.options import RebuildOptions
-from evenly.signatures import taking
+from evenly.signatures import options_of, taking_values
 from evenly.storage.stores.workspace_lock import writing
 from evenly.storage.workspace import Workspace
+from evenly.tasks.each import Each, Records
 from evenly.tasks.partitioning import cut_run, open_engine
 from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild.balance import say_concepts
@@ -29,7 +31,7 @@ from evenly.tasks.server.builds import Published, ended_with, latest_build, publ
 from evenly.tasks.server.notices import Notice, log_to_run, send_notice
 from evenly.tasks.server.retries import tried_again
 from evenly.tasks.splits import describe_split
-from evenly.tasks.stage import run_steps
+from evenly.tasks.stage import Steps, run_steps
 from evenly.tasks.step import check_ready
 
 
@@ -54,12 +56,13 @@ def tell_of_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) 
     on_crashed=[tell_of_failure],
 )
 @tried_again()
-@taking(RebuildOptions, place=str)
-def rebuild_dataset(recipe: str, options: RebuildOptions) -> str:
+@taking_values(RebuildOptions)
+def rebuild_dataset(recipe: str, **values: object) -> str:
     """Rebuild by the recipe file; the id of the published build. With a limit it has no descriptions and adapters.
 
     Raises WriterError where another process rebuilds the recipe there still.
     """
+    options = options_of(RebuildOptions, values)
     chosen, limit, quiet = read_recipe(recipe), options.limit, options.quiet
     with (
         tags(*flow_run.tags),  # also of flows that are called here: by tag a server ends those that stopped reporting
@@ -67,7 +70,7 @@ def rebuild_dataset(recipe: str, options: RebuildOptions) -> str:
             Workspace.at(options.root),
             chosen.name,
             wait_s=options.wait_s,
-            say=partial(_say_waiting, Progress(quiet=quiet)),
+            say=lambda text: Progress(quiet=quiet).say(f"{'waiting':<24} {text}"),
         ),
         open_run(
             with_engine(chosen, options.engine),
@@ -79,7 +82,8 @@ def rebuild_dataset(recipe: str, options: RebuildOptions) -> str:
         ) as run,
     ):
         say_changes(run.workspace, run.progress, chosen)
-        result = build_by(run, chosen, limit=limit, memory=options.memory)
+        with rebuilding(run, chosen, limit=limit, memory=options.memory) as rebuild:
+            result = rebuild.published(run_steps(rebuild.run, rebuild.steps, rebuild.each))
         show_build(run, result)
         build, root_of_run = result.build, str(run.workspace.root)
         for listing in () if limit else chosen.classes:
@@ -103,34 +107,48 @@ def rebuild_dataset(recipe: str, options: RebuildOptions) -> str:
         return ended_with(result)
 
 
-def _say_waiting(progress: Progress, text: str) -> None:
-    progress.say(f"{'waiting':<24} {text}")
+@dataclass(frozen=True, kw_only=True)
+class Rebuild:
+    """The steps of a recipe, ready to be run in a run by workers, and how a build is made of their records."""
+
+    run: Run
+    recipe: Recipe
+    steps: Steps
+    each: Each
+    split: Mapping[str, str] | None
+    limit: int | None
+    max_change: float | None
+
+    def published(self, records: Records) -> Published:
+        """The build, after its pairs have been encoded if they have pictures."""
+        run, recipe = self.run, self.recipe
+        previous = latest_build(run, recipe.name)
+        say_concepts(run, records)
+        if recipe.has_pictures and recipe.features.encode:
+            run = replace(run, encoder_identity=encode_pairs(run, records, self.each)["encoder"])
+        manifest = publish_build(
+            run,
+            records,
+            name=recipe.name,
+            recipe=content_of(recipe),
+            limit=self.limit,
+            max_change=self.max_change,
+            split=self.split,
+            each=self.each,
+        )
+        return published(run, manifest, previous=previous, max_change=self.max_change)
 
 
-def build_by(
+@contextmanager
+def rebuilding(
     run: Run, recipe: Recipe, *, limit: int | None = None, promote: bool = True, memory: str | None = None
-) -> Published:
-    """Run the steps of a recipe, encode its pairs if they have pictures, and publish the build."""
-    max_change = recipe.guard.max_change if promote else None
-    previous = latest_build(run, recipe.name)
+) -> Iterator[Rebuild]:
+    """A rebuild whose workers are there while the context lasts; what its steps need is looked for first."""
     steps = steps_of(recipe, limit=limit)
     check_ready(run, steps)
     split = describe_split(run, None if recipe.labels is None else recipe.labels.split)
     chosen = cut_run(run, pictured=recipe.has_pictures, memory=memory or recipe.memory, limit=limit)
     cut = replace(run, bits=chosen.bits, pairs=chosen.rows)
-    with open_engine(cut, chosen.workers) as partitions:
-        records = run_steps(cut, steps, partitions)
-        say_concepts(cut, records)
-        if recipe.has_pictures and recipe.features.encode:
-            cut = replace(cut, encoder_identity=encode_pairs(cut, records, partitions)["encoder"])
-        manifest = publish_build(
-            cut,
-            records,
-            name=recipe.name,
-            recipe=content_of(recipe),
-            limit=limit,
-            max_change=max_change,
-            split=split,
-            each=partitions,
-        )
-    return published(run, manifest, previous=previous, max_change=max_change)
+    max_change = recipe.guard.max_change if promote else None
+    with open_engine(cut, chosen.workers) as each:
+        yield Rebuild(run=cut, recipe=recipe, steps=steps, each=each, split=split, limit=limit, max_change=max_change)

@@ -12,7 +12,7 @@ from evenly.flows.recipe import Recipe, read_recipe
 from evenly.flows.recipe.class_rules import evaluation_rules
 from evenly.flows.runs import in_shared_use, run_in
 from evenly.options import RefineOptions
-from evenly.signatures import taking
+from evenly.signatures import options_of, taking_values
 from evenly.storage.artifacts.kinds import refined_encoders_of
 from evenly.storage.builds import Builds, encoder_of
 from evenly.storage.errors import InputError
@@ -28,14 +28,15 @@ _ENCODER_FIELDS = ("model", "pretrained", "batch_size", "precision", "resize", "
 
 @flow(name="refine-encoder", flow_run_name="refine {name}", persist_result=False)
 @in_shared_use
-@taking(RefineOptions, place=str)
-def refine_encoder(recipe: str, name: str, options: RefineOptions) -> str:
+@taking_values(RefineOptions)
+def refine_encoder(recipe: str, name: str, **values: object) -> str:
     """Refine the encoder of a build on its pairs and keep it under a name; the key of the step record.
 
     The recipe's class lists are the guard's. What is trained: heads, `experts` heads with a router, or the last blocks
     of the `towers`. force: also under a name that stands for one of another build, encoder or rule; without, that is
     refused before anything is trained.
     """
+    options = options_of(RefineOptions, values)
     run, rule = open_refining(recipe, options)
     force = options.force
     artifacts = refined_encoders_of(run.workspace)

@@ -12,7 +12,17 @@ from prefect import flow
 from typer.testing import CliRunner
 
 from evenly.flows.cli.command import typed
-from evenly.signatures import NOT_TYPED, InWorkspace, Named, Place, Quiet, flow_values, taking
+from evenly.signatures import (
+    NOT_TYPED,
+    InWorkspace,
+    Named,
+    Place,
+    Quiet,
+    flow_values,
+    options_of,
+    taking,
+    taking_values,
+)
 from evenly.storage.errors import InputError
 
 
@@ -70,12 +80,20 @@ def test_a_command_has_options_of_these_names_bounds_and_helps():
 
 
 def test_a_flow_has_parameters_of_these_bounds_and_helps():
-    described = flow(taking(Options, place=str)(job.__wrapped__)).parameters.properties
+    @flow
+    @taking_values(Options)
+    def job_of_flow(recipe: str, **values: object) -> Options:  # noqa: ARG001 - a flow has it
+        return options_of(Options, values)
+
+    described = job_of_flow.parameters.properties
     assert described["count"] | {"position": 0} == {
         "default": 3, "description": "How many.", "maximum": 9, "minimum": 1, "position": 0, "title": "count",
         "type": "integer",
     }  # fmt: skip
     assert described["into"]["anyOf"] == [{"type": "string"}, {"type": "null"}]
+    assert job_of_flow.fn("r.yaml", count=4) == Options(count=4)
+    with pytest.raises(InputError, match=r"`count` must be 1 to 9; got `0`"):
+        job_of_flow.fn("r.yaml", count=0)
 
 
 def test_options_are_handed_to_a_flow_as_plain_values():

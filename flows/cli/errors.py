@@ -1,7 +1,8 @@
 """Errors of commands: one line on stderr for those that a user can mend, a traceback for faults of the program."""
 
 import sys
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Container, Sequence
+from typing import Self
 
 from evenly.audit.safe_text import visible
 from evenly.flows.cli.machine_errors import OUT_OF_MEMORY, machine_line
@@ -35,24 +36,37 @@ def refuse_renamed(arguments: Sequence[str], options: Container[str]) -> None:
             raise UsageError(f"`{old}` is called `{RENAMED[old]}` now; got `{argument}`. Write the new name.")
 
 
-def report_errors(app: Callable[[], object]) -> int:
-    """Run `app`; the exit status. Known errors are printed without a traceback."""
-    try:
-        app()
-    except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
-    except (ValueError, RuntimeError) as error:  # the roots of all our errors: they are told apart only where needed
-        usage, failures = _known_errors()
-        if not isinstance(error, (*usage, *failures)):
-            raise
-        return _say(error, USAGE if isinstance(error, usage) else FINDING)
-    except MemoryError:
-        return _say(OUT_OF_MEMORY, FINDING)
-    except OSError as error:
-        if (line := machine_line(error, sys.argv[1:])) is None:
-            raise
-        return _say(line, FINDING)
-    return 0
+class ReportedErrors:
+    """A command runs in it as a context, and ends with an exit status: known errors are printed without a traceback."""
+
+    status = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> bool:
+        status = _status(error)
+        self.status = status or 0
+        return status is not None
+
+
+def _status(error: BaseException | None) -> int | None:
+    """The exit status of how a command ended, when a known error has been printed; None for a fault of the program."""
+    match error:
+        case None:
+            return 0
+        case SystemExit():
+            return error.code if isinstance(error.code, int) else 0 if error.code is None else 1
+        case ValueError() | RuntimeError():  # the roots of all our errors: they are told apart only where needed
+            usage, failures = _known_errors()
+            known = isinstance(error, (*usage, *failures))
+            return _say(error, USAGE if isinstance(error, usage) else FINDING) if known else None
+        case MemoryError():
+            return _say(OUT_OF_MEMORY, FINDING)
+        case OSError():
+            line = machine_line(error, sys.argv[1:])
+            return None if line is None else _say(line, FINDING)
+    return None
 
 
 def _known_errors() -> tuple[tuple[type[Exception], ...], tuple[type[Exception], ...]]:

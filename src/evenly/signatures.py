@@ -37,6 +37,7 @@ First_contra = TypeVar("First_contra", contravariant=True)
 Result_co = TypeVar("Result_co", covariant=True)
 Second = TypeVar("Second")
 Result = TypeVar("Result")
+Made = TypeVar("Made")
 
 Place = str | os.PathLike[str]
 """A file or folder: any of its forms in Python, a path on the command line, a text in a flow."""
@@ -87,8 +88,44 @@ class _Taking(Protocol[P, Options]):
     ) -> Callable[Concatenate[First, Second, P], Result]: ...
 
 
-def taking(kind: Callable[P, Options], *, place: Any = Place) -> _Taking[P, Options]:  # noqa: ANN401 - a type
-    """Have a function take the fields of `kind` by name in place of its last parameter, each `Place` as a `place`.
+class _TakingValues(Protocol[P]):
+    """Makes fields parameters of a function that takes any by name."""
+
+    @overload
+    def __call__(self, function: Callable[[First], Result], /) -> Callable[Concatenate[First, P], Result]: ...
+    @overload
+    def __call__(
+        self, function: Callable[[First, Second], Result], /
+    ) -> Callable[Concatenate[First, Second, P], Result]: ...
+
+
+def taking_values(kind: Callable[P, object]) -> _TakingValues[P]:
+    """Have a flow, which takes them as `**values`, show the fields of `kind` as its parameters, files as texts.
+
+    `options_of` makes options of them.
+    """
+
+    def shown(function: Callable[..., Any]) -> Callable[..., Any]:
+        *first, _ = inspect.signature(function).parameters.values()
+        show_as(function, inspect.Signature([*first, *parameters_of(kind, place=str)]))
+        function.__doc__ = f"{inspect.getdoc(function)}\n\n{_documented(kind)}"
+        return function
+
+    return shown
+
+
+def options_of(kind: Callable[..., Made], values: Mapping[str, object]) -> Made:
+    """Options by the values of their fields. Raises InputError for the first that is out of its bounds."""
+    from evenly.bounds import check_bounds
+    from evenly.storage.errors import InputError
+
+    options = kind(**values)
+    check_bounds(options, InputError, remedy="Correct it.", quote="`")
+    return options
+
+
+def taking(kind: Callable[P, Options]) -> _Taking[P, Options]:
+    """Have a function take the fields of `kind` by name in place of its last parameter.
 
     What may be None need not be given. A value out of its bounds is an InputError.
     """
@@ -99,7 +136,7 @@ def taking(kind: Callable[P, Options], *, place: Any = Place) -> _Taking[P, Opti
         first = [
             item.replace(default=None) if types.NoneType in get_args(bare(item.annotation)) else item for item in first
         ]
-        signature = inspect.Signature([*first, *parameters_of(kind, place=place)])
+        signature = inspect.Signature([*first, *parameters_of(kind)])
         plain = [item.replace(annotation=bare(item.annotation)) for item in signature.parameters.values()]
         names = {field.name for field in fields(make)}
 
@@ -107,9 +144,7 @@ def taking(kind: Callable[P, Options], *, place: Any = Place) -> _Taking[P, Opti
             values = {item.name: None for item in first if item.default is None} | signature.bind(
                 *args, **kwargs
             ).arguments
-            options = make(**{name: values.pop(name) for name in names & values.keys()})
-            check_options(options)
-            return values | {last.name: options}
+            return values | {last.name: options_of(make, {name: values.pop(name) for name in names & values.keys()})}
 
         @wraps(function)
         def called(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - those of the function
@@ -118,8 +153,7 @@ def taking(kind: Callable[P, Options], *, place: Any = Place) -> _Taking[P, Opti
         called.packed = packed, function  # type: ignore[attr-defined]  # for a command, which calls it itself
 
         show_as(called, signature)
-        if place is Place:
-            called.__signature__ = inspect.Signature(plain)  # type: ignore[attr-defined]  # of a function
+        called.__signature__ = inspect.Signature(plain)  # type: ignore[attr-defined]  # of a function
         called.__doc__ = f"{inspect.getdoc(function)}\n\n{_documented(kind)}"
         return called
 
@@ -176,14 +210,6 @@ def flow_values(options: Any) -> dict[str, Any]:  # noqa: ANN401 - a dataclass
     return {
         name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in vars(options).items()
     }
-
-
-def check_options(options: Any) -> None:  # noqa: ANN401 - a dataclass
-    """Raise InputError for the first option that is out of its bounds."""
-    from evenly.bounds import check_bounds
-    from evenly.storage.errors import InputError
-
-    check_bounds(options, InputError, remedy="Correct it.", quote="`")
 
 
 def show_as(function: Any, signature: inspect.Signature) -> None:  # noqa: ANN401 - a function

@@ -148,8 +148,8 @@ def _run(order: Mapping[str, Any]) -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     sys.argv = ["evenly", *order["arguments"]]
     from evenly.flows.cli import app
-    from evenly.flows.cli.errors import report_errors
     from evenly.flows.process.environment import set_up_command
+    from tests.reported import report_errors
 
     status = 1
     try:
@@ -167,9 +167,9 @@ def _run(order: Mapping[str, Any]) -> None:
 
 def _forget(root: str) -> int:
     """Put something on the forget list, which no command does yet."""
-    from evenly.flows.cli.errors import report_errors
     from evenly.storage.removal.forget import add_forgotten
     from evenly.storage.workspace import Workspace
+    from tests.reported import report_errors
 
     return report_errors(lambda: add_forgotten(Workspace.at(root), [("uid", "ab" * 16)]))
 

@@ -20,7 +20,7 @@ from evenly.demo.pictures.digits import draw_digits
 from evenly.demo.pictures.openmoji import list_codes
 from evenly.demo.web import loopback_web
 from evenly.flows.cli import app
-from evenly.flows.cli.errors import report_errors
+from tests.reported import report_errors
 
 TINY = "tiny-for-commands"
 TINY_CONFIG = {

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from evenly.flows.cli import app
-from evenly.flows.cli.errors import report_errors
 from evenly.flows.recipe.files import RECIPES
 from tests.labelled_build import WordEncoder
+from tests.reported import report_errors
 
 SLOW = {("demo",), ("encoders", "tune")}
 """What draws pictures, or measures whatever it is given."""

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from evenly.flows.cli import app
-from evenly.flows.cli.errors import report_errors
 from tests.batch_server import Ending, serving
+from tests.reported import report_errors
 
 
 @pytest.fixture

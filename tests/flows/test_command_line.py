@@ -9,7 +9,7 @@ import yaml
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from evenly.flows.cli import app
-from evenly.flows.cli.errors import report_errors
+from tests.reported import report_errors
 
 COMMANDS = [
     *("demo", "init", "check", "plan", "rebuild", "builds", "promote", "describe", "extract"),

@@ -41,7 +41,7 @@ def evaluated(small_web, undisturbed, tmp_path_factory):
 def evenly(evaluated, monkeypatch, capsys):
     """Run a command on the copy in this process: (exit status, stdout, stderr)."""
     from evenly.flows.cli import app
-    from evenly.flows.cli.errors import report_errors
+    from tests.reported import report_errors
 
     def run(command: str, *arguments: str) -> tuple[int, str, str]:
         root = str(evaluated / "workspace")

@@ -26,7 +26,7 @@ def examples(undisturbed) -> dict[str, str]:
 def evenly(undisturbed, monkeypatch, capsys):
     """Run a command on the workspace in this process: (exit status, facts)."""
     from evenly.flows.cli import app
-    from evenly.flows.cli.errors import report_errors
+    from tests.reported import report_errors
 
     def run(*arguments: str) -> tuple[int, dict]:
         monkeypatch.setattr("sys.argv", ["evenly", *arguments, "--root", str(undisturbed[0]), "--json"])

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from evenly.flows.cli import app
-from evenly.flows.cli.errors import UsageError, report_errors
+from evenly.flows.cli.errors import UsageError
 from evenly.flows.cli.output import json_text, print_rows, print_text
 from evenly.flows.recipe.untrusted_yaml import MAX_DEPTH, MAX_VALUES, UnreadableYamlError, read_yaml
 from evenly.tasks.progress import Progress
+from tests.reported import report_errors
 
 ESCAPES = "\x1b]0;gone\x07\x9b2J\u202egnp.exe\ud800\u2028"
 

@@ -14,13 +14,14 @@ MODELS_AND_FLOWS |= {"img2dataset", "imagehash", "jinja2", "httpx", "fsspec"}
 SCRIPT = """
 import json, sys
 from evenly.flows.cli import app
-from evenly.flows.cli.errors import report_errors
+from evenly.flows.cli.errors import ReportedErrors
 from evenly.flows.process.environment import set_up_command
 sys.argv = ["evenly", *sys.argv[1:]]
 set_up_command()
-status = report_errors(app)
+with ReportedErrors() as reported:
+    app()
 names = sorted({name.split(".")[0] for name, module in sys.modules.items() if module is not None})
-print("\\n" + json.dumps([status, len(sys.modules), names]))
+print("\\n" + json.dumps([reported.status, len(sys.modules), names]))
 """
 
 

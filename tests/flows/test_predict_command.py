@@ -13,9 +13,9 @@ import pytest
 from evenly.adapters.evaluation.measures.classification import softmax
 from evenly.demo.pictures.digits import NAMES
 from evenly.flows.cli import app
-from evenly.flows.cli.errors import report_errors
 from evenly.storage.files.arrays import read_arrays, write_arrays
 from evenly.storage.records import read_record, replace_record
+from tests.reported import report_errors
 
 MODEL = "tiny-for-commands"
 

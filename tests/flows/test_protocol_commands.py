@@ -7,8 +7,8 @@ import pytest
 
 from evenly.adapters.features import unit_rows
 from evenly.flows.cli import app
-from evenly.flows.cli.errors import report_errors
 from evenly.storage.files.arrays import write_arrays
+from tests.reported import report_errors
 
 
 @pytest.fixture(scope="module")

@@ -120,7 +120,7 @@ def test_the_report_reads_what_was_measured_of_the_whole_build(workspace):
 def command(workspace, manifest, tmp_path, monkeypatch, capsys):
     """Runs `evenly` with arguments on a recipe whose latest build is `manifest`; what it prints."""
     from evenly.flows.cli import app
-    from evenly.flows.cli.errors import report_errors
+    from tests.reported import report_errors
 
     Builds(workspace).promote(manifest["build"], recipe="some")
     recipe = tmp_path / "some.yaml"

@@ -7,11 +7,11 @@ import time
 import pytest
 
 from evenly.flows.cli import app
-from evenly.flows.cli.errors import report_errors
 from evenly.storage.ledger import StepRecord
 from evenly.tasks.chat.batches import batch_rows
 from evenly.tasks.run import Run
 from tests.batch_server import BatchServer, Ending, Fault, completion, serving
+from tests.reported import report_errors
 from tests.tasks.captions.test_chat_captioners import POOL, offered, recaption
 from tests.tasks.captions.test_killed import drive, run_at
 from tests.tasks.whole_rebuild import open_run, write_pool

@@ -42,7 +42,7 @@ def test_captions_of_kept_pairs_are_counted_per_source(workspace, manifest, monk
 
 def test_the_command_shows_shares(workspace, manifest, tmp_path, monkeypatch, capsys):
     from evenly.flows.cli import app
-    from evenly.flows.cli.errors import report_errors
+    from tests.reported import report_errors
 
     Builds(workspace).promote(manifest["build"], recipe=manifest["recipe_name"])
     recipe = tmp_path / "some.yaml"

@@ -61,7 +61,7 @@ def manifest(workspace):
 def evenly(workspace, monkeypatch, capsys):
     """Runs `evenly` with arguments; what it prints."""
     from evenly.flows.cli import app
-    from evenly.flows.cli.errors import report_errors
+    from tests.reported import report_errors
 
     def run(*arguments, status=0):
         monkeypatch.setattr("sys.argv", ["evenly", *map(str, arguments), "--root", str(workspace.root)])
