@@ -64,6 +64,16 @@ def uids_of(urls: pa.Array, captions: pa.Array, source_ids: pa.Array) -> pa.Arra
     return pc.coalesce(file_uids(file_hashes, captions), pair_uids(web, captions), text_uids(texts, source_ids))
 
 
+def with_uids(table: pa.Table) -> pa.Table:
+    """Rows of a pool with the uid of each; one that can have none is rejected."""
+    urls, captions, rejects = (table[name].combine_chunks() for name in ("url", "caption", "reject"))
+    uids = uids_of(urls, captions, table["source_id"].combine_chunks())
+    uids = pc.if_else(pc.is_valid(rejects), pa.scalar(None, pa.string()), uids)
+    rejects = pc.if_else(pc.and_(pc.is_null(rejects), pc.is_null(uids)), "no_uid", rejects)
+    place = table.column_names.index("reject")
+    return table.set_column(place, "reject", rejects).append_column("uid", uids)
+
+
 @contextmanager
 def _open(given: Given) -> Iterator[Rejudging]:
     def judge(tables: PartTables) -> Judged:

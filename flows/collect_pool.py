@@ -14,7 +14,6 @@ from evenly.storage.stores.workspace_lock import writing
 from evenly.storage.web.rule import PoolDownload
 from evenly.storage.workspace import Workspace
 from evenly.tasks.run import EncoderName
-from evenly.tasks.stage import run_steps
 
 AS_IT_IS = Curate(download=PoolDownload())
 
@@ -34,9 +33,9 @@ def collect_pool(
     with (
         writing(Workspace.at(root), recipe.name),
         open_run(recipe, root=root, quiet=quiet) as run,
-        rebuilding(run, recipe, promote=False) as rebuild,
+        rebuilding(run, recipe, promote=False) as (run_all, publish),
     ):
-        return rebuild.published(run_steps(rebuild.run, rebuild.steps, rebuild.each)).build
+        return publish(run_all()).build
 
 
 def pool_source(pool: str, features: RecipeFeatures, *, caption: str | None, vector: str | None) -> Source:

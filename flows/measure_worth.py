@@ -27,7 +27,7 @@ from evenly.storage.stores.workspace_lock import writing
 from evenly.tasks.encoders import frozen_run
 from evenly.tasks.refining.other_pictures import OtherPictures
 from evenly.tasks.refining.worth import MEASURE_WORTH, PoolVariant, WorthRule
-from evenly.tasks.stage import run_step, run_steps
+from evenly.tasks.stage import run_step
 from evenly.tasks.step import NothingLeftError
 
 _FALL_TOGETHER = {"match": ("match", "preselect", "recaption", "balance"), "balance": ("preselect", "balance")}
@@ -73,10 +73,11 @@ def measure_worth(recipe: str, **values: object) -> dict[str, Any]:
         for name, short, sections in _variants(chosen):
             try:
                 other = _without(chosen, short, sections)
-                with writing(run.workspace, other.name):
-                    with rebuilding(opened, other, promote=False) as rebuild:
-                        build = rebuild.published(run_steps(rebuild.run, rebuild.steps, rebuild.each)).build
-                    variants.append(PoolVariant(name=name, build=build))
+                with (
+                    writing(run.workspace, other.name),
+                    rebuilding(opened, other, promote=False) as (run_all, publish),
+                ):
+                    variants.append(PoolVariant(name=name, build=publish(run_all()).build))
             except (InputError, NothingLeftError) as error:
                 skipped[name] = str(error)
                 run.progress.say(f"{'worth':<24} {name}: not built. {error}")

@@ -1,8 +1,9 @@
 """Rebuild a dataset by its recipe: on a schedule, by hand, or as part of the demo."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from evenly.tasks.server.builds import Published, ended_with, latest_build, publ
 from evenly.tasks.server.notices import Notice, log_to_run, send_notice
 from evenly.tasks.server.retries import tried_again
 from evenly.tasks.splits import describe_split
-from evenly.tasks.stage import Steps, run_steps
+from evenly.tasks.stage import run_steps
 from evenly.tasks.step import check_ready
 
 
@@ -82,8 +83,8 @@ def rebuild_dataset(recipe: str, **values: object) -> str:
         ) as run,
     ):
         say_changes(run.workspace, run.progress, chosen)
-        with rebuilding(run, chosen, limit=limit, memory=options.memory) as rebuild:
-            result = rebuild.published(run_steps(rebuild.run, rebuild.steps, rebuild.each))
+        with rebuilding(run, chosen, limit=limit, memory=options.memory) as (run_all, publish):
+            result = publish(run_all())
         show_build(run, result)
         build, root_of_run = result.build, str(run.workspace.root)
         for listing in () if limit else chosen.classes:
@@ -107,48 +108,33 @@ def rebuild_dataset(recipe: str, **values: object) -> str:
         return ended_with(result)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rebuild:
-    """The steps of a recipe, ready to be run in a run by workers, and how a build is made of their records."""
-
-    run: Run
-    recipe: Recipe
-    steps: Steps
-    each: Each
-    split: Mapping[str, str] | None
-    limit: int | None
-    max_change: float | None
-
-    def published(self, records: Records) -> Published:
-        """The build, after its pairs have been encoded if they have pictures."""
-        run, recipe = self.run, self.recipe
-        previous = latest_build(run, recipe.name)
-        say_concepts(run, records)
-        if recipe.has_pictures and recipe.features.encode:
-            run = replace(run, encoder_identity=encode_pairs(run, records, self.each)["encoder"])
-        manifest = publish_build(
-            run,
-            records,
-            name=recipe.name,
-            recipe=content_of(recipe),
-            limit=self.limit,
-            max_change=self.max_change,
-            split=self.split,
-            each=self.each,
-        )
-        return published(run, manifest, previous=previous, max_change=self.max_change)
-
-
 @contextmanager
 def rebuilding(
     run: Run, recipe: Recipe, *, limit: int | None = None, promote: bool = True, memory: str | None = None
-) -> Iterator[Rebuild]:
-    """A rebuild whose workers are there while the context lasts; what its steps need is looked for first."""
+) -> Iterator[tuple[Callable[[], Records], Callable[[Records], Published]]]:
+    """Yield what runs the steps of a recipe, and what makes a build of their records; workers are there meanwhile.
+
+    What the steps need is looked for first.
+    """
     steps = steps_of(recipe, limit=limit)
     check_ready(run, steps)
     split = describe_split(run, None if recipe.labels is None else recipe.labels.split)
     chosen = cut_run(run, pictured=recipe.has_pictures, memory=memory or recipe.memory, limit=limit)
     cut = replace(run, bits=chosen.bits, pairs=chosen.rows)
-    max_change = recipe.guard.max_change if promote else None
     with open_engine(cut, chosen.workers) as each:
-        yield Rebuild(run=cut, recipe=recipe, steps=steps, each=each, split=split, limit=limit, max_change=max_change)
+        manifest = {"name": recipe.name, "recipe": content_of(recipe), "limit": limit, "split": split}
+        max_change = recipe.guard.max_change if promote else None
+        encode = recipe.has_pictures and recipe.features.encode
+        yield partial(run_steps, cut, steps, each), partial(_publish, cut, each, manifest, max_change, encode=encode)
+
+
+def _publish(
+    run: Run, each: Each, manifest: dict[str, Any], max_change: float | None, records: Records, *, encode: bool
+) -> Published:
+    """Encode the pairs that all steps kept, where they are to be, and publish the build."""
+    previous = latest_build(run, manifest["name"])
+    say_concepts(run, records)
+    if encode:
+        run = replace(run, encoder_identity=encode_pairs(run, records, each)["encoder"])
+    build = publish_build(run, records, **manifest, max_change=max_change, each=each)
+    return published(run, build, previous=previous, max_change=max_change)

@@ -21,9 +21,11 @@ def with_model(function: WorkT) -> WorkT:
 
 
 def uses_model(function: object) -> bool:
-    """Whether a function is marked by `with_model`, or is made by `partial` of one that is, or with one."""
+    """Whether a function is marked by `with_model`, or is made by `partial` of one that is, or with one or several."""
     if isinstance(function, partial):
         return any(map(uses_model, (function.func, *function.args, *function.keywords.values())))
+    if isinstance(function, list | tuple):
+        return any(map(uses_model, function))
     return bool(getattr(function, "uses_model", False))
 
 

@@ -15,7 +15,6 @@ import pyarrow as pa
 from evenly.curation.concepts.matching import in_order
 from evenly.storage.tables.partitions import Partition
 from evenly.storage.worker_pool import end_with_parent, no_interrupts
-from evenly.tasks.each import uses_model
 from evenly.tasks.run import Run
 from evenly.tasks.server.logs import keep_off_terminal
 
@@ -72,7 +71,7 @@ class InThreads:
 
     def partitions(self, title: str, function: Callable[[Run], ResultT]) -> list[ResultT]:
         """See evenly.tasks.each.Each."""
-        return list(self.items(title, _in_partition(function), Partition.all(self.run.bits)))
+        return list(self.items(title, partial(_in_partition, function), Partition.all(self.run.bits)))
 
     def items(self, title: str, function: Callable[[Run, ItemT], ResultT], items: Sequence[ItemT]) -> Iterator[ResultT]:
         """See evenly.tasks.each.Each. At most n_workers + 1 items are begun and not yet taken."""
@@ -112,7 +111,7 @@ class Workers:
 
     def partitions(self, title: str, function: Callable[[Run], ResultT]) -> list[ResultT]:
         """See evenly.tasks.each.Each."""
-        return list(self.items(title, _in_partition(function), Partition.all(self.run.bits)))
+        return list(self.items(title, partial(_in_partition, function), Partition.all(self.run.bits)))
 
     def items(self, title: str, function: Callable[[Run, ItemT], ResultT], items: Sequence[ItemT]) -> Iterator[ResultT]:
         """See evenly.tasks.each.Each."""
@@ -187,18 +186,8 @@ def _shared_out(run: Run, n_workers: int) -> Run:
     return replace(run, processes=max(1, run.processes // n_workers), encoder=encoder)
 
 
-@dataclass(frozen=True)
-class _in_partition:  # noqa: N801 - a function that other processes can be given
-    """`function` for the run of a partition."""
-
-    function: Callable[[Run], Any]
-
-    @property
-    def uses_model(self) -> bool:
-        return uses_model(self.function)
-
-    def __call__(self, run: Run, partition: Partition) -> Any:  # noqa: ANN401 - what the function gives
-        return self.function(replace(run, part=partition))
+def _in_partition(function: Callable[[Run], ResultT], run: Run, partition: Partition) -> ResultT:
+    return function(replace(run, part=partition))
 
 
 def _process_runner(n_workers: int) -> Any:  # noqa: ANN401 - Prefect's

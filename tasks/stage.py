@@ -8,12 +8,12 @@ in part, takes over the partitions that are the same.
 """
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cache
-from typing import Any, cast
+from functools import cache, partial
+from typing import Any
 
 import pyarrow as pa
 
@@ -24,7 +24,7 @@ from evenly.storage.step_records import StoredPart, TableLayout
 from evenly.storage.tables.partitions import Partition, key_of
 from evenly.tasks.each import Each, Records, uses_model
 from evenly.tasks.engine import InProcess
-from evenly.tasks.row_reuse import EarlierRun, earlier_runs, find_reusable, joined_output
+from evenly.tasks.row_reuse import EarlierRun, Reusable, earlier_runs, find_reusable, joined_output
 from evenly.tasks.run import Run
 from evenly.tasks.step import RuleT, Step, announced, stored_record
 
@@ -99,10 +99,13 @@ def _run_stage(name: str, stage: tuple[Run, Each, Steps, Records], previous: Rec
             stack.callback(step.release, facts)
             members.append(StageStep(step=step, rule=rule, facts=facts, spec=spec, earlier=earlier))
         if not run.bits:
-            member = members[0]
-            output, work = member.judged(run, upstream)
+            (member,) = members
+            chosen, reusable = member.to_judge(run, upstream)
+            fresh = None if chosen is None else member.step.judge(chosen, upstream, *member.known)
+            output, work = member.of_all(run, reusable, fresh)
             partials = [] if output.partial is None else [output.partial]
-            whole = together(output, member.summed(run, upstream, partials))
+            given = (run, upstream, member.rule, member.facts)
+            whole = together(output, member.step.shared(*given), member.step.finish(*given, partials))
             uids = _uids_before(run.ledger, upstream, output)
             record = run.ledger.commit(spec, whole, uids=uids, started=started, flow_run_id=_flow_run_id(), work=work)
             return [announced(run, record, _seconds_since(started))]
@@ -131,6 +134,11 @@ class StageStep:
     spec: StepSpec
     earlier: Sequence[EarlierRun]
 
+    @property
+    def uses_model(self) -> bool:
+        """Whether an encoder is loaded to judge; others of a step with a model only read what it gave."""
+        return uses_model(self.step.judge)
+
     def key(self, upstream: Records, partition: Partition) -> str:
         """What the step's result for a partition depends on; with facts about all pairs, all of these."""
         inputs = dict(self.spec.inputs)
@@ -156,21 +164,32 @@ class StageStep:
             flow_run_id=None,
         )
 
-    def judged(self, run: Run, upstream: Records) -> tuple[StepOutput, dict[str, int]]:
-        """What it gives for the rows of a run, and how many were computed and taken over, where some were."""
-        step, judge, reusable = self.step, cast("Callable[..., StepOutput]", self.step.judge), None
-        facts = (self.facts,) if step.has_facts else ()
-        if step.reads is not None and step.resume is None:
-            reusable = find_reusable(run.ledger, self.earlier, upstream, step.reads(upstream, self.rule))
-        if reusable is None:
-            return judge(run, upstream, self.rule, *facts), step.work(run, self.facts)
-        fresh = judge(replace(run, only=reusable.left), upstream, self.rule, *facts) if len(reusable.left) else None
-        return _of_rows(joined_output(run.ledger, reusable, fresh)), reusable.work
+    @property
+    def known(self) -> tuple[Any, ...]:
+        """What pairs are judged by."""
+        return (self.rule, self.facts) if self.step.has_facts else (self.rule,)
 
-    def summed(self, run: Run, upstream: Records, partials: Sequence[pa.Table]) -> StepOutput:
-        """What it gives beside partitions."""
-        shared = self.step.shared(run, upstream, self.rule, self.facts)
-        return together(shared, self.step.finish(run, upstream, self.rule, self.facts, partials))
+    def to_judge(self, run: Run, upstream: Records) -> tuple[Run | None, Reusable | None]:
+        """The run of the rows that are to be judged, None where there are none, and what is taken over of others."""
+        if self.step.reads is None or self.step.resume is not None:
+            return run, None
+        reusable = find_reusable(run.ledger, self.earlier, upstream, self.step.reads(upstream, self.rule))
+        if reusable is None:
+            return run, None
+        return (replace(run, only=reusable.left) if len(reusable.left) else None), reusable
+
+    def of_all(
+        self, run: Run, reusable: Reusable | None, fresh: StepOutput | None
+    ) -> tuple[StepOutput, dict[str, int]]:
+        """The output for all rows of a run, and how many were computed and taken over, where some were.
+
+        Of rows that are taken over, without the tables that are the same for all rows.
+        """
+        if reusable is None:
+            return fresh or StepOutput(), self.step.work(run, self.facts)
+        output = joined_output(run.ledger, reusable, fresh)
+        of_rows = {name: table for name, table in output.tables.items() if key_of(table.column_names) is not None}
+        return replace(output, tables=of_rows), reusable.work
 
 
 def _records_of_parts(
@@ -179,12 +198,13 @@ def _records_of_parts(
     """The records of the steps, when all partitions are done, and the seconds of work in them, over all workers."""
     title = ", ".join(member.spec.name for member in stage)
     prepared_s = _seconds_since(started) * each.n_workers
-    done = each.partitions(title, JudgePartition(steps=stage, upstream=upstream))
+    done = each.partitions(title, partial(_judge_partition, stage, upstream))
     records, seconds = list[StepRecord](), list[float]()
     for number, member in enumerate(stage):
         parts = [of_partition[number] for of_partition in done]
         known = (*upstream, *records)
-        summed = member.summed(run, known, run.ledger.partials(member.spec.name, parts))
+        partials, given = run.ledger.partials(member.spec.name, parts), (run, known, member.rule, member.facts)
+        summed = together(member.step.shared(*given), member.step.finish(*given, partials))
         inputs = dict(member.spec.inputs) | {record.name: record.output_hash for record in known}
         record = run.ledger.commit_parts(
             replace(member.spec, inputs=inputs), parts, summed,
@@ -195,38 +215,23 @@ def _records_of_parts(
     return list(zip(records, seconds, strict=True))
 
 
-@dataclass(frozen=True, kw_only=True)
-class JudgePartition:
-    """The work of one partition: every step of the stage, each taken over where it is stored."""
-
-    steps: Sequence[StageStep]
-    upstream: Records
-
-    @property
-    def uses_model(self) -> bool:
-        """Whether an encoder is loaded for the work; others of a step with a model only read what it gave."""
-        return any(uses_model(member.step.judge) for member in self.steps)
-
-    def __call__(self, run: Run) -> list[StoredPart]:
-        """What each step gave for the partition of the run."""
-        records, parts = list(self.upstream), []
-        for member in self.steps:
-            part = _judged_part(run, member, records)
-            parts.append(part)
-            records.append(member.record_of(part, run.part))
-        return parts
-
-
-def _judged_part(run: Run, member: StageStep, upstream: Records) -> StoredPart:
-    ledger, name = run.ledger, member.spec.name
-    key = member.key(upstream, run.part)
-    stored = ledger.find_part(key, name)
-    if stored is not None:
-        return replace(stored, seconds=0.0)
-    started = datetime.now(UTC)
-    output, work = member.judged(run, upstream)
-    uids = _uids_before(ledger, upstream, output)
-    return ledger.store_part(key, name, output, uids=uids, started=started, work=work)
+def _judge_partition(stage: Sequence[StageStep], upstream: Records, run: Run) -> list[StoredPart]:
+    """What each step of a stage gave for the partition of a run, taken over where it is stored."""
+    records, parts = list(upstream), []
+    for member in stage:
+        key, name = member.key(records, run.part), member.spec.name
+        if (part := run.ledger.find_part(key, name)) is not None:
+            part = replace(part, seconds=0.0)
+        else:
+            started = datetime.now(UTC)
+            chosen, reusable = member.to_judge(run, records)
+            fresh = None if chosen is None else member.step.judge(chosen, records, *member.known)
+            output, work = member.of_all(run, reusable, fresh)
+            uids = _uids_before(run.ledger, records, output)
+            part = run.ledger.store_part(key, name, output, uids=uids, started=started, work=work)
+        parts.append(part)
+        records.append(member.record_of(part, run.part))
+    return parts
 
 
 def _uids_before(ledger: Ledger, upstream: Records, output: StepOutput) -> pa.Array | None:
@@ -246,14 +251,6 @@ def together(*outputs: StepOutput) -> StepOutput:
         decisions = output.decisions if decisions is None else decisions
         judged = output.judged if judged is None else judged
     return StepOutput(decisions=decisions, tables=tables, judged=judged, notes=notes)
-
-
-def _of_rows(output: StepOutput) -> StepOutput:
-    """The output without the tables that are the same for all rows."""
-    tables: Mapping[str, pa.Table] = {
-        name: table for name, table in output.tables.items() if key_of(table.column_names) is not None
-    }
-    return replace(output, tables=tables)
 
 
 def _seconds_of_all(parts: Sequence[StoredPart], prepared_s: float) -> float | None:

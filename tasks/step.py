@@ -33,46 +33,16 @@ def plain_rule(rule: object) -> dict[str, Any]:
     return plain
 
 
-def _no_inputs(_run: Run, _upstream: Records, _rule: object) -> dict[str, str]:
+def nothing(*_: object) -> None:
+    """The part of a step that has nothing to do there."""
+
+
+def _no_entries(*_: object) -> dict[str, Any]:
     return {}
 
 
-def _no_model(_run: Run, _rule: object) -> str | None:
-    return None
-
-
-def _nothing_to_check(_run: Run, _rule: object) -> None:
-    return None
-
-
-def _nothing_to_observe(_run: Run, _upstream: Records, _rule: object, _each: Each) -> None:
-    return None
-
-
-def no_facts(_run: Run, _upstream: Records, _rule: object, _each: Each) -> None:
-    """The `resolve` of a step whose verdict of a pair depends on no other."""
-
-
-def _nothing_taken_over(_run: Run, _facts: object) -> dict[str, int]:
-    return {}
-
-
-def _nothing_shared(_run: Run, _upstream: Records, _rule: object, _facts: object) -> StepOutput:
+def _no_output(*_: object) -> StepOutput:
     return StepOutput()
-
-
-def _nothing_summed(
-    _run: Run, _upstream: Records, _rule: object, _facts: object, _partials: Sequence[pa.Table]
-) -> StepOutput:
-    return StepOutput()
-
-
-def _nothing_to_review(_run: Run, _record: StepRecord, _rule: object) -> None:
-    return None
-
-
-def _nothing_to_release(_facts: object) -> None:
-    return None
 
 
 @cache
@@ -113,27 +83,27 @@ class Step(Generic[RuleT]):
 
     name: str
     rule: type[RuleT]
-    judge: Callable[[Run, Records, RuleT], StepOutput] | Callable[[Run, Records, RuleT, Any], StepOutput]
-    resolve: Callable[[Run, Records, RuleT, Each], Any] = no_facts
+    judge: Callable[..., StepOutput]
+    resolve: Callable[[Run, Records, RuleT, Each], Any] = nothing
     resume: Callable[[Run, Records, RuleT, Each, EarlierRun, Sequence[str]], Any] | None = None
-    work: Callable[[Run, Any], dict[str, int]] = _nothing_taken_over
-    shared: Callable[[Run, Records, RuleT, Any], StepOutput] = _nothing_shared
-    finish: Callable[[Run, Records, RuleT, Any, Sequence[pa.Table]], StepOutput] = _nothing_summed
-    release: Callable[[Any], None] = _nothing_to_release
+    work: Callable[[Run, Any], dict[str, int]] = _no_entries
+    shared: Callable[[Run, Records, RuleT, Any], StepOutput] = _no_output
+    finish: Callable[[Run, Records, RuleT, Any, Sequence[pa.Table]], StepOutput] = _no_output
+    release: Callable[[Any], None] = nothing
     stored: Callable[[RuleT], dict[str, Any]] = stored_fields
     load: Callable[[Mapping[str, Any]], RuleT] | None = None
     version: int = 1
-    observe: Callable[[Run, Records, RuleT, Each], None] = _nothing_to_observe
-    inputs: Callable[[Run, Records, RuleT], dict[str, str]] = _no_inputs
-    model: Callable[[Run, RuleT], str | None] = _no_model
-    ready: Callable[[Run, RuleT], None] = _nothing_to_check
-    review: Callable[[Run, StepRecord, RuleT], None] = _nothing_to_review
+    observe: Callable[[Run, Records, RuleT, Each], None] = nothing
+    inputs: Callable[[Run, Records, RuleT], dict[str, str]] = _no_entries
+    model: Callable[[Run, RuleT], str | None] = nothing
+    ready: Callable[[Run, RuleT], None] = nothing
+    review: Callable[[Run, StepRecord, RuleT], None] = nothing
     seeded: bool = False
 
     @property
     def has_facts(self) -> bool:
         """Whether a partition's result depends on all pairs."""
-        return self.resolve is not no_facts
+        return self.resolve is not nothing
 
     @property
     def reads(self) -> Reads | None:
@@ -144,7 +114,7 @@ class Step(Generic[RuleT]):
     @property
     def observes(self) -> bool:
         """Whether there is anything to be observed before the key is made."""
-        return self.observe is not _nothing_to_observe
+        return self.observe is not nothing
 
     def spec(self, run: Run, upstream: Records, rule: RuleT) -> StepSpec:
         """Everything that the result depends on."""

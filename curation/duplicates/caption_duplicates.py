@@ -19,8 +19,24 @@ from evenly.bounds import Wording, check_bounds
 from evenly.curation.arrays import Flags, Floats, Ints, Words
 from evenly.curation.columns import column
 from evenly.curation.duplicates.incremental import Pairs, PreviousSearch
-from evenly.curation.duplicates.lsh import Signatures, candidate_pairs, equal_runs, seeded_words, word_masks
-from evenly.curation.duplicates.merging import DuplicatePairs, Duplicates, Forest, in_uid_order, merge
+from evenly.curation.duplicates.lsh import (
+    Signatures,
+    array_keys,
+    candidate_pairs,
+    equal_runs,
+    seeded_words,
+    text_keys,
+    word_masks,
+)
+from evenly.curation.duplicates.merging import (
+    Contents,
+    DuplicatePairs,
+    Duplicates,
+    Forest,
+    in_uid_order,
+    merge,
+    uid_columns,
+)
 from evenly.curation.duplicates.recall import measure_recall
 from evenly.curation.errors import RuleError
 
@@ -69,6 +85,22 @@ def deduplicate_captions(
         return merge(batch, duplicates, kind="caption", reason="near_caption")
 
     return in_uid_order(batch, search)
+
+
+def caption_contents(pairs: pa.Table, rule: CaptionTwins) -> Contents:
+    """What is written of the captions of pairs: in full, as sets of trigrams, and where it counts of which picture."""
+    texts = [folded_caption(text) for text in column(pairs, "caption", pa.string()).to_pylist()]
+    sets, keys = ShingleSets.of(texts), text_keys(texts)
+    usable = np.array([text != "" for text in texts], dtype=np.bool_)
+    columns = uid_columns(pairs) | {"text": pa.array(texts, pa.large_string()), "shingles": sets.to_lists()}
+    columns |= {"fold": sets.folds(), "size": sets.sizes}
+    if rule.scope == "image":
+        images = column(pairs, "image_id", pa.string())
+        image_keys = text_keys(images.fill_null("").to_pylist())
+        columns |= {"image": images, "image_key": image_keys}
+        keys = array_keys([keys, image_keys])
+        usable &= images.is_valid().to_numpy(zero_copy_only=False)
+    return Contents(columns=columns, keys=keys, usable=usable)
 
 
 def folded_caption(text: str | None) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.curation.arrays import Floats, Ints, Words
+from evenly.curation.arrays import Flags, Floats, Ints, Words
 from evenly.curation.columns import column
 from evenly.curation.decisions import Decisions
 
@@ -222,6 +222,23 @@ def _survivors(batch: pa.Table, component: Ints) -> Ints:
     has_score = "score" in batch.column_names
     score = column(batch, "score", pa.float64()).fill_null(-np.inf).to_numpy() if has_score else np.zeros(len(area))
     return choose_survivors(component, area, score)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Contents:
+    """What is written of the pairs of a partition.
+
+    columns: by name. keys: a hash (n,) that equal pairs share. usable: False for pairs without duplicates.
+    """
+
+    columns: Mapping[str, pa.Array | np.ndarray]
+    keys: Words
+    usable: Flags
+
+
+def uid_columns(pairs: pa.Table) -> dict[str, pa.Array | np.ndarray]:
+    """What is written of pairs of every kind of duplicates: their uids, and how large their pictures are."""
+    return {"uid": column(pairs, "uid", pa.string()), "area": picture_areas(pairs)}
 
 
 def choose_survivors(component: Ints, area: Floats, score: Floats) -> Ints:

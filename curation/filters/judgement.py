@@ -13,8 +13,6 @@ from evenly.curation.decisions import Decisions, first_of
 from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
 from evenly.curation.step import Given, Judged, Judgement, PartTables, Stored, by_row, of_pictures
 
-Measured = tuple[pa.Array, dict[str, pa.Array]]
-
 
 @dataclass(frozen=True, kw_only=True)
 class FilterRules:
@@ -33,17 +31,28 @@ class FilterRules:
         return sorted({column for name in self.rules for column in filters[name].columns})
 
 
-def judge_measured(
-    filters: Mapping[str, Filter], rules: Mapping[str, Any], measured: Mapping[str, Measured], *first: Decisions
+def judge_pairs(
+    filters: Mapping[str, Filter],
+    rules: Mapping[str, Any],
+    pairs: pa.Table,
+    *first: Decisions,
+    contents: Mapping[str, object],
+    stored: Sequence[str] = (),
 ) -> tuple[Decisions, dict[str, pa.Array]]:
-    """Judge rows by what each filter measured of them, after `first`; with it the columns that are stored.
+    """Judge pairs by what each filter measures of them, after `first`; with it the columns that are stored.
 
-    measured: by the filter's name, its values and its further columns, in the order in which filters decide.
+    rules: by the filter's name, in the order in which filters decide. contents: what a filter looks up. stored: filters
+    whose value is a column of the pairs.
     """
-    decided, columns = list(first), dict[str, pa.Array]()
-    for name, (values, further) in measured.items():
+    decided, columns = [Decisions.keep_all(pairs.num_rows), *first], dict[str, pa.Array]()
+    for name, rule in rules.items():
+        if name in stored:
+            values, further = column(pairs, f"{name}_value", pa.float64()), dict[str, pa.Array]()
+        else:
+            looked_up = [contents[name]] if name in contents else []
+            values, further = filters[name].measure_all(pairs, rule, *looked_up)
         columns |= {f"{name}_value": values} | further
-        decided.append(filters[name].judge(values, rules[name]))
+        decided.append(filters[name].judge(values, rule))
     return first_of(*decided), columns
 
 
@@ -68,13 +77,7 @@ def _filtered(filters: Mapping[str, Filter], given: Given) -> Callable[[pa.Table
     looked_up = [name for name in rules if filters[name].lookup]
 
     def judge(pairs: pa.Table, _tables: PartTables) -> Judged:
-        measured: dict[str, Measured] = {
-            name: (column(pairs, f"{name}_value", pa.float64()), {})
-            if name in looked_up
-            else filters[name].measure_all(pairs, rule)
-            for name, rule in rules.items()
-        }
-        decisions, columns = judge_measured(filters, rules, measured, Decisions.keep_all(pairs.num_rows))
+        decisions, columns = judge_pairs(filters, rules, pairs, contents={}, stored=looked_up)
         detail = f"measured and judged again by {len(rules) - len(looked_up)} filters"
         detail += f", judged again by the stored values of {len(looked_up)}" if looked_up else ""
         return Judged(uids=column(pairs, "uid", pa.string()), decisions=decisions, columns=columns, detail=detail)

@@ -88,24 +88,13 @@ class _Taking(Protocol[P, Options]):
     ) -> Callable[Concatenate[First, Second, P], Result]: ...
 
 
-class _TakingValues(Protocol[P]):
-    """Makes fields parameters of a function that takes any by name."""
-
-    @overload
-    def __call__(self, function: Callable[[First], Result], /) -> Callable[Concatenate[First, P], Result]: ...
-    @overload
-    def __call__(
-        self, function: Callable[[First, Second], Result], /
-    ) -> Callable[Concatenate[First, Second, P], Result]: ...
-
-
-def taking_values(kind: Callable[P, object]) -> _TakingValues[P]:
+def taking_values(kind: Any) -> Callable[[Callable[..., Result]], Callable[..., Result]]:  # noqa: ANN401 - a dataclass
     """Have a flow, which takes them as `**values`, show the fields of `kind` as its parameters, files as texts.
 
     `options_of` makes options of them.
     """
 
-    def shown(function: Callable[..., Any]) -> Callable[..., Any]:
+    def shown(function: Callable[..., Result]) -> Callable[..., Result]:
         *first, _ = inspect.signature(function).parameters.values()
         show_as(function, inspect.Signature([*first, *parameters_of(kind, place=str)]))
         function.__doc__ = f"{inspect.getdoc(function)}\n\n{_documented(kind)}"

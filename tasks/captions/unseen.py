@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from evenly.curation.arrays import Floats, Ints
 from evenly.curation.captions.choice import GIVEN
 from evenly.curation.captions.unseen import draw_pairs, join_draws, recognised_limits, unseen_names
+from evenly.curation.concepts.multilingual import named_entries
 from evenly.features import cosine_scores
 from evenly.features.unit_rows import SCORE_DIGITS
 from evenly.storage.feature_store import FeatureStore
@@ -18,7 +19,7 @@ from evenly.tasks.each import Each, Records
 from evenly.tasks.encoders import encoder_identity, store_texts, text_id
 from evenly.tasks.pictures.encoded import image_rows
 from evenly.tasks.pictures.sent_rows import SentRows
-from evenly.tasks.rebuild.concepts import MATCH_CONCEPTS, concept_matcher, named_entries, record_named
+from evenly.tasks.rebuild.concepts import MATCH_CONCEPTS, concept_matcher, record_named
 from evenly.tasks.run import Run
 
 CONCEPTS = "concepts"

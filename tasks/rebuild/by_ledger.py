@@ -11,7 +11,7 @@ from evenly.storage.ledger import StepOutput
 from evenly.tasks.each import Each, EachLedger, Records
 from evenly.tasks.engine import InProcess
 from evenly.tasks.run import Run
-from evenly.tasks.step import Step, no_facts
+from evenly.tasks.step import Step, nothing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,5 +84,5 @@ def ledger_step(judgement: Judgement) -> Step[Any]:
         seeded=judgement.seeded,
         judge=of_ledger.judge,
         shared=of_ledger.shared,
-        resolve=of_ledger.resolve if judgement.rejudge.has_facts else no_facts,
+        resolve=of_ledger.resolve if judgement.rejudge.has_facts else nothing,
     )

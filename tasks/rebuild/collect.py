@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.addresses import LOCAL_ADDRESS
-from evenly.curation.collecting import uids_of
+from evenly.curation.collecting import with_uids
 from evenly.curation.decisions import Decisions
 from evenly.storage.files.keys import compared_keys, has_file_names, places_of_keys
 from evenly.storage.ledger import StepOutput, StepRecord
@@ -76,31 +76,26 @@ class PoolRows:
 
 def send_pools(run: Run, _upstream: Records, rule: CollectRule, each: Each) -> PoolRows:
     """Part the rows of all pools by uid."""
+    limits = None
     with ExitStack() as undone:
         exchange = undone.enter_context(new_exchange(run.exchange, "collect", run.bits))
-        sent = _sent(run, exchange, rule, each)
+        pieces = [
+            (f"{number:04d}-{place:06d}", source, piece)
+            for number, source in enumerate(run.sources)
+            for place, piece in enumerate(pool_pieces(source))
+        ]
+        sent = list(each.items("reading pools", partial(_send, exchange), pieces))
+        for source in run.sources:
+            rows = sum(
+                n_rows for (_, piece_source, _), (n_rows, _) in zip(pieces, sent, strict=True) if piece_source == source
+            )
+            require_rows(rows, source)
+        empty = joined_pools([schema.empty_table() for _, schemas in sent for schema in schemas])
+        if rule.limit is not None:
+            counts = each.partitions("counting pairs", partial(_count_pairs, exchange))
+            before = np.concatenate([[0], np.cumsum(counts)[:-1]])
+            limits = np.clip(rule.limit - before, 0, None).tolist()
         undone.pop_all()
-    return sent
-
-
-def _sent(run: Run, exchange: RowExchange, rule: CollectRule, each: Each) -> PoolRows:
-    pieces = [
-        (f"{number:04d}-{place:06d}", source, piece)
-        for number, source in enumerate(run.sources)
-        for place, piece in enumerate(pool_pieces(source))
-    ]
-    sent = list(each.items("reading pools", partial(_send, exchange), pieces))
-    for source in run.sources:
-        rows = sum(
-            n_rows for (_, piece_source, _), (n_rows, _) in zip(pieces, sent, strict=True) if piece_source == source
-        )
-        require_rows(rows, source)
-    empty = joined_pools([schema.empty_table() for _, schemas in sent for schema in schemas])
-    limits = None
-    if rule.limit is not None:
-        counts = each.partitions("counting pairs", partial(_count_pairs, exchange))
-        before = np.concatenate([[0], np.cumsum(counts)[:-1]])
-        limits = np.clip(rule.limit - before, 0, None).tolist()
     return PoolRows(exchange=exchange, empty=empty, limits=limits)
 
 
@@ -156,7 +151,7 @@ def _send(exchange: RowExchange, run: Run, piece: tuple[str, PoolSource, PoolPie
     def tables() -> Iterator[pa.Table]:
         for table in read_pool(source, part):
             counted.append(table.num_rows)
-            yield _without_forgotten(_with_uids(table), forget)
+            yield _without_forgotten(with_uids(table), forget)
 
     schemas = exchange.send(_ROWS, name, "uid", tables())
     return sum(counted), schemas
@@ -168,15 +163,6 @@ def _count_pairs(exchange: RowExchange, run: Run) -> int:
         return 0
     rows = pa.concat_tables(tables)
     return len(rows.filter(pc.is_null(rows["reject"]))["uid"].unique())
-
-
-def _with_uids(table: pa.Table) -> pa.Table:
-    urls, captions, rejects = (table[name].combine_chunks() for name in ("url", "caption", "reject"))
-    uids = uids_of(urls, captions, table["source_id"].combine_chunks())
-    uids = pc.if_else(pc.is_valid(rejects), pa.scalar(None, pa.string()), uids)
-    rejects = pc.if_else(pc.and_(pc.is_null(rejects), pc.is_null(uids)), "no_uid", rejects)
-    place = table.column_names.index("reject")
-    return table.set_column(place, "reject", rejects).append_column("uid", uids)
 
 
 def _without_forgotten(table: pa.Table, forget: ForgetList) -> pa.Table:

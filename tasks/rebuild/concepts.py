@@ -12,7 +12,7 @@ from evenly.curation.balance.matched_pairs import count_entries
 from evenly.curation.concepts.concept_list import Concepts, build_concepts, folded_concepts, unmatchable
 from evenly.curation.concepts.judgement import chosen_captions, given_captions, judge_matches
 from evenly.curation.concepts.matching import BUNDLED, WORDNET, Matcher, MatchRule, Mode
-from evenly.curation.concepts.multilingual import MultilingualMatcher, unmatchable_by_language
+from evenly.curation.concepts.multilingual import MultilingualMatcher, named_entries, unmatchable_by_language
 from evenly.curation.errors import RuleError
 from evenly.curation.step import NoRule, Reads
 from evenly.storage.files.concept_lists import ConceptFile, identity_of, read_concept_file
@@ -22,7 +22,6 @@ from evenly.tasks.each import Records
 from evenly.tasks.run import Run
 from evenly.tasks.step import Step
 
-BATCH_ROWS = 1 << 16
 LARGEST = 10
 
 
@@ -159,17 +158,6 @@ def concept_matcher(run: Run, rule: MatchRule) -> Matcher | MultilingualMatcher:
     if rule.language is None:
         return Matcher(recipe_concepts(metadata).entries, rule.mode, plurals=bool(rule.plurals))
     return MultilingualMatcher(read_language_lists(metadata), rule.mode)
-
-
-def named_entries(matcher: Matcher | MultilingualMatcher, texts: pa.Table, workers: int) -> pa.ListArray:
-    """The entries that each text names, list<int32>: texts in the first column, and their languages in the second."""
-    batches = texts.to_batches(max_chunksize=BATCH_ROWS)
-    if isinstance(matcher, MultilingualMatcher):
-        in_languages = ((batch[0], batch[1].cast(pa.string())) for batch in batches)
-        parts = matcher.match_batches(in_languages, workers=workers)
-    else:
-        parts = matcher.match_batches((batch[0] for batch in batches), workers=workers)
-    return pa.chunked_array(list(parts), pa.list_(pa.int32())).combine_chunks()
 
 
 def how_matched(mode: Mode, *, plurals: bool) -> dict[str, str]:

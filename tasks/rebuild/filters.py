@@ -1,6 +1,6 @@
 """Check texts and pictures: each filter measures and judges; the first that does not keep a row decides it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from evenly.curation.decisions import Decisions
 from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
 from evenly.curation.filters.caption_blocklist import BlockedWords, CaptionBlocklist
 from evenly.curation.filters.caption_entities import CaptionEntities, FirstSenses
-from evenly.curation.filters.judgement import FilterRules, judge_measured
+from evenly.curation.filters.judgement import FilterRules, judge_pairs
 from evenly.storage.files.blocklists import check_hash, read_blocklist
 from evenly.storage.files.wordnet_senses import read_senses
 from evenly.storage.ledger import StepOutput
@@ -71,9 +71,20 @@ def lookup_hashes(run: Run, _upstream: Records, rule: FilterRules) -> dict[str, 
     return {name: LOOKUPS[name](run, rule.rules[name]).sha256 for name in LOOKUPS if name in rule.rules}
 
 
-def check_texts(run: Run, upstream: Records, rule: FilterRules) -> StepOutput:
-    """Judge captions by the text filters of the recipe, in the order of TEXT_FILTERS."""
-    return _judge(run, upstream, rule, TEXT_FILTERS)
+def judge_by(
+    filters: Mapping[str, Filter], run: Run, upstream: Records, rule: FilterRules, *first: Decisions
+) -> StepOutput:
+    """Judge pairs by the filters of the recipe, in the order of `filters`, after `first`."""
+    rules = dict(rule.rules)
+    lookups = {name: LOOKUPS[name](run, filter_rule) for name, filter_rule in rules.items() if filters[name].lookup}
+    pairs = run.ledger.alive(upstream, rule.columns(filters))
+    rules |= {name: replace(rules[name], sha256=lookup.sha256) for name, lookup in lookups.items()}
+    contents = {name: lookup.content for name, lookup in lookups.items()}
+    decisions, columns = judge_pairs(filters, rules, pairs, *first, contents=contents)
+    table = decisions.to_table(pairs["uid"])
+    for name, column in columns.items():
+        table = table.append_column(name, column)
+    return StepOutput(decisions=table, notes={name: lookup.sha256 for name, lookup in lookups.items()})
 
 
 def measure_images(run: Run, upstream: Records, _rule: FilterRules, each: Each) -> SentRows | None:
@@ -88,7 +99,7 @@ def check_images(run: Run, upstream: Records, rule: FilterRules, sent: SentRows 
     places = pc.index_in(pairs["uid"].combine_chunks(), fingerprints["uid"].combine_chunks())
     words = fingerprints[TROUBLE].combine_chunks().take(places)
     too_costly = Decisions.of(reason=pc.fill_null(words, ""))
-    output = _judge(run, upstream, rule, IMAGE_FILTERS, first=(too_costly,))
+    output = judge_by(IMAGE_FILTERS, run, upstream, rule, too_costly)
     if output.decisions is None:
         return output
     table = output.decisions
@@ -101,30 +112,12 @@ def check_images(run: Run, upstream: Records, rule: FilterRules, sent: SentRows 
     return StepOutput(decisions=table, notes=output.notes)
 
 
-def _judge(
-    run: Run, upstream: Records, rule: FilterRules, filters: Mapping[str, Filter], *, first: Sequence[Decisions] = ()
-) -> StepOutput:
-    rules = dict(rule.rules)
-    lookups = {name: LOOKUPS[name](run, filter_rule) for name, filter_rule in rules.items() if filters[name].lookup}
-    batch = run.ledger.alive(upstream, rule.columns(filters))
-    rules |= {name: replace(rules[name], sha256=lookup.sha256) for name, lookup in lookups.items()}
-    measured = {
-        name: filters[name].measure_all(batch, filter_rule, *([lookups[name].content] if name in lookups else []))
-        for name, filter_rule in rules.items()
-    }
-    decisions, columns = judge_measured(filters, rules, measured, Decisions.keep_all(batch.num_rows), *first)
-    table = decisions.to_table(batch["uid"])
-    for name, column in columns.items():
-        table = table.append_column(name, column)
-    return StepOutput(decisions=table, notes={name: lookup.sha256 for name, lookup in lookups.items()})
-
-
 CHECK_TEXTS = Step(
     name="check_texts",
     rule=FilterRules,
     stored=_stored,
     load=partial(FilterRules.of, filters=TEXT_FILTERS),
-    judge=check_texts,
+    judge=partial(judge_by, TEXT_FILTERS),
     version=2,
     inputs=lookup_hashes,
 )

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from evenly.curation.concepts.judgement import judge_matches
 from evenly.curation.concepts.matching import MatchRule
+from evenly.curation.concepts.multilingual import named_entries
 from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS
 from evenly.flows.recipe import Recipe
 from evenly.flows.recipe.curation import Curate
@@ -22,7 +23,7 @@ from evenly.storage.stores.matching_files import matching_files
 from evenly.storage.web.decoding import size_in_process
 from evenly.storage.web.rule import DownloadRule
 from evenly.tasks.progress import Progress
-from evenly.tasks.rebuild.concepts import concept_matcher, named_entries
+from evenly.tasks.rebuild.concepts import concept_matcher
 from evenly.tasks.rebuild.filters import LOOKUPS
 from evenly.tasks.run import Run
 

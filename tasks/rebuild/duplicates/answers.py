@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.curation.arrays import Words
+from evenly.curation.arrays import Ints, Words
 from evenly.curation.columns import column
 from evenly.curation.decisions import Decisions
 from evenly.curation.duplicates.merging import CAPTIONS, choose_survivors, components
@@ -24,13 +24,15 @@ from evenly.tasks.rebuild.duplicates.cells import link_cells
 from evenly.tasks.rebuild.duplicates.kinds import Kind
 from evenly.tasks.rebuild.duplicates.measured_recall import measured_recall
 from evenly.tasks.rebuild.duplicates.pair_search import PairSearch, compare_pairs, in_parts
-from evenly.tasks.rebuild.duplicates.previous_edges import PreviousEdges
-from evenly.tasks.rebuild.duplicates.search import find_edges
+from evenly.tasks.rebuild.duplicates.previous_edges import PreviousEdges, take_over
+from evenly.tasks.rebuild.duplicates.search import link_equal, link_tables, send_keys, write_firsts, write_rows
 from evenly.tasks.row_reuse import EarlierRun
 from evenly.tasks.run import Run
 
 MOST_EDGES = 100_000_000
 """Edges of all clusters together, which one process holds."""
+TABLES_AT_ONCE = 24
+"""Tables whose keys are on the disk at a time."""
 RuleT = TypeVar("RuleT")
 
 
@@ -64,37 +66,56 @@ def _search(  # noqa: PLR0917 - as Step has it
     earlier: EarlierRun | None = None,
     reads: Sequence[str] = (),
 ) -> Answers:
-    """Find the duplicates among all pairs, and send each partition what it must know of them."""
-    kind = kind_of(run.seed, rule)
-    previous = None if earlier is None else PreviousEdges(run=earlier, reads=reads)
+    """Find the duplicates among all pairs, and send each partition what it must know of them.
+
+    What an earlier run found is taken over where it still holds.
+    """
+    kind, changed, compared, candidates = kind_of(run.seed, rule), None, None, 0
+    name, n_tables = kind.step, 0 if kind.masks is None else len(kind.masks)
     with ExitStack() as undone:
-        exchange = undone.enter_context(new_exchange(run.exchange, kind.step, run.bits))
+        exchange = undone.enter_context(new_exchange(run.exchange, name, run.bits))
         search = PairSearch(kind=kind, exchange=exchange, resumes=earlier is not None)
-        searched = find_edges(search, run, upstream, each, previous)
-        link_cells(search, searched.firsts, each)
-        left, right, _ = search.forest().edges()
-        if len(left) > MOST_EDGES:
-            raise StorageError(
-                f"duplicates must have at most {MOST_EDGES:,} edges; step `{kind.step}` has {len(left):,}. Merge less "
-                "at a time: make the rule stricter, or run an exact step before."
-            )
-        rows, places = np.unique(np.concatenate([left, right]), return_inverse=True)
-        component = components(len(rows), *np.split(places.astype(np.int64), 2))
-        area = search.files.numbers("area", rows)
-        survivors = rows[choose_survivors(component, area, np.zeros(len(rows)))]
-        is_merged = survivors != rows
-        search.send("merged", "all", row=rows[is_merged], survivor=survivors[is_merged])
-        search.send("uid_edges", "all", left=left, right=right)
-        recall, compared = measured_recall(search, searched, rows, component, each)
-        each.partitions(f"{kind.step}: captions", partial(_send_captions, search, upstream))
+        kind.prepare(run, upstream)
+        counts = each.partitions(f"{name}: reading", partial(write_rows, search, upstream))
+        each.partitions(f"{name}: equal rows", partial(link_equal, search))
+        if earlier is not None:
+            previous = PreviousEdges(run=earlier, reads=reads)
+            changed = take_over(search, previous, upstream, counts, each)
+            compared = previous.compared(run.ledger)
+        firsts = each.partitions(f"{name}: codes", partial(write_firsts, search, counts))
+        for start in range(0, n_tables, TABLES_AT_ONCE):
+            tables = range(start, min(start + TABLES_AT_ONCE, n_tables))
+            each.partitions(f"{name}: keys", partial(send_keys, search, counts, tables))
+            candidates += sum(each.partitions(f"{name}: tables", partial(link_tables, search, tables)))
+            search.exchange.forget("keys")
+        link_cells(search, firsts, each)
+        recall = measured_recall(search, firsts, compared, _merge(search), each)
+        each.partitions(f"{name}: captions", partial(_send_captions, search, upstream))
         undone.pop_all()
-    return Answers(
-        search=search,
-        counts=[first.n for first in searched.firsts],
-        changed=searched.changed,
-        notes=kind.notes(searched.candidates) | recall,
-        compared=compared,
-    )
+    notes = kind.notes(candidates) | ({} if recall is None else recall.notes)
+    compared = None if recall is None else recall.compared
+    return Answers(search=search, counts=counts, changed=changed, notes=notes, compared=compared)
+
+
+def _merge(search: PairSearch) -> tuple[Words, Ints]:
+    """Send partitions their edges and which of their rows are merged; the rows that have edges, and their components.
+
+    Raises StorageError where there are more edges than a process can hold.
+    """
+    left, right, _ = search.forest().edges()
+    if len(left) > MOST_EDGES:
+        raise StorageError(
+            f"duplicates must have at most {MOST_EDGES:,} edges; step `{search.kind.step}` has {len(left):,}. Merge "
+            "less at a time: make the rule stricter, or run an exact step before."
+        )
+    rows, places = np.unique(np.concatenate([left, right]), return_inverse=True)
+    component = components(len(rows), *np.split(places.astype(np.int64), 2))
+    area = search.files.numbers("area", rows)
+    survivors = rows[choose_survivors(component, area, np.zeros(len(rows)))]
+    is_merged = survivors != rows
+    search.send("merged", "all", row=rows[is_merged], survivor=survivors[is_merged])
+    search.send("uid_edges", "all", left=left, right=right)
+    return rows, component
 
 
 def _send_captions(search: PairSearch, upstream: Records, run: Run) -> None:

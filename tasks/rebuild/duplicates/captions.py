@@ -7,7 +7,6 @@ import numpy as np
 import pyarrow as pa
 
 from evenly.curation.arrays import Ints, Words
-from evenly.curation.columns import column
 from evenly.curation.duplicates.caption_duplicates import (
     COMPARISONS,
     STEP,
@@ -15,15 +14,16 @@ from evenly.curation.duplicates.caption_duplicates import (
     ComparedCaptions,
     ShingleSets,
     bands_of,
-    folded_caption,
+    caption_contents,
     near_sets,
     plan_bands,
     search_notes,
 )
-from evenly.curation.duplicates.lsh import Signatures, array_keys, text_keys, word_masks
+from evenly.curation.duplicates.lsh import Signatures, word_masks
+from evenly.curation.duplicates.merging import Contents
 from evenly.tasks.each import Records
 from evenly.tasks.rebuild.duplicates.exact import value_numbers
-from evenly.tasks.rebuild.duplicates.kinds import Accepted, Contents, Kind, Rows, pairs_to_compare, uid_columns
+from evenly.tasks.rebuild.duplicates.kinds import Accepted, Kind, Rows, pairs_to_compare
 from evenly.tasks.run import Run
 
 
@@ -47,24 +47,11 @@ class Captions(Kind):
 
     def contents(self, run: Run, upstream: Records) -> Contents:
         """See Kind."""
-        pairs = pairs_to_compare(run, upstream)
-        texts = [folded_caption(text) for text in column(pairs, "caption", pa.string()).to_pylist()]
-        usable = np.array([text != "" for text in texts], dtype=np.bool_)
-        sets = ShingleSets.of(texts)
-        columns = uid_columns(pairs) | {"text": pa.array(texts, pa.large_string()), "shingles": sets.to_lists()}
-        columns |= {"fold": sets.folds(), "size": sets.sizes}
-        keys = text_keys(texts)
-        if self.rule.scope == "image":
-            images = column(pairs, "image_id", pa.string())
-            image_keys = text_keys(images.fill_null("").to_pylist())
-            columns |= {"image": images, "image_key": image_keys}
-            keys = array_keys([keys, image_keys])
-            usable &= images.is_valid().to_numpy(zero_copy_only=False)
-        return Contents(columns=columns, keys=keys, usable=usable)
+        return caption_contents(pairs_to_compare(run, upstream), self.rule)
 
     def compared(self, files: Rows, rows: Words) -> ComparedCaptions:
         """See Kind: all captions as if they were different, since equal ones have met before."""
-        return self._compared(files, rows, self._sets(files, rows), np.arange(len(rows)))
+        return self._compared(files, rows, ShingleSets.of_lists(files.column("shingles", rows)), np.arange(len(rows)))
 
     def compared_for_equality(self, files: Rows, rows: Words) -> ComparedCaptions:
         """See Kind: without their trigrams."""
@@ -75,14 +62,11 @@ class Captions(Kind):
         images = value_numbers(files.column("image", rows)) if of_one else np.zeros(len(rows), np.int64)
         return ComparedCaptions(sets=sets, texts=texts, images=images, rule=self.rule)
 
-    def _sets(self, files: Rows, rows: Words) -> ShingleSets:
-        return ShingleSets.of_lists(files.column("shingles", rows))
-
     def codes(self, _run: Run, files: Rows, rows: Words) -> Words:
         """See Kind: of one picture, a hash of it."""
         if self.rule.scope == "image":
             return np.asarray(files.numbers("image_key", rows), dtype=np.uint64).reshape(-1, 1)
-        return bands_of(self._sets(files, rows), self.rule, self.seed)
+        return bands_of(ShingleSets.of_lists(files.column("shingles", rows)), self.rule, self.seed)
 
     def near(self, files: Rows, rows: Words, codes: Words) -> Signatures:  # noqa: ARG002 - no code tells it
         """See Kind."""

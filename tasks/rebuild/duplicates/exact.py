@@ -10,8 +10,9 @@ from evenly.curation.columns import column
 from evenly.curation.duplicates.image_duplicates import exact_reasons
 from evenly.curation.duplicates.incremental import Pairs
 from evenly.curation.duplicates.lsh import equal_runs, text_keys
+from evenly.curation.duplicates.merging import Contents, uid_columns
 from evenly.tasks.each import Records
-from evenly.tasks.rebuild.duplicates.kinds import Contents, Kind, Rows, pairs_to_compare, uid_columns
+from evenly.tasks.rebuild.duplicates.kinds import Kind, Rows, pairs_to_compare
 from evenly.tasks.run import Run
 
 

@@ -13,6 +13,7 @@ from evenly.curation.arrays import Ints, Words
 from evenly.curation.columns import column
 from evenly.curation.duplicates.image_duplicates import Semantic, picture_colours
 from evenly.curation.duplicates.lsh import array_keys
+from evenly.curation.duplicates.merging import Contents, uid_columns
 from evenly.curation.duplicates.near_rows import COMPARISONS, NearRows, has_direction
 from evenly.curation.duplicates.record_linkage import Linked, mix
 from evenly.curation.duplicates.sketches import VERSION, plan_search, sign_codes
@@ -23,7 +24,7 @@ from evenly.tasks.each import Records
 from evenly.tasks.encoders import encoder_identity, store_texts, text_rows
 from evenly.tasks.engine import InProcess
 from evenly.tasks.pictures.encoded import image_rows
-from evenly.tasks.rebuild.duplicates.kinds import Accepted, Contents, Kind, Rows, pairs_to_compare, uid_columns
+from evenly.tasks.rebuild.duplicates.kinds import Accepted, Kind, Rows, pairs_to_compare
 from evenly.tasks.run import Run
 
 

@@ -1,18 +1,16 @@
 """Kinds of duplicates: what is written of each pair, what sends two of them to one place, and how they are compared."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import pyarrow as pa
 
 from evenly.curation.arrays import Flags, Floats, Ints, Words
-from evenly.curation.columns import column
 from evenly.curation.duplicates.incremental import Pairs
 from evenly.curation.duplicates.lsh import Signatures
-from evenly.curation.duplicates.merging import NumberedForest, picture_areas
+from evenly.curation.duplicates.merging import Contents, NumberedForest
 from evenly.storage.tables.row_files import HeldRows, RowFiles
 from evenly.tasks.each import Records
 from evenly.tasks.run import Run
@@ -32,23 +30,6 @@ def pairs_to_compare(run: Run, upstream: Records, looks: Sequence[str] = ()) -> 
     for name, kind in (("image_id", pa.string()), ("width", pa.int32()), ("height", pa.int32())):
         pairs = pairs.append_column(name, pa.nulls(pairs.num_rows, kind))
     return pairs
-
-
-def uid_columns(pairs: pa.Table) -> dict[str, pa.Array | np.ndarray]:
-    """What every kind writes of pairs: their uids, and how large their pictures are."""
-    return {"uid": column(pairs, "uid", pa.string()), "area": picture_areas(pairs)}
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Contents:
-    """What is written of the pairs of a partition.
-
-    columns: of `RowFiles`. keys: a hash (n,) that equal pairs share. usable: False for pairs without duplicates.
-    """
-
-    columns: Mapping[str, pa.Array | np.ndarray]
-    keys: Words
-    usable: Flags
 
 
 class ComparedRows(Protocol):

@@ -16,9 +16,9 @@ from evenly.curation.duplicates.image_duplicates import (
     picture_colours,
 )
 from evenly.curation.duplicates.lsh import array_keys
-from evenly.curation.duplicates.merging import NumberedForest
+from evenly.curation.duplicates.merging import Contents, NumberedForest, uid_columns
 from evenly.tasks.each import Records
-from evenly.tasks.rebuild.duplicates.kinds import Accepted, Contents, Kind, Rows, pairs_to_compare, uid_columns
+from evenly.tasks.rebuild.duplicates.kinds import Accepted, Kind, Rows, pairs_to_compare
 from evenly.tasks.run import Run
 
 

@@ -7,7 +7,6 @@ an end of an edge, which may have been one of several equal ones before. Other d
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +16,7 @@ from evenly.curation.duplicates.incremental import uid_places
 from evenly.curation.duplicates.recall import Recall, drawn_count, recall_among
 from evenly.tasks.each import Each
 from evenly.tasks.rebuild.duplicates.pair_search import PairSearch
-from evenly.tasks.rebuild.duplicates.search import SearchedRows
+from evenly.tasks.rebuild.duplicates.search import FirstRows
 from evenly.tasks.run import Run
 
 
@@ -49,24 +48,38 @@ class ComparedBefore:
 
 
 def measured_recall(
-    search: PairSearch, searched: SearchedRows, linked: Words, component: Ints, each: Each
-) -> tuple[dict[str, Any], pa.Table | None]:
-    """The notes and the table `compared` of a search, whose `linked` rows are of these components; none of an exact."""
+    search: PairSearch, firsts: Sequence[FirstRows], compared: pa.Table | None, linked: tuple[Words, Ints], each: Each
+) -> Recall | None:
+    """The recall of a search, whose `linked` rows are of these components; None of an exact one.
+
+    compared: the table of that name of a run before.
+    """
     comparisons = search.kind.comparisons
     if comparisons is None:
-        return {}, None
-    firsts = searched.firsts
+        return None
     draws = np.concatenate([first.draws for first in firsts])
     order = np.argsort(draws, kind="stable")[: drawn_count(sum(first.searched for first in firsts), comparisons)]
     drawn = np.sort(np.concatenate([first.drawn for first in firsts])[order])
     counts = [first.n for first in firsts]
-    before = ComparedBefore.of(search, counts, searched.compared, each)
+    before = ComparedBefore.of(search, counts, compared, each)
     known = np.isin(drawn, before.rows)
     compare = partial(_duplicates_of, search, counts, drawn, known)
     stand = before.duplicates[np.isin(before.duplicates, drawn[known]).any(axis=1)]
-    pairs = np.concatenate([stand, *each.partitions(f"{search.kind.step}: recall", compare)])
-    recall = _recall(search, drawn, np.unique(pairs, axis=0), linked, component)
-    return recall.notes, recall.compared
+    parts = [stand, *each.partitions(f"{search.kind.step}: recall", compare)]
+    pairs = np.unique(np.concatenate(parts), axis=0)
+    rows = np.union1d(drawn, pairs.ravel())
+    uids, component = search.files.column("uid", rows), _components_of(rows, *linked)
+    return recall_among(uids, np.searchsorted(rows, drawn), np.searchsorted(rows, pairs).reshape(-1, 2), component)
+
+
+def _components_of(rows: Words, linked: Words, component: Ints) -> Ints:
+    """The components of rows, by those of linked ones; a row that is not linked is alone in its own."""
+    of_row = -1 - np.arange(len(rows))
+    places = np.searchsorted(linked, rows)
+    is_linked = places < len(linked)
+    is_linked[is_linked] = linked[places[is_linked]] == rows[is_linked]
+    of_row[is_linked] = component[places[is_linked]]
+    return of_row
 
 
 def _rows_of(search: PairSearch, counts: Sequence[int], uids: pa.Array, run: Run) -> tuple[Ints, Words]:
@@ -89,15 +102,3 @@ def _duplicates_of(search: PairSearch, counts: Sequence[int], drawn: Words, know
             left, right = compared.all_duplicates(np.searchsorted(rows, some), np.searchsorted(rows, others))
             pairs.append(np.stack([rows[left], rows[right]], axis=1))
     return np.concatenate(pairs)
-
-
-def _recall(search: PairSearch, drawn: Words, pairs: Words, linked: Words, component: Ints) -> Recall:
-    """The recall over pairs (k, 2), by number: a row that is not linked is alone in its component."""
-    rows = np.union1d(drawn, pairs.ravel())
-    of_row = -1 - np.arange(len(rows))
-    places = np.searchsorted(linked, rows)
-    is_linked = places < len(linked)
-    is_linked[is_linked] = linked[places[is_linked]] == rows[is_linked]
-    of_row[is_linked] = component[places[is_linked]]
-    uids = search.files.column("uid", rows)
-    return recall_among(uids, np.searchsorted(rows, drawn), np.searchsorted(rows, pairs).reshape(-1, 2), of_row)

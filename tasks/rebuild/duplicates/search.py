@@ -8,7 +8,6 @@ spanning forest: the forest of all is that of these, whatever the cut.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain
 
 import numpy as np
@@ -19,15 +18,12 @@ from evenly.curation.duplicates.lsh import in_batches, pairs_of_table, shared_ke
 from evenly.curation.duplicates.merging import Forest, NumberedForest
 from evenly.curation.duplicates.recall import smallest_draws
 from evenly.storage.tables.row_files import row_numbers
-from evenly.tasks.each import Each, Records
+from evenly.tasks.each import Records
 from evenly.tasks.rebuild.duplicates.pair_search import ROWS_AT_ONCE, PairSearch
-from evenly.tasks.rebuild.duplicates.previous_edges import PreviousEdges, take_over
 from evenly.tasks.run import Run
 
 ROWS_HELD = 1 << 20
 """Rows, with their codes, that are read together for several tables; those of a place more."""
-TABLES_AT_ONCE = 24
-"""Tables whose keys are on the disk at a time."""
 _COLUMNS = {False: ["key", "row", "table"], True: ["key", "row", "table", "fresh"]}
 
 
@@ -39,41 +35,6 @@ class FirstRows:
     searched: int
     drawn: Words
     draws: Floats
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class SearchedRows:
-    """The rows of each partition, and how many candidates tables gave.
-
-    changed: how many pairs of each partition changed since a previous run. compared: that run's table, where it drew
-    rows for recall.
-    """
-
-    firsts: Sequence[FirstRows]
-    candidates: int
-    changed: Sequence[int] | None
-    compared: pa.Table | None
-
-
-def find_edges(
-    search: PairSearch, run: Run, upstream: Records, each: Each, previous: PreviousEdges | None
-) -> SearchedRows:
-    """Leave the edges of all duplicates; what a `previous` run found is taken over where it still holds."""
-    name, masks = search.kind.step, search.kind.masks
-    n_tables = 0 if masks is None else len(masks)
-    search.kind.prepare(run, upstream)
-    counts = each.partitions(f"{name}: reading", partial(write_rows, search, upstream))
-    each.partitions(f"{name}: equal rows", partial(link_equal, search))
-    changed = None if previous is None else take_over(search, previous, upstream, counts, each)
-    firsts = each.partitions(f"{name}: codes", partial(write_firsts, search, counts))
-    candidates = 0
-    for start in range(0, n_tables, TABLES_AT_ONCE):
-        tables = range(start, min(start + TABLES_AT_ONCE, n_tables))
-        each.partitions(f"{name}: keys", partial(send_keys, search, counts, tables))
-        candidates += sum(each.partitions(f"{name}: tables", partial(link_tables, search, tables)))
-        search.exchange.forget("keys")
-    compared = None if previous is None else previous.compared(run.ledger)
-    return SearchedRows(firsts=firsts, candidates=candidates, changed=changed, compared=compared)
 
 
 def write_rows(search: PairSearch, upstream: Records, run: Run) -> int:
