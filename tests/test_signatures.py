@@ -30,7 +30,7 @@ from evenly.storage.errors import InputError
 class Options(InWorkspace):
     count: Annotated[int, Ge(1), Le(9), "How many."] = 3
     words: Annotated[tuple[str, ...] | None, NOT_TYPED] = None
-    into: Annotated[Place | None, Named(("--to",), "FOLDER"), "Where to."] = None
+    into: Annotated[Place | None, Named("--to", "FOLDER"), "Where to."] = None
     quiet: Quiet = False
 
 

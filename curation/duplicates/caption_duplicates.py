@@ -275,7 +275,7 @@ class ComparedCaptions:
         return cls(sets=ShingleSets.of(texts), texts=coded, images=images, rule=rule)
 
     def equal_runs(self, usable: Flags) -> tuple[Pairs, Ints]:
-        """See equal_rows.equal_runs."""
+        """See lsh.equal_runs."""
         return equal_runs([self.texts, self.images], usable)
 
     def equal_weights(self, left: Ints, _right: Ints) -> Floats:

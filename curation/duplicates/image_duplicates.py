@@ -94,14 +94,14 @@ class ComparedLooks:
     rule: Perceptual
 
     def equal_runs(self, usable: Flags) -> tuple[Pairs, Ints]:
-        """See equal_rows.equal_runs."""
+        """See lsh.equal_runs."""
         return equal_runs([self.bits, self.colours], usable)
 
     def equal_weights(self, left: Ints, _right: Ints) -> Floats:
         """The weights (m,) of pairs of equal looks."""
         return np.zeros(len(left))
 
-    def shifted(self, left: Ints, right: Ints) -> tuple[Ints, Ints, Floats]:
+    def accepted(self, left: Ints, right: Ints) -> tuple[Ints, Ints, Floats]:
         """Those of the pairs that are duplicates after one change of colour, and their weights."""
         limit = np.inf if self.rule.max_shifted is None else self.rule.max_shifted
         is_shifted = differ_by_shift(self.colours, left, right, self.rule.max_colour, limit)

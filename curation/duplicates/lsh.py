@@ -174,9 +174,9 @@ def _shared_with(keys: Words, fresh: Flags) -> Ints:
 
 
 def equal_runs(arrays: Sequence[npt.NDArray[np.generic]], usable: Flags) -> tuple[tuple[Ints, Ints], Ints]:
-    """Return ((i, j), firsts): each usable row with the next one that is equal in all `arrays`, and the others.
+    """Return ((i, j), first rows): each usable row with the next one that is equal in all `arrays`, and the others.
 
-    `firsts`, sorted, are the usable rows that no pair names as its second: a placeholder picture that stands a
+    First rows, sorted, are the usable rows that no pair names as its second: a placeholder picture that stands a
     thousand times gives a thousand pairs, not half a million, and is looked for once.
     """
     rows = np.flatnonzero(usable)

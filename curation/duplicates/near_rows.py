@@ -84,7 +84,7 @@ class NearRows:
         return [array for array in (self.rows, self.colours) if array is not None]
 
     def equal_runs(self, usable: Flags) -> tuple[Pairs, Ints]:
-        """See equal_rows.equal_runs."""
+        """See lsh.equal_runs."""
         return equal_runs(self.arrays, usable)
 
     def equal_weights(self, left: Ints, right: Ints) -> Floats:

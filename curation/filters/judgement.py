@@ -31,7 +31,7 @@ class FilterRules:
         return sorted({column for name in self.rules for column in filters[name].columns})
 
 
-def judge_pairs(
+def judge_by_filters(
     filters: Mapping[str, Filter],
     rules: Mapping[str, Any],
     pairs: pa.Table,
@@ -77,7 +77,7 @@ def _filtered(filters: Mapping[str, Filter], given: Given) -> Callable[[pa.Table
     looked_up = [name for name in rules if filters[name].lookup]
 
     def judge(pairs: pa.Table, _tables: PartTables) -> Judged:
-        decisions, columns = judge_pairs(filters, rules, pairs, contents={}, stored=looked_up)
+        decisions, columns = judge_by_filters(filters, rules, pairs, contents={}, stored=looked_up)
         detail = f"measured and judged again by {len(rules) - len(looked_up)} filters"
         detail += f", judged again by the stored values of {len(looked_up)}" if looked_up else ""
         return Judged(uids=column(pairs, "uid", pa.string()), decisions=decisions, columns=columns, detail=detail)

@@ -28,37 +28,17 @@ def merged_pairs(ledger: Ledger, records: Records) -> pa.Table:
     return pa.table({"uid": merged["uid"], "survivor": last_survivors(merged)})
 
 
-def _exact(_seed: int, _rule: NoRule) -> Exact:
-    return Exact()
-
-
-def _looks(_seed: int, rule: Perceptual) -> Looks:
-    return Looks(rule=rule)
-
-
-def _semantic(seed: int, rule: Semantic) -> PictureFeatures:
-    return PictureFeatures(rule=rule, seed=seed)
-
-
-def _linked(seed: int, rule: Linked) -> RecordFeatures:
-    return RecordFeatures(rule=rule, seed=seed)
-
-
-def _captions(seed: int, rule: CaptionTwins) -> Captions:
-    return Captions(rule=rule, seed=seed)
-
-
-DEDUPLICATE_EXACT = Step(name="deduplicate_exact", rule=NoRule, **merging(_exact), version=2)
+DEDUPLICATE_EXACT = Step(name="deduplicate_exact", rule=NoRule, **merging(Exact), version=2)
 DEDUPLICATE_PERCEPTUAL = Step(
     name="deduplicate_perceptual",
     rule=Perceptual,
-    **merging(_looks),
+    **merging(Looks),
     version=3,
 )
 DEDUPLICATE_SEMANTIC = Step(
     name="deduplicate_semantic",
     rule=Semantic,
-    **merging(_semantic),
+    **merging(PictureFeatures),
     version=3,
     model=step_encoder,
     seeded=True,
@@ -66,7 +46,7 @@ DEDUPLICATE_SEMANTIC = Step(
 DEDUPLICATE_LINKED = Step(
     name="deduplicate_linked",
     rule=Linked,
-    **merging(_linked),
+    **merging(RecordFeatures),
     version=2,
     model=step_encoder,
     seeded=True,
@@ -74,7 +54,7 @@ DEDUPLICATE_LINKED = Step(
 DEDUPLICATE_CAPTIONS = Step(
     name="deduplicate_captions",
     rule=CaptionTwins,
-    **merging(_captions),
+    **merging(Captions),
     version=2,
     seeded=True,
 )

@@ -12,7 +12,7 @@ from evenly.curation.decisions import Decisions
 from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
 from evenly.curation.filters.caption_blocklist import BlockedWords, CaptionBlocklist
 from evenly.curation.filters.caption_entities import CaptionEntities, FirstSenses
-from evenly.curation.filters.judgement import FilterRules, judge_pairs
+from evenly.curation.filters.judgement import FilterRules, judge_by_filters
 from evenly.storage.files.blocklists import check_hash, read_blocklist
 from evenly.storage.files.wordnet_senses import read_senses
 from evenly.storage.ledger import StepOutput
@@ -80,7 +80,7 @@ def judge_by(
     pairs = run.ledger.alive(upstream, rule.columns(filters))
     rules |= {name: replace(rules[name], sha256=lookup.sha256) for name, lookup in lookups.items()}
     contents = {name: lookup.content for name, lookup in lookups.items()}
-    decisions, columns = judge_pairs(filters, rules, pairs, *first, contents=contents)
+    decisions, columns = judge_by_filters(filters, rules, pairs, *first, contents=contents)
     table = decisions.to_table(pairs["uid"])
     for name, column in columns.items():
         table = table.append_column(name, column)

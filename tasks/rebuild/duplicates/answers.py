@@ -1,6 +1,6 @@
 """What comes back from a search: survivors and edges by uid, captions of merged pairs, and verdicts by partition."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -50,15 +50,15 @@ class Answers:
     compared: pa.Table | None = field(compare=False)
 
 
-def merging(kind_of: Callable[[int, RuleT], Kind]) -> dict[str, Any]:
-    """What a step does that merges duplicates of the kind that its seed and rule give: fields of Step."""
+def merging(kind_of: type[Kind]) -> dict[str, Any]:
+    """What a step does that merges duplicates of a kind: fields of Step."""
     search = partial(_search, kind_of)
     of_all = {"resolve": search, "resume": search, "work": _work, "release": _release}
     return {**of_all, "judge": _judge, "shared": _shared}
 
 
 def _search(  # noqa: PLR0917 - as Step has it
-    kind_of: Callable[[int, RuleT], Kind],
+    kind_of: type[Kind],
     run: Run,
     upstream: Records,
     rule: RuleT,
@@ -70,7 +70,7 @@ def _search(  # noqa: PLR0917 - as Step has it
 
     What an earlier run found is taken over where it still holds.
     """
-    kind, changed, compared, candidates = kind_of(run.seed, rule), None, None, 0
+    kind, changed, compared, candidates = kind_of(rule=rule, seed=run.seed), None, None, 0
     name, n_tables = kind.step, 0 if kind.masks is None else len(kind.masks)
     with ExitStack() as undone:
         exchange = undone.enter_context(new_exchange(run.exchange, name, run.bits))

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from evenly.curation.arrays import Ints, Words
 from evenly.curation.duplicates.caption_duplicates import (
@@ -23,7 +22,7 @@ from evenly.curation.duplicates.lsh import Signatures, word_masks
 from evenly.curation.duplicates.merging import Contents
 from evenly.tasks.each import Records
 from evenly.tasks.rebuild.duplicates.exact import value_numbers
-from evenly.tasks.rebuild.duplicates.kinds import Accepted, Kind, Rows, pairs_to_compare
+from evenly.tasks.rebuild.duplicates.kinds import Kind, Rows, pairs_to_compare
 from evenly.tasks.run import Run
 
 
@@ -32,8 +31,7 @@ class Captions(Kind):
     """Captions by a rule; those of the pool meet in the bands of their signatures, which `seed` draws."""
 
     rule: CaptionTwins
-    seed: int
-    step, edge = STEP, "caption"
+    step, edge, reason = STEP, "caption", "near_caption"
 
     @property
     def masks(self) -> Words:  # type: ignore[override]
@@ -71,14 +69,6 @@ class Captions(Kind):
     def near(self, files: Rows, rows: Words, codes: Words) -> Signatures:  # noqa: ARG002 - no code tells it
         """See Kind."""
         return near_sets(files.numbers("fold", rows), files.numbers("size", rows), self.rule.min_jaccard)
-
-    def in_table(self, compared: ComparedCaptions, left: Ints, right: Ints) -> Accepted:
-        """See Kind."""
-        return compared.accepted(left, right)
-
-    def reasons(self, _files: Rows, merged: Words, _survivors: Words) -> pa.Array:
-        """See Kind."""
-        return pa.repeat(pa.scalar("near_caption"), len(merged))
 
     def notes(self, candidates: int) -> dict[str, Any]:
         """See Kind."""

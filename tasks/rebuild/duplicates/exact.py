@@ -23,7 +23,7 @@ class EqualPictures:
     numbers: Ints
 
     def equal_runs(self, usable: Flags) -> tuple[Pairs, Ints]:
-        """See equal_rows.equal_runs."""
+        """See lsh.equal_runs."""
         return equal_runs([self.numbers], usable)
 
     def equal_weights(self, left: Ints, _right: Ints) -> Floats:

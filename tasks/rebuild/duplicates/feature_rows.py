@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.curation.arrays import Ints, Words
+from evenly.curation.arrays import Words
 from evenly.curation.columns import column
 from evenly.curation.duplicates.image_duplicates import Semantic, picture_colours
 from evenly.curation.duplicates.lsh import array_keys
@@ -24,7 +24,7 @@ from evenly.tasks.each import Records
 from evenly.tasks.encoders import encoder_identity, store_texts, text_rows
 from evenly.tasks.engine import InProcess
 from evenly.tasks.pictures.encoded import image_rows
-from evenly.tasks.rebuild.duplicates.kinds import Accepted, Kind, Rows, pairs_to_compare
+from evenly.tasks.rebuild.duplicates.kinds import Kind, Rows, pairs_to_compare
 from evenly.tasks.run import Run
 
 
@@ -33,8 +33,6 @@ class NearFeatures(Kind):
     """Unit rows of a cosine: they meet in tables of sign sketches, which `seed` draws."""
 
     rule: Semantic | Linked
-    seed: int
-    reason = ""
 
     @property
     def masks(self) -> Words:  # type: ignore[override]
@@ -87,14 +85,6 @@ class NearFeatures(Kind):
     def codes(self, run: Run, files: Rows, rows: Words) -> Words:  # noqa: ARG002 - of pictures, whose codes are kept
         """See Kind."""
         return sign_codes(files.numbers("vector", rows), np.arange(len(rows)), key=self._key)
-
-    def in_table(self, compared: NearRows, left: Ints, right: Ints) -> Accepted:
-        """See Kind."""
-        return compared.accepted(left, right)
-
-    def reasons(self, _files: Rows, merged: Words, _survivors: Words) -> pa.Array:
-        """See Kind."""
-        return pa.repeat(pa.scalar(self.reason), len(merged))
 
     def notes(self, candidates: int) -> dict[str, Any]:
         """See Kind."""

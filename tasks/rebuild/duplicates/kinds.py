@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -18,7 +19,6 @@ from evenly.tasks.run import Run
 TEXT_COLUMNS = ("url", "caption")
 COLUMNS = (*TEXT_COLUMNS, "image_id", "width", "height")
 """What every search reads of a pair; looks are read where they are compared."""
-Accepted = tuple[Ints, Ints, Floats]
 Rows = RowFiles | HeldRows
 
 
@@ -44,22 +44,29 @@ class ComparedRows(Protocol):
     def measure(self, left: Ints, right: Ints) -> Floats:
         """The distances (m,) as they are stored."""
 
+    def accepted(self, left: Ints, right: Ints) -> tuple[Ints, Ints, Floats]:
+        """Those candidates of tables, where a kind has these, that are duplicates, and how weak their links are."""
 
+
+@dataclass(frozen=True, kw_only=True)
 class Kind(ABC):
-    """A kind of duplicates.
+    """A kind of duplicates by the rule of a step and, where it draws, the seed of the run.
 
-    step: whose search it is. edge: the kind of its edges, as stored. masks (t, w): the tables in which rows whose codes
-    agree under a mask are candidates, where codes differ in at most `max_distance` bits (None: in any number); None: no
-    tables are searched. cell_limit: how far values of colour grids may differ where cells are searched, else None.
-    comparisons: how many the measured recall may take; None: nothing is missed.
+    step: whose search it is. edge: the kind of its edges, as stored. reason: of pairs that are merged. masks (t, w):
+    the tables in which rows whose codes agree under a mask are candidates, where codes differ in at most `max_distance`
+    bits (None: in any number); None: no tables are searched. cell_limit: how far values of colour grids may differ
+    where cells are searched, else None. comparisons: how many the measured recall may take; None: nothing is missed.
     """
 
+    rule: Any
+    seed: int
     step: ClassVar[str]
     edge: ClassVar[str]
-    masks: Words | None = None
-    max_distance: int | None = None
-    cell_limit: float | None = None
-    comparisons: int | None = None
+    reason: ClassVar[str] = ""
+    masks: ClassVar[Words | None] = None
+    max_distance: ClassVar[int | None] = None
+    cell_limit: ClassVar[float | None] = None
+    comparisons: ClassVar[int | None] = None
 
     def prepare(self, run: Run, upstream: Records) -> None:  # noqa: B027 - of kinds that need anything
         """Make what all partitions need, before they are read."""
@@ -76,9 +83,9 @@ class Kind(ABC):
         """The rows of these numbers, which rise, as far as it takes to see which are equal."""
         return self.compared(files, rows)
 
-    @abstractmethod
-    def reasons(self, files: Rows, merged: Words, survivors: Words) -> pa.Array:
+    def reasons(self, files: Rows, merged: Words, survivors: Words) -> pa.Array:  # noqa: ARG002 - of kinds with several
         """Why pairs that rise (m,) are merged into these survivors."""
+        return pa.repeat(pa.scalar(self.reason), len(merged))
 
     def codes(self, run: Run, files: Rows, rows: Words) -> Words:
         """The codes (n, w) of rows of a run's partition, which rise."""
@@ -91,10 +98,6 @@ class Kind(ABC):
     def coded(self, files: Rows, rows: Words) -> Ints:  # noqa: ARG002 - of kinds that leave rows out
         """The places of those of `rows`, which rise, that are looked for in tables."""
         return np.arange(len(rows))
-
-    def in_table(self, compared: Any, left: Ints, right: Ints) -> Accepted:  # noqa: ANN401 - as `compared`
-        """Those candidates of the tables that are duplicates, and how weak their links are."""
-        raise NotImplementedError
 
     def in_cell(self, files: Rows, rows: Words, forest: NumberedForest, lies: Flags) -> None:
         """Add all duplicates among the rows of a cell, which rise, of which one `lies` in it, to a forest."""

@@ -18,7 +18,7 @@ from evenly.curation.duplicates.image_duplicates import (
 from evenly.curation.duplicates.lsh import array_keys
 from evenly.curation.duplicates.merging import Contents, NumberedForest, uid_columns
 from evenly.tasks.each import Records
-from evenly.tasks.rebuild.duplicates.kinds import Accepted, Kind, Rows, pairs_to_compare
+from evenly.tasks.rebuild.duplicates.kinds import Kind, Rows, pairs_to_compare
 from evenly.tasks.run import Run
 
 
@@ -27,7 +27,7 @@ class Looks(Kind):
     """Looks by a rule: those with near colours meet in cells, those with shifted colours by blocks of their hashes."""
 
     rule: Perceptual
-    step, edge = "deduplicate_perceptual", "perceptual"
+    step, edge, reason = "deduplicate_perceptual", "perceptual", "near_duplicate"
 
     @property
     def masks(self) -> Words | None:  # type: ignore[override]
@@ -70,10 +70,6 @@ class Looks(Kind):
         """See Kind: those whose colours tell enough."""
         return telling_rows(self.sketches(files, rows))
 
-    def in_table(self, compared: ComparedLooks, left: Ints, right: Ints) -> Accepted:
-        """See Kind."""
-        return compared.shifted(left, right)
-
     def in_cell(self, files: Rows, rows: Words, forest: NumberedForest, lies: np.ndarray) -> None:
         """See Kind."""
         looks = self.compared(files, rows)
@@ -82,10 +78,6 @@ class Looks(Kind):
             is_here = lies[left] | lies[right]
             left_here, right_here = left[is_here], right[is_here]
             forest.add(rows[left_here], rows[right_here], looks.measure(left_here, right_here))
-
-    def reasons(self, _files: Rows, merged: Words, _survivors: Words) -> pa.Array:
-        """See Kind."""
-        return pa.repeat(pa.scalar("near_duplicate"), len(merged))
 
     def notes(self, _candidates: int) -> dict[str, Any]:
         """See Kind."""

@@ -119,7 +119,7 @@ def _leave_edges(search: PairSearch, counts: Sequence[int], run: Run) -> None:
     left, right = search.received("stood", partition, ["left", "right"])
     for part in in_parts(len(left)):
         compared, rows, sides = compare_pairs(search, left[part], right[part])
-        near_left, near_right, weight = search.kind.in_table(compared, *sides)
+        near_left, near_right, weight = compared.accepted(*sides)
         forest.add(rows[near_left], rows[near_right], weight)
     search.send_edges(f"standing-{partition:05d}", forest)
 

@@ -179,7 +179,7 @@ def _link_places(search: PairSearch, masks: Words, places: Sequence[Meeting], fo
             read[left] = read[right] = True
             compared, met = search.kind.compared(search.files, numbers[read]), np.flatnonzero(read)
             place_of = np.cumsum(read) - 1
-        near_left, near_right, weight = search.kind.in_table(compared, place_of[left], place_of[right])
+        near_left, near_right, weight = compared.accepted(place_of[left], place_of[right])
         here.add(met[near_left], met[near_right], weight)
         near.skip_weaker(here)
     left, right, weight = here.strongest()

@@ -21,7 +21,7 @@ from evenly.tasks.rebuild.deduplicate import (
     DEDUPLICATE_PERCEPTUAL,
     DEDUPLICATE_SEMANTIC,
 )
-from evenly.tasks.rebuild.duplicates import cells, pair_search, search
+from evenly.tasks.rebuild.duplicates import answers, cells, pair_search, search
 from evenly.tasks.run import Run
 from evenly.tasks.stage import run_steps
 from evenly.tasks.step import Step
@@ -141,7 +141,7 @@ def test_partitions_find_what_the_whole_finds(workspace, tmp_path, monkeypatch, 
     for module in (search, pair_search):
         monkeypatch.setattr(module, "ROWS_AT_ONCE", 16)
     monkeypatch.setattr(search, "ROWS_HELD", 100)
-    monkeypatch.setattr(search, "TABLES_AT_ONCE", 4)
+    monkeypatch.setattr(answers, "TABLES_AT_ONCE", 4)
     monkeypatch.setattr(cells, "CELL_ROWS", 40)
     monkeypatch.setattr("evenly.tasks.encoders.open_encoder", lambda _run: Encoder())
     by_features = steps[0][0] in {DEDUPLICATE_SEMANTIC, DEDUPLICATE_LINKED}
