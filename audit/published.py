@@ -14,8 +14,8 @@ from evenly.audit.errors import IncompleteBuildError
 from evenly.storage.ledger import DECISION_COLUMNS, Ledger, StepRecord
 from evenly.storage.samples import BuildSamples
 from evenly.storage.stores.many_paths import each_stored
+from evenly.storage.tables.arrow_files import RecentTables
 from evenly.storage.tables.partitions import Partition, partition_of
-from evenly.storage.tables.recent import RecentTables
 from evenly.storage.workspace import Workspace
 
 _UID = re.compile("[0-9a-f]{32}")

@@ -15,13 +15,13 @@ from evenly.audit.checks.stored import check_image_bytes, check_stored
 from evenly.audit.checks.verdicts import check_verdicts
 from evenly.audit.image_bytes import ReadBytes
 from evenly.audit.published import Bar, PublishedBuild, no_bar
-from evenly.storage.build_content import BuildInputs, content_hash_of
+from evenly.storage.builds import BuildInputs, content_hash_of
+from evenly.storage.content import Node, nodes_of, part_digest, root_of
 from evenly.storage.errors import StorageError
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.records import content_hash
 from evenly.storage.samples import Samples
 from evenly.storage.tables.partitions import Partition
-from evenly.storage.tables.tree import Node, nodes_of, part_digest, root_of
 from evenly.storage.web.images import open_pictures, reader
 from evenly.storage.workspace import Workspace
 

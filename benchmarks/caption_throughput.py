@@ -39,7 +39,7 @@ from evenly.descriptions.chat.picture import ChatPicture, load_pictures
 from evenly.descriptions.chat.request import Sampling
 from evenly.features.pictures.rgb import scaled_jpeg
 from evenly.storage.pools.source import PoolSource
-from evenly.storage.tables.recent import RecentTables
+from evenly.storage.tables.arrow_files import RecentTables
 from evenly.storage.web.rule import PoolDownload
 from evenly.storage.workspace import Workspace
 from evenly.tasks.captions.recaption import RECAPTION

@@ -20,10 +20,9 @@ from evenly.demo.scenes.scores import facts_of, score_caption
 from evenly.features.unit_rows import SCORE_DIGITS
 from evenly.storage.feature_store import FeatureStore
 from evenly.tasks.captions.captioner import Captioner, Shown, made
-from evenly.tasks.each import Records
 from evenly.tasks.encoders import encoder_identity, text_rows
 from evenly.tasks.rebuild.concepts import record_named
-from evenly.tasks.run import Run
+from evenly.tasks.run import Records, Run
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,10 +18,9 @@ from evenly.features import cosine_scores, to_unit_rows, top_concepts
 from evenly.storage.feature_store import FeatureStore
 from evenly.tasks.captions.captioner import Captioner, Shown, made
 from evenly.tasks.captions.retrieved import ConceptRows, concept_rows
-from evenly.tasks.each import Each, Records
 from evenly.tasks.encoders import encoder_identity, open_encoder
 from evenly.tasks.pictures.encoded import image_rows
-from evenly.tasks.run import Run
+from evenly.tasks.run import Each, Records, Run
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -167,8 +167,8 @@ def _no_notes(_given: Given, _facts: object) -> Mapping[str, Any]:
 class ByLedger:
     """How a step judges pairs by what the ledger shows alone: as it runs, and again whenever somebody asks.
 
-    Functions of a module, so that workers can be given them. facts: what must be known of all pairs, counted by
-    `given.each` where `given.recounts`, else read of the tables that the step stored. judge: the pairs of a part, by
+    Functions of a module, so that workers can be given them. facts: what must be known of all pairs, counted in
+    every part where `given.recounts`, else read of the tables that the step stored. judge: the pairs of a part, by
     these. totals: tables of all pairs that the step stores, each by its name. notes: of all pairs.
     """
 

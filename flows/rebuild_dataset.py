@@ -21,13 +21,12 @@ from evenly.options import RebuildOptions
 from evenly.signatures import options_of, taking_values
 from evenly.storage.stores.workspace_lock import writing
 from evenly.storage.workspace import Workspace
-from evenly.tasks.each import Each, Records
 from evenly.tasks.partitioning import cut_run, open_engine
 from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild.balance import say_concepts
 from evenly.tasks.rebuild.features import encode_pairs
 from evenly.tasks.rebuild.publish import publish_build
-from evenly.tasks.run import Run
+from evenly.tasks.run import Each, Records, Run
 from evenly.tasks.server.builds import Published, ended_with, latest_build, published, show_build, show_results, tell_of
 from evenly.tasks.server.notices import Notice, log_to_run, send_notice
 from evenly.tasks.server.retries import tried_again

@@ -17,8 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.storage.code_version import code_version
-from evenly.storage.content import content_nodes, content_rows
+from evenly.storage.content import Node, content_nodes, content_rows, nodes_of, part_digest, root_of
 from evenly.storage.errors import NotFoundError
 from evenly.storage.records import canonical_json, content_hash, create_record, read_if_there, replace_record
 from evenly.storage.step_records import (
@@ -33,14 +32,13 @@ from evenly.storage.step_records import (
     TableLayout,
     Tally,
     check_covers,
+    code_version,
 )
 from evenly.storage.stores.many_paths import map_paths, missing_files
 from evenly.storage.stores.object_path import ObjectPath
-from evenly.storage.tables.arrow_files import read_schema, read_table, write_table
+from evenly.storage.tables.arrow_files import RecentTables, read_schema, read_table, write_table
 from evenly.storage.tables.hashing import table_hash
 from evenly.storage.tables.partitions import ALL, Partition, cut_rows, key_of, pieces_of, rows_of
-from evenly.storage.tables.recent import RecentTables
-from evenly.storage.tables.tree import Node, nodes_of, part_digest, root_of
 from evenly.storage.workspace import Workspace
 
 __all__ = ["DECISION_COLUMNS", "VERDICTS", "Ledger", "StepOutput", "StepRecord", "StepSpec"]

@@ -1,15 +1,22 @@
-"""The record of a step in the ledger: its identity, its result, and where each of its tables lies."""
+"""The record of a step in the ledger: its identity, its result, where each of its tables lies, and the code that ran.
 
+The version of the code is never part of a content hash.
+"""
+
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evenly.storage.content import Node
 from evenly.storage.errors import ConservationError
 from evenly.storage.records import content_hash
-from evenly.storage.tables.tree import Node
 
 FORMAT = 2  # of the tables: raise it where older ones cannot be read, so that their steps run again
 VERDICTS = ("kept", "dropped", "failed", "merged")
@@ -255,3 +262,30 @@ def _summed(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
         for name, number in count.items():
             total[name] = total.get(name, 0) + number
     return total
+
+
+@cache
+def code_version() -> dict[str, Any]:
+    """Package version, git commit and whether the working tree differs from it; nulls outside a checkout."""
+    try:
+        package = version("evenly")
+    except PackageNotFoundError:
+        package = None
+    folder = Path(__file__).parent
+    sha = _git(folder, "rev-parse", "HEAD")
+    dirty = None if sha is None else bool(_git(folder, "status", "--porcelain"))
+    return {"version": package, "git_sha": sha, "dirty": dirty}
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(  # noqa: S603 - fixed words
+            ["git", "-C", str(folder), *arguments],  # noqa: S607 - the git of the machine
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=10,
+        )
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

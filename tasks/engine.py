@@ -42,7 +42,7 @@ class InProcess:
         return 1
 
     def partitions(self, title: str, function: Callable[[Run], ResultT]) -> list[ResultT]:
-        """See evenly.tasks.each.Each."""
+        """See evenly.tasks.run.Each."""
         parts, results = Partition.all(self.run.bits), list[ResultT]()
         with self._bar(title, len(parts), self.run.pairs) as advance:
             for part in parts:
@@ -51,7 +51,7 @@ class InProcess:
         return results
 
     def items(self, title: str, function: Callable[[Run, ItemT], ResultT], items: Sequence[ItemT]) -> Iterator[ResultT]:
-        """See evenly.tasks.each.Each."""
+        """See evenly.tasks.run.Each."""
         with self._bar(title, len(items), None) as advance:
             for item in items:
                 yield function(self.run, item)
@@ -70,11 +70,11 @@ class InThreads:
     n_workers: int
 
     def partitions(self, title: str, function: Callable[[Run], ResultT]) -> list[ResultT]:
-        """See evenly.tasks.each.Each."""
+        """See evenly.tasks.run.Each."""
         return list(self.items(title, partial(_in_partition, function), Partition.all(self.run.bits)))
 
     def items(self, title: str, function: Callable[[Run, ItemT], ResultT], items: Sequence[ItemT]) -> Iterator[ResultT]:
-        """See evenly.tasks.each.Each. At most n_workers + 1 items are begun and not yet taken."""
+        """See evenly.tasks.run.Each. At most n_workers + 1 items are begun and not yet taken."""
         with self.run.progress.bar(title, len(items), self.run.pairs) as advance:
             for result in in_order(partial(function, self.run), items, self.n_workers):
                 yield result
@@ -110,11 +110,11 @@ class Workers:
         return partial(InProcess, run=self.run), ()
 
     def partitions(self, title: str, function: Callable[[Run], ResultT]) -> list[ResultT]:
-        """See evenly.tasks.each.Each."""
+        """See evenly.tasks.run.Each."""
         return list(self.items(title, partial(_in_partition, function), Partition.all(self.run.bits)))
 
     def items(self, title: str, function: Callable[[Run, ItemT], ResultT], items: Sequence[ItemT]) -> Iterator[ResultT]:
-        """See evenly.tasks.each.Each."""
+        """See evenly.tasks.run.Each."""
         n_chunks = min(len(items), CHUNKS * self._n_at_once(function))
         chunks = [items[len(items) * n // n_chunks : len(items) * (n + 1) // n_chunks] for n in range(n_chunks)]
         pairs = self.run.pairs if items and isinstance(items[0], Partition) else None

@@ -1,20 +1,25 @@
-"""Partitions of a run by the memory that it may take: how many, and how many processes work on them."""
+"""Partitions of a run by the size of its pools and the memory that it may take, and the processes that work on them."""
 
 import os
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pyarrow.parquet as pq
+
 from evenly.bounds import memory_bytes
 from evenly.storage.errors import InputError
-from evenly.storage.pool_size import PoolSize
+from evenly.storage.files.image_folders import IMAGE_ENDINGS
+from evenly.storage.pools.columns import PoolSource
+from evenly.storage.pools.source import pool_pieces
+from evenly.storage.stores.many_paths import seekable
 from evenly.storage.tables.partitions import MAX_BITS
-from evenly.tasks.each import Each
 from evenly.tasks.engine import InProcess, Workers
 from evenly.tasks.ray.cluster import check_ray
 from evenly.tasks.ray.workers import RayWorkers
-from evenly.tasks.run import Run
+from evenly.tasks.run import Each, Run
 
 MOST_ROWS, LEAST_ROWS = 250_000, 100_000
 """Pairs of a partition, as far as the estimate is right; a pool of no more than the first need not be cut."""
@@ -145,3 +150,69 @@ def _limits(groups: Path, path: str, name: str) -> Iterator[int]:
             yield int((group / name).read_text(encoding="utf-8"))
         if group == groups:
             return
+
+
+_SAMPLE = 1 << 20
+_MOST_UNPACKED = 64 << 20
+_GZIP = 31  # wbits: a gzip header is expected
+_BYTES_PER_PAIR = {"webdataset": 10_000, "wat": 2_000}
+_COUNTED = ("parquet", "features")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolSize:
+    """The number of rows of a pool, and whether its files say so themselves."""
+
+    rows: int
+    is_counted: bool
+
+    @classmethod
+    def of(cls, sources: Sequence[PoolSource], limit: int | None = None) -> "PoolSize":
+        """The rows of all sources together, `limit` at most."""
+        rows = sum(estimate_rows(source) for source in sources)
+        return cls(
+            rows=rows if limit is None else min(rows, limit),
+            is_counted=all(source.kind in _COUNTED for source in sources),
+        )
+
+
+def estimate_rows(source: PoolSource) -> int:
+    """The rows of Parquet files by what they say; of others by their bytes, or how many pictures there are.
+
+    Of tables of lines by the lines that the first MiB of each file holds, unpacked where it is compressed.
+    """
+    files = list(dict.fromkeys(file for piece in pool_pieces(source) for file in piece.files))
+    return sum(_rows(file, source.kind) for file in files)
+
+
+def _rows(file: Path, kind: str) -> int:
+    if kind in _COUNTED:
+        try:
+            return int(pq.read_metadata(seekable(file)).num_rows)
+        except (OSError, ValueError):  # reading the pool says what is wrong with it
+            return 0
+    if file.is_dir():
+        return sum(1 for path in file.rglob("*") if path.suffix[1:].lower() in IMAGE_ENDINGS and path.is_file())
+    size = file.stat().st_size
+    if kind in _BYTES_PER_PAIR:
+        return size // _BYTES_PER_PAIR[kind]
+    with file.open("rb") as stream:
+        sample = stream.read(_SAMPLE)
+    if file.suffix == ".gz":
+        lines, used = _packed_lines(sample)
+        return size * lines // max(used, 1)
+    return size * sample.count(b"\n") // max(len(sample), 1)
+
+
+def _packed_lines(sample: bytes) -> tuple[int, int]:
+    """The lines that the beginning of a gzip file holds, and how many of its bytes hold them."""
+    lines, left, room = 0, sample, _MOST_UNPACKED
+    with suppress(zlib.error):  # reading the pool says what is wrong with it
+        while left and room > 0:  # a file may be several gzip files one after the other
+            unpacker = zlib.decompressobj(_GZIP)
+            text = unpacker.decompress(left, room)
+            lines, room = lines + text.count(b"\n"), room - len(text)
+            left = unpacker.unused_data if unpacker.eof else unpacker.unconsumed_tail
+            if not unpacker.eof:
+                break
+    return lines, len(sample) - len(left)

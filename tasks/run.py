@@ -1,14 +1,15 @@
-"""The run, which all its steps share: where things lie, the seed, how many processes work, how progress is reported.
+"""The run, which all its steps share: where things lie, the seed, how progress is reported, work on each partition.
 
 Nothing in here but the seed enters a key: the same recipe gives the same build in another folder, with other workers.
 """
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 import pyarrow as pa
 from annotated_types import Ge, Gt, Le
@@ -20,11 +21,11 @@ from evenly.features.pictures.decoded import Resizer
 from evenly.features.pictures.views import ViewRule
 from evenly.features.texts.tokens import LongTexts
 from evenly.storage.errors import InputError
-from evenly.storage.ledger import Ledger
+from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.pools.source import LabelFile, PoolSource
 from evenly.storage.stores.object_path import ObjectPath
+from evenly.storage.tables.arrow_files import RecentTables
 from evenly.storage.tables.partitions import ALL, Partition
-from evenly.storage.tables.recent import RecentTables
 from evenly.storage.workspace import Workspace
 from evenly.tasks.progress import Progress
 
@@ -258,3 +259,53 @@ class Run:
         """
         place = path.replace("{root}", str(self.workspace.root)).replace("{cache}", str(self.cache.absolute()))
         return place if "://" in place else str(self.folder / Path(place).expanduser())
+
+
+Records = Sequence[StepRecord]
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+WorkT = TypeVar("WorkT", bound=Callable[..., Any])
+
+
+def with_model(function: WorkT) -> WorkT:
+    """`function`, marked as one that loads an encoder: where workers have GPUs, it is given one."""
+    function.uses_model = True  # type: ignore[attr-defined] # read by uses_model
+    return function
+
+
+def uses_model(function: object) -> bool:
+    """Whether a function is marked by `with_model`, or is made by `partial` of one that is, or with one or several."""
+    if isinstance(function, partial):
+        return any(map(uses_model, (function.func, *function.args, *function.keywords.values())))
+    if isinstance(function, list | tuple):
+        return any(map(uses_model, function))
+    return bool(getattr(function, "uses_model", False))
+
+
+class Each(Protocol):
+    """Runs a function for every partition, where workers are."""
+
+    @property
+    def n_workers(self) -> int:
+        """The number of workers at a time."""
+
+    def partitions(self, title: str, function: Callable[[Run], ResultT]) -> list[ResultT]:
+        """The result of `function` for the run of each partition, in their order."""
+
+    def items(self, title: str, function: Callable[[Run, ItemT], ResultT], items: Sequence[ItemT]) -> Iterator[ResultT]:
+        """What `function` gives for each of `items`, with the run of all pairs, in their order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EachLedger:
+    """Runs a function of ledgers for every partition, where workers are."""
+
+    each: Each
+
+    def __call__(self, title: str, function: Callable[[Ledger], ResultT]) -> list[ResultT]:
+        """What `function` gives of the ledger of each partition, in their order."""
+        return self.each.partitions(title, partial(_of_ledger, function))
+
+
+def _of_ledger(function: Callable[[Ledger], ResultT], run: Run) -> ResultT:
+    return function(run.ledger)

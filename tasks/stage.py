@@ -22,10 +22,9 @@ from evenly.storage.ledger import Ledger, StepOutput, StepRecord, StepSpec
 from evenly.storage.records import content_hash
 from evenly.storage.step_records import StoredPart, TableLayout
 from evenly.storage.tables.partitions import Partition, key_of
-from evenly.tasks.each import Each, Records, uses_model
 from evenly.tasks.engine import InProcess
 from evenly.tasks.row_reuse import EarlierRun, Reusable, earlier_runs, find_reusable, joined_output
-from evenly.tasks.run import Run
+from evenly.tasks.run import Each, Records, Run, uses_model
 from evenly.tasks.step import RuleT, Step, announced, stored_record
 
 Steps = Sequence[tuple[Step[Any], Any]]

@@ -14,9 +14,8 @@ from evenly.curation.steps import STEPS
 from evenly.storage.errors import DamagedError
 from evenly.storage.ledger import StepOutput, StepRecord, StepSpec
 from evenly.storage.stored_fields import stored_fields
-from evenly.tasks.each import Each, Records
 from evenly.tasks.row_reuse import EarlierRun
-from evenly.tasks.run import Run
+from evenly.tasks.run import Each, Records, Run
 
 WORRYING_SHARE = 0.2
 """A step that fails on more of its rows is logged as a warning."""

@@ -3,9 +3,8 @@
 from typing import Any
 
 from evenly.storage.ledger import StepOutput
-from evenly.tasks.each import Records
 from evenly.tasks.engine import InProcess
-from evenly.tasks.run import Run
+from evenly.tasks.run import Records, Run
 from evenly.tasks.stage import together
 from evenly.tasks.step import Step
 

@@ -251,7 +251,7 @@ def test_processes_are_started_where_it_is_seen_to_that_they_end_with_the_comman
         and (name := ast.unparse(node.func).split("."))[-1] in starts
         and name[0] in {"ProcessPoolExecutor", "get_context", "multiprocessing", "subprocess", "os"}
     }
-    git = "storage/code_version.py"
+    git = "storage/step_records.py"
     assert found == {
         "storage/worker_pool.py",
         "storage/decoders/pool.py",

@@ -8,8 +8,8 @@ import pyarrow.compute as pc
 
 from evenly.storage.exports.errors import ExportError
 from evenly.storage.records import content_hash
+from evenly.storage.tables.arrow_files import tables_of
 from evenly.storage.tables.hashing import table_hash
-from evenly.storage.tables.rows import tables_of
 
 ReadRows = Callable[[], Iterator[pa.Table]]
 """Gives the rows, at each call from the first on: tables that follow each other in uid order."""

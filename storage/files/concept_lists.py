@@ -17,9 +17,8 @@ import pyarrow.parquet as pq
 from evenly.storage.errors import DamagedError, InputError
 from evenly.storage.pools.texts import is_utf8_text
 from evenly.storage.records import canonical_json, replacing
-from evenly.storage.tables.arrow_files import first_line, read_trouble
+from evenly.storage.tables.arrow_files import first_line, read_trouble, table_of_rows
 from evenly.storage.tables.block_sums import PARQUET_MARK, append_sums, open_checked
-from evenly.storage.tables.rows import table_of_rows
 from evenly.unique_keys import read_json
 
 SCHEMA = 1

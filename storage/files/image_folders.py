@@ -19,7 +19,7 @@ from evenly.storage.decoders.structure import MAX_BYTES
 from evenly.storage.errors import InputError
 from evenly.storage.pools.image_columns import column_values, picture_columns
 from evenly.storage.pools.texts import is_utf8_text
-from evenly.storage.tables.rows import table_of_rows
+from evenly.storage.tables.arrow_files import table_of_rows
 
 IMAGE_ENDINGS = frozenset({
     "jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "avif", "tif", "tiff", "mpo", "ppm", "pgm", "pbm", "pnm",

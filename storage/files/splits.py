@@ -16,9 +16,8 @@ from evenly.storage.errors import InputError
 from evenly.storage.files.array_keys import PARTS
 from evenly.storage.pools.rows import require_columns
 from evenly.storage.pools.source import TABLE_READERS
-from evenly.storage.tables.arrow_files import first_line
+from evenly.storage.tables.arrow_files import first_line, table_of_rows
 from evenly.storage.tables.hashing import is_text_type
-from evenly.storage.tables.rows import table_of_rows
 from evenly.unique_keys import read_json
 
 LIMIT_BYTES = 512 * 1024**2  # of JSON: ImageNet's, with 1.3 million pictures, takes about 120 MB

@@ -15,9 +15,8 @@ import pyarrow as pa
 
 from evenly.installing import install_extra
 from evenly.storage.errors import InputError
-from evenly.storage.tables.arrow_files import first_line
+from evenly.storage.tables.arrow_files import first_line, table_of_rows
 from evenly.storage.tables.hashing import file_hash
-from evenly.storage.tables.rows import table_of_rows
 
 GOOGLE_WORDS = 1_024_908_267_229
 """Words of Google's corpus of 2006, whose most frequent ones wordsegment and symspellpy hold."""

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from evenly.storage.errors import DamagedError
-from evenly.storage.matches.counts import COUNTS, MatchCounts, counts_hash, summed_counts
 from evenly.storage.matches.parts import regrouped
 from evenly.storage.matches.stamped import StampedFile, write_stamped
 from evenly.storage.records import canonical_json, replacing, sync_folder
@@ -157,3 +157,153 @@ def _write_beside(path: Path, table: pa.Table, facts: Mapping[str, Any]) -> None
             table.cast(schema), stream, compression="zstd", use_dictionary=["file", "language"], write_statistics=False
         )
         append_sums(stream)
+
+
+Ints = npt.NDArray[np.int64]
+_NAMES = pa.dictionary(pa.int32(), pa.string())
+COUNTS = pa.schema([("file", _NAMES), ("language", _NAMES), ("entry", pa.int32()), ("captions", pa.int64())])
+
+
+def counts_hash(counts: pa.Table) -> str:
+    """Hex sha256 of a table of COUNTS."""
+    state = hashlib.sha256()
+    for name in ("file", "language"):
+        column = counts[name].combine_chunks()
+        codes = column.indices.to_numpy()
+        starts = np.flatnonzero(np.diff(codes, prepend=-1))
+        state.update(canonical_json(column.take(pa.array(starts)).to_pylist()))
+        state.update(starts.astype(np.int64).tobytes())
+    for name in ("entry", "captions"):
+        state.update(counts[name].to_numpy().tobytes())
+    return state.hexdigest()
+
+
+def summed_counts(counts: pa.Table) -> pa.Table:
+    """Return [language, entry, captions] of a table of COUNTS, all files together."""
+    counts = counts.set_column(1, "language", counts["language"].cast(pa.string())).unify_dictionaries()
+    languages = counts["language"].unique()
+    if len(languages) != 1:
+        grouped = counts.group_by(["language", "entry"], use_threads=False).aggregate([("captions", "sum")])
+        return grouped.rename_columns({"captions_sum": "captions"})
+    sums = np.bincount(counts["entry"].to_numpy(), counts["captions"].to_numpy().astype(np.float64))
+    entries = np.flatnonzero(sums)
+    columns = [pa.repeat(languages[0], len(entries)), entries.astype(np.int32), sums[entries].astype(np.int64)]
+    return pa.table(columns, names=["language", "entry", "captions"])
+
+
+class MatchCounts:
+    """Counts what goes by: captions per file, language and entry, and rows by reason."""
+
+    def __init__(self, n_entries: int) -> None:
+        self.files: list[dict[str, Any]] = []
+        self._n_entries = n_entries
+        self._languages: dict[str, int] = {}
+        self._reasons: dict[str, int] = {}
+        self._cells: list[tuple[Ints, Ints]] = []
+
+    def watch(self, name: str, file: str, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+        """Yield the tables of one file as they are."""
+        rows, counts = 0, _Cells()
+        for table in tables:
+            rows += table.num_rows
+            for tally in pc.value_counts(table["reason"].combine_chunks()).to_pylist():
+                self._reasons[tally["values"]] = self._reasons.get(tally["values"], 0) + tally["counts"]
+            counts.add(*self._cells_of(table))
+            yield table
+        cells, captions = counts.total()
+        self._cells.append((cells, captions))
+        self.files.append({"name": name, "file": file, "rows": rows, "matches": int(captions.sum())})
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """The table COUNTS, once all has gone by."""
+        lengths = [len(cells) for cells, _ in self._cells]
+        files = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
+        cells, captions = (
+            np.concatenate([np.zeros(0, np.int64), *arrays]) for arrays in zip(*self._cells, strict=True)
+        )
+        columns = [
+            pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(names, pa.string()))
+            for codes, names in (
+                (files, [file["file"] for file in self.files]),
+                ((cells // self._n_entries).astype(np.int32), list(self._languages)),
+            )
+        ]
+        entries = pa.array((cells % self._n_entries).astype(np.int32))
+        return pa.table([*columns, entries, pa.array(captions)], schema=COUNTS)
+
+    @cached_property
+    def hash(self) -> str:
+        """The hash of the table."""
+        return counts_hash(self.table)
+
+    @cached_property
+    def totals(self) -> Ints:
+        """Captions per entry, of all files and languages."""
+        weights = self.table["captions"].to_numpy().astype(np.float64)
+        return np.bincount(self.table["entry"].to_numpy(), weights, self._n_entries).astype(np.int64)
+
+    def facts(self) -> dict[str, Any]:
+        """Rows, how many matched and why the others did not, matches and their hash, entries that occur or never do."""
+        hit = int(np.count_nonzero(self.totals))
+        reasons = dict(sorted(self._reasons.items()))
+        return {
+            "files": len(self.files),
+            "rows": sum(reasons.values()),
+            "matched": reasons.pop("", 0),
+            "unmatched": sum(reasons.values()),
+            "reasons": reasons,
+            "matches": int(self.totals.sum()),
+            "languages": sorted(self._languages) if list(self._languages) != [""] else [],
+            "entries_hit": hit,
+            "entries_never_hit": self._n_entries - hit,
+            "counts": self.hash,
+        }
+
+    def _cells_of(self, table: pa.Table) -> tuple[npt.NDArray[Any], int]:
+        """The cell of each match, a language's code times the number of entries plus the entry; how many there are."""
+        lists = table["entries"].combine_chunks()
+        numbers = lists.flatten().to_numpy()
+        texts = table["language"].combine_chunks()
+        if texts.null_count == len(texts):
+            code = self._languages.setdefault("", len(self._languages)) if len(texts) else 0
+            cells = numbers if code == 0 else numbers + np.int64(code * self._n_entries)
+            return cells, (code + 1) * self._n_entries
+        texts = pc.fill_null(texts, "")
+        for name in texts.unique().to_pylist():
+            self._languages.setdefault(name, len(self._languages))
+        codes = pc.index_in(texts, pa.array(list(self._languages), pa.string())).to_numpy().astype(np.int64)
+        offsets = np.repeat(codes * self._n_entries, lists.value_lengths().to_numpy())
+        return numbers + offsets, len(self._languages) * self._n_entries
+
+
+class _Cells:
+    """Counts of cells, in a table of all once there are many, else summed now and then."""
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[Ints, Ints]] = []
+        self._all = np.zeros(0, dtype=np.int64)
+
+    def add(self, cells: npt.NDArray[Any], size: int) -> None:
+        """Count cells, all of them below `size`."""
+        if 8 * len(cells) >= size:
+            grown = np.bincount(cells, minlength=max(size, len(self._all)))
+            grown[: len(self._all)] += self._all
+            self._all = grown
+            return
+        distinct, counts = np.unique(cells.astype(np.int64), return_counts=True)
+        self._parts.append((distinct, counts.astype(np.int64)))
+        if len(self._parts) > 16:  # so that a long file costs no more memory
+            self._parts = [_summed(self._parts)]
+
+    def total(self) -> tuple[Ints, Ints]:
+        """(cells, counts), cells ascending and each once."""
+        filled = np.flatnonzero(self._all)
+        of_all = (filled, self._all[filled])
+        return _summed([*self._parts, of_all]) if self._parts else of_all
+
+
+def _summed(parts: list[tuple[Ints, Ints]]) -> tuple[Ints, Ints]:
+    cells, places = np.unique(np.concatenate([cells for cells, _ in parts]), return_inverse=True)
+    counts = np.concatenate([counts for _, counts in parts]).astype(np.float64)
+    return cells, np.bincount(places, counts, len(cells)).astype(np.int64)

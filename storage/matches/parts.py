@@ -22,7 +22,7 @@ from evenly.storage.matches.stamped import check_name
 from evenly.storage.records import content_hash
 from evenly.storage.step_records import StepOutput, StoredPart
 from evenly.storage.stores.writer_lock import described_holder, lock_holder
-from evenly.storage.tables.rows import tables_of
+from evenly.storage.tables.arrow_files import tables_of
 
 ROWS = 1 << 18
 """In a part, and in a row group of what is made of them: what balancing holds at once, for each of its workers."""

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from evenly.storage.errors import TooLargeError
 from evenly.storage.reading.budget import check_unpacked, check_width
 from evenly.storage.reading.parquet_pages import DICTIONARY, Page, longest_entry, pages_of
-from evenly.storage.stores.matching_files import seekable
+from evenly.storage.stores.many_paths import seekable
 from evenly.storage.stores.object_path import ObjectPath
 
 BATCH_BYTES = 16 << 20

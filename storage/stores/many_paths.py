@@ -1,12 +1,19 @@
-"""Many files or objects at once: objects are asked for several at a time, since a request is mostly waiting."""
+"""Many files or objects at once, also those that a pattern names.
 
+Objects are asked for several at a time, since a request is mostly waiting.
+"""
+
+import glob
+import gzip
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar, cast
 
-from evenly.storage.stores.object_path import AT_ONCE, ObjectPath
+from evenly.storage.stores.connection import is_url
+from evenly.storage.stores.object_path import AT_ONCE, ObjectPath, path_at
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -47,3 +54,34 @@ def missing_files(paths: Iterable[Path]) -> set[Path]:
         }
 
     return set[Path]().union(*map_paths(missing_in, list(by_folder)))
+
+
+_MAGIC = re.compile(r"[*?[]")
+
+
+def matching_files(pattern: str) -> list[Path]:
+    """The paths that a pattern names, sorted; `**` is any number of folders. A URL's begins below its bucket."""
+    fixed = _fixed(pattern)
+    place = path_at(fixed) if is_url(pattern) else None
+    if not isinstance(place, ObjectPath):
+        local = str(path_at(pattern))
+        return [Path(name) for name in sorted(glob.glob(local, recursive=True))]  # noqa: PTH207 - absolute patterns too
+    below = pattern.removeprefix(fixed).strip("/")
+    matches = place.glob(below) if below else iter([place] if place.exists() else [])
+    return sorted(matches)
+
+
+def seekable(path: Path) -> Path | BinaryIO:
+    """The path, or for one in an object store a stream, for libraries that open paths of this machine alone."""
+    return cast("BinaryIO", path.open("rb")) if isinstance(path, ObjectPath) else path
+
+
+def open_unpacked(path: Path) -> BinaryIO:
+    """The bytes of a file, unpacked where its name ends in `.gz`."""
+    return cast("BinaryIO", gzip.open(seekable(path), "rb")) if path.suffix == ".gz" else path.open("rb")
+
+
+def _fixed(pattern: str) -> str:
+    """The folders of a pattern ahead of the first that is one."""
+    match = _MAGIC.search(pattern)
+    return pattern if match is None else pattern[: match.start()].rpartition("/")[0]

@@ -1,25 +1,27 @@
-"""Arrow tables as files.
+"""Arrow tables as files, those that a run has just written, and their rows.
 
 A step's table is one Arrow IPC file (Feather V2) compressed by Zstandard, the format that takes least time to write for
 its size (benchmarks/table_formats.py). It is written once and never changes; what is read of it is compared with the
 checksums in it (storage/tables/block_sums.py), so that Arrow decodes no byte that has changed.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import ipc
+from pyarrow.types import is_floating, is_integer
 
 from evenly.storage.errors import DamagedError, NotFoundError, StorageError
 from evenly.storage.records import replacing
 from evenly.storage.tables.block_sums import append_sums, open_checked
 from evenly.storage.tables.hashing import is_text_or_bytes
-from evenly.storage.tables.rows import null_rows
 
 _BATCH_ROWS = 1 << 16  # what is read for one row
 _REMEDY = "Remove the file and run the rebuild again."
@@ -132,3 +134,67 @@ def read_trouble(error: OSError | UnicodeDecodeError) -> str:
 def first_line(error: BaseException) -> str:
     """The first line of an error's text: what people can read of a library's long message."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+MAX_BYTES = 256 << 20
+
+
+class RecentTables:
+    """Tables by path, as many of the last as fit into `max_bytes`; a table that is larger alone is not held."""
+
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._tables = OrderedDict[Path, pa.Table]()
+
+    def __reduce__(self) -> tuple[type["RecentTables"], tuple[int]]:
+        """Another process gets none of the tables: it reads them from the disk."""
+        return RecentTables, (self._max_bytes,)
+
+    def add(self, path: Path, table: pa.Table) -> None:
+        """Hold a table that was written at `path`."""
+        if table.nbytes > self._max_bytes:
+            return
+        self._tables[path] = table
+        while sum(cached.nbytes for cached in self._tables.values()) > self._max_bytes:
+            self._tables.popitem(last=False)
+
+    def get(self, path: Path, columns: Sequence[str] | None = None) -> pa.Table | None:
+        """The table that was written at `path`, or some of its columns; None where it is not held."""
+        table = self._tables.get(path)
+        if table is None:
+            return None
+        self._tables.move_to_end(path)
+        return table if columns is None else table.select(list(columns))
+
+
+def null_rows(n: int, kind: pa.DataType) -> pa.Array:
+    """Nulls (n,) of a type, equal to `pa.nulls(n, kind)`.
+
+    Lists of k numbers hold zeros below their nulls, in memory that is not touched before it is written to; Arrow would
+    put k nulls there, and then takes rows number by number: 768 of them cost it 16 microseconds a row, against 0.1.
+    """
+    if not (pa.types.is_fixed_size_list(kind) and (is_integer(kind.value_type) or is_floating(kind.value_type))):
+        return pa.nulls(n, kind)
+    zeros = np.zeros(n * kind.list_size * kind.value_type.bit_width // 8, np.uint8)
+    numbers = pa.Array.from_buffers(kind.value_type, n * kind.list_size, [None, pa.py_buffer(zeros)])
+    return pa.FixedSizeListArray.from_arrays(numbers, type=kind, mask=pa.array(np.ones(n, np.bool_)))
+
+
+def table_of_rows(rows: Iterable[Sequence[Any]], schema: pa.Schema) -> pa.Table:
+    """The table of rows, each a value for every column."""
+    columns = list(zip(*rows, strict=True)) or [()] * len(schema)
+    return pa.table([pa.array(values, kind) for values, kind in zip(columns, schema.types, strict=True)], schema=schema)
+
+
+def tables_of(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
+    """The same rows in tables of `rows` each, the last of what is left; at least one where any table is given."""
+    waiting, size, is_first = list[pa.Table](), 0, True
+    for table in tables:
+        waiting.append(table)
+        size += table.num_rows
+        while size >= rows:
+            joined = pa.concat_tables(waiting)
+            yield joined.slice(0, rows)
+            waiting, size, is_first = [joined.slice(rows)], size - rows, False
+    if waiting and (size or is_first):
+        yield pa.concat_tables(waiting)

@@ -23,10 +23,9 @@ from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.web.images import read_images
 from evenly.tasks.adapters.source_models import source_models, source_tables
 from evenly.tasks.classes.texts import single
-from evenly.tasks.each import Records
 from evenly.tasks.encoders import open_encoder, step_encoder
 from evenly.tasks.labelled_rows import kept_pairs
-from evenly.tasks.run import Run
+from evenly.tasks.run import Records, Run
 from evenly.tasks.step import Step
 
 Who = tuple[str, str]

@@ -15,10 +15,9 @@ from evenly.storage.builds import Builds
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
 from evenly.tasks.classes.texts import single
-from evenly.tasks.each import Records
 from evenly.tasks.encoders import open_encoder, step_encoder, text_rows
 from evenly.tasks.labelled_rows import kept_pairs
-from evenly.tasks.run import Run
+from evenly.tasks.run import Records, Run
 from evenly.tasks.splits import inputs_of_build
 from evenly.tasks.step import Step
 

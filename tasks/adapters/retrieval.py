@@ -15,11 +15,10 @@ from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.samples import BuildSamples
 from evenly.tasks.classes.texts import ListSplit, single
-from evenly.tasks.each import Records
 from evenly.tasks.encoders import encoder_identity, step_encoder, text_rows
 from evenly.tasks.labelled_rows import Strings, all_groups, labelled_pairs
 from evenly.tasks.pictures.encoded import image_rows
-from evenly.tasks.run import Run
+from evenly.tasks.run import Records, Run
 from evenly.tasks.splits import grouped_inputs
 from evenly.tasks.step import Step
 

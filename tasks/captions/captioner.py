@@ -7,8 +7,7 @@ from typing import Any, Generic, TypeVar
 import pyarrow as pa
 
 from evenly.descriptions.chat.chat import Chat
-from evenly.tasks.each import Each, Records
-from evenly.tasks.run import Run
+from evenly.tasks.run import Each, Records, Run
 
 RuleT = TypeVar("RuleT")
 

@@ -12,8 +12,7 @@ from evenly.features.captioning import CaptionModel, CaptionSampling, check_capt
 from evenly.storage.tables.row_store import TextStore
 from evenly.storage.web.images import read_images
 from evenly.tasks.captions.captioner import Captioner, Shown, made
-from evenly.tasks.each import with_model
-from evenly.tasks.run import EncoderName, Run
+from evenly.tasks.run import EncoderName, Run, with_model
 
 _AT_ONCE = 256  # pictures whose bytes are held
 

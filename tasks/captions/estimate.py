@@ -20,9 +20,8 @@ from evenly.tasks.captions.captioner import Shown
 from evenly.tasks.captions.offers import NamedCaptioner, texts_of_pairs
 from evenly.tasks.captions.requests import ChatCaptions, payment_of
 from evenly.tasks.chat.endpoints import prices_of
-from evenly.tasks.each import Each, Records
 from evenly.tasks.pictures.sent_rows import SentRows
-from evenly.tasks.run import Run
+from evenly.tasks.run import Each, Records, Run
 
 Pairs = Literal["counted", "at most", "about"]
 _TYPICAL_TEXT = "a caption of about sixty characters, as alt texts often are"

@@ -18,13 +18,12 @@ from evenly.curation.errors import RuleError
 from evenly.tasks.captions import CAPTIONERS
 from evenly.tasks.captions.captioner import MADE, Shown
 from evenly.tasks.captions.unseen import matches_concepts, with_concepts
-from evenly.tasks.each import Each, Records
 from evenly.tasks.pictures.observed import PicturePlaces, send_places
 from evenly.tasks.pictures.pairs import send_merged
 from evenly.tasks.pictures.sent_rows import Give, SentRows, send_partitions
 from evenly.tasks.rebuild.concepts import record_named
 from evenly.tasks.rebuild.deduplicate import merged_pairs
-from evenly.tasks.run import Run
+from evenly.tasks.run import Each, Records, Run
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")

@@ -8,12 +8,11 @@ import pyarrow.compute as pc
 from evenly.features.pictures.text_reader import TextReader
 from evenly.storage.tables.row_store import TextStore
 from evenly.storage.web.images import read_images
-from evenly.tasks.each import Each, Records
 from evenly.tasks.pictures.fingerprints import pictures_with_bytes
 from evenly.tasks.pictures.observed import PicturePlaces, send_places
 from evenly.tasks.pictures.pairs import send_by_picture
 from evenly.tasks.pictures.sent_rows import SentRows
-from evenly.tasks.run import Run
+from evenly.tasks.run import Each, Records, Run
 
 PICTURE_TEXT = "picture_text"
 _AT_ONCE = 64  # pictures whose text is stored at once

@@ -25,10 +25,9 @@ from evenly.tasks.captions.picture_texts import PICTURE_TEXT, send_picture_texts
 from evenly.tasks.captions.requests import ChatCaptions, account_of
 from evenly.tasks.captions.scoring import score_offers, with_encoder
 from evenly.tasks.captions.unseen import ConceptLimits, concept_limits, matches_concepts
-from evenly.tasks.each import Each, Records
 from evenly.tasks.encoders import encoder_identity, step_encoder
 from evenly.tasks.pictures.sent_rows import SentRows, release_rows
-from evenly.tasks.run import EncoderChoice, Payment, Run
+from evenly.tasks.run import Each, EncoderChoice, Payment, Records, Run
 from evenly.tasks.step import Step
 
 _PAID = {*Payment.__dataclass_fields__, "concurrency"}

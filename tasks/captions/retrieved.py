@@ -13,11 +13,10 @@ from evenly.curation.concepts.equal_entries import english_plurals
 from evenly.features import top_concepts
 from evenly.storage.feature_store import FeatureStore
 from evenly.tasks.captions.captioner import Captioner, Shown, made
-from evenly.tasks.each import Each, Records
 from evenly.tasks.encoders import encoder_identity, text_rows
 from evenly.tasks.pictures.encoded import image_rows
 from evenly.tasks.rebuild.concepts import record_named
-from evenly.tasks.run import Run
+from evenly.tasks.run import Each, Records, Run
 
 COUNTS = ("a", "two", "three", "several")
 

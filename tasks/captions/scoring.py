@@ -18,13 +18,12 @@ from evenly.features.unit_rows import SCORE_DIGITS
 from evenly.storage.feature_store import FeatureStore
 from evenly.tasks.captions.offers import OFFERED
 from evenly.tasks.captions.unseen import UNSEEN_NAMES, ConceptLimits, unseen_concepts
-from evenly.tasks.each import Each, with_model
 from evenly.tasks.encoders import encoder_identity, open_encoder
 from evenly.tasks.pictures.encoded import image_rows, store_images
 from evenly.tasks.pictures.pairs import VECTOR, send_with_captions, vectors_of
 from evenly.tasks.pictures.sent_rows import SentRows
 from evenly.tasks.pictures.vectors import PictureSources, send_sources
-from evenly.tasks.run import EncoderChoice, Run
+from evenly.tasks.run import Each, EncoderChoice, Run, with_model
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")

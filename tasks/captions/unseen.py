@@ -15,12 +15,11 @@ from evenly.curation.concepts.multilingual import named_entries
 from evenly.features import cosine_scores
 from evenly.features.unit_rows import SCORE_DIGITS
 from evenly.storage.feature_store import FeatureStore
-from evenly.tasks.each import Each, Records
 from evenly.tasks.encoders import encoder_identity, store_texts, text_id
 from evenly.tasks.pictures.encoded import image_rows
 from evenly.tasks.pictures.sent_rows import SentRows
 from evenly.tasks.rebuild.concepts import MATCH_CONCEPTS, concept_matcher, record_named
-from evenly.tasks.run import Run
+from evenly.tasks.run import Each, Records, Run
 
 CONCEPTS = "concepts"
 """The column of the concepts that a caption names, list<int32>."""

@@ -12,8 +12,7 @@ from evenly.descriptions.batch.submission import BatchWork
 from evenly.descriptions.chat.budget import Budget
 from evenly.descriptions.chat.endpoint import Endpoint
 from evenly.descriptions.errors import EndpointError
-from evenly.storage.chat.batches import Batches
-from evenly.storage.chat.requests import Requests
+from evenly.storage.chat.requests import Batches, Requests
 from evenly.storage.chat.spending import SpendingJournal
 from evenly.storage.errors import NotFoundError
 from evenly.storage.workspace import Workspace

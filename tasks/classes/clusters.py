@@ -16,9 +16,8 @@ from evenly.curation.exclusions.multi_label_clusters import (
 from evenly.storage.builds import Builds, encoder_of
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
-from evenly.tasks.each import Records
 from evenly.tasks.labelled_rows import kept_pairs
-from evenly.tasks.run import Run
+from evenly.tasks.run import Records, Run
 from evenly.tasks.splits import inputs_of_build
 from evenly.tasks.step import Step
 

@@ -15,10 +15,9 @@ from evenly.storage.errors import NotFoundError
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.tasks.classes.texts import ListSplit, filled_templates, single
-from evenly.tasks.each import Records
 from evenly.tasks.encoders import step_encoder
 from evenly.tasks.labelled_rows import check_encoder, labelled_pairs
-from evenly.tasks.run import Run
+from evenly.tasks.run import Records, Run
 from evenly.tasks.splits import grouped_inputs
 from evenly.tasks.stage import run_step
 from evenly.tasks.step import Step

@@ -35,9 +35,8 @@ from evenly.tasks.chat.endpoints import (
 )
 from evenly.tasks.classes.confusable import named_pairs
 from evenly.tasks.classes.texts import SYNONYMS
-from evenly.tasks.each import Records
 from evenly.tasks.encoders import encoder_identity, text_rows
-from evenly.tasks.run import EndpointRule, Run
+from evenly.tasks.run import EndpointRule, Records, Run
 from evenly.tasks.server.events import ClassesDescribed, emit
 from evenly.tasks.step import Step
 

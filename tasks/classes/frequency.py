@@ -22,8 +22,7 @@ from evenly.storage.ledger import StepOutput
 from evenly.storage.records import content_hash
 from evenly.tasks.chat.endpoints import account, chat_client, endpoint_identity, open_endpoint, spent
 from evenly.tasks.classes.names import pool_captions, pool_hash
-from evenly.tasks.each import Records
-from evenly.tasks.run import EndpointRule, Run
+from evenly.tasks.run import EndpointRule, Records, Run
 from evenly.tasks.step import Step
 
 NAMES = pa.schema(

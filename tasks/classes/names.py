@@ -16,9 +16,8 @@ from evenly.storage.pools.source import read_captions
 from evenly.storage.samples import BuildSamples
 from evenly.tasks.classes.describe import accepted_texts
 from evenly.tasks.classes.texts import SYNONYMS
-from evenly.tasks.each import Records
 from evenly.tasks.rebuild.collect import hash_sources
-from evenly.tasks.run import Run
+from evenly.tasks.run import Records, Run
 from evenly.tasks.splits import build_inputs
 from evenly.tasks.step import Step
 

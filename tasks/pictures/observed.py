@@ -12,10 +12,9 @@ from evenly.storage.stores.object_path import ObjectPath
 from evenly.storage.web.images import PLACES, find_places, places_of
 from evenly.storage.web.measured import read_measured
 from evenly.storage.web.shards import latest_records, read_shards, shard_names, url_keys
-from evenly.tasks.each import Each
 from evenly.tasks.engine import CHUNKS
 from evenly.tasks.pictures.sent_rows import Give, SentRows, release_rows, send_items, send_partitions
-from evenly.tasks.run import Run
+from evenly.tasks.run import Each, Run
 
 SHARDS = 64  # whose records one worker reads after another, at most
 FETCHED = 4  # of these, how many are asked of an object store at once

@@ -17,11 +17,10 @@ import pyarrow.compute as pc
 from evenly.curation.align import Align, threshold_of_counts
 from evenly.curation.rank import Rank
 from evenly.storage.feature_store import FeatureStore
-from evenly.tasks.each import Each, with_model
 from evenly.tasks.encoders import encode_texts, encoder_identity, say_longer, text_id
 from evenly.tasks.pictures.observed import rows_of_uids
 from evenly.tasks.pictures.sent_rows import Give, SentRows, send_items, send_partitions
-from evenly.tasks.run import Run
+from evenly.tasks.run import Each, Run, with_model
 
 Work = Callable[[Run, pa.Table], pa.Table]
 """What is made of the pairs [uid, image_id, ...] of a partition of image_id: a table with their uids."""

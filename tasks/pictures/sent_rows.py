@@ -9,8 +9,7 @@ from typing import Self, TypeVar
 import pyarrow as pa
 
 from evenly.storage.tables.exchange import RowExchange, new_exchange
-from evenly.tasks.each import Each
-from evenly.tasks.run import Run
+from evenly.tasks.run import Each, Run
 
 ItemT = TypeVar("ItemT")
 _ROWS = "sent"

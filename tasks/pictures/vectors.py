@@ -13,11 +13,10 @@ from evenly.features import to_unit_rows
 from evenly.storage.feature_store import OF_POOL, FeatureStore
 from evenly.storage.pools.rows import PoolPiece
 from evenly.storage.pools.source import FEATURES_KIND, PoolError, PoolSource, local_features, pool_pieces
-from evenly.tasks.each import Each
 from evenly.tasks.encoders import open_encoder
 from evenly.tasks.pictures.observed import PicturePlaces, send_places
 from evenly.tasks.pictures.sent_rows import SentRows, release_rows, send_items
-from evenly.tasks.run import Run
+from evenly.tasks.run import Each, Run
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,16 +26,14 @@ from evenly.curation.balance.thresholds import (
     thresholds_by,
 )
 from evenly.storage.errors import DamagedError, InputError, NotFoundError
-from evenly.storage.matches.balanced import BALANCED, BalancedFile, write_balanced
 from evenly.storage.matches.matches import MATCHES
 from evenly.storage.matches.parts import PoolParts, writing_alone
-from evenly.storage.matches.stamped import finished_facts
+from evenly.storage.matches.stamped import BALANCED, BalancedFile, finished_facts, write_balanced
 from evenly.storage.records import content_hash
 from evenly.storage.step_records import StoredPart
-from evenly.tasks.each import Each
 from evenly.tasks.pools.matches import MatchedPool, MatchGroup, MatchPlace
 from evenly.tasks.pools.work import PoolWork
-from evenly.tasks.run import Run
+from evenly.tasks.run import Each, Run
 
 VERSION = 1
 STEP = "balance_pool"

@@ -16,10 +16,9 @@ from evenly.storage.builds import Builds, encoder_of
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
 from evenly.storage.samples import BuildSamples
-from evenly.tasks.each import Records
 from evenly.tasks.encoders import step_encoder, text_rows
 from evenly.tasks.labelled_rows import check_encoder
-from evenly.tasks.run import Run
+from evenly.tasks.run import Records, Run
 from evenly.tasks.splits import inputs_of_build
 from evenly.tasks.step import Step
 

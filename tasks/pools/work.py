@@ -13,14 +13,13 @@ from pathlib import Path
 
 from evenly.storage.errors import InputError
 from evenly.storage.matches.parts import parts_beside
-from evenly.storage.tables.recent import RecentTables
+from evenly.storage.tables.arrow_files import RecentTables
 from evenly.storage.workspace import Workspace
-from evenly.tasks.each import Each
 from evenly.tasks.engine import InThreads
 from evenly.tasks.partitioning import ALONE_BYTES, BASE_BYTES, WORKER_BYTES, allowed_memory, open_workers
 from evenly.tasks.progress import Progress
 from evenly.tasks.ray.cluster import check_ray
-from evenly.tasks.run import EngineChoice, Run
+from evenly.tasks.run import Each, EngineChoice, Run
 
 THREAD_BYTES, ENTRY_BYTES = 60_000_000, 600
 """Measured: the rows that a thread holds, and an entry of the list with its place in the index, for each process."""

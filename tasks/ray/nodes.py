@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evenly.storage.code_version import code_version
+from evenly.storage.step_records import code_version
 from evenly.storage.stores.object_path import ObjectPath
 from evenly.storage.tables.exchange import exchange_folder, remove_exchange
 from evenly.tasks.engine import EngineError

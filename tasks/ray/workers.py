@@ -15,11 +15,10 @@ from functools import cache
 from typing import Any
 
 from evenly.storage.tables.arrow_files import first_line
-from evenly.tasks.each import uses_model
 from evenly.tasks.engine import ATTEMPTS, EngineError, Workers, lost_again
 from evenly.tasks.ray.cluster import open_cluster
 from evenly.tasks.ray.nodes import Capacity, capacity, free_processors, has_gpu
-from evenly.tasks.run import Run
+from evenly.tasks.run import Run, uses_model
 
 _CANCEL_S, _POLL_S = 10.0, 0.2
 _LOOK_S, _LOOKS = 30.0, 20

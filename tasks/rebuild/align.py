@@ -13,12 +13,11 @@ from evenly.curation.align import Align, judge_alignment
 from evenly.features import cosine_scores
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
-from evenly.tasks.each import Each, Records, with_model
 from evenly.tasks.encoders import encoder_identity, open_encoder, step_encoder
 from evenly.tasks.pictures.encoded import image_rows
 from evenly.tasks.pictures.pairs import ScoreFacts, send_with_captions, vectors_of
 from evenly.tasks.pictures.sent_rows import send_partitions
-from evenly.tasks.run import Run
+from evenly.tasks.run import Each, Records, Run, with_model
 from evenly.tasks.step import Step
 
 

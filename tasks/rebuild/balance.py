@@ -16,8 +16,7 @@ from evenly.curation.balance.thresholds import UNIT, BalanceRule, entry_probabil
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.stored_fields import stored_fields
 from evenly.storage.tables.exchange import RowExchange, new_exchange
-from evenly.tasks.each import Each, EachLedger, Records
-from evenly.tasks.run import Run
+from evenly.tasks.run import Each, EachLedger, Records, Run
 from evenly.tasks.step import Step
 
 WARN_SHARE = 0.05

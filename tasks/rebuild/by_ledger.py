@@ -8,9 +8,8 @@ from evenly.curation.errors import RuleError
 from evenly.curation.step import ByLedger, Given, Judgement, gives
 from evenly.curation.steps import STEPS
 from evenly.storage.ledger import StepOutput
-from evenly.tasks.each import Each, EachLedger, Records
 from evenly.tasks.engine import InProcess
-from evenly.tasks.run import Run
+from evenly.tasks.run import Each, EachLedger, Records, Run
 from evenly.tasks.step import Step, nothing
 
 

@@ -31,8 +31,7 @@ from evenly.storage.pools.texts import as_label, joined_pools
 from evenly.storage.removal.forget import FORGOTTEN, ForgetList, read_forgotten
 from evenly.storage.tables.exchange import RowExchange, new_exchange
 from evenly.storage.tables.partitions import Partition
-from evenly.tasks.each import Each, Records
-from evenly.tasks.run import LabelColumns, Run
+from evenly.tasks.run import Each, LabelColumns, Records, Run
 from evenly.tasks.step import Step
 
 _PLACE_COLUMNS = frozenset({"uid", "source", "file_hash", "row"})

@@ -18,8 +18,7 @@ from evenly.curation.step import NoRule, Reads
 from evenly.storage.files.concept_lists import ConceptFile, identity_of, read_concept_file
 from evenly.storage.files.wordnet import load_wordnet_nouns
 from evenly.storage.ledger import StepOutput, StepRecord
-from evenly.tasks.each import Records
-from evenly.tasks.run import Run
+from evenly.tasks.run import Records, Run
 from evenly.tasks.step import Step
 
 LARGEST = 10

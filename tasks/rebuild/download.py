@@ -26,10 +26,9 @@ from evenly.storage.web.download import PENDING_BY, DownloadWorkers, FailureRule
 from evenly.storage.web.rule import PoolDownload
 from evenly.storage.web.shards import latest_records, read_downloads, records_hash
 from evenly.tasks.decoding import FINGERPRINT
-from evenly.tasks.each import Each, Records
 from evenly.tasks.pictures.observed import URL_KEY, rows_of_uids, send_observed, send_records, with_url_keys
 from evenly.tasks.pictures.sent_rows import SentRows, release_rows, send_partitions
-from evenly.tasks.run import Run
+from evenly.tasks.run import Each, Records, Run
 from evenly.tasks.server.limits import limits_of
 from evenly.tasks.step import Step
 

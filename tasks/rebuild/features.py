@@ -16,7 +16,6 @@ from evenly.curation.decisions import Decisions
 from evenly.curation.step import NoRule
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
-from evenly.tasks.each import Each, Records, with_model
 from evenly.tasks.encoders import (
     encode_texts,
     encoder_identity,
@@ -28,7 +27,7 @@ from evenly.tasks.engine import InProcess
 from evenly.tasks.pictures.encoded import store_images
 from evenly.tasks.pictures.sent_rows import SentRows, send_partitions
 from evenly.tasks.pictures.vectors import PictureSources, send_sources
-from evenly.tasks.run import Run
+from evenly.tasks.run import Each, Records, Run, with_model
 from evenly.tasks.step import Step
 
 

@@ -14,14 +14,13 @@ from evenly.curation.filters.caption_blocklist import BlockedWords, CaptionBlock
 from evenly.curation.filters.caption_entities import CaptionEntities, FirstSenses
 from evenly.curation.filters.judgement import FilterRules, judge_by_filters
 from evenly.storage.files.blocklists import check_hash, read_blocklist
-from evenly.storage.files.wordnet_senses import read_senses
+from evenly.storage.files.wordnets import read_senses
 from evenly.storage.ledger import StepOutput
 from evenly.storage.stored_fields import stored_fields
-from evenly.storage.tables.rows import null_rows
-from evenly.tasks.each import Each, Records
+from evenly.storage.tables.arrow_files import null_rows
 from evenly.tasks.pictures.fingerprints import TROUBLE, pictures_with_bytes, read_fingerprints, send_fingerprints
 from evenly.tasks.pictures.sent_rows import SentRows, release_rows
-from evenly.tasks.run import Run
+from evenly.tasks.run import Each, Records, Run
 from evenly.tasks.step import Step
 
 # What filters look up, read from files: lists of words, WordNet.

@@ -12,18 +12,16 @@ import pyarrow.compute as pc
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from evenly.storage.build_content import CONTENT_VERSION, BuildInputs, content_hash_of
-from evenly.storage.builds import Builds
-from evenly.storage.code_version import code_version
+from evenly.storage.builds import CONTENT_VERSION, BuildInputs, Builds, content_hash_of
 from evenly.storage.removal.forget import FORGOTTEN
 from evenly.storage.samples import SamplePart, Samples, wide_table
+from evenly.storage.step_records import code_version
 from evenly.storage.web.shards import read_downloads
-from evenly.tasks.each import Each, Records
 from evenly.tasks.engine import InProcess
 from evenly.tasks.pictures.observed import send_observed
 from evenly.tasks.pictures.sent_rows import SentRows
 from evenly.tasks.rebuild.features import EMBED_IMAGES
-from evenly.tasks.run import Run
+from evenly.tasks.run import Each, Records, Run
 
 PLACE_COLUMNS = ("tar", "offset", "size")
 RECORDED = (

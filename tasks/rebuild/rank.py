@@ -18,10 +18,9 @@ from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
 from evenly.storage.records import content_hash
 from evenly.tasks.classes.texts import single
-from evenly.tasks.each import Each, Records
 from evenly.tasks.encoders import encoder_identity, step_encoder
 from evenly.tasks.pictures.pairs import ScoreFacts, send_by_picture
-from evenly.tasks.run import Run
+from evenly.tasks.run import Each, Records, Run
 from evenly.tasks.step import Step
 
 DIGITS = 6

@@ -26,7 +26,6 @@ from evenly.storage.builds import Builds
 from evenly.storage.errors import DamagedError, InputError, NotFoundError
 from evenly.storage.ledger import StepOutput
 from evenly.storage.records import content_hash
-from evenly.tasks.each import Records
 from evenly.tasks.encoders import encoder_identity, step_encoder
 from evenly.tasks.labelled_rows import all_groups, kept_pairs
 from evenly.tasks.refining.caption_probes import truth_inputs
@@ -41,7 +40,7 @@ from evenly.tasks.refining.pairs import (
     refining_parts,
 )
 from evenly.tasks.refining.refine import REFINE_ENCODER
-from evenly.tasks.run import Run
+from evenly.tasks.run import Records, Run
 from evenly.tasks.splits import build_inputs
 from evenly.tasks.step import Step
 

@@ -20,8 +20,8 @@ from evenly.tasks.server.artifacts import (
     table_artifact,
 )
 from evenly.tasks.server.events import BuildHeld, BuildPublished, emit
+from evenly.tasks.server.logs import ended
 from evenly.tasks.server.notices import Notice, send_notice
-from evenly.tasks.server.states import ended
 from evenly.tasks.verify_and_report import latest_of, report_of
 
 _ADAPTER_COLUMNS = {

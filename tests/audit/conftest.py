@@ -30,8 +30,7 @@ from evenly.curation.duplicates.image_duplicates import (
     deduplicate_perceptual,
 )
 from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
-from evenly.storage.build_content import CONTENT_VERSION, BuildInputs, content_hash_of
-from evenly.storage.builds import Builds
+from evenly.storage.builds import CONTENT_VERSION, BuildInputs, Builds, content_hash_of
 from evenly.storage.ledger import Ledger, StepOutput, StepRecord, StepSpec
 from evenly.storage.samples import Samples, wide_table
 from evenly.storage.workspace import Workspace

@@ -15,8 +15,7 @@ from evenly.descriptions.batch.submission import BatchPace, BatchWork
 from evenly.descriptions.chat.budget import Budget
 from evenly.descriptions.chat.endpoint import Endpoint, Prices
 from evenly.descriptions.chat.request import ChatRequest, Message
-from evenly.storage.chat.batches import Batches
-from evenly.storage.chat.requests import Requests
+from evenly.storage.chat.requests import Batches, Requests
 from evenly.storage.chat.spending import SpendingJournal
 from evenly.storage.workspace import Workspace
 

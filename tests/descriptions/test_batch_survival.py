@@ -17,8 +17,7 @@ from evenly.descriptions.chat.budget import Budget, most_usd
 from evenly.descriptions.chat.endpoint import Prices
 from evenly.descriptions.chat.request import ChatRequest, Message
 from evenly.descriptions.errors import BudgetExceededError
-from evenly.storage.chat.batches import Batches
-from evenly.storage.chat.requests import Requests
+from evenly.storage.chat.requests import Batches, Requests
 from evenly.storage.chat.spending import SpendingJournal
 from tests.batch_server import Ending, Fault, batch_client, serving
 

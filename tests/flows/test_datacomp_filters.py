@@ -10,8 +10,7 @@ from evenly.curation.decisions import first_of
 from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS
 from evenly.curation.filters.caption_entities import FirstSenses
 from evenly.flows.recipe.curation import PRESETS
-from evenly.storage.files.wordnet_senses import read_senses
-from evenly.storage.files.wordnets import DEBIAN
+from evenly.storage.files.wordnets import DEBIAN, read_senses
 
 FITTING = (640, 480)
 BASIC = [  # caption, size, whether it stays

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from evenly.storage.exports import EXPORTS
+from evenly.storage.pools.columns import plain_column
 from evenly.storage.pools.source import LOCAL_READERS, READERS, PoolSource, read_pool
-from evenly.storage.tables.plain_columns import plain_column
 from tests.flows.test_every_source import CAPTIONS, N, ids, kept_rows, rebuild, write_recipe
 from tests.storage.held_pool import picture, write_files
 

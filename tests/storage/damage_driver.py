@@ -18,17 +18,16 @@ import pyarrow.compute as pc
 from evenly.storage.artifacts.kinds import fitted_adapters_of, put_adapter, read_adapter
 from evenly.storage.artifacts.leaderboards import LeaderboardRuns
 from evenly.storage.builds import Builds
-from evenly.storage.chat.batches import Batches
-from evenly.storage.chat.requests import Requests
+from evenly.storage.chat.requests import Batches, Requests
 from evenly.storage.chat.spending import SpendingJournal
 from evenly.storage.errors import StorageError
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.files.class_lists import Watched
 from evenly.storage.files.concept_lists import read_concept_file, write_concepts
 from evenly.storage.ledger import Ledger, StepOutput, StepSpec
-from evenly.storage.matches.balanced import BALANCED, BalancedFile, write_balanced
 from evenly.storage.matches.matches import ENCODED, MatchFile, assemble, counts_path, entries_path
 from evenly.storage.matches.parts import PoolParts
+from evenly.storage.matches.stamped import BALANCED, BalancedFile, write_balanced
 from evenly.storage.pools.local_pictures import record_features
 from evenly.storage.pools.local_rows import FEATURES
 from evenly.storage.samples import Samples

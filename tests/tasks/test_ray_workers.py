@@ -12,7 +12,6 @@ import pytest
 
 from evenly.storage.errors import StorageError
 from evenly.storage.workspace import Workspace
-from evenly.tasks.each import with_model
 from evenly.tasks.engine import EngineError
 from evenly.tasks.partitioning import open_engine
 from evenly.tasks.progress import Progress
@@ -21,7 +20,7 @@ from evenly.tasks.ray import nodes
 from evenly.tasks.ray.cluster import connecting
 from evenly.tasks.ray.nodes import Capacity, capacity, has_gpu
 from evenly.tasks.ray.workers import RayWorkers
-from evenly.tasks.run import EngineChoice, Run, read_engine
+from evenly.tasks.run import EngineChoice, Run, read_engine, with_model
 from tests.ray_nodes import add_node, ray_nodes
 
 pytestmark = pytest.mark.timeout(900)  # Ray takes its time on a busy machine

@@ -22,14 +22,13 @@ from evenly.flows.runs import run_in
 from evenly.signatures import Place
 from evenly.storage.builds import Builds
 from evenly.storage.ledger import StepRecord
-from evenly.storage.pool_size import PoolSize
 from evenly.storage.tables.partitions import Partition
 from evenly.storage.web.shards import count_unrecorded
 from evenly.storage.workspace import Workspace
 from evenly.tasks.captions.estimate import Pairs, estimate_captions, estimate_captions_at_most
 from evenly.tasks.captions.recaption import RecaptionRule
 from evenly.tasks.engine import InProcess
-from evenly.tasks.partitioning import Cut, cut_run
+from evenly.tasks.partitioning import Cut, PoolSize, cut_run
 from evenly.tasks.run import Run
 from evenly.tasks.step import Step, summarise_record
 

@@ -25,7 +25,7 @@ from evenly.storage.pools.source import (
 )
 from evenly.storage.pools.texts import as_label, as_text
 from evenly.storage.stores.connection import is_url
-from evenly.storage.stores.matching_files import matching_files
+from evenly.storage.stores.many_paths import matching_files
 from evenly.tasks.run import Run
 
 _SHOWN = 3  # labels beside a class that is none of them

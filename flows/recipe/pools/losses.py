@@ -19,7 +19,7 @@ from evenly.storage.decoders import DecoderPool, DecodeTroubleError
 from evenly.storage.pools.local_rows import LocalRow
 from evenly.storage.pools.source import FEATURES_KIND, LOCAL_READERS, PoolSource, read_captions, source_files
 from evenly.storage.stores.connection import is_url
-from evenly.storage.stores.matching_files import matching_files
+from evenly.storage.stores.many_paths import matching_files
 from evenly.storage.web.decoding import size_in_process
 from evenly.storage.web.rule import DownloadRule
 from evenly.tasks.progress import Progress

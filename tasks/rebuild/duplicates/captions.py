@@ -20,10 +20,9 @@ from evenly.curation.duplicates.caption_duplicates import (
 )
 from evenly.curation.duplicates.lsh import Signatures, word_masks
 from evenly.curation.duplicates.merging import Contents
-from evenly.tasks.each import Records
 from evenly.tasks.rebuild.duplicates.exact import value_numbers
 from evenly.tasks.rebuild.duplicates.kinds import Kind, Rows, pairs_to_compare
-from evenly.tasks.run import Run
+from evenly.tasks.run import Records, Run
 
 
 @dataclass(frozen=True, kw_only=True)

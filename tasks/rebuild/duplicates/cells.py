@@ -11,10 +11,9 @@ from evenly.curation.duplicates.colours import ColourCells
 from evenly.curation.duplicates.merging import NumberedForest
 from evenly.storage.tables.partitions import MAX_BITS
 from evenly.storage.tables.row_files import row_numbers
-from evenly.tasks.each import Each
 from evenly.tasks.rebuild.duplicates.pair_search import PairSearch
 from evenly.tasks.rebuild.duplicates.search import FirstRows
-from evenly.tasks.run import Run
+from evenly.tasks.run import Each, Run
 
 CELL_ROWS = 1 << 15
 """Rows of a cell, if all were alike in size; those near its border come on top."""

@@ -11,9 +11,8 @@ from evenly.curation.duplicates.image_duplicates import exact_reasons
 from evenly.curation.duplicates.incremental import Pairs
 from evenly.curation.duplicates.lsh import equal_runs, text_keys
 from evenly.curation.duplicates.merging import Contents, uid_columns
-from evenly.tasks.each import Records
 from evenly.tasks.rebuild.duplicates.kinds import Kind, Rows, pairs_to_compare
-from evenly.tasks.run import Run
+from evenly.tasks.run import Records, Run
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,12 +20,11 @@ from evenly.curation.duplicates.sketches import VERSION, plan_search, sign_codes
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.records import content_hash
 from evenly.storage.tables.row_store import RowStore
-from evenly.tasks.each import Records
 from evenly.tasks.encoders import encoder_identity, store_texts, text_rows
 from evenly.tasks.engine import InProcess
 from evenly.tasks.pictures.encoded import image_rows
 from evenly.tasks.rebuild.duplicates.kinds import Kind, Rows, pairs_to_compare
-from evenly.tasks.run import Run
+from evenly.tasks.run import Records, Run
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,7 @@ from evenly.curation.duplicates.incremental import Pairs
 from evenly.curation.duplicates.lsh import Signatures
 from evenly.curation.duplicates.merging import Contents, NumberedForest
 from evenly.storage.tables.row_files import HeldRows, RowFiles
-from evenly.tasks.each import Records
-from evenly.tasks.run import Run
+from evenly.tasks.run import Records, Run
 
 TEXT_COLUMNS = ("url", "caption")
 COLUMNS = (*TEXT_COLUMNS, "image_id", "width", "height")

@@ -17,9 +17,8 @@ from evenly.curation.duplicates.image_duplicates import (
 )
 from evenly.curation.duplicates.lsh import array_keys
 from evenly.curation.duplicates.merging import Contents, NumberedForest, uid_columns
-from evenly.tasks.each import Records
 from evenly.tasks.rebuild.duplicates.kinds import Kind, Rows, pairs_to_compare
-from evenly.tasks.run import Run
+from evenly.tasks.run import Records, Run
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,10 +14,9 @@ import pyarrow as pa
 from evenly.curation.arrays import Flags, Ints, Words
 from evenly.curation.duplicates.incremental import uid_places
 from evenly.curation.duplicates.recall import Recall, drawn_count, recall_among
-from evenly.tasks.each import Each
 from evenly.tasks.rebuild.duplicates.pair_search import PairSearch
 from evenly.tasks.rebuild.duplicates.search import FirstRows
-from evenly.tasks.run import Run
+from evenly.tasks.run import Each, Run
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

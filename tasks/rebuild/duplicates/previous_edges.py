@@ -19,10 +19,9 @@ from evenly.curation.duplicates.incremental import uid_places
 from evenly.curation.duplicates.merging import NumberedForest, components
 from evenly.storage.ledger import Ledger
 from evenly.storage.tables.row_files import row_numbers, row_places
-from evenly.tasks.each import Each, Records
 from evenly.tasks.rebuild.duplicates.pair_search import PairSearch, compare_pairs, in_parts
 from evenly.tasks.row_reuse import EarlierRun, same_rows
-from evenly.tasks.run import Run
+from evenly.tasks.run import Each, Records, Run
 
 
 @dataclass(frozen=True, kw_only=True)

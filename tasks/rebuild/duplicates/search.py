@@ -18,9 +18,8 @@ from evenly.curation.duplicates.lsh import in_batches, pairs_of_table, shared_ke
 from evenly.curation.duplicates.merging import Forest, NumberedForest
 from evenly.curation.duplicates.recall import smallest_draws
 from evenly.storage.tables.row_files import row_numbers
-from evenly.tasks.each import Records
 from evenly.tasks.rebuild.duplicates.pair_search import ROWS_AT_ONCE, PairSearch
-from evenly.tasks.run import Run
+from evenly.tasks.run import Records, Run
 
 ROWS_HELD = 1 << 20
 """Rows, with their codes, that are read together for several tables; those of a place more."""

@@ -10,8 +10,7 @@ from evenly.descriptions.chat.budget import Budget
 from evenly.descriptions.chat.endpoint import Prices
 from evenly.descriptions.chat.request import ChatRequest, Message
 from evenly.descriptions.errors import BatchCancelledError, EndpointError
-from evenly.storage.chat.batches import Batches
-from evenly.storage.chat.requests import Requests
+from evenly.storage.chat.requests import Batches, Requests
 from tests.batch_server import Ending, Fault, batch_client, serving
 
 FAST = BatchPace(first_s=0.01, longest_s=0.05, listed_after_s=0.0)

@@ -4,7 +4,7 @@ from evenly.descriptions.batch.intents import BatchState, Intent, batch_states, 
 from evenly.descriptions.chat.dialect import Dialect
 from evenly.descriptions.chat.endpoint import Endpoint, Prices
 from evenly.descriptions.chat.request import ChatRequest, Message
-from evenly.storage.chat.batches import Batches
+from evenly.storage.chat.requests import Batches
 
 ENDPOINT = Endpoint(base_url="https://x.test/v1", model="m")
 REQUESTS = {

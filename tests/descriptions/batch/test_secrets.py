@@ -8,8 +8,7 @@ import pytest
 
 from evenly.descriptions.batch.submission import BatchPace
 from evenly.descriptions.chat.request import ChatRequest, Message
-from evenly.storage.chat.batches import Batches
-from evenly.storage.chat.requests import Requests
+from evenly.storage.chat.requests import Batches, Requests
 from tests.batch_server import Ending, Fault, batch_client, completion, serving
 from tests.echoes import KEY, files_with, leaks
 

@@ -6,8 +6,7 @@ import pytest
 
 from evenly.curation.filters.caption_entities import FirstSenses
 from evenly.storage.errors import InputError
-from evenly.storage.files.wordnet_senses import read_senses
-from evenly.storage.files.wordnets import DEBIAN, PARTS_OF_SPEECH
+from evenly.storage.files.wordnets import DEBIAN, PARTS_OF_SPEECH, read_senses
 
 LICENCE = "  1 This software and database is being provided to you\n"
 installed = pytest.mark.skipif(not Path(DEBIAN, "index.noun").is_file(), reason="wordnet-base is not installed")

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from evenly.storage.chat.journal_lines import lines_at
+from evenly.storage.chat.spending import lines_at
 from evenly.storage.records import create_record, read_record
 from evenly.storage.stores.object_path import path_at
 from evenly.storage.stores.workspace_lock import writing

@@ -5,8 +5,7 @@ import pytest
 
 from evenly.storage.artifacts.leaderboards import LeaderboardRuns
 from evenly.storage.builds import Builds
-from evenly.storage.chat.batches import Batches
-from evenly.storage.chat.requests import Requests
+from evenly.storage.chat.requests import Batches, Requests
 from evenly.storage.errors import DamagedError, NotFoundError
 from evenly.storage.records import create_record, read_record, replace_json, replace_record, replacing
 

@@ -7,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evenly.storage.errors import DamagedError, NotFoundError, StorageError
-from evenly.storage.tables.arrow_files import read_schema, read_table, write_table
+from evenly.storage.ledger import Ledger, StepOutput, StepSpec
+from evenly.storage.tables.arrow_files import RecentTables, null_rows, read_schema, read_table, write_table
 from evenly.storage.tables.hashing import table_hash
+from tests.storage.test_ledger import NOW
 
 rows = st.lists(
     st.fixed_dictionaries(
@@ -71,3 +73,53 @@ def test_a_table_that_cannot_be_written_is_one_clear_error_and_is_not_there(tmp_
     path = tmp_path / "file" / "t.arrow"
     with pytest.raises(StorageError, match=r"t\.arrow` must be writable; .*Nothing was committed"):
         write_table(path, pa.table({"uid": ["a"]}))
+
+
+TABLE = pa.table({"uid": ["a", "b"], "value": [1.0, 2.0]})
+
+
+def test_the_oldest_tables_go_first_and_a_large_one_is_not_held():
+    tables = RecentTables(max_bytes=2 * TABLE.nbytes)
+    for name in "ab":
+        tables.add(Path(name), TABLE)
+    assert tables.get(Path("a"), ["value"]).equals(TABLE.select(["value"]))
+    tables.add(Path("c"), TABLE)
+    assert [tables.get(Path(name)) is not None for name in "abc"] == [True, False, True]
+    tables.add(Path("d"), pa.concat_tables([TABLE] * 3))
+    assert [tables.get(Path(name)) is not None for name in "abcd"] == [True, False, True, False]
+
+
+def test_a_ledger_reads_what_it_wrote_without_the_disk_and_another_from_there(workspace):
+    ledger = Ledger(workspace, recent=RecentTables())
+    spec = StepSpec(name="step", version=1, rule={}, inputs={})
+    record = ledger.commit(spec, StepOutput(tables={"some": TABLE}), uids=None, started=NOW)
+    assert ledger.table(record, "some", ["value"]).equals(Ledger(workspace).table(record, "some", ["value"]))
+    (file,) = (workspace.ledger / "step").iterdir()
+    file.write_bytes(b"")
+    assert ledger.table(record, "some").equals(TABLE)
+
+
+PLAIN = [pa.string(), pa.int32(), pa.list_(pa.uint8())]
+OF_FIXED_SIZE = [
+    pa.list_(pa.uint8(), 768),
+    pa.list_(pa.float64(), 3),
+    pa.list_(pa.string(), 2),
+    pa.list_(pa.bool_(), 9),
+]
+
+
+@pytest.mark.parametrize("kind", [*PLAIN, *OF_FIXED_SIZE], ids=str)
+@pytest.mark.parametrize("n", [0, 5])
+def test_they_equal_the_nulls_of_arrow(kind: pa.DataType, n: int) -> None:
+    nulls = null_rows(n, kind)
+    nulls.validate(full=True)
+    assert nulls.type == kind
+    assert nulls.null_count == n
+    assert nulls.equals(pa.nulls(n, kind))
+    assert table_hash(pa.table({"column": nulls})) == table_hash(pa.table({"column": pa.nulls(n, kind)}))
+
+
+def test_below_null_lists_of_numbers_there_is_no_null_that_would_make_taking_rows_slow() -> None:
+    nulls = null_rows(4, pa.list_(pa.uint8(), 768))
+    assert nulls.values.null_count == 0
+    assert nulls.take(pa.array([3, 1])).values.null_count == 0

@@ -12,7 +12,6 @@ from evenly.storage.feature_store import FeatureStore
 from evenly.storage.pools.source import PoolSource
 from evenly.storage.workspace import Workspace
 from evenly.tasks import encoders
-from evenly.tasks.each import uses_model
 from evenly.tasks.encoders import encoder_identity, known_identity, text_id
 from evenly.tasks.engine import InProcess
 from evenly.tasks.progress import Progress
@@ -26,7 +25,7 @@ from evenly.tasks.rebuild.features import EMBED_IMAGES
 from evenly.tasks.rebuild.filters import CHECK_IMAGES, CHECK_TEXTS
 from evenly.tasks.rebuild.image_based import IMAGE_BASED
 from evenly.tasks.rebuild.safety import SAFETY
-from evenly.tasks.run import Run
+from evenly.tasks.run import Run, uses_model
 from evenly.tasks.stage import run_steps
 from tests.picture_pool import picture
 from tests.tasks.whole_rebuild import BLUE, RULES, Row, open_run, publish, rows

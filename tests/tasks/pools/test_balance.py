@@ -21,9 +21,9 @@ from evenly.curation.errors import RuleError
 from evenly.storage.errors import InputError, NotFoundError, WriterError
 from evenly.storage.files.concept_lists import write_concepts
 from evenly.storage.matches import parts as pool_parts
-from evenly.storage.matches.balanced import BalancedFile
 from evenly.storage.matches.matches import entries_path
 from evenly.storage.matches.parts import writing_alone
+from evenly.storage.matches.stamped import BalancedFile
 from evenly.storage.pools.captions import CaptionColumns
 from evenly.storage.pools.source import PoolSource
 from evenly.tasks.pools import balance as pool_balance

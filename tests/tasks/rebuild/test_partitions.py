@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evenly.audit.verify import verify_build
-from evenly.storage.tables import tree
+from evenly.storage import content as content_of_tables
 from evenly.tasks.engine import InProcess
 from evenly.tasks.stage import run_steps
 from tests.tasks.whole_rebuild import RULES, STEPS, open_run, publish, rows
@@ -38,7 +38,7 @@ def test_every_step_gives_the_same_in_any_number_of_partitions(rebuilt_once, tmp
 @pytest.mark.slow
 @pytest.mark.usefixtures("colour_words")
 def test_a_build_in_partitions_has_no_findings(tmp_path, monkeypatch):
-    monkeypatch.setattr(tree, "LEAF", 5)
+    monkeypatch.setattr(content_of_tables, "LEAF", 5)
     run = open_run(tmp_path / "w", rows())
     _, manifest = rebuild(run, 3)
     assert verify_build(run.workspace, manifest) == []
@@ -129,7 +129,7 @@ def test_order_of_rows_cut_and_limit_change_nothing_but_what_they_say(tmp_path_f
 @pytest.mark.usefixtures("colour_words")
 def test_rows_without_a_uid_enter_the_hash_of_a_table_that_is_larger_than_a_leaf(tmp_path, monkeypatch, bits):
     """They are sent by what they say, and must be looked for by the same."""
-    monkeypatch.setattr(tree, "LEAF", 3)
+    monkeypatch.setattr(content_of_tables, "LEAF", 3)
     arrivals = []
     for cut in (0, bits):
         folder = tmp_path / str(cut)

@@ -9,7 +9,7 @@ from evenly.audit.verify import verify_build
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.removal.clean import Wanted, clean_workspace, look_through
 from evenly.storage.removal.stored_files import list_files
-from evenly.storage.tables.recent import RecentTables
+from evenly.storage.tables.arrow_files import RecentTables
 from evenly.storage.web.images import read_images
 from evenly.tasks.encoders import encoder_identity
 from tests.picture_pool import picture

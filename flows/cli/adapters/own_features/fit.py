@@ -22,10 +22,10 @@ from evenly.flows.cli.adapters.options import FitOptions
 from evenly.flows.cli.errors import UsageError
 from evenly.storage.artifacts.kinds import ADAPTER, SAVED, put_adapter
 from evenly.storage.artifacts.store import Artifacts
-from evenly.storage.code_version import code_version
 from evenly.storage.files.array_keys import PARTS
 from evenly.storage.files.arrays import read_arrays, write_arrays
 from evenly.storage.records import content_hash, replace_json, replace_text
+from evenly.storage.step_records import code_version
 from evenly.storage.tables.hashing import file_hash
 
 Arrays = Mapping[str, np.ndarray]

@@ -4,10 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evenly.storage.pools.columns import PoolSource, Stretch, pool_columns
+from evenly.storage.pools.columns import PoolSource, Stretch, plain_column, pool_columns
 from evenly.storage.pools.rows import PoolError
 from evenly.storage.tables.hashing import table_hash
-from evenly.storage.tables.plain_columns import plain_column
 from tests.storage.arrow_values import SCALARS, kinds, rows_of, shown
 
 STORED = [pair for pair in SCALARS if not pa.types.is_interval(pair[0])]

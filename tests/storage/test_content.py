@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evenly.storage.tables import tree
+from evenly.storage import content
+from evenly.storage.content import nodes_of, root_of
 from evenly.storage.tables.hashing import table_hash
 from evenly.storage.tables.partitions import Partition, cut_rows, partition_of, rows_of
-from evenly.storage.tables.tree import nodes_of, root_of
 
 
 def keys(n: int) -> list[str]:
@@ -25,7 +25,7 @@ def root(table: pa.Table, bits: int) -> str:
 
 @pytest.fixture(params=[1 << 16, 40, 3])
 def leaf(request, monkeypatch) -> int:
-    monkeypatch.setattr(tree, "LEAF", request.param)
+    monkeypatch.setattr(content, "LEAF", request.param)
     return request.param
 
 
@@ -61,7 +61,7 @@ def test_rows_of_one_key_keep_their_order_in_any_cut(rows, bits, leaf):
         }
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tree, "LEAF", leaf)
+        patch.setattr(content, "LEAF", leaf)
         assert root(table, bits) == root(table, 0)
         if rows:
             other = table.set_column(1, "text", pa.array(["other", *table["text"].to_pylist()[1:]]))

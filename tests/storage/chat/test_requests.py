@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from evenly.storage.chat.batches import Batches
+from evenly.storage.chat.requests import Batches
 from evenly.storage.workspace import Workspace
 
 
@@ -56,7 +56,7 @@ def test_one_at_a_time_holds_the_lock(batches, workspace):
 
 def test_the_lock_of_a_killed_process_is_free(batches, workspace):
     script = (
-        "import sys, time; from evenly.storage.chat.batches import Batches\n"
+        "import sys, time; from evenly.storage.chat.requests import Batches\n"
         "from evenly.storage.workspace import Workspace\n"
         "with Batches(Workspace.at(sys.argv[1])).try_lock() as mine:\n print(mine, flush=True); time.sleep(60)"
     )
