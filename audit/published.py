@@ -1,4 +1,7 @@
-"""A published build as the ledger holds it: manifest, step records in order, their tables, the sample table."""
+"""A published build as the ledger holds it: manifest, step records in order, their tables, the sample table.
+
+Original bytes of its pictures are handed in; one that is gone does not hide the others.
+"""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -11,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.audit.errors import IncompleteBuildError
+from evenly.storage.errors import StorageError
 from evenly.storage.ledger import DECISION_COLUMNS, Ledger, StepRecord
 from evenly.storage.samples import BuildSamples
 from evenly.storage.stores.many_paths import each_stored
@@ -229,3 +233,30 @@ def _is_opaque(kind: pa.DataType) -> bool:
     """Whether values of this type are vectors or bytes."""
     vector = pa.types.is_fixed_size_list(kind) or (pa.types.is_list(kind) and pa.types.is_floating(kind.value_type))
     return bool(vector or pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+ReadBytes = Callable[[Sequence[str]], Iterable[bytes]]
+"""From image ids to their original bytes, in the order given; raises where one of them is missing."""
+
+_BATCH = 256
+_GONE = (StorageError, OSError, LookupError, ValueError)
+
+
+def each_image(read_bytes: ReadBytes, image_ids: Sequence[str]) -> Iterator[tuple[str, bytes | str]]:
+    """Yield each image id with its bytes, or with a sentence that says why there are none."""
+    for start in range(0, len(image_ids), _BATCH):
+        batch = image_ids[start : start + _BATCH]
+        try:
+            contents: list[bytes | str] = list(read_bytes(batch))
+        except _GONE:
+            contents = []
+        if len(contents) != len(batch):
+            contents = [_read_one(read_bytes, image_id) for image_id in batch]
+        yield from zip(batch, contents, strict=True)
+
+
+def _read_one(read_bytes: ReadBytes, image_id: str) -> bytes | str:
+    try:
+        return next(iter(read_bytes([image_id])), "nothing came back")
+    except _GONE as error:
+        return f"{type(error).__name__}: {error}"

@@ -13,8 +13,7 @@ from evenly.audit.checks.findings import Finding, guarded
 from evenly.audit.checks.rows import check_conservation, compare_samples
 from evenly.audit.checks.stored import check_image_bytes, check_stored
 from evenly.audit.checks.verdicts import check_verdicts
-from evenly.audit.image_bytes import ReadBytes
-from evenly.audit.published import Bar, PublishedBuild, no_bar
+from evenly.audit.published import Bar, PublishedBuild, ReadBytes, no_bar
 from evenly.storage.builds import BuildInputs, content_hash_of
 from evenly.storage.content import Node, nodes_of, part_digest, root_of
 from evenly.storage.errors import StorageError

@@ -34,7 +34,7 @@ from evenly.descriptions.methods.description import Description
 from evenly.descriptions.texts.grounding import Grounding, Subject
 from evenly.storage.chat.requests import Requests
 from evenly.storage.chat.spending import SpendingJournal
-from evenly.storage.files.wordnet import load_noun_synsets
+from evenly.storage.files.wordnets import load_noun_synsets
 from evenly.storage.workspace import Workspace
 
 LATENCY_MS = (50, 100)

@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from evenly.curation.filters.caption_language import LANGUAGES
-from evenly.storage.files.wordnet import load_noun_synsets
+from evenly.storage.files.wordnets import load_noun_synsets
 
 FILE_ROWS = 250_000
 HOSTS = 1_000

@@ -22,7 +22,6 @@ from evenly.storage.feature_store import FeatureStore
 from evenly.storage.files.keys import compared_keys, places_of_keys
 from evenly.storage.files.splits import read_split
 from evenly.storage.samples import BuildSamples
-from evenly.tasks.adapters.twins import Twins, build_twins
 from evenly.tasks.classes.texts import (
     FREQUENT_NAMES,
     ClassTexts,
@@ -36,6 +35,7 @@ from evenly.tasks.classes.texts import (
 from evenly.tasks.encoders import encoder_identity, second_backbone_rows, text_rows
 from evenly.tasks.pictures.views import view_rows
 from evenly.tasks.run import Run
+from evenly.tasks.splits import Twins, build_twins
 
 Strings = npt.NDArray[np.str_]
 

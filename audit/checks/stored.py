@@ -10,8 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.audit.checks.findings import Finding, guarded
-from evenly.audit.image_bytes import ReadBytes, each_image
-from evenly.audit.published import PublishedBuild
+from evenly.audit.published import PublishedBuild, ReadBytes, each_image
 from evenly.curation.draws import draw
 from evenly.storage.artifacts.kinds import artifacts_in
 from evenly.storage.artifacts.store import Artifacts, digests_in, object_content

@@ -8,8 +8,7 @@ from markupsafe import Markup
 
 from evenly.audit.card import read_card
 from evenly.audit.published import PublishedBuild
-from evenly.audit.report.plots.drawing import COLOURS, MARKERS, SERIES, drawn
-from evenly.audit.report.plots.figures import rank_plot, rank_rows
+from evenly.audit.report.plots.figures import COLOURS, MARKERS, SERIES, drawn, rank_plot, rank_rows
 from evenly.curation.balance.data_card import LARGEST
 
 

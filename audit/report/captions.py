@@ -8,8 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.audit.captions import OriginFacts, all_disagreement, read_origins
-from evenly.audit.image_bytes import ReadBytes
-from evenly.audit.published import PublishedBuild
+from evenly.audit.published import PublishedBuild, ReadBytes
 from evenly.audit.report.gallery import read_thumbnails
 from evenly.audit.report.plots.figures import before_after_plot, score_histogram
 from evenly.storage.samples import sql_in

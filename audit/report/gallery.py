@@ -10,8 +10,7 @@ from zlib import error as zlib_error
 
 from PIL import Image
 
-from evenly.audit.image_bytes import ReadBytes, each_image
-from evenly.audit.published import PublishedBuild
+from evenly.audit.published import PublishedBuild, ReadBytes, each_image
 from evenly.curation.steps import STEPS
 from evenly.storage.decoders.structure import excess
 from evenly.storage.ledger import StepRecord

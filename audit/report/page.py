@@ -9,8 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from evenly.audit.funnel import kept_by_source, largest_losses, read_funnel, read_key_figures, read_source_funnel
-from evenly.audit.image_bytes import ReadBytes
-from evenly.audit.published import PublishedBuild
+from evenly.audit.published import PublishedBuild, ReadBytes
 from evenly.audit.report.balance import read_balance
 from evenly.audit.report.captions import read_recaptioning, read_scores
 from evenly.audit.report.classes import read_adapters, read_descriptions

@@ -6,7 +6,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from evenly.audit.image_bytes import ReadBytes, each_image
+from evenly.audit.published import ReadBytes, each_image
 from evenly.audit.report.gallery import read_thumbnails, small_picture
 from evenly.audit.report.page import page_environment
 from evenly.audit.safe_text import visible

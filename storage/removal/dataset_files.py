@@ -13,7 +13,7 @@ from typing import Any
 from evenly.storage.errors import StorageError
 from evenly.storage.removal.leftovers import IsOld, Leftover
 from evenly.storage.removal.stored_files import StoredFile
-from evenly.storage.tables.checked_blocks import SUMS
+from evenly.storage.tables.block_sums import SUMS
 from evenly.storage.tables.lance_rows import INDEX_FILES, MADE_AGAIN, newest_version, readable_rows, version_of
 
 _PARTS = ("_versions", "data", "_indices", "_transactions")

@@ -8,6 +8,7 @@ exists. Some answer such a request with success and write over it. So the first 
 one object twice, and nothing more is written where the second is not refused.
 """
 
+import io
 import os
 import re
 import secrets
@@ -239,3 +240,30 @@ def _connected(scheme: str, bucket: str, _process: int) -> "ObjectStore":
         kinds: dict[str, Any] = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
         store: ObjectStore = kinds[scheme](bucket, retry_config=RETRIES)
         return store
+
+
+class RangeStream(io.RawIOBase):
+    """The `size` bytes of which `read(start, length)` gives some, fetched as they are read."""
+
+    def __init__(self, read: Callable[[int, int], bytes], size: int) -> None:
+        self._read, self._at, self._size = read, 0, size
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def seekable(self) -> bool:
+        """True."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to a place, and say where that is."""
+        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - any writable buffer
+        """Fill the buffer as far as there are bytes; how many."""
+        content = self._read(self._at, max(0, min(len(buffer), self._size - self._at)))
+        buffer[: len(content)] = content
+        self._at += len(content)
+        return len(content)

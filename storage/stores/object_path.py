@@ -21,6 +21,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 from evenly.storage.errors import StoreError
 from evenly.storage.stores.connection import (
+    RangeStream,
     connected,
     delete_object,
     end_of,
@@ -30,7 +31,6 @@ from evenly.storage.stores.connection import (
     require_conditions,
     until_answered,
 )
-from evenly.storage.stores.range_stream import RangeStream
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore

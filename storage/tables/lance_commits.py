@@ -24,8 +24,7 @@ from evenly.storage.stores.byte_ranges import open_ranges
 from evenly.storage.stores.object_path import AT_ONCE, ObjectPath
 from evenly.storage.stores.writer_lock import waited_lock
 from evenly.storage.tables.arrow_files import writable
-from evenly.storage.tables.block_sums import BLOCK, block_sums
-from evenly.storage.tables.checked_blocks import SUMS
+from evenly.storage.tables.block_sums import BLOCK, SUMS, block_sums
 from evenly.storage.tables.lance_rows import (
     INDEX_FILES,
     KEY,

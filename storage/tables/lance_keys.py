@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from evenly.storage.errors import NotFoundError
 from evenly.storage.stores.many_paths import each_stored
 from evenly.storage.stores.object_path import ObjectPath
-from evenly.storage.tables.checked_blocks import checked_blocks
+from evenly.storage.tables.block_sums import checked_blocks
 from evenly.storage.tables.lance_rows import (
     KEY,
     MADE_AGAIN,

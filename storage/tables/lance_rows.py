@@ -20,7 +20,7 @@ from evenly.storage.stores.connection import trouble_of
 from evenly.storage.stores.many_paths import each_stored
 from evenly.storage.stores.object_path import ObjectPath
 from evenly.storage.tables.arrow_files import first_line
-from evenly.storage.tables.checked_blocks import SUMS, CheckedBlocks, checked_blocks
+from evenly.storage.tables.block_sums import SUMS, CheckedBlocks, checked_blocks
 
 MADE_AGAIN = "Remove this `.lance` folder and run again what needs its rows: they are made again."
 """What to do about damaged rows that follow from what is stored elsewhere."""

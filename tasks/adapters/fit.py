@@ -19,8 +19,7 @@ from evenly.storage.builds import Builds
 from evenly.storage.ledger import StepOutput
 from evenly.storage.records import content_hash
 from evenly.tasks.adapters.tables import further_tables
-from evenly.tasks.classes.text_sources import SCHEMA, in_words, text_sources
-from evenly.tasks.classes.texts import ClassTexts, described_texts
+from evenly.tasks.classes.texts import SCHEMA, ClassTexts, described_texts, in_words, text_sources
 from evenly.tasks.encoders import second_identity, step_encoder
 from evenly.tasks.labelled_rows import LabelledRows, labelled_rows, takes_second
 from evenly.tasks.run import Records, Run

@@ -1,5 +1,9 @@
-"""The step recaption: candidates are offered and scored, and one becomes the caption of each pair."""
+"""The step recaption: candidates are offered and scored, and one becomes the caption of each pair.
 
+Its notes say what came of each captioner, for the log of a run and for people at a server.
+"""
+
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,15 +24,15 @@ from evenly.storage.ledger import StepOutput
 from evenly.storage.stored_fields import stored_fields
 from evenly.tasks.captions import CAPTIONERS
 from evenly.tasks.captions.offers import ORIGINAL, NamedCaptioner, offer_captions
-from evenly.tasks.captions.outcome import say_captioners
 from evenly.tasks.captions.picture_texts import PICTURE_TEXT, send_picture_texts, text_reader
 from evenly.tasks.captions.requests import ChatCaptions, account_of
 from evenly.tasks.captions.scoring import score_offers, with_encoder
 from evenly.tasks.captions.unseen import ConceptLimits, concept_limits, matches_concepts
 from evenly.tasks.encoders import encoder_identity, step_encoder
 from evenly.tasks.pictures.sent_rows import SentRows, release_rows
+from evenly.tasks.progress import Progress
 from evenly.tasks.run import Each, EncoderChoice, Payment, Records, Run
-from evenly.tasks.step import Step
+from evenly.tasks.step import WORRYING_SHARE, Step
 
 _PAID = {*Payment.__dataclass_fields__, "concurrency"}
 _SAMPLE = 20_000
@@ -273,3 +277,35 @@ RECAPTION = Step(
     ready=_ready,
     seeded=True,
 )
+
+
+def captioner_rows(notes: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row for each captioner: captioner, offered, refused, reasons ("not_json 3, ..."), chosen, cost_usd (or None).
+
+    Empty for notes of another step, or of a version that counted none of this.
+    """
+    offered, refused = notes.get("offered") or {}, notes.get("refused") or {}
+    chosen, accounts = notes.get("chosen") or {}, notes.get("accounts") or {}
+    return [
+        {
+            "captioner": name,
+            "offered": count,
+            "refused": sum(refused.get(name, {}).values()),
+            "reasons": ", ".join(f"{reason} {number:,}" for reason, number in refused.get(name, {}).items()),
+            "chosen": chosen.get(name, 0),
+            "cost_usd": accounts[name]["spent_usd"] if name in accounts else None,
+        }
+        for name, count in offered.items()
+    ]
+
+
+def say_captioners(progress: Progress, notes: Mapping[str, Any]) -> None:
+    """A line for each captioner in the log; a warning where more than WORRYING_SHARE was refused."""
+    for row in captioner_rows(notes):
+        reasons = f" ({row['reasons']})" if row["reasons"] else ""
+        is_worrying = row["refused"] > WORRYING_SHARE * (row["offered"] + row["refused"])
+        progress.say(
+            f"captions {row['captioner']}: {row['offered']:,} offered, {row['refused']:,} refused{reasons}, "
+            f"{row['chosen']:,} chosen",
+            logging.WARNING if is_worrying else logging.INFO,
+        )

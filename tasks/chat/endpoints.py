@@ -1,18 +1,29 @@
-"""The chat endpoint that a rule names: opened, paid for, and asked; descriptions and captions use it alike."""
+"""The chat endpoint that a rule names: opened, paid for, and asked; descriptions and captions use it alike.
 
-from collections.abc import Iterator
+Also asked by the batch: the client that submits batches, a list of them, and their cancelling.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from evenly.descriptions.batch.client import BatchChatClient
+from evenly.descriptions.batch.collection import cancel_batch, tell
+from evenly.descriptions.batch.endpoint import BatchEndpoint
+from evenly.descriptions.batch.intents import BatchState, batch_states
+from evenly.descriptions.batch.submission import BatchWork
 from evenly.descriptions.chat.budget import Budget
 from evenly.descriptions.chat.chat import Chat
 from evenly.descriptions.chat.client import ChatClient
 from evenly.descriptions.chat.embedded import embedded_identity, embedded_llm
 from evenly.descriptions.chat.endpoint import Endpoint, Prices
 from evenly.descriptions.chat.retries import RetryRule
-from evenly.storage.chat.requests import Requests
+from evenly.descriptions.errors import EndpointError
+from evenly.storage.chat.requests import Batches, Requests
 from evenly.storage.chat.spending import SpendingJournal
-from evenly.tasks.chat.batches import batch_client
+from evenly.storage.errors import NotFoundError
+from evenly.storage.workspace import Workspace
 from evenly.tasks.run import EndpointRule, Run
 from evenly.tasks.server.limits import limits_of
 
@@ -73,3 +84,91 @@ def prices_of(run: Run) -> Prices:
 def spent(budget: Budget | None) -> dict[str, Any] | None:
     """The account as it stands (Budget.summary); None without one."""
     return None if budget is None else budget.summary()
+
+
+def batch_client(run: Run, endpoint: Endpoint, *, account: str, budget: Budget | None) -> BatchChatClient:
+    """A client that asks by the batch, at the prices of the budget as they are: recipes name those of batches."""
+    work = BatchWork(
+        api=BatchEndpoint(endpoint=endpoint),
+        replies=Requests(run.workspace),
+        batches=Batches(run.workspace),
+        class_list=account,
+        budget=budget,
+        say=run.progress.say,
+    )
+    return BatchChatClient(work)
+
+
+def batch_rows(workspace: Workspace, *, refresh: bool, say: Callable[[str], None]) -> list[dict[str, Any]]:
+    """A row for each intent, the oldest first; `refresh` asks the endpoints of open batches for their status."""
+    states = list(batch_states(Batches(workspace)))
+    if refresh:
+        states = [asyncio.run(_refreshed(workspace, state, say)) for state in states]
+    return [batch_row(state) for state in states]
+
+
+def cancel_one(workspace: Workspace, intent: str, *, say: Callable[[str], None]) -> dict[str, Any]:
+    """Cancel the batch of the intent whose id begins with `intent`, and store the replies it has; its row afterwards.
+
+    Raises NotFoundError where not exactly one does.
+    """
+    matches = [state for state in batch_states(Batches(workspace)) if intent and state.intent.id.startswith(intent)]
+    if len(matches) != 1:
+        raise NotFoundError(
+            f"`intent` must be the beginning of one intent's id; got `{intent}`, which begins {len(matches)}. "
+            "List them with `evenly batches`."
+        )
+    return batch_row(asyncio.run(_cancelled(workspace, matches[0], say)))
+
+
+def batch_row(state: BatchState) -> dict[str, Any]:
+    """Facts about a batch: intent, class_list, model, batch, status, requests, completed, failed, intended_at.
+
+    `class_list` is who asks, "captions NAME" for a captioner. `status` is collected or dropped at the end, else what
+    the endpoint told last; `ended_as` what it was at the end.
+    """
+    last = state.events[-1] if state.ended else {}
+    return {
+        "intent": state.intent.id,
+        "class_list": state.intent.class_list,
+        "model": state.intent.model,
+        "batch": state.batch_id,
+        "status": state.status,
+        "ended_as": last.get("status") or last.get("reason"),
+        "requests": len(state.request_ids),
+        "completed": last.get("replies", state.counts.get("completed")),
+        "failed": len(last["missing"]) if "missing" in last else state.counts.get("failed"),
+        "intended_at": state.intent.time,
+    }
+
+
+async def _refreshed(workspace: Workspace, state: BatchState, say: Callable[[str], None]) -> BatchState:
+    if state.ended or state.batch_id is None:
+        return state
+    work = _work(workspace, state, say)
+    async with work.api:
+        try:
+            return tell(work, state, await work.api.retrieve(state.batch_id))
+        except EndpointError as error:
+            say(f"batch {state.batch_id}: {error}")
+            return state
+
+
+async def _cancelled(workspace: Workspace, state: BatchState, say: Callable[[str], None]) -> BatchState:
+    work = _work(workspace, state, say)
+    async with work.api:
+        return await cancel_batch(work, state)
+
+
+def _work(workspace: Workspace, state: BatchState, say: Callable[[str], None]) -> BatchWork:
+    intent = state.intent
+    endpoint = Endpoint(base_url=intent.base_url, model=intent.model, identity=intent.endpoint)
+    return BatchWork(
+        api=BatchEndpoint(endpoint=endpoint),
+        replies=Requests(workspace),
+        batches=Batches(workspace),
+        class_list=intent.class_list,
+        prices=intent.prices,
+        budget=Budget(None, intent.prices, SpendingJournal(workspace, intent.class_list)),
+        say=say,
+    )

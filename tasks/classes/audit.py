@@ -27,7 +27,7 @@ from evenly.descriptions.control_texts import DescribedText, random_texts, repea
 from evenly.descriptions.descriptions import ACCEPTED
 from evenly.descriptions.selection import Pool, description_pool
 from evenly.storage.builds import Builds
-from evenly.storage.files.wordnet import load_noun_synsets
+from evenly.storage.files.wordnets import load_noun_synsets
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.tasks.classes.texts import ClassTexts, ListSplit, single
 from evenly.tasks.encoders import step_encoder, text_rows

@@ -22,7 +22,7 @@ from evenly.descriptions.methods import METHODS, chosen_methods
 from evenly.descriptions.methods.synonyms import TIED, consistent_synonyms
 from evenly.descriptions.texts.grounding import Grounding, Subject
 from evenly.storage.chat.requests import Requests
-from evenly.storage.files.wordnet import load_noun_synsets
+from evenly.storage.files.wordnets import load_noun_synsets
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.records import content_hash
 from evenly.tasks.chat.endpoints import (

@@ -17,7 +17,7 @@ from evenly.descriptions.chat.reply_log import RecordingChat
 from evenly.descriptions.class_list import ClassList
 from evenly.descriptions.relevance import YES, Judgements, NameInCaption, judge_relevance, relevance_question
 from evenly.descriptions.texts.grounding import Grounding, Subject
-from evenly.storage.files.wordnet import load_noun_synsets
+from evenly.storage.files.wordnets import load_noun_synsets
 from evenly.storage.ledger import StepOutput
 from evenly.storage.records import content_hash
 from evenly.tasks.chat.endpoints import account, chat_client, endpoint_identity, open_endpoint, spent

@@ -1,20 +1,25 @@
-"""Features of pictures: encoded once per encoder, or taken from pools of features, and stored."""
+"""Features of pictures: encoded once per encoder, or taken from pools of features, and stored; counts of a build's."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from evenly.features import to_unit_rows
 from evenly.features.batched_rows import ahead
 from evenly.features.encoders.stages import READING, WRITING, timed
 from evenly.features.refining.encoder import RefinedEncoder
 from evenly.features.refining.pairs import raw_rows
+from evenly.storage.builds import encoder_of
 from evenly.storage.feature_store import OF_POOL, FeatureStore
 from evenly.storage.pools.source import FEATURES_KIND, local_features
+from evenly.storage.samples import BuildSamples
 from evenly.storage.web.images import read_images
-from evenly.tasks.encoders import CHUNK, frozen_run, open_encoder
+from evenly.storage.workspace import Workspace
+from evenly.tasks.encoders import CHUNK, frozen_run, open_encoder, text_id
 from evenly.tasks.pictures.vectors import PictureSources, check_dimension, take_vectors
 from evenly.tasks.run import Run
 
@@ -93,3 +98,39 @@ def _take_features(run: Run, store: FeatureStore, wanted: set[str]) -> None:
             places = {image_id: place for place, image_id in enumerate(rows.ids.to_pylist()) if image_id in wanted}
             store.append(list(places), *to_unit_rows(rows.vectors[list(places.values())]), device=OF_POOL)
             wanted -= set(places)
+
+
+UNKNOWN = "not known"
+_AT_ONCE = 250_000  # pairs
+
+
+def count_stored(workspace: Workspace, manifest: Mapping[str, Any]) -> dict[str, int] | None:
+    """The number of pictures and captions of the kept pairs of a build, if all have features by its encoder; else None.
+
+    None also for a build of more pairs than are looked through at once.
+    """
+    samples, encoder = BuildSamples(workspace, manifest), encoder_of(manifest)
+    if manifest["samples"]["kept"] > _AT_ONCE:
+        return None
+    caption = "chosen_caption" if "chosen_caption" in samples.columns else "caption"
+    rows = samples.read(["image_id", caption], samples.kept)
+    ids, texts = (pc.unique(rows[name]) for name in ("image_id", caption))
+    text_ids = pa.array([text_id(text) for text in texts.to_pylist()], pa.string())
+    stores = ((FeatureStore(workspace, encoder, kind), names) for kind, names in (("images", ids), ("texts", text_ids)))
+    return (
+        None
+        if any(store.missing(names) for store, names in stores)
+        else {"images": len(ids), "images_new": 0, "texts": len(texts)}
+    )
+
+
+def count_devices(workspace: Workspace, manifest: Mapping[str, Any], encoder: str) -> dict[str, int]:
+    """Counts of pictures of the kept pairs of a build that each device encoded for an encoder, by the device's name.
+
+    UNKNOWN: of those that were stored before devices were kept.
+    """
+    samples = BuildSamples(workspace, manifest)
+    kept = samples.batches(["image_id"], samples.kept)
+    ids = pa.chunked_array([pc.unique(rows["image_id"]) for rows in kept], pa.string()).unique().drop_null()
+    counts = FeatureStore(workspace, encoder, "images").devices(ids)
+    return {name or UNKNOWN: count for name, count in counts.items()}

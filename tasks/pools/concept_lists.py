@@ -1,4 +1,4 @@
-"""Build a concept list from the sources that are named, and write it with what was left out."""
+"""Build a concept list from the sources that are named, write it with what was left out, and say facts about it."""
 
 import re
 from collections import Counter
@@ -8,15 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from evenly.curation.concepts.collocations import NO_SPACES, WordCounter
 from evenly.curation.concepts.concept_list import Concepts, build_list
-from evenly.curation.concepts.equal_entries import unmatchable_normalized
-from evenly.curation.concepts.matching import Mode, unmatchable_because
-from evenly.curation.concepts.sources import MetadataRule, Offer, offer_bigrams, offer_titles, offer_unigrams
+from evenly.curation.concepts.equal_entries import SAME_AS_EARLIER, unmatchable_normalized
+from evenly.curation.concepts.matching import Mode, normalised, unmatchable_because
+from evenly.curation.concepts.multilingual import unmatchable_in_language
+from evenly.curation.concepts.sources import SOURCES, MetadataRule, Offer, offer_bigrams, offer_titles, offer_unigrams
 from evenly.curation.errors import RuleError
 from evenly.storage.errors import InputError
-from evenly.storage.files.concept_lists import left_out_path, read_concept_file, write_concepts
+from evenly.storage.files.concept_lists import (
+    ConceptFile,
+    left_out_path,
+    read_concept_file,
+    read_left_out,
+    write_concepts,
+)
 from evenly.storage.files.word_counts import Counts, is_package, read_pairs, read_titles, read_words
 from evenly.storage.files.wordnets import read_wordnet
 from evenly.storage.matches.stamped import check_name, check_unused
@@ -215,3 +223,83 @@ def _remarks(
     if full:
         remarks.append(f"the list is full at {rule.max_entries:,} entries: {full:,} had no room (beyond_max_entries).")
     return remarks
+
+
+def show_list(path: Path) -> dict[str, Any]:
+    """Entries per source with the first few, those that can never match, what was left out, identity.
+
+    Of a list per language, also those that can never match in their own, by the rule of MetaCLIP 2.
+    """
+    concept_file = read_concept_file(path)
+    sources: list[list[str]] = concept_file.table["sources"].to_pylist()
+    counts = concept_file.facts.get("counts", {})
+    return {
+        "list": str(path),
+        "identity": concept_file.identity,
+        "entries": len(concept_file.entries),
+        "language": concept_file.facts.get("language"),
+        "languages": dict(Counter(concept_file.languages or ())),
+        "sources": {name: _of_source(name, concept_file.entries, sources) for name in _in_order(sources)},
+        "never_matching": never_matching(concept_file.entries),
+        "never_matching_by_language": {
+            language: never_matching(entries, unmatchable_in_language)
+            for language, entries in (concept_file.by_language.items() if concept_file.languages else ())
+        },
+        "left_out_on_reading": dict(Counter(concept_file.left_out["why"].to_pylist())),
+        "left_out": {source: counts[source]["left_out"] for source in SOURCES if source in counts},
+        "origins": concept_file.facts.get("origins", {}),
+        "rule": concept_file.facts.get("rule", {}),
+    }
+
+
+def look_up(path: Path, entry: str) -> dict[str, Any]:
+    """Facts of one entry of a list: places, sources, values, whether a caption can match it; else why it is not there.
+
+    `alike` are the entries that are the same in normalized mode; the first of all stands for them, as `same_as` says.
+    """
+    concept_file = read_concept_file(path)
+    key = normalised(entry)
+    equal_entries = [text for text in dict.fromkeys(concept_file.entries) if key and normalised(text) == key]
+    stands = equal_entries[0] if entry in equal_entries and equal_entries[0] != entry else None
+    rows = [
+        {"position": position, **concept_file.table.slice(position, 1).to_pylist()[0]}
+        for position, text in enumerate(concept_file.entries)
+        if text == entry
+    ]
+    whys: dict[str, dict[str, Any]] = {mode: _can(unmatchable_because(entry, mode)) for mode in MODES}
+    if stands is not None:
+        whys["normalized"] = _can(SAME_AS_EARLIER) | {"same_as": stands}
+    return {
+        "list": str(path),
+        "identity": concept_file.identity,
+        "entry": entry,
+        "found": rows,
+        "can_match": whys,
+        "alike": [text for text in equal_entries if text != entry][:EXAMPLES],
+        "left_out": _left_out_rows(path, concept_file, entry),
+    }
+
+
+def _can(why_not: str) -> dict[str, Any]:
+    return {"can": not why_not, "why_not": why_not}
+
+
+def _in_order(sources: Sequence[Sequence[str]]) -> list[str]:
+    return list(dict.fromkeys(name for named in sources for name in named))
+
+
+def _of_source(name: str, entries: Sequence[str], sources: Sequence[Sequence[str]]) -> dict[str, Any]:
+    named = [entry for entry, entry_sources in zip(entries, sources, strict=True) if name in entry_sources]
+    new = [entry for entry, entry_sources in zip(entries, sources, strict=True) if entry_sources[0] == name]
+    return {"entries": len(named), "new": len(new), "examples": (new or named)[:EXAMPLES]}
+
+
+def _left_out_rows(path: Path, concept_file: ConceptFile, entry: str) -> list[dict[str, Any]]:
+    """The entries of this name that were left out, from the file beside a built list, and from reading any other."""
+    on_reading: list[dict[str, Any]] = concept_file.left_out.filter(
+        pc.equal(concept_file.left_out["entry"], entry)
+    ).to_pylist()
+    left_out = read_left_out(path, concept_file.identity) if concept_file.facts else None
+    if left_out is None:
+        return on_reading
+    return [*on_reading, *left_out.filter(pc.equal(left_out["entry"], entry)).to_pylist()]

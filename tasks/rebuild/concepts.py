@@ -16,7 +16,7 @@ from evenly.curation.concepts.multilingual import MultilingualMatcher, named_ent
 from evenly.curation.errors import RuleError
 from evenly.curation.step import NoRule, Reads
 from evenly.storage.files.concept_lists import ConceptFile, identity_of, read_concept_file
-from evenly.storage.files.wordnet import load_wordnet_nouns
+from evenly.storage.files.wordnets import load_wordnet_nouns
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.tasks.run import Records, Run
 from evenly.tasks.step import Step

@@ -7,7 +7,7 @@ from typing import Any
 from evenly.audit.diff import diff_builds
 from evenly.storage.builds import Builds
 from evenly.storage.ledger import Ledger
-from evenly.tasks.captions.outcome import captioner_rows
+from evenly.tasks.captions.recaption import captioner_rows
 from evenly.tasks.rebuild.publish import Promotion, judge_promotion
 from evenly.tasks.run import Run
 from evenly.tasks.server.artifacts import (

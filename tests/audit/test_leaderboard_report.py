@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from evenly.audit.report.plots.curves import corruption_plot, reliability_plot
-from evenly.audit.report.plots.drawing import COLOURS, SERIES, standing_alone
+from evenly.audit.report.plots.figures import COLOURS, SERIES, standing_alone
 from evenly.audit.report.plots.labelled_lines import Line, _apart, limits
 from evenly.audit.report.plots.leaderboard import FAMILIES, draw_leaderboard, leaderboard_plot
 

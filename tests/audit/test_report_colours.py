@@ -5,7 +5,7 @@ import re
 import pytest
 
 from evenly.audit.report.page import TEMPLATES
-from evenly.audit.report.plots.drawing import _ALONE, COLOURS, SERIES
+from evenly.audit.report.plots.figures import _ALONE, COLOURS, SERIES
 
 STYLE = (TEMPLATES / "style.css").read_text(encoding="utf-8")
 TEXT, GRAPHICS = 4.5, 3.0

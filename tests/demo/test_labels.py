@@ -25,7 +25,7 @@ def test_classes_are_those_of_the_class_list(labels):
 
 
 def test_each_class_names_its_synset():
-    from evenly.storage.files.wordnet import load_noun_synsets
+    from evenly.storage.files.wordnets import load_noun_synsets
 
     synsets = load_noun_synsets()
     lemmas = dict(zip(synsets["synset"].to_pylist(), synsets["lemmas"].to_pylist(), strict=True))

@@ -11,7 +11,7 @@ import pytest
 from evenly.descriptions.chat.client import ChatClient
 from evenly.descriptions.chat.retries import RetryRule
 from evenly.descriptions.texts.grounding import Grounding
-from evenly.storage.files.wordnet import load_noun_synsets
+from evenly.storage.files.wordnets import load_noun_synsets
 from tests.chat_server import TinyServer, tiny_server
 
 

@@ -10,7 +10,7 @@ from evenly.storage.builds import Builds
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.files.arrays import read_arrays
 from evenly.storage.workspace import Workspace
-from evenly.tasks.pictures.stored import count_stored
+from evenly.tasks.pictures.encoded import count_stored
 from tests.labelled_build import Picture, WordEncoder, publish
 from tests.picture_pool import picture
 
@@ -103,7 +103,7 @@ def test_what_is_stored_is_counted_without_the_encoder(extract, workspace, monke
     counts = {"images": 37, "images_new": 0, "texts": 37, "devices": {"not known": 37}}
     assert facts == {"encoder": WordEncoder.identity, **counts}
     assert extract(options=["--profile"])[1]["profile"] == {"pictures": 0}
-    monkeypatch.setattr("evenly.tasks.pictures.stored._AT_ONCE", 36)
+    monkeypatch.setattr("evenly.tasks.pictures.encoded._AT_ONCE", 36)
     assert count_stored(workspace, manifest) is None
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from evenly.descriptions.class_list import parse_class_list
 from evenly.descriptions.texts.grounding import Grounding, ungrounded
-from evenly.storage.files.wordnet import load_noun_synsets
+from evenly.storage.files.wordnets import load_noun_synsets
 
 LISTS = sorted((Path(__file__).parents[2] / "recipes").glob("*.txt"))
 

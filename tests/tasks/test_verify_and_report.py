@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pytest
 
-from evenly.audit.image_bytes import each_image
+from evenly.audit.published import each_image
 from evenly.audit.verify import new_seed, verify_one
 from evenly.storage.builds import Builds
 from evenly.storage.errors import DamagedError

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from evenly.audit.report.plots.drawing import COLOURS, drawn, standing_alone
+from evenly.audit.report.plots.figures import COLOURS, drawn, standing_alone
 from evenly.audit.safe_text import visible
 
 MOST_NAMES = 40

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from evenly.audit.report.plots.drawing import COLOURS, MARKERS, SERIES
+from evenly.audit.report.plots.figures import COLOURS, MARKERS, SERIES
 from evenly.audit.safe_text import visible
 
 if TYPE_CHECKING:

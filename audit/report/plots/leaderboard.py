@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from markupsafe import Markup
 
-from evenly.audit.report.plots.drawing import COLOURS, SERIES, drawn, standing_alone
+from evenly.audit.report.plots.figures import COLOURS, SERIES, drawn, standing_alone
 from evenly.audit.report.plots.labelled_lines import PANEL, Line, draw_line, label_ends, limits, line_of
 from evenly.audit.safe_text import visible
 

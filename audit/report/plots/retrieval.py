@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evenly.audit.report.plots.drawing import COLOURS, MARKERS, SERIES, drawn, standing_alone
+from evenly.audit.report.plots.figures import COLOURS, MARKERS, SERIES, drawn, standing_alone
 from evenly.audit.safe_text import visible
 
 TOPS = (1, 5, 10)

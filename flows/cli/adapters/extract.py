@@ -13,7 +13,7 @@ from evenly.flows.recipe import Recipe, read_recipe
 from evenly.flows.runs import encoder_choice
 from evenly.signatures import Place
 from evenly.storage.builds import encoder_of, open_build
-from evenly.tasks.pictures.stored import count_devices, count_stored
+from evenly.tasks.pictures.encoded import count_devices, count_stored
 from evenly.tasks.run import EncoderChoice
 
 

@@ -29,10 +29,10 @@ from evenly.storage.files.arrays import read_arrays
 from evenly.storage.records import content_hash, replace_json, replace_text
 from evenly.storage.worker_pool import worker_pool
 from evenly.tasks.adapters.fit import EVALUATE_ADAPTERS
-from evenly.tasks.adapters.twins import build_twins
 from evenly.tasks.encoders import encoder_identity, second_identity
 from evenly.tasks.labelled_rows import labelled_rows
 from evenly.tasks.run import Run
+from evenly.tasks.splits import build_twins
 
 VERSION = 3
 """Raised when numbers of stored runs may not be used any longer."""

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from evenly.audit.report.plots.curves import corruption_plot
-from evenly.audit.report.plots.drawing import standing_alone
+from evenly.audit.report.plots.figures import standing_alone
 from evenly.flows.cli.adapters.evaluation_tables import measured, who
 from evenly.flows.cli.adapters.own_features.fit import plain
 from evenly.flows.cli.datasets.outcome import best_on_validation, evaluations_of

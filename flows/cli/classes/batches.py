@@ -20,7 +20,7 @@ def batches_command(root: Root = None, *, refresh: Refresh = False) -> dict[str,
     Example: evenly batches --refresh
     """
     from evenly.storage.workspace import Workspace
-    from evenly.tasks.chat.batches import batch_rows
+    from evenly.tasks.chat.endpoints import batch_rows
     from evenly.tasks.progress import Progress
 
     return {"batches": batch_rows(Workspace.at(root), refresh=refresh, say=Progress().say)}
@@ -42,7 +42,7 @@ def cancel_command(
     Example: evenly batches cancel 0a1b2c3d4e5f
     """
     from evenly.storage.workspace import Workspace
-    from evenly.tasks.chat.batches import cancel_one
+    from evenly.tasks.chat.endpoints import cancel_one
     from evenly.tasks.progress import Progress
 
     return cancel_one(Workspace.at(root), intent, say=Progress().say)

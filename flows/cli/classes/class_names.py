@@ -11,7 +11,7 @@ from evenly.flows.cli.classes.description_versions import find_version
 from evenly.flows.cli.errors import UsageError
 from evenly.signatures import Place
 from evenly.storage.files.class_lists import MAX_BYTES
-from evenly.storage.files.wordnet import load_noun_synsets
+from evenly.storage.files.wordnets import load_noun_synsets
 from evenly.storage.reading.budget import read_text
 from evenly.tasks.classes.describe import accepted_texts
 from evenly.tasks.classes.texts import SYNONYMS

@@ -92,7 +92,7 @@ def show_metadata_command(
 
     Example: evenly metadata show en.parquet --entry "black dog"
     """
-    from evenly.tasks.pools.concept_facts import look_up, show_list
+    from evenly.tasks.pools.concept_lists import look_up, show_list
 
     return show_list(path) if entry is None else look_up(path, entry)
 

@@ -36,7 +36,7 @@ def refine_build(recipe: Place, name: str, options: Refining) -> dict[str, Any]:
     from evenly.flows.refine_encoder import open_refining, refine_encoder, training_of
     from evenly.storage.builds import open_build
     from evenly.storage.ledger import Ledger
-    from evenly.tasks.refining.plan import plan_refining
+    from evenly.tasks.refining.refine import plan_refining
 
     if options.build == "latest":
         options = replace(options, build=f"{read_recipe(recipe).name}-latest")

@@ -7,9 +7,9 @@ import pytest
 
 from evenly.storage.builds import Builds
 from evenly.tasks.adapters.fit import EVALUATE_ADAPTERS
-from evenly.tasks.adapters.twins import MOST_GROUPS, Twins, build_twins
 from evenly.tasks.labelled_rows import labelled_rows
 from evenly.tasks.run import Run
+from evenly.tasks.splits import MOST_GROUPS, Twins, build_twins
 from tests.labelled_build import Picture, WordEncoder, publish
 
 RULE = {"build": "some-1", "list": "things", "classes": ["cat", "dog"], "texts": {}, "describe": None, "adapters": []}

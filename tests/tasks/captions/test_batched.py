@@ -8,7 +8,7 @@ import pytest
 
 from evenly.flows.cli import app
 from evenly.storage.ledger import StepRecord
-from evenly.tasks.chat.batches import batch_rows
+from evenly.tasks.chat.endpoints import batch_rows
 from evenly.tasks.run import Run
 from tests.batch_server import BatchServer, Ending, Fault, completion, serving
 from tests.reported import report_errors

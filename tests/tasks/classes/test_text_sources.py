@@ -3,8 +3,7 @@ from dataclasses import replace
 import pytest
 
 from evenly.descriptions.methods.negations import LABEL
-from evenly.tasks.classes.text_sources import in_words, text_sources
-from evenly.tasks.classes.texts import ClassTexts
+from evenly.tasks.classes.texts import ClassTexts, in_words, text_sources
 
 RULE = ClassTexts(
     texts={

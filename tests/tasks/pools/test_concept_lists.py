@@ -10,8 +10,7 @@ from evenly.curation.concepts.sources import MetadataRule
 from evenly.curation.errors import RuleError
 from evenly.storage.errors import InputError
 from evenly.storage.files.concept_lists import read_concept_file, read_left_out
-from evenly.tasks.pools.concept_facts import look_up, show_list
-from evenly.tasks.pools.concept_lists import ListSources, build_concept_list
+from evenly.tasks.pools.concept_lists import ListSources, build_concept_list, look_up, show_list
 
 CAPTIONS = ["a black dog", "black dog , U.S. flag", "the black dog", None, "a cat"]
 

@@ -13,7 +13,7 @@ from evenly.curation.decisions import Decisions
 from evenly.curation.step import NoRule
 from evenly.storage.errors import InputError
 from evenly.storage.files.concept_lists import identity_of, write_concepts
-from evenly.storage.files.wordnet import load_wordnet_nouns
+from evenly.storage.files.wordnets import load_wordnet_nouns
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild.concepts import COUNT_CONCEPTS, MATCH_AGAIN, MATCH_CONCEPTS, recipe_concepts

@@ -18,7 +18,7 @@ from evenly.storage.builds import Builds
 from evenly.storage.errors import ConservationError
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.web.images import reader
-from evenly.tasks.pictures.stored import count_devices
+from evenly.tasks.pictures.encoded import count_devices
 from evenly.tasks.rebuild.features import EMBED_IMAGES, encode_pairs, extract_features
 from evenly.tasks.run import Run
 from evenly.tasks.stage import run_step

@@ -6,7 +6,7 @@ from evenly.descriptions.batch.intents import batch_states
 from evenly.descriptions.chat.request import ChatRequest, Message
 from evenly.storage.chat.requests import Batches
 from evenly.storage.errors import NotFoundError
-from evenly.tasks.chat.batches import batch_client, batch_rows, cancel_one
+from evenly.tasks.chat.endpoints import batch_client, batch_rows, cancel_one
 from evenly.tasks.progress import Progress
 from evenly.tasks.run import Run
 from tests.batch_server import Ending, serving
