@@ -129,6 +129,7 @@ def test_the_stand_in_does_not_name_what_it_was_not_told_of():
     assert nearest_thing(pieces(scene)[0]) is None
 
 
+@pytest.mark.slow
 def test_the_stand_in_is_a_server_that_decodes_what_it_is_sent():
     _, scene = single(is_wanted=True)
     stream = io.BytesIO()

@@ -168,7 +168,7 @@ CHANGES = {
 }
 
 
-QUICK = ("later", "step off", "limit", "pool", "code")
+QUICK = ("step off", "pool")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from evenly.audit.checks.findings import Finding, guarded
@@ -23,6 +23,7 @@ from evenly.storage.samples import Samples
 from evenly.storage.tables.arrow_files import write_table
 from evenly.storage.tables.hashing import table_hash
 from evenly.storage.tables.partitions import ALL
+from tests.few_examples import few
 
 
 @pytest.fixture
@@ -354,7 +355,7 @@ def test_words_of_a_finding_cannot_act_and_are_json():
     assert json.loads(json.dumps(finding.to_dict())) == asdict(finding)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@few(6, most=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_one_changed_verdict_of_any_step_is_found(workspace, manifest, data):
     ledger = Ledger(workspace)

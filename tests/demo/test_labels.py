@@ -56,6 +56,7 @@ def test_a_group_has_one_class(labels):
     assert all(len(found) == 1 for found in classes.values())
 
 
+@pytest.mark.slow
 def test_pictures_drawn_alike_are_in_one_group(labels):
     found = defaultdict(set)
     for code, first in find_twins(sorted(labels)).items():

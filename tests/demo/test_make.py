@@ -117,7 +117,7 @@ make_demo(Path(sys.argv[1]), codes=sys.argv[3:], progress=progress)
 """
 
 
-@pytest.mark.parametrize("calls", [7, 45, 85])
+@pytest.mark.parametrize("calls", [45, *(pytest.param(calls, marks=pytest.mark.slow) for calls in (7, 85))])
 def test_a_killed_run_is_taken_up_again(tmp_path, web_folder, calls):
     codes = [path.stem for path in (web_folder / "pictures").iterdir()]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}

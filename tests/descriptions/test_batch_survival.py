@@ -94,9 +94,15 @@ POINTS = [
     Fault(at="create", hang=True, done=True),
     Fault(at="content", hang=True),
 ]
+QUICK = ("after intent", "after uploaded", "after put", POINTS[-2])
+"""One of each state: an intent alone, a file without a batch, answers stored in part, a batch nobody heard of."""
 
 
-@pytest.mark.parametrize("point", POINTS, ids=lambda point: point if isinstance(point, str) else f"during {point.at}")
+@pytest.mark.parametrize(
+    "point",
+    [point if point in QUICK else pytest.param(point, marks=pytest.mark.slow) for point in POINTS],
+    ids=lambda point: point if isinstance(point, str) else f"during {point.at}",
+)
 def test_a_process_killed_at_any_point_leaves_one_batch_per_intent_and_one_answer_per_request(server, workspace, point):
     kill_at(server, workspace, point, "a", "b", "c")
     replies, client = resume(server, workspace, "a", "b", "c")
@@ -147,7 +153,14 @@ def test_a_second_crash_while_taking_up_is_survived_too(server, workspace):
     assert set(server.ran.values()) == {1}
 
 
-@pytest.mark.parametrize("point", ["after intent", "before uploaded", "before created", "after polled", "after put"])
+@pytest.mark.parametrize(
+    "point",
+    [
+        "after intent",
+        "after put",
+        *(pytest.param(one, marks=pytest.mark.slow) for one in ("before uploaded", "before created", "after polled")),
+    ],
+)
 def test_what_a_killed_process_set_aside_is_not_set_aside_twice_and_the_budget_holds(server, workspace, point):
     kill_at(server, workspace, point, "a", "b", "c")
     limit = 3.5 * most_usd(ChatRequest(messages=(Message(role="user", content="a"),)), PRICES)

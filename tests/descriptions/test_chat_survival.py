@@ -60,9 +60,13 @@ def stored(workspace):
 
 
 POINTS = ["before reserve", "after reserve", "before put", "after put", "before settle", "after settle"]
+QUICK = ("after reserve", "after put")
+"""Where money is set aside and nothing is stored, and where a reply is stored and not paid."""
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize(
+    "point", [point if point in QUICK else pytest.param(point, marks=pytest.mark.slow) for point in POINTS]
+)
 def test_a_process_killed_at_any_point_asks_nothing_again_that_it_stored(server, faults, workspace, point):
     assert not kill_at(server, workspace, point, *QUESTIONS)
     kept, before = stored(workspace), faults.asked.copy()
@@ -81,7 +85,7 @@ def test_a_process_killed_at_any_point_asks_nothing_again_that_it_stored(server,
     assert all(reply.cached for reply in asyncio.run(ask(make(server.endpoint, workspace, 1.0), QUESTIONS)))
 
 
-@pytest.mark.parametrize("point", ["after put", "before settle"])
+@pytest.mark.parametrize("point", ["after put", pytest.param("before settle", marks=pytest.mark.slow)])
 def test_a_reply_that_was_stored_but_not_paid_is_paid_by_the_next_run_and_not_lost(server, faults, workspace, point):
     assert not kill_at(server, workspace, point, "a")
     assert len(stored(workspace)) == 1
@@ -156,6 +160,7 @@ def test_a_hundred_at_a_time_never_pass_the_budget(server, faults, workspace):
     assert SpendingJournal(workspace, "pets").lost() == []
 
 
+@pytest.mark.slow
 def test_six_kills_book_as_lost_just_what_had_left(server, faults, workspace):
     at_endpoint = threading.Semaphore(0)
 

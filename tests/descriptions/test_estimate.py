@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from evenly.descriptions.chat.client import ChatClient
@@ -12,6 +12,7 @@ from evenly.descriptions.estimate import estimate
 from evenly.descriptions.methods import chosen_methods
 from evenly.descriptions.methods.description import Description
 from evenly.descriptions.methods.synonyms import Synonyms
+from tests.few_examples import few
 
 PRICES = Prices(prompt_usd=2.0, completion_usd=8.0)
 PETS = parse_class_list("cat\ndog\nfire truck", "pets")
@@ -84,7 +85,7 @@ def test_a_whole_run_lies_within_every_estimate(server, replies, rehearse):
     assert all(one.requests_at_most == 0 for one in rehearse(methods=methods))
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@few(5, most=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(good=st.lists(st.booleans(), min_size=4, max_size=4), samples=st.integers(1, 4))
 def test_any_run_sends_at_least_and_at_most_what_was_said(server, rehearse, good, samples):
     server.answer = lambda request, _before: server.good() if good[request["seed"]] else server.features("nice")

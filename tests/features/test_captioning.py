@@ -37,7 +37,10 @@ def test_every_picture_has_as_many_captions_as_samples_were_asked_for_and_each_i
     assert len(set(texts)) == len(texts)
 
 
-@pytest.mark.parametrize("places", [[0, 1, 2, 3, 4, 5, 6], [6, 2, 0], [4]])
+@pytest.mark.parametrize(
+    "places",
+    [pytest.param([0, 1, 2, 3, 4, 5, 6], marks=pytest.mark.slow), [6, 2, 0], pytest.param([4], marks=pytest.mark.slow)],
+)
 def test_a_picture_has_the_same_captions_whatever_it_is_captioned_with(folder, captions, places):
     pictures, names = ([values[place] for place in places] for values in (PICTURES, NAMES))
     for threads in (1, 3):

@@ -16,6 +16,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, tempor
 
 from evenly.flows.cli import app
 from evenly.flows.recipe.files import RECIPES
+from tests.few_examples import few
 from tests.labelled_build import WordEncoder
 from tests.reported import report_errors
 
@@ -152,6 +153,7 @@ def run(given_arguments: Sequence[str]) -> tuple[int, str]:
     return status, printed.getvalue()
 
 
+@few(40, most=1000)
 @given(arguments())
 def test_any_arguments_end_with_a_status_and_no_traceback(folder, given_arguments):
     with pytest.MonkeyPatch.context() as patch:

@@ -99,6 +99,7 @@ def test_pictures_of_the_test_part_are_never_chosen_by_id_alias_or_recipe(
         assert (found["excluded"], found["kept"]) == ({"test_picture": N // 2}, N // 2)
 
 
+@pytest.mark.slow
 def test_a_split_is_found_from_another_folder_by_its_path_beside_the_recipe(rebuild, retrieve, split, monkeypatch):
     build = rebuild(split.name)["build"]
     (split.parent / "elsewhere").mkdir()

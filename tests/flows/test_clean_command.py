@@ -68,7 +68,7 @@ def recipe(tmp_path):
     return write
 
 
-@pytest.fixture(params=["folder", "store"])
+@pytest.fixture(params=["folder", pytest.param("store", marks=pytest.mark.slow)])
 def root(request, tmp_path, monkeypatch) -> str:
     """Where a workspace is to lie: a folder, and an object store."""
     monkeypatch.setenv("EVENLY_CACHE", str(tmp_path / "cache"))

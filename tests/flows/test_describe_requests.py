@@ -56,6 +56,7 @@ def test_a_second_run_asks_nothing_and_three_more_classes_only_for_themselves(de
     assert (more["requests_sent"], more["cache_hits"]) == (3, 2)
 
 
+@pytest.mark.slow
 def test_another_wording_asks_again_though_the_list_is_the_same(describe, server, monkeypatch):
     describe("cat")
     asked(server)
@@ -83,6 +84,7 @@ def test_what_the_endpoint_left_unanswered_is_told_and_asked_again_alone(describ
     assert asked(server) == []
 
 
+@pytest.mark.slow
 def test_what_the_endpoint_refuses_is_told_and_not_asked_again(describe, server):
     server.answer = lambda request, _before: server.failure(400) if class_of(request) == "dog" else server.good()
     facts = describe("cat", "dog")[1]

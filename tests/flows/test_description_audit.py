@@ -86,6 +86,7 @@ def test_real_texts_stand_against_controls_on_the_same_test_pictures(ask, audite
     assert ":" in found["verdict"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("described")
 def test_a_second_audit_finds_the_first_and_another_aggregate_is_another(ask, audited):
     first = ask("descriptions", "audit", audited / "small.yaml", "--draws", "3")["audits"]

@@ -107,6 +107,7 @@ def test_a_list_that_was_not_described_is_said_to_be_so_and_tells_no_pairs_apart
     assert next(row for row in found["results"] if row["name"] == "fudd")["kept_zero_shot"]
 
 
+@pytest.mark.slow
 def test_rejecting_prints_open_set_accuracy_at_a_threshold_of_validation(ask):
     ask("describe", *DESCRIBE)
     rows = ask("evaluate", "{recipe}")["lists"][0]["open_set"]

@@ -193,6 +193,7 @@ def test_another_place_and_other_shards_give_the_same_build(built, tmp_path, poo
         (other / "folder").rename(pools / "folder")
 
 
+@pytest.mark.slow
 def test_sources_are_mixed_by_their_shares_and_each_pair_says_its_draw(tmp_path, pools):
     mix = {"drawings": {"share": 0.25}, "shards": {"share": 0.75}}
     run, manifest = rebuild(recipe_of(tmp_path, pools, **mix), tmp_path / "w")

@@ -227,6 +227,7 @@ def test_a_ranking_head_scores_pictures(evenly, fitted, digit_pictures, tmp_path
     assert all(isinstance(row["score"], float) and row["error"] == "" for row in rows)
 
 
+@pytest.mark.slow
 @pytest.mark.embedded
 def test_the_embedded_encoder_goes_all_the_way(evenly, digit_pictures, tmp_path):
     few = tmp_path / "few"

@@ -118,6 +118,7 @@ def test_towers_are_an_encoder_that_recipes_take_and_that_is_not_refined_again(r
     assert "`refine: towers`" in err
 
 
+@pytest.mark.slow
 def test_a_name_that_is_taken_is_replaced_by_force_alone(recipe, workspace_of, evenly):
     root = workspace_of("w")
     given = ("--batch-size", 32, "--rank", 8, "--out", "mine", "--root", root, "--json")
@@ -133,6 +134,7 @@ def test_a_name_that_is_taken_is_replaced_by_force_alone(recipe, workspace_of, e
     assert read_heads(root, "mine") != before
 
 
+@pytest.mark.slow
 def test_what_towers_cannot_do_is_refused_with_its_reason(recipe, workspace_of, evenly):
     root = workspace_of("w")
     status, _, err = evenly("refine", recipe, "--towers", 3, "--out", "deep", "--root", root)

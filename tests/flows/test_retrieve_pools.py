@@ -96,6 +96,7 @@ def test_features_of_a_pool_are_taken_as_they_are(retrieve, tmp_path):
     np.testing.assert_allclose(cosines.max(axis=1), 1, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_other_columns_are_read_anew(retrieve):
     assert retrieve(*FEATURES)[0] == 0
     status, error = retrieve("--pool", "rows.parquet", "--caption", "alt")

@@ -130,7 +130,11 @@ def test_without_ids_equal_captions_are_one_pair(tmp_path):
 @pytest.mark.parametrize(
     ("sections", "steps"),
     [
-        ({"preselect": None, "balance": None}, ["collect", "check_texts", "match_concepts", "count_concepts"]),
+        pytest.param(
+            {"preselect": None, "balance": None},
+            ["collect", "check_texts", "match_concepts", "count_concepts"],
+            marks=pytest.mark.slow,
+        ),
         ({"text": None, "match": None, "preselect": None, "balance": None}, ["collect"]),
     ],
 )
@@ -166,6 +170,7 @@ TEXTS = st.one_of(st.none(), st.sampled_from([*CAPTIONS, *EXTRA, "", "ein Hund"]
 ROWS = st.lists(st.tuples(st.integers(0, 9), TEXTS), max_size=20)
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(ROWS)
 def test_captions_with_urls_are_judged_as_in_a_rebuild_with_pictures(rows):

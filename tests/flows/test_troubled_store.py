@@ -82,7 +82,8 @@ def rebuild(path, root):
 
 
 @pytest.mark.parametrize(
-    "disturb", [slow, errors, resets, pytest.param(answers_lost, marks=pytest.mark.slow), busy_for_a_while]
+    "disturb",
+    [errors, busy_for_a_while, *(pytest.param(one, marks=pytest.mark.slow) for one in (slow, resets, answers_lost))],
 )
 def test_a_store_in_trouble_gives_the_build_of_a_folder_or_says_in_one_line_what_is_wrong(
     disturb, recipe, s3_server, tmp_path

@@ -93,6 +93,7 @@ def test_a_file_that_is_still_being_written_waits(look, folder, server):
     assert look()["pets.txt"]["status"] == "described"
 
 
+@pytest.mark.slow
 def test_a_broken_list_is_told_once_and_stops_no_other(look, folder, server):
     write(folder / "a_broken.txt", "cat\n\ncat\n")
     write(folder / "b_binary.txt", b"\xff\xfe\x00cat")

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from evenly.curation.steps import STEPS as JUDGEMENTS
@@ -19,6 +19,7 @@ from evenly.tasks.rebuild.concepts import MATCH_CONCEPTS
 from evenly.tasks.rebuild.filters import CHECK_TEXTS
 from evenly.tasks.run import Run
 from evenly.tasks.stage import run_step
+from tests.few_examples import few
 
 STEPS = (COLLECT, CHECK_TEXTS, MATCH_CONCEPTS)
 RULES = {
@@ -53,7 +54,7 @@ def run_steps(root: Path, pairs: list[tuple[int, str]], *, steps=STEPS, rules=RU
     return records
 
 
-@settings(max_examples=15, deadline=None)
+@few(5, most=15)
 @given(st.lists(POOLS, min_size=2, max_size=3))
 def test_a_changed_pool_gives_what_a_run_from_scratch_gives(pools):
     with TemporaryDirectory() as folder:

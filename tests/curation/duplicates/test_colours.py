@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from evenly.curation.duplicates.colours import ColourCells, colour_pairs
+from tests.few_examples import few
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -43,7 +44,7 @@ def pictures(n, rng, *, spread, kinds):
     return colours, hashes
 
 
-@settings(deadline=None, max_examples=60)
+@few(20, most=60)
 @given(st.integers(0, 150), st.integers(0, 2**32), st.integers(1, 40), st.integers(1, 16), st.integers(0, 40))
 def test_pairs_are_those_of_comparing_all_with_all(n, seed, kinds, spread, max_colour):
     colours, hashes = pictures(n, np.random.default_rng(seed), spread=spread, kinds=kinds)
@@ -72,7 +73,7 @@ def test_many_pairs_come_in_parts_and_none_is_cut_off(monkeypatch):
     assert len(pairs_of(colours, 0, hashes, 0)) == 300 * 299 // 2
 
 
-@settings(deadline=None, max_examples=60)
+@few(20, most=60)
 @given(st.integers(0, 150), st.integers(0, 2**32), st.integers(1, 40), st.integers(1, 60), st.integers(0, 5))
 def test_near_grids_meet_in_the_cell_of_one_of_them_whatever_the_cells_were_learnt_from(n, seed, kinds, spread, depth):
     rng, limit = np.random.default_rng(seed), 22.5

@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from evenly.curation.duplicates.caption_duplicates import CaptionTwins, deduplicate_captions
@@ -11,6 +11,7 @@ from evenly.curation.duplicates.fingerprints import COLOUR_BYTES
 from evenly.curation.duplicates.image_duplicates import Semantic, deduplicate_semantic
 from evenly.curation.duplicates.incremental import PreviousSearch
 from evenly.curation.duplicates.record_linkage import Linked, deduplicate_linked
+from tests.few_examples import few
 
 # On a circle, a row has the next two for twins, and many cosines are equal; some rows are equal, some all but.
 DIRECTIONS = 24
@@ -87,7 +88,7 @@ def same(found, scratch):
 
 
 @every_search
-@settings(deadline=None, max_examples=80)
+@few(25, most=80)
 @given(pool=POOLS, changes=CHANGES, most=st.sampled_from([1, 3, 1000]))
 def test_a_pool_that_changes_time_and_again_comes_out_as_from_scratch(search, pool, changes, most):
     with pytest.MonkeyPatch.context() as patch:

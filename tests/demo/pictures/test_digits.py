@@ -50,6 +50,7 @@ def test_paper_is_white_and_full_ink_black(ink, shade):
         assert image.getpixel((0, 0)) == 255
 
 
+@pytest.mark.slow
 def test_it_is_made_again_with_the_same_bytes_and_mends_what_a_killed_run_left(folder, tmp_path):
     make_digits(tmp_path)
     before = contents(tmp_path)

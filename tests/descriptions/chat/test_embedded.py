@@ -34,6 +34,7 @@ def test_the_embedded_model_describes_classes_quietly_and_goes_when_done(replies
         assert probe.connect_ex((parts.hostname, parts.port)) != 0
 
 
+@pytest.mark.slow
 @pytest.mark.embedded
 def test_starting_and_stopping_at_once_does_not_hang():
     for _ in range(2):

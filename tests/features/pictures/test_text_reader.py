@@ -32,7 +32,9 @@ def test_drawn_text_is_read_line_by_line_whatever_is_read_beside_it(reader):
 
 
 @installed
-@pytest.mark.parametrize("size", [(1, 1), (3000, 2), (2, 3000)])
+@pytest.mark.parametrize(
+    "size", [(2, 3000), *(pytest.param(size, marks=pytest.mark.slow) for size in ((1, 1), (3000, 2)))]
+)
 def test_pictures_of_any_shape_are_brought_to_one_size(reader, size):
     assert reader.read([drawn_text("", size=size)]) == [""]
 

@@ -89,6 +89,7 @@ def test_the_heads_get_no_gradient_through_the_teacher_of_dclip_and_are_drawn_to
         assert drawn[2][f"exp_avg.{name}"].any()
 
 
+@pytest.mark.slow
 def test_the_next_word_is_said_better_from_rows_refined_for_it():
     random = np.random.default_rng(5)
     kinds = random.integers(0, 6, size=(192, 2))

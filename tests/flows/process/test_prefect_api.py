@@ -59,6 +59,7 @@ def test_the_wait_for_what_is_still_to_be_delivered_is_silent():
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_a_temporary_server_that_is_ended_at_work_shows_no_error_of_its_database():
     logs = "import prefect.main, sqlalchemy, logging; logging.getLogger('sqlalchemy.pool.impl.A').error('rolled back')"
     done = subprocess.run(
@@ -135,10 +136,10 @@ HTTPServer(("127.0.0.1", port), Handler).serve_forever()
 @pytest.mark.parametrize(
     ("starts", "problem"),
     [
-        ([(2.5, 0)], None),
+        pytest.param([(2.5, 0)], None, marks=pytest.mark.slow),
         ([(0, 3), (0, 0)], None),
         ([(0, 3), (0, 3), (0, 3)], "it ended with status 3"),
-        ([(60, 0)], "within 3 s; it did not"),
+        pytest.param([(60, 0)], "within 3 s; it did not", marks=pytest.mark.slow),
     ],
     ids=["slow", "dead_once", "dead", "never"],
 )

@@ -13,6 +13,7 @@ from evenly.flows.recipe import Recipe, read_recipe
 from evenly.flows.recipe.files import RECIPES
 from evenly.flows.recipe.problems import RecipeError
 from evenly.flows.recipe.untrusted_yaml import read_yaml
+from tests.few_examples import few
 
 NINE = "&{1} [*{0}, *{0}, *{0}, *{0}, *{0}, *{0}, *{0}, *{0}, *{0}]"
 BOMB = f"[&a [x], {', '.join(NINE.format(*pair) for pair in ('ab', 'bc', 'cd', 'de', 'ef', 'fg', 'gh'))}]"
@@ -97,6 +98,7 @@ def path(tmp_path_factory):
 CONTENTS = {name: read_yaml(text) for name, text in TEMPLATES.items()}
 
 
+@few(40, most=1000)
 @given(st.sampled_from(PLACES), st.sampled_from(VALUES))
 @example(("demo.yaml", ("sources", 0, "kind")), "{a: 1}")
 @example(("demo.yaml", ("sources", 0, "kind")), "[x]")
@@ -109,11 +111,13 @@ def test_a_recipe_with_any_value_at_any_place_is_read_or_refused_in_clear_lines(
     judged(with_value(CONTENTS[name], place, value), path)
 
 
+@few(40, most=1000)
 @given(st.sampled_from(sorted(CONTENTS)), st.sampled_from(FIELDS), st.sampled_from(VALUES))
 def test_any_field_of_the_schema_with_any_value_is_read_or_refused_in_clear_lines(path, name, place, value):
     judged(with_value(CONTENTS[name], place, value), path)
 
 
+@few(40, most=1000)
 @given(st.lists(st.tuples(st.sampled_from(FIELDS), st.sampled_from(VALUES)), min_size=2, max_size=4))
 def test_any_fields_with_any_values_are_read_or_refused_in_clear_lines(path, pairs):
     content = CONTENTS["demo.yaml"]

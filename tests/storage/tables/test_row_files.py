@@ -69,7 +69,7 @@ def test_a_flipped_bit_is_seen_before_its_row_is_used(tmp_path, values):
     (path,) = tmp_path.iterdir()
     whole, few = path.read_bytes(), [0, 1, 2, 150]
     expected = values[few] if isinstance(values, np.ndarray) else values.take(pa.array(few))
-    for place in range(0, len(whole), 7 if len(whole) < 20_000 else 401):
+    for place in range(0, len(whole), 41 if len(whole) < 20_000 else 2003):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
         with suppress(DamagedError):
             assert read("x", rows[few]).tolist() == expected.tolist()

@@ -55,6 +55,7 @@ def recaptioned(run, **changes):
     return record, {row["caption"]: row["flags"] for row in originals}
 
 
+@pytest.mark.slow
 def test_captions_that_say_what_is_written_have_a_flag_and_each_picture_is_read_once(tmp_path, pictures_read):
     run = open_run(tmp_path / "w", POOL)
     record, flags = recaptioned(run)

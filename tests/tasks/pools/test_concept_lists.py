@@ -105,6 +105,7 @@ def test_words_may_come_from_elsewhere_than_the_pairs_of_a_corpus(places):
     assert "a" not in rows
 
 
+@pytest.mark.slow
 def test_pairs_of_a_package_are_judged_by_its_own_words_and_their_absence_is_remarked(places):
     sources = ListSources(unigrams=str(places / "words.tsv"), bigrams="symspellpy")
     built = build_concept_list(places / "en.parquet", sources, MetadataRule())

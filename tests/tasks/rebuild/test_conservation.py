@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from evenly.curation.balance.judgement import MIX_SOURCES
@@ -23,6 +23,7 @@ from evenly.tasks.rebuild.filters import CHECK_TEXTS
 from evenly.tasks.rebuild.safety import BLOCK_DOMAINS
 from evenly.tasks.run import Run
 from evenly.tasks.step import Step
+from tests.few_examples import few
 from tests.picture_pool import commit
 from tests.step_outputs import output_of
 
@@ -68,9 +69,7 @@ ROW = st.fixed_dictionaries(
     }
 )
 ROWS = st.lists(ROW, max_size=14)
-property_of_steps = settings(
-    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+property_of_steps = few(5, most=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ index.make_index(Workspace.at(root), encoder, kind, Progress(quiet=True))
 """Makes an index, and dies where Lance has committed and `_seal` would count it, or ahead of writing its record."""
 
 
-@pytest.mark.parametrize("kind", ["ivf_pq", "binary"])
+@pytest.mark.parametrize("kind", ["ivf_pq", pytest.param("binary", marks=pytest.mark.slow)])
 def test_nothing_half_is_taken_for_an_index(workspace, monkeypatch, kind):
     monkeypatch.setattr(index, "QUERIES", 4)
     publish(workspace, [Pair(name, name) for name in NAMES])

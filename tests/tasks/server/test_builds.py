@@ -135,6 +135,7 @@ def test_adapters_are_a_table_that_is_read_at_a_glance(recipe, tmp_path):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server", "watched")
 def test_runs_beside_a_rebuild_say_in_their_state_what_was_done(recipe, tmp_path):
     root = str(tmp_path / "w")

@@ -135,6 +135,7 @@ def test_two_clients_of_an_endpoint_keep_its_limit_together(limit, tmp_path):
             assert client.read_global_concurrency_limit_by_name(f"evenly-chat:{server.endpoint.host}").active_slots == 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("watched")
 def test_the_download_of_a_rebuild_keeps_the_limit(limit, recipe, tmp_path, monkeypatch):
     limit(f"evenly-web:{HOST}", 1)

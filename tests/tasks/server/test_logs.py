@@ -56,7 +56,7 @@ def run(workspace: Workspace) -> Run:
 
 
 @pytest.mark.usefixtures("prefect_server")
-@pytest.mark.parametrize("n_workers", [0, 2])
+@pytest.mark.parametrize("n_workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_what_a_run_says_is_on_the_server_and_once_on_the_terminal(run, n_workers, capfd):
     with temporary_settings({PREFECT_LOGGING_TO_API_ENABLED: True}), off_terminal():
         lines = logged(talk(run, n_workers))

@@ -43,6 +43,7 @@ def test_blocks_are_told_what_a_run_came_to(recipe: Callable[..., str], tmp_path
     assert all("/runs/flow-run/" in lines[1] for lines in texts)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server", "watched")
 def test_by_default_blocks_are_told_what_needs_a_person(recipe: Callable[..., str], tmp_path):
     with webhook() as (url, posted):

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from evenly.curation.duplicates.fingerprints import COLOUR_BYTES
@@ -15,6 +15,7 @@ from evenly.storage.workspace import Workspace
 from evenly.tasks.rebuild.deduplicate import DEDUPLICATE_CAPTIONS, DEDUPLICATE_LINKED, DEDUPLICATE_SEMANTIC
 from evenly.tasks.rebuild.duplicates import pair_search, search
 from evenly.tasks.run import Run
+from tests.few_examples import few
 from tests.tasks.rebuild.duplicates.test_search_by_partition import Encoder, searched
 
 DIRECTIONS, WIDTH = 24, 24
@@ -84,7 +85,7 @@ def new_run(tmp_path_factory):
 
 
 @pytest.mark.parametrize("chosen", SEARCHES.values(), ids=SEARCHES)
-@settings(deadline=None, max_examples=2)
+@few(1, most=2)
 @example(pool=TURNS, changes=[{1: None}], bits=(1, 1))
 @example(pool=WORDINGS, changes=[{1: None}], bits=(1, 1))
 @given(pool=POOLS, changes=CHANGES, bits=st.sampled_from([(1, 1), (2, 1), (1, 2)]))
