@@ -188,6 +188,7 @@ def test_builds_in_partitions_differ_as_those_in_one_piece(cut, shared, shared_b
         assert back.to_dict() == diff_builds(shared, shared_build(**change), shared_build(), examples=2).to_dict()
 
 
+@pytest.mark.slow
 def test_builds_of_two_cuts_are_compared_by_the_coarser(tmp_path, shared, shared_build):
     workspace, change = Workspace.at(tmp_path), {"pool": Little().pool[10:], "min_words": 3}
     fine = publish(workspace, Little(bits=3), STARTED)

@@ -60,7 +60,7 @@ def test_without_replay_nothing_is_claimed(published):
     "balance",
     [
         {"law": "v2"},
-        {"texts": "one_per_image"},
+        pytest.param({"texts": "one_per_image"}, marks=pytest.mark.slow),
         {"language": "group", "reference": "g0"},
         pytest.param({"tail_share": 0.5}, marks=pytest.mark.slow),  # another t, found before anything is drawn
         pytest.param({"target": 9}, marks=pytest.mark.slow),

@@ -78,6 +78,7 @@ def test_retrieval_stands_on_the_page_with_its_chance_and_no_field_of_it_can_act
     assert "<script" not in page
 
 
+@pytest.mark.slow
 def test_without_probes_there_is_no_section(workspace, build, commit, read_all):
     assert read_probes(Ledger(workspace), [commit("corrupt_pictures", models=[{"name": "gda"}])]) is None
     assert 'id="probes"' not in render_report(workspace, build(), read_bytes=read_all)

@@ -56,6 +56,7 @@ def test_what_each_step_is_worth_stands_on_the_page_and_no_name_of_it_can_act(wo
     assert page == render_report(workspace, build(), worth=[record], read_bytes=read_all)
 
 
+@pytest.mark.slow
 def test_without_it_there_is_no_section(workspace, build, read_all):
     assert read_worth(Ledger(workspace), []) is None
     assert 'id="worth"' not in render_report(workspace, build(), read_bytes=read_all)

@@ -91,6 +91,7 @@ def test_a_url_stands_twice_only_for_second_captions(plan):
     assert set(urls.values()) == {1}
 
 
+@pytest.mark.slow
 def test_urls_and_captions_stay_when_twins_become_known(plan):
     twins = dict.fromkeys(["1F468-200D-1F33E", "1F9D1-200D-1F33E", "1F9D1-1F3FC-200D-1F33E"], "1F468-200D-1F33E")
     marked = plan_pool(list_codes(), twins=twins)

@@ -119,6 +119,7 @@ def test_pairs_of_classes_are_found_by_the_split_of_the_build(rebuild, workspace
         assert (None if found.pairs is None else found.pairs.split) == wanted
 
 
+@pytest.mark.slow
 def test_progress_of_a_description_is_of_the_recipe_of_its_build_or_of_its_list(rebuild, workspace, split):
     build = rebuild(split)["build"]
     llm = LanguageModel()

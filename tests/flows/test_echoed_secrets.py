@@ -20,7 +20,7 @@ SECRETS = {
     "HTTPS_PROXY": "http://me:proxy%2Fword@proxy.example:3128",
 }
 ANSWERS = {str(status): error_answers(status)["message"] for status in STATUSES} | GOOD_ANSWERS
-FEW = ("402", "content")
+FEW = ("400", "402", "500", "content")
 
 
 @contextmanager

@@ -31,7 +31,7 @@ KINDS = ("csv", "jsonl", "parquet", "webdataset", "folder", "features", "wat")
 NOUNS = ("dog", "cat", "tree", "house", "car", "bird")
 CAPTIONS = [f"a picture of a {noun}{' in the rain' * (number % 2)}" for number, noun in enumerate(NOUNS)]
 TEXTS = [{"tags": ["a", number], "more": {"n": number, "none": None}, "weight": number / 3} for number in range(N)]
-SLOW_KINDS = ("csv", "jsonl", "webdataset", "wat")  # read as parquet and folder are; each has tests of its reader
+SLOW_KINDS = ("csv", "jsonl", "parquet", "webdataset", "wat")  # read as a folder is; each has tests of its reader
 every_kind = pytest.mark.parametrize(
     "kind", [pytest.param(kind, marks=pytest.mark.slow) if kind in SLOW_KINDS else kind for kind in KINDS]
 )

@@ -124,6 +124,7 @@ def test_records_are_read_once_for_all_pictures_that_are_missing(rebuilt, monkey
     assert {pictures[image_id].split("(")[1] for image_id in unknown} == {"1 are missing). Download them first."}
 
 
+@pytest.mark.slow
 def test_a_report_lies_beside_the_others_and_remembers_the_truth(copied):
     copy = copied()
     workspace, manifest = copy.run.workspace, copy.manifest

@@ -9,5 +9,5 @@ from evenly.demo.scenes.plans import plan_scene
 
 @pytest.fixture(scope="session")
 def scenes() -> list[Scene]:
-    """The first 80 scenes: of every part, layout, relation and defect."""
-    return [draw_scene(plan_scene(number, DEMO_SEED)) for number in range(80)]
+    """The first 160 scenes: of every part, layout, relation and defect."""
+    return [draw_scene(plan_scene(number, DEMO_SEED)) for number in range(160)]

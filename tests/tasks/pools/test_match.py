@@ -164,6 +164,7 @@ def start_match(pool, metadata, out) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_a_second_command_that_writes_the_same_file_is_refused_and_disturbs_nothing(tmp_path, metadata):
     pool = write_pool(tmp_path / "pool", ["a dog and a black dog", "black dog", "cat"] * 200_000)
     out = tmp_path / "m.parquet"
