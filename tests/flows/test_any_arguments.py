@@ -153,7 +153,7 @@ def run(given_arguments: Sequence[str]) -> tuple[int, str]:
     return status, printed.getvalue()
 
 
-@few(40, most=1000)
+@few(40)
 @given(arguments())
 def test_any_arguments_end_with_a_status_and_no_traceback(folder, given_arguments):
     with pytest.MonkeyPatch.context() as patch:

@@ -98,7 +98,7 @@ def path(tmp_path_factory):
 CONTENTS = {name: read_yaml(text) for name, text in TEMPLATES.items()}
 
 
-@few(40, most=1000)
+@few(40)
 @given(st.sampled_from(PLACES), st.sampled_from(VALUES))
 @example(("demo.yaml", ("sources", 0, "kind")), "{a: 1}")
 @example(("demo.yaml", ("sources", 0, "kind")), "[x]")
@@ -111,13 +111,13 @@ def test_a_recipe_with_any_value_at_any_place_is_read_or_refused_in_clear_lines(
     judged(with_value(CONTENTS[name], place, value), path)
 
 
-@few(40, most=1000)
+@few(40)
 @given(st.sampled_from(sorted(CONTENTS)), st.sampled_from(FIELDS), st.sampled_from(VALUES))
 def test_any_field_of_the_schema_with_any_value_is_read_or_refused_in_clear_lines(path, name, place, value):
     judged(with_value(CONTENTS[name], place, value), path)
 
 
-@few(40, most=1000)
+@few(40)
 @given(st.lists(st.tuples(st.sampled_from(FIELDS), st.sampled_from(VALUES)), min_size=2, max_size=4))
 def test_any_fields_with_any_values_are_read_or_refused_in_clear_lines(path, pairs):
     content = CONTENTS["demo.yaml"]
