@@ -19,6 +19,7 @@ from evenly.flows.recipe.steps import content_of, say_changes, steps_of
 from evenly.flows.runs import open_run, with_engine
 from evenly.options import RebuildOptions
 from evenly.signatures import options_of, taking_values
+from evenly.storage.builds import Builds
 from evenly.storage.stores.workspace_lock import writing
 from evenly.storage.workspace import Workspace
 from evenly.tasks.partitioning import cut_run, open_engine
@@ -27,7 +28,7 @@ from evenly.tasks.rebuild.balance import say_concepts
 from evenly.tasks.rebuild.features import encode_pairs
 from evenly.tasks.rebuild.publish import publish_build
 from evenly.tasks.run import Each, Records, Run
-from evenly.tasks.server.builds import Published, ended_with, latest_build, published, show_build, show_results, tell_of
+from evenly.tasks.server.builds import Published, ended_with, published, show_build, show_results, tell_of
 from evenly.tasks.server.notices import Notice, log_to_run, send_notice
 from evenly.tasks.server.retries import tried_again
 from evenly.tasks.splits import describe_split
@@ -131,7 +132,7 @@ def _publish(
     run: Run, each: Each, manifest: dict[str, Any], max_change: float | None, records: Records, *, encode: bool
 ) -> Published:
     """Encode the pairs that all steps kept, where they are to be, and publish the build."""
-    previous = latest_build(run, manifest["name"])
+    previous = Builds(run.workspace).latest_of(manifest["name"])
     say_concepts(run, records)
     if encode:
         run = replace(run, encoder_identity=encode_pairs(run, records, each)["encoder"])

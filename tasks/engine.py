@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import pyarrow as pa
 
@@ -35,11 +35,7 @@ class InProcess:
     """Works on one partition after the other, here."""
 
     run: Run
-
-    @property
-    def n_workers(self) -> int:
-        """One."""
-        return 1
+    n_workers: ClassVar[int] = 1
 
     def partitions(self, title: str, function: Callable[[Run], ResultT]) -> list[ResultT]:
         """See evenly.tasks.run.Each."""
@@ -90,14 +86,9 @@ class Workers:
     def __init__(self, run: Run, n_workers: int) -> None:
         self.run = run
         self._worker_run = _shared_out(run, n_workers)
-        self._n_workers = n_workers
+        self.n_workers = n_workers
         self._stack = ExitStack()
         self._runner: Any = None
-
-    @property
-    def n_workers(self) -> int:
-        """The number of workers at a time."""
-        return self._n_workers
 
     def __enter__(self) -> Self:
         return self
@@ -125,7 +116,7 @@ class Workers:
 
     def _n_at_once(self, _function: object) -> int:
         """How many chunks are worked on at once."""
-        return self._n_workers
+        return self.n_workers
 
     def _chunks(self, title: str, function: Any, chunks: Sequence[Sequence[Any]]) -> Iterator[list[Any]]:  # noqa: ANN401 - any function
         done = 0
@@ -164,7 +155,7 @@ class Workers:
             self._runner = self._stack.enter_context(self._task_runner())
 
     def _task_runner(self) -> Any:  # noqa: ANN401 - Prefect's
-        return _process_runner(self._n_workers)
+        return _process_runner(self.n_workers)
 
     def _stop(self) -> None:
         self._runner = None

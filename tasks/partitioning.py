@@ -3,7 +3,7 @@
 import os
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -117,8 +117,7 @@ def cut_run(run: Run, *, pictured: bool, memory: str | None = None, limit: int |
     return cut
 
 
-@contextmanager
-def open_engine(run: Run, workers: int | None = None) -> Iterator[Each]:
+def open_engine(run: Run, workers: int | None = None) -> AbstractContextManager[Each]:
     """Workers for the partitions of a run: processes or a Ray cluster where there are several, else this one.
 
     workers: of this machine; None: as many as the run's processes. Raises InputError where Ray is asked for and not
@@ -129,10 +128,8 @@ def open_engine(run: Run, workers: int | None = None) -> Iterator[Each]:
     if is_ray:
         check_ray()
     if not run.bits or (workers == 1 and not is_ray):
-        yield InProcess(run=run)
-        return
-    with open_workers(run, workers) as engine:
-        yield engine
+        return nullcontext(InProcess(run=run))
+    return open_workers(run, workers)
 
 
 def open_workers(run: Run, workers: int) -> Workers:

@@ -39,7 +39,7 @@ class RayWorkers(Workers):
 
     def _n_at_once(self, function: object) -> int:
         self._open()
-        return self._capacity.gpus if self._on_gpu(function) else self._n_workers
+        return self._capacity.gpus if self._on_gpu(function) else self.n_workers
 
     def _on_gpu(self, function: object) -> bool:
         return self._capacity.gpus > 0 and uses_model(function)
@@ -120,8 +120,8 @@ class RayWorkers(Workers):
 
         with open_cluster(self.run):
             self._capacity = capacity()
-            self._n_workers = self._capacity.processors
-            if not self._n_workers:
+            self.n_workers = self._capacity.processors
+            if not self.n_workers:
                 raise EngineError(
                     "a Ray cluster must have processors to work with; it has none. Start a node without `--num-cpus 0`."
                 )

@@ -73,11 +73,6 @@ class Published:
         return f"built {self.build}: {self.counts}, {self.promotion.reason}"
 
 
-def latest_build(run: Run, recipe: str) -> str | None:
-    """The build that is the latest of a recipe now."""
-    return Builds(run.workspace).latest_of(recipe)
-
-
 def published(run: Run, manifest: Mapping[str, Any], *, previous: str | None, max_change: float | None) -> Published:
     """A build with what became of it."""
     promotion = judge_promotion(Builds(run.workspace), manifest, max_change=max_change)
