@@ -1,6 +1,7 @@
 """The tasks of a rebuild as a Prefect server has them: one for each stage, with an edge from the stage before alone."""
 
 import json
+import time
 from itertools import pairwise
 from uuid import UUID
 
@@ -31,9 +32,15 @@ def recipe(tmp_path):
 
 
 def graph(flow_run: UUID) -> list[tuple[str, set[str]]]:
-    """The task runs of a flow run in the order in which they started, each with the tasks that its edges come from."""
+    """The task runs of a flow run in the order in which they started, each with the tasks that its edges come from.
+
+    The server hears of them by events: it may know the last one, which publishes, some time after the flow has ended.
+    """
     with get_client(sync_client=True) as client:
-        runs = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run])))
+        deadline, runs = time.monotonic() + 60, []
+        while "publish" not in {run.name for run in runs} and time.monotonic() < deadline:
+            runs = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run])))
+            time.sleep(0.1)
     names = {run.id: run.name for run in runs}
     ordered = sorted(runs, key=lambda run: run.start_time)
     return [(run.name, {names[one.id] for inputs in run.task_inputs.values() for one in inputs}) for run in ordered]
