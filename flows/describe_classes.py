@@ -7,8 +7,7 @@ from prefect import flow
 
 from evenly.adapters.methods.fudd import ConfusablePairs
 from evenly.flows.recipe import Source
-from evenly.flows.recipe.class_rules import describe_rule
-from evenly.flows.recipe.describing import ListContext, describing
+from evenly.flows.recipe.class_rules import ListContext, describe_rule, describing
 from evenly.flows.recipe.files import ListingText
 from evenly.flows.runs import in_shared_use
 from evenly.options import DescribeOptions
@@ -43,7 +42,7 @@ class ListDescription(DescribeOptions):
 def describe_classes(name: str, text: str, **values: object) -> str:
     """Describe the classes of `text`, one per line, by each of the methods; the key of the step record.
 
-    pairs, pool: see evenly.flows.recipe.describing.ListContext.
+    pairs, pool: see evenly.flows.recipe.class_rules.ListContext.
     """
     options = options_of(ListDescription, values)
     llm = LanguageModel(**fields_of(LanguageModel, options))

@@ -1,15 +1,18 @@
-"""The rules by which the class lists of a recipe are described and their adapters evaluated."""
+"""The rules by which class lists are described and their adapters evaluated, and the run that describes one."""
 
+import os
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from evenly.adapters.methods.fudd import ConfusablePairs
 from evenly.descriptions.methods import METHODS, UnknownMethodError
 from evenly.flows.cli.classes.description_versions import edited_description
-from evenly.flows.recipe import Recipe
+from evenly.flows.recipe import Recipe, Source
 from evenly.flows.recipe.classes import ClassListing
 from evenly.flows.recipe.files import ListingText, read_listing
+from evenly.flows.runs import build_run, pool_of, workspace_run
 from evenly.signatures import Place
 from evenly.storage.builds import Builds
 from evenly.storage.ledger import StepRecord
@@ -23,8 +26,10 @@ from evenly.tasks.classes.describe import (
     accepted_texts,
     finished_description,
 )
-from evenly.tasks.classes.texts import EditedTexts
-from evenly.tasks.run import LanguageModel, Run
+from evenly.tasks.classes.names import NamesRule
+from evenly.tasks.classes.texts import SYNONYMS, EditedTexts
+from evenly.tasks.run import EncoderChoice, LanguageModel, Run
+from evenly.tasks.splits import split_of_build
 
 DEFAULT_METHODS = ("description", "synonyms")
 
@@ -131,3 +136,57 @@ def _about_pairs(run: Run, listing: ClassListing, described: StepRecord | None) 
         "pair_texts": [] if described is None else accepted_pair_texts(run, described),
         "pairs": {"top": listing.pairs.top} | facts,
     }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Describing:
+    """The run, and the rules of `describe`, `find_confusable` and `count_names`; None: there is no need of the step."""
+
+    run: Run
+    rule: DescribeRule
+    pairs: ConfusableRule | None
+    names: NamesRule | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListContext:
+    """What a description may draw on beside the class list: a build, or a pool of captions.
+
+    `build` gives the encoder and the pictures that tell which pairs of classes are taken for each other, in the parts
+    of the file `split`, else of the build's own, and the captions in which names are counted; `pool` other captions.
+    """
+
+    build: str | None = None
+    split: str | None = None
+    pairs: ConfusablePairs = field(default_factory=ConfusablePairs)
+    pool: Source | None = None
+
+
+def describing(
+    rule: DescribeRule,
+    llm: LanguageModel,
+    context: ListContext,
+    *,
+    root: str | os.PathLike[str] | None,
+    encoder: EncoderChoice | None = None,
+    quiet: bool = False,
+) -> Describing:
+    """The steps of one class list by a rule (class_rules.describe_rule); nothing is started."""
+    if context.build is None:
+        run, build = workspace_run(root, quiet=quiet, encoder=encoder), None
+        run = replace(run, progress=replace(run.progress, subject=rule.class_list.name))
+    else:
+        run = build_run(context.build, root=root, quiet=quiet)
+        manifest = Builds(run.workspace).read(context.build)
+        build = str(manifest["build"])
+        if context.split is None and not METHODS_ABOUT_PAIRS.isdisjoint(rule.methods):
+            context = replace(context, split=split_of_build(run, manifest))
+    if context.pool is not None:
+        run = replace(run, sources=(pool_of(replace(run, folder=Path()), context.pool),))
+    counts = {*SYNONYMS} & {*rule.methods} and (build is not None or context.pool is not None)
+    return Describing(
+        run=replace(run, payment=llm),
+        rule=rule,
+        pairs=pairs_rule(rule, pairs=context.pairs, build=build, split=context.split),
+        names=NamesRule(class_list=rule.class_list, build=build if context.pool is None else None) if counts else None,
+    )

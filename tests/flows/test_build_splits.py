@@ -9,8 +9,7 @@ import yaml
 from evenly.audit.verify import verify_build
 from evenly.demo.pictures.openmoji import draw_picture, list_codes
 from evenly.flows.cli.classes import description_audit as auditing
-from evenly.flows.recipe.class_rules import describe_rule
-from evenly.flows.recipe.describing import ListContext, describing
+from evenly.flows.recipe.class_rules import ListContext, describe_rule, describing
 from evenly.flows.recipe.files import ListingText
 from evenly.storage.builds import Builds
 from evenly.storage.samples import Samples

@@ -6,9 +6,10 @@ from typing import Annotated, Any
 
 from annotated_types import Ge
 
-from evenly.flows.cli.adapters.options import Normalise, OptionalRecipe, Out, Recipe
+from evenly.flows.cli.adapters.options import Normalise, OptionalRecipe, Out
 from evenly.flows.cli.command import typed
 from evenly.flows.cli.errors import UsageError
+from evenly.flows.cli.output import Recipe
 from evenly.signatures import InWorkspace, Named, taking
 
 

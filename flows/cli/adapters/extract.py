@@ -52,7 +52,7 @@ def extract_latest(recipe: Place, options: ExtractOptions) -> dict[str, Any]:
     result["devices"] = count_devices(workspace, manifest, result["encoder"])
     if out is None:
         return result
-    from evenly.flows.cli.adapters.own_features.pairs import extract_pairs
+    from evenly.flows.cli.adapters.own_features.folders import extract_pairs
 
     return result | extract_pairs(recipe, out=out, class_list=class_list, root=root)
 

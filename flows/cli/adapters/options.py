@@ -9,7 +9,6 @@ from annotated_types import Ge
 
 from evenly.signatures import InWorkspace, Named
 
-Recipe = Annotated[Path, typer.Argument(help="A recipe; its latest build is used.")]
 OptionalRecipe = Annotated[Path | None, typer.Argument(help="A recipe; its latest build is used.")]
 Arrays = Annotated[Path | None, "An .npz of features instead of a recipe; see docs/adapters.md."]
 Out = Annotated[Path | None, "The folder to write to."]

@@ -14,8 +14,7 @@ from evenly.flows.cli.errors import PrefectServerError, UsageError
 from evenly.flows.describe_classes import describe_classes
 from evenly.flows.process.prefect_api import prefect_api
 from evenly.flows.recipe import Source, read_recipe
-from evenly.flows.recipe.class_rules import DEFAULT_METHODS, describe_rule
-from evenly.flows.recipe.describing import ListContext, describing
+from evenly.flows.recipe.class_rules import DEFAULT_METHODS, ListContext, describe_rule, describing
 from evenly.flows.recipe.files import ListingText
 from evenly.flows.recipe.problems import describe_problems
 from evenly.options import LanguageModelOptions

@@ -15,7 +15,7 @@ from evenly.flows.cli.datasets.estimates import (
     sum_estimates,
 )
 from evenly.flows.recipe import read_recipe
-from evenly.flows.recipe.describing import ListContext
+from evenly.flows.recipe.class_rules import ListContext
 from evenly.flows.recipe.files import read_listing
 from evenly.flows.recipe.steps import steps_of
 from evenly.flows.runs import run_in

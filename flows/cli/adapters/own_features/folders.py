@@ -1,7 +1,8 @@
-"""`evenly extract --images`: a folder of classes becomes the file of features that `fit` and `leaderboard` read."""
+"""`evenly extract`: a folder of classes, or a build, becomes the file of features that `fit` and `leaderboard` read."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,24 +10,34 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.adapters.own_features.arrays import SHARED
+from evenly.adapters.features import Features
+from evenly.adapters.own_features.arrays import PER_IMAGE, SHARED
 from evenly.adapters.splits import PARTS, settle_parts, split_by_group
 from evenly.adapters.twins import TWIN_COSINE, twin_clusters
 from evenly.flows.cli.adapters.options import ExtractOptions
 from evenly.flows.cli.classes.description_versions import find_version
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.cli.locking import check_out
+from evenly.flows.recipe import read_recipe
+from evenly.flows.recipe.class_rules import evaluation_rules
 from evenly.flows.recipe.files import read_class_file
-from evenly.flows.runs import workspace_run
+from evenly.flows.runs import run_in, workspace_run
+from evenly.signatures import Place
+from evenly.storage.builds import Builds
 from evenly.storage.errors import NotFoundError
 from evenly.storage.files.arrays import write_arrays
 from evenly.storage.files.image_folders import read_image_folder, read_picture
 from evenly.storage.files.splits import read_split
+from evenly.tasks.adapters.fit import EvaluationRule
 from evenly.tasks.adapters.pictures import EncodedPictures, encode_pictures
 from evenly.tasks.classes.describe import accepted_phrases, accepted_texts
 from evenly.tasks.classes.texts import ClassTexts, class_texts, filled_templates
 from evenly.tasks.encoders import encoder_identity, second_identity
+from evenly.tasks.labelled_rows import labelled_rows, paired_features
 from evenly.tasks.run import EncoderChoice, Run, SecondChoice
+
+_SETS = {"far": "ood", "near": "near_ood"}
+_OF_TEXTS = [name for name in SHARED if not name.startswith("unlabelled")]
 
 
 def extract_folder(folder: Path, out: Path, options: ExtractOptions) -> dict[str, Any]:
@@ -158,3 +169,47 @@ def _arrays(
         if encoded.second is not None:
             arrays[f"aux_{part}_features"] = encoded.second[places]
     return arrays
+
+
+def extract_pairs(recipe: Place, *, out: Path, class_list: str | None, root: Place | None) -> dict[str, Any]:
+    """Write the latest build of a recipe as arrays; the file, the encoder and how many rows there are.
+
+    For a recipe with a class list, of several the one that is named, the file that `fit --arrays` and `leaderboard
+    --arrays` read: the labelled pairs by part, with the texts of the classes. Without one, all pairs row for row.
+    """
+    chosen = read_recipe(recipe)
+    run = run_in(chosen, root=root)
+    rules = [rule for rule in evaluation_rules(run, chosen, recipe, "latest") if class_list in {None, rule.list}]
+    manifest = Builds(run.workspace).read(f"{chosen.name}-latest")
+    arrays = _of_list(run, manifest, rules[0]) if rules else paired_features(run, manifest)
+    encoder = manifest["encoder"]
+    arrays["encoder"] = np.array((encoder["model"], encoder["pretrained"] or "", encoder["identity"]), dtype=np.str_)
+    if run.second is not None and "aux_train_features" in arrays:
+        second = run.second.model, run.second.pretrained or "", second_identity(run)
+        arrays["aux_encoder"] = np.array(second, dtype=np.str_)
+    write_arrays(out, arrays)
+    rows = {part: len(arrays[f"{part}_ids"]) for part in PARTS} if rules else {"pairs": len(arrays["ids"])}
+    return {"out": str(out), "build": manifest["build"], "encoder": encoder["identity"], **rows}
+
+
+def _of_list(run: Run, manifest: Mapping[str, Any], rule: EvaluationRule) -> dict[str, np.ndarray]:
+    rows = labelled_rows(run, manifest, rule, adapters=rule.adapters)
+    arrays = text_arrays({name: getattr(rows.features, name) for name in _OF_TEXTS})
+    arrays |= {"prototypes": rows.prototypes["names"], "classes": np.array(rows.classes, dtype=np.str_)}
+    uids, captions = (np.array(rows.pairs[name].to_pylist(), dtype=np.str_) for name in ("uid", "caption"))
+    for part in PARTS:
+        places = np.flatnonzero(rows.split == part)
+        features = rows.features.rows(places)
+        arrays |= _per_image(features if part == "train" else replace(features, views=None), part)
+        arrays |= {f"{part}_labels": rows.labels[places], f"{part}_groups": rows.groups[places]}
+        arrays |= {f"{part}_ids": uids[places], f"{part}_captions": captions[places]}
+    if len(rows.unlabelled):
+        arrays |= _per_image(replace(rows.unlabelled, norms=None), "unlabelled")
+    for name, features in rows.unseen.items():
+        arrays |= _per_image(features, _SETS[name])
+    return arrays
+
+
+def _per_image(features: Features, part: str) -> dict[str, np.ndarray]:
+    fields = {name: getattr(features, name) for name in PER_IMAGE}
+    return {PER_IMAGE[name].format(part): value for name, value in fields.items() if value is not None}
