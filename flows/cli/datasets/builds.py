@@ -263,9 +263,11 @@ def promote_command(build: Build, root: Root = None) -> dict[str, str]:
 
     Example: evenly promote demo-3fa9c2d4e5f6
     """
-    from evenly.flows.cli.datasets.outcome import promote_build
+    from evenly.storage.builds import Builds, open_build
 
-    return {"latest": promote_build(build, root=root)["build"]}
+    workspace, manifest = open_build(build, root=root)
+    Builds(workspace).promote_by_hand(manifest["build"], recipe=manifest["recipe_name"])
+    return {"latest": str(manifest["build"])}
 
 
 def _print_promoted(result: dict[str, str]) -> None:
@@ -278,9 +280,10 @@ def report_command(build: Build = "latest", root: Root = None) -> dict[str, str]
 
     Example: evenly report latest
     """
-    from evenly.flows.cli.datasets.outcome import report_build
+    from evenly.storage.builds import open_build
+    from evenly.tasks.verify_and_report import write_report
 
-    return {"report": str(report_build(build, root=root))}
+    return {"report": str(write_report(*open_build(build, root=root)))}
 
 
 def export_command(

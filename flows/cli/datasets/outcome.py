@@ -1,4 +1,4 @@
-"""Builds that exist, as commands use them: list, promote, report, export, fit."""
+"""Builds that exist, as commands use them: their outcome, exports, and adapters that are fitted on them."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from evenly.flows.recipe.needs import refuse_missing
 from evenly.flows.runs import in_shared_use, with_engine
 from evenly.options import RebuildOptions
 from evenly.signatures import Place
-from evenly.storage.builds import Builds, funnel_of, open_build
+from evenly.storage.builds import funnel_of, open_build
 from evenly.storage.exports import EXPORTS
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.samples import BuildSamples
@@ -21,14 +21,6 @@ from evenly.storage.workspace import Workspace
 from evenly.tasks import verify_and_report as audit
 
 Root = Place | None
-
-
-@in_shared_use
-def promote_build(build: str, *, root: Root = None) -> dict[str, Any]:
-    """Move `latest` of its recipe to a build, and end a hold on its recipe; its manifest."""
-    workspace, manifest = open_build(build, root=root)
-    Builds(workspace).promote_by_hand(manifest["build"], recipe=manifest["recipe_name"])
-    return manifest
 
 
 def check_rebuild(recipe: Place, options: RebuildOptions) -> None:
@@ -55,13 +47,6 @@ def outcome_of(build: str, *, root: Root = None) -> dict[str, Any]:
         "adapters": adapter_rows(workspace, manifest),
         "pairs": [{"list": record.rule["list"], **record.notes} for record in confusable],
     }
-
-
-@in_shared_use
-def report_build(build: str, *, root: Root = None) -> Path:
-    """Write the report of a build; its path."""
-    workspace, manifest = open_build(build, root=root)
-    return audit.write_report(workspace, manifest)
 
 
 def adapter_rows(workspace: Workspace, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:

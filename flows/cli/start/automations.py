@@ -1,6 +1,7 @@
 """Automations at a Prefect server, by name: made where they are not there, else brought up to date."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from datetime import timedelta
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from prefect.events.actions import ChangeFlowRunState, RunDeployment
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
 from evenly.flows.cli.classes.class_list import EVENT
+from evenly.options import LanguageModelOptions
 from evenly.tasks.server.events import AuditFailed
 
 TAG = "evenly"
@@ -18,10 +20,7 @@ HEARTBEAT_S = 30
 _SILENCE_S = 6 * HEARTBEAT_S
 _BEAT = "prefect.flow-run.heartbeat"
 _ENDS = ("Completed", "Failed", "Cancelled", "Crashed")
-_PAYLOAD = (
-    *("name", "text", "methods", "root", "base_url", "model"),
-    *("budget_usd", "prompt_usd_per_million", "completion_usd_per_million", "batch"),
-)
+_PAYLOAD = ("name", "text", "methods", *(field.name for field in fields(LanguageModelOptions)))
 """What `evenly describe --submit` sends: parameters of the flow describe-classes."""
 
 

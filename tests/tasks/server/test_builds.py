@@ -16,8 +16,8 @@ from prefect.settings import (
     temporary_settings,
 )
 
+import evenly
 from evenly.flows.audit_builds import audit_builds
-from evenly.flows.cli.datasets.outcome import promote_build
 from evenly.flows.describe_classes import describe_classes
 from evenly.flows.hold_promotion import hold_promotion
 from evenly.flows.rebuild_dataset import rebuild_dataset
@@ -105,7 +105,7 @@ def test_after_a_failed_audit_a_build_is_held_until_a_person_promotes_one(recipe
     assert BuildHeld(**events_of(held.result(), "evenly.build.held")[0]).previous == first
     assert builds.latest_of("tiny_words") == first
 
-    promote_build(held.result(), root=root)
+    evenly.promote(held.result(), root=root)
     assert (builds.latest_of("tiny_words"), builds.holds()) == (held.result(), {})
     assert "not held, since its latest is" in hold_promotion(build=first, findings=2, root=root)
     assert builds.holds() == {}
