@@ -11,9 +11,9 @@ if __name__ != "evenly.features":
     )
 
 from evenly.features.class_weights import class_weights
-from evenly.features.encoder import Encoder, load_encoder
+from evenly.features.encoder import Encoder, SecondBackbone, load_encoder
 from evenly.features.retrieve import top_concepts
-from evenly.features.second_backbone import SecondBackbone, load_second
+from evenly.features.second_backbone import load_second
 from evenly.features.unit_rows import cosine_scores, to_unit_rows
 
 __all__ = [

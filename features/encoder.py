@@ -41,10 +41,10 @@ _TEXT_BATCHES_PER_WINDOW = 64
 _MARKS = 8  # more than a tokenizer adds to a text; beside them no letter of ASCII takes more than one token
 
 
-class Encoder(Protocol):
-    """An encoder: it turns pictures and texts into comparable feature rows (n, d), float32, not normalised.
+class SecondBackbone(Protocol):
+    """An encoder of pictures alone: it turns them into feature rows (n, e), float32, not normalised; it has no texts.
 
-    Rows come in the order of the input. `progress` is called with the number of rows just finished.
+    An `Encoder` is one. Rows come in the order of the input, `progress` counts those just finished.
     """
 
     @property
@@ -54,7 +54,7 @@ class Encoder(Protocol):
 
     @property
     def dimension(self) -> int:
-        """The number of columns d."""
+        """The number of columns e."""
         ...
 
     @property
@@ -65,6 +65,13 @@ class Encoder(Protocol):
     def encode_images(self, images: Iterable[FileOrPixels], *, progress: Progress | None = None) -> Single:
         """Rows of pictures: bytes of their original files, or pixels (height, width, 3) in RGB, taken as needed."""
         ...
+
+
+class Encoder(SecondBackbone, Protocol):
+    """An encoder: it turns pictures and texts into comparable feature rows (n, d), float32, not normalised.
+
+    Rows come in the order of the input. `progress` is called with the number of rows just finished.
+    """
 
     def encode_texts(self, texts: Sequence[str], *, progress: Progress | None = None) -> Single:
         """Rows of texts; what is longer than the model reads is cut (see `truncated`), unless it was told otherwise."""

@@ -11,14 +11,14 @@ from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
 from evenly.features.batched_rows import FileOrPixels, ImageTower, Progress, default_batch_size
 from evenly.features.device import chosen_device, device_errors, device_name
 from evenly.features.embedded_weights import LITE2, load_in_order
-from evenly.features.encoder import check_counts, load_encoder
+from evenly.features.encoder import SecondBackbone, check_counts, load_encoder
 from evenly.features.encoders.folding import fold_batch_norms, noise
 from evenly.features.errors import UnknownModelError
 from evenly.features.open_clip_models import (
@@ -36,32 +36,6 @@ from evenly.features.unit_rows import Single
 
 if TYPE_CHECKING:
     import torch
-
-
-class SecondBackbone(Protocol):
-    """An encoder of pictures alone: it turns them into feature rows (n, e), float32, not normalised; it has no texts.
-
-    An `Encoder` is one. Rows come in the order of the input, `progress` counts those just finished.
-    """
-
-    @property
-    def identity(self) -> str:
-        """SHA-256 over all that the numbers depend on; rows of different identities are never mixed."""
-        ...
-
-    @property
-    def dimension(self) -> int:
-        """The number of columns e."""
-        ...
-
-    @property
-    def device_name(self) -> str:
-        """The device that makes the rows; no part of the identity."""
-        ...
-
-    def encode_images(self, images: Iterable[FileOrPixels], *, progress: Progress | None = None) -> Single:
-        """Rows of pictures: bytes of their original files, or pixels (height, width, 3) in RGB, taken as needed."""
-        ...
 
 
 def load_second(

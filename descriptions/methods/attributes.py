@@ -1,12 +1,12 @@
 """Attributes of a class by type (color, shape, material, ...), for attribute prompts and tags."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from evenly.descriptions.chat.request import ChatRequest, Message, Sampling
 from evenly.descriptions.method import Phrase, TextMethod, quoted
 from evenly.descriptions.methods.description import Description
-from evenly.descriptions.texts.checks import ReplyRules
+from evenly.descriptions.texts.checks import FEW_WORDS, ReplyRules
 from evenly.descriptions.texts.grounding import Subject
 from evenly.descriptions.texts.replies import object_schema, read_lists, strings_schema
 from evenly.descriptions.texts.vocabularies import FREE, article, attributes_in, goes_after, types_of, with_article
@@ -38,14 +38,7 @@ class Attributes(TextMethod):
     @property
     def rules(self) -> ReplyRules:
         """One to four words."""
-        return ReplyRules(
-            max_words=4,
-            max_characters=60,
-            visual_word=False,
-            own_name=False,
-            negation=False,
-            known_words=self.small_model,
-        )
+        return replace(FEW_WORDS, known_words=self.small_model)
 
     def questions(self, subject: Subject) -> tuple[ChatRequest, ...]:
         """One question for all types."""

@@ -1,10 +1,10 @@
 """Names of like things that are none of the classes, as in OSLoPrompt (Hassan et al., 2025)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from evenly.descriptions.chat.request import ChatRequest, Message, Sampling
 from evenly.descriptions.method import Surroundings, TextMethod, quoted
-from evenly.descriptions.texts.checks import ReplyRules
+from evenly.descriptions.texts.checks import FEW_WORDS, ReplyRules
 from evenly.descriptions.texts.grounding import Subject
 from evenly.descriptions.texts.neighbours import alike, kind_part
 from evenly.descriptions.texts.replies import list_schema
@@ -42,14 +42,7 @@ class NearMisses(TextMethod):
     @property
     def rules(self) -> ReplyRules:
         """A name of at most 4 words that names no class."""
-        return ReplyRules(
-            max_words=4,
-            max_characters=60,
-            visual_word=False,
-            own_name=False,
-            negation=False,
-            known_words=self.small_model,
-        )
+        return replace(FEW_WORDS, known_words=self.small_model)
 
     def questions(self, subject: Subject) -> tuple[ChatRequest, ...]:
         """One question; none of a small model where WordNet knows enough neighbours."""

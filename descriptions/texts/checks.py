@@ -96,6 +96,10 @@ class ReplyRules:
     echo_words: int = 6
 
 
+FEW_WORDS = ReplyRules(max_words=4, max_characters=60, visual_word=False, own_name=False, negation=False)
+"""Of a name or an attribute, in one to four words."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Checked:
     """A text without markup and control characters, safe to show, and the reason why it may not be used; "": it may."""

@@ -9,9 +9,9 @@ import numpy as np
 
 from evenly.adapters.features import Floats
 from evenly.features import to_unit_rows
+from evenly.features.encoder import SecondBackbone
 from evenly.features.errors import BoxError
 from evenly.features.pictures.views import View, view_files
-from evenly.features.second_backbone import SecondBackbone
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.files.image_folders import Picture
 from evenly.storage.web.images import find_places, read_images
