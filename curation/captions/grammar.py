@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from evenly.curation.arrays import Floats
-from evenly.curation.concepts.function_words import FUNCTION_WORDS
+from evenly.curation.concepts.concept_list import FUNCTION_WORDS
 from evenly.curation.draws import draw
 from evenly.curation.errors import ColumnsError
 

@@ -7,7 +7,7 @@ are? There a parser finds the words. Here colours are a list, and nouns are hand
 import re
 from collections.abc import Collection, Mapping
 
-from evenly.curation.concepts.function_words import FUNCTION_WORDS
+from evenly.curation.concepts.concept_list import FUNCTION_WORDS
 
 COLOURS = frozenset({
     "red", "orange", "yellow", "green", "blue", "purple", "violet", "pink", "brown", "black", "white", "grey", "gray",

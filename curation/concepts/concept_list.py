@@ -6,6 +6,7 @@ of a synset are taken unless the rule says the first, and what is left out is li
 """
 
 import hashlib
+import re
 import string
 import unicodedata
 from collections import Counter
@@ -17,9 +18,28 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.curation.concepts.equal_entries import unmatchable_normalized
-from evenly.curation.concepts.function_words import without_article, without_content
 from evenly.curation.concepts.matching import Mode, unmatchable_because
 from evenly.curation.concepts.sources import SOURCES, MetadataRule, Offer, Source, synset_names
+
+_WORDS = """
+a an the
+i me my myself we us our ours ourselves you your yours yourself yourselves he him his himself she her hers herself it
+its itself they them their theirs themselves one oneself this that these those who whom whose which what whoever
+whatever whichever
+all any another both each either every few fewer many more most much neither no none other others several some such
+anybody anyone anything everybody everyone everything nobody nothing somebody someone something
+about above across after against along amid among around as at before behind below beneath beside besides between
+beyond by despite down during except for from in inside into like near of off on onto out outside over per since than
+through throughout till to toward towards under underneath unlike until up upon via versus vs with within without
+and but if nor or so yet because although though unless whereas whether while
+am are be been being is was were do does did doing done have has had having can could may might must ought shall should
+will would
+here how not there then too very when where why just only also even ever never now
+"""
+FUNCTION_WORDS = frozenset(_WORDS.split())
+"""English words of grammar, which as concepts would take draws and say nothing of a picture, as do single letters."""
+_ARTICLE = re.compile(r"(?:an?|the)[\W_]+(?=\w)")
+
 
 MAX_CHARACTERS = 256  # MetaCLIP 2 drops longer entries
 _VALUES: dict[str, tuple[Source, str, pa.DataType]] = {  # source and column that each column of a built list comes from
@@ -32,6 +52,23 @@ _MARK_OR_BLANK = r"[\t\n\r,.;:?!`]"  # only an entry that holds one can match no
 _ASKED_FOR = {"number", "list"}  # sources whose entries are taken though they are letters or words of grammar
 _JUDGED_BY = {"unigram": "count", "bigram": "pmi", "title": "views"}
 _LEFT_OUT = pa.schema({"entry": pa.string(), "source": pa.string(), "why": pa.string(), "value": pa.float64()})
+
+
+def without_content(entry: str) -> str:
+    """Why `entry` names nothing that a picture shows: single_letter, function_word (all of its words are), or ""."""
+    first, _, others = entry.casefold().partition(" ")
+    first = first.strip(".'")
+    if not others and len(first) == 1 and first != first.upper():  # a single Chinese character is a word
+        return "single_letter"
+    is_one = first in FUNCTION_WORDS and FUNCTION_WORDS.issuperset(word.strip(".'") for word in others.split())
+    return "function_word" if is_one else ""
+
+
+def without_article(entry: str) -> str:
+    """`entry` case-folded and without the English article at its beginning ("A'man" -> "man"), "" where it has none."""
+    folded = entry.casefold()
+    article = _ARTICLE.match(folded)
+    return folded[article.end() :] if article else ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -68,11 +68,6 @@ class BlockedDomains:
 
     domains: tuple[str, ...]
 
-    @classmethod
-    def of(cls, rule: SafetyRule | None) -> "BlockedDomains | None":
-        """The lists of a safety rule; None where it has none."""
-        return cls(domains=rule.domains) if rule is not None and rule.domains else None
-
 
 def measure_unsafe(scores: Singles, names: Sequence[str], rule: Unsafe) -> tuple[pa.Array, pa.Array]:
     """Return the highest score of the rule's classes, 4 digits, and which class it is; null where there are no scores.

@@ -250,7 +250,9 @@ def _preselect_rule(curate: Curate) -> BalanceRule | Preselect | None:
 
 
 _RULES: Mapping[str, Callable[[Curate], Any]] = {
-    BLOCK_DOMAINS.name: lambda curate: BlockedDomains.of(curate.safety),
+    BLOCK_DOMAINS.name: lambda curate: (
+        BlockedDomains(domains=curate.safety.domains) if curate.safety and curate.safety.domains else None
+    ),
     CHECK_TEXTS.name: lambda curate: FilterRules.of(curate.text, TEXT_FILTERS) if curate.text else None,
     PRESELECT.name: _preselect_rule,
     CHECK_IMAGES.name: lambda curate: (
