@@ -39,8 +39,6 @@ here how not there then too very when where why just only also even ever never n
 FUNCTION_WORDS = frozenset(_WORDS.split())
 """English words of grammar, which as concepts would take draws and say nothing of a picture, as do single letters."""
 _ARTICLE = re.compile(r"(?:an?|the)[\W_]+(?=\w)")
-
-
 MAX_CHARACTERS = 256  # MetaCLIP 2 drops longer entries
 _VALUES: dict[str, tuple[Source, str, pa.DataType]] = {  # source and column that each column of a built list comes from
     "unigram_count": ("unigram", "count", pa.int64()),
