@@ -20,9 +20,8 @@ from evenly.features.batched_rows import Progress, ahead, cut, filled
 from evenly.features.encoder import PRECISIONS, check_counts
 from evenly.features.errors import UnknownModelError
 from evenly.features.open_clip_models import EMBEDDED, EMBEDDED_SECOND, OpenedModel, check_model_name, open_model
-from evenly.features.pictures.decoded import of_pillow
+from evenly.features.pictures.decoded import middle, most_ratio, of_pillow
 from evenly.features.pictures.rgb import open_rgb
-from evenly.features.pictures.thin import middle, most_ratio
 from evenly.features.torch_session import default_threads, major_minor, torch_session
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from evenly.features import Encoder, load_encoder, to_unit_rows
+from evenly.features import Encoder, SecondBackbone, load_encoder, to_unit_rows
 from evenly.features.refining.encoder import RefinedEncoder, refined_encoder
 from evenly.features.refining.objectives import training_versions
 from evenly.features.refining.pairs import raw_rows
-from evenly.features.second_backbone import SecondBackbone, load_second
+from evenly.features.second_backbone import load_second
 from evenly.storage.artifacts.kinds import refined_encoders_of
 from evenly.storage.errors import InputError, NotFoundError
 from evenly.storage.feature_store import FeatureStore

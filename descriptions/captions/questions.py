@@ -1,19 +1,26 @@
-"""Questions for captions: about a picture, about a picture and the texts that it had, about tags after examples.
+"""Questions for captions: about a picture, the texts that it had, or tags after examples; and captions in replies.
 
 Texts and tags come from the web. They are put as JSON, in a message of their own kind, and the instruction says that
-they are data.
+they are data. Nothing in a reply is trusted either.
 """
 
 import json
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from evenly.descriptions.chat.picture import ChatPicture
 from evenly.descriptions.chat.request import ChatRequest, Message, Sampling
-from evenly.descriptions.texts.replies import object_schema
+from evenly.descriptions.texts.replies import UnreadableReplyError, object_schema, read_object
 
 KEY = "caption"
 SCHEMA = object_schema({KEY: {"type": "string"}})
+MOST_CHARACTERS = 4_000
+_SPACES = re.compile(r"\s+")
+_AROUND = "\"'\u201c\u201d\u2018\u2019 "
+_HIDDEN = frozenset({"Cc", "Cf", "Co", "Cs", "Cn"})
+"""Categories of characters that are not seen: controls, marks of direction, private and unassigned ones."""
 
 PROMPTS: Mapping[str, str] = {
     "short": (
@@ -86,3 +93,22 @@ def _turns(example: Example) -> tuple[Message, Message]:
 
 def _tags(tags: Sequence[str]) -> str:
     return json.dumps({"tags": list(tags)}, ensure_ascii=False)
+
+
+def read_caption(reply: str, *, outcome: str = "reply") -> str:
+    """The caption in a reply, on one line, in NFC, without control characters and quotes around it.
+
+    Raises UnreadableReplyError: empty, refusal, truncated, not_json, wrong_schema or too_long.
+    """
+    value = read_object(reply, outcome=outcome).get(KEY)
+    if not isinstance(value, str):
+        raise UnreadableReplyError("wrong_schema")
+    if outcome == "truncated":
+        raise UnreadableReplyError("truncated")
+    if len(value) > MOST_CHARACTERS:
+        raise UnreadableReplyError("too_long")
+    text = _SPACES.sub(" ", unicodedata.normalize("NFC", value))
+    text = "".join(character for character in text if unicodedata.category(character) not in _HIDDEN).strip(_AROUND)
+    if not text:
+        raise UnreadableReplyError("empty")
+    return text

@@ -13,8 +13,7 @@ import numpy as np
 from PIL import Image
 
 from evenly.features.errors import UnknownModelError
-from evenly.features.pictures.decoded import Opened, Resizer, of_pillow, open_picture
-from evenly.features.pictures.thin import middle, most_ratio
+from evenly.features.pictures.decoded import Opened, Resizer, middle, most_ratio, of_pillow, open_picture
 
 if TYPE_CHECKING:
     import torch
@@ -25,7 +24,7 @@ Transform = Callable[[Image.Image], "torch.Tensor"]
 class Pixels:
     """The two halves of a transform that ends with ToTensor and Normalize; another one is all first half.
 
-    Of a picture hundreds of times as long as wide the middle is seen: evenly.features.pictures.thin.
+    Of a picture hundreds of times as long as wide the middle is seen: evenly.features.pictures.decoded.
 
     `resize`: `pillow`, as the transform has it, or `torch`, in a quarter of the time, with JPEG files decoded
     without Pillow; where both sides shrink its values differ by a step or two here and there. Raises

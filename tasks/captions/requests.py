@@ -12,7 +12,7 @@ from annotated_types import Ge, Le
 from evenly.bounds import FINITE
 from evenly.descriptions.asking import in_order
 from evenly.descriptions.batch.files import MOST_REQUESTS
-from evenly.descriptions.captions.reading import read_caption
+from evenly.descriptions.captions.questions import read_caption
 from evenly.descriptions.chat.chat import Chat
 from evenly.descriptions.chat.event_loop import run_to_end
 from evenly.descriptions.chat.picture import ChatPicture, UnreadablePictureError

@@ -18,7 +18,7 @@ import yaml
 
 from evenly.audit.verify import verify_build
 from evenly.flows.cli.audit.doctor import exchange_of
-from evenly.flows.process.orphans import SERVER, orphaned_servers
+from evenly.flows.process.machine import SERVER, orphaned_servers
 from evenly.flows.recipe import read_recipe
 from evenly.flows.recipe.steps import content_of, steps_of
 from evenly.flows.runs import open_run

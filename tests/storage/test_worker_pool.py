@@ -91,7 +91,7 @@ def test_workers_end_with_a_parent_that_is_killed(parent):
 
 LEFT = """
 import ctypes, os, subprocess, sys
-from evenly.flows.process.orphans import children_of
+from evenly.flows.process.machine import children_of
 
 ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: children of a process that has ended are ours
 subprocess.run([sys.executable, sys.argv[1]], check=True)

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from evenly.flows.process.machine import check_machine, describe_machine
-from evenly.flows.process.orphans import orphaned_servers
+from evenly.flows.process.machine import check_machine, describe_machine, orphaned_servers
 from evenly.flows.recipe.needs import DEFAULTS, troubles
 from evenly.storage.builds import Builds
 from evenly.storage.errors import StorageError

@@ -59,7 +59,7 @@ def clean_command(options: CleanOptions) -> dict[str, Any]:
     Replies stay, and downloads and features unless they are named. Example: evenly clean --older-than 30d --yes
     """
     from evenly.flows.cli.audit.doctor import exchange_of
-    from evenly.flows.process.orphans import end_servers, orphaned_servers
+    from evenly.flows.process.machine import end_servers, orphaned_servers
     from evenly.storage.removal.clean import Wanted, clean_workspace, look_through
 
     workspace = _workspace(options.root)

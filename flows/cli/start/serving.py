@@ -45,7 +45,7 @@ from evenly.flows.cli.start.deployments import (
 )
 from evenly.flows.process.environment import OF_A_COMMAND
 from evenly.flows.process.interruption import unwinding
-from evenly.flows.process.orphans import children_of
+from evenly.flows.process.machine import children_of
 from evenly.flows.process.prefect_api import prefect_api
 from evenly.flows.process.tether import tethered_process
 from evenly.flows.runs import with_engine

@@ -5,8 +5,8 @@ from open_clip.transform import image_transform
 from PIL import Image
 from torchvision import transforms
 
+from evenly.features.pictures.decoded import middle, most_ratio
 from evenly.features.pictures.pixels import Pixels
-from evenly.features.pictures.thin import middle, most_ratio
 
 MODES = [{"resize_mode": "shortest"}, {"resize_mode": "longest", "fill_color": 255}, {"resize_mode": "squash"}]
 
