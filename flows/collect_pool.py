@@ -10,9 +10,8 @@ from evenly.flows.recipe import Recipe, RecipeFeatures, Source
 from evenly.flows.recipe.curation import Curate
 from evenly.flows.runs import open_run
 from evenly.storage.pools.rows import file_kind
-from evenly.storage.stores.workspace_lock import writing
 from evenly.storage.web.rule import PoolDownload
-from evenly.storage.workspace import Workspace
+from evenly.storage.workspace import Workspace, writing
 from evenly.tasks.run import EncoderName
 
 AS_IT_IS = Curate(download=PoolDownload())

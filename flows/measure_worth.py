@@ -23,7 +23,7 @@ from evenly.options import WorthOptions
 from evenly.signatures import options_of, taking_values
 from evenly.storage.builds import Builds
 from evenly.storage.errors import InputError
-from evenly.storage.stores.workspace_lock import writing
+from evenly.storage.workspace import writing
 from evenly.tasks.encoders import frozen_run
 from evenly.tasks.refining.other_pictures import OtherPictures
 from evenly.tasks.refining.worth import MEASURE_WORTH, PoolVariant, WorthRule

@@ -20,8 +20,7 @@ from evenly.flows.runs import open_run, with_engine
 from evenly.options import RebuildOptions
 from evenly.signatures import options_of, taking_values
 from evenly.storage.builds import Builds
-from evenly.storage.stores.workspace_lock import writing
-from evenly.storage.workspace import Workspace
+from evenly.storage.workspace import Workspace, writing
 from evenly.tasks.partitioning import cut_run, open_engine
 from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild.balance import say_concepts

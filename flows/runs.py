@@ -15,8 +15,7 @@ from evenly.features.open_clip_models import check_model_name
 from evenly.storage.builds import Builds
 from evenly.storage.errors import InputError
 from evenly.storage.pools.source import LabelFile, PoolSource
-from evenly.storage.stores.workspace_lock import shared_use
-from evenly.storage.workspace import Workspace, adopt_observations
+from evenly.storage.workspace import Workspace, adopt_observations, shared_use
 from evenly.tasks.progress import Progress
 from evenly.tasks.run import EncoderChoice, LabelColumns, Payment, Run, SecondChoice, read_engine
 

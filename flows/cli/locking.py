@@ -111,8 +111,7 @@ def sharing(name: str, values: Values) -> Iterator[None]:
     with ExitStack() as stack:
         if name not in READS and WRITES[name](values):
             from evenly.storage.stores.object_path import ObjectPath
-            from evenly.storage.stores.workspace_lock import shared_use
-            from evenly.storage.workspace import Workspace
+            from evenly.storage.workspace import Workspace, shared_use
 
             workspace = Workspace.at(values.get("root"))
             if isinstance(workspace.root, ObjectPath) or workspace.root.is_dir():  # else nothing could be removed

@@ -28,14 +28,13 @@ from evenly.storage.removal.references import read_recorded, unnamed_artifacts, 
 from evenly.storage.removal.stored_files import StoredFile, free_to_take, list_files
 from evenly.storage.samples import BuildSamples
 from evenly.storage.stores.object_path import AT_ONCE, ObjectPath
-from evenly.storage.stores.workspace_lock import exclusive_use
 from evenly.storage.stores.writer_lock import lock_holder
 from evenly.storage.tables.lance_commits import commit_fragments, write_fragments
 from evenly.storage.tables.lance_rows import MADE_AGAIN, each_fragment, newest_version
 from evenly.storage.web.errors import DownloadError
 from evenly.storage.web.shards import read_urls, shard_names
 from evenly.storage.web.working_folder import hold_folder
-from evenly.storage.workspace import Workspace
+from evenly.storage.workspace import Workspace, exclusive_use
 
 Hashes = npt.NDArray[np.uint64]
 _OF_PICTURES = ("images", "codes-", "scores")  # the beginnings of the names of features by image id

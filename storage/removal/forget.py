@@ -20,8 +20,7 @@ import pyarrow.compute as pc
 
 from evenly.storage.errors import DamagedError, InputError, NotFoundError, StorageError
 from evenly.storage.records import create_record, read_record
-from evenly.storage.stores.workspace_lock import exclusive_use
-from evenly.storage.workspace import Workspace
+from evenly.storage.workspace import Workspace, exclusive_use
 
 FORGOTTEN = "forgotten"
 """The reason of pairs that are on the list, the name of the input of `collect` that stands for it, and the cause."""

@@ -1,4 +1,4 @@
-"""Locks that end with their process, however it ends; see evenly.storage.stores.workspace_lock for who takes which.
+"""Locks that end with their process, however it ends; see evenly.storage.workspace for who takes which.
 
 In a folder it is a lock of the system. In an object store it is an object that says who writes, renewed every
 HEARTBEAT_S. It is taken over once the store's own clock says that it was not renewed for TAKEN_OVER_AFTER_S, and at

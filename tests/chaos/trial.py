@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from evenly.storage.stores.workspace_lock import CLEANING
+from evenly.storage.workspace import CLEANING
 from tests.chaos.command import Command, End, Point
 from tests.chaos.store import Store
 from tests.chaos.timeline import Timeline

@@ -30,10 +30,9 @@ from evenly.storage.removal import clean
 from evenly.storage.removal.stored_files import list_files
 from evenly.storage.stores import writer_lock
 from evenly.storage.stores.object_path import ObjectPath, path_at
-from evenly.storage.stores.workspace_lock import CLEANING, writing
 from evenly.storage.stores.writer_lock import lock_holder
 from evenly.storage.tables.exchange import exchange_folder, remove_exchange
-from evenly.storage.workspace import Workspace
+from evenly.storage.workspace import CLEANING, Workspace, writing
 from evenly.tasks.engine import InProcess
 from evenly.tasks.rebuild.publish import publish_build
 from evenly.tasks.stage import run_steps

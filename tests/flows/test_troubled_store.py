@@ -13,8 +13,7 @@ from evenly.flows.runs import open_run
 from evenly.storage.builds import Builds
 from evenly.storage.errors import StoreError
 from evenly.storage.stores.object_path import path_at
-from evenly.storage.stores.workspace_lock import writing
-from evenly.storage.workspace import Workspace
+from evenly.storage.workspace import Workspace, writing
 from evenly.tasks.rebuild.publish import publish_build
 from evenly.tasks.stage import run_step
 from tests.chaos.faults.stores import LOST

@@ -18,8 +18,7 @@ from evenly.flows.recipe.steps import content_of, steps_of
 from evenly.flows.runs import open_run
 from evenly.storage.builds import Builds
 from evenly.storage.stores.object_path import path_at
-from evenly.storage.stores.workspace_lock import writing
-from evenly.storage.workspace import Workspace
+from evenly.storage.workspace import Workspace, writing
 from evenly.tasks.rebuild.publish import publish_build
 from evenly.tasks.stage import run_step
 from tests.azure_store_server import ACCOUNT_KEY

@@ -19,12 +19,17 @@ from evenly.storage.ledger import StepOutput
 from evenly.storage.tables.exchange import new_exchange
 from evenly.storage.tables.partitions import rows_of
 from evenly.storage.tables.row_files import row_numbers, row_places
-from evenly.tasks.rebuild.duplicates.cells import link_cells
-from evenly.tasks.rebuild.duplicates.kinds import Kind
+from evenly.tasks.rebuild.duplicates.kinds import Kind, PairSearch, compare_pairs, in_parts
 from evenly.tasks.rebuild.duplicates.measured_recall import measured_recall
-from evenly.tasks.rebuild.duplicates.pair_search import PairSearch, compare_pairs, in_parts
 from evenly.tasks.rebuild.duplicates.previous_edges import PreviousEdges, take_over
-from evenly.tasks.rebuild.duplicates.search import link_equal, link_tables, send_keys, write_firsts, write_rows
+from evenly.tasks.rebuild.duplicates.search import (
+    link_cells,
+    link_equal,
+    link_tables,
+    send_keys,
+    write_firsts,
+    write_rows,
+)
 from evenly.tasks.row_reuse import EarlierRun
 from evenly.tasks.run import Each, Records, Run
 

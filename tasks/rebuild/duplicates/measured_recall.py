@@ -14,7 +14,7 @@ import pyarrow as pa
 from evenly.curation.arrays import Flags, Ints, Words
 from evenly.curation.duplicates.incremental import uid_places
 from evenly.curation.duplicates.recall import Recall, drawn_count, recall_among
-from evenly.tasks.rebuild.duplicates.pair_search import PairSearch
+from evenly.tasks.rebuild.duplicates.kinds import PairSearch
 from evenly.tasks.rebuild.duplicates.search import FirstRows
 from evenly.tasks.run import Each, Run
 

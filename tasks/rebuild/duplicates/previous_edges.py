@@ -19,7 +19,7 @@ from evenly.curation.duplicates.incremental import uid_places
 from evenly.curation.duplicates.merging import NumberedForest, components
 from evenly.storage.ledger import Ledger
 from evenly.storage.tables.row_files import row_numbers, row_places
-from evenly.tasks.rebuild.duplicates.pair_search import PairSearch, compare_pairs, in_parts
+from evenly.tasks.rebuild.duplicates.kinds import PairSearch, compare_pairs, in_parts
 from evenly.tasks.row_reuse import EarlierRun, same_rows
 from evenly.tasks.run import Each, Records, Run
 

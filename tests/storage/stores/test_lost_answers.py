@@ -8,9 +8,8 @@ import pytest
 from evenly.storage.chat.spending import lines_at
 from evenly.storage.records import create_record, read_record
 from evenly.storage.stores.object_path import path_at
-from evenly.storage.stores.workspace_lock import writing
 from evenly.storage.web.shards import publish_shard, tar_name
-from evenly.storage.workspace import Workspace
+from evenly.storage.workspace import Workspace, writing
 from tests.chaos.faults.stores import LOST
 from tests.chaos.store import StoreRelay, Trouble
 from tests.object_store_server import make_bucket, reaching

@@ -9,16 +9,15 @@ from collections.abc import Iterator
 import pytest
 
 from evenly.storage.errors import WriterError
-from evenly.storage.stores.workspace_lock import CLEANING, exclusive_use, shared_use, writing
 from evenly.storage.stores.writer_lock import holder_of
-from evenly.storage.workspace import Workspace
+from evenly.storage.workspace import CLEANING, Workspace, exclusive_use, shared_use, writing
 from tests.buckets import KINDS, new_bucket
 
 HOLD = """
 import sys
-from evenly.storage.stores import workspace_lock
+from evenly.storage import workspace
 from evenly.storage.workspace import Workspace
-with getattr(workspace_lock, sys.argv[2])(Workspace.at(sys.argv[1]), "refine mine"):
+with getattr(workspace, sys.argv[2])(Workspace.at(sys.argv[1]), "refine mine"):
     print("held", flush=True)
     sys.stdin.read()
 """

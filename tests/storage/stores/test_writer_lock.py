@@ -13,14 +13,13 @@ from evenly.storage.errors import StoreError, WriterError
 from evenly.storage.records import canonical_json
 from evenly.storage.stores import writer_lock
 from evenly.storage.stores.object_path import ObjectPath
-from evenly.storage.stores.workspace_lock import writing
 from evenly.storage.stores.writer_lock import lock_holder
-from evenly.storage.workspace import Workspace
+from evenly.storage.workspace import Workspace, writing
 from tests.buckets import KINDS, new_bucket
 
 HOLD = """
 import sys
-from evenly.storage.stores.workspace_lock import writing
+from evenly.storage.workspace import writing
 from evenly.storage.workspace import Workspace
 with writing(Workspace.at(sys.argv[1]), "birds"):
     print("held", flush=True)
