@@ -1,15 +1,13 @@
-"""Sections, the parts of a recipe: frozen, closed to unknown keys, names checked against a list; and when it runs."""
+"""Sections, the parts of a recipe: frozen, closed to unknown keys, names checked against a list; and who is told."""
 
 import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Annotated, Literal
-from zoneinfo import available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 _BLOCK = re.compile(r"[a-z0-9-]+/[a-z0-9-]+")
-_EXAMPLE = "such as `0 3 * * 1` for Mondays at three"
 
 
 class Section(BaseModel):
@@ -41,38 +39,14 @@ def known_names(kind: str, names: tuple[str, ...], choices: Mapping[str, object]
     return names
 
 
-class RebuildSchedule(Section):
-    """When the deployment of a recipe, made by `evenly serve` or `evenly deploy`, runs."""
-
-    cron: str
-    timezone: str = "UTC"
-
-    @field_validator("cron")
-    @classmethod
-    def _names_times(cls, cron: str) -> str:
-        from prefect._vendor.croniter import CroniterBadDateError, croniter  # Prefect's server reads crons by it
-
-        if not croniter.is_valid(cron) or {"r", "h"} & set(cron.casefold().split()):
-            raise ValueError(f"must be five fields of cron, {_EXAMPLE}; got `{cron}`")
-        try:
-            croniter(cron).get_next()
-        except CroniterBadDateError:
-            raise ValueError(f"must name a day that comes, {_EXAMPLE}; got `{cron}`") from None
-        return cron
-
-    @field_validator("timezone")
-    @classmethod
-    def _is_known(cls, timezone: str) -> str:
-        if timezone not in available_timezones():
-            raise ValueError(f"must be a time zone of the IANA database, such as Europe/Berlin; got `{timezone}`")
-        return timezone
-
-
 class Notify(Section):
-    """Notification blocks of the Prefect server, as `slack-webhook/team`, that are told of these ends of a rebuild."""
+    """Notification blocks of the Prefect server, as `slack-webhook/team`, that are told of these events of a recipe.
+
+    published, held and failed are ends of a rebuild; stale is a latest build older than `schedule.max_age`.
+    """
 
     blocks: Annotated[tuple[str, ...], Field(min_length=1)]
-    events: tuple[Literal["published", "held", "failed"], ...] = ("held", "failed")
+    events: tuple[Literal["published", "held", "failed", "stale"], ...] = ("held", "failed", "stale")
 
     @field_validator("blocks")
     @classmethod

@@ -18,6 +18,8 @@ STORES = ("s3", "gs", "az", "file")
 FINITE = AllowInfNan(False)
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(%|[kMGT]i?B)")
 _UNITS = {"k": 1, "M": 2, "G": 3, "T": 4}
+_DURATION = re.compile(r"([0-9]{1,5})([dhm])")
+_UNITS_S = {"d": 86400.0, "h": 3600.0, "m": 60.0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +73,22 @@ def memory_size(size: str) -> str:
     return size
 
 
+def duration_s(text: str) -> float:
+    """The seconds of a duration such as `7d`, `12h` or `30m`; ValueError for another text."""
+    match = _DURATION.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        raise ValueError(f"must be a number and d, h or m, such as 7d; got `{text}`")
+    return int(match[1]) * _UNITS_S[match[2]]
+
+
+def duration(text: str) -> str:
+    """The text, if `duration_s` can read it."""
+    duration_s(text)
+    return text
+
+
 MemorySize = Annotated[str, BeforeValidator(memory_size)]
+Duration = Annotated[str, BeforeValidator(duration)]
 LocalPath = Annotated[str, AfterValidator(local_path)]  # of recipes: a run looks again, and says where
 PoolPath = Annotated[str, AfterValidator(pool_path)]
 

@@ -6,11 +6,17 @@ StorageError
     └── FetchError          one URL cannot be had: always caught inside this package, where it becomes a record
 """
 
+from collections.abc import Collection
+
 from evenly.storage.errors import StorageError
 
 DROPPED_OUTCOMES = frozenset({"robots", "x_robots_tag", "tdmrep", "too_many_bytes", "too_many_pixels"})
 DROPPED_OUTCOMES |= {"too_slow", "too_much_memory"}
-_PASSING_OUTCOMES = frozenset({"dns", "connection", "timeout", "http_408", "http_425", "http_429"})
+PASSING = ("dns", "connection", "timeout", "http_408", "http_425", "http_429", "http_5xx")
+"""Outcomes that a later run may find otherwise: trouble of the network or of a server, not of the URL.
+
+http_5xx stands for http_500 to http_599.
+"""
 
 
 class DownloadError(StorageError):
@@ -46,6 +52,6 @@ def verdict_of(outcome: str) -> str:
     return "dropped" if outcome in DROPPED_OUTCOMES else "failed"
 
 
-def may_pass(outcome: str) -> bool:
-    """Whether a later run may find another outcome: trouble of the network or of a server, not of the URL."""
-    return outcome in _PASSING_OUTCOMES or outcome.startswith("http_5")
+def may_pass(outcome: str, reasons: Collection[str] = PASSING) -> bool:
+    """Whether an outcome is among `reasons`, by default all for which a later run may find another."""
+    return outcome in reasons or ("http_5xx" in reasons and outcome.startswith("http_5"))

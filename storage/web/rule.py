@@ -3,6 +3,7 @@
 import os
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Literal, get_args
 
@@ -11,7 +12,7 @@ from pydantic import StringConstraints
 
 from evenly.bounds import Wording, check_bounds
 from evenly.storage.decoders.structure import MAX_BYTES, MAX_PIXELS
-from evenly.storage.web.errors import DownloadRuleError
+from evenly.storage.web.errors import PASSING, DownloadRuleError
 
 OptOut = Literal["robots", "x-robots-tag", "tdmrep"]
 RESPECTABLE: tuple[OptOut, ...] = get_args(OptOut)
@@ -51,6 +52,14 @@ class PoolDownload(DownloadRule):
     """The download of a pool: it stops where nearly all URLs fail for one reason, unless `tolerate` names it."""
 
     tolerate: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retry:
+    """Recorded failures that a run asks again: those of `reasons`, recorded at `until` or before; None: whenever."""
+
+    reasons: tuple[str, ...] = PASSING
+    until: datetime | None = None
 
 
 def user_agent(rule: DownloadRule) -> str:

@@ -1,12 +1,12 @@
 """Commands that look after a workspace: doctor, clean."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge
 
+from evenly.bounds import duration_s
 from evenly.flows.cli.command import typed
 from evenly.flows.cli.errors import FINDING, UsageError
 from evenly.flows.cli.output import print_facts, print_rows, print_text
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 OlderThan = Annotated[
     str, Named("--older-than"), "The age of what no build refers to: 7d, 12h, 30m; 0d takes all of it."
 ]
-_UNITS_S = {"d": 86400.0, "h": 3600.0, "m": 60.0}
 
 
 def doctor_command(root: Root = None, older_than: OlderThan = "7d") -> dict[str, Any]:
@@ -90,10 +89,10 @@ def _print_freed(result: dict[str, Any]) -> None:
 
 def seconds_of(age: str) -> float:
     """The seconds of an age such as `7d`, `12h` or `30m`. Raises UsageError."""
-    match = re.fullmatch(r"(\d{1,6})([dhm])", age)
-    if match is None:
-        raise UsageError(f"`--older-than` must be a number and d, h or m; got `{age}`. Write 7d for seven days.")
-    return int(match[1]) * _UNITS_S[match[2]]
+    try:
+        return duration_s(age)
+    except ValueError as error:
+        raise UsageError(f"`--older-than` {error}. Correct it.") from None
 
 
 def _freed(

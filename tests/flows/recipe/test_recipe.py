@@ -34,7 +34,7 @@ def test_blocks_to_notify_are_types_and_names_and_change_no_content(tmp_path):
     assert "`notify.blocks`: must be types and names of blocks, such as `slack-webhook/team`; got `team`" in line
     (tmp_path / "r.yaml").write_text(yaml.safe_dump(minimal() | {"notify": {"blocks": ["slack-webhook/team"]}}))
     recipe = read_recipe(tmp_path / "r.yaml")
-    assert recipe.notify.events == ("held", "failed")
+    assert recipe.notify.events == ("held", "failed", "stale")
     assert "notify" not in content_of(recipe)
 
 
@@ -99,6 +99,14 @@ def test_the_recipes_that_ship_are_valid():
         ({"schedule": {"cron": "H * * * *"}}, "schedule.cron", "must be five fields of cron"),
         ({"schedule": {"cron": "0 0 30 2 *"}}, "schedule.cron", "must name a day that comes"),
         ({"schedule": {"cron": "0 3 * * 1", "timezone": "Mars"}}, "schedule.timezone", "Europe/Berlin; got `Mars`"),
+        ({"schedule": {"cron": "0 3 * * 1", "overlap": "drop"}}, "schedule.overlap", "be 'skip' or 'queue'; got"),
+        ({"schedule": {"cron": "0 3 * * 1", "max_age": "8"}}, "schedule.max_age", "a number and d, h or m, such as 7d"),
+        ({"schedule": {"cron": "0 3 * * 1", "retry": {"after": 7}}}, "schedule.retry.after", "must be a number and d"),
+        (
+            {"schedule": {"cron": "0 3 * * 1", "retry": {"reasons": ["http_404"]}}},
+            "schedule.retry.reasons",
+            "reason `http_404` is unknown. Did you mean `http_408`? Known: connection, dns, http_408, http_425, ",
+        ),
         ({"seed": -1}, "seed", "greater than or equal to 0"),
         ({"name": "Not a name"}, "name", "lower-case letters"),
         ({"sources": []}, "sources", "at least 1"),
