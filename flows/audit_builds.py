@@ -3,8 +3,8 @@
 from prefect import flow
 
 from evenly.flows.runs import workspace_run
-from evenly.tasks.server.logs import ended
 from evenly.tasks.server.retries import tried_again
+from evenly.tasks.server.states import ended
 from evenly.tasks.verify_and_report import verify_latest_builds
 
 
@@ -13,7 +13,7 @@ class BuildsDoNotVerifyError(RuntimeError):
 
 
 @flow(name="audit-builds", persist_result=False)
-@tried_again()
+@tried_again
 def audit_builds(root: str | None = None) -> dict[str, int]:
     """Findings per build.
 

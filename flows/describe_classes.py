@@ -16,8 +16,8 @@ from evenly.tasks.classes.confusable import confusable_pairs
 from evenly.tasks.classes.describe import DESCRIBE, announce_described
 from evenly.tasks.classes.names import COUNT_NAMES
 from evenly.tasks.run import EncoderChoice, LanguageModel
-from evenly.tasks.server.logs import ended
 from evenly.tasks.server.retries import tried_again
+from evenly.tasks.server.states import ended
 from evenly.tasks.stage import run_step
 
 
@@ -36,7 +36,7 @@ class ListDescription(DescribeOptions):
 
 
 @flow(name="describe-classes", flow_run_name="describe {name}", persist_result=False)
-@tried_again()
+@tried_again
 @in_shared_use
 @taking_values(ListDescription)
 def describe_classes(name: str, text: str, **values: object) -> str:

@@ -3,7 +3,7 @@
 from prefect import flow
 
 from evenly.flows.runs import workspace_run
-from evenly.tasks.server.logs import ended
+from evenly.tasks.server.states import ended
 from evenly.tasks.verify_and_report import hold_promotions
 
 

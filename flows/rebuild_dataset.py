@@ -55,7 +55,7 @@ def tell_of_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) 
     on_failure=[tell_of_failure],
     on_crashed=[tell_of_failure],
 )
-@tried_again()
+@tried_again
 @taking_values(RebuildOptions)
 def rebuild_dataset(recipe: str, **values: object) -> str:
     """Rebuild by the recipe file; the id of the published build. With a limit it has no descriptions and adapters.
@@ -102,8 +102,7 @@ def rebuild_dataset(recipe: str, **values: object) -> str:
         if chosen.classes and not limit:
             fit_adapters(recipe=recipe, build=build, root=root_of_run, quiet=quiet)
         show_results(run, result)
-        if chosen.notify is not None:
-            tell_of(run, result, chosen.notify.blocks_for)
+        tell_of(run, result, () if chosen.notify is None else chosen.notify.blocks_for(result.event))
         return ended_with(result)
 
 

@@ -12,7 +12,7 @@ from evenly.flows.recipe.class_rules import DEFAULT_METHODS
 from evenly.flows.runs import in_shared_use, workspace_run
 from evenly.tasks.classes.watch import look_for_lists, note_described, rows_in_words
 from evenly.tasks.run import LanguageModel
-from evenly.tasks.server.logs import ended
+from evenly.tasks.server.states import ended
 
 
 @flow(name="watch-classes", flow_run_name="watch {folder}", persist_result=False)

@@ -29,6 +29,7 @@ class Builds:
         self.folder = workspace.builds
         self._aliases = self.folder / "aliases"
         self._holds = self.folder / "holds"
+        self._announced = self.folder / "announced"
 
     def publish(self, manifest: Mapping[str, Any]) -> bool:
         """Create the manifest under its `build` id, atomically; False if that build exists already."""
@@ -103,6 +104,14 @@ class Builds:
         """Why promotions are held, by recipe."""
         recipes = sorted(path.stem for path in self._holds.glob("*.json"))
         return {recipe: reason for recipe in recipes if (reason := self.hold_on(recipe)) is not None}
+
+    def announce(self, build: str, latest: str | None) -> None:
+        """Record that people were told that `build` is held back while `latest` stays."""
+        replace_record(self._announced / f"{build}.json", {"build": build, "latest": latest})
+
+    def is_announced(self, build: str, latest: str | None) -> bool:
+        """Whether people were told of it before."""
+        return read_if_there(self._announced / f"{build}.json") == {"build": build, "latest": latest}
 
     def alias(self, name: str) -> str | None:
         """The build id that `<recipe>-latest` stands for, or None; `latest` stands for that of the only recipe.

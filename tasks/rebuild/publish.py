@@ -120,8 +120,8 @@ def judge_promotion(builds: Builds, manifest: Mapping[str, Any], *, max_change: 
         if change > max_change:
             reason = (
                 f"not promoted, since its share of kept pairs differs by {change:.2f} from `{latest}` "
-                f"(guard.max_change is {max_change}). Look with `evenly diff {latest} {build}`, then "
-                f"`evenly promote {build}`"
+                f"(guard.max_change is {max_change}). Look with `evenly diff {latest} {build}`. Run "
+                f"`evenly promote {build}` or correct the recipe"
             )
             return Promotion(reason=reason, is_held=True)
     return Promotion()

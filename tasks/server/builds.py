@@ -1,6 +1,6 @@
 """A build as a Prefect server shows it: artifacts, the name, tags and final state of the run, and the event."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +20,8 @@ from evenly.tasks.server.artifacts import (
     table_artifact,
 )
 from evenly.tasks.server.events import BuildHeld, BuildPublished, emit
-from evenly.tasks.server.logs import ended
 from evenly.tasks.server.notices import Notice, send_notice
+from evenly.tasks.server.states import Outcome, ended
 from evenly.tasks.verify_and_report import latest_of, report_of
 
 _ADAPTER_COLUMNS = {
@@ -39,11 +39,15 @@ _DIGITS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """A build that a run has published; `previous` was the latest of its recipe before, None where it has none."""
+    """A build that a run has published; `previous` was the latest of its recipe before, None where it has none.
+
+    is_announced: people were told before that it is held back.
+    """
 
     manifest: Mapping[str, Any]
     previous: str | None
     promotion: Promotion
+    is_announced: bool = False
 
     @property
     def build(self) -> str:
@@ -57,26 +61,31 @@ class Published:
         return f"{samples['kept']:,} of {samples['rows']:,} pairs kept"
 
     @property
-    def event(self) -> str:
-        """`held`, `published` where `latest` moved to it, else ""."""
+    def outcome(self) -> Outcome:
+        """The outcome of the run: `unchanged` where the latest build has come out again."""
         if self.promotion.is_held:
             return "held"
-        return "published" if self.promotion.is_latest and self.previous != self.build else ""
+        return "unchanged" if self.promotion.is_latest and self.previous == self.build else "published"
 
     @property
-    def outcome(self) -> str:
-        """The outcome of the build, in a line."""
-        if self.promotion.is_held:
-            return f"held: {self.build}, {self.counts}, {self.promotion.reason}"
-        if self.promotion.is_latest:
-            return f"published {self.build}: {self.counts}"
-        return f"built {self.build}: {self.counts}, {self.promotion.reason}"
+    def event(self) -> str:
+        """The outcome if people are to hear of it: `latest` moved, or a build is held for the first time; else ""."""
+        is_news = not self.is_announced if self.promotion.is_held else self.promotion.is_latest
+        return self.outcome if is_news and self.outcome != "unchanged" else ""
+
+    @property
+    def message(self) -> str:
+        """The outcome in a line, with what to do."""
+        parts = (f"{self.outcome}: {self.build}", self.counts, self.promotion.reason)
+        return ", ".join(part for part in parts if part)
 
 
 def published(run: Run, manifest: Mapping[str, Any], *, previous: str | None, max_change: float | None) -> Published:
     """A build with what became of it."""
-    promotion = judge_promotion(Builds(run.workspace), manifest, max_change=max_change)
-    return Published(manifest=manifest, previous=previous, promotion=promotion)
+    builds = Builds(run.workspace)
+    promotion = judge_promotion(builds, manifest, max_change=max_change)
+    is_announced = promotion.is_held and builds.is_announced(str(manifest["build"]), previous)
+    return Published(manifest=manifest, previous=previous, promotion=promotion, is_announced=is_announced)
 
 
 def show_build(run: Run, build: Published) -> None:
@@ -86,7 +95,7 @@ def show_build(run: Run, build: Published) -> None:
     recipe = str(build.manifest["recipe_name"])
     name_run(f"rebuild {build.build}", [recipe, build.build])
     artifacts = [
-        table_artifact(artifact_key(recipe, "funnel"), funnel_rows(build.manifest), build.outcome),
+        table_artifact(artifact_key(recipe, "funnel"), funnel_rows(build.manifest), build.message),
         Artifact(key=artifact_key(recipe, "diff"), kind="markdown", data=_difference(run, build)),
     ]
     if rows := _captioner_rows(run, build.manifest):
@@ -111,15 +120,17 @@ def show_results(run: Run, build: Published) -> None:
     leave_artifacts(artifacts)
 
 
-def tell_of(run: Run, build: Published, blocks_for: Callable[[str], Sequence[str]]) -> None:
-    """Send what became of a build through the notification blocks for that event."""
+def tell_of(run: Run, build: Published, blocks: Sequence[str]) -> None:
+    """Send the news of a build, if it has any, through notification blocks; of a build that is held once."""
     if not build.event or not is_watched():
         return
     from prefect.runtime import flow_run
 
     recipe = str(build.manifest["recipe_name"])
-    notice = Notice(event=build.event, recipe=recipe, text=build.outcome, run=str(flow_run.id))
-    send_notice(notice, blocks_for(build.event), run.progress.warn)
+    notice = Notice(event=build.event, recipe=recipe, text=build.message, run=str(flow_run.id))
+    send_notice(notice, blocks, run.progress.warn)
+    if build.promotion.is_held:
+        Builds(run.workspace).announce(build.build, build.previous)
 
 
 def funnel_rows(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -144,8 +155,8 @@ def _captioner_rows(run: Run, manifest: Mapping[str, Any]) -> list[dict[str, Any
 
 
 def ended_with(build: Published) -> str:
-    """The state in which a run of a rebuild ends: `Held` where the guard keeps the build back."""
-    return ended(build.build, build.outcome, name="Held" if build.promotion.is_held else "Completed")
+    """The state in which a run of a rebuild ends."""
+    return ended(build.build, build.message, outcome=build.outcome)
 
 
 def _facts(run: Run, build: Published) -> dict[str, Any]:
@@ -195,7 +206,7 @@ def _summary(run: Run, build: Published) -> str:
         [
             f"# {markdown_text(build.build)}",
             "",
-            markdown_text(build.outcome),
+            markdown_text(build.message),
             "",
             f"[Report](<{path.resolve().as_uri()}>): {markdown_text(str(path))}",
             "",

@@ -1,4 +1,4 @@
-"""The log of a Prefect run, the lines of its progress as its server keeps them, and the state in which it ends.
+"""The log of a Prefect run: the lines of its progress, as its server keeps them.
 
 A terminal shows each line once. Where Prefect prints what is logged, as in a worker's flow run, its line is the one
 that is shown; a command prints its lines itself and keeps Prefect's off the terminal.
@@ -9,7 +9,6 @@ import sys
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar, cast
 
 from evenly.audit.safe_text import visible
 from evenly.redaction import keep_secrets_out_of_logs, know_variables
@@ -99,13 +98,3 @@ def _is_printed(logger: logging.Logger, level: int) -> bool:
                 return True
         current = current.parent if current.propagate else None
     return False
-
-
-Result = TypeVar("Result")
-
-
-def ended(result: Result, message: str, *, name: str = "Completed") -> Result:
-    """A completed state with a message, to be returned by a flow: Prefect hands its caller the `result`."""
-    from prefect.states import Completed
-
-    return cast("Result", Completed(name=name, message=message, data=result))

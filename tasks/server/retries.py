@@ -4,43 +4,50 @@ What may pass (a store or an endpoint that is slow, busy or away) carries `passi
 begin anew, in its process, and finished steps are reused. Runs by hand are not tried again: a person is there.
 """
 
-from contextlib import ContextDecorator
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
 
 from evenly.redaction import clean_error
 from evenly.tasks.server.artifacts import server_client, warned
 from evenly.tasks.server.logs import keep_prefect_secrets, log_own_errors_in_one_line
+from evenly.tasks.server.states import deployed_run, failed
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun
 
 PAUSES_S = (60, 300, 1500)
 """Between the tries of a run; requests were tried again for minutes before, where they were made."""
+P = ParamSpec("P")
+Result = TypeVar("Result")
 
 
-class tried_again(ContextDecorator):  # noqa: N801 - a decorator
-    """Has a flow whose deployments' runs are tried again where it fails for what may pass.
+def tried_again(function: Callable[P, Result]) -> Callable[P, Result]:
+    """A flow whose deployments' runs are tried again where it fails for what may pass, and end in a state that says so.
 
-    Errors of evenly's own are logged in one line, and no known secret is.
-
-    Worker processes get a copy of it with each piece of work, so it must be one that can be pickled.
+    Errors of evenly's own are logged in one line, and no known secret is. Runs by hand raise what the flow raises.
     """
 
-    def __enter__(self) -> None:
+    @wraps(function)
+    def tried(*args: P.args, **kwargs: P.kwargs) -> Result:
         keep_prefect_secrets()
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, Exception):
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:
             clean_error(error)
-            _plan(error)
             log_own_errors_in_one_line()
+            if (run := deployed_run()) is None:
+                raise
+            _plan(error, run)
+            return cast("Result", failed(error))
+
+    return tried
 
 
-def _plan(error: Exception) -> None:
+def _plan(error: Exception, run: "FlowRun") -> None:
     """Tell the server whether and when to try the run again, and say in the error which."""
     from prefect.client.schemas.objects import FlowRunPolicy
-    from prefect.context import FlowRunContext
 
-    context = FlowRunContext.get()
-    run = None if context is None else context.flow_run
-    if run is None or run.deployment_id is None:
-        return
     if not getattr(error, "passing", False):
         _say(error, "This does not pass by itself: the run is not tried again.")
         return

@@ -66,7 +66,7 @@ def _faulty() -> None:
     from evenly.tasks.server.retries import tried_again
 
     @flow
-    @tried_again()
+    @tried_again
     def faulty() -> None:
         logging.getLogger("prefect.flow_runs").error("a line with %s", KEY)
         raise ZeroDivisionError(f"nobody expects {KEY}")

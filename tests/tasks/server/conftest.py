@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
 
@@ -41,6 +42,13 @@ def recipe(tmp_path: Path) -> Callable[..., str]:
         return str(path)
 
     return write
+
+
+def save_webhook(name: str, url: str) -> str:
+    """A notification block of the server that posts subject and body to a URL; its name."""
+    template = {"title": "{{subject}}", "text": "{{body}}"}
+    CustomWebhookNotificationBlock(name=name, url=url, json_data=template).save(name, overwrite=True)
+    return f"custom-webhook/{name}"
 
 
 @contextmanager

@@ -10,11 +10,14 @@ import pyarrow as pa
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.client.schemas.objects import FlowRun
+from prefect.flow_engine import run_flow
 from prefect.settings import (
     PREFECT_API_URL,
     PREFECT_CLIENT_MAX_RETRIES,
     temporary_settings,
 )
+from prefect.states import Pending
 
 import evenly
 from evenly.flows.audit_builds import audit_builds
@@ -37,6 +40,7 @@ from evenly.tasks.server.artifacts import (
 )
 from evenly.tasks.server.events import AuditFailed, BuildHeld, BuildPublished, ClassesDescribed, emit
 from tests.chat_server import tiny_server
+from tests.tasks.server.conftest import save_webhook, webhook
 
 
 def artifacts(name: str) -> list[Any]:
@@ -62,13 +66,18 @@ def events_of(build: str, name: str) -> list[dict[str, Any]]:
 def test_a_build_and_one_that_is_held_are_seen_on_the_server(recipe, tmp_path):
     root = str(tmp_path / "w")
     first = rebuild_dataset(recipe=recipe(1), root=root, quiet=True, return_state=True)
-    assert (first.name, first.message) == ("Completed", f"published {first.result()}: 40 of 40 pairs kept")
-    again = rebuild_dataset(recipe=recipe(1), root=root, quiet=True)
+    assert (first.name, first.message) == ("Completed", f"published: {first.result()}, 40 of 40 pairs kept")
+    unchanged = rebuild_dataset(recipe=recipe(1), root=root, quiet=True, return_state=True)
+    again = unchanged.result()
     assert again == first.result()
+    assert (unchanged.name, unchanged.message) == ("Cached", f"unchanged: {again}, 40 of 40 pairs kept")
     held = rebuild_dataset(recipe=recipe(4), root=root, quiet=True, return_state=True)
     assert held.name == "Held"
     assert held.is_completed()
     assert held.message.startswith(f"held: {held.result()}, 20 of 40 pairs kept, not promoted, since its share")
+    assert held.message.endswith(f"Run `evenly promote {held.result()}` or correct the recipe")
+    still_held = rebuild_dataset(recipe=recipe(4), root=root, quiet=True, return_state=True)
+    assert still_held.message == held.message  # the event and the notice are sent once
 
     (published,) = events_of(again, "evenly.build.published")
     assert BuildPublished(**published).kept == 40
@@ -90,6 +99,38 @@ def test_a_build_and_one_that_is_held_are_seen_on_the_server(recipe, tmp_path):
     assert set(run.tags) == {"tiny_words", held.result()}
 
 
+def run_deployed(recipe: str, root: str) -> FlowRun:
+    """The run of a deployment, once it has ended, as a worker's process runs it."""
+    with get_client(sync_client=True) as client:
+        deployment = client.create_deployment(client.create_flow(rebuild_dataset), name="test")
+        given = {"recipe": recipe, "root": root, "quiet": True}
+        made = client.create_flow_run_from_deployment(deployment, parameters=given)
+        client.set_flow_run_state(made.id, Pending())
+        run_flow(rebuild_dataset, flow_run=client.read_flow_run(made.id), return_type="state")
+        return client.read_flow_run(made.id)
+
+
+@pytest.mark.usefixtures("prefect_server", "watched")
+def test_a_deployed_run_ends_in_states_that_every_page_lists(recipe, tmp_path):
+    root = str(tmp_path / "w")
+    with webhook() as (url, posted):
+        notify = {"blocks": [save_webhook("states", url)]}
+        ends = [run_deployed(recipe(words, notify=notify), root) for words in (1, 1, 4, 4, 50)]
+    states = [(run.state.type.value, run.state.name) for run in ends]
+    assert states == [
+        ("COMPLETED", "Completed"),
+        ("COMPLETED", "Cached"),
+        ("CANCELLED", "Cancelled"),
+        ("CANCELLED", "Cancelled"),
+        ("FAILED", "Failed"),
+    ]
+    outcomes = [run.state.message.partition(":")[0] for run in ends]
+    assert outcomes == ["published", "unchanged", "held", "held", "failed"]
+    assert "must keep at least one pair; it kept none of 40" in ends[-1].state.message
+    assert [message["title"] for message in posted] == ["evenly: tiny_words held", "evenly: tiny_words failed"]
+    assert all(run.run_count == 1 and run.state.data is None for run in ends)
+
+
 @pytest.mark.usefixtures("prefect_server", "watched")
 def test_after_a_failed_audit_a_build_is_held_until_a_person_promotes_one(recipe, tmp_path):
     root = str(tmp_path / "w")
@@ -98,7 +139,7 @@ def test_after_a_failed_audit_a_build_is_held_until_a_person_promotes_one(recipe
     said = hold_promotion(build=first, findings=2, root=root)
     assert said == "tiny_words: promotions are held until `evenly promote BUILD`"
     again = rebuild_dataset(recipe=recipe(1), root=root, quiet=True, return_state=True)
-    assert again.name == "Completed"  # it is the latest already
+    assert again.name == "Cached"  # it is the latest already
     held = rebuild_dataset(recipe=recipe(2), root=root, quiet=True, return_state=True)
     assert held.name == "Held"
     assert f"not promoted, since `{first}` did not verify (2 findings), 20" in held.message

@@ -10,24 +10,17 @@ from prefect.blocks.system import Secret
 from evenly.flows.rebuild_dataset import rebuild_dataset
 from evenly.tasks.server import notices
 from evenly.tasks.server.notices import MOST_CHARACTERS, Notice, block_problems, plain_text, send_notice
-from tests.tasks.server.conftest import webhook
+from tests.tasks.server.conftest import save_webhook, webhook
 from tests.tasks.server.test_logs import logged
 
 ALL = ["published", "held", "failed"]
-TEMPLATE = {"title": "{{subject}}", "text": "{{body}}"}
-
-
-def save(name: str, url: str) -> str:
-    block = CustomWebhookNotificationBlock(name=name, url=url, json_data=TEMPLATE)
-    block.save(name, overwrite=True)
-    return f"custom-webhook/{name}"
 
 
 @pytest.mark.usefixtures("prefect_server", "watched")
 def test_blocks_are_told_what_a_run_came_to(recipe: Callable[..., str], tmp_path):
     root = str(tmp_path / "w")
     with webhook() as (url, posted):
-        notify = {"blocks": [save("team", url)], "events": ALL}
+        notify = {"blocks": [save_webhook("team", url)], "events": ALL}
         first = rebuild_dataset(recipe=recipe(1, notify=notify), root=root, quiet=True)
         rebuild_dataset(recipe=recipe(1, notify=notify), root=root, quiet=True)  # nothing new: no message
         held = rebuild_dataset(recipe=recipe(4, notify=notify), root=root, quiet=True)
@@ -36,7 +29,7 @@ def test_blocks_are_told_what_a_run_came_to(recipe: Callable[..., str], tmp_path
     titles = [message["title"] for message in posted]
     assert titles == [f"evenly: tiny_words {event}" for event in ("published", "held", "failed", "failed")]
     texts = [message["text"].splitlines() for message in posted]
-    assert texts[0][0] == f"published {first}: 40 of 40 pairs kept"
+    assert texts[0][0] == f"published: {first}, 40 of 40 pairs kept"
     assert texts[1][0].startswith(f"held: {held}, 20 of 40 pairs kept, not promoted")
     assert "must keep at least one pair; it kept none of 40" in texts[2][0]
     assert "min_words" in texts[3][0]
@@ -47,7 +40,7 @@ def test_blocks_are_told_what_a_run_came_to(recipe: Callable[..., str], tmp_path
 @pytest.mark.usefixtures("prefect_server", "watched")
 def test_by_default_blocks_are_told_what_needs_a_person(recipe: Callable[..., str], tmp_path):
     with webhook() as (url, posted):
-        notify = {"blocks": [save("team", url)]}
+        notify = {"blocks": [save_webhook("team", url)]}
         rebuild_dataset(recipe=recipe(1, notify=notify), root=str(tmp_path / "w"), quiet=True)
         assert not posted
         rebuild_dataset(recipe=recipe(4, notify=notify), root=str(tmp_path / "w"), quiet=True)
@@ -57,7 +50,8 @@ def test_by_default_blocks_are_told_what_needs_a_person(recipe: Callable[..., st
 @pytest.mark.usefixtures("prefect_server", "watched")
 def test_a_block_that_is_missing_or_does_not_answer_is_a_warning_that_shows_nothing_of_it(recipe, tmp_path):
     with webhook(404) as (refuses, _):
-        blocks = [save("refuses", refuses), save("away", "http://127.0.0.1:9/token-of-the-team"), "custom-webhook/none"]
+        away = save_webhook("away", "http://127.0.0.1:9/token-of-the-team")
+        blocks = [save_webhook("refuses", refuses), away, "custom-webhook/none"]
         notify = {"blocks": blocks, "events": ALL}
         root = str(tmp_path / "w")
         ended = rebuild_dataset(recipe=recipe(1, notify=notify), root=root, quiet=True, return_state=True)
@@ -93,14 +87,14 @@ def test_nobody_waits_long_for_a_block(monkeypatch):
 @pytest.mark.usefixtures("prefect_server")
 def test_a_temporary_server_sends_nothing():
     with webhook() as (url, posted):
-        send_notice(Notice(event="failed", recipe="a", text="b", run="c"), [save("team", url)], pytest.fail)
+        send_notice(Notice(event="failed", recipe="a", text="b", run="c"), [save_webhook("team", url)], pytest.fail)
     assert not posted
 
 
 @pytest.mark.usefixtures("prefect_server")
 def test_blocks_that_are_not_there_or_do_not_notify_are_named():
     Secret(value="hidden").save("word", overwrite=True)
-    there = save("team", "http://127.0.0.1:9")
+    there = save_webhook("team", "http://127.0.0.1:9")
     missing, silent = block_problems([there, "slack-webhook/none", "secret/word"])
     assert "it has no `slack-webhook/none`" in missing
     assert "`secret/word` does not" in silent

@@ -21,7 +21,7 @@ ENDS: Iterator[Exception | str]
 
 
 @flow(persist_result=False)
-@tried_again()
+@tried_again
 def work() -> str:
     end = next(ENDS)
     if isinstance(end, str):
