@@ -28,8 +28,10 @@ from evenly.tasks.rebuild.features import encode_pairs
 from evenly.tasks.rebuild.publish import publish_build
 from evenly.tasks.run import Each, Records, Run
 from evenly.tasks.server.builds import Published, ended_with, published, show_build, show_results, tell_of
+from evenly.tasks.server.missed_runs import reason_to_skip
 from evenly.tasks.server.notices import Notice, log_to_run, send_notice
 from evenly.tasks.server.retries import tried_again
+from evenly.tasks.server.states import ended
 from evenly.tasks.splits import describe_split
 from evenly.tasks.stage import run_steps
 from evenly.tasks.step import check_ready
@@ -64,6 +66,8 @@ def rebuild_dataset(recipe: str, **values: object) -> str:
     """
     options = options_of(RebuildOptions, values)
     chosen, limit, quiet = read_recipe(recipe), options.limit, options.quiet
+    if chosen.schedule is not None and (reason := reason_to_skip(chosen.schedule.catch_up)):
+        return ended(reason, reason, outcome="skipped")
     with (
         tags(*flow_run.tags),  # also of flows that are called here: by tag a server ends those that stopped reporting
         writing(

@@ -7,6 +7,9 @@ from pydantic import BaseModel, ConfigDict
 from evenly.redaction import without_secrets_in
 from evenly.tasks.server.artifacts import is_watched
 
+WORKSPACE = "evenly.workspace"
+"""The label of an event's resource that says in which workspace it is."""
+
 
 class Payload(BaseModel):
     """Fields that all payloads share; `event` is the event's name, `about` the id of the resource that it is about."""
@@ -66,5 +69,5 @@ def emit(payload: Payload) -> None:
     related = []
     if "recipe" in fields:
         related = [{"prefect.resource.id": f"evenly.recipe.{fields['recipe']}", "prefect.resource.role": "recipe"}]
-    resource = {"prefect.resource.id": payload.about.format_map(fields)}
+    resource = {"prefect.resource.id": payload.about.format_map(fields), WORKSPACE: payload.root}
     emit_event(event=payload.event, resource=resource, related=related, payload=without_secrets_in(fields))

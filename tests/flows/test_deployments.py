@@ -107,7 +107,7 @@ def serve(folder: Path, database: dict[str, str]) -> Iterator[Served]:
         "PREFECT_HOME": str(folder),
         "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
         "PREFECT_SERVER_API_PORT": str(port),
-        "EVENLY_ROOT": str(folder / "workspace"),
+        "EVENLY_ROOT": str(folder / "birds" / ".evenly"),
         **database,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
@@ -130,7 +130,7 @@ def serve(folder: Path, database: dict[str, str]) -> Iterator[Served]:
                 **(options | {"cwd": folder / "elsewhere", "env": environment | {MARK: str(folder)}}),
             )
             served = Served(environment, log, folder, worker)
-            wait_for(lambda: served.call("/work_pools/evenly/workers/filter"), 90, log.read_text)
+            wait_for(lambda: served.call("/work_pools/evenly-birds/workers/filter"), 90, log.read_text)
             yield served
         finally:
             if worker is not None:
@@ -150,40 +150,48 @@ def answers(url: str) -> bool:
 
 def test_each_recipe_has_a_deployment_at_its_own_times(served):
     deployments = {item["name"]: item for item in served.call("/deployments/filter")}
-    assert set(deployments) == {"captions", "broken", "describe", "watch", "audit", "hold"}
-    captions = deployments["captions"]
+    names = ("captions", "broken", "describe", "watch", "audit", "hold")
+    assert set(deployments) == {f"birds.{name}" for name in names}
+    captions = deployments["birds.captions"]
     assert captions["schedules"][0]["schedule"] == {"cron": "0 3 * * 1", "timezone": "Europe/Berlin", "day_or": True}
     assert captions["global_concurrency_limit"]["limit"] == 1
     assert captions["parameters"] == {
         "recipe": str(served.folder / "recipes" / "captions.yaml"),
         "root": served.environment["EVENLY_ROOT"],
     }
-    assert {"evenly", "recipe:captions"} <= set(captions["tags"])
-    (every_minute,) = deployments["watch"]["schedules"]
+    assert captions["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
+    assert (captions["work_pool_name"], captions["work_queue_name"]) == ("evenly-birds", "captions")
+    tags = {"evenly", "recipe:captions", f"workspace:{served.environment['EVENLY_ROOT']}"}
+    assert set(captions["tags"]) == tags
+    queues = {
+        queue["name"]: queue["concurrency_limit"] for queue in served.call("/work_pools/evenly-birds/queues/filter")
+    }
+    assert queues == {"default": None, "workspace": None, "captions": 1, "broken": 1}
+    (every_minute,) = deployments["birds.watch"]["schedules"]
     assert (every_minute["schedule"]["interval"], every_minute["active"]) == (60, False)
 
 
 def test_what_was_set_at_the_server_stays_when_it_is_registered_again(served):
-    (watch,) = served.call("/deployments/filter", {"deployments": {"name": {"any_": ["watch"]}}})
+    (watch,) = served.call("/deployments/filter", {"deployments": {"name": {"any_": ["birds.watch"]}}})
     change = {"parameters": watch["parameters"] | {"folder": "/lists"}}
     url = f"{served.environment['PREFECT_API_URL']}/deployments/{watch['id']}"
     wait_for(lambda: httpx.patch(url, json=change, timeout=30).is_success, 30, served.log.read_text)  # 503 while busy
     rows = json.loads(served.run(sys.executable, "-m", "evenly.flows", "deploy", "recipes/captions.yaml", "--json"))
-    assert rows[0]["deployment"] == "rebuild-dataset/captions"
+    assert rows[0]["deployment"] == "rebuild-dataset/birds.captions"
     assert f"it has no `{NO_BLOCK}`" in rows[0]["problems"][0]
     assert f"it has no `{NO_BLOCK}`" in served.run(sys.executable, "-m", "evenly.flows", "check", rows[0]["recipe"])
-    (watch,) = served.call("/deployments/filter", {"deployments": {"name": {"any_": ["watch"]}}})
+    (watch,) = served.call("/deployments/filter", {"deployments": {"name": {"any_": ["birds.watch"]}}})
     assert watch["parameters"]["folder"] == "/lists"
     names = sorted(automation["name"] for automation in served.call("/automations/filter"))
     assert names == [
-        "evenly: describe submitted class lists",
-        "evenly: end runs that stopped reporting",
-        "evenly: hold promotions after a failed audit",
+        "evenly birds: describe submitted class lists",
+        "evenly birds: end runs that stopped reporting",
+        "evenly birds: hold promotions after a failed audit",
     ]
 
 
 def test_a_recipe_is_rebuilt_by_paths_beside_it_and_its_run_has_logs(served):
-    served.run(sys.executable, "-m", "prefect", "deployment", "run", "rebuild-dataset/captions")
+    served.run(sys.executable, "-m", "prefect", "deployment", "run", "rebuild-dataset/birds.captions")
     run = served.finished("rebuild-dataset")
     assert run["state_type"] == "COMPLETED"
     logs = served.call("/logs/filter", {"logs": {"flow_run_id": {"any_": [run["id"]]}}})
@@ -192,8 +200,13 @@ def test_a_recipe_is_rebuilt_by_paths_beside_it_and_its_run_has_logs(served):
     assert manifest["samples"]["rows"] == 60
 
 
+def test_a_server_with_sqlite_has_one_run_at_a_time(served):
+    in_sqlite = "PREFECT_SERVER_DATABASE_CONNECTION_URL" not in served.environment
+    assert ("one run at a time: the server keeps its runs in SQLite" in served.log.read_text()) == in_sqlite
+
+
 def test_a_deployment_that_is_run_by_hand_ends_well(served):
-    served.run(sys.executable, "-m", "prefect", "deployment", "run", "audit-builds/audit")
+    served.run(sys.executable, "-m", "prefect", "deployment", "run", "audit-builds/birds.audit")
     assert served.finished("audit-builds")["state_type"] == "COMPLETED"
 
 
@@ -214,7 +227,7 @@ def test_after_a_failed_audit_promotions_are_held_by_the_automation(served):
     (manifest,) = Builds(workspace).manifests()
     table = min((workspace.root / "ledger" / "check_texts").glob("*.arrow"))
     table.write_bytes(table.read_bytes()[:-9] + b"something")
-    served.run(sys.executable, "-m", "prefect", "deployment", "run", "audit-builds/audit")
+    served.run(sys.executable, "-m", "prefect", "deployment", "run", "audit-builds/birds.audit")
     assert served.finished("hold-promotion")["state_type"] == "COMPLETED"
     assert list(Builds(workspace).holds()) == ["captions"]
     served.run(sys.executable, "-m", "evenly.flows", "promote", manifest["build"])
@@ -224,7 +237,7 @@ def test_after_a_failed_audit_promotions_are_held_by_the_automation(served):
 def test_a_run_whose_endpoint_is_away_waits_for_another_try(served):
     given = {"name": "cats", "text": "lynx\n", "methods": ["description"], "base_url": "http://127.0.0.1:9/v1"}
     options = [part for name, value in given.items() for part in ("-p", f"{name}={json.dumps(value)}")]
-    served.run(sys.executable, "-m", "prefect", "deployment", "run", "describe-classes/describe", *options)
+    served.run(sys.executable, "-m", "prefect", "deployment", "run", "describe-classes/birds.describe", *options)
 
     def waiting() -> dict | None:
         runs = served.call("/flow_runs/filter", {"flow_runs": {"state": {"name": {"any_": ["AwaitingRetry"]}}}})
@@ -240,7 +253,7 @@ def test_a_list_in_a_watched_folder_is_described_by_the_deployment(served, tmp_p
     (tmp_path / "broken.txt").write_text("cat\n\ncat\n")
     given = {"folder": str(tmp_path), "methods": ["synonyms"], "settle_s": 0}
     options = [part for name, value in given.items() for part in ("-p", f"{name}={json.dumps(value)}")]
-    served.run(sys.executable, "-m", "prefect", "deployment", "run", "watch-classes/watch", *options)
+    served.run(sys.executable, "-m", "prefect", "deployment", "run", "watch-classes/birds.watch", *options)
     assert served.finished("watch-classes")["state_type"] == "COMPLETED"
     records = Ledger(Workspace.at(served.environment["EVENLY_ROOT"])).records("describe")
     (record,) = (record for record in records if record.rule["list"] == "fish")
@@ -254,7 +267,7 @@ def test_ctrl_c_ends_the_worker_and_cancels_its_runs(served, tmp_path):  # the l
         given = {"folder": str(tmp_path), "methods": ["description"], "settle_s": 0}
         given["llm"] = {"base_url": server.url, "model": "tiny"}
         options = [part for name, value in given.items() for part in ("-p", f"{name}={json.dumps(value)}")]
-        served.run(sys.executable, "-m", "prefect", "deployment", "run", "watch-classes/watch", *options)
+        served.run(sys.executable, "-m", "prefect", "deployment", "run", "watch-classes/birds.watch", *options)
         wait_for(lambda: server.requests, 150, lambda: served.log.read_text()[-3000:])
         sent = time.monotonic()
         served.worker.send_signal(signal.SIGINT)
@@ -268,5 +281,5 @@ def test_ctrl_c_ends_the_worker_and_cancels_its_runs(served, tmp_path):  # the l
     runs = served.call("/flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["CANCELLED"]}}}})
     assert {run["name"] for run in runs} == {"describe slow", f"watch {tmp_path}"}
     for run in runs:
-        assert run["tags"] == ["evenly"]
+        assert run["tags"] == ["evenly", f"workspace:{served.environment['EVENLY_ROOT']}"]
         assert run["state"]["message"].startswith("`evenly serve` was interrupted.")

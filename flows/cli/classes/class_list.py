@@ -29,6 +29,7 @@ from evenly.tasks.classes.describe import METHODS_ABOUT_PAIRS, estimate_list
 from evenly.tasks.classes.names import COUNT_NAMES
 from evenly.tasks.run import LanguageModel
 from evenly.tasks.server.artifacts import server_client
+from evenly.tasks.server.events import WORKSPACE
 
 EVENT = "evenly.class-list.submitted"
 NO_CONTEXT = ListContext()
@@ -159,7 +160,8 @@ def submit_list(
     payload = {"name": listing.name, "text": listing.text, "methods": chosen, "root": str(Workspace.at(root).root)}
     payload |= vars(llm)
     resource = f"evenly.class-list.{identity}"
-    event = Event(event=EVENT, resource=Resource({"prefect.resource.id": resource}), payload=payload)
+    about = Resource({"prefect.resource.id": resource, WORKSPACE: str(payload["root"])})
+    event = Event(event=EVENT, resource=about, payload=payload)
     with prefect_api(), server_client() as client:
         try:
             client.request("POST", "/events", json=[event.model_dump(mode="json")])

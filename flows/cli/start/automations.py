@@ -11,29 +11,28 @@ from prefect.events.actions import ChangeFlowRunState, RunDeployment
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
 from evenly.flows.cli.classes.class_list import EVENT
+from evenly.flows.cli.start.namespaces import Namespace
 from evenly.options import LanguageModelOptions
-from evenly.tasks.server.events import AuditFailed
+from evenly.tasks.server.events import WORKSPACE, AuditFailed
 
-TAG = "evenly"
-"""Of all deployments of ours, and so of their runs."""
 HEARTBEAT_S = 30
 _SILENCE_S = 6 * HEARTBEAT_S
 _BEAT = "prefect.flow-run.heartbeat"
-_ENDS = ("Completed", "Failed", "Cancelled", "Crashed")
+_ENDS = ("Completed", "Cached", "Failed", "Cancelled", "Crashed")
 _PAYLOAD = ("name", "text", "methods", *(field.name for field in fields(LanguageModelOptions)))
 """What `evenly describe --submit` sends: parameters of the flow describe-classes."""
 
 
-def crashed_runs() -> AutomationCore:
+def crashed_runs(namespace: Namespace) -> AutomationCore:
     """End the runs that have stopped to report: those of a machine that died, or of a worker that was killed."""
     return AutomationCore(
-        name="evenly: end runs that stopped reporting",
-        description=f"A run of evenly that has not reported for {_SILENCE_S} s is crashed, and makes way for the next.",
+        name=f"evenly {namespace.name}: end runs that stopped reporting",
+        description=f"A run in {namespace.root} that has not reported for {_SILENCE_S} s makes way for the next.",
         trigger=EventTrigger(
             after={_BEAT},
             expect={_BEAT, *(f"prefect.flow-run.{state}" for state in _ENDS)},
             match={"prefect.resource.id": "prefect.flow-run.*"},
-            match_related={"prefect.resource.id": f"prefect.tag.{TAG}", "prefect.resource.role": "tag"},
+            match_related={"prefect.resource.id": f"prefect.tag.{namespace.tag}", "prefect.resource.role": "tag"},
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
@@ -49,10 +48,11 @@ def crashed_runs() -> AutomationCore:
     )
 
 
-def submitted_lists(describe: UUID) -> AutomationCore:
-    """Run the deployment `describe` when a class list is submitted."""
+def submitted_lists(namespace: Namespace, describe: UUID) -> AutomationCore:
+    """Run the deployment `describe` when a class list is submitted for the workspace."""
     return _run_at_event(
-        "evenly: describe submitted class lists",
+        namespace,
+        "describe submitted class lists",
         description="What `evenly describe CLASSES --submit` has submitted.",
         event=(EVENT, "evenly.class-list.*"),
         deployment=describe,
@@ -60,10 +60,11 @@ def submitted_lists(describe: UUID) -> AutomationCore:
     )
 
 
-def failed_audits(hold: UUID) -> AutomationCore:
-    """Run the deployment `hold` when a latest build does not verify."""
+def failed_audits(namespace: Namespace, hold: UUID) -> AutomationCore:
+    """Run the deployment `hold` when a latest build of the workspace does not verify."""
     return _run_at_event(
-        "evenly: hold promotions after a failed audit",
+        namespace,
+        "hold promotions after a failed audit",
         description="Rebuilds of the recipe publish without moving `latest`, until `evenly promote BUILD`.",
         event=(AuditFailed.event, "evenly.build.*"),
         deployment=hold,
@@ -72,15 +73,21 @@ def failed_audits(hold: UUID) -> AutomationCore:
 
 
 def _run_at_event(
-    name: str, *, description: str, event: tuple[str, str], deployment: UUID, parameters: Sequence[str]
+    namespace: Namespace,
+    title: str,
+    *,
+    description: str,
+    event: tuple[str, str],
+    deployment: UUID,
+    parameters: Sequence[str],
 ) -> AutomationCore:
     """Run a deployment with parameters of the payload of an event of resources. It goes when that deployment goes."""
     return AutomationCore(
-        name=name,
+        name=f"evenly {namespace.name}: {title}",
         description=description,
         trigger=EventTrigger(
             expect={event[0]},
-            match={"prefect.resource.id": event[1]},
+            match={"prefect.resource.id": event[1], WORKSPACE: namespace.root},
             posture=Posture.Reactive,
             threshold=1,
             within=timedelta(0),

@@ -1,22 +1,26 @@
 """The deployments of the recipes that a command names, and those of every workspace, at a Prefect server."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from prefect import Flow
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.objects import ConcurrencyOptions
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
+from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound
 from prefect.utilities.callables import parameter_schema
 
 from evenly.flows.audit_builds import audit_builds
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.cli.start.automations import HEARTBEAT_S, TAG
+from evenly.flows.cli.start.automations import HEARTBEAT_S, failed_audits, submitted_lists
+from evenly.flows.cli.start.namespaces import TAG, WORKSPACE_QUEUE, Namespace, check_ours
 from evenly.flows.describe_classes import describe_classes
 from evenly.flows.hold_promotion import hold_promotion
 from evenly.flows.rebuild_dataset import rebuild_dataset
@@ -24,7 +28,8 @@ from evenly.flows.recipe import Recipe, read_recipe
 from evenly.flows.recipe.problems import RecipeError
 from evenly.flows.watch_classes import watch_classes
 
-DEFAULT_POOL = "evenly"
+_COLLISIONS = {"skip": "CANCEL_NEW", "queue": "ENQUEUE"}
+"""What Prefect does with a run of a deployment that is due while another works."""
 _ENDINGS = (".yaml", ".yml")
 
 
@@ -75,24 +80,50 @@ def _files(place: Path) -> list[Path]:
 
 @dataclass(frozen=True, kw_only=True)
 class Deployment:
-    """A flow with parameters and times. With `is_kept`, what was set on the server by hand stays when it is made anew.
+    """A flow with parameters and times, whose runs wait in a work queue: their recipe's, or that of the workspace.
 
-    The values of `parameters` that are None are left to the flow.
+    `automation` makes the one that runs it at an event. With `is_kept`, what was set on the server by hand stays when
+    it is made anew.
     """
 
     flow: Flow[..., Any]
     name: str
-    description: str
+    about: str
+    namespace: Namespace
     parameters: dict[str, Any]
     schedule: DeploymentScheduleCreate | None = None
-    concurrency_limit: int | None = 1
-    tags: tuple[str, ...] = ()
+    overlap: Literal["skip", "queue", "run"] = "queue"
+    recipe: str | None = None
+    automation: Callable[[Namespace, UUID], AutomationCore] | None = None
     is_kept: bool = False
 
     @property
     def full_name(self) -> str:
         """The name by which `prefect deployment` knows it."""
-        return f"{self.flow.name}/{self.name}"
+        return f"{self.flow.name}/{self.namespace.name}.{self.name}"
+
+    def content(self) -> dict[str, Any]:
+        """The content of the deployment at a server, by the names that Prefect's client and its YAML files share."""
+        recipe_tag = () if self.recipe is None else (f"recipe:{self.recipe}",)
+        limit = {"limit": 1, "collision_strategy": _COLLISIONS[self.overlap]} if self.overlap in _COLLISIONS else None
+        return {
+            "name": f"{self.namespace.name}.{self.name}",
+            "version": self.flow.version,
+            "description": f"{self.about} {self.namespace.deployed_by}",
+            "entrypoint": f"{self.flow.__module__}.{self.flow.fn.__name__}",
+            "parameters": {name: value for name, value in self.parameters.items() if value is not None},
+            "enforce_parameter_schema": True,
+            "concurrency_limit": limit,
+            "tags": [TAG, self.namespace.tag, *recipe_tag],
+        }
+
+    def work_pool(self) -> dict[str, Any]:
+        """The pool, the queue and the environment of its runs."""
+        return {
+            "name": self.namespace.pool,
+            "work_queue_name": self.recipe or WORKSPACE_QUEUE,
+            "job_variables": {"env": {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S)}},
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,46 +151,57 @@ class Registered:
         return "; ".join(map(_times, self.schedules))
 
 
-def recipe_deployment(file: RecipeFile, options: RunOptions) -> Deployment:
-    """The deployment of one recipe: `rebuild-dataset/<name>`, at the times of its `schedule`."""
+def deployments_of(files: Sequence[RecipeFile], options: RunOptions, namespace: Namespace) -> list[Deployment]:
+    """The deployments of recipes, and what a workspace has beside them."""
+    return [*(_recipe_deployment(file, options, namespace) for file in files), *_workspace_deployments(namespace)]
+
+
+def _recipe_deployment(file: RecipeFile, options: RunOptions, namespace: Namespace) -> Deployment:
+    """The deployment of one recipe: `rebuild-dataset/<namespace>.<name>`, at the times of its `schedule`."""
     schedule = file.recipe.schedule
     cron = None if schedule is None else CronSchedule(cron=schedule.cron, timezone=schedule.timezone)
     return Deployment(
         flow=rebuild_dataset,
         name=file.recipe.name,
-        description=f"Rebuild by {file.path}, publish, and fit adapters on its class lists.",
+        about=f"Rebuild by {file.path}, publish, and fit adapters on its class lists.",
+        namespace=namespace,
         parameters={"recipe": str(file.path), **vars(options)},
         schedule=None if cron is None else DeploymentScheduleCreate(schedule=cron),
-        tags=(f"recipe:{file.recipe.name}",),
+        overlap="queue" if schedule is None else schedule.overlap,
+        recipe=file.recipe.name,
     )
 
 
-def workspace_deployments(pool: str, root: str) -> list[Deployment]:
-    """What a workspace has beside its recipes: `describe` and `hold`, one for a server; others for each pool."""
-    suffix = "" if pool == DEFAULT_POOL else f"-{pool}"
+def _workspace_deployments(namespace: Namespace) -> list[Deployment]:
+    root = namespace.root
     every_minute = IntervalSchedule(interval=timedelta(minutes=1))
     at_five = CronSchedule(cron="0 5 * * *", timezone="UTC")
     return [
         Deployment(
             flow=describe_classes,
             name="describe",
-            description="Describe a class list as soon as `evenly describe CLASSES --submit` has submitted it.",
+            namespace=namespace,
+            about="Describe a class list as soon as `evenly describe CLASSES --submit` has submitted it.",
             parameters={"name": "", "text": ""},
-            concurrency_limit=None,
+            overlap="run",
+            automation=submitted_lists,
         ),
         Deployment(
             flow=watch_classes,
-            name=f"watch{suffix}",
-            description="Describe the class lists that appear in `folder`, a path or a bucket prefix. Set it, then "
+            name="watch",
+            namespace=namespace,
+            about="Describe the class lists that appear in `folder`, a path or a bucket prefix. Set it, then "
             "switch the schedule on.",
             parameters={"folder": "{root}/class-lists", "root": root},
             schedule=DeploymentScheduleCreate(schedule=every_minute, active=False),
+            overlap="skip",
             is_kept=True,
         ),
         Deployment(
             flow=audit_builds,
-            name=f"audit{suffix}",
-            description="Verify the latest build of every recipe; the run fails if anything does not add up.",
+            name="audit",
+            namespace=namespace,
+            about="Verify the latest build of every recipe; the run fails if anything does not add up.",
             parameters={"root": root},
             schedule=DeploymentScheduleCreate(schedule=at_five),
             is_kept=True,
@@ -167,49 +209,74 @@ def workspace_deployments(pool: str, root: str) -> list[Deployment]:
         Deployment(
             flow=hold_promotion,
             name="hold",
-            description="Hold promotions of a recipe whose latest build did not verify, until `evenly promote BUILD`.",
+            namespace=namespace,
+            about="Hold promotions of a recipe whose latest build did not verify, until `evenly promote BUILD`.",
             parameters={"build": "", "findings": 0},
-            concurrency_limit=None,
+            overlap="run",
+            automation=failed_audits,
         ),
     ]
 
 
-def register(client: SyncPrefectClient, deployments: Sequence[Deployment], pool: str) -> list[Registered]:
-    """Make or update deployments in a work pool that is there."""
-    return [_register(client, deployment, pool) for deployment in deployments]
+def put_queues(client: SyncPrefectClient, pool: str, recipes: Sequence[str]) -> None:
+    """Make the work queue of each recipe, which hands out one run at a time: in the order in which they are due.
+
+    Deployments have limits too, but a run that comes up against one tries again later, in any order.
+    """
+    for name in recipes:
+        try:
+            queue = client.read_work_queue_by_name(name, work_pool_name=pool)
+        except ObjectNotFound:
+            client.create_work_queue(name, concurrency_limit=1, work_pool_name=pool)
+        else:
+            if queue.concurrency_limit is None:
+                client.update_work_queue(queue.id, concurrency_limit=1)
 
 
-def _register(client: SyncPrefectClient, deployment: Deployment, pool: str) -> Registered:
-    parameters = {name: value for name, value in deployment.parameters.items() if value is not None}
-    schedules = [] if deployment.schedule is None else [deployment.schedule]
-    earlier: dict[str, Any] = {}
+def register(
+    client: SyncPrefectClient, deployments: Sequence[Deployment], *, replace: bool = False
+) -> list[Registered]:
+    """Make or update deployments in work pools that are there.
+
+    replace: also those of another workspace or owner; else they raise UsageError, before anything is registered.
+    """
+    stored = [_stored(client, deployment) for deployment in deployments]
+    for deployment, earlier in zip(deployments, stored, strict=True):
+        if earlier is not None and not replace:
+            check_ours(deployment.namespace, earlier, deployment.full_name)
+    return [_register(client, deployment, earlier) for deployment, earlier in zip(deployments, stored, strict=True)]
+
+
+def _stored(client: SyncPrefectClient, deployment: Deployment) -> DeploymentResponse | None:
     try:
-        stored = client.read_deployment_by_name(deployment.full_name)
+        return client.read_deployment_by_name(deployment.full_name)
     except ObjectNotFound:
-        pass
-    else:
-        earlier = stored.parameters
-        if deployment.is_kept:
-            parameters = earlier | {"root": parameters["root"]}
-            schedules = [
-                DeploymentScheduleCreate(schedule=timing.schedule, active=timing.active) for timing in stored.schedules
-            ]
+        return None
+
+
+def _register(client: SyncPrefectClient, deployment: Deployment, stored: DeploymentResponse | None) -> Registered:
+    content = deployment.content()
+    schedules = [] if deployment.schedule is None else [deployment.schedule]
+    earlier = {} if stored is None else stored.parameters
+    if stored is not None and deployment.is_kept:
+        content["parameters"] = earlier | {"root": deployment.namespace.root}
+        schedules = [
+            DeploymentScheduleCreate(schedule=timing.schedule, active=timing.active) for timing in stored.schedules
+        ]
+    work_pool, limit = deployment.work_pool(), content["concurrency_limit"]
+    if limit is not None:
+        content["concurrency_limit"] = limit["limit"]
+        content["concurrency_options"] = ConcurrencyOptions(collision_strategy=limit["collision_strategy"])
     identity = client.create_deployment(
         flow_id=client.create_flow_from_name(deployment.flow.name),
-        name=deployment.name,
-        description=deployment.description,
-        entrypoint=f"{deployment.flow.__module__}.{deployment.flow.fn.__name__}",
-        work_pool_name=pool,
-        parameters=parameters,
+        work_pool_name=work_pool.pop("name"),
         parameter_openapi_schema=parameter_schema(deployment.flow).model_dump(exclude_unset=True),
-        enforce_parameter_schema=True,
         schedules=schedules,
-        concurrency_limit=deployment.concurrency_limit,
-        tags=[TAG, *deployment.tags],
         pull_steps=[],
-        job_variables={"env": {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S)}},
+        **content,
+        **work_pool,
     )
-    moved = earlier.get("recipe") not in (None, parameters.get("recipe"))
+    moved = earlier.get("recipe") not in (None, content["parameters"].get("recipe"))
     return Registered(
         id=identity,
         deployment=deployment,

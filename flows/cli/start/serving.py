@@ -6,14 +6,17 @@ import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
     FlowRunFilter,
     FlowRunFilterParentFlowRunId,
     FlowRunFilterState,
@@ -29,26 +32,15 @@ from prefect.workers.process import ProcessWorker
 
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.cli.output import print_text
-from evenly.flows.cli.start.automations import (
-    HEARTBEAT_S,
-    crashed_runs,
-    failed_audits,
-    put_automation,
-    submitted_lists,
-)
-from evenly.flows.cli.start.deployments import (
-    RunOptions,
-    read_recipes,
-    recipe_deployment,
-    register,
-    workspace_deployments,
-)
+from evenly.flows.cli.start.automations import HEARTBEAT_S, crashed_runs, put_automation
+from evenly.flows.cli.start.deployments import RecipeFile, RunOptions, deployments_of, put_queues, register
+from evenly.flows.cli.start.namespaces import Namespace
+from evenly.flows.describe_classes import describe_classes
 from evenly.flows.process.environment import OF_A_COMMAND
 from evenly.flows.process.interruption import unwinding
 from evenly.flows.process.machine import children_of
 from evenly.flows.process.prefect_api import prefect_api
 from evenly.flows.process.tether import tethered_process
-from evenly.flows.runs import with_engine
 from evenly.tasks.server.notices import block_problems
 
 _PROCESS = "process"
@@ -62,29 +54,32 @@ _UNWIND_S, _ANSWER_S = 6.0, 2.0
 
 
 def deploy_recipes(
-    recipes: Sequence[Path], *, pool: str, options: RunOptions, make_pool: bool = False
+    files: Sequence[RecipeFile],
+    namespace: Namespace,
+    *,
+    options: RunOptions,
+    make_pool: bool = False,
+    replace: bool = False,
 ) -> list[dict[str, Any]]:
     """Register recipes, what a workspace has beside them, and automations; a row for each deployment.
 
-    make_pool: make the work pool, of processes, where it is not there. Raises UsageError where no Prefect server is
-    named (deployments on a temporary one would end with it) and RecipeError, before anything is registered.
+    make_pool: make the work pool, of processes, where it is not there. replace: also what is another's. Raises
+    UsageError where no Prefect server is named (deployments on a temporary one would end with it), or for what is
+    another's, before anything is registered.
     """
     if not PREFECT_API_URL.value():
         raise UsageError(
             "`PREFECT_API_URL` must name a Prefect server; it is not set. Start one with `prefect server start`, then "
             "run: PREFECT_API_URL=http://127.0.0.1:4200/api evenly serve birds.yaml"
         )
-    files = read_recipes(recipes)
-    for file in files:
-        with_engine(file.recipe, options.engine)  # raises for one that cannot be
-    wanted = [recipe_deployment(file, options) for file in files] + workspace_deployments(pool, options.root)
     with prefect_api(), get_client(sync_client=True) as client:
-        _check_pool(client, pool, make_pool=make_pool)
-        registered = register(client, wanted, pool)
-        put_automation(client, crashed_runs())
-        ids = {entry.deployment.name: entry.id for entry in registered}
-        put_automation(client, submitted_lists(ids["describe"]))
-        put_automation(client, failed_audits(ids["hold"]))
+        _check_pool(client, namespace.pool, make_pool=make_pool)
+        registered = register(client, deployments_of(files, options, namespace), replace=replace)
+        put_queues(client, namespace.pool, [file.recipe.name for file in files])
+        put_automation(client, crashed_runs(namespace))
+        for entry in registered:
+            if entry.deployment.automation is not None:
+                put_automation(client, entry.deployment.automation(namespace, entry.id))
     notified = {str(file.path): file.recipe.notify.blocks for file in files if file.recipe.notify is not None}
     problems = {path: block_problems(blocks) for path, blocks in notified.items()}
     return [
@@ -99,8 +94,41 @@ def deploy_recipes(
     ]
 
 
-def run_worker(pool: str, *, once: bool = False) -> None:
-    """Run a worker for a pool until it ends or this process is interrupted; once: what is due now.
+def run_worker(pool: str, queues: Sequence[str], *, once: bool = False) -> None:
+    """Run a worker for queues of a pool until it ends or this process is interrupted; once: what is due now.
+
+    Where the server keeps its runs in SQLite it runs one at a time, and says so.
+    """
+    with get_client(sync_client=True) as client:
+        in_sqlite = keeps_runs_in_sqlite(client)
+    if in_sqlite:
+        print_text("one run at a time: the server keeps its runs in SQLite; with PostgreSQL recipes run side by side")
+    options = [part for queue in queues for part in ("--work-queue", queue)] + ["--limit", "1"] * in_sqlite
+    waiting: list[UUID] = []
+    while True:
+        _run_worker(pool, [*options, *["--run-once"] * once])
+        earlier, waiting = waiting, _waiting_runs(pool, queues) if once else []
+        if not waiting or waiting == earlier:
+            return
+
+
+def keeps_runs_in_sqlite(client: SyncPrefectClient) -> bool:
+    """Whether a server has SQLite, in whose patterns a backslash is a letter; in PostgreSQL's it is not.
+
+    It has the flow describe-classes, as one that has a deployment of ours.
+    """
+    pattern = describe_classes.name.replace("-", r"\-")
+    return not client.read_flows(flow_filter=FlowFilter(name=FlowFilterName(like_=pattern)))
+
+
+def _waiting_runs(pool: str, queues: Sequence[str]) -> list[UUID]:
+    with get_client(sync_client=True) as client:
+        due = client.get_scheduled_flow_runs_for_work_pool(pool, list(queues), datetime.now(UTC))
+    return [response.flow_run.id for response in due]
+
+
+def _run_worker(pool: str, options: Sequence[str]) -> None:
+    """Run a worker until it ends or this process is interrupted.
 
     Its flow runs report at all levels and often, whatever this command keeps quiet for itself. When this process is
     interrupted they are ended and cancelled at the server, which would have them running and let no other begin.
@@ -110,7 +138,7 @@ def run_worker(pool: str, *, once: bool = False) -> None:
         if environment.get(name) == OF_A_COMMAND[name]:
             del environment[name]
     name = f"evenly {socket.gethostname()} {uuid4().hex[:8]}"
-    arguments = ["worker", "start", "--pool", pool, "--name", name, *(["--run-once"] if once else [])]
+    arguments = ["worker", "start", "--pool", pool, "--name", name, *options]
     with unwinding(_UNWIND_S), tethered_process("prefect", *arguments, environment=environment) as process:
         try:
             status = process.wait()

@@ -1,0 +1,83 @@
+"""Runs of a deployment that missed their time: which of them are made up for, and which are skipped.
+
+A stop of the worker, of the server or of the machine leaves runs that were due meanwhile, and a run that works longer
+than the time between two of them leaves others. They begin in the order of their times, as their queue holds one run at
+a time; each one decides when it begins, so it does not matter what was away.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+from uuid import UUID
+
+from evenly.tasks.server.artifacts import server_client, warned
+from evenly.tasks.server.states import deployed_run, ended
+
+CatchUp = Literal["latest", "all", "none"]
+GRACE = timedelta(minutes=5)
+"""A run that could have begun so long ago was missed."""
+_LAST_RUNS = 200
+
+
+def reason_to_skip(catch_up: CatchUp) -> str:
+    """Why the deployed run that this is part of is not to go on; "" where it is. Others that wait are cancelled."""
+    run = deployed_run()
+    if run is None or not run.auto_scheduled:
+        return ""
+    reasons: dict[UUID, str] = {}
+    with warned("missed runs"), server_client() as client:
+        now = datetime.now(UTC)
+        runs = _due_runs(client, run.deployment_id, now)
+        reasons = reasons_to_skip(runs, catch_up, now)
+        for each in runs:
+            if each.id in reasons and each.state.is_scheduled() and each.run_count == 0:
+                client.set_flow_run_state(each.id, ended("", reasons[each.id], outcome="skipped"))
+    return reasons.get(run.id, "")
+
+
+def _due_runs(client: Any, deployment: UUID | None, now: datetime) -> list[Any]:  # noqa: ANN401 - Prefect's
+    """The last runs of a deployment that were due by now, the newest first."""
+    from prefect.client.schemas.filters import (
+        FlowRunFilter,
+        FlowRunFilterDeploymentId,
+        FlowRunFilterExpectedStartTime,
+    )
+    from prefect.client.schemas.sorting import FlowRunSort
+
+    chosen = FlowRunFilter(
+        deployment_id=FlowRunFilterDeploymentId(any_=[deployment]),
+        expected_start_time=FlowRunFilterExpectedStartTime(before_=now),
+    )
+    newest_first = FlowRunSort.EXPECTED_START_TIME_DESC
+    return list(client.read_flow_runs(flow_run_filter=chosen, sort=newest_first, limit=_LAST_RUNS))
+
+
+def reasons_to_skip(runs: Sequence[Any], catch_up: CatchUp, now: datetime) -> dict[UUID, str]:
+    """Why flow runs are skipped, by id: of those due that a schedule has made, and that have not ended.
+
+    What was cancelled before it began, as one that overlapped, takes nobody's place.
+    """
+    due = {
+        run.id: run.expected_start_time
+        for run in runs
+        if run.auto_scheduled and run.expected_start_time and (run.start_time or not run.state.is_cancelled())
+    }
+    if catch_up == "all" or not due:
+        return {}
+    newest = max(due.values())
+    reasons = {}
+    for run in runs:
+        if run.id not in due or run.state.is_final():
+            continue
+        time = due[run.id]
+        if time < newest:
+            reasons[run.id] = f"skipped: due {time:%F %R} UTC, and another since {newest:%F %R} takes its place"
+        elif catch_up == "none" and now - max(time, _free_since(runs, time)) > GRACE:
+            reasons[run.id] = f"skipped: due {time:%F %R} UTC, when nothing could run it"
+    return {identity: f"{reason} (schedule.catch_up: {catch_up})" for identity, reason in reasons.items()}
+
+
+def _free_since(runs: Sequence[Any], time: datetime) -> datetime:
+    """When the last run that worked ended; `time` where none has."""
+    worked = [run for run in runs if run.end_time and not (run.state.message or "").startswith("skipped")]
+    return max((run.end_time for run in worked if run.end_time), default=time)

@@ -1,0 +1,56 @@
+"""Workspaces side by side at one Prefect server: names, and whose a deployment is."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from prefect.client.orchestration import get_client
+
+from evenly.flows.cli.errors import UsageError
+from evenly.flows.cli.start.deployments import RunOptions, deployments_of, read_recipes, register
+from evenly.flows.cli.start.namespaces import namespace_of
+from evenly.flows.cli.start.serving import deploy_recipes
+
+
+@pytest.mark.parametrize(
+    ("root", "name"),
+    [
+        ("/home/ann/birds/.evenly", "birds"),
+        ("/home/ann/My Birds_2/.evenly", "my-birds-2"),
+        ("/.evenly", "evenly"),
+        ("s3://team/data/birds", "birds"),
+        ("gs://team", "team"),
+    ],
+)
+def test_a_namespace_is_named_by_the_place_of_its_workspace(root, name):
+    namespace = namespace_of(root)
+    assert (namespace.name, namespace.pool, namespace.tag) == (name, f"evenly-{name}", f"workspace:{root}")
+    assert namespace_of(root, name="ours", pool="nightly").pool == "nightly"
+
+
+def test_a_namespace_has_a_plain_name():
+    with pytest.raises(UsageError, match=r"`--namespace` must be .*; got `My Birds`"):
+        namespace_of("/w/.evenly", name="My Birds")
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_what_another_made_is_taken_over_by_a_word_alone(tmp_path: Path):
+    (tmp_path / "a.yaml").write_text(
+        "name: a\nseed: 1\nsources: [{kind: csv, path: pool.csv, url: null}]\ncurate: {}\n"
+    )
+    files = read_recipes([tmp_path / "a.yaml"])
+    ann = replace(namespace_of(str(tmp_path / "ann" / ".evenly"), name="taken"), owner="ann@one")
+    bob = replace(namespace_of(str(tmp_path / "bob" / ".evenly"), name="taken"), owner="bob@two")
+    options = [RunOptions(root=namespace.root) for namespace in (ann, bob)]
+    rows = deploy_recipes(files, ann, options=options[0], make_pool=True)
+    assert [row["deployment"] for row in rows[:2]] == ["rebuild-dataset/taken.a", "describe-classes/taken.describe"]
+    with get_client(sync_client=True) as client:
+        register(client, deployments_of(files, options[0], ann))  # again: it is theirs
+        with pytest.raises(UsageError) as caught:
+            register(client, deployments_of(files, options[1], bob))
+        assert f"got one of `ann@one` with the workspace `{ann.root}`. Choose another" in str(caught.value)
+        register(client, deployments_of(files, options[1], bob), replace=True)
+        stored = client.read_deployment_by_name("rebuild-dataset/taken.a")
+    assert (stored.parameters["root"], stored.work_queue_name) == (bob.root, "a")
+    assert bob.owns(stored)
+    assert not ann.owns(stored)

@@ -1,0 +1,99 @@
+"""Which runs of a deployment are made up for after a stop, and in which order."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterExpectedStartTime,
+)
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.flow_engine import run_flow
+from prefect.states import Cancelled, Completed, Pending, Running, Scheduled
+
+from evenly.tasks.server.missed_runs import reason_to_skip, reasons_to_skip
+from evenly.tasks.server.states import ended
+
+NOW = datetime(2026, 11, 30, 10, 5, 30, tzinfo=UTC)
+AT = [NOW - timedelta(minutes=minutes, seconds=30) for minutes in range(9, -1, -1)]
+
+
+def run_of(time: datetime, state: Any, **fields: Any) -> FlowRun:  # noqa: ANN401 - Prefect's
+    return FlowRun(
+        id=uuid4(), flow_id=uuid4(), expected_start_time=time, state=state, **{"auto_scheduled": True} | fields
+    )
+
+
+def skipped(catch_up: str, *runs: FlowRun, now: datetime = NOW) -> list[bool]:
+    reasons = reasons_to_skip(runs, catch_up, now)
+    assert all(reason.endswith(f"(schedule.catch_up: {catch_up})") for reason in reasons.values())
+    return [run.id in reasons for run in runs]
+
+
+def test_after_a_stop_the_latest_run_that_was_due_is_made_up_for():
+    missed = [run_of(time, Scheduled(scheduled_time=time)) for time in AT[5:]]
+    assert skipped("latest", *missed) == [True, True, True, True, False]
+    assert skipped("all", *missed) == [False] * 5
+    assert skipped("none", *missed) == [True, True, True, True, False]  # the last is due since half a minute
+    assert skipped("none", *missed, now=NOW + timedelta(minutes=9)) == [True] * 5
+
+
+def test_a_run_that_waited_for_the_one_before_it_was_not_missed():
+    long = run_of(AT[0], Completed(), start_time=AT[0], end_time=NOW - timedelta(seconds=10))
+    waited = run_of(AT[1], Running(), start_time=NOW)
+    assert skipped("none", long, waited) == [False, False]
+    gone = run_of(AT[0], Cancelled(message="skipped: due before"), start_time=NOW, end_time=NOW)
+    assert skipped("none", gone, waited) == [False, True]
+
+
+def test_a_run_that_was_cancelled_before_it_began_takes_nobodys_place():
+    late = run_of(AT[8], Running(), start_time=NOW)
+    overlapping = run_of(AT[9], Cancelled(message="Deployment concurrency limit reached."), end_time=NOW)
+    assert skipped("latest", overlapping, late) == [False, False]
+
+
+def test_runs_by_hand_are_never_skipped_and_take_nobodys_place():
+    assert skipped("latest", run_of(AT[9], Pending(), auto_scheduled=False), run_of(AT[8], Running())) == [False] * 2
+    assert skipped("latest", run_of(AT[9], Pending()), run_of(AT[8], Running(), auto_scheduled=False)) == [False] * 2
+
+
+@flow(persist_result=False)
+def work() -> str:
+    reason = reason_to_skip("latest")
+    return ended(reason, reason or "published", outcome="skipped" if reason else "published")
+
+
+@pytest.fixture
+def deployed(prefect_server: None) -> Iterator[UUID]:  # noqa: ARG001 - it is there while this lasts
+    each_minute = DeploymentScheduleCreate(schedule=CronSchedule(cron="* * * * *"))
+    with get_client(sync_client=True) as client:
+        identity = client.create_deployment(client.create_flow(work), name="missed", schedules=[each_minute])
+        yield identity
+        client.delete_deployment(identity)
+
+
+def test_the_first_run_that_begins_after_a_stop_cancels_those_that_wait(deployed):
+    now = datetime.now(UTC)
+    span = {"start_time": str(now - timedelta(minutes=4)), "end_time": str(now)}
+    with get_client(sync_client=True) as client:  # as the server's scheduler does, some minutes ago
+        client.request("POST", "/deployments/{id}/schedule", path_params={"id": deployed}, json=span)
+        wanted = FlowRunFilter(
+            deployment_id=FlowRunFilterDeploymentId(any_=[deployed]),
+            expected_start_time=FlowRunFilterExpectedStartTime(before_=now),
+        )
+        runs = sorted(client.read_flow_runs(flow_run_filter=wanted), key=lambda run: run.expected_start_time)
+        for run in (runs[0], runs[-1]):
+            client.set_flow_run_state(run.id, Pending())
+            run_flow(work, flow_run=client.read_flow_run(run.id), return_type="state")
+        ends = [client.read_flow_run(run.id).state for run in runs]
+    assert len(ends) >= 3
+    assert [state.name for state in ends] == ["Cancelled"] * (len(ends) - 1) + ["Completed"]
+    assert all(state.message.startswith("skipped: due ") for state in ends[:-1])
