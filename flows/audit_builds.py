@@ -1,9 +1,8 @@
 """Verify the latest build of every recipe in a workspace; the deployment `audit` runs this on a schedule."""
 
-from prefect import flow
-
 from evenly.flows.runs import workspace_run
-from evenly.tasks.server.retries import tried_again
+from evenly.signatures import InWorkspace, options_of, taking_values
+from evenly.tasks.server.retries import job
 from evenly.tasks.server.states import ended
 from evenly.tasks.verify_and_report import verify_latest_builds
 
@@ -12,14 +11,14 @@ class BuildsDoNotVerifyError(RuntimeError):
     """At least one build does not add up."""
 
 
-@flow(name="audit-builds", persist_result=False)
-@tried_again
-def audit_builds(root: str | None = None) -> dict[str, int]:
+@job("audit-builds")
+@taking_values(InWorkspace)
+def audit_builds(**values: object) -> dict[str, int]:
     """Findings per build.
 
     Raises BuildsDoNotVerifyError, so that the run fails where people look, if there are any.
     """
-    findings = verify_latest_builds(workspace_run(root))
+    findings = verify_latest_builds(workspace_run(options_of(InWorkspace, values).root))
     if any(findings.values()):
         raise BuildsDoNotVerifyError(f"builds with findings: {findings}. Look with `evenly verify BUILD`.")
     return ended(findings, f"verified without a finding: {', '.join(findings) or 'no build yet'}")

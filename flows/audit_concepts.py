@@ -2,16 +2,15 @@
 
 from dataclasses import replace
 
-from prefect import flow
-
 from evenly.flows.recipe import Source
 from evenly.flows.runs import build_run, in_shared_use, pool_of, workspace_run
 from evenly.tasks.classes.frequency import AUDIT_CONCEPTS, JUDGE_RELEVANCE, FrequencyRule, RelevanceRule
 from evenly.tasks.run import LanguageModel
+from evenly.tasks.server.retries import job
 from evenly.tasks.stage import run_step
 
 
-@flow(name="audit-concepts", flow_run_name="audit concepts of {rule.list}", persist_result=False)
+@job("audit-concepts", flow_run_name="audit concepts of {rule.list}")
 @in_shared_use
 def audit_concepts(
     rule: FrequencyRule,

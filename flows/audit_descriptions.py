@@ -1,13 +1,12 @@
 """Audit descriptions on a build's labelled test pictures: real texts against shuffled ones, random words and names."""
 
-from prefect import flow
-
 from evenly.flows.runs import build_run, in_shared_use
 from evenly.tasks.classes.audit import AUDIT_DESCRIPTIONS, DescriptionAuditRule
+from evenly.tasks.server.retries import job
 from evenly.tasks.stage import run_step
 
 
-@flow(name="audit-descriptions", flow_run_name="audit descriptions on {build}", persist_result=False)
+@job("audit-descriptions", flow_run_name="audit descriptions on {build}")
 @in_shared_use
 def audit_descriptions(
     build: str,

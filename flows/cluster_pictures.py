@@ -1,13 +1,12 @@
 """Cluster the pictures of a build by their features, with several clusters for each picture."""
 
-from prefect import flow
-
 from evenly.flows.runs import build_run, in_shared_use
 from evenly.tasks.classes.clusters import CLUSTER_PICTURES, ClusteringRule
+from evenly.tasks.server.retries import job
 from evenly.tasks.stage import run_step
 
 
-@flow(name="cluster-pictures", flow_run_name="cluster {rule.build}", persist_result=False)
+@job("cluster-pictures", flow_run_name="cluster {rule.build}")
 @in_shared_use
 def cluster_pictures(rule: ClusteringRule, root: str | None = None, quiet: bool = False) -> str:
     """Cluster the build of `rule`; the key of the step record."""

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from prefect import flow
-
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.rebuild_dataset import rebuilding
 from evenly.flows.recipe import Recipe, RecipeFeatures, Source
@@ -13,11 +11,12 @@ from evenly.storage.pools.rows import file_kind
 from evenly.storage.web.rule import PoolDownload
 from evenly.storage.workspace import Workspace, writing
 from evenly.tasks.run import EncoderName
+from evenly.tasks.server.retries import job
 
 AS_IT_IS = Curate(download=PoolDownload())
 
 
-@flow(name="collect-pool", flow_run_name="collect {source.path}", persist_result=False)
+@job("collect-pool", flow_run_name="collect {source.path}")
 def collect_pool(
     source: Source,
     features: RecipeFeatures = RecipeFeatures(),  # noqa: B008 - frozen

@@ -2,12 +2,11 @@
 
 from typing import Any
 
-from prefect import flow
-
 from evenly.tasks.pools.jobs import BalanceJob, MatchJob
+from evenly.tasks.server.retries import job
 
 
-@flow(name="curate-texts", flow_run_name="{job.title}", persist_result=False)
+@job("curate-texts", flow_run_name="{job.title}")
 def curate_texts(job: MatchJob | BalanceJob) -> dict[str, Any]:
     """Do the job; what it says of what it wrote."""
     return job.run()

@@ -1,16 +1,15 @@
 """Fit and evaluate the adapters of a recipe on the features of one of its builds."""
 
-from prefect import flow
-
 from evenly.flows.recipe import read_recipe
 from evenly.flows.recipe.class_rules import evaluation_rules
 from evenly.flows.runs import in_shared_use, run_in
 from evenly.tasks.adapters.fit import EVALUATE_ADAPTERS, evaluations_in_words
+from evenly.tasks.server.retries import job
 from evenly.tasks.server.states import ended
 from evenly.tasks.stage import run_step
 
 
-@flow(name="fit-adapters", flow_run_name="fit {build}", persist_result=False)
+@job("fit-adapters", flow_run_name="fit {build}")
 @in_shared_use
 def fit_adapters(
     recipe: str,

@@ -1,17 +1,23 @@
 """Hold promotions of a recipe; the deployment `hold` runs this when the event of a failed audit comes."""
 
-from prefect import flow
+from typing import Annotated
+
+from annotated_types import Ge
 
 from evenly.flows.runs import workspace_run
+from evenly.signatures import InWorkspace, options_of, taking_values
+from evenly.tasks.server.retries import job
 from evenly.tasks.server.states import ended
 from evenly.tasks.verify_and_report import hold_promotions
 
 
-@flow(name="hold-promotion", flow_run_name="hold {build}", persist_result=False)
-def hold_promotion(build: str, findings: int, root: str | None = None) -> str:
-    """Keep rebuilds of a build's recipe from moving `latest`, until `evenly promote`; a line that says what was done.
-
-    findings: how many things did not verify.
-    """
-    outcome = hold_promotions(workspace_run(root), build, findings)
+@job("hold-promotion", flow_run_name="hold {build}")
+@taking_values(InWorkspace)
+def hold_promotion(
+    build: Annotated[str, "The build that did not verify."],
+    findings: Annotated[int, Ge(0), "How many things of it did not verify."],
+    **values: object,
+) -> str:
+    """Keep rebuilds of a build's recipe from moving `latest`, until `evenly promote`; a line that says so."""
+    outcome = hold_promotions(workspace_run(options_of(InWorkspace, values).root), build, findings)
     return ended(outcome, outcome)

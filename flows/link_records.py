@@ -1,13 +1,12 @@
 """Choose a threshold for linked records on pairs of a build whose true record is known."""
 
-from prefect import flow
-
 from evenly.flows.runs import build_run, in_shared_use
 from evenly.tasks.pools.link import LINK_RECORDS, LinkRule
+from evenly.tasks.server.retries import job
 from evenly.tasks.stage import run_step
 
 
-@flow(name="link-records", flow_run_name="link {rule.build}", persist_result=False)
+@job("link-records", flow_run_name="link {rule.build}")
 @in_shared_use
 def link_records(rule: LinkRule, root: str | None = None, quiet: bool = False) -> str:
     """Link pairs of the build of `rule`; the key of the step record."""

@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from prefect import flow
 from pydantic import ValidationError
 
 from evenly.curation.balance.judgement import PRESELECT
@@ -27,6 +26,7 @@ from evenly.storage.workspace import writing
 from evenly.tasks.encoders import frozen_run
 from evenly.tasks.refining.other_pictures import OtherPictures
 from evenly.tasks.refining.worth import MEASURE_WORTH, PoolVariant, WorthRule
+from evenly.tasks.server.retries import job
 from evenly.tasks.stage import run_step
 from evenly.tasks.step import NothingLeftError
 
@@ -52,7 +52,7 @@ _LONGEST_NAME = 63
 RANDOM = "random pairs of the pool"
 
 
-@flow(name="measure-worth", flow_run_name="worth of {recipe}", persist_result=False)
+@job("measure-worth", flow_run_name="worth of {recipe}")
 @in_shared_use
 @taking_values(WorthOptions)
 def measure_worth(recipe: str, **values: object) -> dict[str, Any]:

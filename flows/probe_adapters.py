@@ -1,7 +1,5 @@
 """Probe the adapters of a recipe and its encoder: corrupted pictures, diversity of the build, colours, retrieval."""
 
-from prefect import flow
-
 from evenly.curation.step import NoRule
 from evenly.flows.recipe import read_recipe
 from evenly.flows.recipe.class_rules import evaluation_rules
@@ -11,10 +9,11 @@ from evenly.tasks.adapters.corrupted_pictures import CORRUPT_PICTURES, Corruptio
 from evenly.tasks.adapters.fit import EVALUATE_ADAPTERS
 from evenly.tasks.adapters.probes import MEASURE_DIVERSITY, PROBE_BINDING, DiversityRule
 from evenly.tasks.adapters.retrieval import MEASURE_RETRIEVAL, PairRetrievalRule
+from evenly.tasks.server.retries import job
 from evenly.tasks.stage import run_step
 
 
-@flow(name="probe-adapters", flow_run_name="probe {build}", persist_result=False)
+@job("probe-adapters", flow_run_name="probe {build}")
 @in_shared_use
 def probe_adapters(
     recipe: str,

@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from prefect import Flow, State, flow, tags
+from prefect import Flow, State, tags
 from prefect.client.schemas.objects import FlowRun
 from prefect.runtime import flow_run
 
@@ -30,7 +30,7 @@ from evenly.tasks.run import Each, Records, Run
 from evenly.tasks.server.builds import Published, ended_with, published, show_build, show_results, tell_of
 from evenly.tasks.server.missed_runs import reason_to_skip
 from evenly.tasks.server.notices import Notice, log_to_run, send_notice
-from evenly.tasks.server.retries import tried_again
+from evenly.tasks.server.retries import job
 from evenly.tasks.server.states import ended
 from evenly.tasks.splits import describe_split
 from evenly.tasks.stage import run_steps
@@ -50,16 +50,9 @@ def tell_of_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) 
         send_notice(notice, notify.blocks_for(notice.event), log_to_run(flow_run))
 
 
-@flow(
-    name="rebuild-dataset",
-    flow_run_name=_name_of_run,
-    persist_result=False,
-    on_failure=[tell_of_failure],
-    on_crashed=[tell_of_failure],
-)
-@tried_again
+@job("rebuild-dataset", flow_run_name=_name_of_run, on_failure=[tell_of_failure], on_crashed=[tell_of_failure])
 @taking_values(RebuildOptions)
-def rebuild_dataset(recipe: str, **values: object) -> str:
+def rebuild_dataset(recipe: Annotated[str, "The path of the recipe's file."], **values: object) -> str:
     """Rebuild by the recipe file; the id of the published build. With a limit it has no descriptions and adapters.
 
     Raises WriterError where another process rebuilds the recipe there still.

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from prefect import flow
-
 from evenly.bounds import check_bounds
 from evenly.features.refining.objectives import check_objective, needs_of, training_versions
 from evenly.features.refining.training import TOWER_RULE, TrainingRule, check_trained
@@ -20,13 +18,14 @@ from evenly.tasks.encoders import encoder_identity, frozen_run
 from evenly.tasks.refining.pairs import GuardedList
 from evenly.tasks.refining.refine import REFINE_ENCODER, RefineRule, heads_of
 from evenly.tasks.run import Run
+from evenly.tasks.server.retries import job
 from evenly.tasks.stage import run_step
 from evenly.tasks.step import plain_rule
 
 _ENCODER_FIELDS = ("model", "pretrained", "batch_size", "precision", "resize", "long_texts", "refine")
 
 
-@flow(name="refine-encoder", flow_run_name="refine {name}", persist_result=False)
+@job("refine-encoder", flow_run_name="refine {name}")
 @in_shared_use
 @taking_values(RefineOptions)
 def refine_encoder(recipe: str, name: str, **values: object) -> str:

@@ -1,13 +1,12 @@
 """Choose a support set for each class of a list out of a build's pictures."""
 
-from prefect import flow
-
 from evenly.flows.runs import build_run, in_shared_use
 from evenly.tasks.classes.retrieve import RETRIEVE_SUPPORT, SupportRule
+from evenly.tasks.server.retries import job
 from evenly.tasks.stage import run_step
 
 
-@flow(name="retrieve-support", flow_run_name="retrieve {rule.list} from {rule.build}", persist_result=False)
+@job("retrieve-support", flow_run_name="retrieve {rule.list} from {rule.build}")
 @in_shared_use
 def retrieve_support(rule: SupportRule, root: str | None = None, quiet: bool = False) -> str:
     """Retrieve from the build of `rule`; the key of the step record."""

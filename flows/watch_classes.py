@@ -1,55 +1,45 @@
 """Describe the class lists that appear in a folder or below a bucket prefix; one run is one look."""
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
-from prefect import flow, tags
+from annotated_types import Ge
+from prefect import tags
 from prefect.runtime import flow_run
 from prefect.utilities.annotations import quote
 
-from evenly.flows.describe_classes import describe_classes
+from evenly.flows.describe_classes import ListOptions, describe_classes
 from evenly.flows.recipe.class_rules import DEFAULT_METHODS
 from evenly.flows.runs import in_shared_use, workspace_run
+from evenly.signatures import fields_of, options_of, taking_values
 from evenly.tasks.classes.watch import look_for_lists, note_described, rows_in_words
-from evenly.tasks.run import LanguageModel
+from evenly.tasks.server.retries import job
 from evenly.tasks.server.states import ended
 
 
-@flow(name="watch-classes", flow_run_name="watch {folder}", persist_result=False)
-@in_shared_use
-def watch_classes(
-    folder: str,
-    methods: list[str] | None = None,
-    llm: LanguageModel = LanguageModel(),  # noqa: B008 - frozen
-    encoder: str = "embedded",
-    pretrained: str | None = None,
-    settle_s: float = 10.0,
-    root: str | None = None,
-    quiet: bool = False,
-) -> list[Mapping[str, Any]]:
-    """Describe each `*.txt` of `folder` whose content is new; a row (file, status) for each that was looked at anew.
+@dataclass(frozen=True, kw_only=True)
+class WatchOptions(ListOptions):
+    """Options of a look: those of each list, and which lists wait."""
 
-    `folder` is a path, in which {root} stands for the workspace, or a URL such as s3://bucket/lists. A file that was
-    changed less than `settle_s` seconds ago waits for the next run. The others are those of describe_classes.
-    """
-    run = workspace_run(root, quiet=quiet)
-    chosen = methods or list(DEFAULT_METHODS)
-    method = {"methods": chosen, "base_url": llm.base_url, "model": llm.model}
-    look = look_for_lists(run, folder, method, settle_s=settle_s)
+    settle_s: Annotated[float, Ge(0), "Seconds since its last change before a file is read; others wait."] = 10.0
+
+
+@job("watch-classes", flow_run_name="watch {folder}")
+@in_shared_use
+@taking_values(WatchOptions)
+def watch_classes(
+    folder: Annotated[str, "A path, in which {root} stands for the workspace, or a URL such as s3://bucket/lists."],
+    **values: object,
+) -> list[Mapping[str, Any]]:
+    """Describe each `*.txt` of `folder` whose content is new; a row (file, status) for each that was looked at anew."""
+    options = options_of(WatchOptions, values)
+    run = workspace_run(options.root, quiet=options.quiet)
+    chosen = list(options.methods or DEFAULT_METHODS)
+    method = {"methods": chosen, "base_url": options.base_url, "model": options.model}
+    look = look_for_lists(run, folder, method, settle_s=options.settle_s)
+    shared = fields_of(ListOptions, options) | {"methods": chosen, "root": str(run.workspace.root)}
     with tags(*flow_run.tags):
-        states = [
-            describe_classes(
-                new_list.name,
-                new_list.text,
-                methods=chosen,
-                **vars(llm),
-                encoder=encoder,
-                pretrained=pretrained,
-                root=str(run.workspace.root),
-                quiet=quiet,
-                return_state=True,
-            )
-            for new_list in look.new
-        ]
+        states = [describe_classes(each.name, each.text, **shared, return_state=True) for each in look.new]
     rows = note_described(run, look, quote(states))
     return ended(rows, rows_in_words(rows))

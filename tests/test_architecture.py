@@ -203,13 +203,13 @@ def test_a_name_says_what_it_holds(room):
 
 @cache
 def flows_in(path: Path) -> list[str]:
-    """Names of the functions under `@flow` or `@flow(...)`."""
+    """Names of the functions under `@job(...)`, or under Prefect's own `@flow`."""
     functions = (node for node in nodes_of(path) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
     return [
         function.name
         for function in functions
         for one in function.decorator_list
-        if ast.unparse(one.func if isinstance(one, ast.Call) else one) in {"flow", "prefect.flow"}
+        if ast.unparse(one.func if isinstance(one, ast.Call) else one) in {"job", "flow", "prefect.flow"}
     ]
 
 

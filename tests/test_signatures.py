@@ -82,10 +82,11 @@ def test_a_command_has_options_of_these_names_bounds_and_helps():
 def test_a_flow_has_parameters_of_these_bounds_and_helps():
     @flow
     @taking_values(Options)
-    def job_of_flow(recipe: str, **values: object) -> Options:  # noqa: ARG001 - a flow has it
+    def job_of_flow(recipe: Annotated[str, "Its path."], **values: object) -> Options:  # noqa: ARG001 - a flow has it
         return options_of(Options, values)
 
     described = job_of_flow.parameters.properties
+    assert described["recipe"]["description"] == "Its path."
     assert described["count"] | {"position": 0} == {
         "default": 3, "description": "How many.", "maximum": 9, "minimum": 1, "position": 0, "title": "count",
         "type": "integer",

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from importlib.abc import MetaPathFinder
 
 from evenly.redaction import keep_secrets_out_of_logs
-from evenly.tasks.server.logs import RUN_LOGGERS
+from evenly.tasks.server.logs import FLOW_RUNS_LEVEL, RUN_LOGGERS
 
 _PRIVATE = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -24,7 +24,7 @@ _PREFECT = {
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
 }
 _FOR_THE_SERVER = {
-    "PREFECT_LOGGING_LOGGERS_PREFECT_FLOW_RUNS_LEVEL": "INFO",  # see evenly.tasks.server.logs
+    FLOW_RUNS_LEVEL: "INFO",
     "PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL": "INFO",
 }
 OF_A_COMMAND = {

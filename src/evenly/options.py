@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from annotated_types import Ge, Le
+from annotated_types import Ge, Gt, Le
 
 from evenly.signatures import NOT_TYPED, InWorkspace, Named, Place, Quiet
 
@@ -40,9 +40,9 @@ class LanguageModelOptions(InWorkspace):
         "embedded"
     )
     model: Annotated[str, "The model's name at that endpoint."] = "smollm2"
-    budget_usd: Annotated[float | None, "What the list may cost in all its runs."] = None
-    prompt_usd_per_million: Annotated[float, "Price of a million prompt tokens."] = 0.0
-    completion_usd_per_million: Annotated[float, "Price of a million tokens of replies."] = 0.0
+    budget_usd: Annotated[float | None, Gt(0), "What the list may cost in all its runs."] = None
+    prompt_usd_per_million: Annotated[float, Ge(0), "Price of a million prompt tokens."] = 0.0
+    completion_usd_per_million: Annotated[float, Ge(0), "Price of a million tokens of replies."] = 0.0
     batch: Annotated[bool, Named("--batch"), "Ask through the endpoint's Batch API."] = False
 
 

@@ -57,7 +57,7 @@ class Named:
 NOT_TYPED = "not on the command line"
 """Marks a field that flows and Python alone have."""
 Root = Annotated[Place | None, Named("--root"), "The workspace; default: EVENLY_ROOT, else .evenly."]
-Quiet = Annotated[bool, NOT_TYPED]
+Quiet = Annotated[bool, NOT_TYPED, "Show no progress on the terminal; a server is told of it all the same."]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,13 +91,14 @@ class _Taking(Protocol[P, Options]):
 def taking_values(kind: Any) -> Callable[[Callable[..., Result]], Callable[..., Result]]:  # noqa: ANN401 - a dataclass
     """Have a flow, which takes them as `**values`, show the fields of `kind` as its parameters, files as texts.
 
-    `options_of` makes options of them.
+    `options_of` makes options of them. A text beside the type of a parameter before them is its help.
     """
 
     def shown(function: Callable[..., Result]) -> Callable[..., Result]:
         *first, _ = inspect.signature(function).parameters.values()
-        show_as(function, inspect.Signature([*first, *parameters_of(kind, place=str)]))
-        function.__doc__ = f"{inspect.getdoc(function)}\n\n{_documented(kind)}"
+        signature = inspect.Signature([*first, *parameters_of(kind, place=str)])
+        show_as(function, signature)
+        function.__doc__ = f"{inspect.getdoc(function)}\n\n{_documented(signature)}"
         return function
 
     return shown
@@ -143,7 +144,7 @@ def taking(kind: Callable[P, Options]) -> _Taking[P, Options]:
 
         show_as(called, signature)
         called.__signature__ = inspect.Signature(plain)  # type: ignore[attr-defined]  # of a function
-        called.__doc__ = f"{inspect.getdoc(function)}\n\n{_documented(kind)}"
+        called.__doc__ = f"{inspect.getdoc(function)}\n\n{_documented(signature)}"
         return called
 
     return spread
@@ -207,8 +208,8 @@ def show_as(function: Any, signature: inspect.Signature) -> None:  # noqa: ANN40
     function.__annotations__ = {item.name: item.annotation for item in signature.parameters.values()}
 
 
-def _documented(kind: Any) -> str:  # noqa: ANN401 - a dataclass
-    """The part of a docstring that says what each field is, as Prefect and editors read it."""
-    hints: Mapping[str, Any] = get_type_hints(kind, include_extras=True)
-    lines = [f"    {name}: {text}" for name, hint in hints.items() if (text := help_of(hint))]
+def _documented(signature: inspect.Signature) -> str:
+    """The part of a docstring that says what each parameter is, as Prefect and editors read it."""
+    texts = {item.name: help_of(item.annotation) for item in signature.parameters.values()}
+    lines = [f"    {name}: {text}" for name, text in texts.items() if text]
     return "\n".join(["Args:", *lines])

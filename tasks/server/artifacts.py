@@ -2,22 +2,28 @@
 
 import json
 import math
+import os
 import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any, Literal
+from urllib.parse import quote, urlsplit
 
 from evenly.audit.safe_text import visible
+from evenly.storage.errors import InputError
 from evenly.tasks.server.logs import log_line
 
+URL_VARIABLE = "EVENLY_URL"
 UPDATE_S = 5.0
 """What ends sooner has no progress artifact; others are brought up to date as often, at most."""
 _TIMEOUT_S = 10.0
 _NOT_OF_KEYS = re.compile(r"[^a-z0-9]+")
+_IN_ADDRESSES = ":/[]@!$&'()*+,;=%"
+"""What stays as it is in an address, beside letters, digits and `_.-~`."""
 _MARKUP = re.compile(r"([\\`*_{}\[\]()#+\-.!|~:@])")
 
 
@@ -46,6 +52,23 @@ def artifact_key(subject: str, name: str) -> str:
 def markdown_text(text: str) -> str:
     """Text as it is, in one line, in markdown: nothing in it is a link, an element or a mark-up."""
     return _MARKUP.sub(r"\\\1", escape(visible(text), quote=False))
+
+
+def served_at() -> str:
+    """The address of EVENLY_URL, under which files of the workspace are served or stored; "" where it is not set.
+
+    Raises InputError for one that a browser does not open, or to which no path can be added.
+    """
+    url = os.environ.get(URL_VARIABLE, "").strip().rstrip("/")
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        is_address = parts.scheme in {"http", "https"} and parts.hostname and "@" not in parts.netloc
+        if not url or (is_address and not parts.query and not parts.fragment):
+            return quote(url, safe=_IN_ADDRESSES)
+    raise InputError(
+        f"`{URL_VARIABLE}` must be an http or https address without password, `?` and `#`; got another. Correct it: "
+        "reports are linked to by it."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

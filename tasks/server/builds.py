@@ -1,12 +1,17 @@
 """A build as a Prefect server shows it: artifacts, the name, tags and final state of the run, and the event."""
 
+import shlex
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from evenly.audit.diff import diff_builds
 from evenly.storage.builds import Builds
+from evenly.storage.errors import InputError
 from evenly.storage.ledger import Ledger
+from evenly.storage.stores.object_path import ObjectPath
 from evenly.tasks.captions.recaption import captioner_rows
 from evenly.tasks.rebuild.publish import Promotion, judge_promotion
 from evenly.tasks.run import Run
@@ -17,6 +22,7 @@ from evenly.tasks.server.artifacts import (
     leave_artifacts,
     markdown_text,
     name_run,
+    served_at,
     table_artifact,
 )
 from evenly.tasks.server.events import BuildHeld, BuildPublished, emit
@@ -127,7 +133,13 @@ def tell_of(run: Run, build: Published, blocks: Sequence[str]) -> None:
     from prefect.runtime import flow_run
 
     recipe = str(build.manifest["recipe_name"])
-    notice = Notice(event=build.event, recipe=recipe, text=build.message, run=str(flow_run.id))
+    notice = Notice(
+        event=build.event,
+        recipe=recipe,
+        text=build.message,
+        run=str(flow_run.id),
+        report=report_line(run, build.build),
+    )
     send_notice(notice, blocks, run.progress.warn)
     if build.promotion.is_held:
         Builds(run.workspace).announce(build.build, build.previous)
@@ -200,19 +212,38 @@ def _difference_lines(run: Run, build: Published) -> Iterator[str]:
 
 
 def _summary(run: Run, build: Published) -> str:
-    path = report_of(run.workspace, build.manifest)[0]
-    manifest = build.manifest
+    report_of(run.workspace, build.manifest)
+    manifest, address = build.manifest, report_address(run, build.build)
     return "\n".join(
         [
             f"# {markdown_text(build.build)}",
             "",
             markdown_text(build.message),
             "",
-            f"[Report](<{path.resolve().as_uri()}>): {markdown_text(str(path))}",
+            f"[Report](<{address}>)" if address else markdown_text(report_line(run, build.build)),
             "",
             f"Seed {manifest['seed']}, content hash {manifest['content_hash']}.",
         ]
     )
+
+
+def report_address(run: Run, build: str) -> str:
+    """The address of a build's report for a browser; "" where EVENLY_URL names none."""
+    try:
+        url = served_at()
+    except InputError as error:
+        run.progress.warn(str(error))
+        return ""
+    return f"{url}/{run.workspace.reports.name}/{quote(build)}.html" if url else ""
+
+
+def report_line(run: Run, build: str) -> str:
+    """A line on how a build's report is opened: its address, or the command that writes it and prints its path."""
+    if address := report_address(run, build):
+        return f"Report: {address}"
+    root = run.workspace.root
+    place = "" if isinstance(root, ObjectPath) else f" on {socket.gethostname()}"
+    return f"Report: run `evenly report {build} --root {shlex.quote(str(root))}`{place}; it prints the page's path"
 
 
 def _adapter_rows(run: Run, build: str) -> list[dict[str, Any]]:

@@ -1,21 +1,25 @@
 """The log of a Prefect run: the lines of its progress, as its server keeps them.
 
 A terminal shows each line once. Where Prefect prints what is logged, as in a worker's flow run, its line is the one
-that is shown; a command prints its lines itself and keeps Prefect's off the terminal.
+that is shown; a command prints its lines itself and keeps Prefect's off the terminal. What Prefect says itself of a run
+(it begins, a task is created, it is finished) is logged at DEBUG.
 """
 
 import logging
 import sys
-import weakref
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from evenly.audit.safe_text import visible
 from evenly.redaction import keep_secrets_out_of_logs, know_variables
 
 RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
-_ERROR_LOGGERS = ("prefect.flow_runs", "prefect.engine")
-"""Each logs the error of a failed run, with its traceback."""
+FLOW_RUNS_LEVEL = "PREFECT_LOGGING_LOGGERS_PREFECT_FLOW_RUNS_LEVEL"
+"""The level of what a process logs of flow runs: a worker what it does with each, a run's process all that it says."""
+_SAID_BY_US = ("Finished in state ", "Task run failed with ")
+"""The beginnings of Prefect's lines about what fails: the flow says it in one line of its own."""
 
 
 def log_line(text: str, level: int) -> bool:
@@ -41,31 +45,56 @@ def keep_off_terminal() -> None:
         logger.propagate = False
 
 
-class _OwnErrors(logging.Filter):
-    """Makes one line of an error of evenly's own, without its traceback; further records of it are left out."""
+def log_error(error: Exception) -> str:
+    """Log the error of a run in one line, its traceback at DEBUG; the line."""
+    from prefect.logging import get_run_logger
 
-    last: weakref.ref[BaseException] | None = None
+    line = f"failed: {type(error).__name__}: {'; '.join(map(visible, str(error).splitlines()))}"
+    log_line(line + _place_of(error), logging.ERROR)
+    get_run_logger().debug("Traceback:", exc_info=error)
+    error.is_logged = True  # type: ignore[attr-defined]  # for Prefect's own lines about it
+    return line
+
+
+def _place_of(error: Exception) -> str:
+    """Where a fault came up that does not say what to do, and how to see more of it."""
+    if type(error).__module__.partition(".")[0] == "evenly":
+        return ""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f" ({frame.filename}:{frame.lineno}; PREFECT_LOGGING_LEVEL=DEBUG logs the traceback)"
+
+
+class _Chatter(logging.Filter):
+    """Puts below INFO what Prefect says of runs of these flows, and each error that its flow has logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flows: set[str] = set()
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether a record is to be logged."""
-        error = record.exc_info[1] if record.exc_info else None
-        if error is None or type(error).__module__.partition(".")[0] != "evenly":
+        if not self._is_chatter(record):
             return True
-        if self.last is not None and self.last() is error:
+        record.levelno, record.levelname = logging.DEBUG, "DEBUG"
+        return logging.getLogger(record.name).isEnabledFor(logging.DEBUG)
+
+    def _is_chatter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info and getattr(record.exc_info[1], "is_logged", False):
+            return True
+        if getattr(record, "flow_name", None) not in self.flows:
             return False
-        self.last = weakref.ref(error)
-        text = "; ".join(map(visible, str(error).splitlines()))
-        record.exc_info, record.msg, record.args = None, "%s", (f"{type(error).__name__}: {text}",)
-        return True
+        is_by_prefect = record.pathname.startswith(str(Path(str(sys.modules["prefect"].__file__)).parent))
+        return is_by_prefect and (record.levelno <= logging.INFO or str(record.msg).startswith(_SAID_BY_US))
 
 
-_OWN_ERRORS = _OwnErrors()
+_CHATTER = _Chatter()
 
 
-def log_own_errors_in_one_line() -> None:
-    """Let Prefect log errors that say what to do without traceback, from now on; others are faults to look at."""
-    for name in _ERROR_LOGGERS:
-        logging.getLogger(name).addFilter(_OWN_ERRORS)
+def put_chatter_below_info(flow_name: str) -> None:
+    """Let what Prefect says itself of runs of a flow be logged at DEBUG, from now on; what the flow says stays."""
+    _CHATTER.flows.add(flow_name)
+    for name in (*RUN_LOGGERS, "prefect.engine"):
+        logging.getLogger(name).addFilter(_CHATTER)
 
 
 def keep_prefect_secrets() -> None:

@@ -25,12 +25,16 @@ _REMEDY = "Make it at the server, or correct the recipe's `notify.blocks`."
 
 @dataclass(frozen=True, kw_only=True)
 class Notice:
-    """The news of a run: `event` is published, held or failed, `text` a line or more; `run` its id."""
+    """The news of a run: `event` is published, held or failed, `text` a line or more; `run` its id.
+
+    report: how the report of its build is opened, in a line; an address in it is one of the user's, and stays a link.
+    """
 
     event: str
     recipe: str
     text: str
     run: str
+    report: str = ""
 
     @property
     def subject(self) -> str:
@@ -39,12 +43,12 @@ class Notice:
 
     @property
     def body(self) -> str:
-        """The text, safe and short, and where its run is seen."""
+        """The text, safe and short, how its report is opened, and where its run is seen."""
         from prefect.utilities.urls import url_for
 
         address = url_for("flow-run", obj_id=self.run) or ""
         where = "" if urlsplit(address).username is not None else address
-        return "\n".join(filter(None, (plain_text(self.text), where)))
+        return "\n".join(filter(None, (plain_text(self.text), visible(self.report), where)))
 
 
 def plain_text(text: str) -> str:

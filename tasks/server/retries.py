@@ -1,16 +1,19 @@
-"""Runs of deployments that are tried again after a fault that may pass, with growing pauses; their state says so.
+"""The flow of a job, and what becomes of a run that fails: those of deployments are tried again where that may help.
 
 What may pass (a store or an endpoint that is slow, busy or away) carries `passing`. The server then has the same run
-begin anew, in its process, and finished steps are reused. Runs by hand are not tried again: a person is there.
+begin anew, in its process, after growing pauses, and finished steps are reused; its state says so. Runs by hand are not
+tried again: a person is there.
 """
 
 from collections.abc import Callable
 from functools import wraps
-from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+
+from prefect import Flow, flow
 
 from evenly.redaction import clean_error
 from evenly.tasks.server.artifacts import server_client, warned
-from evenly.tasks.server.logs import keep_prefect_secrets, log_own_errors_in_one_line
+from evenly.tasks.server.logs import keep_prefect_secrets, put_chatter_below_info
 from evenly.tasks.server.states import deployed_run, failed
 
 if TYPE_CHECKING:
@@ -22,26 +25,29 @@ P = ParamSpec("P")
 Result = TypeVar("Result")
 
 
-def tried_again(function: Callable[P, Result]) -> Callable[P, Result]:
-    """A flow whose deployments' runs are tried again where it fails for what may pass, and end in a state that says so.
+def job(name: str, **options: Any) -> Callable[[Callable[P, Result]], Flow[P, Result]]:  # noqa: ANN401 - Prefect's
+    """A flow of Prefect's by this name and its `options`, of which nothing is stored but what the workspace keeps.
 
-    Errors of evenly's own are logged in one line, and no known secret is. Runs by hand raise what the flow raises.
+    A run that fails says so in one line, without known secrets. Prefect would write what a flow raises into its
+    storage, as a pickle: so the flow returns the failed state, and Prefect raises the error in it to who called it.
     """
+    put_chatter_below_info(name)
 
-    @wraps(function)
-    def tried(*args: P.args, **kwargs: P.kwargs) -> Result:
-        keep_prefect_secrets()
-        try:
-            return function(*args, **kwargs)
-        except Exception as error:
-            clean_error(error)
-            log_own_errors_in_one_line()
-            if (run := deployed_run()) is None:
-                raise
-            _plan(error, run)
-            return cast("Result", failed(error))
+    def made(function: Callable[P, Result]) -> Flow[P, Result]:
+        @wraps(function)
+        def run(*args: P.args, **kwargs: P.kwargs) -> Result:
+            keep_prefect_secrets()
+            try:
+                return function(*args, **kwargs)
+            except Exception as error:  # noqa: BLE001 - it is in the state, which Prefect raises it from
+                clean_error(error)
+                if (deployed := deployed_run()) is not None:
+                    _plan(error, deployed)
+                return cast("Result", failed(error))
 
-    return tried
+        return flow(name=name, persist_result=False, **options)(run)
+
+    return made
 
 
 def _plan(error: Exception, run: "FlowRun") -> None:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Literal, TypeVar, cast
 
-from evenly.audit.safe_text import visible
+from evenly.tasks.server.logs import log_error
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
@@ -41,10 +41,5 @@ def ended(result: Result, message: str, *, outcome: Outcome = "published") -> Re
 
 
 def failed(error: Exception) -> Exception:
-    """The state of an error, in a line, to be returned by the flow of a deployment: no copy of it is stored."""
-    from prefect.logging import get_run_logger
-
-    text = "; ".join(map(visible, str(error).splitlines()))
-    message = f"failed: {type(error).__name__}: {text}"
-    get_run_logger().error(message, exc_info=error)
-    return ended(error, message, outcome="failed")
+    """The state of an error, in a line, to be returned by a flow: no copy of it is stored."""
+    return ended(error, log_error(error), outcome="failed")

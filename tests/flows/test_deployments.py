@@ -195,7 +195,8 @@ def test_a_recipe_is_rebuilt_by_paths_beside_it_and_its_run_has_logs(served):
     run = served.finished("rebuild-dataset")
     assert run["state_type"] == "COMPLETED"
     logs = served.call("/logs/filter", {"logs": {"flow_run_id": {"any_": [run["id"]]}}})
-    assert logs
+    assert {log["name"] for log in logs} == {"prefect.flow_runs", "prefect.task_runs"}  # and nothing of the worker's
+    assert not [log for log in logs if log["message"].startswith(("Beginning ", "Created ", "Finished "))]
     (manifest,) = Builds(Workspace.at(served.environment["EVENLY_ROOT"])).manifests()
     assert manifest["samples"]["rows"] == 60
 
@@ -244,6 +245,7 @@ def test_a_run_whose_endpoint_is_away_waits_for_another_try(served):
         return next(iter(runs), None)
 
     message = wait_for(waiting, 150, lambda: served.log.read_text()[-3000:])["state"]["message"]
+    assert not (served.folder / "storage").exists()
     assert "the endpoint must accept connections" in message
     assert message.endswith("This may pass: the run is tried again in 60 s (1 of 3).")
 
@@ -265,7 +267,7 @@ def test_ctrl_c_ends_the_worker_and_cancels_its_runs(served, tmp_path):  # the l
     with tiny_server() as server:
         server.answer = lambda _request, _before: replace(server.good(), delay_s=20)
         given = {"folder": str(tmp_path), "methods": ["description"], "settle_s": 0}
-        given["llm"] = {"base_url": server.url, "model": "tiny"}
+        given |= {"base_url": server.url, "model": "tiny"}
         options = [part for name, value in given.items() for part in ("-p", f"{name}={json.dumps(value)}")]
         served.run(sys.executable, "-m", "prefect", "deployment", "run", "watch-classes/birds.watch", *options)
         wait_for(lambda: server.requests, 150, lambda: served.log.read_text()[-3000:])

@@ -61,12 +61,9 @@ def test_no_answer_brings_the_key_to_a_screen_a_file_or_prefects_database(evenly
 
 def _faulty() -> None:
     """A flow that fails for what nobody expects."""
-    from prefect import flow
+    from evenly.tasks.server.retries import job
 
-    from evenly.tasks.server.retries import tried_again
-
-    @flow
-    @tried_again
+    @job("faulty")
     def faulty() -> None:
         logging.getLogger("prefect.flow_runs").error("a line with %s", KEY)
         raise ZeroDivisionError(f"nobody expects {KEY}")

@@ -11,7 +11,6 @@ from evenly.flows.watch_classes import watch_classes
 from evenly.storage.files.class_lists import Watched
 from evenly.storage.ledger import Ledger
 from evenly.tasks.classes.watch import ListsFailedError
-from evenly.tasks.run import LanguageModel
 from tests.chat_server import tiny_server
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -38,7 +37,8 @@ def look(server, folder, workspace):
         rows = watch_classes(
             folder=str(place),
             methods=["description"],
-            llm=LanguageModel(base_url=server.url, model="tiny"),
+            base_url=server.url,
+            model="tiny",
             root=str(workspace.root),
             quiet=True,
             **more,

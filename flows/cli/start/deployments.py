@@ -27,6 +27,7 @@ from evenly.flows.rebuild_dataset import rebuild_dataset
 from evenly.flows.recipe import Recipe, read_recipe
 from evenly.flows.recipe.problems import RecipeError
 from evenly.flows.watch_classes import watch_classes
+from evenly.tasks.server.logs import FLOW_RUNS_LEVEL
 
 _COLLISIONS = {"skip": "CANCEL_NEW", "queue": "ENQUEUE"}
 """What Prefect does with a run of a deployment that is due while another works."""
@@ -122,7 +123,9 @@ class Deployment:
         return {
             "name": self.namespace.pool,
             "work_queue_name": self.recipe or WORKSPACE_QUEUE,
-            "job_variables": {"env": {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S)}},
+            "job_variables": {
+                "env": {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S), FLOW_RUNS_LEVEL: "NOTSET"}
+            },
         }
 
 

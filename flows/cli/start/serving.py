@@ -41,10 +41,16 @@ from evenly.flows.process.interruption import unwinding
 from evenly.flows.process.machine import children_of
 from evenly.flows.process.prefect_api import prefect_api
 from evenly.flows.process.tether import tethered_process
+from evenly.tasks.server.logs import FLOW_RUNS_LEVEL
 from evenly.tasks.server.notices import block_problems
 
 _PROCESS = "process"
-_QUIET = ("PREFECT_LOGGING_LEVEL", "PREFECT_LOGGING_INTERNAL_LEVEL")
+_QUIET = (
+    "PREFECT_LOGGING_LEVEL",
+    "PREFECT_LOGGING_INTERNAL_LEVEL",
+    FLOW_RUNS_LEVEL,
+    "PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL",
+)
 _AT_WORK = FlowRunFilterState(
     type=FlowRunFilterStateType(any_=[StateType.PENDING, StateType.RUNNING, StateType.CANCELLING])
 )
@@ -137,6 +143,7 @@ def _run_worker(pool: str, options: Sequence[str]) -> None:
     for name in _QUIET:
         if environment.get(name) == OF_A_COMMAND[name]:
             del environment[name]
+    environment = {FLOW_RUNS_LEVEL: "WARNING"} | environment
     name = f"evenly {socket.gethostname()} {uuid4().hex[:8]}"
     arguments = ["worker", "start", "--pool", pool, "--name", name, *options]
     with unwinding(_UNWIND_S), tethered_process("prefect", *arguments, environment=environment) as process:

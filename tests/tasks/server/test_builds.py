@@ -26,18 +26,21 @@ from evenly.flows.hold_promotion import hold_promotion
 from evenly.flows.rebuild_dataset import rebuild_dataset
 from evenly.flows.watch_classes import watch_classes
 from evenly.storage.builds import Builds
+from evenly.storage.errors import InputError
 from evenly.storage.ledger import Ledger, StepOutput, StepSpec
 from evenly.storage.workspace import Workspace
 from evenly.tasks.progress import Progress
-from evenly.tasks.run import LanguageModel
+from evenly.tasks.run import Run
 from evenly.tasks.server.artifacts import (
     Artifact,
     ProgressArtifact,
     artifact_key,
     leave_artifacts,
     markdown_text,
+    served_at,
     table_artifact,
 )
+from evenly.tasks.server.builds import report_line
 from evenly.tasks.server.events import AuditFailed, BuildHeld, BuildPublished, ClassesDescribed, emit
 from tests.chat_server import tiny_server
 from tests.tasks.server.conftest import save_webhook, webhook
@@ -92,7 +95,9 @@ def test_a_build_and_one_that_is_held_are_seen_on_the_server(recipe, tmp_path):
     assert "nothing has changed" in differences[1]
     assert "kept 40 → 20" in differences[2]
     assert "| left | 20 | check\\_texts | too\\_few\\_words |" in differences[2]
-    assert f"{held.result()}.html" in artifacts("tiny-words-report")[-1]
+    shown = artifacts("tiny-words-report")[-1]
+    assert markdown_text(f"run `evenly report {held.result()} --root {root}`") in shown
+    assert "](" not in shown
     with get_client(sync_client=True) as client:
         run = client.read_flow_run(held.state_details.flow_run_id)
     assert run.name == f"rebuild {held.result()}"
@@ -129,6 +134,51 @@ def test_a_deployed_run_ends_in_states_that_every_page_lists(recipe, tmp_path):
     assert "must keep at least one pair; it kept none of 40" in ends[-1].state.message
     assert [message["title"] for message in posted] == ["evenly: tiny_words held", "evenly: tiny_words failed"]
     assert all(run.run_count == 1 and run.state.data is None for run in ends)
+
+
+@pytest.mark.usefixtures("prefect_server", "watched")
+def test_a_report_is_linked_to_where_the_workspace_is_served(recipe, tmp_path, monkeypatch):
+    monkeypatch.setenv("EVENLY_URL", "https://team.example/birds of 2026/")
+    build = rebuild_dataset(recipe=recipe(1), root=str(tmp_path / "w"), quiet=True)
+    address = f"https://team.example/birds%20of%202026/reports/{build}.html"
+    assert f"[Report](<{address}>)" in artifacts("tiny-words-report")[-1]
+    assert (tmp_path / "w" / "reports" / f"{build}.html").is_file()
+    run = Run(workspace=Workspace.at(tmp_path / "w"), seed=1)
+    assert report_line(run, build) == f"Report: {address}"
+    monkeypatch.setenv("EVENLY_URL", "file:///home/ann/.evenly")
+    assert report_line(run, build).startswith(f"Report: run `evenly report {build} --root {tmp_path / 'w'}` on ")
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("", ""),
+        ("https://bucket.s3.amazonaws.com/team", "https://bucket.s3.amazonaws.com/team"),
+        ("http://[::1]:8000/a>b\n(c)/", "http://[::1]:8000/a%3Eb%0A(c)"),
+    ],
+)
+def test_an_address_does_nothing_in_markdown_but_link(url, address, monkeypatch):
+    monkeypatch.setenv("EVENLY_URL", url)
+    assert served_at() == address
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file:///a",
+        "javascript:alert(1)",
+        "s3://bucket",
+        "https://",
+        "http://[::1",
+        "https://ann:word@a.test",
+        "http://a.test/?b=1",
+    ],
+)
+def test_an_address_that_no_browser_opens_is_refused_without_being_shown(url, monkeypatch):
+    monkeypatch.setenv("EVENLY_URL", url)
+    with pytest.raises(InputError, match=r"`EVENLY_URL` must be an http or https address") as refused:
+        served_at()
+    assert url not in str(refused.value)
 
 
 @pytest.mark.usefixtures("prefect_server", "watched")
@@ -192,11 +242,11 @@ def test_runs_beside_a_rebuild_say_in_their_state_what_was_done(recipe, tmp_path
     assert held.message == "tiny_words: promotions are held until `evenly promote BUILD`"
     with tiny_server() as server:
         asked = {"methods": ["description"], "root": root, "quiet": True}
-        llm = LanguageModel(base_url=server.url, model="tiny")
-        watched = watch_classes(folder=str(lists), llm=llm, settle_s=0, return_state=True, **asked)
-        again = watch_classes(folder=str(lists), llm=llm, settle_s=0, return_state=True, **asked)
+        asked |= {"base_url": server.url, "model": "tiny"}
+        watched = watch_classes(folder=str(lists), settle_s=0, return_state=True, **asked)
+        again = watch_classes(folder=str(lists), settle_s=0, return_state=True, **asked)
         server.answer = lambda _request, _before: server.features("has a long striped tail", "http://evil.test")
-        refused = describe_classes(name="fish", text="salmon\n", **vars(llm), return_state=True, **asked)
+        refused = describe_classes(name="fish", text="salmon\n", return_state=True, **asked)
     assert sorted(watched.message.split(", ")) == ["1 broken", "1 described (pets)"]
     assert again.message == "no new list"
     assert refused.message == "fish: classes 1, texts accepted 1, refused 7 (markup 4, repeats 3)"

@@ -12,6 +12,7 @@ from prefect.logging.handlers import APILogWorker
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
+from evenly.flows.rebuild_dataset import rebuild_dataset
 from evenly.storage.workspace import Workspace
 from evenly.tasks.engine import Workers
 from evenly.tasks.progress import Progress
@@ -78,6 +79,22 @@ def test_where_prefect_prints_what_is_logged_a_line_is_printed_by_it_alone(run, 
     finally:
         logger.removeHandler(handler)
     assert capsys.readouterr().err.count(SHOWN) == 1
+
+
+@pytest.mark.usefixtures("prefect_server", "watched")
+def test_what_prefect_says_of_a_rebuild_is_below_info_and_a_failure_is_one_line(run, recipe, tmp_path):
+    of_prefect = ("Beginning ", "Created ", "Finished ", "Hook ", "Running ", "Task run ")
+    ends = [
+        rebuild_dataset(recipe=recipe(words), root=str(tmp_path / "w"), quiet=True, return_state=True)
+        for words in (1, 50)
+    ]
+    built, failed = (logged(str(end.state_details.flow_run_id)) for end in ends)
+    assert any(line.startswith("check_texts") for line in built)
+    assert not [line for line in (*built, *failed) if line.startswith(of_prefect)]
+    (line,) = [line for line, level in failed.items() if level >= logging.ERROR]
+    assert line.startswith("failed: ")
+    assert "must keep at least one pair" in line
+    assert "Finished in state Completed()" in logged(talk(run))  # a flow of somebody else's keeps its lines
 
 
 @pytest.mark.usefixtures("prefect_server")

@@ -33,7 +33,8 @@ def test_blocks_are_told_what_a_run_came_to(recipe: Callable[..., str], tmp_path
     assert texts[1][0].startswith(f"held: {held}, 20 of 40 pairs kept, not promoted")
     assert "must keep at least one pair; it kept none of 40" in texts[2][0]
     assert "min_words" in texts[3][0]
-    assert all("/runs/flow-run/" in lines[1] for lines in texts)
+    assert all("/runs/flow-run/" in lines[-1] for lines in texts)
+    assert texts[1][1].startswith(f"Report: run `evenly report {held} --root {root}` on ")
 
 
 @pytest.mark.slow

@@ -1,27 +1,29 @@
 """Runs of a deployment on a real server that fail for what may pass and for what stays."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from uuid import UUID
 
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.flow_engine import run_flow
+from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, PREFECT_RESULTS_PERSIST_BY_DEFAULT, temporary_settings
 from prefect.states import Pending
 
 from evenly.descriptions.errors import EndpointError
+from evenly.flows.rebuild_dataset import rebuild_dataset
 from evenly.storage.errors import StoreError
 from evenly.storage.web.errors import DownloadError
 from evenly.tasks.server import retries
-from evenly.tasks.server.retries import tried_again
+from evenly.tasks.server.retries import job
 
 ENDS: Iterator[Exception | str]
 
 
-@flow(persist_result=False)
-@tried_again
+@job("work")
 def work() -> str:
     end = next(ENDS)
     if isinstance(end, str):
@@ -70,15 +72,17 @@ def test_it_ends_where_it_does_not_pass(deployed, monkeypatch):
 
 
 @pytest.mark.parametrize("error", [StoreError("no bucket."), EndpointError("no key."), ValueError("no such thing.")])
-def test_what_stays_is_not_tried_again_and_our_own_errors_are_logged_in_one_line(deployed, error, caplog):
-    logging.getLogger("prefect.flow_runs").addHandler(caplog.handler)
-    try:
+def test_what_stays_is_not_tried_again_and_is_one_line_whose_traceback_stands_at_debug(deployed, error, caplog):
+    logger = logging.getLogger("prefect.flow_runs")
+    logger.addHandler(caplog.handler)
+    with caplog.at_level(logging.DEBUG, logger.name):
         ended = run(deployed, error)
-    finally:
-        logging.getLogger("prefect.flow_runs").removeHandler(caplog.handler)
-    tracebacks = [record.exc_info is not None for record in caplog.records if record.levelno >= logging.ERROR]
-    assert tracebacks[0] == isinstance(error, ValueError)
-    assert any(tracebacks) == isinstance(error, ValueError)
+    logger.removeHandler(caplog.handler)
+    (line,) = [record for record in caplog.records if record.levelno >= logging.INFO]
+    assert line.exc_info is None
+    assert line.getMessage().startswith(f"failed: {type(error).__name__}: {error.args[0]}")
+    assert (f"{Path(__file__).name}:" in line.getMessage()) == isinstance(error, ValueError)
+    assert any(record.exc_info and record.exc_info[1] is error for record in caplog.records)
     assert ended.state.is_failed()
     assert ended.run_count == 1
     said = "This does not pass by itself: the run is not tried again."
@@ -92,3 +96,21 @@ def test_a_run_by_hand_is_not_tried_again():
     ENDS = iter([StoreError("away.", passing=True)])
     with pytest.raises(StoreError, match=r"^away\.$"):
         work()
+
+
+@pytest.mark.usefixtures("prefect_server", "watched")
+def test_neither_results_nor_errors_are_pickled_into_the_storage_of_prefect(recipe: Callable[..., str], tmp_path):
+    @flow
+    def of_prefect() -> None:
+        raise ValueError
+
+    storage = tmp_path / "storage"
+    with temporary_settings({PREFECT_LOCAL_STORAGE_PATH: storage, PREFECT_RESULTS_PERSIST_BY_DEFAULT: True}):
+        ends = [
+            rebuild_dataset(recipe=recipe(words), root=str(tmp_path / "w"), quiet=True, return_state=True)
+            for words in (1, 50)
+        ]
+        assert [end.type for end in ends] == [StateType.COMPLETED, StateType.FAILED]
+        assert not [*storage.rglob("*")]
+        of_prefect(return_state=True)
+        assert len([*storage.iterdir()]) == 1
