@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 AT_ONCE = 16
 """Requests to one store that this process has under way when it needs many answers."""
 _PIECE = 8 << 20  # bytes of a large object that are sent in one request
+_SHOWN = {".html": {"Content-Type": "text/html; charset=utf-8"}}
+"""Attributes of what a browser is to show rather than to save, by the end of its name."""
 _WRITER = "evenlywriter"  # names in an object's metadata the request that wrote it; letters alone, as Azure wants it
 
 
@@ -231,7 +233,7 @@ class ObjectPath(PosixPath):
 
         require_conditions(self.store, self.bucket, self.parent.key)
         with readable_errors(self.bucket):
-            obstore.put(self.store, self.key, stream, chunk_size=_PIECE)
+            obstore.put(self.store, self.key, stream, chunk_size=_PIECE, attributes=_SHOWN.get(self.suffix))
 
     def replace_version(self, version: ObjectVersion, content: bytes) -> bool:
         """Store an object in the place of a `version` of it; False, and nothing changed, where it is another now."""

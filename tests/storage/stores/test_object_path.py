@@ -94,6 +94,14 @@ def test_an_object_is_created_once_and_replaced_whole(bucket):
             reading()
 
 
+def test_a_page_is_one_for_a_browser(bucket):
+    import obstore
+
+    page = path_at(bucket) / "reports" / "birds-1.html"
+    page.write_bytes(b"<p>birds</p>")
+    assert obstore.get(page.store, page.key).attributes["Content-Type"] == "text/html; charset=utf-8"
+
+
 def test_patterns_match_as_in_a_folder(bucket, tmp_path):
     names = ["a.json", "b.json", "b.txt", ".hidden", "x/a.json", "x/y/a.json", "z/rows.lance/data/1", "z/event-1.json"]
     for root in (path_at(bucket) / "w", tmp_path / "w"):
