@@ -85,7 +85,7 @@ def test_where_prefect_prints_what_is_logged_a_line_is_printed_by_it_alone(run, 
 def test_what_prefect_says_of_a_rebuild_is_below_info_and_a_failure_is_one_line(run, recipe, tmp_path):
     of_prefect = ("Beginning ", "Created ", "Finished ", "Hook ", "Running ", "Task run ")
     ends = [
-        rebuild_dataset(recipe=recipe(words), root=str(tmp_path / "w"), quiet=True, return_state=True)
+        rebuild_dataset(recipe=recipe(words, name="tiny_logs"), root=str(tmp_path / "w"), quiet=True, return_state=True)
         for words in (1, 50)
     ]
     built, failed = (logged(str(end.state_details.flow_run_id)) for end in ends)

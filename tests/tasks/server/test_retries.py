@@ -107,7 +107,9 @@ def test_neither_results_nor_errors_are_pickled_into_the_storage_of_prefect(reci
     storage = tmp_path / "storage"
     with temporary_settings({PREFECT_LOCAL_STORAGE_PATH: storage, PREFECT_RESULTS_PERSIST_BY_DEFAULT: True}):
         ends = [
-            rebuild_dataset(recipe=recipe(words), root=str(tmp_path / "w"), quiet=True, return_state=True)
+            rebuild_dataset(
+                recipe=recipe(words, name="tiny_logs"), root=str(tmp_path / "w"), quiet=True, return_state=True
+            )
             for words in (1, 50)
         ]
         assert [end.type for end in ends] == [StateType.COMPLETED, StateType.FAILED]
