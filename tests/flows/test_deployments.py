@@ -194,7 +194,13 @@ def test_a_recipe_is_rebuilt_by_paths_beside_it_and_its_run_has_logs(served):
     served.run(sys.executable, "-m", "prefect", "deployment", "run", "rebuild-dataset/birds.captions")
     run = served.finished("rebuild-dataset")
     assert run["state_type"] == "COMPLETED"
-    logs = served.call("/logs/filter", {"logs": {"flow_run_id": {"any_": [run["id"]]}}})
+    by_run = {"logs": {"flow_run_id": {"any_": [run["id"]]}}}
+
+    def told() -> list[dict]:  # the last lines come a moment after the state
+        logs = served.call("/logs/filter", by_run)
+        return logs if any(log["message"].startswith("publish ") for log in logs) else []
+
+    logs = wait_for(told, 30, lambda: str(served.call("/logs/filter", by_run)))
     assert {log["name"] for log in logs} == {"prefect.flow_runs", "prefect.task_runs"}  # and nothing of the worker's
     assert not [log for log in logs if log["message"].startswith(("Beginning ", "Created ", "Finished "))]
     (manifest,) = Builds(Workspace.at(served.environment["EVENLY_ROOT"])).manifests()
