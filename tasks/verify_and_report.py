@@ -11,7 +11,7 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from evenly.audit.report import read_sources, render_report, report_code
+from evenly.audit.report import read_sources, render_report, report_code, standing_of
 from evenly.audit.verify import new_seed, verify_one
 from evenly.storage.builds import Builds
 from evenly.storage.errors import DamagedError
@@ -82,6 +82,7 @@ def report_of(workspace: Workspace, manifest: Mapping[str, Any]) -> tuple[Path, 
             "manifest": dict(manifest),
             "records": {kind: [record.key for record in shown] for kind, shown in records.items()},
             "truth": list(truth),
+            "standing": standing_of(workspace, manifest),
             "code": report_code(),
         }
     )

@@ -130,6 +130,7 @@ def _section(ledger: Ledger, record: StepRecord) -> dict[str, Any]:
         "list": str(record.rule.get("list", "")),
         "rows": rows,
         "best": best,
+        "best_label": None if best is None else label(best),
         "n": next((row["n"] for row in rows if row.get("n") is not None), None),
         "groups": next((row["groups"] for row in rows if row.get("groups") is not None), None),
         "spans_zero": [label for label, holds in spans if holds is True],

@@ -14,6 +14,7 @@ from evenly.audit.report.balance import read_balance
 from evenly.audit.report.captions import read_recaptioning, read_scores
 from evenly.audit.report.classes import read_adapters, read_descriptions
 from evenly.audit.report.gallery import read_gallery
+from evenly.audit.report.overview import read_overview
 from evenly.audit.report.probes import read_probes, read_worth
 from evenly.audit.safe_text import visible
 from evenly.storage.ledger import StepRecord
@@ -35,7 +36,7 @@ def render_report(
     truth: Sequence[Mapping[str, Any]] = (),
     read_bytes: ReadBytes,
 ) -> str:
-    """Return one self-contained HTML page about a build; the same build gives the same page.
+    """Return one self-contained HTML page about a build; the same build, beside the same others, gives the same page.
 
     `evaluations`, `descriptions`, `probes` and `worth` are steps made for the build; `truth` says per injected fault
     how well it was found. A section without data is left out. The page loads nothing and runs nothing: styles, plots
@@ -45,6 +46,7 @@ def render_report(
     funnel = read_funnel(build)
     return page_environment().get_template("page.html.j2").render(
         manifest=manifest,
+        overview=read_overview(build),
         figures=read_key_figures(build),
         funnel=funnel,
         sources=kept_by_source(read_source_funnel(build)),

@@ -170,7 +170,7 @@ def test_of_equals_on_validation_the_first_is_chosen_whatever_it_scores_on_test(
     tied = [RESULTS[1] | {"validation_accuracy": 0.8, "texts": "names"}, RESULTS[0]]
     monkeypatch.setitem(TABLES, "results", tied)
     page = render_report(workspace, build(), evaluations=[commit("results")], read_bytes=read_all)
-    assert "Validation chose zero shot with names" in Text(page).all
+    assert "Validation chose zero shot (names)" in Text(page).all
 
 
 def test_scores_are_gathered_by_set_with_the_mean_of_means():
