@@ -139,7 +139,8 @@ class _Request(BaseHTTPRequestHandler):
         bucket, _, name = urlsplit(self.path).path.lstrip("/").partition("/")
         of_object = {key[len(_METADATA) :]: value for key, value in self.headers.items() if key.startswith(_METADATA)}
         facts = json.dumps({"name": unquote(name), "metadata": of_object}).encode()
-        pieces = [b"application/json", facts, b"application/octet-stream", content]
+        kind = self.headers.get("content-type") or "application/octet-stream"
+        pieces = [b"application/json", facts, kind.encode(), content]
         start = f"--{_BOUNDARY}\r\ncontent-type: ".encode()
         body = start + pieces[0] + b"\r\n\r\n" + pieces[1] + b"\r\n" + start + pieces[2] + b"\r\n\r\n" + pieces[3]
         generation = self.headers.get(_GENERATION) if self.server.keeps_conditions else None
