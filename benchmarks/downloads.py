@@ -91,7 +91,7 @@ def fetch_by_evenly(options: argparse.Namespace) -> None:
 
     urls = pa.array(names(options, HOST))
     outcomes = download_pending(
-        [pending_urls(urls, read_downloads(options.out, urls=urls), retry_failed=False)],
+        [pending_urls(urls, read_downloads(options.out, urls=urls))],
         DownloadRule(),
         folder=options.out,
         connect={HOST: options.place},

@@ -1,8 +1,9 @@
-"""Verify the latest build of every recipe in a workspace; the deployment `audit` runs this on a schedule."""
+"""Verify the latest build of every recipe in a workspace, and tell of stale ones, as the deployment `audit` does."""
 
 from evenly.flows.runs import workspace_run
 from evenly.signatures import InWorkspace, options_of, taking_values
 from evenly.tasks.server.retries import job
+from evenly.tasks.server.stale import tell_stale_builds
 from evenly.tasks.server.states import ended
 from evenly.tasks.verify_and_report import verify_latest_builds
 
@@ -18,7 +19,10 @@ def audit_builds(**values: object) -> dict[str, int]:
 
     Raises BuildsDoNotVerifyError, so that the run fails where people look, if there are any.
     """
-    findings = verify_latest_builds(workspace_run(options_of(InWorkspace, values).root))
+    run = workspace_run(options_of(InWorkspace, values).root)
+    stale = tell_stale_builds(run)
+    findings = verify_latest_builds(run)
     if any(findings.values()):
         raise BuildsDoNotVerifyError(f"builds with findings: {findings}. Look with `evenly verify BUILD`.")
-    return ended(findings, f"verified without a finding: {', '.join(findings) or 'no build yet'}")
+    old = f"; older than max_age: {', '.join(stale)}" if stale else ""
+    return ended(findings, f"verified without a finding: {', '.join(findings) or 'no build yet'}{old}")

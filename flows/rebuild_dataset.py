@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +21,7 @@ from evenly.flows.runs import open_run, with_engine
 from evenly.options import RebuildOptions
 from evenly.signatures import options_of, taking_values
 from evenly.storage.builds import Builds
+from evenly.storage.web.rule import Retry
 from evenly.storage.workspace import Workspace, writing
 from evenly.tasks.partitioning import cut_run, open_engine
 from evenly.tasks.progress import Progress
@@ -28,6 +30,7 @@ from evenly.tasks.rebuild.features import encode_pairs
 from evenly.tasks.rebuild.publish import publish_build
 from evenly.tasks.run import Each, Records, Run
 from evenly.tasks.server.builds import Published, ended_with, published, show_build, show_results, tell_of
+from evenly.tasks.server.journal import RunNotes
 from evenly.tasks.server.missed_runs import reason_to_skip
 from evenly.tasks.server.notices import Notice, log_to_run, send_notice
 from evenly.tasks.server.retries import job
@@ -58,7 +61,12 @@ def rebuild_dataset(recipe: Annotated[str, "The path of the recipe's file."], **
     Raises WriterError where another process rebuilds the recipe there still.
     """
     options = options_of(RebuildOptions, values)
-    chosen, limit, quiet = read_recipe(recipe), options.limit, options.quiet
+    name, notify = read_notify(recipe)
+    limit, quiet, notes = options.limit, options.quiet, RunNotes(root=options.root, recipe=name)
+    with notes:
+        chosen = read_recipe(recipe)
+    notes.max_age = None if chosen.schedule is None else chosen.schedule.max_age
+    notes.blocks = () if notify is None else notify.blocks_for("stale")
     if chosen.schedule is not None and (reason := reason_to_skip(chosen.schedule.catch_up)):
         return ended(reason, reason, outcome="skipped")
     with (
@@ -69,18 +77,20 @@ def rebuild_dataset(recipe: Annotated[str, "The path of the recipe's file."], **
             wait_s=options.wait_s,
             say=lambda text: Progress(quiet=quiet).say(f"{'waiting':<24} {text}"),
         ),
+        notes,
         open_run(
             with_engine(chosen, options.engine),
             root=options.root,
             workers=options.workers,
-            retry_failed=options.retry_failed,
+            retry=_retry(chosen, options, notes.started),
             replay_from=options.replay_from,
             quiet=quiet,
         ) as run,
     ):
+        notes.run = run
         say_changes(run.workspace, run.progress, chosen)
         with rebuilding(run, chosen, limit=limit, memory=options.memory) as (run_all, publish):
-            result = publish(run_all())
+            result = notes.build = publish(run_all())
         show_build(run, result)
         build, root_of_run = result.build, str(run.workspace.root)
         for listing in () if limit else chosen.classes:
@@ -101,6 +111,13 @@ def rebuild_dataset(recipe: Annotated[str, "The path of the recipe's file."], **
         show_results(run, result)
         tell_of(run, result, () if chosen.notify is None else chosen.notify.blocks_for(result.event))
         return ended_with(result)
+
+
+def _retry(recipe: Recipe, options: RebuildOptions, started: datetime) -> Retry | None:
+    """The failed downloads that are asked again: all that may pass if that is asked for, none in a replay."""
+    if options.retry_failed:
+        return Retry()
+    return None if options.replay_from is not None else recipe.retry_at(started)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from evenly.features.open_clip_models import check_model_name
 from evenly.storage.builds import Builds
 from evenly.storage.errors import InputError
 from evenly.storage.pools.source import LabelFile, PoolSource
+from evenly.storage.web.rule import Retry
 from evenly.storage.workspace import Workspace, adopt_observations, shared_use
 from evenly.tasks.progress import Progress
 from evenly.tasks.run import EncoderChoice, LabelColumns, Payment, Run, SecondChoice, read_engine
@@ -63,13 +64,13 @@ def open_run(
     *,
     root: str | os.PathLike[str] | None = None,
     workers: int | None = None,
-    retry_failed: bool = False,
+    retry: Retry | None = None,
     replay_from: str | os.PathLike[str] | None = None,
     quiet: bool = False,
 ) -> Iterator[Run]:
     """A run of `recipe` in the workspace at `root`; while it is open, the recipe's loopback web is served."""
     check_model_name(recipe.features.model, recipe.features.pretrained)
-    run = run_in(recipe, root=root, workers=workers, retry_failed=retry_failed, quiet=quiet)
+    run = replace(run_in(recipe, root=root, workers=workers, quiet=quiet), retry=retry)
     if replay_from is not None:
         adopt_observations(run.workspace, Workspace.at(replay_from))
     with loopback(run, recipe.web) as connect:
@@ -81,7 +82,6 @@ def run_in(
     *,
     root: str | os.PathLike[str] | None = None,
     workers: int | None = None,
-    retry_failed: bool = False,
     quiet: bool = False,
 ) -> Run:
     """A run of `recipe` that reaches no web: enough to plan, fit and look."""
@@ -91,7 +91,6 @@ def run_in(
         folder=recipe.folder,
         processes=workers or os.cpu_count() or 1,
         engine=recipe.engine,
-        retry_failed=retry_failed,
         encoder=recipe.features.encoder,
         second=recipe.features.second,
         views=recipe.features.views,

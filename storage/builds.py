@@ -41,7 +41,7 @@ class Builds:
         Raises NotFoundError, which lists what there is, also for `latest` where it could be that of several recipes.
         """
         names = self.names()
-        if _is_plain(name) and name not in names:
+        if is_plain(name) and name not in names:
             name = self.alias(name) or self.latest_of(name) or name
         matches = [build for build in names if build == name] or [
             build for build in names if name and build.startswith(name)
@@ -132,7 +132,7 @@ class Builds:
 
     def latest_of(self, recipe: str) -> str | None:
         """The build of a recipe that was promoted last, or None."""
-        return self.alias(f"{recipe}-{LATEST}") if _is_plain(recipe) else None
+        return self.alias(f"{recipe}-{LATEST}") if is_plain(recipe) else None
 
     def latest_of_each(self) -> list[str]:
         """The build that was promoted last of each recipe, that of the newest promotion first."""
@@ -148,7 +148,7 @@ class Builds:
         return list(self._aliases.glob(f"*-{LATEST}.json"))
 
     def _path(self, build: str) -> Path:
-        if not _is_plain(build):
+        if not is_plain(build):
             raise NotFoundError(f"`build` must be letters, digits, `-`, `_` and `.`; got `{build!r}`.")
         return self.folder / f"{build}.json"
 
@@ -162,7 +162,7 @@ def funnel_of(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _is_plain(name: str) -> bool:
+def is_plain(name: str) -> bool:
     """True for names that cannot leave their folder."""
     return bool(name) and not name.startswith(".") and all(letter.isalnum() or letter in "-_." for letter in name)
 

@@ -58,6 +58,7 @@ class Workspace:
         return cls(path_at(chosen).absolute())
 
     builds = Folder("builds")  # build manifests and the aliases that point at them
+    runs = Folder("journal of runs")  # what each rebuild came to, one small JSON file each, in a folder per recipe
     samples = Folder("sample tables")  # the wide sample table, one Lance dataset per recipe
     ledger = Folder("ledger tables")  # decisions and child tables, an Arrow file for each partition
     steps = Folder("step records")  # step records, one JSON file each

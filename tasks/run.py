@@ -5,6 +5,7 @@ Nothing in here but the seed enters a key: the same recipe gives the same build 
 
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,6 +27,7 @@ from evenly.storage.pools.source import LabelFile, PoolSource
 from evenly.storage.stores.object_path import ObjectPath
 from evenly.storage.tables.arrow_files import RecentTables
 from evenly.storage.tables.partitions import ALL, Partition
+from evenly.storage.web.rule import Retry
 from evenly.storage.workspace import Workspace
 from evenly.tasks.progress import Progress
 
@@ -196,6 +198,8 @@ class Run:
     """One run in one workspace.
 
     folder: what relative paths are relative to, that of the recipe; the working folder where there is no recipe.
+    retry: the failed downloads that are asked again, by a time that is one for all workers; asked_again: how many were,
+    by the reason for which they had failed, counted in the process that runs the steps.
     bits: the number of bits by which tables of pairs are cut into partitions. pairs: about how many all of them hold;
     None: not known. part: the partition whose rows are read.
     encoder_identity: of the encoder, where who gives out the work knows it: features are then looked up without loading
@@ -212,7 +216,8 @@ class Run:
     engine: EngineChoice = EngineChoice()
     shared: Path | None = field(default_factory=default_exchange)
     threads: int = 32
-    retry_failed: bool = False
+    retry: Retry | None = None
+    asked_again: Counter[str] = field(default_factory=Counter)
     encoder: EncoderChoice = EncoderChoice()
     encoder_identity: str | None = None
     second: SecondChoice | None = None

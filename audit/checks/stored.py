@@ -26,7 +26,7 @@ from evenly.storage.workspace import Workspace
 
 
 def check_stored(build: PublishedBuild) -> Iterator[Finding]:
-    """Yield a finding for each piece that has changed: of features, of download records, of replies.
+    """Yield a finding for each piece that has changed: of features, of download records, of replies, of the journal.
 
     All that the workspace holds of them is looked at, since builds share them.
     """
@@ -38,8 +38,9 @@ def check_stored(build: PublishedBuild) -> Iterator[Finding]:
         yield from _guarded("downloads", workspace.downloads / f"{name}.parquet", workspace, check_records)
     for path in sorted(workspace.downloads.glob("*.measured.parquet")):
         yield from _guarded("downloads", path, workspace, check_measured)
-    for record in sorted(workspace.requests.glob("*/*.json")):
-        yield from _guarded("replies", record, workspace, read_record)
+    for check, folder in (("replies", workspace.requests), ("runs", workspace.runs)):
+        for record in sorted(folder.glob("*/*.json")):
+            yield from _guarded(check, record, workspace, read_record)
     yield from _check_artifacts(workspace)
 
 

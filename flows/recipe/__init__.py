@@ -5,6 +5,7 @@ Unknown keys are refused; every problem of a file is reported at once, each with
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from datetime import datetime
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -26,6 +27,7 @@ from evenly.storage.pools.source import LOCAL_READERS, TABLE_READERS, PoolSource
 from evenly.storage.reading.budget import read_text
 from evenly.storage.web.errors import DownloadError
 from evenly.storage.web.guard import parse_connect
+from evenly.storage.web.rule import Retry
 from evenly.tasks.captions import CAPTIONERS
 from evenly.tasks.run import EncoderChoice, EncoderName, EngineChoice, LanguageModel, SecondChoice, read_engine
 
@@ -181,6 +183,11 @@ class Recipe(Section):
     def has_pictures(self) -> bool:
         """Whether its pairs have pictures, or features of these."""
         return self.curate.download is not None
+
+    def retry_at(self, started: datetime) -> Retry | None:
+        """The failed downloads that a run asks again, by when it started; None where it asks none."""
+        retry = None if self.schedule is None else self.schedule.retry
+        return None if retry is None else retry.of_run(started)
 
     @model_validator(mode="after")
     def _features_fit(self) -> "Recipe":

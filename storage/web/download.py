@@ -14,12 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.storage.web.decoding import Measure
-from evenly.storage.web.errors import DownloadError, may_pass
+from evenly.storage.web.errors import DownloadError
 from evenly.storage.web.fetching import HostLimits
 from evenly.storage.web.guard import Connect, parse_connect
-from evenly.storage.web.rule import DownloadRule, user_agent
+from evenly.storage.web.rule import DownloadRule, Retry, user_agent
 from evenly.storage.web.shard_run import ALARM_AFTER, PROGRESS_FILE, URLS_FILE, ShardTask
-from evenly.storage.web.shards import URLS, clean_folder, shard_name, tar_name, url_keys
+from evenly.storage.web.shards import URLS, clean_folder, is_due, shard_name, tar_name, url_keys
 from evenly.storage.web.worker import WORKERS_LOCK, run_shard, start_worker
 from evenly.storage.web.working_folder import hold_folder
 from evenly.storage.worker_pool import worker_pool
@@ -27,8 +27,6 @@ from evenly.storage.worker_pool import worker_pool
 SHARD_SIZE = 1000
 _WORTH_A_PROCESS = ALARM_AFTER  # URLs; a shard of fewer would not be watched for trouble of all
 _POLL_S = 0.2
-PENDING_BY = ("url", "attempt", "outcome")
-"""The columns of records that decide whether a URL is still to be fetched."""
 
 Progress = Callable[[int], None]
 
@@ -60,12 +58,10 @@ class DownloadWorkers:
 class FailureRule:
     """The rule about URLs that fail.
 
-    With `retry_failed`, those whose last failure may pass are asked for again, as a new attempt. Where nearly all of
-    the first URLs of a shard end with one failure, the run stops and that shard is not recorded, unless `tolerate`
-    names the outcome.
+    Where nearly all of the first URLs of a shard end with one failure, or all of a shard of a few with one that may
+    pass, the run stops and that shard is not recorded, unless `tolerate` names the outcome.
     """
 
-    retry_failed: bool = False
     tolerate: Collection[str] = ()
 
 
@@ -92,27 +88,39 @@ def download_pending(
     user_agent(rule)  # refuses a contact that no header can hold, before any process starts
     with hold_folder(folder) as work:
         pool = WorkerPool(rule, targets, (folder, work), workers=workers, measure=measure)
-        shards = (shard for table in pending for shard in _cut(table, workers.shard_size, workers.count))
+        shards = (shard for table in _gathered(pending) for shard in _cut(table, workers.shard_size, workers.count))
         outcomes = pool.fetch(shards, tolerate=frozenset(failures.tolerate), progress=progress or (lambda _: None))
         clean_folder(folder)
     return outcomes
 
 
-def pending_urls(urls: pa.Array, recorded: pa.Table, *, retry_failed: bool) -> pa.Table:
+def pending_urls(urls: pa.Array, recorded: pa.Table, retry: Retry | None = None) -> pa.Table:
     """The URLs of distinct `urls` still to be fetched, as URLS, where the latest observations are `recorded`.
 
-    In the order of the keys: hashes, so that no shard is all of one host.
+    Those that failed and are due by `retry` among them, as a new attempt. In the order of the keys: hashes, so that no
+    shard is all of one host.
     """
     recorded = recorded.combine_chunks()
     previous = recorded.take(pc.index_in(urls, value_set=recorded["url"].combine_chunks()))
     wanted = pc.is_null(previous["outcome"])
-    if retry_failed:
-        passing = [outcome for outcome in previous["outcome"].unique().to_pylist() if outcome and may_pass(outcome)]
-        wanted = pc.or_(wanted, pc.is_in(previous["outcome"], value_set=pa.array(passing, pa.string())))
+    if retry is not None:
+        wanted = pc.or_(wanted, is_due(previous, retry))
     first_attempt = pc.add(pc.fill_null(previous["attempt"], 0), pa.scalar(1, pa.int32()))
     table = pa.table({"url": urls, "first_attempt": first_attempt}).filter(wanted).combine_chunks()
     keys = url_keys(table["url"].combine_chunks())
     return table.append_column("key", keys).select(URLS.names).cast(URLS).sort_by("key").combine_chunks()
+
+
+def _gathered(pending: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The rows in tables that are long enough to be watched for trouble of all, but where there are too few in all."""
+    gathered = URLS.empty_table()
+    for table in pending:
+        if min(gathered.num_rows, table.num_rows) >= ALARM_AFTER:
+            yield gathered
+            gathered = table
+        else:
+            gathered = pa.concat_tables([gathered, table])
+    yield gathered
 
 
 def _cut(pending: pa.Table, size: int, processes: int) -> list[pa.Table]:

@@ -27,7 +27,8 @@ from evenly.storage.web.fetching import Fetched, WebClient
 from evenly.storage.web.measured import write_measured
 from evenly.storage.web.shards import RECORDS, publish_shard
 
-ALARM_AFTER = 100  # the first URLs of a shard that are looked at; fewer say nothing
+ALARM_AFTER = 100  # the first URLs of a shard that are looked at
+ALARM_LEAST = 5  # where there are fewer than that in all; less of them say nothing
 ALARM_SHARE = 0.95
 
 PROGRESS_FILE = "progress"  # one byte per URL done
@@ -65,6 +66,7 @@ class ShardRun:
         self._fetched: dict[str, Fetched] = {}
         self._outcomes: Counter[str] = Counter()
         self._first: Counter[str] = Counter()
+        self._last: str | None = None
         self._trouble: Exception | None = None
         self._progress = -1
         self._writer: Any = None
@@ -106,6 +108,9 @@ class ShardRun:
         )  # fmt: skip
 
     def _require_complete(self) -> None:
+        if self._trouble is None and len(self._outcomes) == 1 and ALARM_LEAST <= self._first.total() < ALARM_AFTER:
+            (outcome,) = self._outcomes
+            self._trouble = self._alarm(outcome) if may_pass(outcome) else None  # a few may all be wrong themselves
         if self._trouble is not None:
             raise self._trouble
         if self._outcomes.total() != len(self._urls):
@@ -201,22 +206,26 @@ class ShardRun:
 
     def _watch(self, fetched: Fetched) -> None:
         """Stop where nearly all of the first URLs end alike: then it is not the URLs that are broken."""
-        if self._first.total() >= ALARM_AFTER:
-            return
-        self._first[fetched.outcome] += 1
-        outcome, count = self._first.most_common(1)[0]
-        if self._first.total() < ALARM_AFTER or outcome == "success" or count < ALARM_SHARE * ALARM_AFTER:
-            return
-        if outcome not in self._task.tolerate:
-            remedy = f"tolerate `{outcome}`."
-            if outcome == "blocked_address":
-                remedy = "name hosts of your own network in the recipe: `web: {connect: {HOST: ADDRESS}}`."
-            self._trouble = DownloadError(
-                f"`outcome` must not be the same failure for nearly all URLs; got `{outcome}` for {count} of the first "
-                f"{ALARM_AFTER} (last: {fetched.evidence or fetched.final_url}). Nothing of this shard was recorded. "
-                f"Mend the cause and run again, or {remedy}",
-                passing=may_pass(outcome),
-            )
+        if self._first.total() < ALARM_AFTER:
+            self._first[fetched.outcome] += 1
+            self._last = fetched.evidence or fetched.final_url
+            if self._first.total() == ALARM_AFTER:
+                self._trouble = self._alarm(self._first.most_common(1)[0][0])
+
+    def _alarm(self, outcome: str) -> DownloadError | None:
+        """The error where nearly all of the first URLs ended with this outcome, if that is something to stop for."""
+        count, total = self._first[outcome], self._first.total()
+        if outcome == "success" or outcome in self._task.tolerate or count < ALARM_SHARE * total:
+            return None
+        remedy = f"tolerate `{outcome}`."
+        if outcome == "blocked_address":
+            remedy = "name hosts of your own network in the recipe: `web: {connect: {HOST: ADDRESS}}`."
+        return DownloadError(
+            f"`outcome` must not be the same failure for nearly all URLs; got `{outcome}` for {count} of the first "
+            f"{total} (last: {self._last}). Nothing of this shard was recorded. "
+            f"Mend the cause and run again, or {remedy}",
+            passing=may_pass(outcome),
+        )
 
 
 def _read_urls(path: Path) -> dict[str, dict[str, Any]]:

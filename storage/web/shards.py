@@ -30,7 +30,8 @@ from evenly.storage.tables.arrow_files import first_line
 from evenly.storage.tables.block_sums import PARQUET_MARK, append_sums, check_file, open_checked
 from evenly.storage.tables.exchange import open_exchange, received_rows, send_rows
 from evenly.storage.tables.partitions import MAX_BITS
-from evenly.storage.web.errors import DownloadError
+from evenly.storage.web.errors import DownloadError, may_pass
+from evenly.storage.web.rule import Retry
 
 RECORDS = pa.schema(
     [
@@ -55,6 +56,8 @@ RECORDS = pa.schema(
     ],
     metadata=PARQUET_MARK,
 )
+PENDING_BY = ("url", "attempt", "outcome", "fetched_at")
+"""The columns of records that decide whether a URL is still to be fetched."""
 URLS = pa.schema([("url", pa.string()), ("key", pa.string()), ("first_attempt", pa.int32())])
 
 PARTIAL = ".partial"
@@ -195,6 +198,33 @@ def count_unrecorded(urls: Iterable[pa.Array], folder: Path, exchange: Path, *, 
                 known = pa.concat_tables([URLS.empty_table().select(["key"]), *received_rows(recorded, number)])["key"]
                 count += len(keys) - (pc.sum(pc.is_in(keys, known.combine_chunks())).as_py() or 0)
     return count
+
+
+def failures_due(folder: Path, retry: Retry) -> pa.Table:
+    """The latest records [PENDING_BY] of all URLs that are asked again, sorted by URL.
+
+    URLs are read only of shards in which a record failed for such a reason: without any, two small columns are.
+    """
+    urls = list[pa.Array]()
+    for shards in each_shards(folder):
+        is_candidate = is_due(read_shards(folder, shards, ["outcome", "fetched_at"]), retry)
+        if pc.any(is_candidate).as_py():
+            urls.append(read_shards(folder, shards, ["url"])["url"].filter(is_candidate).combine_chunks())
+    if not urls:
+        return pa.schema([RECORDS.field(name) for name in PENDING_BY]).empty_table()
+    latest = read_downloads(folder, PENDING_BY, urls=pa.concat_arrays(urls).unique())
+    return latest.filter(is_due(latest, retry))
+
+
+def is_due(records: pa.Table, retry: Retry) -> pa.ChunkedArray:
+    """Whether each of the latest records [outcome, fetched_at] is of a failure that is asked again."""
+    outcomes = records["outcome"]
+    passing = [word for word in outcomes.unique().to_pylist() if word and may_pass(word, retry.reasons)]
+    due = pc.is_in(outcomes, value_set=pa.array(passing, pa.string()))
+    if retry.until is None:
+        return due
+    until = pa.scalar(retry.until, RECORDS.field("fetched_at").type)
+    return pc.and_(due, pc.fill_null(pc.less_equal(records["fetched_at"], until), False))
 
 
 def read_shards(folder: Path, shards: Sequence[str], columns: Sequence[str]) -> pa.Table:

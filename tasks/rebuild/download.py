@@ -1,5 +1,6 @@
 """Download: fetch each URL once, take pictures at hand, then say of each pair what was observed of its URL."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -22,9 +23,16 @@ from evenly.storage.pools.local_rows import FEATURES, LOCAL
 from evenly.storage.pools.source import local_pictures
 from evenly.storage.tables.hashing import table_hash
 from evenly.storage.tables.partitions import Partition
-from evenly.storage.web.download import PENDING_BY, DownloadWorkers, FailureRule, download_pending, pending_urls
+from evenly.storage.web.download import DownloadWorkers, FailureRule, download_pending, pending_urls
 from evenly.storage.web.rule import PoolDownload
-from evenly.storage.web.shards import latest_records, read_downloads, records_hash
+from evenly.storage.web.shards import (
+    PENDING_BY,
+    URLS,
+    failures_due,
+    latest_records,
+    read_downloads,
+    records_hash,
+)
 from evenly.tasks.decoding import FINGERPRINT
 from evenly.tasks.pictures.observed import URL_KEY, rows_of_uids, send_observed, send_records, with_url_keys
 from evenly.tasks.pictures.sent_rows import SentRows, release_rows, send_partitions
@@ -40,6 +48,7 @@ def fetch_images(run: Run, upstream: Records, rule: PoolDownload, each: Each) ->
     """Fetch or take what is not recorded yet; records are durable shard by shard."""
     with run.progress.bar("looking up URLs", None), _pending(run, upstream, each) as pending:
         counts = _Counts.summed(each.partitions("counting URLs", partial(_counts, pending)))
+        _say_asked_again(run, counts.failed)
         of_kind = partial(_parts, run, pending)
         if counts.local:
             with run.progress.bar("taking pictures", counts.local) as advance:
@@ -64,26 +73,42 @@ def fetch_images(run: Run, upstream: Records, rule: PoolDownload, each: Each) ->
                     folder=run.workspace.downloads,
                     connect=run.connect,
                     workers=DownloadWorkers(processes=run.processes, threads=run.threads, limits=limits),
-                    failures=FailureRule(retry_failed=run.retry_failed, tolerate=rule.tolerate),
+                    failures=FailureRule(tolerate=rule.tolerate),
                     measure=FINGERPRINT,
                     progress=advance,
                 )
 
 
 class _Counts(NamedTuple):
-    """How many addresses of each kind are not recorded yet."""
+    """How many addresses of each kind are to be asked for; failed: those that failed before, by the reason."""
 
     local: int
     features: int
     web: int
+    failed: Counter[str]
 
     @classmethod
     def summed(cls, counts: "Sequence[_Counts]") -> "_Counts":
-        return cls(*(sum(numbers) for numbers in zip(*counts, strict=True)))
+        local, features, web = (sum(numbers) for numbers in zip(*(count[:3] for count in counts), strict=True))
+        return cls(local, features, web, failed=sum((count.failed for count in counts), Counter[str]()))
+
+
+def _say_asked_again(run: Run, failed: Counter[str]) -> None:
+    """Note what is asked again for the run's entry in the journal, and say it."""
+    run.asked_again.update(failed)
+    if failed and run.retry is not None:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in failed.most_common())
+        until = "" if run.retry.until is None else f", recorded by {run.retry.until:%Y-%m-%d %H:%M} UTC"
+        run.progress.say(f"{'download':<24} asks {failed.total():,} URLs again that failed{until}: {reasons}")
+
+
+def _may_be_due(run: Run) -> bool:
+    """Whether a URL that failed is to be asked again, be it of these pairs or not."""
+    return run.retry is not None and failures_due(run.workspace.downloads, run.retry).num_rows > 0
 
 
 def _pending(run: Run, upstream: Records, each: Each) -> SentRows:
-    """What is not recorded yet, as `pending_urls` gives it, by the keys of URLs."""
+    """The URLs to be asked, as `pending_urls` gives them and `failed_by`, why they failed before; by their keys."""
     with (
         send_partitions(run, each, "sorting URLs", URL_KEY, partial(_distinct_urls, upstream)) as asked,
         send_records(run, each, PENDING_BY) as records,
@@ -99,22 +124,24 @@ def _pending_of(asked: SentRows, records: SentRows, run: Run) -> pa.Table:
     urls = asked.of(run)["url"].combine_chunks().unique()
     recorded = records.of(run)
     recorded = latest_records(recorded.filter(pc.is_in(recorded["url"], urls)))
-    pending = pending_urls(urls, recorded, retry_failed=run.retry_failed)
-    is_new = pc.invert(pc.is_in(pending["url"], recorded["url"].combine_chunks()))
+    pending = pending_urls(urls, recorded, run.retry)
+    places = pc.index_in(pending["url"].combine_chunks(), recorded["url"].combine_chunks())
+    pending = pending.append_column("failed_by", recorded["outcome"].take(places))
     is_web = pc.invert(pc.match_substring_regex(pending["url"], LOCAL_ADDRESS))
-    return pending.filter(pc.or_(is_new, is_web))  # what is at hand is never asked for again
+    return pending.filter(pc.or_(pc.is_null(places), is_web))  # what is at hand is never asked for again
 
 
 def _counts(pending: SentRows, run: Run) -> _Counts:
-    urls = pending.of(run)["url"]
+    rows = pending.of(run)
+    urls, failed = rows["url"], Counter[str](rows["failed_by"].drop_null().to_pylist())
     local, features = (pc.sum(pc.starts_with(urls, kind)).as_py() or 0 for kind in (LOCAL, FEATURES))
-    return _Counts(local=local, features=features, web=len(urls) - local - features)
+    return _Counts(local=local, features=features, web=len(urls) - local - features, failed=failed)
 
 
 def _parts(run: Run, pending: SentRows, kind: str) -> Iterator[pa.Table]:
     """What is pending of a kind, LOCAL, FEATURES or "" for the web's, one partition after the other."""
     for part in Partition.all(run.bits):
-        table = pending.of(replace(run, part=part))
+        table = pending.of(replace(run, part=part)).select(URLS.names)
         is_local = pc.match_substring_regex(table["url"], LOCAL_ADDRESS)
         yield table.filter(pc.starts_with(table["url"], kind) if kind else pc.invert(is_local))
 
@@ -185,6 +212,7 @@ DOWNLOAD = Step(
     name="download",
     rule=PoolDownload,
     observe=fetch_images,
+    is_due=_may_be_due,
     inputs=hash_observations,
     resolve=find_observations,
     judge=judge_downloads,

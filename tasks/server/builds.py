@@ -4,14 +4,16 @@ import shlex
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
-from evenly.audit.diff import diff_builds
+from evenly.audit.diff import Difference, diff_builds
 from evenly.storage.builds import Builds
 from evenly.storage.errors import InputError
 from evenly.storage.ledger import Ledger
 from evenly.storage.stores.object_path import ObjectPath
+from evenly.storage.workspace import Workspace
 from evenly.tasks.captions.recaption import captioner_rows
 from evenly.tasks.rebuild.publish import Promotion, judge_promotion
 from evenly.tasks.run import Run
@@ -53,7 +55,24 @@ class Published:
     manifest: Mapping[str, Any]
     previous: str | None
     promotion: Promotion
+    workspace: Workspace
     is_announced: bool = False
+
+    @cached_property
+    def difference(self) -> Difference | None:
+        """The difference to the latest build before, all pairs counted; None where there is none, or it is this one."""
+        if self.previous in (None, self.build):
+            return None
+        earlier = Builds(self.workspace).read(str(self.previous))
+        return diff_builds(self.workspace, earlier, self.manifest, examples=0)
+
+    @property
+    def moved(self) -> dict[str, int]:
+        """The number of pairs that `entered` and `left` since the latest build before; nothing where there is none."""
+        if self.difference is None:
+            return {} if self.previous is None else {"entered": 0, "left": 0}
+        kinds = {"entered": self.difference.entered, "left": self.difference.left}
+        return {kind: sum(change.count for change in changes) for kind, changes in kinds.items()}
 
     @property
     def build(self) -> str:
@@ -91,7 +110,13 @@ def published(run: Run, manifest: Mapping[str, Any], *, previous: str | None, ma
     builds = Builds(run.workspace)
     promotion = judge_promotion(builds, manifest, max_change=max_change)
     is_announced = promotion.is_held and builds.is_announced(str(manifest["build"]), previous)
-    return Published(manifest=manifest, previous=previous, promotion=promotion, is_announced=is_announced)
+    return Published(
+        manifest=manifest,
+        previous=previous,
+        promotion=promotion,
+        workspace=run.workspace,
+        is_announced=is_announced,
+    )
 
 
 def show_build(run: Run, build: Published) -> None:
@@ -102,7 +127,7 @@ def show_build(run: Run, build: Published) -> None:
     name_run(f"rebuild {build.build}", [recipe, build.build])
     artifacts = [
         table_artifact(artifact_key(recipe, "funnel"), funnel_rows(build.manifest), build.message),
-        Artifact(key=artifact_key(recipe, "diff"), kind="markdown", data=_difference(run, build)),
+        Artifact(key=artifact_key(recipe, "diff"), kind="markdown", data="\n".join(_difference_lines(build))),
     ]
     if rows := _captioner_rows(run, build.manifest):
         description = f"{build.build}: captions by who made them"
@@ -184,21 +209,15 @@ def _facts(run: Run, build: Published) -> dict[str, Any]:
     }
 
 
-def _difference(run: Run, build: Published) -> str:
-    return "\n".join(_difference_lines(run, build))
-
-
-def _difference_lines(run: Run, build: Published) -> Iterator[str]:
+def _difference_lines(build: Published) -> Iterator[str]:
     """The pairs that entered, left or read differently since the last build, by step, reason and cause."""
     yield f"# {markdown_text(build.build)}"
-    if build.previous is None:
-        yield "\nThe first build of its recipe."
+    difference = build.difference
+    if difference is None:
+        is_first = build.previous is None
+        yield "\nThe first build of its recipe." if is_first else "\nThe last build again: nothing has changed."
         return
-    if build.previous == build.build:
-        yield "\nThe last build again: nothing has changed."
-        return
-    difference = diff_builds(run.workspace, Builds(run.workspace).read(build.previous), build.manifest, examples=0)
-    yield f"\nSince {markdown_text(build.previous)}: kept {difference.kept_before:,} → {difference.kept_after:,}"
+    yield f"\nSince {markdown_text(difference.before)}: kept {difference.kept_before:,} → {difference.kept_after:,}"
     yield f"({difference.kept_after - difference.kept_before:+,}), unchanged {difference.unchanged:,}."
     changes = {"entered": difference.entered, "left": difference.left, "changed": difference.changed}
     if any(changes.values()):

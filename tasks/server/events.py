@@ -39,6 +39,16 @@ class BuildHeld(BuildPublished):
     reason: str
 
 
+class BuildStale(Payload):
+    """No rebuild has ended with the latest build of a recipe since then, for longer than its `max_age`."""
+
+    event: ClassVar[str] = "evenly.build.stale"
+    build: str
+    recipe: str
+    max_age: str
+    since: str
+
+
 class ClassesDescribed(Payload):
     """A class list was described; `refused` counts its refused and failed texts by reason."""
 

@@ -25,7 +25,7 @@ _REMEDY = "Make it at the server, or correct the recipe's `notify.blocks`."
 
 @dataclass(frozen=True, kw_only=True)
 class Notice:
-    """The news of a run: `event` is published, held or failed, `text` a line or more; `run` its id.
+    """The news of a run: `event` is published, held, failed or stale, `text` a line or more; `run` its id.
 
     report: how the report of its build is opened, in a line; an address in it is one of the user's, and stays a link.
     """

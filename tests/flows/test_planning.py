@@ -2,11 +2,13 @@
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import yaml
 
 from evenly.flows.cli.datasets import planning
+from evenly.flows.cli.datasets.asked_again import retry_lines
 from evenly.flows.cli.datasets.planning import plan_recipe
 from evenly.flows.recipe import read_recipe
 from evenly.flows.recipe.steps import steps_of
@@ -133,3 +135,39 @@ def test_urls_to_fetch_are_those_without_a_record(recipe, tmp_path, bits, monkey
     assert plan["download"]["action"] == "compute"
     assert plan["download"]["to_fetch"] == len(alive - {*range(40)})
     assert not (root / "exchange").exists()
+
+
+def test_plan_and_check_say_what_is_asked_again_now_and_when_more_is_due(recipe, tmp_path, evenly):
+    content = yaml.safe_load(recipe.read_text())
+    content["curate"] |= {"download": {}}
+    recipe.write_text(yaml.safe_dump(content | {"schedule": {"cron": "0 3 * * 1"}}))
+    root, now = tmp_path / "w", datetime.now(UTC)
+    outcomes = {1: ("dns", 8), 2: ("timeout", 9), 4: ("http_503", 10), 5: ("dns", 2), 7: ("http_404", 9), 3: ("dns", 9)}
+    rows = [
+        {"url": f"http://a.test/{number}", "outcome": "success", "verdict": "kept", "fetched_at": now}
+        | ({} if number not in outcomes else {"outcome": outcomes[number][0], "verdict": "failed"})
+        | ({} if number not in outcomes else {"fetched_at": now - timedelta(days=outcomes[number][1])})
+        for number in range(300)
+    ]
+    record_shards(root / "downloads", [rows])
+    names = [step.name for step, _ in steps_of(read_recipe(recipe))]
+    collected(recipe, root, n_steps=names.index("download") + 1)
+    plan = plan_recipe(recipe, root=root)
+    action = {row["step"]: (row["action"], row["why"]) for row in plan["steps"]}
+    assert action["download"] == ("compute", "failed downloads are asked again")
+    retries = plan["asked_again"]
+    assert (retries["now"], retries["later"]) == ({"dns": 1, "timeout": 1, "http_503": 1}, 1)  # 3 has too few words
+    due = datetime.fromisoformat(retries["next"])
+    assert abs(due - (now + timedelta(days=5))) < timedelta(minutes=2)
+    shown = retry_lines(retries)
+    assert shown[0].startswith("failed downloads that are asked again: 3 now (dns 1, timeout 1, http_503 1), 1 later")
+
+    status, out, _ = evenly("check", recipe, "--root", root)
+    assert (status, "asked again: 4 now (dns 2, timeout 1, http_503 1), 1 later, the first on" in out) == (0, True)
+    recipe.write_text(yaml.safe_dump(content | {"schedule": {"cron": "0 3 * * 1", "retry": {"after": "30d"}}}))
+    plan = plan_recipe(recipe, root=root)
+    assert {row["step"]: row["action"] for row in plan["steps"]}["download"] == "reuse"
+    assert (plan["asked_again"]["now"], plan["asked_again"]["later"]) == ({}, 4)
+    for schedule in (None, {"cron": "0 3 * * 1", "retry": None}):
+        recipe.write_text(yaml.safe_dump(content | {"schedule": schedule}))
+        assert plan_recipe(recipe, root=root)["asked_again"] is None

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge
 
-from evenly.bounds import duration_s
 from evenly.flows.cli.command import typed
 from evenly.flows.cli.errors import FINDING, UsageError
 from evenly.flows.cli.output import print_facts, print_rows, print_text
@@ -89,6 +88,8 @@ def _print_freed(result: dict[str, Any]) -> None:
 
 def seconds_of(age: str) -> float:
     """The seconds of an age such as `7d`, `12h` or `30m`. Raises UsageError."""
+    from evenly.bounds import duration_s
+
     try:
         return duration_s(age)
     except ValueError as error:

@@ -146,11 +146,13 @@ def check_command(recipe: Recipe, root: Root = None, *, quiet: Quiet = True) -> 
     Pools, class lists, the columns of labels and files that are named must be there; columns and web addresses are
     looked for in the first rows of tables. So must the packages and packaged models that it needs. Of each pool that
     lies here it is counted what each limit would drop by itself and how many rows have a label, in 10,000 rows or
-    1 GB of pictures at most; classes that are no label are named. A notification block that PREFECT_API_URL's server
+    1 GB of pictures at most; classes that are no label are named. Failed downloads of the workspace that a rebuild
+    would ask again now are counted by reason. A notification block that PREFECT_API_URL's server
     lacks is named, too; runs work without it.
 
     Example: evenly check recipes/demo.yaml
     """
+    from evenly.flows.cli.datasets.asked_again import asked_again
     from evenly.flows.recipe.checks import check_recipe
     from evenly.flows.recipe.pools.labels import recipe_labels
     from evenly.flows.recipe.pools.losses import recipe_losses
@@ -169,13 +171,17 @@ def check_command(recipe: Recipe, root: Root = None, *, quiet: Quiet = True) -> 
         from evenly.tasks.server.notices import block_problems
 
         lacking = block_problems(read.notify.blocks)
-    return {"recipe": read.name, "valid": True, "problems": [], "pools": pools, "labels": labels, "server": lacking}
+    facts = {"pools": pools, "labels": labels, "asked_again": asked_again(read, root=root), "server": lacking}
+    return {"recipe": read.name, "valid": True, "problems": [], **facts}
 
 
 def _print_checked(result: dict[str, Any], *, recipe: Path) -> None:
     if not result["valid"]:
         raise UsageError("\n".join(result["problems"]))
-    print_text("\n".join([f"{recipe}: recipe `{result['recipe']}` is valid", *result["server"]]))
+    from evenly.flows.cli.datasets.asked_again import retry_lines
+
+    lines = [*retry_lines(result["asked_again"]), *result["server"]]
+    print_text("\n".join([f"{recipe}: recipe `{result['recipe']}` is valid", *lines]))
     for pool in result["pools"]:
         print_losses(pool)
     if (labels := result["labels"]) is not None:
@@ -187,6 +193,7 @@ def plan_command(
 ) -> dict[str, Any]:
     """Say for each step whether a rebuild would reuse or compute it, and why, without running it.
 
+    Also which failed downloads it would ask again by its schedule, and from when on the next.
     Also in how many partitions and by how many processes, what it would take in time, memory and bytes on disk, and
     what captioners and describing each class list would ask and cost.
 
@@ -199,10 +206,11 @@ def plan_command(
 
 
 def _print_plan(plan: dict[str, Any]) -> None:
+    from evenly.flows.cli.datasets.asked_again import retry_lines
     from evenly.flows.cli.datasets.estimates import described, shown_captions, shown_row
 
     print_rows("plan", [shown_row(row) for row in plan["steps"]])
-    print_text("\n".join(described(plan["run"])))
+    print_text("\n".join([*described(plan["run"]), *retry_lines(plan["asked_again"])]))
     if captions := [shown_captions(row) for row in plan["captions"]]:
         print_rows("captions: expected - at most, lost replies aside", captions)
     print_estimates(plan["descriptions"])

@@ -1,11 +1,14 @@
 """The plan of a rebuild: for each step whether it would be reused or computed, why, and what it would take."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
+import pyarrow as pa
+
 from evenly.flows.cli.classes.class_list import estimate_listing
+from evenly.flows.cli.datasets.asked_again import asked_again
 from evenly.flows.cli.datasets.estimates import (
     TYPICAL,
     Figures,
@@ -47,6 +50,7 @@ def plan_recipe(
     """The sum of what would run as `run`, as `steps` one row per step: action, why, rows, and estimates; `captions`.
 
     captions: for each captioner that asks a chat model what it would ask and cost, where its step would run.
+    asked_again: failed downloads; None where the recipe asks none, or it is not known which pairs come there.
 
     A step after one that must be computed may turn out to be reusable, if that one gives what it gave before: the plan
     then says `unknown`, and estimates what it would take for the rows that it would have at most. Raises InputError for
@@ -60,6 +64,7 @@ def plan_recipe(
     records: list[StepRecord] = []
     rows: list[dict[str, Any]] = []
     captions: list[dict[str, Any]] = []
+    retries: dict[str, Any] | None = None
     blocked: str | None = None
     expected: list[StepRecord] | None = None
     for step, rule in steps_of(chosen, limit=limit):
@@ -70,17 +75,22 @@ def plan_recipe(
             rows.append(plan.running(step, *_what_follows(run, step, blocked, expected)))
             continue
         record = run.ledger.find(step.spec(run, records, rule).key)
-        if record is None:
+        if step.name == "download":
+            retries = asked_again(chosen, root=root, urls=_urls(plan.run, records))
+        is_asked = step.name == "download" and retries is not None and bool(retries["now"])
+        if record is None or is_asked:
             if isinstance(rule, RecaptionRule):
                 captions = plan.captions(rule, records)
-            rows.append(plan.running(step, "compute", _why(run, step, records, rule)) | _to_fetch(run, step, records))
+            why = "failed downloads are asked again" if record is not None else _why(run, step, records, rule)
+            rows.append(plan.running(step, "compute", why) | _to_fetch(run, step, records))
             blocked, expected = step.name, _with_latest(run, step, records)
         else:
             rows.append(plan.reused(step, record))
             records.append(record)
     if blocked is not None:
         rows.append(plan.published(blocked))
-    return {"run": sum_estimates(cut, rows, is_counted=size.is_counted), "steps": rows, "captions": captions}
+    summed = sum_estimates(cut, rows, is_counted=size.is_counted)
+    return {"run": summed, "steps": rows, "captions": captions, "asked_again": retries}
 
 
 def plan_descriptions(recipe: Place, *, root: Place | None = None, limit: int | None = None) -> list[dict[str, Any]]:
@@ -210,7 +220,11 @@ def _to_fetch(run: Run, step: Step[Any], records: Sequence[StepRecord]) -> dict[
     """For downloads, how many URLs were not observed yet."""
     if step.name != "download":
         return {}
-    ledgers = (replace(run, part=part).ledger for part in Partition.all(run.bits))
-    urls = (ledger.alive(records, ["url"])["url"].combine_chunks() for ledger in ledgers)
-    workspace = run.workspace
+    urls, workspace = _urls(run, records), run.workspace
     return {"to_fetch": count_unrecorded(urls, workspace.downloads, workspace.exchange, bits=run.bits)}
+
+
+def _urls(run: Run, records: Sequence[StepRecord]) -> Iterator[pa.Array]:
+    """The URLs of the pairs that are left, partition by partition."""
+    ledgers = (replace(run, part=part).ledger for part in Partition.all(run.bits))
+    return (ledger.alive(records, ["url"])["url"].combine_chunks() for ledger in ledgers)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from evenly.storage.web.download import PENDING_BY, DownloadWorkers, FailureRule, download_pending, pending_urls
-from evenly.storage.web.rule import DownloadRule
-from evenly.storage.web.shards import read_downloads
+from evenly.storage.web.download import DownloadWorkers, FailureRule, download_pending, pending_urls
+from evenly.storage.web.rule import DownloadRule, Retry
+from evenly.storage.web.shards import PENDING_BY, read_downloads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,17 +28,17 @@ def download_images(
     *,
     folder: Path,
     failures: FailureRule | None = None,
+    retry: Retry | None = None,
     progress: Callable[[int], None] = lambda _: None,
     connect: Mapping[str, str] | None = None,
     workers: DownloadWorkers | None = None,
 ) -> DownloadSummary:
-    """Fetch each of `urls` once into `folder`, those without a record and failures as `failures` says."""
-    failures = failures or FailureRule()
+    """Fetch each of `urls` once into `folder`, those without a record and failures as `retry` says."""
     distinct, counts = pa.array(urls, pa.string()).unique(), Counter[str]()
 
     def pending():
         recorded = read_downloads(folder, list(PENDING_BY), urls=distinct)
-        table = pending_urls(distinct, recorded, retry_failed=failures.retry_failed)
+        table = pending_urls(distinct, recorded, retry)
         counts.update(before=len(distinct) - table.num_rows, fetched=table.num_rows)
         progress(counts["before"])
         yield table

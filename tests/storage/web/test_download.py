@@ -21,10 +21,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from evenly.storage.web.download import DownloadWorkers, FailureRule, _cut
+from evenly.storage.web.download import DownloadWorkers, FailureRule, _cut, _gathered
 from evenly.storage.web.errors import DownloadError
 from evenly.storage.web.images import find_places, read_image_bytes, read_images
-from evenly.storage.web.rule import DownloadRule
+from evenly.storage.web.rule import DownloadRule, Retry
 from evenly.storage.web.shards import RECORDS, URLS, read_downloads, shard_names
 
 from .conftest import HOST, Answer, picture, serve
@@ -217,7 +217,7 @@ def test_a_retry_is_a_new_observation_of_what_may_pass_only(web, tmp_path):
     rule = DownloadRule(retries=0)
     urls = [url(0), url(1)]
     assert download_images(urls, rule, folder=tmp_path, connect=web.connect).outcomes == {"http_404": 1, "http_503": 1}
-    made = download_images(urls, rule, folder=tmp_path, connect=web.connect, failures=FailureRule(retry_failed=True))
+    made = download_images(urls, rule, folder=tmp_path, connect=web.connect, retry=Retry())
     assert (made.recorded_before, made.outcomes) == (1, {"success": 1})
     table = read_downloads(tmp_path, ["outcome", "attempt"])
     assert table.to_pylist() == [{"outcome": "success", "attempt": 2}, {"outcome": "http_404", "attempt": 1}]
@@ -314,6 +314,43 @@ def test_one_failure_of_nearly_all_urls_stops_the_run_unless_it_is_tolerated(tmp
     assert read_downloads(tmp_path).num_rows == 0
     made = download_images(urls, rule, folder=tmp_path, failures=FailureRule(tolerate=["dns"]))
     assert made.outcomes == {"dns": 120}
+
+
+def test_a_small_pool_stops_where_all_its_urls_end_with_one_trouble_that_may_pass(web, tmp_path):
+    rule, away = DownloadRule(retries=0), [f"http://host{i}.invalid/x.png" for i in range(5)]
+    with pytest.raises(DownloadError, match=r"got `dns` for 5 of the first 5 .* tolerate `dns`") as stopped:
+        download_images(away, rule, folder=tmp_path, workers=ONE)
+    assert stopped.value.passing
+    assert read_downloads(tmp_path).num_rows == 0
+    assert download_images(away[:4], rule, folder=tmp_path, workers=ONE).outcomes == {"dns": 4}  # too few to tell
+    tolerant = FailureRule(tolerate=["dns"])
+    made = download_images(away, rule, folder=tmp_path / "b", failures=tolerant, workers=ONE)
+    assert made.outcomes == {"dns": 5}
+    web.fallback = numbered
+    mixed = [*away, url(1)]
+    made = download_images(mixed, rule, folder=tmp_path / "c", connect=web.connect, workers=ONE)
+    assert made.outcomes == {"dns": 5, "success": 1}  # some are there: it is those that are not
+    gone = [url(f"gone{i}") for i in range(6)]
+    made = download_images(gone, rule, folder=tmp_path / "d", connect=web.connect, workers=ONE)
+    assert made.outcomes == {"http_404": 6}  # the site answers
+
+
+def test_urls_that_failed_and_fail_again_are_recorded_anew_whatever_their_number(tmp_path):
+    rule, urls = DownloadRule(retries=0), [f"http://host{i}.invalid/x.png" for i in range(7)]
+    download_images(urls, rule, folder=tmp_path, failures=FailureRule(tolerate=["dns"]), workers=ONE)
+    assert download_images(urls, rule, folder=tmp_path, retry=Retry(), workers=ONE).outcomes == {"dns": 7}
+    assert set(read_downloads(tmp_path, ["attempt"])["attempt"].to_pylist()) == {2}
+
+
+@given(sizes=st.lists(st.integers(0, 250), max_size=12))
+def test_tables_of_partitions_are_gathered_until_all_are_watched_or_there_are_too_few_in_all(sizes):
+    numbers = iter(range(sum(sizes)))
+    names = [[str(next(numbers)) for _ in range(size)] for size in sizes]
+    tables = [pa.table([part, part, [1] * len(part)], schema=URLS) for part in names]
+    gathered = list(_gathered(tables))
+    assert [one for table in gathered for one in table["url"].to_pylist()] == [one for part in names for one in part]
+    lengths = [table.num_rows for table in gathered]
+    assert min(lengths) >= 100 or len(lengths) == 1
 
 
 @contextmanager

@@ -1,0 +1,74 @@
+"""The journal of runs: what each rebuild of a recipe came to, in a small record of its own that never changes.
+
+It holds counts and no pair, and nothing rests on it: no key, build id or content hash.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from evenly.storage.builds import is_plain
+from evenly.storage.errors import DamagedError
+from evenly.storage.records import create_record, read_record
+from evenly.storage.stores.many_paths import map_paths
+from evenly.storage.workspace import Workspace
+
+Outcome = Literal["published", "unchanged", "held", "failed", "built"]
+"""How a rebuild ends; `built` with a limit, whose builds are not promoted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """What a rebuild came to.
+
+    run: the id of its flow run. due: when its schedule had it begin; None for a run by hand. Times are ISO 8601 in UTC.
+    build, rows and kept are those of its build; previous: the latest build before. entered, left: pairs, since that;
+    None where there was none. asked_again: URLs that had failed and were asked again, by the reason of the failure;
+    asked_until: of failures recorded by then; None: of all, or of none where asked_again is empty. error: in a line.
+    max_age, blocks: who is told once the recipe's latest build is so old.
+    """
+
+    recipe: str
+    run: str
+    started: str
+    ended: str
+    outcome: Outcome
+    due: str | None = None
+    build: str | None = None
+    previous: str | None = None
+    rows: int | None = None
+    kept: int | None = None
+    entered: int | None = None
+    left: int | None = None
+    asked_again: Mapping[str, int] = field(default_factory=dict)
+    asked_until: str | None = None
+    error: str | None = None
+    max_age: str | None = None
+    blocks: tuple[str, ...] = ()
+
+
+_FIELDS = {entry.name for entry in fields(RunRecord)}
+
+
+def write_run(workspace: Workspace, record: RunRecord) -> None:
+    """Add a run to the journal of its recipe, durably; nothing of a recipe whose name cannot be that of a folder."""
+    if is_plain(record.recipe):
+        start = datetime.fromisoformat(record.started).strftime("%Y%m%dT%H%M%S.%f")
+        path = workspace.runs / record.recipe / f"{start[:-3]}Z-{record.run.rpartition('-')[2]}.json"
+        create_record(path, asdict(record))
+
+
+def read_runs(workspace: Workspace, recipe: str, *, last: int | None = None) -> list[RunRecord]:
+    """The runs of a recipe, oldest first, of which there is none where it never ran; the `last` of them."""
+    paths = sorted((workspace.runs / recipe).glob("*.json")) if is_plain(recipe) else []
+    return map_paths(_read, paths if last is None else paths[max(0, len(paths) - last) :])
+
+
+def _read(path: Path) -> RunRecord:
+    stored: dict[str, Any] = {name: value for name, value in read_record(path).items() if name in _FIELDS}
+    try:
+        return RunRecord(**stored | {"blocks": tuple(stored.get("blocks", ()))})
+    except TypeError as error:
+        raise DamagedError(f"record `{path}` must be that of a run; {error}. Use the version that wrote it.") from None

@@ -1,0 +1,99 @@
+"""The entry of a rebuild in the workspace's journal of runs, written at its end, whatever that is."""
+
+import os
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+from uuid import uuid4
+
+from evenly.redaction import without_secrets
+from evenly.storage.errors import StorageError
+from evenly.storage.run_records import RunRecord, write_run
+from evenly.storage.workspace import Workspace
+from evenly.tasks.progress import Progress
+from evenly.tasks.run import Run
+from evenly.tasks.server.builds import Published
+
+_LONGEST_ERROR = 1000
+
+
+@dataclass(kw_only=True)
+class RunNotes:
+    """Notes of a rebuild, which are written when their block ends: with an error, or once there is a `build`.
+
+    A run that is interrupted or killed leaves none: the next one goes on from what it finished. A workspace that cannot
+    be written is a warning, and changes nothing of how a run ends.
+    """
+
+    root: str | os.PathLike[str] | None
+    recipe: str
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    max_age: str | None = None
+    blocks: tuple[str, ...] = ()
+    run: Run | None = None
+    build: Published | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, Exception) or (error is None and self.build is not None):
+            try:
+                write_run(Workspace.at(self.root), self._record(error))
+            except (OSError, StorageError) as trouble:
+                progress = Progress(quiet=True) if self.run is None else self.run.progress
+                progress.warn(f"the journal of runs has no entry of this one: {trouble}")
+
+    def _record(self, error: Exception | None) -> RunRecord:
+        retry = None if self.run is None else self.run.retry
+        until = None if retry is None or retry.until is None else _text(retry.until)
+        return RunRecord(
+            recipe=self.recipe,
+            started=_text(self.started),
+            ended=_text(datetime.now(UTC)),
+            asked_again={} if self.run is None else dict(sorted(self.run.asked_again.items())),
+            asked_until=until,
+            max_age=self.max_age,
+            blocks=self.blocks,
+            **_flow_run(),
+            **_outcome(self.build, error),
+        )
+
+
+def _outcome(build: Published | None, error: Exception | None) -> dict[str, Any]:
+    facts = {} if build is None else _of_build(build)
+    if error is not None:
+        text = without_secrets(f"{type(error).__name__}: {error}")
+        facts |= {"outcome": "failed", "error": "; ".join(text.splitlines())[:_LONGEST_ERROR]}
+    return facts
+
+
+def _of_build(build: Published) -> dict[str, Any]:
+    samples, is_part = build.manifest["samples"], build.manifest["limit"] is not None
+    return {
+        "outcome": "built" if is_part else build.outcome,
+        "build": build.build,
+        "previous": build.previous,
+        "rows": samples["rows"],
+        "kept": samples["kept"],
+        **build.moved,
+    }
+
+
+def _flow_run() -> dict[str, Any]:
+    """The id of the Prefect flow run that this is, and when its schedule had it begin."""
+    from prefect.context import FlowRunContext
+
+    context = FlowRunContext.get()
+    run = None if context is None else context.flow_run
+    if run is None:
+        return {"run": str(uuid4()), "due": None}
+    due = run.expected_start_time if run.auto_scheduled else None
+    return {"run": str(run.id), "due": None if due is None else _text(due)}
+
+
+def _text(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat(timespec="milliseconds")
