@@ -12,6 +12,7 @@ from evenly.audit.diff import Difference, diff_builds
 from evenly.storage.builds import Builds
 from evenly.storage.errors import InputError
 from evenly.storage.ledger import Ledger
+from evenly.storage.run_records import RunRecord, read_runs
 from evenly.storage.stores.object_path import ObjectPath
 from evenly.storage.workspace import Workspace
 from evenly.tasks.captions.recaption import captioner_rows
@@ -28,7 +29,7 @@ from evenly.tasks.server.artifacts import (
     table_artifact,
 )
 from evenly.tasks.server.events import BuildHeld, BuildPublished, emit
-from evenly.tasks.server.notices import Notice, send_notice
+from evenly.tasks.server.notices import MOST_CHARACTERS, Notice, send_notice
 from evenly.tasks.server.states import Outcome, ended
 from evenly.tasks.verify_and_report import latest_of, report_of
 
@@ -41,6 +42,7 @@ _ADAPTER_COLUMNS = {
     "validation_accuracy": "on validation",
     "n": "test pictures",
 }
+MOST_RUNS = 50
 _DIGITS = 4
 """Of an accuracy in the table; the ledger and the cards of adapters have all of them."""
 
@@ -149,6 +151,26 @@ def show_results(run: Run, build: Published) -> None:
         description = f"{build.build}: accuracy on test pictures, with 95 % intervals"
         artifacts.append(table_artifact(artifact_key(recipe, "adapters"), rows, description))
     leave_artifacts(artifacts)
+
+
+def show_history(workspace: Workspace, recipe: str) -> None:
+    """Leave the table of the last runs of a recipe, the newest first."""
+    if is_watched():
+        rows = [_history_row(record) for record in reversed(read_runs(workspace, recipe, last=MOST_RUNS))]
+        leave_artifacts([table_artifact(artifact_key(recipe, "history"), rows, f"{recipe}: the last runs")])
+
+
+def _history_row(record: RunRecord) -> dict[str, Any]:
+    return {
+        "ended (UTC)": record.ended[:16].replace("T", " "),
+        "outcome": record.outcome,
+        "build": record.build or "",
+        "kept": record.kept,
+        "entered": record.entered,
+        "left": record.left,
+        "asked again": ", ".join(f"{reason} {count:,}" for reason, count in record.asked_again.items()),
+        "error": (record.error or "")[:MOST_CHARACTERS],
+    }
 
 
 def tell_of(run: Run, build: Published, blocks: Sequence[str]) -> None:

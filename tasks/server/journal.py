@@ -13,7 +13,7 @@ from evenly.storage.run_records import RunRecord, write_run
 from evenly.storage.workspace import Workspace
 from evenly.tasks.progress import Progress
 from evenly.tasks.run import Run
-from evenly.tasks.server.builds import Published
+from evenly.tasks.server.builds import Published, show_history
 
 _LONGEST_ERROR = 1000
 
@@ -43,9 +43,10 @@ class RunNotes:
         if isinstance(error, Exception) or (error is None and self.build is not None):
             try:
                 write_run(Workspace.at(self.root), self._record(error))
+                show_history(Workspace.at(self.root), self.recipe)
             except (OSError, StorageError) as trouble:
                 progress = Progress(quiet=True) if self.run is None else self.run.progress
-                progress.warn(f"the journal of runs has no entry of this one: {trouble}")
+                progress.warn(f"the journal of runs has no entry of this one, or is not shown: {trouble}")
 
     def _record(self, error: Exception | None) -> RunRecord:
         retry = None if self.run is None else self.run.retry

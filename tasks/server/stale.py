@@ -14,6 +14,7 @@ from evenly.storage.records import create_record
 from evenly.storage.run_records import RunRecord, read_runs
 from evenly.storage.workspace import Workspace
 from evenly.tasks.run import Run
+from evenly.tasks.server.builds import report_line
 from evenly.tasks.server.events import BuildStale, emit
 from evenly.tasks.server.notices import Notice, send_notice
 
@@ -53,7 +54,8 @@ def tell_stale_builds(run: Run) -> list[str]:
         since = old.since.isoformat(timespec="seconds")
         if create_record(run.workspace.runs / recipe / "stale" / f"{old.build}.json", {"since": since}):
             emit(BuildStale(build=old.build, recipe=recipe, max_age=max_age, since=since, root=root))
-            notice = Notice(event="stale", recipe=recipe, text=old.text, run=str(flow_run.id))
+            report, number = report_line(run, old.build), str(flow_run.id)
+            notice = Notice(event="stale", recipe=recipe, text=old.text, run=number, report=report)
             send_notice(notice, old.stated.blocks, run.progress.warn)
     return [old.build for old in stale]
 

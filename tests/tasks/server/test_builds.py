@@ -137,6 +137,17 @@ def test_a_deployed_run_ends_in_states_that_every_page_lists(recipe, tmp_path):
 
 
 @pytest.mark.usefixtures("prefect_server", "watched")
+def test_the_last_runs_of_a_recipe_are_a_table(recipe, tmp_path):
+    root = str(tmp_path / "w")
+    ends = [rebuild_dataset(recipe=recipe(words), root=root, quiet=True, return_state=True) for words in (1, 4, 50)]
+    shown = json.loads(artifacts("tiny-words-history")[-1])
+    assert [row["outcome"] for row in shown] == ["failed", "held", "published"]
+    assert [row["build"] for row in shown] == ["", ends[1].result(), ends[0].result()]
+    assert [(row["kept"], row["entered"], row["left"]) for row in shown] == [(None,) * 3, (20, 0, 20), (40, None, None)]
+    assert "it kept none of 40" in shown[0]["error"]
+
+
+@pytest.mark.usefixtures("prefect_server", "watched")
 def test_a_report_is_linked_to_where_the_workspace_is_served(recipe, tmp_path, monkeypatch):
     monkeypatch.setenv("EVENLY_URL", "https://team.example/birds of 2026/")
     build = rebuild_dataset(recipe=recipe(1), root=str(tmp_path / "w"), quiet=True)
