@@ -8,6 +8,8 @@ from evenly.audit.errors import AuditError
 from evenly.audit.published import PublishedBuild
 from evenly.storage.builds import Builds
 from evenly.storage.errors import StorageError
+from evenly.storage.records import read_if_there
+from evenly.storage.run_records import read_runs
 from evenly.storage.workspace import Workspace
 
 KINDS = ("entered", "left", "changed")
@@ -27,6 +29,8 @@ def standing_of(workspace: Workspace, manifest: Mapping[str, Any]) -> dict[str, 
 
     previous: the id of the build made before it with the same limit. latest: that which was promoted, and whether it is
     the "same", "older" or "newer" (`latest_is`). hold: why promotions are held. None where there is none.
+    asked_again: URLs that the run which made it asked again, by the reason of their failure. failed: runs since its
+    last one that failed. overdue: since when no rebuild ended with it, where people were told that it is too old.
     """
     builds, recipe = Builds(workspace), str(manifest["recipe_name"])
     created = {
@@ -35,12 +39,19 @@ def standing_of(workspace: Workspace, manifest: Mapping[str, Any]) -> dict[str, 
         if build["recipe_name"] == recipe and build["limit"] == manifest["limit"]
     }
     earlier = [build for build, moment in created.items() if moment < manifest["created"]]
-    latest = builds.latest_of(recipe)
+    latest, runs = builds.latest_of(recipe), read_runs(workspace, recipe)
+    numbers = [number for number, run in enumerate(runs) if run.build == manifest["build"]]
+    failed = [run for run in runs[numbers[-1] + 1 :] if run.outcome == "failed"] if numbers else []
+    stale = workspace.runs / recipe / "stale" / f"{manifest['build']}.json"
+    overdue = (read_if_there(stale) or {}).get("since") if numbers else None
     return {
         "previous": earlier[-1] if earlier else None,
         "latest": latest,
         "latest_is": _compared(created.get(latest or ""), str(manifest["created"])),
         "hold": builds.holds().get(recipe),
+        "asked_again": dict(runs[numbers[0]].asked_again) if numbers else {},
+        "failed": [{"ended": run.ended, "error": run.error} for run in failed],
+        "overdue": overdue if overdue and runs[numbers[-1]].ended <= overdue else None,
     }
 
 

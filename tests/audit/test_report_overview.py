@@ -14,6 +14,8 @@ from evenly.audit.report import render_report, standing_of
 from evenly.audit.report.overview import FAILING, GROWTH, LEAST_GROWTH, SHOWN, _grown, read_overview
 from evenly.audit.report.page import page_environment
 from evenly.storage.builds import Builds
+from evenly.storage.records import create_record
+from evenly.storage.run_records import RunRecord, write_run
 from tests.audit.conftest import STARTED
 from tests.audit.test_report import EVIL, Page, evaluation  # noqa: F401 - a fixture
 from tests.audit.test_report import SHOWN as ESCAPED
@@ -95,6 +97,25 @@ def test_a_build_that_latest_is_behind_is_not_promoted_and_one_that_it_has_left_
     assert f"A newer build is latest . evenly report {two.second['build']}" in text
 
 
+def test_what_was_asked_again_and_runs_that_failed_since_are_said(two, workspace):
+    run = {"recipe": "little", "previous": two.first["build"], "outcome": "failed"}
+    made = {"outcome": "published", "build": two.second["build"], "asked_again": {"dns": 3, EVIL: 1}}
+    for day, more in enumerate(({"error": "early"}, made, {"error": "first"}, {"error": EVIL})):
+        moment = (NEXT_WEEK + timedelta(days=day)).isoformat()
+        write_run(workspace, RunRecord(**run | {"run": f"a-{day}", "started": moment, "ended": moment} | more))
+    page = first_screen(workspace, two.second)
+    text = Page(page).text
+    assert "4 URLs that had failed were asked again: <script>" in text
+    assert " 1, dns 3" in text
+    assert "2 later runs failed , the last on 2026-12-04 03:00 UTC: <script>" in text
+    assert page.count(ESCAPED) == 2
+    assert "Overdue" not in page
+    ended = (NEXT_WEEK + timedelta(days=1)).isoformat()
+    create_record(workspace.runs / "little" / "stale" / f"{two.second['build']}.json", {"since": ended})
+    assert "no rebuild has ended with it since 2026-12-02 03:00 UTC" in first_screen(workspace, two.second)
+    assert "asked again" not in first_screen(workspace, two.first)
+
+
 def test_held_promotions_are_said_with_their_reason(two, workspace):
     assert "Promotions" not in first_screen(workspace, two.second)
     Builds(workspace).hold("little", EVIL)
@@ -151,7 +172,7 @@ def test_a_previous_build_that_cannot_be_read_leaves_the_rest_of_the_report(two,
 
 def test_headline_figures_are_those_that_say_something():
     balance = {"head": 0, "preselected": False, "tail_after": 0.0, "tail_before": 0.0}
-    standing = dict.fromkeys(("previous", "hold", "latest", "latest_is"))
+    standing = dict.fromkeys(("previous", "hold", "latest", "latest_is", "failed", "asked_again", "overdue"))
     overview = {"moves": None, "grown": [], "failing": [], "standing": standing}
 
     def headlines(figures, balance, adapters):
