@@ -79,7 +79,8 @@ class _Chatter(logging.Filter):
         return logging.getLogger(record.name).isEnabledFor(logging.DEBUG)
 
     def _is_chatter(self, record: logging.LogRecord) -> bool:
-        if record.exc_info and getattr(record.exc_info[1], "is_logged", False):
+        error = record.exc_info[1] if record.exc_info else None
+        if getattr(error, "is_logged", False) or type(error).__name__ == "CancelledRun":  # its state says why
             return True
         if getattr(record, "flow_name", None) not in self.flows:
             return False
