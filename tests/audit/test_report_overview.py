@@ -183,7 +183,11 @@ def test_headline_figures_are_those_that_say_something():
     assert headlines(NOTHING | {"pictures": None, "rewritten": None}, None, [{"best": None}]) == ["pairs kept"]
     best = {"best": {"accuracy": 0.5}, "best_label": "linear", "list": "birds"}
     telling = ["pairs kept", "different pictures", "captions rewritten", "share of the tail", "accuracy on test"]
-    assert headlines(NOTHING | {"pictures": 3, "rewritten": 1}, balance | {"head": 2}, [best]) == telling
+    assert (
+        headlines(NOTHING | {"pictures": 3, "rewritten": 1}, balance | {"head": 2, "tail_after": 0.2}, [best])
+        == telling
+    )
+    assert headlines(NOTHING, balance | {"head": 2}, []) == ["pairs kept"]
 
 
 def test_no_name_or_reason_on_the_first_screen_can_act(two, workspace, read_all):
