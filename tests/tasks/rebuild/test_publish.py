@@ -110,7 +110,7 @@ def test_the_guard_holds_a_build_that_keeps_another_share_either_way(copied, mon
     told = said(capsys)
     assert f"differs by 0.25 from `{copy.manifest['build']}` (guard.max_change is 0.2)" in told
     (held,) = {row["build"] for row in Builds(copy.run.workspace).rows()} - {copy.manifest["build"]}
-    assert f"Look with `evenly diff {copy.manifest['build']} {held}`, then `evenly promote {held}`" in told
+    assert f"Look with `evenly diff {copy.manifest['build']} {held}`. Run `evenly promote {held}` or correct" in told
 
 
 @pytest.mark.parametrize("share", [0.25, 0.0])
