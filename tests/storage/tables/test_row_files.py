@@ -62,14 +62,15 @@ TEXTS = pa.array(["", None, "a", "b" * 50] * 50)
 
 
 @pytest.mark.parametrize("values", [np.arange(1200, dtype=np.int64).reshape(200, 6), TEXTS, LISTS], ids=["n", "t", "l"])
-def test_a_flipped_bit_is_seen_before_its_row_is_used(tmp_path, values):
+@pytest.mark.parametrize("strides", [(41, 2003), pytest.param((7, 401), marks=pytest.mark.slow)], ids=["few", "many"])
+def test_a_flipped_bit_is_seen_before_its_row_is_used(tmp_path, values, strides):
     files, rows = RowFiles(folder=tmp_path, bits=0), np.arange(200, dtype=np.uint64)
     read = files.numbers if isinstance(values, np.ndarray) else files.column
     files.write(0, {"x": values})
     (path,) = tmp_path.iterdir()
     whole, few = path.read_bytes(), [0, 1, 2, 150]
     expected = values[few] if isinstance(values, np.ndarray) else values.take(pa.array(few))
-    for place in range(0, len(whole), 41 if len(whole) < 20_000 else 2003):
+    for place in range(0, len(whole), strides[len(whole) >= 20_000]):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
         with suppress(DamagedError):
             assert read("x", rows[few]).tolist() == expected.tolist()

@@ -94,28 +94,30 @@ RULES_OF_SHARES = {"pool": {"quota": 11}}
 
 
 @pytest.mark.parametrize("rule", [{"t": 2.0}, {"tail_share": 0.3}, {"target": 9}, {"t": 2.0, "law": "v2"}, ONE_TEXT])
-def test_every_way_to_choose_a_threshold_is_the_same_in_partitions(tmp_path, rule):
+@pytest.mark.parametrize("bits", [2, *(pytest.param(bits, marks=pytest.mark.slow) for bits in (1, 4))])
+def test_every_way_to_choose_a_threshold_is_the_same_in_partitions(tmp_path, rule, bits):
     rules = RULES | {"preselect": rule | {"headroom": 1.5}, "mix_sources": {"sources": RULES_OF_SHARES}}
     steps, kept = STEPS[:6], []
     pool = [*rows(), *(replace(rows()[place], caption=f"a red and blue owl {place}") for place in (0, 9, 11))]
-    for number, bits in enumerate((0, 2)):
-        folder = tmp_path / str(number)
+    for chosen_bits in (0, bits):
+        folder = tmp_path / str(chosen_bits)
         folder.mkdir()
         run = open_run(folder / "w", pool)
         chosen = [(step, step.read(rules[step.name])) for step in steps]
-        cut = replace(run, bits=bits)
+        cut = replace(run, bits=chosen_bits)
         records = run_steps(cut, chosen, InProcess(run=cut))
         kept.append(content(records))
         assert "texts" not in rule or run.ledger.table(records[-1], "texts").num_rows > 1
-        assert not bits or not list(run.exchange.iterdir())
+        assert not chosen_bits or not list(run.exchange.iterdir())
     assert kept[0] == kept[1]
 
 
 @few(3, most=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(order=st.permutations(range(24)), bits=st.integers(1, 4), limit=st.sampled_from([None, 5, 17]))
-def test_order_of_rows_cut_and_limit_change_nothing_but_what_they_say(tmp_path_factory, order, bits, limit):
+@pytest.mark.parametrize("more_bits", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_order_of_rows_cut_and_limit_change_nothing_but_what_they_say(tmp_path_factory, order, bits, limit, more_bits):
     pool, results = rows(), []
-    for chosen_bits, chosen in ((0, pool), (bits, [pool[place] for place in order])):
+    for chosen_bits, chosen in ((0, pool), (bits + more_bits, [pool[place] for place in order])):
         run = replace(open_run(tmp_path_factory.mktemp("order") / "w", chosen), bits=chosen_bits)
         steps = [
             (step, step.read(RULES[step.name] | ({"limit": limit} if step.name == "collect" else {})))
