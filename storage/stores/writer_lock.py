@@ -61,7 +61,7 @@ def lock_holder(path: Path, work: str = "") -> Iterator[Mapping[str, Any] | None
 
 
 @contextmanager
-def waited_lock(path: ObjectPath) -> Iterator[None]:
+def waited_lock(path: Path) -> Iterator[None]:
     """Hold the lock at `path` for the block, once whoever holds it has let it go or shows no sign of life."""
     while True:
         with lock_holder(path) as holder:

@@ -1,10 +1,11 @@
 """Download: fetch each URL once, take pictures at hand, then say of each pair what was observed of its URL."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,6 +22,7 @@ from evenly.storage.pools.local_pictures import (
 )
 from evenly.storage.pools.local_rows import FEATURES, LOCAL
 from evenly.storage.pools.source import local_pictures
+from evenly.storage.stores.writer_lock import described_holder, lock_holder, waited_lock
 from evenly.storage.tables.hashing import table_hash
 from evenly.storage.tables.partitions import Partition
 from evenly.storage.web.download import DownloadWorkers, FailureRule, download_pending, pending_urls
@@ -41,42 +43,62 @@ from evenly.tasks.server.limits import limits_of
 from evenly.tasks.step import Step
 
 OBSERVED = ("http_status", "final_url", "content_type", "n_bytes", "image_id", "width", "height", "format")
+DOWNLOADING = ".downloading.json"
+"""The name of the lock of the run that downloads."""
 JUDGED = ("outcome", "verdict", *OBSERVED, "evidence")
 
 
 def fetch_images(run: Run, upstream: Records, rule: PoolDownload, each: Each) -> None:
-    """Fetch or take what is not recorded yet; records are durable shard by shard."""
+    """Fetch or take what is not recorded yet, once no other run downloads; records are durable shard by shard."""
+    lock = run.workspace.locks / DOWNLOADING
+    while (other := _fetch(run, upstream, rule, each, lock)) is not None:
+        run.progress.say(f"{'download':<24} waits for another run that downloads: {described_holder(other)}")
+        with waited_lock(lock):
+            pass  # what the other has fetched is looked up, not fetched again
+
+
+def _fetch(run: Run, upstream: Records, rule: PoolDownload, each: Each, lock: Path) -> Mapping[str, Any] | None:
+    """Fetch or take what is not recorded yet; where another run downloads nothing, and its holder of the `lock`."""
     with run.progress.bar("looking up URLs", None), _pending(run, upstream, each) as pending:
         counts = _Counts.summed(each.partitions("counting URLs", partial(_counts, pending)))
-        _say_asked_again(run, counts.failed)
-        of_kind = partial(_parts, run, pending)
-        if counts.local:
-            with run.progress.bar("taking pictures", counts.local) as advance:
-                take_missing_pictures(
-                    WantedPictures(part["url"].combine_chunks() for part in of_kind(LOCAL)),
-                    partial(_held, run),
-                    rule,
-                    folder=run.workspace.downloads,
-                    threads=run.processes,
-                    measure=FINGERPRINT,
-                    progress=advance,
-                )
-        if counts.features:
-            parts = (part["url"].combine_chunks() for part in of_kind(FEATURES))
-            record_features(parts, folder=run.workspace.downloads)
-        if counts.web:
-            limits = limits_of("web", run.progress, longest_s=rule.timeout_s)
-            with run.progress.bar("downloading", counts.web) as advance:
-                download_pending(
-                    of_kind(""),
-                    rule,
-                    folder=run.workspace.downloads,
-                    connect=run.connect,
-                    workers=DownloadWorkers(processes=run.processes, threads=run.threads, limits=limits),
-                    failures=FailureRule(tolerate=rule.tolerate),
-                    measure=FINGERPRINT,
-                    progress=advance,
-                )
+        if not counts.local + counts.features + counts.web:
+            return None
+        with lock_holder(lock) as other:
+            if other is None:
+                _say_asked_again(run, counts.failed)
+                _fetch_pending(run, pending, counts, rule)
+            return other
+
+
+def _fetch_pending(run: Run, pending: SentRows, counts: "_Counts", rule: PoolDownload) -> None:
+    of_kind = partial(_parts, run, pending)
+    if counts.local:
+        with run.progress.bar("taking pictures", counts.local) as advance:
+            take_missing_pictures(
+                WantedPictures(part["url"].combine_chunks() for part in of_kind(LOCAL)),
+                partial(_held, run),
+                rule,
+                folder=run.workspace.downloads,
+                threads=run.processes,
+                measure=FINGERPRINT,
+                progress=advance,
+            )
+    if counts.features:
+        parts = (part["url"].combine_chunks() for part in of_kind(FEATURES))
+        record_features(parts, folder=run.workspace.downloads)
+    if counts.web:
+        limits = limits_of("web", run.progress, longest_s=rule.timeout_s)
+        with run.progress.bar("downloading", counts.web) as advance:
+            download_pending(
+                of_kind(""),
+                rule,
+                folder=run.workspace.downloads,
+                connect=run.connect,
+                workers=DownloadWorkers(processes=run.processes, threads=run.threads, limits=limits),
+                failures=FailureRule(tolerate=rule.tolerate),
+                measure=FINGERPRINT,
+                progress=advance,
+            )
 
 
 class _Counts(NamedTuple):

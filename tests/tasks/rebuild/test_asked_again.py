@@ -1,9 +1,12 @@
 """Pairs whose site was away come back: a rebuild asks failed URLs again once they are due, and no others."""
 
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
+from threading import Event
 
 import pyarrow as pa
 import pytest
@@ -19,6 +22,7 @@ from evenly.storage.web.rule import PoolDownload, Retry
 from evenly.storage.web.shards import read_downloads, url_key
 from evenly.storage.workspace import Workspace, adopt_observations
 from evenly.tasks.engine import InProcess
+from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild.download import DOWNLOAD
 from evenly.tasks.run import Run
 from evenly.tasks.stage import run_steps
@@ -28,7 +32,7 @@ from tests.storage.web.recorded import record_shards
 
 AWAY = "other.test"
 URLS = [f"http://{HOST}/{number}" for number in range(8)] + [f"http://{AWAY}/{number}" for number in range(8, 12)]
-RULE = PoolDownload(retries=0, respect=(), timeout_s=5)
+RULE = PoolDownload(retries=0, respect=(), timeout_s=60)
 HOUR = timedelta(hours=1)
 BITS = pytest.mark.parametrize("bits", [0, 2])
 
@@ -119,6 +123,29 @@ def test_pictures_at_hand_and_urls_of_other_pairs_are_never_asked_again(web, tmp
     record, again = rebuild(run, [held, URLS[0]], retry=Retry())
     assert (record.counts["kept"], record.reasons, again) == (1, {"timeout": 1}, {})
     assert web.asked == {"/0": 1}
+
+
+def test_a_run_waits_for_another_that_downloads_and_asks_nothing_twice(web, tmp_path, monkeypatch):
+    run = Run(workspace=Workspace.at(tmp_path / "w"), seed=1, processes=1, connect=web.connect)
+    answer, release, waits = web.fallback, Event(), Event()
+    web.fallback = lambda path: answer(path) if release.wait(30) else None
+    monkeypatch.setattr(Progress, "say", lambda _, text, *__: "waits for another" in text and waits.set())
+    with ThreadPoolExecutor() as threads:
+        first = threads.submit(rebuild, run)
+        assert wait_for(lambda: web.asked)
+        second = threads.submit(rebuild, run, [*URLS, f"http://{HOST}/12"])
+        assert waits.wait(30)
+        release.set()
+        assert [ended.result()[0].counts["kept"] for ended in (first, second)] == [12, 13]
+    assert set(web.asked.values()) == {1}
+    assert len(web.asked) == 13
+
+
+def wait_for(happened: Callable[[], object]) -> bool:
+    until = time.monotonic() + 30
+    while not happened() and time.monotonic() < until:
+        time.sleep(0.01)
+    return bool(happened())
 
 
 def test_the_rule_is_fixed_by_the_time_at_which_a_run_starts():
