@@ -137,7 +137,10 @@ def test_urls_to_fetch_are_those_without_a_record(recipe, tmp_path, bits, monkey
     assert not (root / "exchange").exists()
 
 
-def test_plan_and_check_say_what_is_asked_again_now_and_when_more_is_due(recipe, tmp_path, evenly):
+@pytest.mark.parametrize("bits", [0, 3])
+def test_plan_and_check_say_what_is_asked_again_now_and_when_more_is_due(recipe, tmp_path, bits, evenly, monkeypatch):
+    for name in ("MOST_ROWS", "LEAST_ROWS"):
+        monkeypatch.setattr(f"evenly.tasks.partitioning.{name}", 400 >> bits)
     content = yaml.safe_load(recipe.read_text())
     content["curate"] |= {"download": {}}
     recipe.write_text(yaml.safe_dump(content | {"schedule": {"cron": "0 3 * * 1"}}))
@@ -151,8 +154,9 @@ def test_plan_and_check_say_what_is_asked_again_now_and_when_more_is_due(recipe,
     ]
     record_shards(root / "downloads", [rows])
     names = [step.name for step, _ in steps_of(read_recipe(recipe))]
-    collected(recipe, root, n_steps=names.index("download") + 1)
+    collected(recipe, root, bits=bits, n_steps=names.index("download") + 1)
     plan = plan_recipe(recipe, root=root)
+    assert plan["run"]["partitions"] == 1 << bits
     action = {row["step"]: (row["action"], row["why"]) for row in plan["steps"]}
     assert action["download"] == ("compute", "failed downloads are asked again")
     retries = plan["asked_again"]

@@ -57,10 +57,11 @@ def plan_recipe(
     a memory that is too small.
     """
     chosen = read_recipe(recipe)
-    run = run_in(chosen, root=root, workers=workers, quiet=True)
-    size = PoolSize.of(run.sources, limit)
-    cut = cut_run(run, pictured=chosen.has_pictures, memory=memory or chosen.memory, limit=limit)
-    plan = _Plan(run=replace(run, bits=cut.bits), cut=cut, rows=size.rows, is_counted=size.is_counted, most=size)
+    opened = run_in(chosen, root=root, workers=workers, quiet=True)
+    size = PoolSize.of(opened.sources, limit)
+    cut = cut_run(opened, pictured=chosen.has_pictures, memory=memory or chosen.memory, limit=limit)
+    run = replace(opened, bits=cut.bits, pairs=cut.rows)
+    plan = _Plan(run=run, cut=cut, rows=size.rows, is_counted=size.is_counted, most=size)
     records: list[StepRecord] = []
     rows: list[dict[str, Any]] = []
     captions: list[dict[str, Any]] = []
@@ -76,7 +77,7 @@ def plan_recipe(
             continue
         record = run.ledger.find(step.spec(run, records, rule).key)
         if step.name == "download":
-            retries = asked_again(chosen, root=root, urls=_urls(plan.run, records))
+            retries = asked_again(chosen, root=root, urls=_urls(run, records))
         is_asked = step.name == "download" and retries is not None and bool(retries["now"])
         if record is None or is_asked:
             if isinstance(rule, RecaptionRule):
