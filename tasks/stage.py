@@ -77,7 +77,7 @@ def _run_stage(name: str, stage: tuple[Run, Each, Steps, Records], previous: Rec
     run, each, left, upstream = stage
     started, (step, rule) = datetime.now(UTC), left[0]
     spec = step.spec(run, upstream, rule)
-    if step.observes and (run.ledger.find(spec.key) is None or step.is_due(run)):
+    if step.observes and (run.ledger.find(spec.key) is None or step.is_due(run, upstream)):
         step.observe(run, upstream, rule, each)
         spec = step.spec(run, upstream, rule)
     if (stored := stored_record(run, spec)) is not None:

@@ -75,7 +75,7 @@ class Step(Generic[RuleT]):
     stored: the rule as the ledger stores it; the step's key hangs on it.
     load: the rule out of what is stored; None: its fields are those of the rule.
     observe: records what can only be observed (downloads), before the key is made; the result is a pure function of
-        what was recorded. is_due: whether something of that may be due to be observed again, though it was before.
+        what was recorded. is_due: whether something of that is due to be observed again, though it was before.
     inputs: content hashes of what it reads besides the steps before it (files, observations).
     model: identity of the model that it uses.
     ready: raises where files or packages that it needs are not there; asked before the first step runs.
@@ -97,7 +97,7 @@ class Step(Generic[RuleT]):
     load: Callable[[Mapping[str, Any]], RuleT] | None = None
     version: int = 1
     observe: Callable[[Run, Records, RuleT, Each], None] = nothing
-    is_due: Callable[[Run], bool] = _never
+    is_due: Callable[[Run, Records], bool] = _never
     inputs: Callable[[Run, Records, RuleT], dict[str, str]] = _no_entries
     model: Callable[[Run, RuleT], str | None] = nothing
     ready: Callable[[Run, RuleT], None] = nothing

@@ -200,8 +200,8 @@ def count_unrecorded(urls: Iterable[pa.Array], folder: Path, exchange: Path, *, 
     return count
 
 
-def failures_due(folder: Path, retry: Retry) -> pa.Table:
-    """The latest records [PENDING_BY] of all URLs that are asked again, sorted by URL.
+def failures_due(folder: Path, retry: Retry, asked: Iterable[pa.Array] | None = None) -> pa.Table:
+    """The latest records [PENDING_BY] of URLs that are asked again, sorted by URL; `asked`: of these URLs alone.
 
     URLs are read only of shards in which a record failed for such a reason: without any, two small columns are.
     """
@@ -213,7 +213,12 @@ def failures_due(folder: Path, retry: Retry) -> pa.Table:
     if not urls:
         return pa.schema([RECORDS.field(name) for name in PENDING_BY]).empty_table()
     latest = read_downloads(folder, PENDING_BY, urls=pa.concat_arrays(urls).unique())
-    return latest.filter(is_due(latest, retry))
+    latest = latest.filter(is_due(latest, retry)).combine_chunks()
+    if asked is None or not latest.num_rows:
+        return latest
+    failing = latest["url"].combine_chunks()
+    shown = [part.filter(pc.is_in(part, value_set=failing)) for part in asked]
+    return latest.filter(pc.is_in(failing, value_set=pa.concat_arrays([failing.slice(0, 0), *shown])))
 
 
 def is_due(records: pa.Table, retry: Retry) -> pa.ChunkedArray:

@@ -124,9 +124,16 @@ def _say_asked_again(run: Run, failed: Counter[str]) -> None:
         run.progress.say(f"{'download':<24} asks {failed.total():,} URLs again that failed{until}: {reasons}")
 
 
-def _may_be_due(run: Run) -> bool:
-    """Whether a URL that failed is to be asked again, be it of these pairs or not."""
-    return run.retry is not None and failures_due(run.workspace.downloads, run.retry).num_rows > 0
+def _is_due(run: Run, upstream: Records) -> bool:
+    """Whether a URL of these pairs that failed is to be asked again."""
+    if run.retry is None:
+        return False
+    return len(failures_due(run.workspace.downloads, run.retry, each_urls(run, upstream))) > 0
+
+
+def each_urls(run: Run, upstream: Records) -> Iterator[pa.Array]:
+    """The URLs of the pairs that are left, partition by partition."""
+    return (_urls(upstream, replace(run, part=part))["url"].combine_chunks() for part in Partition.all(run.bits))
 
 
 def _pending(run: Run, upstream: Records, each: Each) -> SentRows:
@@ -234,7 +241,7 @@ DOWNLOAD = Step(
     name="download",
     rule=PoolDownload,
     observe=fetch_images,
-    is_due=_may_be_due,
+    is_due=_is_due,
     inputs=hash_observations,
     resolve=find_observations,
     judge=judge_downloads,

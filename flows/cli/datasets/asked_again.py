@@ -26,11 +26,7 @@ def asked_again(
     retry = recipe.retry_at(started)
     if retry is None or retry.until is None or not recipe.has_pictures:
         return None
-    failures = failures_due(Workspace.at(root).downloads, replace(retry, until=None))
-    if urls is not None and failures.num_rows:
-        failing = failures["url"].combine_chunks()
-        shown = pa.concat_arrays([failing.filter(pc.is_in(failing, value_set=part)) for part in urls])
-        failures = failures.filter(pc.is_in(failing, value_set=shown))
+    failures = failures_due(Workspace.at(root).downloads, replace(retry, until=None), urls)
     due = is_due(failures, retry)
     waiting = failures.filter(pc.invert(due))
     first = pc.min(waiting["fetched_at"]).as_py()

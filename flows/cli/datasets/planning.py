@@ -1,11 +1,9 @@
 """The plan of a rebuild: for each step whether it would be reused or computed, why, and what it would take."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
-
-import pyarrow as pa
 
 from evenly.flows.cli.classes.class_list import estimate_listing
 from evenly.flows.cli.datasets.asked_again import asked_again
@@ -25,13 +23,13 @@ from evenly.flows.runs import run_in
 from evenly.signatures import Place
 from evenly.storage.builds import Builds
 from evenly.storage.ledger import StepRecord
-from evenly.storage.tables.partitions import Partition
 from evenly.storage.web.shards import count_unrecorded
 from evenly.storage.workspace import Workspace
 from evenly.tasks.captions.estimate import Pairs, estimate_captions, estimate_captions_at_most
 from evenly.tasks.captions.recaption import RecaptionRule
 from evenly.tasks.engine import InProcess
 from evenly.tasks.partitioning import Cut, PoolSize, cut_run
+from evenly.tasks.rebuild.download import each_urls
 from evenly.tasks.run import Run
 from evenly.tasks.step import Step, summarise_record
 
@@ -77,7 +75,7 @@ def plan_recipe(
             continue
         record = run.ledger.find(step.spec(run, records, rule).key)
         if step.name == "download":
-            retries = asked_again(chosen, root=root, urls=_urls(run, records))
+            retries = asked_again(chosen, root=root, urls=each_urls(run, records))
         is_asked = step.name == "download" and retries is not None and bool(retries["now"])
         if record is None or is_asked:
             if isinstance(rule, RecaptionRule):
@@ -221,11 +219,5 @@ def _to_fetch(run: Run, step: Step[Any], records: Sequence[StepRecord]) -> dict[
     """For downloads, how many URLs were not observed yet."""
     if step.name != "download":
         return {}
-    urls, workspace = _urls(run, records), run.workspace
+    urls, workspace = each_urls(run, records), run.workspace
     return {"to_fetch": count_unrecorded(urls, workspace.downloads, workspace.exchange, bits=run.bits)}
-
-
-def _urls(run: Run, records: Sequence[StepRecord]) -> Iterator[pa.Array]:
-    """The URLs of the pairs that are left, partition by partition."""
-    ledgers = (replace(run, part=part).ledger for part in Partition.all(run.bits))
-    return (ledger.alive(records, ["url"])["url"].combine_chunks() for ledger in ledgers)

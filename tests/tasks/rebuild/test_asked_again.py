@@ -115,6 +115,17 @@ def test_a_small_pool_whose_site_is_away_stops_and_loses_nothing(web, away, tmp_
     assert rebuild(run, connect=web.connect)[0].counts["kept"] == 12
 
 
+@BITS
+def test_urls_are_looked_up_again_only_where_one_of_these_pairs_is_due(tmp_path, bits):
+    run = Run(workspace=Workspace.at(tmp_path / "w"), seed=1, bits=bits, retry=Retry())
+    row = {"outcome": "timeout", "verdict": "failed", "fetched_at": datetime(2026, 1, 1, tzinfo=UTC)}
+    record_shards(run.workspace.downloads, [[{"url": f"http://{HOST}/99", **row}]])
+    for urls, is_due in ((URLS, False), ([*URLS, f"http://{HOST}/99"], True)):
+        pairs = run_steps(run, [(pool(urls), {"urls": urls})], InProcess(run=run))
+        assert DOWNLOAD.is_due(run, pairs) == is_due
+        assert not DOWNLOAD.is_due(replace(run, retry=None), pairs)
+
+
 def test_pictures_at_hand_and_urls_of_other_pairs_are_never_asked_again(web, tmp_path):
     run = Run(workspace=Workspace.at(tmp_path / "w"), seed=1, processes=1, connect=web.connect)
     held, other = f"{LOCAL}{'0' * 64}", f"http://{HOST}/99"
