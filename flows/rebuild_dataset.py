@@ -88,6 +88,7 @@ def rebuild_dataset(recipe: Annotated[str, "The path of the recipe's file."], **
         ) as run,
     ):
         notes.run = run
+        notes.write()
         say_changes(run.workspace, run.progress, chosen)
         with rebuilding(run, chosen, limit=limit, memory=options.memory) as (run_all, publish):
             result = notes.build = publish(run_all())
@@ -108,6 +109,7 @@ def rebuild_dataset(recipe: Annotated[str, "The path of the recipe's file."], **
             )
         if chosen.classes and not limit:
             fit_adapters(recipe=recipe, build=build, root=root_of_run, quiet=quiet)
+        notes.write()  # the report says what was asked again
         show_results(run, result)
         tell_of(run, result, () if chosen.notify is None else chosen.notify.blocks_for(result.event))
         return ended_with(result)

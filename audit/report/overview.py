@@ -1,6 +1,7 @@
 """The first screen of a report: what moved since the previous build of the recipe, and what to look at."""
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 from evenly.audit.diff import diff_builds
@@ -9,7 +10,7 @@ from evenly.audit.published import PublishedBuild
 from evenly.storage.builds import Builds
 from evenly.storage.errors import StorageError
 from evenly.storage.records import read_if_there
-from evenly.storage.run_records import read_runs
+from evenly.storage.run_records import PAGE, RunRecord, read_runs
 from evenly.storage.workspace import Workspace
 
 KINDS = ("entered", "left", "changed")
@@ -39,19 +40,24 @@ def standing_of(workspace: Workspace, manifest: Mapping[str, Any]) -> dict[str, 
         if build["recipe_name"] == recipe and build["limit"] == manifest["limit"]
     }
     earlier = [build for build, moment in created.items() if moment < manifest["created"]]
-    latest, runs = builds.latest_of(recipe), read_runs(workspace, recipe)
-    numbers = [number for number, run in enumerate(runs) if run.build == manifest["build"]]
-    failed = [run for run in runs[numbers[-1] + 1 :] if run.outcome == "failed"] if numbers else []
+    latest, failed, last = builds.latest_of(recipe), list[RunRecord](), None
+    for run in read_runs(workspace, recipe):
+        if run.build == manifest["build"]:
+            last = run
+            break
+        failed += [run] if run.outcome == "failed" else []
+    started = islice(read_runs(workspace, recipe, started_by=str(manifest["created"])), PAGE)
+    made = next((run for run in started if run.build == manifest["build"]), None)
     stale = workspace.runs / recipe / "stale" / f"{manifest['build']}.json"
-    overdue = (read_if_there(stale) or {}).get("since") if numbers else None
+    overdue = None if last is None else (read_if_there(stale) or {}).get("since")
     return {
         "previous": earlier[-1] if earlier else None,
         "latest": latest,
         "latest_is": _compared(created.get(latest or ""), str(manifest["created"])),
         "hold": builds.holds().get(recipe),
-        "asked_again": dict(runs[numbers[0]].asked_again) if numbers else {},
-        "failed": [{"ended": run.ended, "error": run.error} for run in failed],
-        "overdue": overdue if overdue and runs[numbers[-1]].ended <= overdue else None,
+        "asked_again": {} if made is None else dict(made.asked_again),
+        "failed": [{"ended": run.ended, "error": run.error} for run in reversed(failed) if last is not None],
+        "overdue": overdue if overdue and last is not None and last.ended <= overdue else None,
     }
 
 

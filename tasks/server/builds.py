@@ -5,6 +5,7 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Any
 from urllib.parse import quote
 
@@ -12,7 +13,7 @@ from evenly.audit.diff import Difference, diff_builds
 from evenly.storage.builds import Builds
 from evenly.storage.errors import InputError
 from evenly.storage.ledger import Ledger
-from evenly.storage.run_records import RunRecord, read_runs
+from evenly.storage.run_records import PAGE, RunRecord, read_runs
 from evenly.storage.stores.object_path import ObjectPath
 from evenly.storage.workspace import Workspace
 from evenly.tasks.captions.recaption import captioner_rows
@@ -42,7 +43,6 @@ _ADAPTER_COLUMNS = {
     "validation_accuracy": "on validation",
     "n": "test pictures",
 }
-MOST_RUNS = 50
 _DIGITS = 4
 """Of an accuracy in the table; the ledger and the cards of adapters have all of them."""
 
@@ -156,7 +156,7 @@ def show_results(run: Run, build: Published) -> None:
 def show_history(workspace: Workspace, recipe: str) -> None:
     """Leave the table of the last runs of a recipe, the newest first."""
     if is_watched():
-        rows = [_history_row(record) for record in reversed(read_runs(workspace, recipe, last=MOST_RUNS))]
+        rows = [_history_row(record) for record in islice(read_runs(workspace, recipe), PAGE)]
         leave_artifacts([table_artifact(artifact_key(recipe, "history"), rows, f"{recipe}: the last runs")])
 
 

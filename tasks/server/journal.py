@@ -1,6 +1,8 @@
-"""The entry of a rebuild in the workspace's journal of runs, written at its end, whatever that is."""
+"""The entry of a rebuild in the workspace's journal of runs, written as it begins and at its end, whatever that is."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import TracebackType
@@ -18,12 +20,24 @@ from evenly.tasks.server.builds import Published, show_history
 _LONGEST_ERROR = 1000
 
 
+def _flow_run() -> dict[str, Any]:
+    """The id of the Prefect flow run that this is, and when its schedule had it begin."""
+    from prefect.context import FlowRunContext
+
+    context = FlowRunContext.get()
+    run = None if context is None else context.flow_run
+    if run is None:
+        return {"run": str(uuid4()), "due": None}
+    due = run.expected_start_time if run.auto_scheduled else None
+    return {"run": str(run.id), "due": None if due is None else _text(due)}
+
+
 @dataclass(kw_only=True)
 class RunNotes:
     """Notes of a rebuild, which are written when their block ends: with an error, or once there is a `build`.
 
-    A run that is interrupted or killed leaves none: the next one goes on from what it finished. A workspace that cannot
-    be written is a warning, and changes nothing of how a run ends.
+    Of a run that is interrupted or killed those stay that were written before. A workspace that cannot be written is a
+    warning, and changes nothing of how a run ends.
     """
 
     root: str | os.PathLike[str] | None
@@ -33,6 +47,7 @@ class RunNotes:
     blocks: tuple[str, ...] = ()
     run: Run | None = None
     build: Published | None = None
+    flow_run: dict[str, Any] = field(default_factory=_flow_run)
 
     def __enter__(self) -> Self:
         return self
@@ -41,31 +56,42 @@ class RunNotes:
         self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         if isinstance(error, Exception) or (error is None and self.build is not None):
-            try:
-                write_run(Workspace.at(self.root), self._record(error))
+            self.write(error)
+            with self._warning():
                 show_history(Workspace.at(self.root), self.recipe)
-            except (OSError, StorageError) as trouble:
-                progress = Progress(quiet=True) if self.run is None else self.run.progress
-                progress.warn(f"the journal of runs has no entry of this one, or is not shown: {trouble}")
+
+    def write(self, error: Exception | None = None) -> None:
+        """Write the entry as it stands: of a run without a build or an error, that it has begun."""
+        with self._warning():
+            write_run(Workspace.at(self.root), self._record(error))
+
+    @contextmanager
+    def _warning(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, StorageError) as trouble:
+            progress = Progress(quiet=True) if self.run is None else self.run.progress
+            progress.warn(f"the journal of runs lacks what this one came to, or is not shown: {trouble}")
 
     def _record(self, error: Exception | None) -> RunRecord:
+        has_ended = error is not None or self.build is not None
         retry = None if self.run is None else self.run.retry
         until = None if retry is None or retry.until is None else _text(retry.until)
         return RunRecord(
             recipe=self.recipe,
             started=_text(self.started),
-            ended=_text(datetime.now(UTC)),
+            ended=_text(datetime.now(UTC) if has_ended else self.started),
             asked_again={} if self.run is None else dict(sorted(self.run.asked_again.items())),
             asked_until=until,
             max_age=self.max_age,
             blocks=self.blocks,
-            **_flow_run(),
+            **self.flow_run,
             **_outcome(self.build, error),
         )
 
 
 def _outcome(build: Published | None, error: Exception | None) -> dict[str, Any]:
-    facts = {} if build is None else _of_build(build)
+    facts = {"outcome": "begun"} if build is None else _of_build(build)
     if error is not None:
         text = without_secrets(f"{type(error).__name__}: {error}")
         facts |= {"outcome": "failed", "error": "; ".join(text.splitlines())[:_LONGEST_ERROR]}
@@ -82,18 +108,6 @@ def _of_build(build: Published) -> dict[str, Any]:
         "kept": samples["kept"],
         **build.moved,
     }
-
-
-def _flow_run() -> dict[str, Any]:
-    """The id of the Prefect flow run that this is, and when its schedule had it begin."""
-    from prefect.context import FlowRunContext
-
-    context = FlowRunContext.get()
-    run = None if context is None else context.flow_run
-    if run is None:
-        return {"run": str(uuid4()), "due": None}
-    due = run.expected_start_time if run.auto_scheduled else None
-    return {"run": str(run.id), "due": None if due is None else _text(due)}
 
 
 def _text(time: datetime) -> str:

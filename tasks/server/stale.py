@@ -68,11 +68,15 @@ def stale_builds(workspace: Workspace, looked: datetime) -> Iterator[StaleBuild]
     builds = Builds(workspace)
     for build in builds.latest_of_each():
         manifest = builds.read(build)
-        runs = read_runs(workspace, str(manifest["recipe_name"]))
-        stated = next((record for record in reversed(runs) if record.max_age or record.build), None)
+        runs = list[RunRecord]()  # the newest, as far as is needed
+        for record in read_runs(workspace, str(manifest["recipe_name"])):
+            runs.append(record)
+            if record.build == build and record.outcome in _CURRENT:
+                break
+        stated = next((record for record in runs if record.max_age or record.build), None)
         if stated is None or stated.max_age is None:
             continue
-        ends = [record.ended for record in runs if record.build == build and record.outcome in _CURRENT]
+        ends = [record.ended for record in runs[-1:] if record.build == build and record.outcome in _CURRENT]
         since = max(map(datetime.fromisoformat, (str(manifest["created"]), *ends)))
         if since < looked - timedelta(seconds=duration_s(stated.max_age)):
-            yield StaleBuild(build=build, since=since, stated=stated, newest=runs[-1])
+            yield StaleBuild(build=build, since=since, stated=stated, newest=runs[0])

@@ -101,18 +101,18 @@ def test_what_was_asked_again_and_runs_that_failed_since_are_said(two, workspace
     run = {"recipe": "little", "previous": two.first["build"], "outcome": "failed"}
     made = {"outcome": "published", "build": two.second["build"], "asked_again": {"dns": 3, EVIL: 1}}
     for day, more in enumerate(({"error": "early"}, made, {"error": "first"}, {"error": EVIL})):
-        moment = (NEXT_WEEK + timedelta(days=day)).isoformat()
+        moment = (NEXT_WEEK + timedelta(days=day - 1)).isoformat()
         write_run(workspace, RunRecord(**run | {"run": f"a-{day}", "started": moment, "ended": moment} | more))
     page = first_screen(workspace, two.second)
     text = Page(page).text
     assert "4 URLs that had failed were asked again: <script>" in text
     assert " 1, dns 3" in text
-    assert "2 later runs failed , the last on 2026-12-04 03:00 UTC: <script>" in text
+    assert "2 later runs failed , the last on 2026-12-03 03:00 UTC: <script>" in text
     assert page.count(ESCAPED) == 2
     assert "Overdue" not in page
-    ended = (NEXT_WEEK + timedelta(days=1)).isoformat()
+    ended = NEXT_WEEK.isoformat()
     create_record(workspace.runs / "little" / "stale" / f"{two.second['build']}.json", {"since": ended})
-    assert "no rebuild has ended with it since 2026-12-02 03:00 UTC" in first_screen(workspace, two.second)
+    assert "no rebuild has ended with it since 2026-12-01 03:00 UTC" in first_screen(workspace, two.second)
     assert "asked again" not in first_screen(workspace, two.first)
 
 

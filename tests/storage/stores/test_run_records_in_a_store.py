@@ -24,13 +24,13 @@ def test_runs_in_a_folder_are_read_in_their_order_and_stay_when_a_workspace_is_c
 
 
 def check(workspace: Workspace) -> None:
-    assert read_runs(workspace, "birds") == []
+    assert list(read_runs(workspace, "birds")) == []
     for number in (2, 0, 1, 2):
         write_run(workspace, entry(number))
-    assert read_runs(workspace, "birds") == [entry(number) for number in range(3)]
-    assert read_runs(workspace, "birds", last=2) == [entry(1), entry(2)]
-    assert read_runs(workspace, "owls") == []
+    assert list(read_runs(workspace, "birds")) == [entry(number) for number in (2, 1, 0)]
+    assert list(read_runs(workspace, "birds", started_by=entry(1).started)) == [entry(1), entry(0)]
+    assert list(read_runs(workspace, "owls")) == []
     contents = clean_workspace(workspace, workspace.exchange, Wanted(older_than_s=0))
     assert contents.leftovers == []
     assert {file.kind for file in contents.files} - {"locks"} == {"journal of runs"}
-    assert len(read_runs(workspace, "birds")) == 3
+    assert len(list(read_runs(workspace, "birds"))) == 3

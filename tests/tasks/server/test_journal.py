@@ -17,7 +17,8 @@ from evenly.tasks.server.stale import stale_builds
 
 
 def runs(root: Path) -> list[RunRecord]:
-    return read_runs(Workspace.at(root), "tiny_words")
+    """The journal, oldest first."""
+    return list(read_runs(Workspace.at(root), "tiny_words"))[::-1]
 
 
 @pytest.mark.usefixtures("prefect_server")
@@ -50,6 +51,23 @@ def test_every_end_of_a_rebuild_is_in_the_journal(recipe, tmp_path):
         rebuild_dataset(recipe=recipe(1, seeds=3), root=str(root), quiet=True)
     assert "`seeds` must be a known field" in runs(root)[-1].error
     assert len(runs(root)) == 6
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_run_that_is_interrupted_has_begun_until_another_does(recipe, tmp_path, monkeypatch):
+    root = tmp_path / "w"
+    with monkeypatch.context() as patch:
+        patch.setattr("evenly.flows.rebuild_dataset.show_build", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            rebuild_dataset(recipe=recipe(1), root=str(root), quiet=True)
+    (entry,) = runs(root)
+    assert (entry.outcome, entry.ended, entry.error) == ("begun", entry.started, None)
+    build = rebuild_dataset(recipe=recipe(1), root=str(root), quiet=True)
+    assert [(entry.outcome, entry.build) for entry in runs(root)] == [("interrupted", None), ("unchanged", build)]
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 @pytest.mark.usefixtures("prefect_server")
@@ -107,5 +125,5 @@ def test_the_audit_says_which_builds_are_stale_and_marks_them(recipe, tmp_path):
 def test_a_name_that_cannot_be_that_of_a_folder_has_no_journal(workspace, name):
     now = datetime.now(UTC).isoformat()
     write_run(workspace, RunRecord(recipe=name, run="x", started=now, ended=now, outcome="failed", error="e"))
-    assert read_runs(workspace, name) == []
+    assert list(read_runs(workspace, name)) == []
     assert not workspace.root.exists()
