@@ -11,7 +11,7 @@ from evenly.storage.pools.rows import file_kind
 from evenly.storage.web.rule import PoolDownload
 from evenly.storage.workspace import Workspace, writing
 from evenly.tasks.run import EncoderName
-from evenly.tasks.server.retries import job
+from evenly.tasks.server.jobs import job
 
 AS_IT_IS = Curate(download=PoolDownload())
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from evenly.tasks.pools.jobs import BalanceJob, MatchJob
-from evenly.tasks.server.retries import job
+from evenly.tasks.server.jobs import job
 
 
 @job("curate-texts", flow_run_name="{job.title}")

@@ -26,7 +26,7 @@ from evenly.storage.workspace import writing
 from evenly.tasks.encoders import frozen_run
 from evenly.tasks.refining.other_pictures import OtherPictures
 from evenly.tasks.refining.worth import MEASURE_WORTH, PoolVariant, WorthRule
-from evenly.tasks.server.retries import job
+from evenly.tasks.server.jobs import job
 from evenly.tasks.stage import run_step
 from evenly.tasks.step import NothingLeftError
 

@@ -9,7 +9,7 @@ from evenly.tasks.adapters.corrupted_pictures import CORRUPT_PICTURES, Corruptio
 from evenly.tasks.adapters.fit import EVALUATE_ADAPTERS
 from evenly.tasks.adapters.probes import MEASURE_DIVERSITY, PROBE_BINDING, DiversityRule
 from evenly.tasks.adapters.retrieval import MEASURE_RETRIEVAL, PairRetrievalRule
-from evenly.tasks.server.retries import job
+from evenly.tasks.server.jobs import job
 from evenly.tasks.stage import run_step
 
 

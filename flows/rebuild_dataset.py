@@ -6,11 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
-
-from prefect import Flow, State, tags
-from prefect.client.schemas.objects import FlowRun
-from prefect.runtime import flow_run
+from typing import TYPE_CHECKING, Annotated, Any
 
 from evenly.flows.describe_classes import describe_classes
 from evenly.flows.fit_adapters import fit_adapters
@@ -30,22 +26,28 @@ from evenly.tasks.rebuild.features import encode_pairs
 from evenly.tasks.rebuild.publish import publish_build
 from evenly.tasks.run import Each, Records, Run
 from evenly.tasks.server.builds import Published, ended_with, published, show_build, show_results, tell_of
+from evenly.tasks.server.jobs import job
 from evenly.tasks.server.journal import RunNotes
 from evenly.tasks.server.missed_runs import reason_to_skip
 from evenly.tasks.server.notices import Notice, log_to_run, send_notice
-from evenly.tasks.server.retries import job
 from evenly.tasks.server.states import ended
 from evenly.tasks.splits import describe_split
 from evenly.tasks.stage import run_steps
 from evenly.tasks.step import check_ready
 
+if TYPE_CHECKING:
+    from prefect import Flow, State
+    from prefect.client.schemas.objects import FlowRun
+
 
 def _name_of_run() -> str:
     """The recipe by its file; when the build is there, the run is named by that."""
+    from prefect.runtime import flow_run
+
     return f"rebuild {Path(flow_run.parameters['recipe']).stem}"
 
 
-def tell_of_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001 - Prefect's
+def tell_of_failure(flow: "Flow[..., Any]", flow_run: "FlowRun", state: "State[Any]") -> None:  # noqa: ARG001 - Prefect's
     """Tell the recipe's blocks of a run that failed or crashed, but not of one by hand that was interrupted."""
     recipe, notify = read_notify(flow_run.parameters["recipe"])
     if notify is not None and (state.is_failed() or flow_run.deployment_id is not None):
@@ -70,7 +72,6 @@ def rebuild_dataset(recipe: Annotated[str, "The path of the recipe's file."], **
     if chosen.schedule is not None and (reason := reason_to_skip(chosen.schedule.catch_up)):
         return ended(reason, reason, outcome="skipped")
     with (
-        tags(*flow_run.tags),  # also of flows that are called here: by tag a server ends those that stopped reporting
         writing(
             Workspace.at(options.root),
             chosen.name,

@@ -18,7 +18,7 @@ from evenly.tasks.encoders import encoder_identity, frozen_run
 from evenly.tasks.refining.pairs import GuardedList
 from evenly.tasks.refining.refine import REFINE_ENCODER, RefineRule, heads_of
 from evenly.tasks.run import Run
-from evenly.tasks.server.retries import job
+from evenly.tasks.server.jobs import job
 from evenly.tasks.stage import run_step
 from evenly.tasks.step import plain_rule
 

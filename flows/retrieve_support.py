@@ -2,7 +2,7 @@
 
 from evenly.flows.runs import build_run, in_shared_use
 from evenly.tasks.classes.retrieve import RETRIEVE_SUPPORT, SupportRule
-from evenly.tasks.server.retries import job
+from evenly.tasks.server.jobs import job
 from evenly.tasks.stage import run_step
 
 

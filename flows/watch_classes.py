@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from annotated_types import Ge
-from prefect import tags
-from prefect.runtime import flow_run
 from prefect.utilities.annotations import quote
 
 from evenly.flows.describe_classes import ListOptions, describe_classes
@@ -14,7 +12,7 @@ from evenly.flows.recipe.class_rules import DEFAULT_METHODS
 from evenly.flows.runs import in_shared_use, workspace_run
 from evenly.signatures import fields_of, options_of, taking_values
 from evenly.tasks.classes.watch import look_for_lists, note_described, rows_in_words
-from evenly.tasks.server.retries import job
+from evenly.tasks.server.jobs import job
 from evenly.tasks.server.states import ended
 
 
@@ -39,7 +37,6 @@ def watch_classes(
     method = {"methods": chosen, "base_url": options.base_url, "model": options.model}
     look = look_for_lists(run, folder, method, settle_s=options.settle_s)
     shared = fields_of(ListOptions, options) | {"methods": chosen, "root": str(run.workspace.root)}
-    with tags(*flow_run.tags):
-        states = [describe_classes(each.name, each.text, **shared, return_state=True) for each in look.new]
+    states = [describe_classes(each.name, each.text, **shared, return_state=True) for each in look.new]
     rows = note_described(run, look, quote(states))
     return ended(rows, rows_in_words(rows))

@@ -1,13 +1,14 @@
-"""Where partitions are worked on: in this process, or in worker processes by a Prefect task runner."""
+"""Where partitions are worked on: in this process, or in worker processes, as tasks of Prefect's in a run of its."""
 
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from multiprocessing import get_context
 from typing import Any, ClassVar, Self, TypeVar
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ from evenly.curation.concepts.matching import in_order
 from evenly.storage.tables.partitions import Partition
 from evenly.storage.worker_pool import end_with_parent, no_interrupts
 from evenly.tasks.run import Run
+from evenly.tasks.server.api import in_run
 from evenly.tasks.server.logs import keep_off_terminal
 
 ItemT = TypeVar("ItemT")
@@ -144,7 +146,9 @@ class Workers:
         run = replace(self._run_of(function), encoder_identity=known_identity(self.run))
         parameters = {"title": title, "function": function, "run": run, "chunk": list(chunk)}
         with no_interrupts():
-            return self._runner.submit(_chunk_task(), parameters)
+            if in_run():
+                return self._runner.submit(_chunk_task(), parameters)
+            return self._runner.submit(_work, **parameters)
 
     def _run_of(self, _function: object) -> Run:
         """The run that a worker of a function is given."""
@@ -154,8 +158,11 @@ class Workers:
         if self._runner is None:
             self._runner = self._stack.enter_context(self._task_runner())
 
-    def _task_runner(self) -> Any:  # noqa: ANN401 - Prefect's
-        return _process_runner(self.n_workers)
+    def _task_runner(self) -> Any:  # noqa: ANN401 - Prefect's, in a run of its
+        """What takes tasks in a run, and functions elsewhere."""
+        if in_run():
+            return _process_runner(self.n_workers)
+        return ProcessPoolExecutor(self.n_workers, get_context("spawn"), initializer=_start_worker)
 
     def _stop(self) -> None:
         self._runner = None
@@ -205,7 +212,7 @@ def _chunk_task() -> Any:  # noqa: ANN401 - Prefect's
     return named(_work)
 
 
-def _start_worker(api_url: str | None, logging_level: str) -> None:
+def _start_worker(api_url: str | None = None, logging_level: str | None = None) -> None:
     """Have a worker end with its parent, and report to the parent's Prefect API: else it would start one of its own.
 
     Where Prefect is to print nothing, what the worker logs goes to the API alone.

@@ -7,7 +7,6 @@ writes its own tables of a partition and a record of these, so that a run which 
 in part, takes over the partitions that are the same.
 """
 
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from evenly.storage.tables.partitions import Partition, key_of
 from evenly.tasks.engine import InProcess
 from evenly.tasks.row_reuse import EarlierRun, Reusable, earlier_runs, find_reusable, joined_output
 from evenly.tasks.run import Each, Records, Run, uses_model
+from evenly.tasks.server.api import in_run, run_id
 from evenly.tasks.step import RuleT, Step, announced, stored_record
 
 Steps = Sequence[tuple[Step[Any], Any]]
@@ -41,7 +41,7 @@ def run_steps(run: Run, steps: Steps, each: Each, upstream: Records = ()) -> tup
     In a flow each stage is a task of Prefect's, with an edge from the one whose pairs it judges.
     """
     records, first, stages = tuple(upstream), len(upstream), list[list[StepRecord]]()
-    run_stage, quote = _prefect_task() if _in_flow() else (_run_stage, tuple[Any, ...])
+    run_stage, quote = _prefect_task() if in_run() else (_run_stage, tuple[Any, ...])
     while left := steps[len(records) - first :]:
         done = run_stage(left[0][0].name, quote((run, each, left, records)), records[-1:])
         stages.append(done)  # kept: Prefect knows results by their ids, which would else be given again: false edges
@@ -49,15 +49,6 @@ def run_steps(run: Run, steps: Steps, each: Each, upstream: Records = ()) -> tup
             step.review(run, record, rule)
         records = (*records, *done)
     return records
-
-
-def _in_flow() -> bool:
-    """Whether a flow runs here; what runs none loads no Prefect."""
-    if "prefect" not in sys.modules:
-        return False
-    from prefect.context import FlowRunContext
-
-    return FlowRunContext.get() is not None
 
 
 @cache
@@ -106,7 +97,7 @@ def _run_stage(name: str, stage: tuple[Run, Each, Steps, Records], previous: Rec
             given = (run, upstream, member.rule, member.facts)
             whole = together(output, member.step.shared(*given), member.step.finish(*given, partials))
             uids = _uids_before(run.ledger, upstream, output)
-            record = run.ledger.commit(spec, whole, uids=uids, started=started, flow_run_id=_flow_run_id(), work=work)
+            record = run.ledger.commit(spec, whole, uids=uids, started=started, flow_run_id=run_id(), work=work)
             return [announced(run, record, _seconds_since(started))]
         before = _seconds_since(started)
         done = _records_of_parts(run, each, members, upstream, started)
@@ -207,7 +198,7 @@ def _records_of_parts(
         inputs = dict(member.spec.inputs) | {record.name: record.output_hash for record in known}
         record = run.ledger.commit_parts(
             replace(member.spec, inputs=inputs), parts, summed,
-            started=started, seconds=_seconds_of_all(parts, 0.0 if number else prepared_s), flow_run_id=_flow_run_id(),
+            started=started, seconds=_seconds_of_all(parts, 0.0 if number else prepared_s), flow_run_id=run_id(),
         )  # fmt: skip
         records.append(record)
         seconds.append(sum(part.seconds for part in parts))
@@ -270,11 +261,3 @@ def _hash_in(record: StepRecord, partition: Partition) -> str:
         is_cut = layout.bits == partition.bits and partition.bits > 0
         hashes[name] = layout.digest(partition.number) if is_cut else record.hashes[name]
     return content_hash({"tables": hashes})
-
-
-def _flow_run_id() -> str | None:
-    """The id of the Prefect flow run that this runs in."""
-    from prefect.runtime import flow_run
-
-    identity: str | None = flow_run.id
-    return identity

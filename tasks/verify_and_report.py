@@ -8,9 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from evenly.audit.report import read_sources, render_report, report_code, standing_of
 from evenly.audit.verify import new_seed, verify_one
 from evenly.storage.builds import Builds
@@ -20,10 +17,11 @@ from evenly.storage.records import content_hash, read_record, replace_record, re
 from evenly.storage.web.images import reader
 from evenly.storage.workspace import Workspace
 from evenly.tasks.run import Run
+from evenly.tasks.server.api import part
 from evenly.tasks.server.events import AuditFailed, emit
 
 
-@task(task_run_name="verify latest builds", cache_policy=NO_CACHE, persist_result=False)
+@part("verify latest builds")
 def verify_latest_builds(run: Run) -> dict[str, int]:
     """The number of faults of the latest build of each recipe."""
     builds = Builds(run.workspace)
@@ -42,7 +40,7 @@ def verify_latest_builds(run: Run) -> dict[str, int]:
     return counts
 
 
-@task(task_run_name="hold promotion", cache_policy=NO_CACHE, persist_result=False)
+@part("hold promotion")
 def hold_promotions(run: Run, build: str, findings: int) -> str:
     """Hold promotions of the recipe of a build with findings, unless another is its latest by now; a line that says so.
 

@@ -18,10 +18,9 @@ _PRIVATE = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
 _PREFECT = {
-    "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",  # evenly.flows.process.prefect_api starts the temporary server
+    "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",  # no server of Prefect's own: evenly.tasks.server.jobs
     "PREFECT_LOGGING_LEVEL": "CRITICAL",
     "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",  # of its threads that deliver events, where a server is gone
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
 }
 _FOR_THE_SERVER = {
     FLOW_RUNS_LEVEL: "INFO",

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from prefect import State, task
-from prefect.cache_policies import NO_CACHE
+from prefect import State
 
 from evenly.descriptions.class_list import parse_class_list
 from evenly.descriptions.errors import ClassListError
@@ -16,6 +15,7 @@ from evenly.descriptions.methods import chosen_methods
 from evenly.storage.files.class_lists import ClassFile, ClassFiles, Watched
 from evenly.storage.records import content_hash
 from evenly.tasks.run import Run
+from evenly.tasks.server.api import part
 
 DESCRIBED, BROKEN, FAILED, WAITING = "described", "broken", "failed", "waiting"
 
@@ -42,7 +42,7 @@ class FolderLook:
     rows: tuple[Mapping[str, Any], ...] = field(default=())
 
 
-@task(task_run_name="look into {folder}", cache_policy=NO_CACHE, persist_result=False)
+@part("look into {folder}")
 def look_for_lists(run: Run, folder: str, method: Mapping[str, Any], *, settle_s: float) -> FolderLook:
     """The class lists of a folder or prefix that nobody has described as `how` says (methods, base_url, model).
 
@@ -71,7 +71,7 @@ def look_for_lists(run: Run, folder: str, method: Mapping[str, Any], *, settle_s
     return FolderLook(new=tuple(new.values()), rows=tuple(rows))
 
 
-@task(task_run_name="note what was described", cache_policy=NO_CACHE, persist_result=False)
+@part("note what was described")
 def note_described(run: Run, look: FolderLook, states: Sequence[State[str]]) -> list[Mapping[str, Any]]:
     """The rows of a look, and one for each new list by the state in which its description ended: described, broken.
 

@@ -13,6 +13,7 @@ from evenly.storage.stores.object_path import ObjectPath
 from evenly.storage.tables.exchange import exchange_folder, remove_exchange
 from evenly.tasks.engine import EngineError
 from evenly.tasks.run import EXCHANGE_VARIABLE, Run
+from evenly.tasks.server.api import in_run
 
 _LOOK_S, _ANSWER_S = 300.0, 10.0
 _MOST_SHARE = 8
@@ -65,12 +66,13 @@ def _processors_and_gpus() -> list[tuple[int, int]]:
 
 
 def environment() -> dict[str, str]:
-    """The environment of workers: they report to this process's Prefect API, and start none of their own."""
+    """The environment of workers: in a run they report to this process's Prefect API, and start none of their own."""
+    values = {name: os.environ[name] for name in _FOR_WORKERS if name in os.environ}
+    if not in_run():
+        return values
     from prefect.settings import PREFECT_API_URL
 
-    values = {name: os.environ[name] for name in _FOR_WORKERS if name in os.environ}
-    url = PREFECT_API_URL.value()
-    return values if url is None else values | {"PREFECT_API_URL": url}
+    return values | {"PREFECT_API_URL": str(PREFECT_API_URL.value())}
 
 
 def check_nodes(run: Run) -> None:

@@ -1,4 +1,4 @@
-"""Partitions worked on in a Ray cluster, by Prefect's task runner for Ray: docs/ray.md.
+"""Partitions worked on in a Ray cluster, in a Prefect run by Prefect's task runner for Ray: docs/ray.md.
 
 Tasks get references and give small records, as those of worker processes do, so Ray's object store holds next to
 nothing. Ray itself tries nothing again: a chunk whose worker or node has died is submitted anew from here, and takes
@@ -9,7 +9,8 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -19,7 +20,9 @@ from evenly.tasks.engine import ATTEMPTS, EngineError, Workers, lost_again
 from evenly.tasks.ray.cluster import open_cluster
 from evenly.tasks.ray.nodes import Capacity, capacity, free_processors, has_gpu
 from evenly.tasks.run import Run, uses_model
+from evenly.tasks.server.api import in_run
 
+_OPTIONS: ContextVar[dict[str, Any]] = ContextVar("_OPTIONS")
 _CANCEL_S, _POLL_S = 10.0, 0.2
 _LOOK_S, _LOOKS = 30.0, 20
 """Where nothing ends for so long, it is looked whether anything still can; so often, before the run is ended."""
@@ -108,16 +111,12 @@ class RayWorkers(Workers):
         return None if capacity().processors else "processor"
 
     def _submit(self, title: str, function: Any, chunk: Sequence[Any]) -> Any:  # noqa: ANN401 - any function
-        from prefect_ray.context import remote_options
-
         gpu = {"num_gpus": 1, "num_cpus": self._capacity.share} if self._on_gpu(function) else {}
-        with remote_options(max_retries=0, **gpu):
+        with _remote_options(max_retries=0, **gpu):
             return super()._submit(title, _tethered(function), chunk)
 
     @contextmanager
     def _task_runner(self) -> Iterator[Any]:
-        from prefect_ray import RayTaskRunner
-
         with open_cluster(self.run):
             self._capacity = capacity()
             self.n_workers = self._capacity.processors
@@ -127,7 +126,7 @@ class RayWorkers(Workers):
                 )
             if not free_processors():
                 self.run.progress.say("all processors of the Ray cluster are at work; waiting for one")
-            with RayTaskRunner() as runner:
+            with _prefect_runner() if in_run() else nullcontext(_Functions()) as runner:
                 try:
                     yield runner
                 finally:
@@ -143,6 +142,51 @@ class RayWorkers(Workers):
             if self._waiting:
                 ray.wait(list(self._waiting), num_returns=len(self._waiting), timeout=_CANCEL_S, fetch_local=False)
         self._waiting.clear()
+
+
+def _prefect_runner() -> Any:  # noqa: ANN401 - Prefect's
+    from prefect_ray import RayTaskRunner
+
+    return RayTaskRunner()
+
+
+@contextmanager
+def _remote_options(**options: Any) -> Iterator[None]:  # noqa: ANN401 - Ray's
+    """Options of Ray for what is submitted meanwhile, by Prefect's task runner or as a function."""
+    if in_run():
+        from prefect_ray.context import remote_options
+
+        with remote_options(**options):
+            yield
+        return
+    token = _OPTIONS.set(options)
+    try:
+        yield
+    finally:
+        _OPTIONS.reset(token)
+
+
+class _Functions:
+    """Gives a Ray cluster functions as Prefect's task runner gives it tasks."""
+
+    def submit(self, function: Callable[..., Any], **parameters: Any) -> "_Function":  # noqa: ANN401 - any function's
+        """The function at work in the cluster."""
+        import ray
+
+        return _Function(ray.remote(function).options(**_OPTIONS.get()).remote(**parameters))
+
+
+@dataclass(frozen=True)
+class _Function:
+    """A function that works in a cluster, by Ray's reference to its result."""
+
+    wrapped_future: Any
+
+    def result(self) -> Any:  # noqa: ANN401 - any function's
+        """What it gave. Raises what it raised."""
+        import ray
+
+        return ray.get(self.wrapped_future)
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from evenly.curation.decisions import Decisions
 from evenly.curation.step import NoRule
@@ -28,6 +26,7 @@ from evenly.tasks.pictures.encoded import store_images
 from evenly.tasks.pictures.sent_rows import SentRows, send_partitions
 from evenly.tasks.pictures.vectors import PictureSources, send_sources
 from evenly.tasks.run import Each, Records, Run, with_model
+from evenly.tasks.server.api import part
 from evenly.tasks.step import Step
 
 
@@ -97,13 +96,13 @@ def _count_missing(pictures: SentRows, run: Run) -> int:
     return len(store.missing(pictures.of(run)["image_id"].combine_chunks()))
 
 
-@task(task_run_name="extract features", cache_policy=NO_CACHE, persist_result=False)
+@part("extract features")
 def extract_features(run: Run, manifest: Mapping[str, Any], each: Each | None = None) -> dict[str, Any]:
     """Make sure that every kept pair of a build has image and caption features; how many there are and were new."""
     return _encode(run, [run.ledger.get(step["key"]) for step in manifest["steps"]], each)
 
 
-@task(task_run_name="encode pairs", cache_policy=NO_CACHE, persist_result=False)
+@part("encode pairs")
 def encode_pairs(run: Run, records: Records, each: Each | None = None) -> dict[str, Any]:
     """The same for the pairs that all steps of `records` kept, before they are published."""
     return _encode(run, records, each)

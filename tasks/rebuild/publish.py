@@ -9,8 +9,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from evenly.storage.builds import CONTENT_VERSION, BuildInputs, Builds, content_hash_of
 from evenly.storage.removal.forget import FORGOTTEN
@@ -22,6 +20,7 @@ from evenly.tasks.pictures.observed import send_observed
 from evenly.tasks.pictures.sent_rows import SentRows
 from evenly.tasks.rebuild.features import EMBED_IMAGES
 from evenly.tasks.run import Each, Records, Run
+from evenly.tasks.server.api import part
 
 PLACE_COLUMNS = ("tar", "offset", "size")
 RECORDED = (
@@ -40,7 +39,7 @@ RECORDED = (
 )
 
 
-@task(task_run_name="publish", cache_policy=NO_CACHE, persist_result=False)
+@part("publish")
 def publish_build(
     run: Run,
     records: Records,

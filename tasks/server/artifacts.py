@@ -4,7 +4,6 @@ import json
 import math
 import os
 import re
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -15,6 +14,7 @@ from urllib.parse import quote, urlsplit
 
 from evenly.audit.safe_text import visible
 from evenly.storage.errors import InputError
+from evenly.tasks.server.api import flow_run, has_api, in_run
 from evenly.tasks.server.logs import log_line
 
 URL_VARIABLE = "EVENLY_URL"
@@ -28,20 +28,17 @@ _MARKUP = re.compile(r"([\\`*_{}\[\]()#+\-.!|~:@])")
 
 
 def is_watched() -> bool:
-    """Whether this is part of a Prefect run on a server that keeps what it is told: no temporary one."""
-    if "prefect.context" not in sys.modules:
-        return False
-    from prefect.context import FlowRunContext, TaskRunContext
-
-    in_run = FlowRunContext.get() is not None or TaskRunContext.get() is not None
-    return in_run and keeps_what_it_is_told()
+    """Whether this is part of a Prefect run on a server that keeps what it is told."""
+    return in_run() and keeps_what_it_is_told()
 
 
 def keeps_what_it_is_told() -> bool:
-    """Whether there is a server of the user's, no temporary one, and it is to be told of runs."""
-    from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED
+    """Whether there is a server, and it is to be told of runs."""
+    if not has_api():
+        return False
+    from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED
 
-    return bool(PREFECT_API_URL.value()) and bool(PREFECT_LOGGING_TO_API_ENABLED.value())
+    return bool(PREFECT_LOGGING_TO_API_ENABLED.value())
 
 
 def artifact_key(subject: str, name: str) -> str:
@@ -182,13 +179,7 @@ class ProgressArtifact:
 
 def name_run(name: str, tags: Sequence[str]) -> None:
     """Give the flow run that this is part of a name, and tags beside those that it has."""
-    from prefect.context import FlowRunContext
-
-    context = FlowRunContext.get()
-    if context is None or context.flow_run is None:
+    if (run := flow_run()) is None:
         return
-    known = context.flow_run.tags
     with warned("name and tags"), server_client() as client:
-        client.update_flow_run(
-            context.flow_run.id, name=name, tags=[*known, *(tag for tag in tags if tag not in known)]
-        )
+        client.update_flow_run(run.id, name=name, tags=[*run.tags, *(tag for tag in tags if tag not in run.tags)])

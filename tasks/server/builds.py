@@ -19,6 +19,7 @@ from evenly.storage.workspace import Workspace
 from evenly.tasks.captions.recaption import captioner_rows
 from evenly.tasks.rebuild.publish import Promotion, judge_promotion
 from evenly.tasks.run import Run
+from evenly.tasks.server.api import run_id
 from evenly.tasks.server.artifacts import (
     Artifact,
     artifact_key,
@@ -177,14 +178,12 @@ def tell_of(run: Run, build: Published, blocks: Sequence[str]) -> None:
     """Send the news of a build, if it has any, through notification blocks; of a build that is held once."""
     if not build.event or not is_watched():
         return
-    from prefect.runtime import flow_run
-
     recipe = str(build.manifest["recipe_name"])
     notice = Notice(
         event=build.event,
         recipe=recipe,
         text=build.message,
-        run=str(flow_run.id),
+        run=str(run_id()),
         report=report_line(run, build.build),
     )
     send_notice(notice, blocks, run.progress.warn)

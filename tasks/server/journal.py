@@ -15,6 +15,7 @@ from evenly.storage.run_records import RunRecord, write_run
 from evenly.storage.workspace import Workspace
 from evenly.tasks.progress import Progress
 from evenly.tasks.run import Run
+from evenly.tasks.server.api import flow_run
 from evenly.tasks.server.builds import Published, show_history
 
 _LONGEST_ERROR = 1000
@@ -22,11 +23,7 @@ _LONGEST_ERROR = 1000
 
 def _flow_run() -> dict[str, Any]:
     """The id of the Prefect flow run that this is, and when its schedule had it begin."""
-    from prefect.context import FlowRunContext
-
-    context = FlowRunContext.get()
-    run = None if context is None else context.flow_run
-    if run is None:
+    if (run := flow_run()) is None:
         return {"run": str(uuid4()), "due": None}
     due = run.expected_start_time if run.auto_scheduled else None
     return {"run": str(run.id), "due": None if due is None else _text(due)}

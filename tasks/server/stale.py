@@ -4,16 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-from prefect.runtime import flow_run
-
 from evenly.bounds import duration_s
 from evenly.storage.builds import Builds
 from evenly.storage.records import create_record
 from evenly.storage.run_records import RunRecord, read_runs
 from evenly.storage.workspace import Workspace
 from evenly.tasks.run import Run
+from evenly.tasks.server.api import part, run_id
 from evenly.tasks.server.builds import report_line
 from evenly.tasks.server.events import BuildStale, emit
 from evenly.tasks.server.notices import Notice, send_notice
@@ -44,7 +41,7 @@ class StaleBuild:
         )
 
 
-@task(task_run_name="look for stale builds", cache_policy=NO_CACHE, persist_result=False)
+@part("look for stale builds")
 def tell_stale_builds(run: Run) -> list[str]:
     """The latest builds that are stale now; of each an event and a notice, once, and a line in the log."""
     stale = list(stale_builds(run.workspace, datetime.now(UTC)))
@@ -54,7 +51,7 @@ def tell_stale_builds(run: Run) -> list[str]:
         since = old.since.isoformat(timespec="seconds")
         if create_record(run.workspace.runs / recipe / "stale" / f"{old.build}.json", {"since": since}):
             emit(BuildStale(build=old.build, recipe=recipe, max_age=max_age, since=since, root=root))
-            report, number = report_line(run, old.build), str(flow_run.id)
+            report, number = report_line(run, old.build), str(run_id())
             notice = Notice(event="stale", recipe=recipe, text=old.text, run=number, report=report)
             send_notice(notice, old.stated.blocks, run.progress.warn)
     return [old.build for old in stale]

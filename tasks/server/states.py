@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Literal, TypeVar, cast
 
+from evenly.tasks.server.api import flow_run, in_run
 from evenly.tasks.server.logs import log_error
 
 if TYPE_CHECKING:
@@ -14,10 +15,7 @@ Result = TypeVar("Result")
 
 def deployed_run() -> "FlowRun | None":
     """The run of a deployment that this is part of; None where a command, Python or another flow called the flow."""
-    from prefect.context import FlowRunContext
-
-    context = FlowRunContext.get()
-    run = None if context is None else context.flow_run
+    run = flow_run()
     return None if run is None or run.deployment_id is None else run
 
 
@@ -25,8 +23,11 @@ def ended(result: Result, message: str, *, outcome: Outcome = "published") -> Re
     """The state of an outcome with a message, to be returned by a flow: Prefect hands its caller the `result`.
 
     Pages show a state by its type: Completed is green, Cancelled grey, Failed red. Prefect raises at the caller of a
-    flow that was cancelled, so where no deployment runs a held build is a completed state named `Held`.
+    flow that was cancelled, so where no deployment runs a held build is a completed state named `Held`. Where no flow
+    runs it is the result itself.
     """
+    if not in_run():
+        return result
     from prefect.client.schemas.objects import State, StateType
 
     kinds = {

@@ -61,7 +61,7 @@ def test_no_answer_brings_the_key_to_a_screen_a_file_or_prefects_database(evenly
 
 def _faulty() -> None:
     """A flow that fails for what nobody expects."""
-    from evenly.tasks.server.retries import job
+    from evenly.tasks.server.jobs import job
 
     @job("faulty")
     def faulty() -> None:

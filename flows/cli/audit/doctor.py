@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from evenly.flows.process.machine import check_machine, describe_machine, orphaned_servers
+from evenly.flows.process.machine import check_machine, describe_machine
 from evenly.flows.recipe.needs import DEFAULTS, troubles
 from evenly.storage.builds import Builds
 from evenly.storage.errors import StorageError
@@ -43,10 +43,6 @@ def examine(workspace: Workspace, *, older_than_s: float) -> dict[str, Any]:
     findings += [
         {"where": needed_by, "what": trouble.partition(". ")[0], "remedy": trouble.partition(". ")[2]}
         for needed_by, trouble in troubles(DEFAULTS)
-    ]
-    findings += [
-        {"where": f"process {pid}", "what": "a temporary Prefect server without its command", "remedy": _CLEAN}
-        for pid in orphaned_servers()
     ]
     return {
         "workspace": str(workspace.root),

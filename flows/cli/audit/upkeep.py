@@ -1,6 +1,5 @@
 """Commands that look after a workspace: doctor, clean."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -57,20 +56,17 @@ def clean_command(options: CleanOptions) -> dict[str, Any]:
     Replies stay, and downloads and features unless they are named. Example: evenly clean --older-than 30d --yes
     """
     from evenly.flows.cli.audit.doctor import exchange_of
-    from evenly.flows.process.machine import end_servers, orphaned_servers
     from evenly.storage.removal.clean import Wanted, clean_workspace, look_through
 
     workspace = _workspace(options.root)
     wanted = Wanted(older_than_s=seconds_of(options.older_than), downloads=options.downloads, features=options.features)
-    exchange, servers = exchange_of(workspace), orphaned_servers()
+    exchange = exchange_of(workspace)
     contents = (
         clean_workspace(workspace, exchange, wanted, wait_s=options.wait)
         if options.yes
         else look_through(workspace, exchange, wanted)
     )
-    if options.yes:
-        end_servers(servers)
-    return _freed(workspace, contents, servers, yes=options.yes)
+    return _freed(workspace, contents, yes=options.yes)
 
 
 def _print_freed(result: dict[str, Any]) -> None:
@@ -82,7 +78,7 @@ def _print_freed(result: dict[str, Any]) -> None:
     for row in result["in_use"]:
         print_text(f"left, since a process holds it: {row['kind']} of {row['of']}")
     print_text(f"{title}: {result['bytes']:,} bytes in {result['objects']:,} objects")
-    if not result["done"] and (result["freed"] or result["rows"] or result["servers"]):
+    if not result["done"] and (result["freed"] or result["rows"]):
         print_text("nothing was changed; run it with --yes to free this")
 
 
@@ -96,9 +92,7 @@ def seconds_of(age: str) -> float:
         raise UsageError(f"`--older-than` {error}. Correct it.") from None
 
 
-def _freed(
-    workspace: "Workspace", contents: "WorkspaceContents", servers: Sequence[int], *, yes: bool
-) -> dict[str, Any]:
+def _freed(workspace: "Workspace", contents: "WorkspaceContents", *, yes: bool) -> dict[str, Any]:
     from evenly.flows.cli.audit.doctor import grouped
 
     rows = grouped(contents.leftovers)
@@ -113,7 +107,6 @@ def _freed(
             {"features": str(idle.path.relative_to(workspace.root)), "rows": idle.rows, "bytes": idle.size}
             for idle in contents.rows
         ],
-        "servers": list(servers),
     }
 
 

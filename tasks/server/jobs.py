@@ -1,17 +1,24 @@
-"""The flow of a job, and what becomes of a run that fails: those of deployments are tried again where that may help.
+"""Jobs: flows of Prefect's where it has an API, plain functions elsewhere; and what becomes of a run that fails.
 
-What may pass (a store or an endpoint that is slow, busy or away) carries `passing`. The server then has the same run
-begin anew, in its process, after growing pauses, and finished steps are reused; its state says so. Runs by hand are not
-tried again: a person is there.
+A command on somebody's machine needs no server for the work that it does itself: where Prefect has no API, a job is
+called as the function that it is, and its parts too. With one (PREFECT_API_URL, a profile), under `evenly serve` and in
+deployments each is a flow run with task runs.
+
+A deployed run that fails by what may pass (a store or an endpoint that is slow, busy or away) carries `passing`. The
+server then has the same run begin anew, in its process, after growing pauses, and finished steps are reused; its state
+says so. Runs by hand are not tried again: a person is there.
 """
 
 from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
-from prefect import Flow, flow
+from prefect import Flow, tags
+from prefect.runtime import flow_run
+from prefect.utilities.callables import get_call_parameters
 
 from evenly.redaction import clean_error
+from evenly.tasks.server.api import has_api, in_run
 from evenly.tasks.server.artifacts import server_client, warned
 from evenly.tasks.server.logs import keep_prefect_secrets, put_chatter_below_info
 from evenly.tasks.server.states import deployed_run, failed
@@ -25,8 +32,25 @@ P = ParamSpec("P")
 Result = TypeVar("Result")
 
 
+class Job(Flow[P, Result]):
+    """A flow that needs no server: where there is none, its function is called, with the same checks of parameters."""
+
+    function: Callable[..., Result]
+
+    def __call__(self, *args: Any, return_state: bool = False, **kwargs: Any) -> Any:  # type: ignore[override]  # noqa: ANN401 - as Prefect's
+        """Run as a flow where Prefect has an API, else as a function."""
+        if return_state or in_run() or has_api():
+            return super().__call__(*args, return_state=return_state, **kwargs)  # type: ignore[arg-type]
+        values = self.validate_parameters(get_call_parameters(self.function, args, kwargs))
+        try:
+            return self.function(**values)
+        except Exception as error:
+            clean_error(error)
+            raise
+
+
 def job(name: str, **options: Any) -> Callable[[Callable[P, Result]], Flow[P, Result]]:  # noqa: ANN401 - Prefect's
-    """A flow of Prefect's by this name and its `options`, of which nothing is stored but what the workspace keeps.
+    """A job by this name, with `options` of Prefect's flows, of which nothing is stored but what the workspace keeps.
 
     A run that fails says so in one line, without known secrets. Prefect would write what a flow raises into its
     storage, as a pickle: so the flow returns the failed state, and Prefect raises the error in it to who called it.
@@ -38,14 +62,19 @@ def job(name: str, **options: Any) -> Callable[[Callable[P, Result]], Flow[P, Re
         def run(*args: P.args, **kwargs: P.kwargs) -> Result:
             keep_prefect_secrets()
             try:
-                return function(*args, **kwargs)
+                with tags(
+                    *flow_run.tags
+                ):  # also of jobs called here: by tag a server ends those that stopped reporting
+                    return function(*args, **kwargs)
             except Exception as error:  # noqa: BLE001 - it is in the state, which Prefect raises it from
                 clean_error(error)
                 if (deployed := deployed_run()) is not None:
                     _plan(error, deployed)
                 return cast("Result", failed(error))
 
-        return flow(name=name, persist_result=False, **options)(run)
+        whole = Job(run, name=name, persist_result=False, **options)
+        whole.function = function
+        return whole
 
     return made
 

@@ -17,8 +17,8 @@ from evenly.descriptions.errors import EndpointError
 from evenly.flows.rebuild_dataset import rebuild_dataset
 from evenly.storage.errors import StoreError
 from evenly.storage.web.errors import DownloadError
-from evenly.tasks.server import retries
-from evenly.tasks.server.retries import job
+from evenly.tasks.server import jobs
+from evenly.tasks.server.jobs import job
 
 ENDS: Iterator[Exception | str]
 
@@ -55,7 +55,7 @@ def states(run: FlowRun) -> list[str]:
 
 
 def test_what_may_pass_is_tried_again_after_growing_pauses(deployed, monkeypatch):
-    monkeypatch.setattr(retries, "PAUSES_S", (1, 2))
+    monkeypatch.setattr(jobs, "PAUSES_S", (1, 2))
     ended = run(deployed, StoreError("store `a` must answer.", passing=True), EndpointError("b", passing=True), "done")
     assert ended.state.is_completed()
     assert ended.run_count == 3
@@ -65,7 +65,7 @@ def test_what_may_pass_is_tried_again_after_growing_pauses(deployed, monkeypatch
 
 
 def test_it_ends_where_it_does_not_pass(deployed, monkeypatch):
-    monkeypatch.setattr(retries, "PAUSES_S", (1,))
+    monkeypatch.setattr(jobs, "PAUSES_S", (1,))
     ended = run(deployed, *[DownloadError("no answer.", passing=True)] * 2)
     assert ended.state.is_failed()
     assert ended.state.message.endswith("It was tried 2 times: the next run goes on from the last finished step.")

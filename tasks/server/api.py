@@ -1,0 +1,85 @@
+"""Prefect where it serves: whether it has an API, and tasks in its runs. Where neither is, no Prefect is loaded."""
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache, wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun
+
+P = ParamSpec("P")
+Result = TypeVar("Result")
+_HOME = "PREFECT_HOME"
+_VARIABLES = ("PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_PROFILES_PATH")
+
+
+def in_run() -> bool:
+    """Whether this is part of a flow run or task run of Prefect's."""
+    if "prefect.context" not in sys.modules:
+        return False
+    from prefect.context import FlowRunContext, TaskRunContext
+
+    return FlowRunContext.get() is not None or TaskRunContext.get() is not None
+
+
+def flow_run() -> "FlowRun | None":
+    """The flow run of Prefect's that this is part of, in its process; None where there is none."""
+    if "prefect.context" not in sys.modules:
+        return None
+    from prefect.context import FlowRunContext
+
+    context = FlowRunContext.get()
+    return None if context is None else context.flow_run
+
+
+def run_id() -> str | None:
+    """The id of the flow run that this is part of, also in a process of its tasks."""
+    if not in_run():
+        return None
+    from prefect.runtime import flow_run
+
+    identity: str | None = flow_run.id
+    return identity
+
+
+def has_api() -> bool:
+    """Whether Prefect is set up with an API: by the environment, a profile or a file that it reads settings from."""
+    if "prefect.settings" not in sys.modules and not any(os.environ.get(name) for name in _VARIABLES):
+        home = Path(os.environ.get(_HOME) or Path.home() / ".prefect")
+        files = (home / "profiles.toml", home / ".env", Path("prefect.toml"), Path(".env"), Path("pyproject.toml"))
+        if not any(_names_prefect(file) for file in files):
+            return False
+    from prefect.settings import PREFECT_API_URL
+
+    return bool(PREFECT_API_URL.value())
+
+
+def _names_prefect(file: Path) -> bool:
+    """Whether a file of settings is there and may hold any of Prefect's."""
+    with suppress(OSError):
+        return "prefect" in f"{file.name} {file.read_text(errors='replace')}".lower()
+    return False
+
+
+def part(name: str) -> Callable[[Callable[P, Result]], Callable[P, Result]]:
+    """Have a function of a job be a task of Prefect's by this name in a flow run; elsewhere it is called as it is."""
+
+    def made(function: Callable[P, Result]) -> Callable[P, Result]:
+        @cache
+        def as_task() -> Callable[P, Result]:
+            from prefect import task
+            from prefect.cache_policies import NO_CACHE
+
+            return task(task_run_name=name, cache_policy=NO_CACHE, persist_result=False)(function)
+
+        @wraps(function)
+        def run(*args: P.args, **kwargs: P.kwargs) -> Result:
+            return as_task()(*args, **kwargs) if in_run() else function(*args, **kwargs)
+
+        return run
+
+    return made
