@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from annotated_types import Ge
-from prefect.utilities.annotations import quote
 
 from evenly.flows.describe_classes import ListOptions, describe_classes
 from evenly.flows.recipe.class_rules import DEFAULT_METHODS
 from evenly.flows.runs import in_shared_use, workspace_run
 from evenly.signatures import fields_of, options_of, taking_values
 from evenly.tasks.classes.watch import look_for_lists, note_described, rows_in_words
+from evenly.tasks.server.api import opaque
 from evenly.tasks.server.jobs import job
 from evenly.tasks.server.states import ended
 
@@ -38,5 +38,5 @@ def watch_classes(
     look = look_for_lists(run, folder, method, settle_s=options.settle_s)
     shared = fields_of(ListOptions, options) | {"methods": chosen, "root": str(run.workspace.root)}
     states = [describe_classes(each.name, each.text, **shared, return_state=True) for each in look.new]
-    rows = note_described(run, look, quote(states))
+    rows = note_described(run, look, opaque(states))
     return ended(rows, rows_in_words(rows))

@@ -3,19 +3,18 @@
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from multiprocessing import get_context
 from typing import Any, ClassVar, Self, TypeVar
 
 import pyarrow as pa
 
 from evenly.curation.concepts.matching import in_order
 from evenly.storage.tables.partitions import Partition
-from evenly.storage.worker_pool import end_with_parent, no_interrupts
+from evenly.storage.worker_pool import end_with_parent, no_interrupts, worker_pool
 from evenly.tasks.run import Run
 from evenly.tasks.server.api import in_run
 from evenly.tasks.server.logs import keep_off_terminal
@@ -162,7 +161,7 @@ class Workers:
         """What takes tasks in a run, and functions elsewhere."""
         if in_run():
             return _process_runner(self.n_workers)
-        return ProcessPoolExecutor(self.n_workers, get_context("spawn"), initializer=_start_worker)
+        return worker_pool(self.n_workers, initializer=_start_worker)
 
     def _stop(self) -> None:
         self._runner = None

@@ -7,11 +7,11 @@ writes its own tables of a partition and a record of these, so that a run which 
 in part, takes over the partitions that are the same.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -24,7 +24,7 @@ from evenly.storage.tables.partitions import Partition, key_of
 from evenly.tasks.engine import InProcess
 from evenly.tasks.row_reuse import EarlierRun, Reusable, earlier_runs, find_reusable, joined_output
 from evenly.tasks.run import Each, Records, Run, uses_model
-from evenly.tasks.server.api import in_run, run_id
+from evenly.tasks.server.api import part, opaque, run_id
 from evenly.tasks.step import RuleT, Step, announced, stored_record
 
 Steps = Sequence[tuple[Step[Any], Any]]
@@ -41,9 +41,8 @@ def run_steps(run: Run, steps: Steps, each: Each, upstream: Records = ()) -> tup
     In a flow each stage is a task of Prefect's, with an edge from the one whose pairs it judges.
     """
     records, first, stages = tuple(upstream), len(upstream), list[list[StepRecord]]()
-    run_stage, quote = _prefect_task() if in_run() else (_run_stage, tuple[Any, ...])
     while left := steps[len(records) - first :]:
-        done = run_stage(left[0][0].name, quote((run, each, left, records)), records[-1:])
+        done = _run_stage(left[0][0].name, opaque((run, each, left, records)), records[-1:])
         stages.append(done)  # kept: Prefect knows results by their ids, which would else be given again: false edges
         for (step, rule), record in zip(left, done, strict=False):
             step.review(run, record, rule)
@@ -51,17 +50,7 @@ def run_steps(run: Run, steps: Steps, each: Each, upstream: Records = ()) -> tup
     return records
 
 
-@cache
-def _prefect_task() -> tuple[Callable[..., list[StepRecord]], Any]:
-    """The task of a stage, and what keeps Prefect from looking into the parameters of one."""
-    from prefect import task
-    from prefect.cache_policies import NO_CACHE
-    from prefect.utilities.annotations import quote
-
-    named = task(name="run_step", task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False)
-    return named(_run_stage), quote
-
-
+@part("{name}")
 @errors_without_secrets()
 def _run_stage(name: str, stage: tuple[Run, Each, Steps, Records], previous: Records) -> list[StepRecord]:  # noqa: ARG001 - names the task, and gives it its edge
     """The records of the first steps of those that are left: of one that is stored, or of a stage."""

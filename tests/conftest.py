@@ -4,7 +4,6 @@ import gc
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -15,21 +14,19 @@ os.environ.setdefault(
 )  # by more, threads wait for one another at work as the tests fill all cores
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("DO_NOT_TRACK", "1")
-os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")  # before Prefect reads its settings
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as shells start what runs in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from evenly.storage.workspace import Workspace
 from tests import azure_store_server, google_store_server, object_store_server, warm_decoders
 from tests.buckets import KINDS, new_bucket
+from tests.prefect_server import IDLE_SERVICES, started_server, unseen
 
 # `make test` must not depend on luck or on the clock; `make fuzz` tries its luck and keeps what it finds.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.register_profile("fuzz", max_examples=int(os.environ.get("EXAMPLES", "1000")), deadline=None, print_blob=True)
 settings.load_profile("repeatable")
 gc.set_threshold(50_000, 20, 100)  # libraries and ten thousand tests make millions of objects that stay
-IDLE_SERVICES = ("SCHEDULER", "LATE_RUNS", "FOREMAN", "CANCELLATION_CLEANUP", "PAUSE_EXPIRATIONS", "REPOSSESSOR")
-"""Loops of a server that look for what no test leaves there, every few seconds."""
 
 
 def pytest_collection_finish() -> None:
@@ -61,20 +58,14 @@ def workspace(tmp_path: Path) -> Workspace:
 
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A Prefect server on a temporary database, once for all tests of a process; started as the command starts it.
-
-    Not by Prefect's own test harness: that puts the installed packages before the standard library, and img2dataset
-    brings a backport of `dataclasses` that breaks a server which finds it there.
-    """
-    from evenly.flows.process.prefect_api import prefect_api
+    """A Prefect server on a temporary database, once for all tests of a process; jobs are flow runs from then on."""
+    from evenly.flows.process.environment import command_settings
+    from evenly.tasks.server.logs import off_terminal
 
     database = tmp_path_factory.mktemp("prefect") / "prefect.db"
-    with ExitStack() as stack:
-        with pytest.MonkeyPatch.context() as patch:  # for this server alone: other tests start servers of their own
-            patch.setenv("PREFECT_SERVER_DATABASE_CONNECTION_URL", f"sqlite+aiosqlite:///{database}")
-            for service in IDLE_SERVICES:
-                patch.setenv(f"PREFECT_SERVER_SERVICES_{service}_ENABLED", "false")
-            stack.enter_context(prefect_api())
+    environment = {f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false" for service in IDLE_SERVICES}
+    environment["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = f"sqlite+aiosqlite:///{database}"
+    with started_server(environment) as url, command_settings(), off_terminal(), unseen(url):
         yield
 
 

@@ -5,9 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
-
-from prefect import State
+from typing import TYPE_CHECKING, Any
 
 from evenly.descriptions.class_list import parse_class_list
 from evenly.descriptions.errors import ClassListError
@@ -16,6 +14,9 @@ from evenly.storage.files.class_lists import ClassFile, ClassFiles, Watched
 from evenly.storage.records import content_hash
 from evenly.tasks.run import Run
 from evenly.tasks.server.api import part
+
+if TYPE_CHECKING:
+    from prefect import State
 
 DESCRIBED, BROKEN, FAILED, WAITING = "described", "broken", "failed", "waiting"
 
@@ -72,7 +73,7 @@ def look_for_lists(run: Run, folder: str, method: Mapping[str, Any], *, settle_s
 
 
 @part("note what was described")
-def note_described(run: Run, look: FolderLook, states: Sequence[State[str]]) -> list[Mapping[str, Any]]:
+def note_described(run: Run, look: FolderLook, states: Sequence["State[str]"]) -> list[Mapping[str, Any]]:
     """The rows of a look, and one for each new list by the state in which its description ended: described, broken.
 
     A list whose synset does not exist is broken. Whatever else failed (an endpoint, a budget) is not noted, so that the

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
@@ -83,3 +83,12 @@ def part(name: str) -> Callable[[Callable[P, Result]], Callable[P, Result]]:
         return run
 
     return made
+
+
+def opaque(value: Any) -> Any:  # noqa: ANN401 - any parameter
+    """A parameter of a part that Prefect is not to look into, where that is a task."""
+    if not in_run():
+        return value
+    from prefect.utilities.annotations import quote
+
+    return quote(value)

@@ -9,21 +9,20 @@ server then has the same run begin anew, in its process, after growing pauses, a
 says so. Runs by hand are not tried again: a person is there.
 """
 
+import inspect
 from collections.abc import Callable
-from functools import wraps
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
-
-from prefect import Flow, tags
-from prefect.runtime import flow_run
-from prefect.utilities.callables import get_call_parameters
+from functools import cached_property, update_wrapper, wraps
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
 from evenly.redaction import clean_error
+from evenly.storage.errors import InputError
 from evenly.tasks.server.api import has_api, in_run
 from evenly.tasks.server.artifacts import server_client, warned
 from evenly.tasks.server.logs import keep_prefect_secrets, put_chatter_below_info
 from evenly.tasks.server.states import deployed_run, failed
 
 if TYPE_CHECKING:
+    from prefect import Flow
     from prefect.client.schemas.objects import FlowRun
 
 PAUSES_S = (60, 300, 1500)
@@ -32,51 +31,75 @@ P = ParamSpec("P")
 Result = TypeVar("Result")
 
 
-class Job(Flow[P, Result]):
-    """A flow that needs no server: where there is none, its function is called, with the same checks of parameters."""
+class Job(Generic[P, Result]):
+    """A function that is a flow of Prefect's where it has an API, and is called as it is where it has none."""
 
-    function: Callable[..., Result]
+    def __init__(self, function: Callable[P, Result], name: str, options: dict[str, Any]) -> None:
+        self.function, self.name, self.options = function, name, options
+        update_wrapper(self, function)
 
-    def __call__(self, *args: Any, return_state: bool = False, **kwargs: Any) -> Any:  # type: ignore[override]  # noqa: ANN401 - as Prefect's
-        """Run as a flow where Prefect has an API, else as a function."""
-        if return_state or in_run() or has_api():
-            return super().__call__(*args, return_state=return_state, **kwargs)  # type: ignore[arg-type]
-        values = self.validate_parameters(get_call_parameters(self.function, args, kwargs))
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Result:
+        """What the function gives; its flow's state with `return_state`. Raises InputError for a value of another type.
+
+        Errors hold no known secret.
+        """
+        if "return_state" in kwargs or in_run() or has_api():
+            return self.flow(*args, **kwargs)
+        args, kwargs = self._checked(args, kwargs)
         try:
-            return self.function(**values)
+            return self.function(*args, **kwargs)
         except Exception as error:
             clean_error(error)
             raise
 
+    @cached_property
+    def flow(self) -> "Flow[P, Result]":
+        """The flow: nothing of its runs is stored but what the workspace keeps.
 
-def job(name: str, **options: Any) -> Callable[[Callable[P, Result]], Flow[P, Result]]:  # noqa: ANN401 - Prefect's
-    """A job by this name, with `options` of Prefect's flows, of which nothing is stored but what the workspace keeps.
+        A run that fails says so in one line, without known secrets. Prefect would write what a flow raises into its
+        storage, as a pickle: so the flow returns the failed state, and Prefect raises the error in it to who called it.
+        """
+        from prefect import Flow, tags
+        from prefect.runtime import flow_run
 
-    A run that fails says so in one line, without known secrets. Prefect would write what a flow raises into its
-    storage, as a pickle: so the flow returns the failed state, and Prefect raises the error in it to who called it.
-    """
-    put_chatter_below_info(name)
-
-    def made(function: Callable[P, Result]) -> Flow[P, Result]:
-        @wraps(function)
+        @wraps(self.function)
         def run(*args: P.args, **kwargs: P.kwargs) -> Result:
             keep_prefect_secrets()
             try:
                 with tags(
                     *flow_run.tags
                 ):  # also of jobs called here: by tag a server ends those that stopped reporting
-                    return function(*args, **kwargs)
+                    return self.function(*args, **kwargs)
             except Exception as error:  # noqa: BLE001 - it is in the state, which Prefect raises it from
                 clean_error(error)
                 if (deployed := deployed_run()) is not None:
                     _plan(error, deployed)
                 return cast("Result", failed(error))
 
-        whole = Job(run, name=name, persist_result=False, **options)
-        whole.function = function
-        return whole
+        put_chatter_below_info(self.name)
+        return Flow(run, name=self.name, persist_result=False, **self.options)
 
-    return made
+    def _checked(self, args: Any, kwargs: Any) -> Any:  # noqa: ANN401 - those of any function
+        """Arguments as the types of the parameters have them, as a flow checks those of its run."""
+        from pydantic import ConfigDict, ValidationError, validate_call
+
+        @validate_call(config=ConfigDict(arbitrary_types_allowed=True))
+        @wraps(self.function)
+        def given(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as above
+            return args, kwargs
+
+        try:
+            inspect.signature(self.function).bind(*args, **kwargs)
+            return given(*args, **kwargs)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place, rule = ".".join(map(str, first["loc"])), first["msg"].replace("Input should ", "must ")
+            raise InputError(f"`{place}` {rule}; got `{first['input']}`. Correct it.") from None
+
+
+def job(name: str, **options: Any) -> Callable[[Callable[P, Result]], Job[P, Result]]:  # noqa: ANN401 - Prefect's
+    """A job by this name, with `options` of Prefect's flows."""
+    return lambda function: Job(function, name, options)
 
 
 def _plan(error: Exception, run: "FlowRun") -> None:

@@ -97,8 +97,8 @@ def rebuild_apart(recipe: Path, root: Path, **changes: object) -> str:
         for step, rule in steps_of(chosen, limit=changes.get("limit")):
             records = (*records, run_step(run, step, records, rule))
         given = {"name": chosen.name, "recipe": content_of(chosen), "limit": None, "max_change": 1.0} | changes
-        encoded = replace(run, encoder_identity=encode_pairs.fn(run, records)["encoder"])
-        return str(publish_build.fn(encoded, records, **given)["build"])
+        encoded = replace(run, encoder_identity=encode_pairs(run, records)["encoder"])
+        return str(publish_build(encoded, records, **given)["build"])
 
 
 @pytest.fixture(scope="session")

@@ -52,7 +52,7 @@ def test_adapters_are_fitted_and_compared_on_own_features(folder):
     assert (folder / "board" / "leaderboard.csv").is_file()
 
 
-@pytest.mark.usefixtures("prefect_server", "colours")
+@pytest.mark.usefixtures("colours")
 def test_pictures_are_retrieved_counted_and_clustered(birds, folder):
     support = evenly.retrieve(folder / "birds.txt", per_class=2, root=birds.root, out=folder / "support")
     assert {row["class"]: row["kept"] for row in support["classes"]} == {"robin": 2, "wren": 2, "kingfisher": 2}

@@ -25,7 +25,7 @@ def blocks(page: str) -> list[str]:
     return BLOCK.findall((DOCS / f"{page}.md").read_text(encoding="utf-8"))
 
 
-@pytest.mark.usefixtures("colours", "prefect_server")
+@pytest.mark.usefixtures("colours")
 def test_python_md_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
     write_pool(tmp_path)
     (tmp_path / "photos" / "wren" / "broken.png").unlink()

@@ -12,25 +12,20 @@ import json
 import os
 import random
 import shutil
-import socket
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from sysconfig import get_path
 from typing import Any
 
 import yaml
 from PIL import Image, ImageDraw
 
 from evenly.flows.process.environment import OF_A_COMMAND
-from evenly.flows.process.prefect_api import SERVER_LOGGING
 from tests.chaos.forked import Ended, Forks, forks_of
 from tests.chaos.workspace import Names
 from tests.chat_server import tiny_server
@@ -153,7 +148,7 @@ def _recipes(folder: Path, chat: str) -> dict[str, str]:
 def open_world(folder: Path) -> Iterator[World]:
     """Make the pictures and a workspace with a build of them, and what each command makes undisturbed."""
     given = os.environ | OF_A_COMMAND | {"EVENLY_CACHE": str(folder / "cache"), "PREFECT_HOME": str(folder / "prefect")}
-    with tiny_server() as tiny, _prefect_server(given) as url, forks_of(given | {"PREFECT_API_URL": url}) as forks:
+    with tiny_server() as tiny, forks_of(given) as forks:
         places = _recipes(folder, tiny.url)
         world = World(folder, forks, places)
         (folder / "built").mkdir()
@@ -163,35 +158,6 @@ def open_world(folder: Path) -> Iterator[World]:
         ):
             _must(world.run(words, folder / "built"))
         yield world
-
-
-@contextmanager
-def _prefect_server(environment: Mapping[str, str]) -> Iterator[str]:
-    """The URL of a Prefect server for all commands: a temporary one for each takes longer than most of them."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    program = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
-    server = subprocess.Popen(
-        [*program, "--port", str(port), "--app-dir", get_path("stdlib"), "--log-level", "error"],
-        env=SERVER_LOGGING | environment,
-    )
-    try:
-        while not _answers(f"http://127.0.0.1:{port}/api/health"):
-            if server.poll() is not None:
-                raise RuntimeError(f"the Prefect server must start; it ended with {server.returncode}")
-            time.sleep(0.5)
-        yield f"http://127.0.0.1:{port}/api"
-    finally:
-        server.terminate()
-        server.wait()
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=30):  # noqa: S310 - on loopback
-            return True
-    except OSError:
-        return False
 
 
 def expect(world: World, name: str) -> Expected:

@@ -60,9 +60,7 @@ def main() -> None:
         for step, rule in steps_of(recipe):
             chosen = kill_halfway(step) if step.name == options.kill_at else step
             records = (*records, run_step(run, chosen, records, rule))
-        manifest = publish_build.fn(
-            run, records, name=recipe.name, recipe=content_of(recipe), limit=None, max_change=0.2
-        )
+        manifest = publish_build(run, records, name=recipe.name, recipe=content_of(recipe), limit=None, max_change=0.2)
     print(manifest["content_hash"])  # noqa: T201
 
 

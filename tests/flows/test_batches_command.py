@@ -38,7 +38,6 @@ def describe(evenly, server, tmp_path):
     return run
 
 
-@pytest.mark.usefixtures("prefect_server")
 def test_a_class_list_is_described_by_the_batch_and_an_added_class_is_a_batch_of_its_own(describe, evenly, server):
     prices = ("--prompt-usd-per-million", "1", "--completion-usd-per-million", "2", "--budget-usd", "0.01")
     status, out, err = describe("cat\ndog\n", "--json", *prices)

@@ -17,8 +17,6 @@ from evenly.storage.web.images import read_images
 from evenly.tasks.run import LanguageModel
 from tests.storage.held_pool import write_files
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
-
 NOUNS = ("dog", "cat")
 N = 12
 

@@ -18,7 +18,6 @@ import yaml
 
 from evenly.audit.verify import verify_build
 from evenly.flows.cli.audit.doctor import exchange_of
-from evenly.flows.process.machine import SERVER, orphaned_servers
 from evenly.flows.recipe import read_recipe
 from evenly.flows.recipe.steps import content_of, steps_of
 from evenly.flows.runs import open_run
@@ -80,7 +79,7 @@ def rebuild(path, root, bits=1):
         cut = replace(run, bits=bits)
         each = InProcess(run=cut)
         records = run_steps(cut, steps_of(recipe), each)
-        return publish_build.fn(
+        return publish_build(
             cut, records, name=recipe.name, recipe=content_of(recipe), limit=None, max_change=1.0, each=each
         )
 
@@ -321,23 +320,6 @@ def test_a_store_that_writes_over_what_exists_is_a_finding(evenly, bucket, s3_se
     assert "must refuse to create an object that exists" in finding["what"]
     assert facts(evenly, "doctor", "--root", f"{bucket}/w")["ok"] is True
     assert list(path_at(bucket).objects()) == []
-
-
-def process(folder, pid, parent, *words):
-    (folder / str(pid)).mkdir()
-    (folder / str(pid) / "cmdline").write_bytes("\0".join(words).encode())
-    (folder / str(pid) / "stat").write_text(f"{pid} (a name) S {parent} 0 0")
-
-
-def test_a_temporary_server_is_orphaned_when_its_parent_is_no_command(tmp_path):
-    server = ("python3", "-P", "/x/evenly/flows/process/tether.py", "uvicorn", "--factory", SERVER)
-    process(tmp_path, 1, 0, "/sbin/init")
-    process(tmp_path, 10, 1, "/usr/bin/python3", "/usr/bin/evenly", "rebuild")
-    process(tmp_path, 11, 10, *server)
-    process(tmp_path, 12, 1, *server)
-    process(tmp_path, 13, 1, "python3", "-m", "uvicorn", SERVER)
-    process(tmp_path, 14, 99, *server)
-    assert orphaned_servers(tmp_path) == [12]
 
 
 @pytest.mark.parametrize("age", ["7", "d", "-1d", "1w", "1.5h", ""])

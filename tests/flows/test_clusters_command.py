@@ -8,8 +8,6 @@ import pytest
 
 from tests.labelled_build import Picture, publish
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
-
 THINGS = ("cat", "dog", "ship")
 
 

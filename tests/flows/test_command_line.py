@@ -154,7 +154,6 @@ def write_pool(tmp_path, name: str, columns: dict[str, list]) -> None:
     ],
     ids=["no file", "not Parquet", "no url column", "no rows"],
 )
-@pytest.mark.usefixtures("prefect_server")
 def test_a_pool_that_cannot_be_read_is_a_usage_error_in_one_line(evenly, tmp_path, make, words):
     make(tmp_path)
     status, _, err = evenly("rebuild", recipe_on(tmp_path, "pool.parquet"), "--root", str(tmp_path / "w"))
@@ -187,7 +186,6 @@ def test_an_unknown_description_method_lists_the_known_ones(evenly, tmp_path):
 
 
 @pytest.mark.embedded
-@pytest.mark.usefixtures("prefect_server")
 def test_an_endpoint_that_refuses_is_one_line_and_exit_status_1(evenly, tmp_path):
     path = tmp_path / "classes.txt"
     path.write_text("cat\n")
@@ -197,7 +195,6 @@ def test_an_endpoint_that_refuses_is_one_line_and_exit_status_1(evenly, tmp_path
     assert "127.0.0.1:9" in err
 
 
-@pytest.mark.usefixtures("prefect_server")
 def test_an_unknown_model_names_near_ones(evenly, tmp_path):
     import yaml
 

@@ -11,8 +11,6 @@ import pytest
 from tests.chat_server import TinyServer, tiny_server
 from tests.labelled_build import Picture, publish
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
-
 CAPTIONS = [
     "a crane lifts steel",
     "a crane lifts steel",

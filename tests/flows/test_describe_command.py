@@ -8,8 +8,6 @@ import pytest
 from tests.chat_server import TinyServer, tiny_server
 from tests.labelled_build import Picture, WordEncoder, publish
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
-
 CLASSES = ["cat", "dog", "oak tree", "ship", "spoon"]
 DIFFERENCES = {
     "differences": [

@@ -7,8 +7,6 @@ import pytest
 from evenly.descriptions.methods.description import Description
 from tests.chat_server import TinyServer, tiny_server
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
-
 
 @pytest.fixture
 def server(monkeypatch):

@@ -10,7 +10,7 @@ from evenly.storage.ledger import Ledger
 from evenly.storage.workspace import Workspace
 from tests.chat_server import tiny_server
 
-pytestmark = [pytest.mark.embedded, pytest.mark.usefixtures("prefect_server")]
+pytestmark = pytest.mark.embedded
 
 CLASSES = ["person", "flag", "mammal", "polygon", "electronic device"]
 PHRASES = {

@@ -7,12 +7,14 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from prefect.logging.handlers import APILogWorker
 
 from evenly.descriptions.chat.retries import RetryRule
 from evenly.flows.process.prefect_api import prefect_api
 from tests.chat_server import tiny_server
 from tests.echoes import GOOD_ANSWERS, KEY, STATUSES, error_answers, files_with, leaks
 from tests.labelled_build import WordEncoder
+from tests.prefect_server import started_server
 
 SECRETS = {
     "OPENAI_API_KEY": KEY,
@@ -24,17 +26,15 @@ FEW = ("400", "402", "500", "content")
 
 
 @contextmanager
-def kept_in(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A Prefect server that is told all that runs log, as one of the user's is, with its database in a folder."""
-    from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
+def kept_in(folder: Path) -> Iterator[None]:
+    """A Prefect server that is told all that runs log, with its database in a folder."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    patch.setenv("PREFECT_SERVER_DATABASE_CONNECTION_URL", f"sqlite+aiosqlite:///{folder}/prefect.db")
-    with (
-        temporary_settings(restore_defaults={PREFECT_API_URL}),  # not the server of the tests before
-        prefect_api(),
-        temporary_settings({PREFECT_LOGGING_TO_API_ENABLED: True}),
-    ):
+    database = f"sqlite+aiosqlite:///{folder}/prefect.db"
+    started = started_server({"PREFECT_SERVER_DATABASE_CONNECTION_URL": database})
+    with started as url, temporary_settings({PREFECT_API_URL: url}), prefect_api():
         yield
+        APILogWorker.drain_all()
 
 
 @pytest.mark.parametrize("names", [FEW, pytest.param((*ANSWERS,), marks=pytest.mark.slow)], ids=["few", "all"])
@@ -44,7 +44,7 @@ def test_no_answer_brings_the_key_to_a_screen_a_file_or_prefects_database(evenly
     monkeypatch.setattr("evenly.tasks.chat.endpoints.RetryRule", partial(RetryRule, attempts=1))
     monkeypatch.setattr("evenly.tasks.encoders._load", lambda _choice, _cache: WordEncoder())
     caplog.set_level(logging.INFO)
-    with tiny_server() as server, kept_in(tmp_path, monkeypatch):
+    with tiny_server() as server, kept_in(tmp_path):
         where = ("--root", tmp_path / "w", "--base-url", server.url, "--model", "tiny")
         for name in names:
             server.answer = lambda _request, _before, name=name: ANSWERS[name](server.headers[-1]["authorization"])

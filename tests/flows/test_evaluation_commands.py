@@ -15,7 +15,7 @@ from evenly.storage.ledger import Ledger
 from evenly.tasks import verify_and_report as audit
 from evenly.tasks.adapters.corrupted_pictures import CorruptionRule
 
-pytestmark = [pytest.mark.embedded, pytest.mark.usefixtures("prefect_server")]
+pytestmark = pytest.mark.embedded
 
 CLASSES = ["person", "flag", "mammal", "polygon", "electronic device"]
 LISTING = {

@@ -157,7 +157,6 @@ def runs_here(line):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("prefect_server")
 @pytest.mark.parametrize("line", [one for one in examples_of_help() if runs_here(one.values[0])])
 def test_an_example_of_the_help_works(evenly, prepared, monkeypatch, line):
     monkeypatch.chdir(prepared)

@@ -62,7 +62,6 @@ def store_captions(workspace):
     store_texts(Run(workspace=workspace, seed=7), [picture.caption for picture in PICTURES])
 
 
-@pytest.mark.usefixtures("prefect_server")
 def test_a_build_whose_pairs_are_not_encoded_is_published_without_an_encoder(evenly, tmp_path, monkeypatch):
     monkeypatch.setattr("evenly.tasks.encoders._load", lambda _choice, _cache: pytest.fail("an encoder was loaded"))
     for number in range(3):

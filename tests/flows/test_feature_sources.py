@@ -80,7 +80,7 @@ def test_features_of_the_pool_are_used_and_its_uids_exported(metadata, tmp_path,
         number = int(row["source_id"], 16) // 7
         np.testing.assert_array_equal(store.read([row["image_id"]])[0][0], expected[number])
         assert (row["width"], row["n_bytes"], row["phash"]) == (640, None, None)
-    assert extract_features.fn(run, manifest)["images_new"] == 0
+    assert extract_features(run, manifest)["images_new"] == 0
     assert verify_build(run.workspace, manifest, read_bytes=lambda _: pytest.fail("asked for bytes")) == []
     export_build(manifest["build"], format_name="datacomp", out=tmp_path / "out", root=run.workspace.root)
     ids = np.load(tmp_path / "out" / "uids.npy", allow_pickle=False)

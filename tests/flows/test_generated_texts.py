@@ -9,8 +9,6 @@ from evenly.storage.builds import Builds
 from tests.chat_server import TinyServer, tiny_server
 from tests.labelled_build import Picture, WordEncoder, publish
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
-
 CLASSES = ["cat", "dog", "ship", "spoon"]
 LISTING = {
     "list": "things.txt",

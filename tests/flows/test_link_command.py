@@ -7,8 +7,6 @@ import pytest
 from evenly.storage.ledger import Ledger
 from tests.labelled_build import Picture, WordEncoder, publish
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
-
 
 @pytest.fixture
 def link(evenly, workspace, monkeypatch):

@@ -86,9 +86,7 @@ def rebuild(path, root, limit=None, *, quiet=True):
         records = ()
         for step, rule in steps_of(recipe, limit=limit):
             records = (*records, run_step(run, step, records, rule))
-        manifest = publish_build.fn(
-            run, records, name=recipe.name, recipe=content_of(recipe), limit=limit, max_change=1.0
-        )
+        manifest = publish_build(run, records, name=recipe.name, recipe=content_of(recipe), limit=limit, max_change=1.0)
         return run, manifest
 
 

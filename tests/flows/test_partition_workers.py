@@ -45,8 +45,10 @@ def recipe(tmp_path):
     return path
 
 
-@pytest.mark.usefixtures("prefect_server")
-def test_workers_give_the_build_that_one_process_gives(recipe, tmp_path, monkeypatch):
+@pytest.mark.parametrize("has_server", [False, True], ids=["functions", "tasks"])
+def test_workers_give_the_build_that_one_process_gives(recipe, tmp_path, monkeypatch, request, has_server):
+    if has_server:
+        request.getfixturevalue("prefect_server")
     whole = rebuild_dataset(recipe=str(recipe), root=str(tmp_path / "whole"), quiet=True)
     monkeypatch.setattr(partitioning, "MOST_ROWS", 100)
     cut = rebuild_dataset(recipe=str(recipe), root=str(tmp_path / "cut"), workers=2, quiet=True)
@@ -58,7 +60,6 @@ def test_workers_give_the_build_that_one_process_gives(recipe, tmp_path, monkeyp
     assert not list(workspace.exchange.iterdir())
 
 
-@pytest.mark.usefixtures("prefect_server")
 def test_a_memory_that_is_given_decides_how_the_pool_is_cut_and_refuses_too_little(recipe, tmp_path, monkeypatch):
     for name, value in (("MOST_ROWS", 400), ("LEAST_ROWS", 50), ("PAIR_BYTES", 10**7)):  # 4 GB the whole pool
         monkeypatch.setattr(partitioning, name, value)
@@ -83,7 +84,6 @@ def fail_or_write(_run: Run, path: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("prefect_server")
 def test_no_worker_writes_any_more_once_an_error_is_seen(tmp_path):
     late = tmp_path / "late.txt"
     run = Run(workspace=Workspace.at(tmp_path / "w"), seed=1)

@@ -35,7 +35,6 @@ def jobs(pool: Path, name: str, rule: BalanceRule, **work: object) -> tuple[Matc
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("prefect_server")
 @pytest.mark.parametrize("rule", [BalanceRule(t=9), BalanceRule(target=40)], ids=["t", "target"])
 def test_workers_write_the_bytes_that_one_process_writes(pool, monkeypatch, rule):
     monkeypatch.setattr(balance, "HELD_BYTES", 0)

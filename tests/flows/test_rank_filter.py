@@ -15,7 +15,6 @@ from evenly.storage.records import read_record, replace_record
 from evenly.storage.samples import Samples
 from tests.labelled_build import DIMENSION, WordEncoder
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
 N = 20
 
 

@@ -20,8 +20,6 @@ from evenly.tasks.labelled_rows import labelled_pairs
 from evenly.tasks.run import Run
 from tests.labelled_build import Picture, WordEncoder, publish
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
-
 CLASSES = ["cat", "dog", "ship", "whale"]
 
 

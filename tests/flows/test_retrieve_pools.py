@@ -15,8 +15,6 @@ from evenly.storage.web.images import read_images
 from evenly.tasks.encoders import open_encoder
 from tests.storage.held_pool import write_files, write_tar
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
-
 NOUNS = ("dog", "cat", "tree")
 N = 12
 

@@ -20,23 +20,28 @@ from evenly.flows.watch_classes import WatchOptions, watch_classes
 from evenly.options import RebuildOptions
 from evenly.signatures import InWorkspace, options_of
 
-FLOWS = (rebuild_dataset, describe_classes, watch_classes, audit_builds, hold_promotion)
+FLOWS = tuple(job.flow for job in (rebuild_dataset, describe_classes, watch_classes, audit_builds, hold_promotion))
 MODEL = {"base_url": "http://127.0.0.1:9/v1", "model": "tiny", "budget_usd": 2, "prompt_usd_per_million": 1}
 SENT = [
-    (rebuild_dataset, RebuildOptions, {"recipe": "/birds.yaml"}, {"limit": 100, "retry_failed": True, "memory": "2GB"}),
-    (describe_classes, ListDescription, {"name": "birds", "text": "wren"}, {**MODEL, "methods": ["synonyms"]}),
-    (describe_classes, ListDescription, {"name": "birds", "text": "wren"}, {"methods": None, "pairs": {"top": 3}}),
-    (watch_classes, WatchOptions, {"folder": "s3://team/lists"}, {**MODEL, "methods": ["prompts"], "settle_s": 0}),
-    (audit_builds, InWorkspace, {}, {"root": "s3://team/birds"}),
-    (hold_promotion, InWorkspace, {"build": "birds-1", "findings": 2}, {"root": None}),
+    (
+        rebuild_dataset.flow,
+        RebuildOptions,
+        {"recipe": "/birds.yaml"},
+        {"limit": 100, "retry_failed": True, "memory": "2GB"},
+    ),
+    (describe_classes.flow, ListDescription, {"name": "birds", "text": "wren"}, {**MODEL, "methods": ["synonyms"]}),
+    (describe_classes.flow, ListDescription, {"name": "birds", "text": "wren"}, {"methods": None, "pairs": {"top": 3}}),
+    (watch_classes.flow, WatchOptions, {"folder": "s3://team/lists"}, {**MODEL, "methods": ["prompts"], "settle_s": 0}),
+    (audit_builds.flow, InWorkspace, {}, {"root": "s3://team/birds"}),
+    (hold_promotion.flow, InWorkspace, {"build": "birds-1", "findings": 2}, {"root": None}),
 ]
 REFUSED = [
-    (rebuild_dataset, {"recipe": "/birds.yaml", "limit": 0}),
-    (rebuild_dataset, {"recipe": "/birds.yaml", "wait_s": -1}),
-    (describe_classes, {"name": "birds", "text": "wren", "budget_usd": 0}),
-    (describe_classes, {"name": "birds", "text": "wren", "pairs": {"top": 1}}),
-    (watch_classes, {"folder": "lists", "settle_s": -1}),
-    (hold_promotion, {"build": "birds-1", "findings": -1}),
+    (rebuild_dataset.flow, {"recipe": "/birds.yaml", "limit": 0}),
+    (rebuild_dataset.flow, {"recipe": "/birds.yaml", "wait_s": -1}),
+    (describe_classes.flow, {"name": "birds", "text": "wren", "budget_usd": 0}),
+    (describe_classes.flow, {"name": "birds", "text": "wren", "pairs": {"top": 1}}),
+    (watch_classes.flow, {"folder": "lists", "settle_s": -1}),
+    (hold_promotion.flow, {"build": "birds-1", "findings": -1}),
 ]
 
 
@@ -68,7 +73,7 @@ def test_every_parameter_has_a_title_a_help_a_default_or_must_be_given_and_every
         assert {"minimum", "exclusiveMinimum"} & number.keys(), number
 
 
-@pytest.mark.parametrize("flow", [describe_classes, watch_classes], ids=lambda flow: flow.name)
+@pytest.mark.parametrize("flow", [describe_classes.flow, watch_classes.flow], ids=lambda flow: flow.name)
 def test_description_methods_are_a_choice(flow):
     methods = form_of(flow)["properties"]["methods"]["anyOf"]
     assert methods == [{"items": {"enum": [*METHODS], "type": "string"}, "type": "array"}, {"type": "null"}]

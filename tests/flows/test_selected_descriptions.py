@@ -10,8 +10,6 @@ from evenly.storage.ledger import Ledger
 from tests.chat_server import tiny_server
 from tests.labelled_build import Picture, WordEncoder, publish
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
-
 PHRASES = {
     "cat": ["has long whiskers", "has pointed ears"],
     "dog": ["has a wagging tail", "has floppy ears"],

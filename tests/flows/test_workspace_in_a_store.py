@@ -58,7 +58,7 @@ def rebuild(path, root):
         records = ()
         for step, rule in steps_of(recipe):
             records = (*records, run_step(run, step, records, rule))
-        return publish_build.fn(run, records, name=recipe.name, recipe=content_of(recipe), limit=None, max_change=1.0)
+        return publish_build(run, records, name=recipe.name, recipe=content_of(recipe), limit=None, max_change=1.0)
 
 
 def facts(evenly, *arguments):

@@ -72,9 +72,8 @@ def test_one_partition_starts_no_ray(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def cluster(request):
+def cluster():
     pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[ray]'")
-    request.getfixturevalue("prefect_server")  # workers report to it
     with ray_nodes(2, gpus=1) as nodes:
         yield nodes
 

@@ -164,4 +164,4 @@ def run_steps(
 def publish(run: Run, records: Sequence[StepRecord], *, name: str = "whole", **options: object) -> dict[str, Any]:
     """The manifest of the published build."""
     chosen = {"limit": None, "max_change": 0.5, "recipe": {"name": name}} | options
-    return publish_build.fn(run, records, name=name, **chosen)
+    return publish_build(run, records, name=name, **chosen)

@@ -111,7 +111,7 @@ class Deployment:
             "name": f"{self.namespace.name}.{self.name}",
             "version": self.flow.version,
             "description": f"{self.about} {self.namespace.deployed_by}",
-            "entrypoint": f"{self.flow.__module__}.{self.flow.fn.__name__}",
+            "entrypoint": f"evenly.flows.deployed.{self.flow.fn.__name__}",
             "parameters": {name: value for name, value in self.parameters.items() if value is not None},
             "enforce_parameter_schema": True,
             "concurrency_limit": limit,
@@ -164,7 +164,7 @@ def _recipe_deployment(file: RecipeFile, options: RunOptions, namespace: Namespa
     schedule = file.recipe.schedule
     cron = None if schedule is None else CronSchedule(cron=schedule.cron, timezone=schedule.timezone)
     return Deployment(
-        flow=rebuild_dataset,
+        flow=rebuild_dataset.flow,
         name=file.recipe.name,
         about=f"Rebuild by {file.path}, publish, and fit adapters on its class lists.",
         namespace=namespace,
@@ -181,7 +181,7 @@ def _workspace_deployments(namespace: Namespace) -> list[Deployment]:
     at_five = CronSchedule(cron="0 5 * * *", timezone="UTC")
     return [
         Deployment(
-            flow=describe_classes,
+            flow=describe_classes.flow,
             name="describe",
             namespace=namespace,
             about="Describe a class list as soon as `evenly describe CLASSES --submit` has submitted it.",
@@ -190,7 +190,7 @@ def _workspace_deployments(namespace: Namespace) -> list[Deployment]:
             automation=submitted_lists,
         ),
         Deployment(
-            flow=watch_classes,
+            flow=watch_classes.flow,
             name="watch",
             namespace=namespace,
             about="Describe the class lists that appear in `folder`, a path or a bucket prefix. Set it, then "
@@ -201,7 +201,7 @@ def _workspace_deployments(namespace: Namespace) -> list[Deployment]:
             is_kept=True,
         ),
         Deployment(
-            flow=audit_builds,
+            flow=audit_builds.flow,
             name="audit",
             namespace=namespace,
             about="Verify the latest build of every recipe; the run fails if anything does not add up.",
@@ -210,7 +210,7 @@ def _workspace_deployments(namespace: Namespace) -> list[Deployment]:
             is_kept=True,
         ),
         Deployment(
-            flow=hold_promotion,
+            flow=hold_promotion.flow,
             name="hold",
             namespace=namespace,
             about="Hold promotions of a recipe whose latest build did not verify, until `evenly promote BUILD`.",

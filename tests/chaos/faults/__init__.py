@@ -32,7 +32,6 @@ class Fault:
 FAULTS: dict[str, Fault] = {
     "kill_parent": Fault(kills.kill_parent, times=10, kills=1),
     "kill_all": Fault(kills.kill_all, times=4, kills=1),
-    "kill_server": Fault(kills.kill_server, times=6, kills=1, role="server"),
     "kill_worker": Fault(kills.kill_worker, times=4, kills=1, role="worker"),
     "kill_decoder": Fault(kills.kill_decoder, times=2, kills=1, role="decoder"),
     "kill_at_publish": Fault(kills.kill_at_publish, kills=1),

@@ -74,11 +74,6 @@ def kill_all_of_partitions(trial: Trial) -> None:
     kill_all(trial, CUT)
 
 
-def kill_server(trial: Trial) -> None:
-    """The temporary Prefect server is killed in mid-run."""
-    _kill_one(trial, "server")
-
-
 def kill_worker(trial: Trial) -> None:
     """One worker process is killed that downloads."""
     _kill_one(trial, "worker")

@@ -24,15 +24,6 @@ if __name__ == "__main__":
     with tethered_process("program", environment=os.environ) as process:
         time.sleep(60)
 """
-SERVER = """
-import sys
-from evenly.flows.process.prefect_api import prefect_api
-from prefect.client.orchestration import get_client
-
-if __name__ == "__main__":
-    with prefect_api(), get_client(sync_client=True) as client:
-        print("answered", client.hello().status_code)
-"""
 
 
 @pytest.fixture
@@ -93,16 +84,3 @@ def test_a_program_that_fails_gives_its_status(tmp_path):
     (tmp_path / "program.py").write_text("import sys; sys.exit(3)")
     with tethered_process("program", environment=os.environ | {"PYTHONPATH": str(tmp_path)}) as process:
         assert process.wait(20) == 3
-
-
-@pytest.mark.slow
-def test_the_temporary_server_starts_beside_a_backport_of_a_standard_module(shadowed, tmp_path):
-    script = tmp_path / "server.py"
-    script.write_text(SERVER)
-    environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
-    environment |= {
-        "PREFECT_HOME": str(tmp_path / "prefect"),
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-    }
-    done = subprocess.run([shadowed, str(script)], env=environment, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "answered 200\n"), done.stderr

@@ -35,11 +35,11 @@ def write(folder, name, content, *, age_s=100):
 
 
 def look(run, folder, **options) -> FolderLook:
-    return look_for_lists.fn(run, str(folder), options.pop("how", HOW), settle_s=10.0)
+    return look_for_lists(run, str(folder), options.pop("how", HOW), settle_s=10.0)
 
 
 def noted(run, found, *states):
-    return note_described.fn(run, found, states)
+    return note_described(run, found, states)
 
 
 def test_new_lists_come_by_name_and_only_text_files_count(run, folder):

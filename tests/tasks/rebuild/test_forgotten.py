@@ -141,7 +141,6 @@ def test_an_empty_list_changes_no_key(run):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("prefect_server")
 def test_workers_forget_too(run):
     before = rebuild(run)
     forget(run, before)

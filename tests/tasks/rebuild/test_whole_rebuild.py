@@ -173,8 +173,8 @@ def test_one_row_is_a_pool(tmp_path):
     }
     manifest = publish(run, records)
     assert verify_build(run.workspace, manifest, read_bytes=reader(run.workspace.downloads), every_image=True) == []
-    assert encode_pairs.fn(run, records) == extract_features.fn(run, manifest)
-    assert extract_features.fn(run, manifest) | {"encoder": ""} == {
+    assert encode_pairs(run, records) == extract_features(run, manifest)
+    assert extract_features(run, manifest) | {"encoder": ""} == {
         "encoder": "",
         "images": 1,
         "images_new": 0,
@@ -185,7 +185,7 @@ def test_one_row_is_a_pool(tmp_path):
 def test_features_of_a_build_are_extracted_once_and_made_again_where_they_are_lost(copied):
     copy = copied()
     kept = copy.manifest["samples"]["kept"]
-    first = extract_features.fn(copy.run, copy.manifest)
+    first = extract_features(copy.run, copy.manifest)
     assert (first["encoder"], first["images"], first["images_new"]) == (ColourWords.identity, kept, 0)
     store = FeatureStore(copy.run.workspace, ColourWords.identity, "images")
     ids = PublishedBuild(copy.run.workspace, copy.manifest).samples(["image_id"], "balance_verdict = 'kept'")
@@ -193,7 +193,7 @@ def test_features_of_a_build_are_extracted_once_and_made_again_where_they_are_lo
     for path in sorted(store.path.rglob("*"), reverse=True):
         path.unlink() if path.is_file() else path.rmdir()
     store.path.rmdir()
-    assert extract_features.fn(copy.run, copy.manifest)["images_new"] == kept
+    assert extract_features(copy.run, copy.manifest)["images_new"] == kept
     after = store.read(ids["image_id"].to_pylist())
     assert all(np.array_equal(one, other) for one, other in zip(before, after, strict=True))
 

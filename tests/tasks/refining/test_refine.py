@@ -343,7 +343,6 @@ def test_a_refined_encoder_that_is_gone_changed_or_of_another_encoder_is_refused
     assert manifest["build"] == "some-1"
 
 
-@pytest.mark.usefixtures("prefect_server")
 def test_the_command_refines_says_what_changed_and_retrieval_takes_it(workspace, manifest, tmp_path, evenly):
     Builds(workspace).promote(manifest["build"], recipe="some")
     recipe = tmp_path / "some.yaml"

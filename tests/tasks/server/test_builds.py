@@ -107,11 +107,11 @@ def test_a_build_and_one_that_is_held_are_seen_on_the_server(recipe, tmp_path):
 def run_deployed(recipe: str, root: str) -> FlowRun:
     """The run of a deployment, once it has ended, as a worker's process runs it."""
     with get_client(sync_client=True) as client:
-        deployment = client.create_deployment(client.create_flow(rebuild_dataset), name="test")
+        deployment = client.create_deployment(client.create_flow(rebuild_dataset.flow), name="test")
         given = {"recipe": recipe, "root": root, "quiet": True}
         made = client.create_flow_run_from_deployment(deployment, parameters=given)
         client.set_flow_run_state(made.id, Pending())
-        run_flow(rebuild_dataset, flow_run=client.read_flow_run(made.id), return_type="state")
+        run_flow(rebuild_dataset.flow, flow_run=client.read_flow_run(made.id), return_type="state")
         return client.read_flow_run(made.id)
 
 

@@ -34,7 +34,7 @@ def work() -> str:
 @pytest.fixture
 def deployed(prefect_server: None) -> Iterator[UUID]:  # noqa: ARG001 - it is there while this lasts
     with get_client(sync_client=True) as client:
-        yield client.create_deployment(client.create_flow(work), name="test")
+        yield client.create_deployment(client.create_flow(work.flow), name="test")
 
 
 def run(deployment: UUID, *ends: Exception | str) -> FlowRun:
@@ -44,7 +44,7 @@ def run(deployment: UUID, *ends: Exception | str) -> FlowRun:
     with get_client(sync_client=True) as client:
         made = client.create_flow_run_from_deployment(deployment)
         client.set_flow_run_state(made.id, Pending())
-        run_flow(work, flow_run=client.read_flow_run(made.id), return_type="state")
+        run_flow(work.flow, flow_run=client.read_flow_run(made.id), return_type="state")
         return client.read_flow_run(made.id)
 
 
