@@ -24,7 +24,7 @@ from evenly.storage.tables.partitions import Partition, key_of
 from evenly.tasks.engine import InProcess
 from evenly.tasks.row_reuse import EarlierRun, Reusable, earlier_runs, find_reusable, joined_output
 from evenly.tasks.run import Each, Records, Run, uses_model
-from evenly.tasks.server.api import part, opaque, run_id
+from evenly.tasks.server.api import opaque, part, run_id
 from evenly.tasks.step import RuleT, Step, announced, stored_record
 
 Steps = Sequence[tuple[Step[Any], Any]]

@@ -80,6 +80,7 @@ def part(name: str) -> Callable[[Callable[P, Result]], Callable[P, Result]]:
         def run(*args: P.args, **kwargs: P.kwargs) -> Result:
             return as_task()(*args, **kwargs) if in_run() else function(*args, **kwargs)
 
+        function.__qualname__ += ".__wrapped__"  # where other processes are given the task they import its function
         return run
 
     return made
