@@ -217,7 +217,7 @@ class ShardRun:
         count, total = self._first[outcome], self._first.total()
         if outcome == "success" or outcome in self._task.tolerate or count < ALARM_SHARE * total:
             return None
-        remedy = f"tolerate `{outcome}`."
+        remedy = f"tolerate `{outcome}` until they are recorded: `download: {{tolerate: [{outcome}]}}` in the recipe."
         if outcome == "blocked_address":
             remedy = "name hosts of your own network in the recipe: `web: {connect: {HOST: ADDRESS}}`."
         return DownloadError(

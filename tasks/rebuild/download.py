@@ -52,7 +52,7 @@ def fetch_images(run: Run, upstream: Records, rule: PoolDownload, each: Each) ->
     """Fetch or take what is not recorded yet, once no other run downloads; records are durable shard by shard."""
     lock = run.workspace.locks / DOWNLOADING
     while (other := _fetch(run, upstream, rule, each, lock)) is not None:
-        run.progress.say(f"{'download':<24} waits for another run that downloads: {described_holder(other)}")
+        run.progress.say(f"{'download':<24} waits for the folder of downloads: {described_holder(other)}")
         with waited_lock(lock):
             pass  # what the other has fetched is looked up, not fetched again
 

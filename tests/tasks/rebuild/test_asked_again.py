@@ -140,7 +140,7 @@ def test_a_run_waits_for_another_that_downloads_and_asks_nothing_twice(web, tmp_
     run = Run(workspace=Workspace.at(tmp_path / "w"), seed=1, processes=1, connect=web.connect)
     answer, release, waits = web.fallback, Event(), Event()
     web.fallback = lambda path: answer(path) if release.wait(30) else None
-    monkeypatch.setattr(Progress, "say", lambda _, text, *__: "waits for another" in text and waits.set())
+    monkeypatch.setattr(Progress, "say", lambda _, text, *__: "waits for the folder" in text and waits.set())
     with ThreadPoolExecutor() as threads:
         first = threads.submit(rebuild, run)
         assert wait_for(lambda: web.asked)
