@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -17,6 +18,7 @@ from evenly.audit.published import Bar, PublishedBuild, ReadBytes, no_bar
 from evenly.storage.builds import BuildInputs, content_hash_of
 from evenly.storage.content import Node, nodes_of, part_digest, root_of
 from evenly.storage.errors import StorageError
+from evenly.storage.files.identities import altered
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.records import content_hash
 from evenly.storage.samples import Samples
@@ -40,6 +42,7 @@ CHECKS: Mapping[str, str] = {
     "replies": "replies of language models are as they were written",
     "artifacts": "adapters, refined encoders and indexes have their cards, and contents of the hashes these name",
     "image": "the bytes of pictures have the hash that names them",
+    "weights": "files of the encoder hold what was recorded of them, where they look so",
 }
 
 
@@ -50,8 +53,12 @@ def verify_one(
     seed: int,
     every_image: bool = False,
     bar: Bar = no_bar,
+    cache: Path | None = None,
 ) -> list[dict[str, Any]]:
-    """Faults of a build, as plain values; `seed` draws the pictures whose bytes are hashed."""
+    """Faults of a build, as plain values; `seed` draws the pictures whose bytes are hashed.
+
+    With a `cache` the weights of the build's encoder are hashed whole, where its identity is recorded there.
+    """
     pictures = (
         open_pictures(workspace.downloads, workspace.exchange)
         if every_image
@@ -59,6 +66,9 @@ def verify_one(
     )
     with pictures as read:
         findings = verify_build(workspace, manifest, read_bytes=read, seed=seed, every_image=every_image, bar=bar)
+    if cache is not None and manifest["encoder"] is not None:
+        for path, what in altered(cache, {str(manifest["encoder"]["identity"])}):
+            findings.append(Finding.of("weights", path, f"its content is not the one that was recorded of {what}"))
     return [finding.to_dict() for finding in findings]
 
 

@@ -1,5 +1,6 @@
 """Devices that models run on: which one, and what went wrong there, said with its remedy."""
 
+import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -33,6 +34,13 @@ def chosen_device(name: str | None) -> str:
             "Leave it out for a GPU where there is one."
         )
     return name
+
+
+def device_signs() -> list[str]:
+    """What tells without torch which device `chosen_device` would take: drivers' files, and the variables they read."""
+    variables = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
+    files = [str(path) for path in [*sorted(Path("/dev").glob("nvidia*")), Path("/dev/kfd")] if path.exists()]
+    return [*files, *(f"{name}={os.environ[name]}" for name in variables if name in os.environ)]
 
 
 def _count(kind: str) -> int:

@@ -116,11 +116,12 @@ def load_encoder(
         raise UnknownModelError(f"`precision` must be one of {choices}; got `{precision}`. Use `fp32` if unsure.")
     check_model_name(model, pretrained)
     with ThreadPoolExecutor(1) as pool:
-        folder = pool.submit(_embedded, model, cache)  # its files are hashed while torch is imported
+        embedded = pool.submit(_embedded, model, cache)  # its files are hashed while torch is imported
         place = chosen_device(device)
-        source = folder.result() or model
+        source, made_of = embedded.result()
     with device_errors(place, batch_size or BATCH_SIZE):
         opened = folded(open_model(source, pretrained, precision=precision, device=place), place)
+    opened = replace(opened, files=(*opened.files, *made_of))
     return OpenClipEncoder(
         opened,
         batch_size=batch_size or default_batch_size(opened.model.visual, place),
@@ -140,13 +141,14 @@ def folded(opened: OpenedModel, device: str) -> OpenedModel:
     return replace(opened, facts={**opened.facts, "folded_batch_norms": count}) if count else opened
 
 
-def _embedded(model: str, cache: str | Path) -> str | None:
-    """An embedded model as open_clip opens it; None for another."""
+def _embedded(model: str, cache: str | Path) -> tuple[str, tuple[Path, ...]]:
+    """A model as open_clip opens it, and the files that an embedded one was assembled from."""
     if model not in {EMBEDDED, EMBEDDED_SECOND}:
-        return None
-    from evenly.features.embedded_weights import LITE0, LITE2, embedded_folder
+        return model, ()
+    from evenly.features.embedded_weights import LITE0, LITE2, embedded_folder, text_weights
 
-    return f"local-dir:{embedded_folder(cache, LITE0 if model == EMBEDDED else LITE2)}"
+    tower = LITE0 if model == EMBEDDED else LITE2
+    return f"local-dir:{embedded_folder(cache, tower)}", (tower.weights, text_weights())
 
 
 def check_counts(**counts: int | None) -> None:
@@ -209,6 +211,11 @@ class OpenClipEncoder:
             },
         }
         self.identity = hashlib.sha256(json.dumps(self.facts, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that it was opened from; none where that is not known."""
+        return self.opened.files
 
     def with_batches(self, batch_size: int) -> "OpenClipEncoder":
         """The same weights in batches of another size: another encoder, as its identity says."""

@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
@@ -45,6 +45,7 @@ class OpenedModel:
     text_lengths: tuple[int, ...]  # padded lengths in tokens, rising; the last is context_length
     pad_id: int
     facts: Mapping[str, Any]
+    files: tuple[Path, ...] = ()  # all that was read to open it; none where that is not known
     long_texts: LongTexts = "cut"
 
 
@@ -83,12 +84,13 @@ def open_model(model: str, pretrained: str | None, *, precision: str, device: st
     """
     import open_clip
 
+    from evenly.features.encoders.files import open_clip_files
+
     check_model_name(model, pretrained)
     name = model if model.startswith(_SCHEMAS) else model.replace("/", "-")
     tag = open_clip.get_pretrained_cfg(name, pretrained) if pretrained else {}
     with loading_weights(f"`{model}`" if pretrained is None else f"`{pretrained}` of `{model}`"):
-        if tag:
-            open_clip.download_pretrained(tag)
+        weights = [open_clip.download_pretrained(tag)] if tag else [pretrained] if pretrained else []
         quick = bool(tag.get("quick_gelu"))
         loaded, preprocess = open_clip.create_model_from_pretrained(
             name, pretrained, precision=precision, device=device, force_quick_gelu=quick
@@ -99,7 +101,8 @@ def open_model(model: str, pretrained: str | None, *, precision: str, device: st
             raise ValueError("a tokenizer to which all texts are the same: its files are missing or others")
         config = open_clip.get_model_config(name)
     loaded.eval()
-    return _opened(loaded, preprocess, tokenizer, config)
+    opened = _opened(loaded, preprocess, tokenizer, config)
+    return replace(opened, files=open_clip_files(name, weights, config["text_cfg"]))
 
 
 @contextmanager

@@ -18,7 +18,8 @@ from PIL import Image
 from evenly.features.batched_rows import FileOrPixels, ImageTower, Progress, default_batch_size
 from evenly.features.device import chosen_device, device_errors, device_name
 from evenly.features.embedded_weights import LITE2, load_in_order
-from evenly.features.encoder import SecondBackbone, check_counts, load_encoder
+from evenly.features.encoder import OpenClipEncoder, check_counts, load_encoder
+from evenly.features.encoders.files import timm_files
 from evenly.features.encoders.folding import fold_batch_norms, noise
 from evenly.features.errors import UnknownModelError
 from evenly.features.open_clip_models import (
@@ -46,7 +47,7 @@ def load_second(
     threads: int | None = None,
     batch_size: int | None = None,
     device: str | None = None,
-) -> SecondBackbone:
+) -> "OpenClipEncoder | PictureBackbone":
     """The second backbone of that name, on `device`, else on the GPU where there is one.
 
     `model` is `embedded` (needs no network), `timm:NAME` or `torchvision:NAME` with `pretrained` a tag, a file of
@@ -115,7 +116,8 @@ def _open_clip() -> list[str]:
     return names
 
 
-Opened = tuple[Any, Callable[[Image.Image], "torch.Tensor"], Mapping[str, Any]]  # model, preprocess, facts
+Opened = tuple[Any, Callable[[Image.Image], "torch.Tensor"], Mapping[str, Any], tuple[Path, ...]]
+"""Model, preprocessing, facts, and the files that were read."""
 
 
 class PictureBackbone:
@@ -126,6 +128,7 @@ class PictureBackbone:
         model: Any,  # noqa: ANN401 - neither library has types
         preprocess: Callable[[Image.Image], "torch.Tensor"],
         facts: Mapping[str, Any],
+        files: tuple[Path, ...] = (),
         *,
         batch_size: int,
         threads: int,
@@ -133,6 +136,7 @@ class PictureBackbone:
     ) -> None:
         import torch
 
+        self.files = files
         layout = torch.channels_last if device == "cpu" else torch.contiguous_format
         model.eval().requires_grad_(False).to(device=device, memory_format=layout)
         self.dimension = _dimension(model, preprocess, device)
@@ -192,7 +196,7 @@ def _embedded() -> Opened:
     load_in_order(model, list(torch.load(path, map_location="cpu", weights_only=True).values()), LITE2.package)
     half = (0.5, 0.5, 0.5)
     settings = PreprocessCfg(size=LITE2.side, mean=half, std=half, resize_mode="longest", fill_color=255)
-    return model, image_transform_v2(settings, is_train=False), _facts(LITE2.architecture, asdict(settings))
+    return model, image_transform_v2(settings, is_train=False), _facts(LITE2.architecture, asdict(settings)), (path,)
 
 
 def _timm(name: str, pretrained: str | None) -> Opened:
@@ -200,13 +204,15 @@ def _timm(name: str, pretrained: str | None) -> Opened:
 
     with loading_weights(f"`{pretrained or 'default'}` of `{TIMM}{name}`"):
         if pretrained is not None and Path(pretrained).is_file():
-            model = _of_file(name, pretrained)
+            model, files = _of_file(name, pretrained), [Path(pretrained)]
         else:
             full = name if pretrained is None else f"{name.partition('.')[0]}.{pretrained}"
             model = timm.create_model(full, pretrained=True)
+            files = timm_files(model.pretrained_cfg)
     model.reset_classifier(0)
     config = timm.data.resolve_model_data_config(model)
-    return model, timm.data.create_transform(**config, is_training=False), _facts(name.partition(".")[0], config)
+    facts = _facts(name.partition(".")[0], config)
+    return model, timm.data.create_transform(**config, is_training=False), facts, tuple(files)
 
 
 def _of_file(name: str, path: str) -> Any:  # noqa: ANN401 - timm has no types

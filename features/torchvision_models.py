@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from evenly.features.encoders.files import torch_files
 from evenly.features.errors import UnknownModelError
 from evenly.features.open_clip_models import TORCHVISION, loading_weights, near_names
 
@@ -35,8 +36,8 @@ def check_torchvision_name(name: str, pretrained: str | None) -> None:
 
 def open_torchvision(
     name: str, pretrained: str | None
-) -> tuple[Untyped, Callable[[Image.Image], "torch.Tensor"], Mapping[str, Any]]:
-    """The model without its classifier, what prepares its pictures, and the facts that its rows depend on.
+) -> tuple[Untyped, Callable[[Image.Image], "torch.Tensor"], Mapping[str, Any], tuple[Path, ...]]:
+    """The model without its classifier, what prepares its pictures, the facts that its rows depend on, and its files.
 
     `pretrained` is a tag of torchvision, a file of weights, or None for torchvision's default. Pictures for a file are
     prepared as for the default. Raises UnknownModelError for a model whose classifier is no linear layer.
@@ -57,7 +58,7 @@ def open_torchvision(
         "architecture": {"torchvision": name},
         "preprocessing": {"preset": " ".join(repr(prepare).split()), "alpha": "white", "orientation": "applied"},
     }
-    return model, prepare, facts
+    return model, prepare, facts, (Path(str(pretrained)),) if is_file else torch_files(weights.url)
 
 
 def _of_file(name: str, path: str) -> Untyped:

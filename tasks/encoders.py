@@ -2,34 +2,45 @@
 
 import hashlib
 import platform
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+import evenly.features
 from evenly.features import Encoder, SecondBackbone, load_encoder, to_unit_rows
-from evenly.features.refining.encoder import RefinedEncoder, refined_encoder
+from evenly.features.device import device_signs
+from evenly.features.refining.encoder import RefinedEncoder, heads_identity, refined_encoder
 from evenly.features.refining.objectives import training_versions
 from evenly.features.refining.pairs import raw_rows
 from evenly.features.second_backbone import load_second
 from evenly.storage.artifacts.kinds import refined_encoders_of
 from evenly.storage.errors import InputError, NotFoundError
 from evenly.storage.feature_store import FeatureStore
+from evenly.storage.files.identities import IdentityRecord, versions
 from evenly.storage.web.images import find_places, read_images
 from evenly.tasks.run import EncoderChoice, Run, SecondChoice
 
 CHUNK = 2048
-_identities: dict[tuple[EncoderChoice, Path], str] = {}
+_LIBRARIES = (
+    "torch", "torchvision", "open_clip_torch", "timm", "transformers", "tokenizers", "safetensors", "pillow", "numpy",
+    "opencv-python-headless", "opencv-python",
+)  # fmt: skip
+_Chosen = tuple[EncoderChoice | SecondChoice, str | None, Path]  # a model, the device of a second backbone, the cache
+_opened: dict[_Chosen, str] = {}
+_recorded: dict[_Chosen, str] = {}
 _refined_encoders: dict[tuple[str, str], Encoder] = {}
 
 
 def open_encoder(run: Run) -> Encoder:
     """The encoder that the recipe chose; loaded on first use, then kept for the process.
 
-    Raises InputError where its features are not those of the run's encoder_identity.
+    Raises InputError where its features are not those of the run's encoder_identity, or of the identity that was read
+    from its record.
     """
     if run.encoder.refine is not None:
         refined_encoders_of(run.workspace).read(run.encoder.refine)  # a wrong name is refused before weights are loaded
@@ -43,18 +54,27 @@ def open_encoder(run: Run) -> Encoder:
             "same weights and versions of torch and open_clip (docs/ray.md). Where the weights were changed meanwhile, "
             "run again: they are another encoder."
         )
-    _identities[_chosen(run)] = encoder.identity
+    _check_recorded(_chosen(run), encoder.identity)
     return encoder
 
 
 def encoder_identity(run: Run) -> str:
-    """Architecture, weights, preprocessing, precision and batch shape of the run's encoder, hashed."""
-    return run.encoder_identity or open_encoder(run).identity
+    """Architecture, weights, preprocessing, precision and batch shape of the run's encoder, hashed.
+
+    It is read from its record, where that holds, without the weights.
+    """
+    chosen = _chosen(run)
+    is_new = chosen not in _opened and chosen not in _recorded and run.encoder_identity is None
+    if is_new and (identity := _record(chosen).read()) is not None:
+        refined = identity if run.encoder.refine is None else _refined_identity(run, identity, run.encoder.refine)
+        if refined is not None:
+            _recorded[chosen] = refined
+    return run.encoder_identity or _recorded.get(chosen) or open_encoder(run).identity
 
 
 def known_identity(run: Run) -> str | None:
-    """The identity of the run's encoder, where this process has loaded it; None where it has not."""
-    return run.encoder_identity or _identities.get(_chosen(run))
+    """The identity of the run's encoder, where this process has loaded it or read its record; None where not."""
+    return run.encoder_identity or _opened.get(_chosen(run)) or _recorded.get(_chosen(run))
 
 
 def step_encoder(run: Run, _rule: object) -> str:
@@ -120,12 +140,19 @@ def open_second(run: Run) -> SecondBackbone:
     """The second backbone that the recipe chose; NotFoundError where it chose none."""
     if run.second is None:
         raise NotFoundError("`features.second` must name a second backbone; there is none. Add it.")
-    return _load_second(run.second, run.cache, run.encoder.device)
+    backbone = _load_second(run.second, run.cache, run.encoder.device)
+    _check_recorded((run.second, run.encoder.device, run.cache), backbone.identity)
+    return backbone
 
 
 def second_identity(run: Run) -> str:
-    """The identity of the run's second backbone; "" where it has none."""
-    return "" if run.second is None else open_second(run).identity
+    """The identity of the run's second backbone, from its record where that holds; "" where it has none."""
+    if run.second is None:
+        return ""
+    chosen = (run.second, run.encoder.device, run.cache)
+    if chosen not in _opened and (recorded := _record(chosen).read()) is not None:
+        return _recorded.setdefault(chosen, recorded)
+    return open_second(run).identity
 
 
 def second_backbone_rows(run: Run, image_ids: Sequence[str]) -> np.ndarray:
@@ -155,12 +182,7 @@ def text_id(text: str) -> str:
 
 def _refined(run: Run, base: Encoder, name: str) -> Encoder:
     """The encoder refined by what has that name, made once; InputError where that was made for another."""
-    card, content = refined_encoders_of(run.workspace).read(name)
-    if card["base"] != base.identity:
-        raise InputError(
-            f"`refine: {name}` must stand with the encoder that it was made from, {card['base'][:12]}; got "
-            f"{base.identity[:12]}. Take that model, precision and batch size: {card['encoder']}."
-        )
+    card, content = _refinement(run, base.identity, name)
     key = (base.identity, card["heads_sha256"])
     if key not in _refined_encoders:
         if is_superseded(card):
@@ -173,6 +195,22 @@ def _refined(run: Run, base: Encoder, name: str) -> Encoder:
     return _refined_encoders[key]
 
 
+def _refinement(run: Run, base: str, name: str) -> tuple[dict[str, Any], bytes]:
+    """The card of a refined encoder and its content; InputError where it was made from another than `base`."""
+    card, content = refined_encoders_of(run.workspace).read(name)
+    if card["base"] != base:
+        raise InputError(
+            f"`refine: {name}` must stand with the encoder that it was made from, {card['base'][:12]}; got "
+            f"{base[:12]}. Take that model, precision and batch size: {card['encoder']}."
+        )
+    return card, content
+
+
+def _refined_identity(run: Run, base: str, name: str) -> str | None:
+    """The identity of a refined encoder by that of the frozen one; None where only the model tells."""
+    return heads_identity(base, _refinement(run, base, name)[1])
+
+
 def is_superseded(card: Mapping[str, Any]) -> bool:
     """Whether the card of a refined encoder says that its loss was another than the same rule has today."""
     rule = card.get("rule", {})
@@ -180,19 +218,44 @@ def is_superseded(card: Mapping[str, Any]) -> bool:
     return bool(today != card.get("versions", {}))
 
 
-def _chosen(run: Run) -> tuple[EncoderChoice, Path]:
+def _chosen(run: Run) -> _Chosen:
     """The choices of a run that an identity depends on."""
-    return replace(run.encoder, threads=None), run.cache
+    return replace(run.encoder, threads=None), None, run.cache
+
+
+def _check_recorded(chosen: _Chosen, identity: str) -> None:
+    """Raise InputError where what was opened is another than its record said to this process."""
+    _opened[chosen] = identity
+    recorded = _recorded.pop(chosen, identity)
+    if recorded != identity:
+        raise InputError(
+            f"the weights of `{chosen[0].model}` must be those of their record, {recorded[:12]}; opened they are "
+            f"{identity[:12]}: they were changed meanwhile, or so that size, times and inode of no file tell. Nothing "
+            "was stored with them, and the record is mended. Run again: they are another encoder."
+        )
+
+
+def _record(chosen: _Chosen) -> IdentityRecord:
+    """The record of the identity of a model that is not refined."""
+    choice, device, cache = chosen
+    facts = {"device_of_second": device, **asdict(choice), "threads": None, "refine": None}
+    facts |= {"signs": device_signs(), "libraries": versions(*_LIBRARIES)}
+    kind = "second" if isinstance(choice, SecondChoice) else "encoder"
+    return IdentityRecord(cache=cache, kind=kind, facts=facts, code=(evenly.features,))
 
 
 @lru_cache(maxsize=1)
 def _load_second(choice: SecondChoice, cache: Path, device: str | None) -> SecondBackbone:
-    return load_second(choice.model, choice.pretrained, cache=cache / "encoders", device=device)
+    since = time.time_ns()
+    backbone = load_second(choice.model, choice.pretrained, cache=cache / "encoders", device=device)
+    _record((choice, device, cache)).settle(backbone.identity, backbone.files, since_ns=since)
+    return backbone
 
 
 @lru_cache(maxsize=2)
 def _load(choice: EncoderChoice, cache: Path) -> Encoder:
-    return load_encoder(
+    since = time.time_ns()
+    encoder = load_encoder(
         choice.model,
         choice.pretrained,
         cache=cache / "encoders",
@@ -202,3 +265,5 @@ def _load(choice: EncoderChoice, cache: Path) -> Encoder:
         device=choice.device,
         resize=choice.resize,
     ).with_long_texts(choice.long_texts)
+    _record((choice, None, cache)).settle(encoder.identity, encoder.files, since_ns=since)
+    return encoder

@@ -25,8 +25,7 @@ class RefinedEncoder:
             )
         self.base, self.heads = base, heads
         self.dimension, self.device_name = base.dimension, base.device_name
-        digest = hashlib.sha256(heads.to_bytes()).hexdigest()
-        self.identity = hashlib.sha256(f"{base.identity} refined by {digest}".encode()).hexdigest()
+        self.identity = _identity(base.identity, heads)
 
     def encode_images(self, images: Iterable[FileOrPixels], *, progress: Progress | None = None) -> Single:
         """Rows of pictures."""
@@ -50,14 +49,28 @@ class RefinedEncoder:
         return self.base.token_counts(texts)
 
 
+def heads_identity(base: str, content: bytes) -> str | None:
+    """The identity of heads on rows of the encoder of identity `base`; None for towers, of which the model tells."""
+    return None if read_refinement(content)[-1] == towers.KIND else _identity(base, _heads(content))
+
+
+def _identity(base: str, heads: Heads | HeadMixture) -> str:
+    digest = hashlib.sha256(heads.to_bytes()).hexdigest()
+    return hashlib.sha256(f"{base} refined by {digest}".encode()).hexdigest()
+
+
+def _heads(content: bytes) -> Heads | HeadMixture:
+    kind = read_refinement(content)[-1]
+    if kind not in {HEADS, mixture.KIND}:
+        raise RowsError(f"`refine` must be {HEADS}, {mixture.KIND} or {towers.KIND}; got `{kind}`. Refine again.")
+    return (HeadMixture if kind == mixture.KIND else Heads).from_bytes(content)
+
+
 def refined_encoder(base: Encoder, content: bytes) -> Encoder:
     """The encoder that is made of a frozen one by what `Refinement.to_bytes` gave. Raises RowsError for anything else.
 
     Of heads it is a RefinedEncoder; with towers pictures and texts are encoded anew.
     """
-    *_, kind = read_refinement(content)
-    if kind == towers.KIND:
+    if read_refinement(content)[-1] == towers.KIND:
         return TowerDeltas.from_bytes(content).on(base)
-    if kind not in {HEADS, mixture.KIND}:
-        raise RowsError(f"`refine` must be {HEADS}, {mixture.KIND} or {towers.KIND}; got `{kind}`. Refine again.")
-    return RefinedEncoder(base, (HeadMixture if kind == mixture.KIND else Heads).from_bytes(content))
+    return RefinedEncoder(base, _heads(content))

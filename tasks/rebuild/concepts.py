@@ -1,5 +1,6 @@
 """Match captions against a concept list, and count how often each concept occurs."""
 
+import time
 from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
@@ -8,6 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+import evenly.curation.concepts
+import evenly.storage.files as storage_files
 from evenly.curation.balance.matched_pairs import count_entries
 from evenly.curation.concepts.concept_list import Concepts, build_concepts, folded_concepts, unmatchable
 from evenly.curation.concepts.judgement import chosen_captions, given_captions, judge_matches
@@ -15,13 +18,16 @@ from evenly.curation.concepts.matching import BUNDLED, WORDNET, Matcher, MatchRu
 from evenly.curation.concepts.multilingual import MultilingualMatcher, named_entries, unmatchable_by_language
 from evenly.curation.errors import RuleError
 from evenly.curation.step import NoRule, Reads
+from evenly.storage.errors import InputError
 from evenly.storage.files.concept_lists import ConceptFile, identity_of, read_concept_file
-from evenly.storage.files.wordnets import load_wordnet_nouns
+from evenly.storage.files.identities import IdentityRecord
+from evenly.storage.files.wordnets import WORDNET_NOUNS, load_wordnet_nouns
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.tasks.run import Records, Run
 from evenly.tasks.step import Step
 
 LARGEST = 10
+_LARGE = 1 << 20  # bytes of a list whose identity takes a second
 
 
 def recipe_concepts(metadata: str) -> Concepts:
@@ -154,6 +160,14 @@ def record_named(records: Records, name: str) -> StepRecord:
 def concept_matcher(run: Run, rule: MatchRule) -> Matcher | MultilingualMatcher:
     """What matches captions by the rule."""
     metadata = _place(run, rule)
+    identity = _computed(metadata, rule)
+    recorded = _record(run, metadata, rule).settle(identity, _files(metadata), since_ns=time.time_ns())
+    if recorded is not None:
+        raise InputError(
+            f"the list `{rule.metadata}` must be the one of its record, {recorded[:12]}; read, it is {identity[:12]}: "
+            "it was changed so that size, times and inode of no file tell. Nothing was stored with it, and the record "
+            "is mended. Run again: it is another list."
+        )
     if rule.language is None:
         return Matcher(recipe_concepts(metadata).entries, rule.mode, plurals=bool(rule.plurals))
     return MultilingualMatcher(read_language_lists(metadata), rule.mode)
@@ -167,9 +181,29 @@ def how_matched(mode: Mode, *, plurals: bool) -> dict[str, str]:
 
 def _identity(run: Run, _upstream: Records, rule: MatchRule) -> dict[str, str]:
     metadata, details = _place(run, rule), how_matched(rule.mode, plurals=bool(rule.plurals))
+    record = _record(run, metadata, rule)
+    return {"metadata": record.get(partial(_computed, metadata, rule), _files(metadata)), **details}
+
+
+def _computed(metadata: str, rule: MatchRule) -> str:
+    """The identity of a list, which has to be built or read for it."""
     if rule.language is None:
-        return {"metadata": recipe_concepts(metadata).identity, **details}
-    return {"metadata": identity_of_lists(read_language_lists(metadata)), **details}
+        return recipe_concepts(metadata).identity
+    return identity_of_lists(read_language_lists(metadata))
+
+
+def _record(run: Run, metadata: str, rule: MatchRule) -> IdentityRecord:
+    """The record of that identity: WordNet's nouns alone take seconds to put in order."""
+    facts = {"list": metadata, "by_language": rule.language is not None}
+    return IdentityRecord(cache=run.cache, kind="concepts", facts=facts, code=(evenly.curation.concepts, storage_files))
+
+
+def _files(metadata: str) -> list[Path]:
+    """The file of a list; none for a small one, which is read as soon as its record."""
+    if metadata in BUNDLED:
+        return [WORDNET_NOUNS]
+    path = Path(metadata)
+    return [path] if path.is_file() and path.stat().st_size >= _LARGE else []
 
 
 MATCH_CONCEPTS = Step(

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from evenly.storage.errors import InputError, NotFoundError
 from evenly.storage.feature_store import FeatureStore
+from evenly.storage.files import identities
+from evenly.storage.workspace import Workspace
 from evenly.tasks import encoders as module
 from evenly.tasks.encoders import (
     encoder_identity,
@@ -22,8 +24,9 @@ from evenly.tasks.encoders import (
     text_rows,
 )
 from evenly.tasks.progress import Progress
-from evenly.tasks.run import Run, SecondChoice
+from evenly.tasks.run import EncoderChoice, Run, SecondChoice
 from tests.labelled_build import WordEncoder
+from tests.tiny_encoders import write_clip
 
 
 class Counting(WordEncoder):
@@ -49,7 +52,7 @@ def encoder(monkeypatch):
 
 @pytest.fixture
 def run(workspace, encoder) -> Run:  # noqa: ARG001 - patches
-    return Run(workspace=workspace, seed=3, progress=Progress(quiet=True))
+    return Run(workspace=workspace, seed=3, cache=workspace.root / "cache", progress=Progress(quiet=True))
 
 
 def test_a_text_is_encoded_once_and_rows_come_in_the_order_asked(run, encoder):
@@ -170,3 +173,71 @@ def test_where_the_identity_is_given_the_encoder_is_not_loaded_to_name_it_and_mu
     monkeypatch.setattr(module, "_load", None)
     assert encoder_identity(named) == "1" * 64
     assert known_identity(run) == encoder.identity
+
+
+# Records of identities.
+
+
+@pytest.fixture
+def model(tmp_path, monkeypatch):
+    """The folder of a model, and a function that opens it as a new process would; nothing is too young to be known."""
+    monkeypatch.setattr(identities, "_SETTLED_NS", 0)
+    folder = write_clip(tmp_path / "model")
+
+    def new_run(**choices) -> Run:
+        for memory in (module._opened, module._recorded, module._refined_encoders):
+            memory.clear()
+        module._load.cache_clear()
+        module._load_second.cache_clear()
+        encoder = EncoderChoice(model=f"local-dir:{folder}", device="cpu")
+        workspace = Workspace.at(tmp_path / "workspace")
+        return Run(workspace=workspace, seed=3, cache=tmp_path / "cache", encoder=encoder, **choices)
+
+    yield folder, new_run
+    new_run()
+
+
+def test_an_identity_is_read_from_its_record_without_the_weights(model, monkeypatch):
+    _, new_run = model
+    second = SecondChoice(model="embedded2")
+    opened = open_encoder(new_run()).identity
+    monkeypatch.setattr(module, "_load", refused := pytest.fail)
+    refused.cache_clear = lambda: None
+    assert encoder_identity(run := new_run()) == known_identity(run) == opened
+    assert known_identity(replace(run, encoder=replace(run.encoder, batch_size=3), second=second)) is None
+
+
+def test_other_weights_of_the_same_size_are_another_encoder(model):
+    folder, new_run = model
+    before = open_encoder(new_run()).identity
+    (weights,) = folder.glob("*.safetensors")
+    size, other = weights.stat().st_size, write_clip(folder.with_name("other"), seed=1)
+    weights.write_bytes((other / weights.name).read_bytes())
+    assert weights.stat().st_size == size
+    after = encoder_identity(new_run())
+    assert after not in {before, None}
+    assert after == open_encoder(new_run()).identity
+
+
+def test_weights_that_changed_without_a_trace_are_told_of_before_anything_is_stored(model, monkeypatch):
+    folder, new_run = model
+    stamps, stamp = {}, identities._stamp
+    monkeypatch.setattr(identities, "_stamp", lambda path: stamps.setdefault(path, stamp(path)))
+    before = open_encoder(new_run()).identity
+    (weights,) = folder.glob("*.safetensors")
+    weights.write_bytes((write_clip(folder.with_name("other"), seed=1) / weights.name).read_bytes())
+    run = new_run()
+    assert encoder_identity(run) == before
+    with pytest.raises(InputError, match=r"must be those of their record, .* Run again: they are another encoder"):
+        text_rows(run, ["a fox"])
+    assert not list(run.workspace.features.glob("*/*"))
+    assert encoder_identity(run) == encoder_identity(new_run()) != before
+    assert len(text_rows(run, ["a fox"])) == 1
+
+
+def test_a_second_backbone_is_named_by_its_record(model, monkeypatch):
+    folder, new_run = model
+    second = SecondChoice(model=f"local-dir:{folder}")
+    opened = second_identity(new_run(second=second))
+    monkeypatch.setattr(module, "load_second", pytest.fail)
+    assert second_identity(new_run(second=second)) == opened

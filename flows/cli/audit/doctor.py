@@ -8,14 +8,16 @@ from evenly.flows.process.machine import check_machine, describe_machine
 from evenly.flows.recipe.needs import DEFAULTS, troubles
 from evenly.storage.builds import Builds
 from evenly.storage.errors import StorageError
+from evenly.storage.files.identities import altered
 from evenly.storage.removal.clean import Wanted, look_through, stored_in
 from evenly.storage.removal.leftovers import Leftover
 from evenly.storage.removal.references import broken_builds, read_recorded
 from evenly.storage.removal.stored_files import KINDS, StoredFile
 from evenly.storage.workspace import Workspace
-from evenly.tasks.run import Run
+from evenly.tasks.run import Run, default_cache
 
 _CLEAN = "Free it: `evenly clean --yes`."
+_WEIGHTS = "Install it anew, or keep it: it is another model, and the record is gone."
 
 
 def exchange_of(workspace: Workspace) -> Path:
@@ -43,6 +45,10 @@ def examine(workspace: Workspace, *, older_than_s: float) -> dict[str, Any]:
     findings += [
         {"where": needed_by, "what": trouble.partition(". ")[0], "remedy": trouble.partition(". ")[2]}
         for needed_by, trouble in troubles(DEFAULTS)
+    ]
+    findings += [
+        {"where": path, "what": f"its content is not the one that was recorded of {what}", "remedy": _WEIGHTS}
+        for path, what in altered(default_cache())
     ]
     return {
         "workspace": str(workspace.root),

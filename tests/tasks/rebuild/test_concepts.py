@@ -12,10 +12,12 @@ from evenly.curation.concepts.matching import Matcher, MatchRule
 from evenly.curation.decisions import Decisions
 from evenly.curation.step import NoRule
 from evenly.storage.errors import InputError
+from evenly.storage.files import identities
 from evenly.storage.files.concept_lists import identity_of, write_concepts
 from evenly.storage.files.wordnets import load_wordnet_nouns
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.tasks.progress import Progress
+from evenly.tasks.rebuild import concepts
 from evenly.tasks.rebuild.concepts import COUNT_CONCEPTS, MATCH_AGAIN, MATCH_CONCEPTS, recipe_concepts
 from evenly.tasks.run import Run
 from evenly.tasks.stage import run_step
@@ -147,3 +149,20 @@ def test_a_list_that_was_changed_is_read_again(lists):
 def test_a_list_that_is_not_there_is_named(tmp_path):
     with pytest.raises(InputError, match=r"`metadata` must be a file; got `.*gone.txt`"):
         recipe_concepts(str(tmp_path / "gone.txt"))
+
+
+def test_a_list_that_changed_without_a_trace_is_told_of_before_anything_is_stored(lists, workspace, monkeypatch):
+    stamps, stamp = {}, identities._stamp
+    monkeypatch.setattr(identities, "_stamp", lambda path: stamps.setdefault(path, stamp(path)))
+    monkeypatch.setattr(identities, "_SETTLED_NS", 0)
+    monkeypatch.setattr(concepts, "_LARGE", 0)
+    run = Run(workspace=workspace, seed=3, cache=lists / "cache", progress=Progress(quiet=True))
+    first, rule = collected(run), MatchRule(metadata=str(lists / "a.txt"))
+    before = MATCH_CONCEPTS.inputs(run, (), rule)
+    (lists / "a.txt").write_text("dog\nblack dog\ncats")
+    assert MATCH_CONCEPTS.inputs(run, (), rule) == before
+    with pytest.raises(InputError, match=r"must be the one of its record.* Run again: it is another list"):
+        run_step(run, MATCH_CONCEPTS, (first,), rule)
+    assert run.ledger.find(MATCH_CONCEPTS.spec(run, (first,), rule).key) is None
+    assert MATCH_CONCEPTS.inputs(run, (), rule) != before
+    run_step(run, MATCH_CONCEPTS, (first,), rule)
