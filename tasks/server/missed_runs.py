@@ -20,18 +20,27 @@ _LAST_RUNS = 200
 
 
 def reason_to_skip(catch_up: CatchUp) -> str:
-    """Why the deployed run that this is part of is not to go on; "" where it is. Others that wait are cancelled."""
+    """Why the deployed run that this is part of is not to go on; "" where it is. Others that wait are cancelled.
+
+    Those that stay begin as they were due, also where they came up against this one while it waited to be tried again.
+    """
     run = deployed_run()
     if run is None or not run.auto_scheduled:
         return ""
+    from prefect.states import Scheduled
+
     reasons: dict[UUID, str] = {}
     with warned("missed runs"), server_client() as client:
         now = datetime.now(UTC)
         runs = _due_runs(client, run.deployment_id, now)
         reasons = reasons_to_skip(runs, catch_up, now)
         for each in runs:
-            if each.id in reasons and each.state.is_scheduled() and each.run_count == 0:
+            if not each.state.is_scheduled() or each.run_count:
+                continue
+            if each.id in reasons:
                 client.set_flow_run_state(each.id, ended("", reasons[each.id], outcome="skipped"))
+            elif each.state.name == "AwaitingConcurrencySlot":
+                client.set_flow_run_state(each.id, Scheduled(scheduled_time=each.expected_start_time))
     return reasons.get(run.id, "")
 
 

@@ -80,7 +80,7 @@ def deployed(prefect_server: None) -> Iterator[UUID]:  # noqa: ARG001 - it is th
         client.delete_deployment(identity)
 
 
-def test_the_first_run_that_begins_after_a_stop_cancels_those_that_wait(deployed):
+def test_the_first_run_that_begins_after_a_stop_cancels_those_that_wait_or_has_them_begin_in_order(deployed):
     now = datetime.now(UTC)
     span = {"start_time": str(now - timedelta(minutes=4)), "end_time": str(now)}
     with get_client(sync_client=True) as client:  # as the server's scheduler does, some minutes ago
@@ -90,7 +90,10 @@ def test_the_first_run_that_begins_after_a_stop_cancels_those_that_wait(deployed
             expected_start_time=FlowRunFilterExpectedStartTime(before_=now),
         )
         runs = sorted(client.read_flow_runs(flow_run_filter=wanted), key=lambda run: run.expected_start_time)
+        overtaken = Scheduled(name="AwaitingConcurrencySlot", scheduled_time=now + timedelta(hours=1))
+        client.set_flow_run_state(runs[-1].id, overtaken)
         for run in (runs[0], runs[-1]):
+            assert client.read_flow_run(run.id).next_scheduled_start_time == run.expected_start_time
             client.set_flow_run_state(run.id, Pending())
             run_flow(work, flow_run=client.read_flow_run(run.id), return_type="state")
         ends = [client.read_flow_run(run.id).state for run in runs]
