@@ -166,7 +166,7 @@ def test_each_recipe_has_a_deployment_at_its_own_times(served):
     queues = {
         queue["name"]: queue["concurrency_limit"] for queue in served.call("/work_pools/evenly-birds/queues/filter")
     }
-    assert queues == {"default": None, "workspace": None, "captions": 1, "broken": 1}
+    assert queues == {"default": None, "_workspace": None, "captions": 1, "broken": 1}
     (every_minute,) = deployments["birds.watch"]["schedules"]
     assert (every_minute["schedule"]["interval"], every_minute["active"]) == (60, False)
 

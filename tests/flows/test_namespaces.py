@@ -1,5 +1,7 @@
 """Workspaces side by side at one Prefect server: names, and whose a deployment is."""
 
+import re
+import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,8 +10,9 @@ from prefect.client.orchestration import get_client
 
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.cli.start.deployments import RunOptions, deployments_of, read_recipes, register
-from evenly.flows.cli.start.namespaces import namespace_of
+from evenly.flows.cli.start.namespaces import WORKSPACE_QUEUE, namespace_of
 from evenly.flows.cli.start.serving import deploy_recipes
+from evenly.flows.recipe import Recipe
 
 
 @pytest.mark.parametrize(
@@ -26,6 +29,17 @@ def test_a_namespace_is_named_by_the_place_of_its_workspace(root, name):
     namespace = namespace_of(root)
     assert (namespace.name, namespace.pool, namespace.tag) == (name, f"evenly-{name}", f"workspace:{root}")
     assert namespace_of(root, name="ours", pool="nightly").pool == "nightly"
+
+
+def test_deployments_are_of_who_is_named_as_their_owner(monkeypatch):
+    assert namespace_of("/w/birds/.evenly").owner.endswith(f"@{socket.gethostname()}")
+    monkeypatch.setenv("EVENLY_OWNER", "the team")
+    assert namespace_of("/w/birds/.evenly").deployed_by == "Deployed by the team."
+
+
+def test_no_recipe_has_the_queue_of_the_workspace():
+    pattern = next(item.pattern for item in Recipe.model_fields["name"].metadata if hasattr(item, "pattern"))
+    assert not re.match(pattern, WORKSPACE_QUEUE)
 
 
 def test_a_namespace_has_a_plain_name():

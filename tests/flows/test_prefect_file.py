@@ -110,7 +110,7 @@ def test_the_file_says_of_each_recipe_what_the_recipe_says(tmp_path):
         name: (entry["work_pool"]["name"], entry["work_pool"]["work_queue_name"]) for name, entry in entries.items()
     }
     assert pools["birds.weekly"] == ("nightly", "weekly")
-    assert pools["birds.hold"] == ("nightly", "workspace")
+    assert pools["birds.hold"] == ("nightly", "_workspace")
     assert [entries[f"birds.{name}"]["triggers"][0]["match"]["evenly.workspace"] for name in ("describe", "hold")] == [
         namespace.root
     ] * 2

@@ -14,8 +14,10 @@ from evenly.flows.cli.errors import UsageError
 
 TAG = "evenly"
 """Of all deployments of ours, and so of their runs."""
-WORKSPACE_QUEUE = "workspace"
-"""The work queue of what a workspace has beside its recipes, each of which has one of its own, by its name."""
+WORKSPACE_QUEUE = "_workspace"
+"""The work queue of what a workspace has beside its recipes, each of which has one by its name. None begins so."""
+OWNER_VARIABLE = "EVENLY_OWNER"
+"""Names whose deployments are, where user@host does not: a container has another host name each time."""
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _OTHERS = re.compile(r"[^a-z0-9]+")
 
@@ -52,15 +54,16 @@ def namespace_of(root: str, *, name: str | None = None, pool: str | None = None)
     """
     if name is not None and not _NAME.fullmatch(name):
         raise UsageError(f"`--namespace` must be at most 63 of a-z, 0-9 and `-`, as `birds`; got `{name}`. Correct it.")
+    owner = os.environ.get(OWNER_VARIABLE) or f"{_user()}@{socket.gethostname()}"
     chosen = name or _OTHERS.sub("-", _place_of(root).lower()).strip("-")[:63].strip("-") or TAG
-    return Namespace(name=chosen, pool=pool or f"{TAG}-{chosen}", root=root, owner=f"{_user()}@{socket.gethostname()}")
+    return Namespace(name=chosen, pool=pool or f"{TAG}-{chosen}", root=root, owner=owner)
 
 
 def check_ours(namespace: Namespace, stored: DeploymentResponse, name: str) -> None:
     """Raise UsageError for a deployment that is another's, with whose it is."""
     if namespace.owns(stored):
         return
-    owner = re.search(r"Deployed by (\S+)\.$", stored.description or "")
+    owner = re.search(r"Deployed by (.+)\.$", stored.description or "")
     workspace = next((tag for tag in stored.tags if tag.startswith("workspace:")), "workspace: not known")
     raise UsageError(
         f"`{name}` must be a deployment of `{namespace.owner}` with the workspace `{namespace.root}`, or not be there; "
