@@ -88,13 +88,28 @@ class _Taking(Protocol[P, Options]):
     ) -> Callable[Concatenate[First, Second, P], Result]: ...
 
 
-def taking_values(kind: Any) -> Callable[[Callable[..., Result]], Callable[..., Result]]:  # noqa: ANN401 - a dataclass
+class _TakingValues(Protocol[P]):
+    """Shows the `**values` of a flow as parameters."""
+
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[First, Second, ...], Result], /
+    ) -> Callable[Concatenate[First, Second, P], Result]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[First, ...], Result], /
+    ) -> Callable[Concatenate[First, P], Result]: ...
+    @overload
+    def __call__(self, function: Callable[..., Result], /) -> Callable[P, Result]: ...
+
+
+def taking_values(kind: Callable[P, Any]) -> _TakingValues[P]:
     """Have a flow, which takes them as `**values`, show the fields of `kind` as its parameters, files as texts.
 
     `options_of` makes options of them. A text beside the type of a parameter before them is its help.
     """
 
-    def shown(function: Callable[..., Result]) -> Callable[..., Result]:
+    def shown(function: Callable[..., Any]) -> Callable[..., Any]:
         *first, _ = inspect.signature(function).parameters.values()
         signature = inspect.Signature([*first, *parameters_of(kind, place=str)])
         show_as(function, signature)
