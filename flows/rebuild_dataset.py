@@ -147,7 +147,7 @@ def _publish(
     run: Run, each: Each, manifest: dict[str, Any], max_change: float | None, records: Records, *, encode: bool
 ) -> Published:
     """Encode the pairs that all steps kept, where they are to be, and publish the build."""
-    previous = Builds(run.workspace).latest_of(manifest["name"])
+    previous = None if manifest["limit"] else Builds(run.workspace).latest_of(manifest["name"])
     say_concepts(run, records)
     if encode:
         run = replace(run, encoder_identity=encode_pairs(run, records, each)["encoder"])

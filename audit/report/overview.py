@@ -28,8 +28,9 @@ Losses = Mapping[str, float]
 def standing_of(workspace: Workspace, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """Where a build stands among those of its recipe, as JSON values.
 
-    previous: the id of the build made before it with the same limit. latest: that which was promoted, and whether it is
-    the "same", "older" or "newer" (`latest_is`). hold: why promotions are held. None where there is none.
+    previous: the build that was `latest` when it was made; of a part of the pool, and where the journal does not say, the
+    newest one before it of the same limit. latest: that which was promoted, and whether it is the "same", "older" or
+    "newer" (`latest_is`). hold: why promotions are held. None where there is none.
     asked_again: URLs that the run which made it asked again, by the reason of their failure. failed: runs since its
     last one that failed. overdue: since when no rebuild ended with it, where people were told that it is too old.
     """
@@ -39,7 +40,6 @@ def standing_of(workspace: Workspace, manifest: Mapping[str, Any]) -> dict[str, 
         for build in builds.manifests()
         if build["recipe_name"] == recipe and build["limit"] == manifest["limit"]
     }
-    earlier = [build for build, moment in created.items() if moment < manifest["created"]]
     latest, failed, last = builds.latest_of(recipe), list[RunRecord](), None
     for run in read_runs(workspace, recipe):
         if run.build == manifest["build"]:
@@ -48,6 +48,9 @@ def standing_of(workspace: Workspace, manifest: Mapping[str, Any]) -> dict[str, 
         failed += [run] if run.outcome == "failed" else []
     started = islice(read_runs(workspace, recipe, started_by=str(manifest["created"])), PAGE)
     made = next((run for run in started if run.build == manifest["build"]), None)
+    earlier = [build for build, moment in created.items() if moment < manifest["created"]]
+    if made is not None and made.previous in created:
+        earlier = [made.previous]
     stale = workspace.runs / recipe / "stale" / f"{manifest['build']}.json"
     overdue = None if last is None else (read_if_there(stale) or {}).get("since")
     return {

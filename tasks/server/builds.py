@@ -50,8 +50,9 @@ _DIGITS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """A build that a run has published; `previous` was the latest of its recipe before, None where it has none.
+    """A build that a run has published; `previous` was the latest of its recipe before.
 
+    None where it has none, and of a part of the pool, which is compared with no other build.
     is_announced: people were told before that it is held back.
     """
 
@@ -127,10 +128,10 @@ def show_build(run: Run, build: Published) -> None:
     if not is_watched():
         return
     recipe = str(build.manifest["recipe_name"])
-    name_run(f"rebuild {build.build}", [recipe, build.build])
+    name_run(f"{build.outcome} {build.build}", [f"recipe:{recipe}", build.build])  # lists show no messages
     artifacts = [
         table_artifact(artifact_key(recipe, "funnel"), funnel_rows(build.manifest), build.message),
-        Artifact(key=artifact_key(recipe, "diff"), kind="markdown", data="\n".join(_difference_lines(build))),
+        _page(build, "diff", "\n".join(_difference_lines(build))),
     ]
     if rows := _captioner_rows(run, build.manifest):
         description = f"{build.build}: captions by who made them"
@@ -142,12 +143,17 @@ def show_build(run: Run, build: Published) -> None:
         emit(BuildPublished(**_facts(run, build)))
 
 
+def _page(build: Published, name: str, data: str) -> Artifact:
+    key = artifact_key(str(build.manifest["recipe_name"]), name)
+    return Artifact(key=key, kind="markdown", data=data, description=build.message)
+
+
 def show_results(run: Run, build: Published) -> None:
     """Leave the report and, where adapters were evaluated, their accuracies with intervals."""
     if not is_watched():
         return
     recipe = str(build.manifest["recipe_name"])
-    artifacts = [Artifact(key=artifact_key(recipe, "report"), kind="markdown", data=_summary(run, build))]
+    artifacts = [_page(build, "report", _summary(run, build))]
     if rows := _adapter_rows(run, build.build):
         description = f"{build.build}: accuracy on test pictures, with 95 % intervals"
         artifacts.append(table_artifact(artifact_key(recipe, "adapters"), rows, description))
@@ -235,8 +241,8 @@ def _difference_lines(build: Published) -> Iterator[str]:
     yield f"# {markdown_text(build.build)}"
     difference = build.difference
     if difference is None:
-        is_first = build.previous is None
-        yield "\nThe first build of its recipe." if is_first else "\nThe last build again: nothing has changed."
+        alone = "The first build of its recipe." if build.manifest["limit"] is None else "A part of the pool."
+        yield f"\n{alone if build.previous is None else 'The last build again: nothing has changed.'}"
         return
     yield f"\nSince {markdown_text(difference.before)}: kept {difference.kept_before:,} → {difference.kept_after:,}"
     yield f"({difference.kept_after - difference.kept_before:+,}), unchanged {difference.unchanged:,}."

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from evenly.redaction import without_secrets
 from evenly.storage.errors import StorageError
-from evenly.storage.run_records import RunRecord, write_run
+from evenly.storage.run_records import RunRecord, read_runs, write_run
 from evenly.storage.workspace import Workspace
 from evenly.tasks.progress import Progress
 from evenly.tasks.run import Run
@@ -103,8 +103,17 @@ def _of_build(build: Published) -> dict[str, Any]:
         "previous": build.previous,
         "rows": samples["rows"],
         "kept": samples["kept"],
-        **build.moved,
+        **_moved(build),
     }
+
+
+def _moved(build: Published) -> dict[str, int | None]:
+    """The pairs that moved; as the last build counted them if it was the same, since counting reads both builds."""
+    runs = read_runs(build.workspace, str(build.manifest["recipe_name"]))
+    last = next((run for run in runs if run.build is not None), None)
+    if last is not None and (last.build, last.previous) == (build.build, build.previous):
+        return {"entered": last.entered, "left": last.left}
+    return dict(build.moved)
 
 
 def _text(time: datetime) -> str:

@@ -35,6 +35,8 @@ def reason_to_skip(catch_up: CatchUp) -> str:
         runs = _due_runs(client, run.deployment_id, now)
         reasons = reasons_to_skip(runs, catch_up, now)
         for each in runs:
+            if each.id in reasons:
+                client.update_flow_run(each.id, name=reasons[each.id].partition(",")[0])  # lists show no messages
             if not each.state.is_scheduled() or each.run_count:
                 continue
             if each.id in reasons:

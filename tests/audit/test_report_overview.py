@@ -84,6 +84,16 @@ def test_a_build_is_compared_with_the_newest_before_it_of_its_recipe_and_limit(b
     assert previous == [None, None, None, first["build"], second["build"]]
 
 
+def test_a_build_is_compared_with_the_one_that_was_latest_when_it_was_made(build, workspace):
+    first, held, third = (build(seed=seed, started=STARTED + timedelta(days=seed)) for seed in (7, 8, 9))
+    run = {"recipe": "little", "outcome": "published", "build": third["build"], "run": "a-b"}
+    for previous in ("gone-1", first["build"]):
+        write_run(workspace, RunRecord(**run, started=third["created"], ended=third["created"], previous=previous))
+        expected = held["build"] if previous == "gone-1" else previous
+        assert standing_of(workspace, third)["previous"] == expected
+    assert standing_of(workspace, held)["previous"] == first["build"]
+
+
 def test_a_build_that_latest_is_behind_is_not_promoted_and_one_that_it_has_left_names_the_newer(two, workspace):
     builds = Builds(workspace)
     builds.promote(two.first["build"], recipe="little")

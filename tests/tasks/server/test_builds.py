@@ -28,6 +28,7 @@ from evenly.flows.watch_classes import watch_classes
 from evenly.storage.builds import Builds
 from evenly.storage.errors import InputError
 from evenly.storage.ledger import Ledger, StepOutput, StepSpec
+from evenly.storage.run_records import read_runs
 from evenly.storage.workspace import Workspace
 from evenly.tasks.progress import Progress
 from evenly.tasks.run import Run
@@ -100,8 +101,8 @@ def test_a_build_and_one_that_is_held_are_seen_on_the_server(recipe, tmp_path):
     assert "](" not in shown
     with get_client(sync_client=True) as client:
         run = client.read_flow_run(held.state_details.flow_run_id)
-    assert run.name == f"rebuild {held.result()}"
-    assert set(run.tags) == {"tiny_words", held.result()}
+    assert run.name == f"held {held.result()}"
+    assert set(run.tags) == {"recipe:tiny_words", held.result()}
 
 
 def run_deployed(recipe: str, root: str) -> FlowRun:
@@ -134,6 +135,20 @@ def test_a_deployed_run_ends_in_states_that_every_page_lists(recipe, tmp_path):
     assert "must keep at least one pair; it kept none of 40" in ends[-1].state.message
     assert [message["title"] for message in posted] == ["evenly: tiny_words held", "evenly: tiny_words failed"]
     assert all(run.run_count == 1 and run.state.data is None for run in ends)
+
+
+@pytest.mark.usefixtures("prefect_server", "watched")
+def test_what_moved_is_said_everywhere_since_the_build_that_was_latest(recipe, tmp_path):
+    root = str(tmp_path / "w")
+    ends = [rebuild_dataset(recipe=recipe(words), root=root, quiet=True, return_state=True) for words in (1, 4, 3, 3)]
+    first, _, held, again = (end.result() for end in ends)
+    assert held == again
+    assert f"Since {markdown_text(first)}: kept 40 → 30" in artifacts("tiny-words-diff")[-1]
+    assert f"evenly diff {first} {held}" in (tmp_path / "w" / "reports" / f"{held}.html").read_text()
+    same, entry, *_ = read_runs(Workspace.at(root), "tiny_words")
+    assert (entry.previous, entry.entered, entry.left) == (same.previous, same.entered, same.left) == (first, 0, 10)
+    rebuild_dataset(recipe=recipe(3), root=root, limit=10, quiet=True)
+    assert artifacts("tiny-words-diff")[-1].endswith("\nA part of the pool.")
 
 
 @pytest.mark.usefixtures("prefect_server", "watched")

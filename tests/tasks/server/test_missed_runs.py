@@ -96,7 +96,9 @@ def test_the_first_run_that_begins_after_a_stop_cancels_those_that_wait_or_has_t
             assert client.read_flow_run(run.id).next_scheduled_start_time == run.expected_start_time
             client.set_flow_run_state(run.id, Pending())
             run_flow(work, flow_run=client.read_flow_run(run.id), return_type="state")
-        ends = [client.read_flow_run(run.id).state for run in runs]
+        runs = [client.read_flow_run(run.id) for run in runs]
+    ends = [run.state for run in runs]
     assert len(ends) >= 3
     assert [state.name for state in ends] == ["Cancelled"] * (len(ends) - 1) + ["Completed"]
     assert all(state.message.startswith("skipped: due ") for state in ends[:-1])
+    assert [run.name for run in runs[:-1]] == [state.message.partition(",")[0] for state in ends[:-1]]
