@@ -28,7 +28,7 @@ Losses = Mapping[str, float]
 def standing_of(workspace: Workspace, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """Where a build stands among those of its recipe, as JSON values.
 
-    previous: the build that was `latest` when it was made; of a part of the pool, and where the journal does not say, the
+    previous: the build that was `latest` when it was made; where the journal does not say, and of part of the pool, the
     newest one before it of the same limit. latest: that which was promoted, and whether it is the "same", "older" or
     "newer" (`latest_is`). hold: why promotions are held. None where there is none.
     asked_again: URLs that the run which made it asked again, by the reason of their failure. failed: runs since its

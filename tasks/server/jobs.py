@@ -12,7 +12,7 @@ says so. Runs by hand are not tried again: a person is there.
 import inspect
 from collections.abc import Callable
 from functools import cached_property, update_wrapper, wraps
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
 
 from evenly.redaction import clean_error
 from evenly.storage.errors import InputError
@@ -38,7 +38,11 @@ class Job(Generic[P, Result]):
         self.function, self.name, self.options = function, name, options
         update_wrapper(self, function)
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Result:
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Result: ...
+    @overload
+    def __call__(self, *args: Any, return_state: Literal[True], **kwargs: Any) -> Any: ...  # noqa: ANN401 - Prefect's
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the function gives; its flow's state with `return_state`. Raises InputError for a value of another type.
 
         Errors hold no known secret.
