@@ -23,7 +23,8 @@ from evenly.features.batched_rows import (
     filled,
 )
 from evenly.features.device import chosen_device, device_errors, device_name
-from evenly.features.encoders.folding import fold_batch_norms, noise
+from evenly.features.encoders.folding import noise
+from evenly.features.encoders.same_padding import less_work
 from evenly.features.errors import UnknownModelError
 from evenly.features.open_clip_models import EMBEDDED, EMBEDDED_SECOND, OpenedModel, check_model_name, open_model
 from evenly.features.pictures.decoded import Resizer
@@ -108,7 +109,8 @@ def load_encoder(
     half a minute; needs no network), a name of open_clip with `pretrained` a tag or a file, or `local-dir:FOLDER` or
     `hf-hub:NAME`. `threads` batches are under way at once, each decoded and run by one thread; by default one per
     processor, up to 8 (each holds a batch in memory). They change nothing in the numbers, nor the identity;
-    `batch_size` does, by default `default_batch_size`. Batch normalisations are folded: features/encoders/folding.py.
+    `batch_size` does, by default `default_batch_size`. Batch normalisations are folded and paddings made
+    symmetric: features/encoders.
     """
     check_counts(batch_size=batch_size, threads=threads)
     if precision not in PRECISIONS:
@@ -133,12 +135,12 @@ def load_encoder(
 
 
 def folded(opened: OpenedModel, device: str) -> OpenedModel:
-    """The model with its batch normalisations folded into its convolutions; its facts say how many, where any were."""
+    """The model with less work for the same function; its facts say how many batch normalisations were folded."""
     tower = opened.model.visual
     probe = noise(opened.preprocess).to(device, next(tower.parameters()).dtype)
     with torch_session():
-        count = fold_batch_norms(tower, partial(opened.model.encode_image, normalize=False), probe)
-    return replace(opened, facts={**opened.facts, "folded_batch_norms": count}) if count else opened
+        facts = less_work(tower, partial(opened.model.encode_image, normalize=False), probe)
+    return replace(opened, facts={**opened.facts, **facts})
 
 
 def _embedded(model: str, cache: str | Path) -> tuple[str, tuple[Path, ...]]:

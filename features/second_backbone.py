@@ -20,7 +20,8 @@ from evenly.features.device import chosen_device, device_errors, device_name
 from evenly.features.embedded_weights import LITE2, load_in_order
 from evenly.features.encoder import OpenClipEncoder, check_counts, load_encoder
 from evenly.features.encoders.files import timm_files
-from evenly.features.encoders.folding import fold_batch_norms, noise
+from evenly.features.encoders.folding import noise
+from evenly.features.encoders.same_padding import less_work
 from evenly.features.errors import UnknownModelError
 from evenly.features.open_clip_models import (
     EMBEDDED,
@@ -142,13 +143,13 @@ class PictureBackbone:
         self.dimension = _dimension(model, preprocess, device)
         weights = weights_sha256(model)
         with torch_session():
-            folded = fold_batch_norms(model, model, noise(preprocess).to(device))
+            eased = less_work(model, model, noise(preprocess).to(device))
         model.to(memory_format=layout)
         self.device_name = device_name(device)
         (library,) = facts["architecture"]
         self.facts: Mapping[str, Any] = {
             **facts,
-            **({"folded_batch_norms": folded} if folded else {}),
+            **eased,
             "weights": weights,
             "precision": "fp32",
             "batch_size": batch_size,

@@ -38,11 +38,11 @@ def fold_batch_norms(tower: "Module", run: "Callable[[torch.Tensor], torch.Tenso
         kept = [(conv, conv.weight, conv.bias, names[norm], norm) for norm, conv in pairs.items()]
         for conv, _, _, name, norm in kept:
             _fold(conv, norm)
-            _replace(tower, name, _rest(norm))
-        if kept and not _is_close(run, probe, wanted):
+            replace_module(tower, name, _rest(norm))
+        if kept and not is_close(run, probe, wanted):
             for conv, weight, bias, name, norm in kept:
                 conv.weight, conv.bias = weight, bias
-                _replace(tower, name, norm)
+                replace_module(tower, name, norm)
             return 0
     return len(kept)
 
@@ -65,8 +65,8 @@ def _pairs(
     outputs: list[tuple[Module, Any]] = []  # keeps outputs alive: each is another object
     inputs: list[tuple[Module, Any]] = []
     with (
-        _hooked(convolutions, lambda module, _given, output: outputs.append((module, output))),
-        _hooked(norms, lambda module, given, _output: inputs.append((module, given[0]))),
+        hooked(convolutions, lambda module, _given, output: outputs.append((module, output))),
+        hooked(norms, lambda module, given, _output: inputs.append((module, given[0]))),
     ):
         row = run(probe)
     maker = {id(output): module for module, output in outputs}
@@ -77,7 +77,8 @@ def _pairs(
 
 
 @contextmanager
-def _hooked(modules: "Sequence[Module]", hook: Callable[..., None]) -> Iterator[None]:
+def hooked(modules: "Sequence[Module]", hook: Callable[..., None]) -> Iterator[None]:
+    """Have a hook called after each call of the modules while the context lasts."""
     handles = [module.register_forward_hook(hook) for module in modules]
     try:
         yield
@@ -121,12 +122,14 @@ def _rest(norm: Any) -> "Module":  # noqa: ANN401
     return Sequential(norm.drop, norm.act) if hasattr(norm, "act") else Identity()
 
 
-def _replace(tower: "Module", name: str, module: "Module") -> None:
+def replace_module(tower: "Module", name: str, module: "Module") -> None:
+    """Put a module in the place of the one by this name."""
     parent, _, attribute = name.rpartition(".")
     setattr(tower.get_submodule(parent), attribute, module)
 
 
-def _is_close(run: "Callable[[torch.Tensor], torch.Tensor]", probe: "torch.Tensor", wanted: "torch.Tensor") -> bool:
+def is_close(run: "Callable[[torch.Tensor], torch.Tensor]", probe: "torch.Tensor", wanted: "torch.Tensor") -> bool:
+    """Whether the row of the probe is the wanted one, but for rounding."""
     try:
         change = (run(probe) - wanted).double().norm()
     except (AttributeError, TypeError, RuntimeError):  # a part that asks the normalisation for its numbers

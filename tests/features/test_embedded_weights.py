@@ -102,6 +102,18 @@ def test_mean_and_shape_of_a_picture_do_not_leave_the_square(embedded, drawings)
     assert np.isfinite(embedded.encode_images(drawings)).all()
 
 
+def test_symmetric_padding_changes_no_row(embedded, embedded_cache, drawings, monkeypatch):
+    monkeypatch.setattr("evenly.features.encoders.same_padding.pad_symmetrically", lambda *_: 0)
+    asymmetric = load_encoder("embedded", cache=embedded_cache)
+    paddings = [
+        {type(module).__name__ for module in encoder.opened.model.visual.modules()}
+        for encoder in (embedded, asymmetric)
+    ]
+    assert ["Conv2dSame" in names for names in paddings] == [False, True]
+    rows = asymmetric.encode_images(drawings[:16])
+    assert np.allclose(embedded.encode_images(drawings[:16]), rows, rtol=1e-5, atol=1e-5 * np.abs(rows).max())
+
+
 def test_captions_of_objects_score_above_captions_of_others(embedded):
     """AUC of match against mismatch over OpenMoji's pictures; data.md names 0.65 for captions of objects."""
     pictures = object_pictures()
