@@ -30,7 +30,7 @@ def standing_of(workspace: Workspace, manifest: Mapping[str, Any]) -> dict[str, 
 
     previous: the build that was `latest` when it was made; where the journal does not say, and of part of the pool, the
     newest one before it of the same limit. latest: that which was promoted, and whether it is the "same", "older" or
-    "newer" (`latest_is`). hold: why promotions are held. None where there is none.
+    "newer" (`latest_is`). was_held: it was held back when made. hold: why promotions are. None where there is none.
     asked_again: URLs that the run which made it asked again, by the reason of their failure. failed: runs since its
     last one that failed. overdue: since when no rebuild ended with it, where people were told that it is too old.
     """
@@ -57,6 +57,7 @@ def standing_of(workspace: Workspace, manifest: Mapping[str, Any]) -> dict[str, 
         "previous": earlier[-1] if earlier else None,
         "latest": latest,
         "latest_is": _compared(created.get(latest or ""), str(manifest["created"])),
+        "was_held": made is not None and made.outcome == "held",
         "hold": builds.holds().get(recipe),
         "asked_again": {} if made is None else dict(made.asked_again),
         "failed": [{"ended": run.ended, "error": run.error} for run in reversed(failed) if last is not None],

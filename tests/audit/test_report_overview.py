@@ -71,7 +71,7 @@ def test_the_first_screen_says_what_moved_since_the_previous_build(two, workspac
 
 
 def test_of_many_changes_the_largest_are_shown(two, workspace):
-    counts = re.findall(r"(\d+) (?:entered|left|changed)(?: , before that| :)", text_of(workspace, two.second))
+    counts = re.findall(r"(\d+) (?:entered|left|changed)(?: , out before :| :)", text_of(workspace, two.second))
     assert 0 < len(counts) <= SHOWN
     assert [int(count) for count in counts] == sorted(map(int, counts), reverse=True)
 
@@ -92,6 +92,11 @@ def test_a_build_is_compared_with_the_one_that_was_latest_when_it_was_made(build
         expected = held["build"] if previous == "gone-1" else previous
         assert standing_of(workspace, third)["previous"] == expected
     assert standing_of(workspace, held)["previous"] == first["build"]
+    Builds(workspace).promote(third["build"], recipe="little")
+    assert "A newer build is latest" in text_of(workspace, held)
+    run |= {"build": held["build"], "outcome": "held", "run": "a-c"}
+    write_run(workspace, RunRecord(**run, started=held["created"], ended=held["created"]))
+    assert "It was held back , and a newer build is latest" in text_of(workspace, held)
 
 
 def test_a_build_that_latest_is_behind_is_not_promoted_and_one_that_it_has_left_names_the_newer(two, workspace):
@@ -182,7 +187,9 @@ def test_a_previous_build_that_cannot_be_read_leaves_the_rest_of_the_report(two,
 
 def test_headline_figures_are_those_that_say_something():
     balance = {"head": 0, "preselected": False, "tail_after": 0.0, "tail_before": 0.0}
-    standing = dict.fromkeys(("previous", "hold", "latest", "latest_is", "failed", "asked_again", "overdue"))
+    standing = dict.fromkeys(
+        ("was_held", "previous", "hold", "latest", "latest_is", "failed", "asked_again", "overdue")
+    )
     overview = {"moves": None, "grown": [], "failing": [], "standing": standing}
 
     def headlines(figures, balance, adapters):
