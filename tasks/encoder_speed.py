@@ -3,7 +3,7 @@
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,34 +17,18 @@ from evenly.storage.errors import DamagedError
 from evenly.storage.records import content_hash, read_if_there, replace_record
 from evenly.tasks.run import EncoderName, Run
 
-BATCH_SIZES = (8, 16, 32, 64, 128, 256, 512)
 _CLOSE = 0.97
 """A batch with this share of the best speed is as good, and takes less memory."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class TunedEncoder:
-    """Measured speeds, one for each batch size, the sizes that did not fit, and the size to take."""
-
-    device: str
-    threads: int
-    speeds: tuple[Speed, ...]
-    too_large: tuple[int, ...]
-
-    @property
-    def best(self) -> Speed:
-        """The smallest batch whose speed is close to the best."""
-        fastest = max(speed.encoding for speed in self.speeds)
-        return next(speed for speed in self.speeds if speed.encoding >= _CLOSE * fastest)
-
-
 def tune_encoder(
-    run: Run, pictures: Sequence[bytes] | None, *, batch_sizes: Sequence[int] = BATCH_SIZES, rounds: int = 3
-) -> TunedEncoder:
+    run: Run, pictures: Sequence[bytes] | None, *, batch_sizes: Sequence[int], rounds: int
+) -> dict[str, Any]:
     """Measure the run's encoder with each batch size, smallest first, until one does not fit the device's memory.
 
-    Without `pictures`, drawn ones of 384 pixels stand in. The best is kept for `measured_speed`. Raises DeviceError
-    where the smallest does not fit.
+    `speeds` are rows of pictures per second, `too_large` the sizes that did not fit, `batch_size` the one to take: the
+    smallest whose speed is close to the best, which is kept for `measured_speed`. Without `pictures`, drawn ones of 384
+    pixels stand in. Raises DeviceError where the smallest does not fit.
     """
     loaded = load_encoder(
         run.encoder.model,
@@ -71,18 +55,20 @@ def tune_encoder(
                 too_large = list(sizes[place:])
                 break
             advance(1)
-    tuned = TunedEncoder(
-        device=device,
-        threads=threads,
-        speeds=tuple(speeds),
-        too_large=tuple(too_large),
-    )
+    fastest = max(speed.encoding for speed in speeds)
+    best = next(speed for speed in speeds if speed.encoding >= _CLOSE * fastest)
     path = _record_of(run, run.encoder)
     path.parent.mkdir(parents=True, exist_ok=True)
     numbers = {"precision": run.encoder.precision, "resize": run.encoder.resize}
     made_on = {"device": device, "device_name": loaded.device_name, "threads": threads}
-    replace_record(path, {**made_on, **numbers, **asdict(tuned.best)})
-    return tuned
+    replace_record(path, {**made_on, **numbers, **asdict(best)})
+    rows = [
+        {name: round(getattr(speed, name), 1) for name in ("batch_size", "preparing", "computing", "encoding")}
+        | {"share": round(speed.share, 3), "limit": speed.limit}
+        for speed in speeds
+    ]
+    best_size = {"batch_size": best.batch_size, "limit": best.limit}
+    return {"device": device, "threads": threads, **best_size, "speeds": rows, "too_large": too_large}
 
 
 def measured_speed(run: Run, name: EncoderName) -> dict[str, Any] | None:

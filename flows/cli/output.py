@@ -1,7 +1,7 @@
 """The output of commands: facts as JSON, tables for people. Data is shown as text, never as markup."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import typer
@@ -16,6 +16,9 @@ Recipe = Annotated[Place, typer.Argument(help="A recipe; its latest build is use
 AsJson = Annotated[bool, Named("--json"), "Print facts as JSON on stdout."]
 
 
+Row = Mapping[str, Any]
+Columns = Sequence[str] | Mapping[str, str | Callable[[Row], object]]
+"""The columns of a table: names of the rows, or headings with such a name or what makes a cell of a row."""
 _NARROWEST = 12  # what is folded gets so many characters in a line
 _LONGEST_NAME = 24  # a longer word is a hash or a build
 _FRAME = 3  # of a table, for each column
@@ -63,13 +66,21 @@ def _lines_of(facts: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]
             yield label, _shown(value)
 
 
-def print_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print rows that share their keys as a table; where it is too narrow for whole words, as lines for each row."""
+def _chosen(row: Row, columns: Columns) -> dict[str, Any]:
+    """The cells of a row in these columns."""
+    if not isinstance(columns, Mapping):
+        return {name: row[name] for name in columns}
+    return {heading: row[cell] if isinstance(cell, str) else cell(row) for heading, cell in columns.items()}
+
+
+def print_rows(title: str, rows: Sequence[Row], columns: Columns | None = None) -> None:
+    """Print rows as a table, with these columns or all; where it is too narrow for words, as lines for each row."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     console = Console()
+    rows = rows if columns is None else [_chosen(row, columns) for row in rows]
     names = list(dict.fromkeys(name for row in rows for name in row))
     cells = {name: [_shown(row.get(name)) for row in rows] for name in names}
     headers = {name: printable(name.replace("_", " ")) for name in names}
@@ -136,6 +147,22 @@ def with_interval(
     return f"{value:{sign}.{digits}f}{ends}"
 
 
+def measured(row: Row, name: str, *, sign: str = "", digits: int = 3) -> str:
+    """A measure of a row with its interval: `name`_low and `name`_high, or where these are not there low and high."""
+    ends = (row[f"{name}_{end}"] if f"{name}_{end}" in row else row[end] for end in ("low", "high"))
+    return with_interval(row[name], *ends, sign=sign, digits=digits)
+
+
+def interval(name: str, *, sign: str = "", digits: int = 3) -> Callable[[Row], str]:
+    """The cells of a column of `measured`."""
+    return lambda row: measured(row, name, sign=sign, digits=digits)
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """Names with how often each is there, or was the reason."""
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
+
+
 def print_written(facts: Mapping[str, Any]) -> None:
     """Print the paths of the files that were written, where some were."""
     written = facts.get("written", ())
@@ -145,32 +172,21 @@ def print_written(facts: Mapping[str, Any]) -> None:
 
 def print_funnel(funnel: Sequence[Mapping[str, Any]]) -> None:
     """Print rows per step and verdict, with the reasons of those that went."""
-    rows = [
-        {
-            **{name: step[name] for name in ("step", "kept", "dropped", "failed", "merged")},
-            "reasons": ", ".join(f"{name} {count:,}" for name, count in step["reasons"].items()),
-        }
-        for step in funnel
-    ]
-    print_rows("funnel", rows)
+    counts = {name: name for name in ("step", "kept", "dropped", "failed", "merged")}
+    print_rows("funnel", funnel, {**counts, "reasons": lambda step: counted(step["reasons"])})
 
 
 def print_adapters(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print per class list accuracy on test and the paired difference to zero-shot with names, with 95 % intervals."""
+    columns: Columns = {
+        "adapter": "name",
+        "texts": "texts",
+        "accuracy": interval("accuracy", digits=2),
+        "difference": interval("difference", sign="+", digits=2),
+    }
     for name in dict.fromkeys(row["list"] for row in rows):
-        of_list = [
-            {
-                "adapter": row["name"],
-                "texts": row["texts"],
-                "accuracy": with_interval(row["accuracy"], row["low"], row["high"], digits=2),
-                "difference": with_interval(
-                    row["difference"], row["difference_low"], row["difference_high"], sign="+", digits=2
-                ),
-            }
-            for row in rows
-            if row["list"] == name
-        ]
-        print_rows(f"{name}: adapters on test, 95 % intervals", of_list)
+        of_list = [row for row in rows if row["list"] == name]
+        print_rows(f"{name}: adapters on test, 95 % intervals", of_list, columns)
 
 
 def print_losses(pool: Mapping[str, Any]) -> None:
@@ -179,7 +195,7 @@ def print_losses(pool: Mapping[str, Any]) -> None:
     for loss in pool["losses"]:
         values = ", ".join(f"{name}: {_shown(value) or 'null'}" for name, value in loss["values"].items())
         label = f"{loss['field']} {{{values}}}" if values else loss["field"]
-        lines[label] = ", ".join(f"{reason} {count:,}" for reason, count in loss["reasons"].items()) or "none"
+        lines[label] = counted(loss["reasons"]) or "none"
     print_text(f"{pool['path']}: {pool['rows']}" + (", of which each by itself would drop" if lines else ""))
     for label, reasons in lines.items():
         print_text(f"  {label:<{max(map(len, lines))}}  {reasons}")
@@ -187,25 +203,30 @@ def print_losses(pool: Mapping[str, Any]) -> None:
 
 def print_estimates(estimates: Sequence[Mapping[str, Any]]) -> None:
     """Print what describing class lists would ask and cost: a table for each list, with its sum in the last row."""
+    columns: Columns = {
+        "method": "method",
+        "asks": "questions",
+        "stored": "stored",
+        "requests": lambda row: f"{row['requests_at_least']:,}-{row['requests_at_most']:,}",
+        **SPENT,
+    }
     for class_list in dict.fromkeys(row["class_list"] for row in estimates):
         of_list = [row for row in estimates if row["class_list"] == class_list]
         total = {name: sum(row[name] for row in of_list) for name in of_list[0] if name not in {"class_list", "method"}}
-        rows = [
-            {
-                "method": row["method"],
-                "asks": row["questions"],
-                "stored": row["stored"],
-                "requests": f"{row['requests_at_least']:,}-{row['requests_at_most']:,}",
-                "tokens": f"{_tokens(row, ''):,}-{_tokens(row, '_at_most'):,}",
-                "usd": f"{row['cost_usd']:.4f}-{row['cost_usd_at_most']:.4f}",
-            }
-            for row in (*of_list, total | {"method": "in all"})
-        ]
-        print_rows(f"describing {class_list}: expected - at most, lost replies aside", rows)
+        rows = [*of_list, total | {"method": "in all"}]
+        print_rows(f"describing {class_list}: expected - at most, lost replies aside", rows, columns)
 
 
-def _tokens(row: Mapping[str, Any], bound: str) -> int:
-    return int(row[f"prompt_tokens{bound}"] + row[f"completion_tokens{bound}"])
+def _tokens(row: Row) -> str:
+    expected, at_most = (row[f"prompt_tokens{end}"] + row[f"completion_tokens{end}"] for end in ("", "_at_most"))
+    return f"{int(expected):,}-{int(at_most):,}"
+
+
+SPENT: Mapping[str, Callable[[Row], str]] = {
+    "tokens": _tokens,
+    "usd": lambda row: f"{row['cost_usd']:.4f}-{row['cost_usd_at_most']:.4f}",
+}
+"""Columns of what asking a language model would take: expected, and at most."""
 
 
 def _shown(value: object) -> str:

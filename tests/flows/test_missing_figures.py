@@ -3,7 +3,7 @@
 import pytest
 
 from evenly.flows.cli.adapters.evaluation_tables import print_evaluation
-from evenly.flows.cli.classes.descriptions import _print_audit
+from evenly.flows.cli.classes.descriptions import print_audits
 from evenly.flows.cli.output import print_adapters, with_interval
 
 NOTHING = dict.fromkeys(
@@ -46,5 +46,6 @@ def test_an_audit_of_descriptions_without_a_picture_is_shown(capsys):
         "high": None,
     }
     facts = {"list": "birds", "method": "description", "texts": 3, "pictures": 0, "verdict": "not shown"}
-    _print_audit(facts | {"accuracies": [row], "differences": [row], "without_texts": []})
+    audit = facts | {"accuracies": [row], "differences": [row], "without_texts": []}
+    print_audits({"audits": [audit]})
     assert capsys.readouterr().out.count("none") == 2

@@ -1,13 +1,12 @@
 """An evaluation on the terminal, in 80 columns: values with their intervals, and what is to be said of them."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from evenly.audit.report.adapter_tables import better_and_worse, by_adapter, ensembles_of, notes_of, unseen_of
-from evenly.flows.cli.output import print_rows, print_text, with_interval
+from evenly.flows.cli.output import Columns, Row, interval, measured, print_rows, print_text, with_interval
 
-Row = Mapping[str, Any]
 MOST_ROWS = 20  # of a table of slices on the terminal; --json has them all
 MOST_PAIRS = 8
 ALPHA = 0.05
@@ -18,10 +17,13 @@ def print_evaluation(facts: Row) -> None:
     """Everything of one class list."""
     rows = facts["results"]
     print_text(f"\nClass list {facts['list']}: {rows[0]['n']:,} test pictures of {rows[0]['groups']:,} groups")
-    print_rows(
-        "accuracy on test, with 95 % intervals", [_accuracy(row, baseline=place == 0) for place, row in enumerate(rows)]
-    )
-    print_rows("on test, ECE as fitted and at temperature T; on val, accuracy", [_further(row) for row in rows])
+    columns: Columns = {
+        "adapter": who,
+        "accuracy": interval("accuracy"),
+        "against zero-shot": lambda row: "the baseline" if row is rows[0] else measured(row, "difference", sign="+"),
+    }
+    print_rows("accuracy on test, with 95 % intervals", rows, columns)
+    print_rows("on test, ECE as fitted and at temperature T; on val, accuracy", rows, FURTHER)
     for reason in dict.fromkeys(filter(None, (row.get("temperature_why") for row in rows))):
         named = [who(row) for row in rows if row.get("temperature_why") == reason]
         print_text(f"temperature T is {reason}: {', '.join(named)}")
@@ -45,29 +47,15 @@ def who(row: Row) -> str:
     return str(row["name"]) if row["texts"] == "none" else f"{row['name']} {row['texts']}"
 
 
-def measured(row: Row, name: str, *, sign: str = "") -> str:
-    """A measure of a row with its interval, in the columns `name`, `name`_low and `name`_high."""
-    return with_interval(row[name], row[f"{name}_low"], row[f"{name}_high"], sign=sign)
-
-
-def _accuracy(row: Row, *, baseline: bool) -> dict[str, Any]:
-    return {
-        "adapter": who(row),
-        "accuracy": with_interval(row["accuracy"], row["low"], row["high"]),
-        "against zero-shot": "the baseline" if baseline else measured(row, "difference", sign="+"),
-    }
-
-
-def _further(row: Row) -> dict[str, Any]:
-    return {
-        "adapter": who(row),
-        "top 5": row["top5"],
-        "per class": row["mean_per_class"],
-        "ECE": row["calibration_error"],
-        "at T": row["calibrated_error"],
-        "T": row["temperature"],
-        "on val": row["validation_accuracy"],
-    }
+FURTHER: Columns = {
+    "adapter": who,
+    "top 5": "top5",
+    "per class": "mean_per_class",
+    "ECE": "calibration_error",
+    "at T": "calibrated_error",
+    "T": "temperature",
+    "on val": "validation_accuracy",
+}
 
 
 def _print_head_tail(rows: Sequence[Row]) -> None:
@@ -79,18 +67,13 @@ def _print_head_tail(rows: Sequence[Row]) -> None:
         f"{part} {adapters[0][part]['classes']} ({adapters[0][part]['n']:,} pictures)" for part in ("head", "tail")
     ]
     print_text(f"\nClasses by how many captions of the pool name them: {', '.join(sizes)}")
-    print_rows(
-        "mean accuracy per class; the gap is head minus tail",
-        [
-            {
-                "adapter": who(row),
-                "head": row["head"]["accuracy"],
-                "tail": row["tail"]["accuracy"],
-                "gap": with_interval(*(row["gap"][name] for name in ("accuracy", "low", "high")), sign="+"),
-            }
-            for row in adapters
-        ],
-    )
+    columns: Columns = {
+        "adapter": who,
+        "head": lambda row: row["head"]["accuracy"],
+        "tail": lambda row: row["tail"]["accuracy"],
+        "gap": lambda row: measured(row["gap"], "accuracy", sign="+"),
+    }
+    print_rows("mean accuracy per class; the gap is head minus tail", adapters, columns)
 
 
 def _print_unseen(rows: Sequence[Row]) -> None:
@@ -105,15 +88,13 @@ def _print_unseen(rows: Sequence[Row]) -> None:
     sizes = [f"{row['n']:,} {_set(row)}" for row in unseen.sets]
     print_text(f"\n{unseen.n:,} test pictures against pictures of no class: {', '.join(sizes)}")
     for measure, title in MEASURES.items():
-        print_rows(
-            title,
-            [
-                {"score": row["score"]}
-                | {_set(dataset): measured(row["by_set"][dataset["name"]], measure) for dataset in unseen.sets}
-                | ({"mean": row["mean"][measure]} if row["mean"] else {})
-                for row in unseen.scores
-            ],
-        )
+        lines = [
+            {"score": row["score"]}
+            | {_set(dataset): measured(row["by_set"][dataset["name"]], measure) for dataset in unseen.sets}
+            | ({"mean": row["mean"][measure]} if row["mean"] else {})
+            for row in unseen.scores
+        ]
+        print_rows(title, lines)
     print_text(f"scores of logits are those of {who(vars(unseen))}, chosen on validation")
     for note, scores in notes_of(unseen).items():
         print_text(f"{', '.join(scores)}: {note}")
@@ -130,19 +111,15 @@ def print_rejection(facts: Row) -> None:
             "with groups on both sides of the half that chooses"
         )
         return
-    print_rows(
-        f"{facts['list']}, rejected below a threshold: known told right, unknown rejected, and their harmonic mean H",
-        [
-            {
-                "score": row["score"] + (" *" if row["chosen"] else ""),
-                "set": row["set"],
-                "known": measured(row, "closed"),
-                "unknown": measured(row, "opened"),
-                "H": measured(row, "h"),
-            }
-            for row in rows
-        ],
-    )
+    columns: Columns = {
+        "score": lambda row: row["score"] + (" *" if row["chosen"] else ""),
+        "set": "set",
+        "known": interval("closed"),
+        "unknown": interval("opened"),
+        "H": interval("h"),
+    }
+    title = "rejected below a threshold: known told right, unknown rejected, and their harmonic mean H"
+    print_rows(f"{facts['list']}, {title}", rows, columns)
     print_text(
         "thresholds make H largest on validation pictures and half of the groups of no class; the other half is "
         "judged. * the score with the largest H there"
@@ -152,25 +129,16 @@ def print_rejection(facts: Row) -> None:
 def print_ensembles(rows: Sequence[Row]) -> None:
     """Each ensemble's classifiers: accuracy, and the AUROC of their entropy on each set of pictures of no class."""
     for ensemble, parts in ensembles_of(rows).items():
-        print_rows(
-            f"classifiers that {ensemble} is the mean of: accuracy; AUROC by the entropy of each",
-            [
-                {
-                    "classifier": part,
-                    "accuracy": with_interval(*(measures[0][name] for name in ("accuracy", "low", "high"))),
-                }
-                | {
-                    _set({"name": row["set"], "kind": row["kind"]}): measured(row, "auroc")
-                    for row in measures
-                    if row["set"]
-                }
-                for part, measures in parts.items()
-            ],
-        )
+        classifiers = [
+            {"classifier": part, "accuracy": measured(measures[0], "accuracy")}
+            | {_set(row, name="set"): measured(row, "auroc") for row in measures if row["set"]}
+            for part, measures in parts.items()
+        ]
+        print_rows(f"classifiers that {ensemble} is the mean of: accuracy; AUROC by the entropy of each", classifiers)
 
 
-def _set(row: Row) -> str:
-    return str(row["name"]) if row["name"] == row["kind"] else f"{row['name']} ({row['kind']})"
+def _set(row: Row, name: str = "name") -> str:
+    return str(row[name]) if row[name] == row["kind"] else f"{row[name]} ({row['kind']})"
 
 
 def _print_pairs(rows: Sequence[Row]) -> None:
@@ -204,7 +172,7 @@ def _print_slices(facts: Row, column: str) -> None:
     for row in slices:
         shown = columns.setdefault(row["value"], {"value": row["value"], "n": row["n"]})
         has_value = row["accuracy"] is not None
-        shown[who(row)] = with_interval(row["accuracy"], row["low"], row["high"]) if has_value else row["state"]
+        shown[who(row)] = measured(row, "accuracy") if has_value else row["state"]
     print_text("")
     print_rows(f"accuracy by {column}", list(columns.values())[:MOST_ROWS])
     if len(columns) > MOST_ROWS:
@@ -218,8 +186,8 @@ def _print_slices(facts: Row, column: str) -> None:
         )
     for row in facts["worst_slices"]:
         if row["column"] == column and who(row) in judged_rows:
-            value = with_interval(row["accuracy"], row["low"], row["high"])
-            print_text(f"worst for {who(row)}: {row['value']}, {value} on {row['n']:,} picture{'s' * (row['n'] != 1)}")
+            n, value = row["n"], measured(row, "accuracy")
+            print_text(f"worst for {who(row)}: {row['value']}, {value} on {n:,} picture{'s' * (n != 1)}")
 
 
 def _chosen(facts: Row) -> Row | None:

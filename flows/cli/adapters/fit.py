@@ -10,7 +10,7 @@ import typer
 from evenly.flows.cli.adapters.options import FitOptions, LeaderboardOptions, OptionalRecipe, PredictOptions
 from evenly.flows.cli.command import typed
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.cli.output import print_facts, print_rows, print_text, with_interval
+from evenly.flows.cli.output import Columns, Row, interval, print_facts, print_rows, print_text
 from evenly.signatures import taking
 
 LISTS = ("top", "explanation")  # of a prediction's columns, those that no line of a table holds
@@ -52,8 +52,19 @@ def fit_command(recipe: OptionalRecipe, options: FitOptions) -> dict[str, Any]:
 def _print_fitted(result: dict[str, Any]) -> None:
     if "adapters" in result:
         print_chosen(result["adapters"])
-    else:
-        (print_ranking if result["adapter"] == "ranking" else print_fit)(result)
+        return
+    _print_choice(result)
+    unseen = result.get("ood", ())
+    rows = [row for row in unseen if not row["skipped"]]
+    if len({row["set"] for row in rows} - {"mean"}) < 2:
+        rows = [row for row in rows if row["set"] != "mean"]
+    if rows:
+        columns: Columns = {"score": "score", "set": _set, "auroc": interval("auroc"), "fpr95": interval("fpr95")}
+        print_rows("test pictures against pictures of no class", rows, columns)
+    for row in unseen:
+        if row["skipped"]:
+            print_text(f"skipped: {row['score']} needs {row['skipped']}")
+    print_text(f"written to {result['out']}")
 
 
 @taking(PredictOptions)
@@ -79,8 +90,7 @@ def _print_predictions(result: dict[str, Any], *, explain: bool, out: Path | Non
     print_rows("predictions", shown)
     for row in rows[:MOST_EXPLAINED] if explain else ():
         if row["explanation"]:
-            columns = ("side", "class", "similarity", "text")
-            print_rows(f"why {row['name']}", [{name: text[name] for name in columns} for text in row["explanation"]])
+            print_rows(f"why {row['name']}", row["explanation"], ("side", "class", "similarity", "text"))
     if note:
         print_text(note)
     if failed := sum(bool(row["error"]) for row in rows):
@@ -131,23 +141,17 @@ def _print_compared(result: dict[str, Any]) -> None:
         from evenly.flows.cli.adapters.retrieval import print_encoders
 
         print_encoders(result)
-    else:
-        for board in result["leaderboards"]:
-            _print_board(board)
+    for board in result.get("leaderboards", ()):
+        _print_board(board)
 
 
 def _print_board(board: dict[str, Any]) -> None:
-    rows = [
-        {
-            **{name: row[name] for name in ("name", "texts", "shots")},
-            "accuracy": with_interval(row["accuracy"], row["low"], row["high"]),
-            "against zero-shot": with_interval(
-                row["difference"], row["difference_low"], row["difference_high"], sign="+"
-            ),
-        }
-        for row in board["summary"]
-    ]
-    print_rows(board["title"], rows)
+    columns: Columns = {
+        **{name: name for name in ("name", "texts", "shots")},
+        "accuracy": interval("accuracy"),
+        "against zero-shot": interval("difference", sign="+"),
+    }
+    print_rows(board["title"], board["summary"], columns)
     for remedy in dict.fromkeys(row["remedy"] for row in board["skipped"]):
         rows = [row for row in board["skipped"] if row["remedy"] == remedy]
         reasons = {f": {row['reason']}" for row in rows} if not remedy else {f", for which {remedy}"}
@@ -186,47 +190,26 @@ def export_adapter_command(
     return export(adapter, out)
 
 
-def print_fit(result: dict[str, Any]) -> None:
-    """The choice and its reason, the measures one below the other, and the scores of unseen pictures."""
-    _print_choice(result["adapter"], result)
-    rows = [row for row in result["ood"] if not row["skipped"]]
-    if len({row["set"] for row in rows} - {"mean"}) < 2:
-        rows = [row for row in rows if row["set"] != "mean"]
-    if rows:
-        columns = [{"score": row["score"], "set": _set_of(row), **_intervals(row, ("auroc", "fpr95"))} for row in rows]
-        print_rows("test pictures against pictures of no class", columns)
-    for row in result["ood"]:
-        if row["skipped"]:
-            print_text(f"skipped: {row['score']} needs {row['skipped']}")
-    print_text(f"written to {result['out']}")
-
-
 def print_chosen(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print what validation chose for each class list, and the folder that holds its adapters."""
     for name in dict.fromkeys(row["list"] for row in rows):
         of_list = [row for row in rows if row["list"] == name]
-        shown = [
-            {
-                "adapter": row["name"],
-                "texts": row["texts"],
-                "chosen": row["chosen"],
-                "on val": row["validation_accuracy"],
-                "kept zero-shot, since": row["why"] if row["kept_zero_shot"] else "",
-            }
-            for row in of_list
-        ]
-        print_rows(f"{name}: chosen on {of_list[0]['validation_rows'] or 0:,} validation pictures", shown)
+        print_rows(f"{name}: chosen on {of_list[0]['validation_rows'] or 0:,} validation pictures", of_list, CHOSEN)
         print_text(f"saved in {Path(of_list[0]['saved']).parent} as ADAPTER-TEXTS.json")
 
 
-def print_ranking(result: dict[str, Any]) -> None:
-    """The choice and its reason, and the measures of the order."""
-    _print_choice("ranking", result)
-    print_text(f"written to {result['out']}")
+CHOSEN: Columns = {
+    "adapter": "name",
+    "texts": "texts",
+    "chosen": "chosen",
+    "on val": "validation_accuracy",
+    "kept zero-shot, since": lambda row: row["why"] if row["kept_zero_shot"] else "",
+}
 
 
-def _print_choice(name: str, result: dict[str, Any]) -> None:
-    print_text(f"{name}: {result['why']}")
+def _print_choice(result: dict[str, Any]) -> None:
+    """The choice and its reason, and the measures one below the other."""
+    print_text(f"{result['adapter']}: {result['why']}")
     if result["fallback"]:
         print_text(f"fallback: {result['fallback']}")
     for note in result["notes"]:
@@ -234,34 +217,21 @@ def _print_choice(name: str, result: dict[str, Any]) -> None:
     if result["chosen"]:
         print_text("chosen on validation")
         print_facts(result["chosen"])
-    if result["metrics"]:
-        print_rows("on test", _measures(result["metrics"]))
+    if metrics := result["metrics"]:
+        measures = [name for name in metrics if not name.endswith(("low", "high")) and metrics[name] != ""]
+        rows = [{"measure": name, "value": metrics[name], "interval": _ends(metrics, name)} for name in measures]
+        print_rows("on test", rows)
 
 
-def interval_in_words(low: float | None, high: float | None) -> str:
-    """`[low, high]`, or nothing where there is no interval."""
+def _ends(metrics: Row, measure: str) -> str:
+    """`[low, high]` of a measure, or nothing where it has no interval."""
+    prefix = "" if measure == "accuracy" else f"{measure}_"
+    low, high = (metrics.get(f"{prefix}{end}") for end in ("low", "high"))
     return "" if low is None or high is None else f"[{low:.3f}, {high:.3f}]"
 
 
-def _set_of(row: dict[str, Any]) -> str:
+def _set(row: Row) -> str:
     return str(row["set"]) if row["set"] != "mean" else f"mean of {row['kind']}" if row["kind"] != "mean" else "mean"
-
-
-def _measures(metrics: dict[str, Any]) -> list[dict[str, Any]]:
-    """One row per measure, its interval beside it."""
-    return [
-        {"measure": name, "value": value, "interval": interval_in_words(*(metrics.get(end) for end in _ends(name)))}
-        for name, value in metrics.items()
-        if not name.endswith(("low", "high")) and value != ""
-    ]
-
-
-def _ends(measure: str) -> tuple[str, str]:
-    return ("low", "high") if measure == "accuracy" else (f"{measure}_low", f"{measure}_high")
-
-
-def _intervals(row: dict[str, Any], names: Sequence[str]) -> dict[str, str]:
-    return {name: with_interval(row[name], *(row[end] for end in _ends(name))) for name in names}
 
 
 COMMANDS = {

@@ -8,10 +8,10 @@ import pandas as pd
 
 from evenly.audit.report.plots.curves import corruption_plot
 from evenly.audit.report.plots.figures import standing_alone
-from evenly.flows.cli.adapters.evaluation_tables import measured, who
+from evenly.flows.cli.adapters.evaluation_tables import who
 from evenly.flows.cli.adapters.own_features.fit import plain
 from evenly.flows.cli.datasets.outcome import best_on_validation, evaluations_of
-from evenly.flows.cli.output import print_rows, print_text, with_interval
+from evenly.flows.cli.output import Columns, Row, interval, measured, print_rows, print_text
 from evenly.flows.probe_adapters import probe_adapters
 from evenly.flows.process.prefect_api import prefect_api
 from evenly.flows.recipe import read_recipe
@@ -92,9 +92,6 @@ def _plot(folder: Path, curves: Sequence[Mapping[str, Any]], *, title: str) -> N
     replace_text(folder / f"corruptions-{words}.svg", standing_alone(figure))
 
 
-Row = Mapping[str, Any]
-
-
 def print_probes(facts: Row) -> None:
     """Every probe that was asked for, and where its tables and plots lie."""
     if "diversity" in facts:
@@ -124,37 +121,22 @@ def _print_diversity(row: Row) -> None:
 
 
 def _print_binding(rows: Sequence[Row]) -> None:
-    print_rows(
-        "which colour is found for each of the objects of a picture",
-        [
-            {
-                "part": row["part"],
-                "asked": row["questions"],
-                "own colour": measured(row, "own"),
-                "the other's": measured(row, "swap"),
-                "ahead": row["beats"],
-            }
-            for row in rows
-            if row["questions"] and row["part"] != "all"
-        ],
-    )
+    columns: Columns = {
+        "part": "part",
+        "asked": "questions",
+        "own colour": interval("own"),
+        "the other's": interval("swap"),
+        "ahead": "beats",
+    }
+    rows = [row for row in rows if row["questions"] and row["part"] != "all"]
+    print_rows("which colour is found for each of the objects of a picture", rows, columns)
     print_text('"ahead": how often the own colour scores above that of the other object; 0.5 is chance')
 
 
 def _print_retrieval(rows: Sequence[Row]) -> None:
-    print_rows(
-        "what captions and pictures find, 95 % intervals",
-        [
-            {
-                "direction": row["direction"],
-                "queries": row["queries"],
-                "R@1": measured(row, "r_at_1"),
-                "R@10": measured(row, "r_at_10"),
-                "auc": measured(row, "auc"),
-            }
-            for row in rows
-        ],
-    )
+    measures = {"R@1": interval("r_at_1"), "R@10": interval("r_at_10"), "auc": interval("auc")}
+    columns: Columns = {"direction": "direction", "queries": "queries", **measures}
+    print_rows("what captions and pictures find, 95 % intervals", rows, columns)
 
 
 def _print_corruptions(facts: Row) -> None:
@@ -165,19 +147,14 @@ def _print_corruptions(facts: Row) -> None:
         print_text("no adapter was judged: there are no test pictures, or all adapters were skipped")
         return
     state = facts["models"][0]["state"] if all(row["state"] for row in facts["models"]) else ""
-    print_rows(
-        "mean over corruptions and strengths",
-        [
-            {
-                "adapter": who(row),
-                "clean": row["clean"],
-                "corrupted": measured(row, "corrupted"),
-                "lost": row["relative_drop"],
-                **({} if state else {"line": row["expected"], "beyond": row["effective_robustness"]}),
-            }
-            for row in facts["models"]
-        ],
-    )
+    columns: Columns = {
+        "adapter": who,
+        "clean": "clean",
+        "corrupted": interval("corrupted"),
+        "lost": "relative_drop",
+        **({} if state else {"line": "expected", "beyond": "effective_robustness"}),
+    }
+    print_rows("mean over corruptions and strengths", facts["models"], columns)
     print_text(state or '"line": what accuracy on clean pictures lets expect, by a line through all adapters\' logits')
     _print_per_corruption(facts)
     _print_sources(facts)
@@ -188,21 +165,16 @@ def _print_sources(facts: Row) -> None:
     if not facts["sources"]:
         return
     lines = {row["source"]: row for row in facts["source_lines"]}
-    print_rows(
-        "linear probes trained on one source alone, and on all",
-        [
-            {
-                "source": row["source"],
-                "train": row["rows"],
-                "clean": measured(row, "clean"),
-                "corrupted": measured(row, "corrupted"),
-                "slope": lines[row["source"]]["slope"],
-                "beyond": lines[row["source"]]["effective_robustness"],
-            }
-            for row in facts["sources"]
-            if row["share"] == 1
-        ],
-    )
+    columns: Columns = {
+        "source": "source",
+        "train": "rows",
+        "clean": interval("clean"),
+        "corrupted": interval("corrupted"),
+        "slope": lambda row: lines[row["source"]]["slope"],
+        "beyond": lambda row: lines[row["source"]]["effective_robustness"],
+    }
+    rows = [row for row in facts["sources"] if row["share"] == 1]
+    print_rows("linear probes trained on one source alone, and on all", rows, columns)
     print_text(
         '"beyond": mean over shares of its pictures of accuracy minus the line through the models of all sources'
     )
@@ -211,9 +183,8 @@ def _print_sources(facts: Row) -> None:
 def _print_per_corruption(facts: Row) -> None:
     """Mean over strengths for those that are shown."""
     rows: dict[str, dict[str, Any]] = {}
-    for shown in facts["shown"]:
+    for name in map(who, facts["shown"]):
         for row in facts["corruptions"]:
-            if who(row) == who(shown):
-                line = rows.setdefault(row["corruption"], {"corruption": row["corruption"]})
-                line[who(shown)] = with_interval(row["accuracy"], row["low"], row["high"])
+            if who(row) == name:
+                rows.setdefault(row["corruption"], {"corruption": row["corruption"]})[name] = measured(row, "accuracy")
     print_rows("accuracy per corruption, mean over strengths", list(rows.values()))

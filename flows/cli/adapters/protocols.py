@@ -8,7 +8,7 @@ from annotated_types import Ge
 
 from evenly.flows.cli.adapters.options import Guard
 from evenly.flows.cli.command import typed
-from evenly.flows.cli.output import print_rows, print_text, with_interval
+from evenly.flows.cli.output import interval, print_rows, print_text
 from evenly.signatures import Named
 
 Normalise = Annotated[bool, Named("--normalise"), "Scale the rows to unit length."]
@@ -32,20 +32,9 @@ def base_to_new_command(
 
 
 def _print_base_to_new(result: dict[str, Any]) -> None:
-    from evenly.flows.cli.adapters.evaluation_tables import measured
-
-    print_rows(
-        f"base to new, {result['adapter']}: accuracy with 95 % intervals",
-        [
-            {
-                "data_set": row["data_set"],
-                "base": measured(row, "base"),
-                "new": measured(row, "new"),
-                "harmonic_mean": row["harmonic_mean"],
-            }
-            for row in result["data_sets"]
-        ],
-    )
+    names = {name: name for name in ("data_set", "base", "new", "harmonic_mean")}
+    columns = names | {name: interval(name) for name in ("base", "new")}
+    print_rows(f"base to new, {result['adapter']}: accuracy with 95 % intervals", result["data_sets"], columns)
     print_text(f"mean of the harmonic means {result['mean_of_harmonic_means']:.4f}")
     print_text(f"harmonic mean of the averages {result['harmonic_mean_of_averages']:.4f}")
     kept = [row["data_set"] for row in result["data_sets"] if row["kept_zero_shot"]]
@@ -74,18 +63,9 @@ def sessions_command(
 
 
 def _print_sessions(result: dict[str, Any]) -> None:
-    print_rows(
-        "accuracy over the classes seen so far, with 95 % intervals",
-        [
-            {name: row[name] for name in ("session", "classes", "rows")}
-            | {
-                "accuracy": with_interval(row["accuracy"], row["low"], row["high"]),
-                "old": row["old"],
-                "new": row["new"],
-            }
-            for row in result["sessions"]
-        ],
-    )
+    names = {name: name for name in ("session", "classes", "rows", "accuracy", "old", "new")}
+    columns = names | {"accuracy": interval("accuracy")}
+    print_rows("accuracy over the classes seen so far, with 95 % intervals", result["sessions"], columns)
     print_text(f"average {result['average']:.4f}, performance drop {result['performance_drop']:.4f}")
     for note in result["notes"]:
         print_text(f"note: {note}")

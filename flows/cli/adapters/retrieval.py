@@ -13,7 +13,7 @@ from evenly.adapters.own_features.arrays import pair_rows_in
 from evenly.audit.report.plots.retrieval import draw_encoders
 from evenly.flows.cli.adapters.own_features.fit import plain
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.cli.output import print_rows, print_text
+from evenly.flows.cli.output import Columns, Row, print_rows, print_text
 from evenly.flows.recipe import read_recipe
 from evenly.flows.recipe.class_rules import evaluation_rules
 from evenly.flows.runs import build_run, run_in
@@ -30,9 +30,6 @@ from evenly.tasks.adapters.retrieval import (
 )
 from evenly.tasks.run import EncoderChoice, Run
 from evenly.tasks.stage import run_step
-
-SHOWN = {"r_at_1": "R@1", "r_at_10": "R@10", "auc": "AUC"}
-"""What fits a terminal of 80 columns, as the directions' names do; all else is in --json."""
 
 
 def recipe_retrieval(recipe: Place, *, pairs: int, part: str | None, root: Place | None) -> list[dict[str, Any]]:
@@ -95,32 +92,25 @@ def read_encoder(named: str) -> EncoderChoice:
         ) from None
 
 
-def print_retrieval(measured: Sequence[dict[str, Any]]) -> None:
+def print_retrieval(boards: Sequence[dict[str, Any]]) -> None:
     """Print retrieval by an encoder, a table of directions for each part."""
-    for facts in measured:
-        _print_directions(facts)
-
-
-def _print_directions(facts: dict[str, Any]) -> None:
-    source = facts.get("build", facts.get("arrays"))
-    part = f", {facts['list']}, {facts['part']}" if "list" in facts else ""
-    count = f"{facts['pairs']:,} of {facts['of']:,} pairs" if "of" in facts else f"{facts['pairs']:,} pairs"
-    rows = [{"direction": _short(row["direction"]), **_cells(row)} for row in facts["directions"]]
-    print_rows(f"{source}{part}: {count}, 95 % intervals", rows)
-    print_text(f"matched cosine {facts['matched_cosine']:.3f}, modality gap {facts['modality_gap']:.3f}")
+    for facts in boards:
+        source = facts.get("build", facts.get("arrays"))
+        part = f", {facts['list']}, {facts['part']}" if "list" in facts else ""
+        count = f"{facts['pairs']:,} of {facts['of']:,} pairs" if "of" in facts else f"{facts['pairs']:,} pairs"
+        title = f"{source}{part}: {count}, 95 % intervals"
+        print_rows(title, facts["directions"], {"direction": lambda row: _short(row["direction"]), **MEASURES})
+        print_text(f"matched cosine {facts['matched_cosine']:.3f}, modality gap {facts['modality_gap']:.3f}")
 
 
 def print_encoders(result: dict[str, Any]) -> None:
     """A table for each direction, a line for each encoder."""
     boards = result["encoders"]
     for direction in dict.fromkeys(row["direction"] for board in boards for row in board["directions"]):
-        rows = [
-            {"encoder": board["encoder"], **({"list": board["list"]} if "list" in board else {}), **_cells(row)}
-            for board in boards
-            for row in board["directions"]
-            if row["direction"] == direction
-        ]
-        print_rows(f"{result['build']}: {direction}, 95 % intervals", rows)
+        rows = [board | row for board in boards for row in board["directions"] if row["direction"] == direction]
+        lists = {"list": "list"} if "list" in boards[0] else {}
+        columns: Columns = {"encoder": "encoder", **lists, **MEASURES}
+        print_rows(f"{result['build']}: {direction}, 95 % intervals", rows, columns)
     print_text(f"table and plot in {result['out']}")
 
 
@@ -128,14 +118,18 @@ def _short(direction: str) -> str:
     return direction.replace("picture of its ", "").replace("random text to picture", "random text")
 
 
-def _cells(row: dict[str, Any]) -> dict[str, Any]:
-    return {words: _with_interval(row, name) for name, words in SHOWN.items()}
-
-
-def _with_interval(row: dict[str, Any], name: str) -> str:
+def _interval(row: Row, name: str) -> str:
     numbers = (row[name], row[f"{name}_low"], row[f"{name}_high"])
     value, low, high = ("-" if number is None else f"{number:.3f}".removeprefix("0") for number in numbers)
     return f"{value} [{low}, {high}]"
+
+
+MEASURES = {
+    "R@1": lambda row: _interval(row, "r_at_1"),
+    "R@10": lambda row: _interval(row, "r_at_10"),
+    "AUC": lambda row: _interval(row, "auc"),
+}
+"""Columns that fit a terminal of 80 columns, as the directions' names do; all else is in --json."""
 
 
 def _rules(recipe: Place, *, pairs: int, part: str | None, root: Place | None) -> tuple[Run, list[PairRetrievalRule]]:

@@ -6,10 +6,17 @@ import typer
 
 from evenly.flows.cli.command import typed
 from evenly.flows.cli.help_page import CommandGroup
-from evenly.flows.cli.output import print_rows, print_text
+from evenly.flows.cli.output import Columns, print_rows, print_text
 from evenly.signatures import Named, Root
 
 Refresh = Annotated[bool, Named("--refresh"), "Ask the endpoints for the status of what is open."]
+COLUMNS: Columns = {
+    "intent": lambda row: row["intent"][:12],
+    "status": lambda row: row["status"] + (f" ({row['ended_as']})" if row["ended_as"] else ""),
+    "asked by": "class_list",
+    **{name: name for name in ("batch", "requests", "completed", "failed")},
+}
+"""Those that fit a terminal."""
 
 
 def batches_command(root: Root = None, *, refresh: Refresh = False) -> dict[str, Any]:
@@ -28,7 +35,7 @@ def batches_command(root: Root = None, *, refresh: Refresh = False) -> dict[str,
 
 def _print_batches(result: dict[str, Any]) -> None:
     if result["batches"]:
-        print_rows("batches", [_line(row) for row in result["batches"]])
+        print_rows("batches", result["batches"], COLUMNS)
     else:
         print_text("no batches: `evenly describe --batch` submits them, and captioners with `batch: true`")
 
@@ -54,13 +61,6 @@ def _print_cancelled(row: dict[str, Any]) -> None:
         print_text(
             "It is not over yet: cancel it again later, or run the same command again to take in what it brought"
         )
-
-
-def _line(row: dict[str, Any]) -> dict[str, Any]:
-    """The columns that fit a terminal."""
-    ended = f" ({row['ended_as']})" if row["ended_as"] else ""
-    shown = {"intent": row["intent"][:12], "status": f"{row['status']}{ended}", "asked by": row["class_list"]}
-    return shown | {name: row[name] for name in ("batch", "requests", "completed", "failed")}
 
 
 GROUP = typer.Typer(cls=CommandGroup, invoke_without_command=True, rich_markup_mode=None)

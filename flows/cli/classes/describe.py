@@ -12,7 +12,7 @@ from annotated_types import Ge, Le
 from evenly.flows.cli.adapters.options import ExtractOptions, OptionalRecipe
 from evenly.flows.cli.command import typed
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.cli.output import print_estimates, print_facts, print_rows, print_text, printable
+from evenly.flows.cli.output import counted, print_estimates, print_facts, print_rows, print_text, printable
 from evenly.options import DescribeOptions
 from evenly.signatures import Named, Place, taking
 
@@ -145,17 +145,23 @@ def print_described(facts: Mapping[str, Any], *, verbose: bool = False) -> None:
 
     verbose: every text as well.
     """
+    texts = facts["descriptions"]
     if verbose:
-        print_rows("descriptions", [_row(row, with_other=_has_others(facts)) for row in facts["descriptions"]])
-    print_rows("texts per class", _of_classes(facts["descriptions"]))
+        names = ("class", "method", "text", *(["other"] if any(text["other"] is not None for text in texts) else ()))
+        print_rows("descriptions", texts, {name: name for name in names} | {"verdict": _verdict})
+    print_rows("texts per class", _of_classes(texts))
     for line in _lines(facts):
         print_text(printable(line))
     if facts["undescribed"]:
         rows = [
-            {"class": name or "(the list)", "method": method, "reasons": _counted(reasons)}
+            {"class": name or "(the list)", "method": method, "reasons": counted(reasons)}
             for name, method, reasons in facts["undescribed"]
         ]
         print_rows("without a text", rows)
+
+
+def _verdict(text: Mapping[str, Any]) -> str:
+    return str(text["verdict"]) + (f": {text['reason']}" if text["reason"] else "")
 
 
 def _of_classes(texts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -173,23 +179,12 @@ def _of_classes(texts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         {
             "class": name or "(the list)",
             "accepted": accepted.total(),
-            "by method": _counted(accepted),
+            "by method": counted(accepted),
             "refused": refused.total(),
-            "by reason": _counted(refused),
+            "by reason": counted(refused),
         }
         for name, (accepted, refused) in classes.items()
     ]
-
-
-def _has_others(facts: Mapping[str, Any]) -> bool:
-    return any(row["other"] is not None for row in facts["descriptions"])
-
-
-def _row(row: Mapping[str, Any], *, with_other: bool) -> dict[str, Any]:
-    """The columns that fit a terminal; the rest is in the JSON."""
-    shown = {"class": row["class"], "method": row["method"], "text": row["text"]}
-    pair = {"other": row["other"]} if with_other else {}
-    return shown | pair | {"verdict": row["verdict"] + (f": {row['reason']}" if row["reason"] else "")}
 
 
 def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
@@ -219,12 +214,8 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
 
 def _in_all(reasons: Mapping[str, int]) -> str:
     """A number, with the reasons that it is made of."""
-    named = f" ({_counted(reasons)})" if reasons else ""
+    named = f" ({counted(reasons)})" if reasons else ""
     return f"{sum(reasons.values()):,}{named}"
-
-
-def _counted(reasons: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {count:,}" for name, count in reasons.items())
 
 
 COMMANDS = {

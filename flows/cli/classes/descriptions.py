@@ -9,7 +9,7 @@ from annotated_types import Ge, Le
 
 from evenly.flows.cli.command import typed
 from evenly.flows.cli.help_page import CommandGroup
-from evenly.flows.cli.output import print_rows, print_text, with_interval
+from evenly.flows.cli.output import Columns, counted, interval, print_rows, print_text
 from evenly.signatures import InWorkspace, Named, Root, taking
 
 Version = Annotated[str, typer.Argument(help="A class list file, the name of a list, or a step key.")]
@@ -51,31 +51,22 @@ def audit_command(
     return {"audits": audits}
 
 
-def _print_audits(result: dict[str, Any]) -> None:
+def print_audits(result: dict[str, Any]) -> None:
+    """Print the audit of each class list and method."""
+    accuracies: Columns = {"texts": "texts", "draws": "draws", "accuracy": interval("accuracy")}
+    differences: Columns = {"texts": "texts", "minus": "minus", "difference": interval("difference", sign="+")}
     for audit in result["audits"]:
-        _print_audit(audit)
-
-
-def _print_audit(audit: dict[str, Any]) -> None:
-    title = f"{audit['list']}, {audit['method']}: {audit['texts']} texts, {audit['pictures']:,} test pictures"
-    print_rows(title, [_with_interval(row, "accuracy", "texts", "draws") for row in audit["accuracies"]])
-    print_rows("differences", [_with_interval(row, "difference", "texts", "minus") for row in audit["differences"]])
-    print_text(audit["verdict"])
-    if audit["without_texts"]:
-        print_text(f"by their name alone, without texts: {', '.join(audit['without_texts'])}")
-    if "name_weight" in audit:
-        share = audit["selection_fallback_share"]
-        print_text(
-            f"selected: {audit['pool']} texts in the pool, weight of the name {audit['name_weight']} (validation), "
-            f"{share:.0%} of the choices by fallback"
-        )
-
-
-def _with_interval(row: dict[str, Any], measure: str, *names: str) -> dict[str, Any]:
-    sign = "" if measure == "accuracy" else "+"
-    return {name: row[name] for name in names} | {
-        measure: with_interval(row[measure], row["low"], row["high"], sign=sign)
-    }
+        title = f"{audit['list']}, {audit['method']}: {audit['texts']} texts, {audit['pictures']:,} test pictures"
+        print_rows(title, audit["accuracies"], accuracies)
+        print_rows("differences", audit["differences"], differences)
+        print_text(audit["verdict"])
+        if audit["without_texts"]:
+            print_text(f"by their name alone, without texts: {', '.join(audit['without_texts'])}")
+        if "name_weight" in audit:
+            print_text(
+                f"selected: {audit['pool']} texts in the pool, weight of the name {audit['name_weight']} (validation), "
+                f"{audit['selection_fallback_share']:.0%} of the choices by fallback"
+            )
 
 
 def show_descriptions_command(
@@ -102,8 +93,7 @@ def _print_descriptions(facts: dict[str, Any], *, rejected: bool) -> None:
     if "versions" in facts:
         print_rows("described", [_version(version) for version in facts["versions"]])
         return
-    names = SHOWN if rejected else SHOWN[:3]
-    print_rows(_title(facts), [{name: row[name] for name in names} for row in facts["rows"]])
+    print_rows(_title(facts), facts["rows"], SHOWN if rejected else SHOWN[:3])
     if facts["without_texts"]:
         print_rows("without a text", facts["without_texts"])
 
@@ -124,18 +114,14 @@ def _print_compared(facts: dict[str, Any]) -> None:
     for name, classes in (("gone", facts["classes_gone"]), ("new", facts["classes_new"])):
         if classes:
             print_text(f"classes {name}: {', '.join(map(repr, classes))}")
-    columns = [
-        {
-            "class": row["class"],
-            "method": row["method"],
-            "a": row["text"] if row["state"] != "new" else "",
-            "b": row["text"] if row["state"] != "gone" else "",
+    if texts := [row for row in facts["texts"] if row["state"] != "kept"]:
+        columns: Columns = {
+            "class": "class",
+            "method": "method",
+            "a": lambda row: row["text"] if row["state"] != "new" else "",
+            "b": lambda row: row["text"] if row["state"] != "gone" else "",
         }
-        for row in facts["texts"]
-        if row["state"] != "kept"
-    ]
-    if columns:
-        print_rows("not in both", columns)
+        print_rows("not in both", texts, columns)
 
 
 def export_descriptions_command(
@@ -183,7 +169,7 @@ def import_command(
 def _print_imported(facts: dict[str, Any]) -> None:
     print_text(f"{facts['accepted']} texts of {facts['classes']} classes imported as edited; step {facts['step'][:12]}")
     if facts["rejected"]:
-        print_text(f"rejected: {', '.join(f'{reason} {n}' for reason, n in facts['rejected'].items())}")
+        print_text(f"rejected: {counted(facts['rejected'])}")
     undescribed = [name for name, _, _ in facts["undescribed"]]
     if undescribed:
         print_text(f"without a text: {', '.join(map(repr, dict.fromkeys(undescribed)))}")
@@ -191,8 +177,8 @@ def _print_imported(facts: dict[str, Any]) -> None:
 
 
 def _version(facts: dict[str, Any]) -> dict[str, Any]:
-    shown = {name: facts[name] for name in VERSION}
-    return shown | {"step": facts["step"][:8], "methods": ", ".join(facts["methods"]), "ended": facts["ended"][:16]}
+    shown = {"step": facts["step"][:8], "methods": ", ".join(facts["methods"]), "ended": facts["ended"][:16]}
+    return {name: facts[name] for name in VERSION} | shown
 
 
 def _title(facts: dict[str, Any]) -> str:
@@ -203,7 +189,7 @@ def _title(facts: dict[str, Any]) -> str:
 GROUP = typer.Typer(
     cls=CommandGroup, help="Look at, judge and export the descriptions of class lists.", no_args_is_help=True
 )
-GROUP.command("audit")(typed(audit_command, _print_audits))
+GROUP.command("audit")(typed(audit_command, print_audits))
 GROUP.command("show")(typed(show_descriptions_command, _print_descriptions))
 GROUP.command("compare")(typed(compare_command, _print_compared))
 GROUP.command("export")(typed(export_descriptions_command, _print_exported))

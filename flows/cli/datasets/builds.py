@@ -62,8 +62,7 @@ def _print_demo(result: dict[str, Any]) -> None:
 
     print_funnel(result["funnel"])
     print_adapters(result["adapters"])
-    measures = ("fault", "injected", "judged", "found", "recall", "precision")
-    print_rows("injected faults", [{name: row[name] for name in measures} for row in result["truth"]])
+    print_rows("injected faults", result["truth"], ("fault", "injected", "judged", "found", "recall", "precision"))
     print_text(_caption_line(result["truth"]))
     uid = result["examples"]["dropped"]
     print_text(f"\nbuild   {result['build']}\nreport  {result['report']}\n\ntry next:")
@@ -207,12 +206,12 @@ def plan_command(
 
 def _print_plan(plan: dict[str, Any]) -> None:
     from evenly.flows.cli.datasets.asked_again import retry_lines
-    from evenly.flows.cli.datasets.estimates import described, shown_captions, shown_row
+    from evenly.flows.cli.datasets.estimates import CAPTIONS, described, shown_row
 
     print_rows("plan", [shown_row(row) for row in plan["steps"]])
     print_text("\n".join([*described(plan["run"]), *retry_lines(plan["asked_again"])]))
-    if captions := [shown_captions(row) for row in plan["captions"]]:
-        print_rows("captions: expected - at most, lost replies aside", captions)
+    if plan["captions"]:
+        print_rows("captions: expected - at most, lost replies aside", plan["captions"], CAPTIONS)
     print_estimates(plan["descriptions"])
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from evenly.flows.cli.output import SPENT, Columns, Row
 from evenly.storage.step_records import StepRecord
 from evenly.tasks.partitioning import Cut
 
@@ -137,18 +138,19 @@ def shown_row(row: Mapping[str, Any]) -> dict[str, Any]:
     return shown | ({} if row.get("to_fetch") is None else {"to fetch": row["to_fetch"]}) | {"why": row["why"]}
 
 
-def shown_captions(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The requests of a captioner as people read them: expected - at most."""
+def _marked(row: Row, name: str) -> str:
     mark = {"counted": "", "at most": "at most ", "about": "at most ~"}[row["pairs_are"]]
-    tokens = [row[f"prompt_tokens{bound}"] + row[f"completion_tokens{bound}"] for bound in ("", "_at_most")]
-    return {
-        "captioner": row["captioner"],
-        "pairs": f"{mark}{row['pairs']:,}",
-        "stored": row["stored"] if row["pairs_are"] == "counted" else None,
-        "requests left": f"{mark}{row['left_at_most']:,}",
-        "tokens": f"{tokens[0]:,}-{tokens[1]:,}",
-        "usd": f"{row['cost_usd']:.4f}-{row['cost_usd_at_most']:.4f}",
-    }
+    return f"{mark}{row[name]:,}"
+
+
+CAPTIONS: Columns = {
+    "captioner": "captioner",
+    "pairs": lambda row: _marked(row, "pairs"),
+    "stored": lambda row: row["stored"] if row["pairs_are"] == "counted" else None,
+    "requests left": lambda row: _marked(row, "left_at_most"),
+    **SPENT,
+}
+"""Columns of the requests of captioners."""
 
 
 def shown_time(seconds: float) -> str:

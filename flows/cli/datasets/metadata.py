@@ -9,7 +9,7 @@ import typer
 from evenly.flows.cli.command import typed
 from evenly.flows.cli.errors import FINDING
 from evenly.flows.cli.help_page import CommandGroup
-from evenly.flows.cli.output import print_facts, print_rows, print_text, printable
+from evenly.flows.cli.output import counted, print_facts, print_rows, print_text, printable
 from evenly.signatures import Named, fields_of, taking
 
 
@@ -72,10 +72,10 @@ def build_command(
 
 def _print_built(built: dict[str, Any]) -> None:
     rows = [
-        {"source": source, **{name: count[name] for name in ("offered", "kept", "new")}, "left_out": _reasons(count)}
+        {"source": source} | count | {"left_out": counted(count["left_out"])}
         for source, count in built["counts"].items()
     ]
-    print_rows(f"{built['entries']:,} entries", rows)
+    print_rows(f"{built['entries']:,} entries", rows, ("source", "offered", "kept", "new", "left_out"))
     _print_never_matching(built["never_matching"])
     for source, origin in built["origins"].items():
         print_text(f"{source:<8} {printable(origin['origin'])}")
@@ -106,20 +106,15 @@ def _print_list(facts: dict[str, Any]) -> None:
         for source, count in facts["sources"].items()
     ]
     print_rows(f"{facts['entries']:,} entries", rows)
-    if facts["languages"]:
-        print_rows(
-            "languages", [{"language": language, "entries": count} for language, count in facts["languages"].items()]
-        )
+    if languages := facts["languages"]:
+        print_rows("languages", [{"language": language, "entries": count} for language, count in languages.items()])
     _print_never_matching(facts["never_matching"])
     for language, unmatched in facts["never_matching_by_language"].items():
         _print_never_matching(unmatched, f"can never match in {language}, matched by language")
     left_out = [
         {"source": source, "reason": reason, "entries": count}
-        for source, reasons in facts["left_out"].items()
+        for source, reasons in (*facts["left_out"].items(), ("file", facts["left_out_on_reading"]))
         for reason, count in reasons.items()
-    ]
-    left_out += [
-        {"source": "file", "reason": reason, "entries": n} for reason, n in facts["left_out_on_reading"].items()
     ]
     if left_out:
         print_rows("left out", left_out)
@@ -156,10 +151,6 @@ def _examples(counts: dict[str, Any]) -> list[str]:
     if "same_as" not in counts:
         return list(counts["examples"])
     return [f"{entry} (as {twin})" for entry, twin in zip(counts["examples"], counts["same_as"], strict=True)]
-
-
-def _reasons(count: dict[str, Any]) -> str:
-    return ", ".join(f"{reason} {number:,}" for reason, number in count["left_out"].items())
 
 
 GROUP = typer.Typer(cls=CommandGroup, help="Build concept lists, and look at what they hold.", no_args_is_help=True)

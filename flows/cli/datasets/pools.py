@@ -102,17 +102,8 @@ def balance_command(
         return explain_row(options.replay, matches, options.out, entries=options.entries)
     language = "language" if options.per_language else None
     rule = BalanceRule(**fields_of(BalanceRule, options), language=language)
-    return _done(
-        BalanceJob(
-            matches=matches,
-            rule=rule,
-            out=options.out,
-            seed=options.seed,
-            entries=options.entries,
-            overwrite=options.force,
-            work=_work(options),
-        )
-    )
+    of_job = fields_of(BalanceJob, options)
+    return _done(BalanceJob(**of_job, matches=matches, rule=rule, overwrite=options.force, work=_work(options)))
 
 
 def _work(options: PoolOptions) -> "PoolWork":
@@ -147,9 +138,8 @@ def _done(job: "MatchJob | BalanceJob") -> dict[str, Any]:
 
 def _print_replayed(rows: list[dict[str, Any]]) -> None:
     for row in rows:
-        names = ("entry", "count", "p", "draw", "deciding")
-        entries = [{name: entry[name] for name in names} for entry in row["entries"]]
-        print_rows(f"{printable(row['uid'])}: row {row['row']} of file {row['file']}", entries)
+        title = f"{printable(row['uid'])}: row {row['row']} of file {row['file']}"
+        print_rows(title, row["entries"], ("entry", "count", "p", "draw", "deciding"))
         print_text("kept" if row["kept"] else f"dropped: {row['reason']}")
         print_text(f"p_keep    {row['p_keep']:.6g}, t {row['t']:.6g}")
         print_text(f"stored    {'the same' if row['as_stored'] else 'differs'}")
@@ -163,19 +153,18 @@ def _print_balanced(facts: dict[str, Any] | list[dict[str, Any]]) -> None:
     if isinstance(facts, list):
         _print_replayed(facts)
         return
-    names = ("language", "t", "tail_share", "matches", "matched", "expected", "kept")
-    print_rows("thresholds", [{name: row[name] for name in names} for row in facts["languages"]])
-    rows = [{"rows": "kept", "number": facts["kept"]}]
-    rows += [{"rows": reason, "number": number} for reason, number in facts["reasons"].items()]
-    print_rows(f"{facts['rows']:,} rows", rows)
+    columns = ("language", "t", "tail_share", "matches", "matched", "expected", "kept")
+    print_rows("thresholds", facts["languages"], columns)
+    rows = {"kept": facts["kept"], **facts["reasons"]}
+    print_rows(f"{facts['rows']:,} rows", [{"rows": reason, "number": number} for reason, number in rows.items()])
     if facts["reused"]:
         print_text("nothing to do: the file is that of these matches, rule and seed")
     print_text(f"seed      {facts['seed']}\ncounts    {facts['counts']}\ndecisions {printable(facts['out'])}")
 
 
 def _print_matched(facts: dict[str, Any]) -> None:
-    rows = [{"captions": "matched", "number": facts["matched"]}]
-    rows += [{"captions": reason, "number": number} for reason, number in facts["reasons"].items()]
+    captions = {"matched": facts["matched"], **facts["reasons"]}
+    rows = [{"captions": reason, "number": number} for reason, number in captions.items()]
     print_rows(f"{facts['rows']:,} rows of {facts['files']:,} files", rows)
     print_text(f"matches   {facts['matches']:,}")
     print_text(f"entries   {facts['entries_hit']:,} named, {facts['entries_never_hit']:,} never")

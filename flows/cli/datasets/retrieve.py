@@ -5,7 +5,7 @@ from typing import Any
 from evenly.flows.cli.command import typed
 from evenly.flows.cli.datasets.concepts import Classes
 from evenly.flows.cli.datasets.options import RetrieveOptions
-from evenly.flows.cli.output import print_funnel, print_rows, print_text, print_written, printable
+from evenly.flows.cli.output import counted, print_funnel, print_rows, print_text, print_written, printable
 from evenly.signatures import taking
 
 
@@ -28,11 +28,10 @@ def _print_retrieved(facts: dict[str, Any]) -> None:
     if "pool" in facts:
         print_funnel(facts["pool"])
         print_text(f"build {facts['build']}")
-    rows = [{name: row[name] for name in ("class", "candidates", "kept", "short")} for row in facts["classes"]]
-    print_rows(f"{facts['list']} by {facts['method']}", rows)
+    print_rows(f"{facts['list']} by {facts['method']}", facts["classes"], ("class", "candidates", "kept", "short"))
     print_text(f"{facts['kept']:,} kept, {facts['different_pictures']:,} different pictures of {facts['pictures']:,}")
     for title, counts in (("never chosen", facts["excluded"]), ("not kept", facts["reasons"])):
-        print_text(f"{title}: {', '.join(f'{reason} {n:,}' for reason, n in counts.items()) or 'none'}")
+        print_text(f"{title}: {counted(counts) or 'none'}")
     if facts["short"]:
         print_text(f"fall short: {len(facts['short'])} classes: {printable(', '.join(facts['short']))}")
     print_written(facts)

