@@ -25,7 +25,7 @@ from evenly.storage.decoders.process import TOO_SLOW
 from evenly.storage.decoders.structure import MAX_BYTES, MAX_PIXELS, excess
 from evenly.storage.web.decoding import CheckedPicture, Measure, PictureChecks, sniff_format
 from evenly.storage.web.images import read_images
-from evenly.tasks.pictures.observed import PicturePlaces
+from evenly.tasks.pictures.sent_rows import PicturePlaces
 from evenly.tasks.run import Run
 
 FINGERPRINT = Measure(fingerprint, FINGERPRINT_VERSION)

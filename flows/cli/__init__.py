@@ -10,7 +10,6 @@ import typer
 
 from evenly.flows.cli.adapters import evaluate as cli_evaluation
 from evenly.flows.cli.adapters import fit as cli_adapters
-from evenly.flows.cli.adapters import protocols as cli_protocols
 from evenly.flows.cli.audit import audit as cli_audit
 from evenly.flows.cli.audit import upkeep as cli_upkeep
 from evenly.flows.cli.classes import batches as cli_batches
@@ -20,7 +19,6 @@ from evenly.flows.cli.datasets import builds as cli_datasets
 from evenly.flows.cli.datasets import concepts as cli_concepts
 from evenly.flows.cli.datasets import metadata as cli_metadata
 from evenly.flows.cli.datasets import pools as cli_pools
-from evenly.flows.cli.datasets import retrieve as cli_retrieve
 from evenly.flows.cli.datasets import search as cli_search
 from evenly.flows.cli.encoders import commands as cli_encoders
 from evenly.flows.cli.help_page import CommandGroup
@@ -40,13 +38,11 @@ for commands in (
     cli_datasets.COMMANDS,
     cli_classes.COMMANDS,
     cli_concepts.COMMANDS,
-    cli_retrieve.COMMANDS,
     cli_search.COMMANDS,
     cli_adapters.COMMANDS,
     cli_evaluation.COMMANDS,
     cli_encoders.COMMANDS,
     cli_pools.COMMANDS,
-    cli_protocols.COMMANDS,
     cli_audit.COMMANDS,
     cli_upkeep.COMMANDS,
     cli_serve.COMMANDS,

@@ -15,11 +15,10 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, Valida
 from evenly.bounds import LocalPath, MemorySize, PoolPath, Share
 from evenly.curation.balance.source_mixing import SourceRule
 from evenly.features.pictures.views import ViewRule
-from evenly.flows.recipe.classes import ClassListing
 from evenly.flows.recipe.curation import Curate, without_download
+from evenly.flows.recipe.files import ClassListing
 from evenly.flows.recipe.problems import RecipeError, describe_problems, without_places
-from evenly.flows.recipe.schedule import RebuildSchedule
-from evenly.flows.recipe.section import Notify, Section
+from evenly.flows.recipe.section import Notify, RebuildSchedule, Section
 from evenly.flows.recipe.untrusted_yaml import MAX_BYTES, UnreadableYamlError, read_yaml
 from evenly.signatures import Place
 from evenly.storage.errors import TooLargeError

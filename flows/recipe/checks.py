@@ -11,8 +11,7 @@ from evenly.features.captioning import check_caption_model_name
 from evenly.features.errors import UnknownModelError
 from evenly.features.open_clip_models import check_model_name
 from evenly.flows.recipe import Recipe, read_recipe
-from evenly.flows.recipe.classes import ClassListing
-from evenly.flows.recipe.files import ListingFileError, read_listing
+from evenly.flows.recipe.files import ClassListing, ListingFileError, read_listing
 from evenly.flows.recipe.needs import missing_needs
 from evenly.flows.recipe.pools.detection import FILE_NAME, MOSTLY, first_values, is_web, share
 from evenly.flows.recipe.problems import RecipeError

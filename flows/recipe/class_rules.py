@@ -10,8 +10,7 @@ from evenly.adapters.methods.fudd import ConfusablePairs
 from evenly.descriptions.methods import METHODS, UnknownMethodError
 from evenly.flows.cli.classes.description_versions import edited_description
 from evenly.flows.recipe import Recipe, Source
-from evenly.flows.recipe.classes import ClassListing
-from evenly.flows.recipe.files import ListingText, read_listing
+from evenly.flows.recipe.files import ClassListing, ListingText, read_listing
 from evenly.flows.runs import build_run, pool_of, workspace_run
 from evenly.signatures import Place
 from evenly.storage.builds import Builds

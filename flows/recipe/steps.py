@@ -10,13 +10,12 @@ from evenly.curation.step import NoRule
 from evenly.curation.steps import STEPS
 from evenly.flows.recipe import Recipe
 from evenly.storage.builds import Builds
-from evenly.storage.stored_fields import stored_fields
+from evenly.storage.records import stored_fields
 from evenly.storage.workspace import Workspace
 from evenly.tasks.captions.recaption import RECAPTION
 from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild.align import ALIGN
 from evenly.tasks.rebuild.balance import BALANCE, PRESELECT
-from evenly.tasks.rebuild.by_ledger import ledger_step
 from evenly.tasks.rebuild.collect import COLLECT, CollectRule
 from evenly.tasks.rebuild.concepts import COUNT_CONCEPTS, MATCH_AGAIN, MATCH_CONCEPTS
 from evenly.tasks.rebuild.decontaminate import DECONTAMINATE
@@ -33,7 +32,7 @@ from evenly.tasks.rebuild.filters import CHECK_IMAGES, CHECK_TEXTS
 from evenly.tasks.rebuild.image_based import IMAGE_BASED
 from evenly.tasks.rebuild.rank import RANK
 from evenly.tasks.rebuild.safety import BLOCK_DOMAINS, SAFETY
-from evenly.tasks.step import Step
+from evenly.tasks.step import Step, ledger_step
 
 # Fields of a recipe that change where or when it runs, not what comes out.
 OUTSIDE_CONTENT = {

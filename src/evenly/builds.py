@@ -191,8 +191,7 @@ class Build:
         from evenly.encoding import search_query
         from evenly.flows.process.environment import no_widgets
         from evenly.flows.runs import build_run
-        from evenly.tasks.search.conditions import Condition
-        from evenly.tasks.search.pairs import Selection
+        from evenly.tasks.search.pairs import Condition, Selection
         from evenly.tasks.search.search import search_build
 
         wanted = search_query(query, uids=uids, minus=minus)

@@ -3,9 +3,8 @@
 Parameters are the command's options by their names in Python; `help(evenly.fit)` has them all.
 """
 
-from evenly.flows.cli.adapters.evaluate import evaluate_command, probe_command
+from evenly.flows.cli.adapters.evaluate import base_to_new_command, evaluate_command, probe_command, sessions_command
 from evenly.flows.cli.adapters.fit import export_adapter_command, fit_command, leaderboard_command, predict_command
-from evenly.flows.cli.adapters.protocols import base_to_new_command, sessions_command
 from evenly.flows.cli.audit.audit import card_command
 from evenly.flows.cli.audit.upkeep import clean_command, doctor_command
 from evenly.flows.cli.classes.batches import batches_command, cancel_command
@@ -19,14 +18,12 @@ from evenly.flows.cli.classes.descriptions import (
 )
 from evenly.flows.cli.command import in_python
 from evenly.flows.cli.datasets.builds import check_command, demo_command, init_command, plan_command, promote_command
-from evenly.flows.cli.datasets.concepts import clusters_command, concepts_command, link_command
+from evenly.flows.cli.datasets.concepts import clusters_command, concepts_command, link_command, retrieve_command
 from evenly.flows.cli.datasets.metadata import build_command, show_metadata_command
 from evenly.flows.cli.datasets.pools import balance_command, match_command
-from evenly.flows.cli.datasets.retrieve import retrieve_command
 from evenly.flows.cli.datasets.search import index_command
 from evenly.flows.cli.encoders.commands import encode_command, encoders_command, tokens_command, tune_command
-from evenly.flows.cli.encoders.refine import refine_build
-from evenly.flows.cli.encoders.worth import worth_of_steps
+from evenly.flows.cli.encoders.refine import refine_build, worth_of_steps
 from evenly.flows.cli.start.serve import deploy_command, serve_command
 
 audit_descriptions = in_python(audit_command, "descriptions audit")

@@ -9,9 +9,8 @@ from evenly.features.pictures.text_reader import TextReader
 from evenly.storage.tables.row_store import TextStore
 from evenly.storage.web.images import read_images
 from evenly.tasks.pictures.fingerprints import pictures_with_bytes
-from evenly.tasks.pictures.observed import PicturePlaces, send_places
 from evenly.tasks.pictures.pairs import send_by_picture
-from evenly.tasks.pictures.sent_rows import SentRows
+from evenly.tasks.pictures.sent_rows import PicturePlaces, SentRows, send_places
 from evenly.tasks.run import Each, Records, Run
 
 PICTURE_TEXT = "picture_text"

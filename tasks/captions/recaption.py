@@ -21,13 +21,19 @@ from evenly.curation.captions.scores import REWRITTEN, compare_captions, count_r
 from evenly.curation.errors import ColumnsError
 from evenly.features.open_clip_models import check_model_name
 from evenly.storage.ledger import StepOutput
-from evenly.storage.stored_fields import stored_fields
+from evenly.storage.records import stored_fields
 from evenly.tasks.captions import CAPTIONERS
-from evenly.tasks.captions.offers import ORIGINAL, NamedCaptioner, offer_captions
+from evenly.tasks.captions.offers import (
+    ORIGINAL,
+    ConceptLimits,
+    NamedCaptioner,
+    concept_limits,
+    matches_concepts,
+    offer_captions,
+)
 from evenly.tasks.captions.picture_texts import PICTURE_TEXT, send_picture_texts, text_reader
 from evenly.tasks.captions.requests import ChatCaptions, account_of
 from evenly.tasks.captions.scoring import score_offers, with_encoder
-from evenly.tasks.captions.unseen import ConceptLimits, concept_limits, matches_concepts
 from evenly.tasks.encoders import encoder_identity, step_encoder
 from evenly.tasks.pictures.sent_rows import SentRows, release_rows
 from evenly.tasks.progress import Progress

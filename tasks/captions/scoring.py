@@ -16,13 +16,11 @@ from evenly.curation.captions.scores import ref_clip_scores, reference_places
 from evenly.features import cosine_scores
 from evenly.features.unit_rows import SCORE_DIGITS
 from evenly.storage.feature_store import FeatureStore
-from evenly.tasks.captions.offers import OFFERED
-from evenly.tasks.captions.unseen import UNSEEN_NAMES, ConceptLimits, unseen_concepts
+from evenly.tasks.captions.offers import OFFERED, UNSEEN_NAMES, ConceptLimits, unseen_concepts
 from evenly.tasks.encoders import encoder_identity, open_encoder
 from evenly.tasks.pictures.encoded import image_rows, store_images
 from evenly.tasks.pictures.pairs import VECTOR, send_with_captions, vectors_of
-from evenly.tasks.pictures.sent_rows import SentRows
-from evenly.tasks.pictures.vectors import PictureSources, send_sources
+from evenly.tasks.pictures.sent_rows import PictureSources, SentRows, send_sources
 from evenly.tasks.run import Each, EncoderChoice, Run, with_model
 
 ItemT = TypeVar("ItemT")

@@ -20,7 +20,7 @@ from evenly.storage.samples import BuildSamples
 from evenly.storage.web.images import read_images
 from evenly.storage.workspace import Workspace
 from evenly.tasks.encoders import CHUNK, frozen_run, open_encoder, text_id
-from evenly.tasks.pictures.vectors import PictureSources, check_dimension, take_vectors
+from evenly.tasks.pictures.sent_rows import PictureSources, check_dimension, take_vectors
 from evenly.tasks.run import Run
 
 

@@ -8,8 +8,7 @@ import pyarrow.compute as pc
 from evenly.storage.pools.local_rows import FEATURES
 from evenly.storage.web.measured import each_measured
 from evenly.tasks.decoding import FINGERPRINT, fingerprints_of
-from evenly.tasks.pictures.observed import PicturePlaces, send_measured, send_places
-from evenly.tasks.pictures.sent_rows import SentRows, send_partitions
+from evenly.tasks.pictures.sent_rows import PicturePlaces, SentRows, send_measured, send_partitions, send_places
 from evenly.tasks.run import Each, Records, Run
 
 TROUBLE = "trouble"

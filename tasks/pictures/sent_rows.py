@@ -1,14 +1,30 @@
-"""Rows on their way to another cut and back: those of one picture, or of one URL, meet in a partition of its key."""
+"""Rows on their way to another cut and back: those of one picture, or of one URL, meet in a partition of its key.
 
-from collections.abc import Callable, Iterable, Sequence
+Among them observations of URLs and pictures, never all at once, and sources of features: vectors, places of bytes.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Self, TypeVar
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from evenly.features import to_unit_rows
+from evenly.storage.feature_store import OF_POOL, FeatureStore
+from evenly.storage.pools.rows import PoolPiece
+from evenly.storage.pools.source import FEATURES_KIND, PoolError, PoolSource, local_features, pool_pieces
+from evenly.storage.stores.object_path import ObjectPath
 from evenly.storage.tables.exchange import RowExchange, new_exchange
+from evenly.storage.web.images import PLACES, find_places, places_of
+from evenly.storage.web.measured import read_measured
+from evenly.storage.web.shards import latest_records, read_shards, shard_names, url_keys
+from evenly.tasks.encoders import open_encoder
+from evenly.tasks.engine import CHUNKS
 from evenly.tasks.run import Each, Run
 
 ItemT = TypeVar("ItemT")
@@ -92,3 +108,179 @@ def _send_item(
 ) -> list[pa.Schema]:
     number, value = item
     return exchange.send(_ROWS, f"{number:07d}", key, give(run, value))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PicturePlaces:
+    """Where the bytes of pictures lie (PLACES): sent by image_id; None: in one partition, looked up as it is needed.
+
+    A small run in a workspace of many pictures never holds the places of all.
+    """
+
+    sent: SentRows | None = None
+
+    def of(self, run: Run, image_ids: Sequence[str] | pa.Array) -> pa.Table:
+        """Those of pictures of the run's partition, and perhaps of others."""
+        return find_places(run.workspace.downloads, image_ids) if self.sent is None else self.sent.of(run)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        release_rows(self.sent)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureSources:
+    """Where features of pictures come from: by default they are looked for as they are needed.
+
+    vectors: those of pools of features [image_id, vector, norm], of unit length, by image_id; None: not sent.
+    """
+
+    vectors: SentRows | None = None
+    places: PicturePlaces = field(default_factory=PicturePlaces)
+
+    def release(self) -> None:
+        """Remove what was sent."""
+        release_rows(self.vectors)
+        release_rows(self.places.sent)
+
+
+def send_sources(run: Run, each: Each) -> PictureSources:
+    """What features are made of, sent where the run has partitions."""
+    if not run.bits:
+        return PictureSources()
+    pieces = [
+        (source, piece) for source in run.sources if source.kind == FEATURES_KIND for piece in pool_pieces(source)
+    ]
+    vectors = None
+    if pieces:
+        give = partial(_vectors, open_encoder(run).dimension)
+        vectors = send_items(run, each, "reading features", "image_id", give=give, items=pieces)
+    try:
+        return PictureSources(vectors=vectors, places=send_places(run, each))
+    except BaseException:
+        release_rows(vectors)
+        raise
+
+
+def take_vectors(store: FeatureStore, wanted: list[str], vectors: pa.Table) -> None:
+    """Store those of the vectors whose pictures are wanted, each once."""
+    names = vectors["image_id"].combine_chunks()
+    places = pc.index_in(pa.array(wanted, pa.string()), names)
+    rows = vectors.take(places.drop_null()).combine_chunks()
+    column = rows["vector"].combine_chunks()
+    matrix = column.flatten().to_numpy().reshape(len(column), -1)
+    store.append(rows["image_id"].to_pylist(), matrix, rows["norm"].to_numpy(), device=OF_POOL)
+
+
+def check_dimension(dimension: int, vectors: np.ndarray, path: str | Path) -> None:
+    """Raise PoolError unless vectors (n, d) of a pool are as long as those of the run's encoder."""
+    if vectors.shape[1] != dimension:
+        raise PoolError(
+            f"`vector` must be features of the recipe's encoder, of {dimension} numbers; got {vectors.shape[1]} in "
+            f"`{path}`. Name the encoder that made them in `features`."
+        )
+
+
+def _vectors(dimension: int, _run: Run, piece: tuple[PoolSource, PoolPiece]) -> Iterator[pa.Table]:
+    source, files = piece
+    for rows in local_features(source, files):
+        check_dimension(dimension, rows.vectors, source.path)
+        usable = rows.ids.is_valid()
+        unit, norms = to_unit_rows(rows.vectors[usable.to_numpy(zero_copy_only=False)])
+        flat = pa.array(np.ascontiguousarray(unit, dtype=np.float16).reshape(-1))
+        yield pa.table(
+            {
+                "image_id": rows.ids.filter(usable),
+                "vector": pa.FixedSizeListArray.from_arrays(flat, unit.shape[1]),
+                "norm": pa.array(np.asarray(norms, dtype=np.float32)),
+            }
+        )
+
+
+SHARDS = 64  # whose records one worker reads after another, at most
+FETCHED = 4  # of these, how many are asked of an object store at once
+URL_KEY = "url_key"
+
+
+def with_url_keys(run: Run, pairs: pa.Table) -> pa.Table:
+    """Rows with the column by which those of one URL meet, where a run has partitions."""
+    return pairs.append_column(URL_KEY, url_keys(pairs["url"])) if run.bits else pairs
+
+
+def send_records(run: Run, each: Each, columns: Sequence[str]) -> SentRows:
+    """Every observation there is [url, url_key, attempt, columns], by the keys of URLs."""
+    wanted = list(dict.fromkeys(["url", "attempt", *columns]))
+    return send_items(
+        run, each, "sorting records", URL_KEY, give=partial(_records, wanted), items=_chunks(run)
+    )  # fmt: skip
+
+
+def send_places(run: Run, each: Each) -> PicturePlaces:
+    """Where the bytes of pictures lie; used in a `with`, or released at the end."""
+    if not run.bits:
+        return PicturePlaces()
+    return PicturePlaces(sent=send_items(run, each, "sorting places", "image_id", give=_places, items=_chunks(run)))
+
+
+def send_measured(run: Run, each: Each, measure: str) -> SentRows:
+    """[image_id, value] of pictures for which a value of `measure` is stored, by image_id."""
+    return send_items(
+        run, each, f"sorting {measure}s", "image_id", give=partial(_measured, measure), items=_chunks(run)
+    )
+
+
+def send_observed(run: Run, each: Each, title: str, pairs: Give, columns: Sequence[str]) -> SentRows:
+    """[uid, columns] of the last observation of the URL of each pair, by uid; nulls where there is none.
+
+    pairs: gives [uid, url] of a partition.
+    """
+    with (
+        send_partitions(run, each, "sorting URLs", URL_KEY, partial(_keyed, pairs)) as asked,
+        send_records(run, each, columns) as records,
+    ):
+        return send_partitions(run, each, title, "uid", partial(_observed, asked, records, list(columns)))
+
+
+def rows_of_uids(rows: pa.Table, uids: pa.Array) -> pa.Table:
+    """The row of each of `uids`, which are all there, in their order."""
+    return rows.take(pc.index_in(uids, rows["uid"].combine_chunks()))
+
+
+def _keyed(pairs: Give, run: Run) -> pa.Table:
+    return with_url_keys(run, pairs(run))
+
+
+def _observed(asked: SentRows, records: SentRows, columns: list[str], run: Run) -> pa.Table:
+    pairs, latest = asked.of(run), latest_records(records.of(run))
+    places = pc.index_in(pairs["url"].combine_chunks(), latest["url"].combine_chunks())
+    return pa.table({"uid": pairs["uid"], **{name: latest[name].take(places) for name in columns}})
+
+
+def _records(columns: list[str], run: Run, shards: Sequence[str]) -> Iterator[pa.Table]:
+    for names in _together(run, shards):
+        yield with_url_keys(run, read_shards(run.workspace.downloads, names, columns))
+
+
+def _places(run: Run, shards: Sequence[str]) -> Iterator[pa.Table]:
+    for names in _together(run, shards):
+        yield places_of(read_shards(run.workspace.downloads, names, [*PLACES, "verdict"]))
+
+
+def _measured(measure: str, run: Run, shards: Sequence[str]) -> Iterator[pa.Table]:
+    for names in _together(run, shards):
+        yield read_measured(run.workspace.downloads, measure, names)
+
+
+def _chunks(run: Run) -> list[list[str]]:
+    """All shards, in lists that workers read: some for each, and at least one, which may be empty."""
+    names = shard_names(run.workspace.downloads)
+    size = min(SHARDS, max(1, -(-len(names) // (CHUNKS * run.processes))))
+    return [names[start : start + size] for start in range(0, max(1, len(names)), size)]
+
+
+def _together(run: Run, shards: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Shards that are read at once: one, and of an object store a few."""
+    size = FETCHED if isinstance(run.workspace.downloads, ObjectPath) else 1
+    yield from (shards[start : start + size] for start in range(0, max(1, len(shards)), size))

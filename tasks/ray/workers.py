@@ -17,8 +17,7 @@ from typing import Any
 
 from evenly.storage.tables.arrow_files import first_line
 from evenly.tasks.engine import ATTEMPTS, EngineError, Workers, lost_again
-from evenly.tasks.ray.cluster import open_cluster
-from evenly.tasks.ray.nodes import Capacity, capacity, free_processors, has_gpu
+from evenly.tasks.ray.cluster import Capacity, capacity, free_processors, has_gpu, open_cluster
 from evenly.tasks.run import Run, uses_model
 from evenly.tasks.server.api import in_run
 

@@ -14,7 +14,7 @@ from evenly.curation.balance.parts import Balancing, PicksByUrl
 from evenly.curation.balance.sums import BalanceSums
 from evenly.curation.balance.thresholds import UNIT, BalanceRule, entry_probabilities
 from evenly.storage.ledger import StepOutput, StepRecord
-from evenly.storage.stored_fields import stored_fields
+from evenly.storage.records import stored_fields
 from evenly.storage.tables.exchange import RowExchange, new_exchange
 from evenly.tasks.run import Each, EachLedger, Records, Run
 from evenly.tasks.step import Step

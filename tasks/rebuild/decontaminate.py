@@ -22,9 +22,8 @@ from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
 from evenly.tasks.encoders import encoder_identity, step_encoder
 from evenly.tasks.pictures.encoded import image_rows
-from evenly.tasks.pictures.observed import rows_of_uids
 from evenly.tasks.pictures.pairs import send_by_picture
-from evenly.tasks.pictures.sent_rows import SentRows, release_rows
+from evenly.tasks.pictures.sent_rows import SentRows, release_rows, rows_of_uids
 from evenly.tasks.reference_sets import References, check_references, read_references, references_hash
 from evenly.tasks.run import Each, Records, Run
 from evenly.tasks.step import Step

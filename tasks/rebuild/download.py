@@ -36,8 +36,16 @@ from evenly.storage.web.shards import (
     records_hash,
 )
 from evenly.tasks.decoding import FINGERPRINT
-from evenly.tasks.pictures.observed import URL_KEY, rows_of_uids, send_observed, send_records, with_url_keys
-from evenly.tasks.pictures.sent_rows import SentRows, release_rows, send_partitions
+from evenly.tasks.pictures.sent_rows import (
+    URL_KEY,
+    SentRows,
+    release_rows,
+    rows_of_uids,
+    send_observed,
+    send_partitions,
+    send_records,
+    with_url_keys,
+)
 from evenly.tasks.run import Each, Records, Run
 from evenly.tasks.server.limits import limits_of
 from evenly.tasks.step import Step

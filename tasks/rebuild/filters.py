@@ -16,7 +16,7 @@ from evenly.curation.filters.judgement import FilterRules, judge_by_filters
 from evenly.storage.files.blocklists import check_hash, read_blocklist
 from evenly.storage.files.wordnets import read_senses
 from evenly.storage.ledger import StepOutput
-from evenly.storage.stored_fields import stored_fields
+from evenly.storage.records import stored_fields
 from evenly.storage.tables.arrow_files import null_rows
 from evenly.tasks.pictures.fingerprints import TROUBLE, pictures_with_bytes, read_fingerprints, send_fingerprints
 from evenly.tasks.pictures.sent_rows import SentRows, release_rows

@@ -23,9 +23,8 @@ from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
 from evenly.tasks.encoders import encoder_identity, step_encoder
 from evenly.tasks.pictures.encoded import image_rows
-from evenly.tasks.pictures.observed import rows_of_uids
 from evenly.tasks.pictures.pairs import send_by_picture
-from evenly.tasks.pictures.sent_rows import SentRows
+from evenly.tasks.pictures.sent_rows import SentRows, rows_of_uids
 from evenly.tasks.rebuild.concepts import record_named
 from evenly.tasks.reference_sets import check_references, read_references, references_hash
 from evenly.tasks.run import Each, Records, Run

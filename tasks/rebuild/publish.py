@@ -16,8 +16,7 @@ from evenly.storage.samples import SamplePart, Samples, wide_table
 from evenly.storage.step_records import code_version
 from evenly.storage.web.shards import read_downloads
 from evenly.tasks.engine import InProcess
-from evenly.tasks.pictures.observed import send_observed
-from evenly.tasks.pictures.sent_rows import SentRows
+from evenly.tasks.pictures.sent_rows import SentRows, send_observed
 from evenly.tasks.rebuild.features import EMBED_IMAGES
 from evenly.tasks.run import Each, Records, Run
 from evenly.tasks.server.api import part

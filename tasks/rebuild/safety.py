@@ -29,9 +29,8 @@ from evenly.storage.ledger import StepOutput
 from evenly.storage.pools.local_rows import FEATURES
 from evenly.storage.tables.row_store import RowStore
 from evenly.storage.web.images import read_images
-from evenly.tasks.pictures.observed import PicturePlaces, rows_of_uids, send_places
 from evenly.tasks.pictures.pairs import send_by_picture, send_merged
-from evenly.tasks.pictures.sent_rows import SentRows, release_rows
+from evenly.tasks.pictures.sent_rows import PicturePlaces, SentRows, release_rows, rows_of_uids, send_places
 from evenly.tasks.rebuild.deduplicate import merged_pairs
 from evenly.tasks.run import Each, Records, Run
 from evenly.tasks.step import Step

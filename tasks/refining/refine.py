@@ -27,8 +27,7 @@ from evenly.storage.artifacts.store import object_content, object_path, put_obje
 from evenly.storage.builds import Builds
 from evenly.storage.errors import DamagedError, InputError, StorageError
 from evenly.storage.ledger import StepOutput, StepRecord
-from evenly.storage.records import content_hash, replacing
-from evenly.storage.stored_fields import stored_fields
+from evenly.storage.records import content_hash, replacing, stored_fields
 from evenly.storage.web.images import find_places, read_images
 from evenly.tasks.encoders import open_encoder, step_encoder
 from evenly.tasks.labelled_rows import kept_pairs

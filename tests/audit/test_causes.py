@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evenly.audit.causes import Causes
+from evenly.audit.diff import Causes
 
 
 @dataclass(frozen=True)

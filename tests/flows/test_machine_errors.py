@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from evenly.flows.cli.machine_errors import machine_line
+from evenly.flows.cli.errors import machine_line
 from evenly.storage.records import replacing
 
 

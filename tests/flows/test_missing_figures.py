@@ -2,7 +2,7 @@
 
 import pytest
 
-from evenly.flows.cli.adapters.evaluation_tables import print_evaluation
+from evenly.flows.cli.adapters.evaluation import print_evaluation
 from evenly.flows.cli.classes.descriptions import print_audits
 from evenly.flows.cli.output import print_adapters, with_interval
 

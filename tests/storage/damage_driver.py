@@ -15,8 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.storage.artifacts.kinds import fitted_adapters_of, put_adapter, read_adapter
-from evenly.storage.artifacts.leaderboards import LeaderboardRuns
+from evenly.storage.artifacts.kinds import LeaderboardRuns, fitted_adapters_of, put_adapter, read_adapter
 from evenly.storage.builds import Builds
 from evenly.storage.chat.requests import Batches, Requests
 from evenly.storage.chat.spending import SpendingJournal

@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.audit.checks.verdicts import check_verdicts
 from evenly.audit.published import PublishedBuild
 from evenly.audit.replay import replay_step
+from evenly.audit.verify import check_verdicts
 from evenly.curation.errors import RuleError
 from evenly.curation.step import Judgement
 from evenly.storage.ledger import Ledger, StepRecord
@@ -25,10 +25,10 @@ from evenly.storage.tables.arrow_files import write_table
 from evenly.storage.workspace import Workspace
 from evenly.tasks.engine import InProcess
 from evenly.tasks.progress import Progress
-from evenly.tasks.rebuild.by_ledger import ledger_step
 from evenly.tasks.rebuild.collect import COLLECT, CollectRule
 from evenly.tasks.run import Run
 from evenly.tasks.stage import run_steps
+from evenly.tasks.step import ledger_step
 from tests.tasks.whole_rebuild import publish
 
 PAIRS = 60

@@ -16,9 +16,7 @@ from evenly.tasks.engine import EngineError
 from evenly.tasks.partitioning import open_engine
 from evenly.tasks.progress import Progress
 from evenly.tasks.ray import cluster as clusters
-from evenly.tasks.ray import nodes
-from evenly.tasks.ray.cluster import connecting
-from evenly.tasks.ray.nodes import Capacity, capacity, has_gpu
+from evenly.tasks.ray.cluster import Capacity, capacity, connecting, has_gpu
 from evenly.tasks.ray.workers import RayWorkers
 from evenly.tasks.run import EngineChoice, Run, read_engine, with_model
 from tests.ray_nodes import add_node, ray_nodes
@@ -279,7 +277,7 @@ def test_no_ray_worker_writes_any_more_once_an_error_is_seen(run, tmp_path):
 
 @pytest.mark.slow
 def test_a_folder_that_a_node_does_not_see_is_named(run, monkeypatch):
-    monkeypatch.setattr(nodes, "look_from_node", blind)
+    monkeypatch.setattr(clusters, "look_from_node", blind)
     with (
         RayWorkers(run) as workers,
         pytest.raises(EngineError, match=r"must see `.*exchange`; it does not\. Move --root"),

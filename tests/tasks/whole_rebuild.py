@@ -18,7 +18,6 @@ from evenly.tasks.captions.recaption import RECAPTION
 from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild.align import ALIGN
 from evenly.tasks.rebuild.balance import BALANCE, PRESELECT
-from evenly.tasks.rebuild.by_ledger import ledger_step
 from evenly.tasks.rebuild.collect import COLLECT
 from evenly.tasks.rebuild.concepts import COUNT_CONCEPTS, MATCH_AGAIN, MATCH_CONCEPTS
 from evenly.tasks.rebuild.decontaminate import DECONTAMINATE
@@ -30,7 +29,7 @@ from evenly.tasks.rebuild.publish import publish_build
 from evenly.tasks.rebuild.safety import SAFETY
 from evenly.tasks.run import LabelColumns, Run
 from evenly.tasks.stage import run_step
-from evenly.tasks.step import Step
+from evenly.tasks.step import Step, ledger_step
 from tests.picture_pool import ColourEncoder, picture
 
 RED, GREEN, BLUE = (240, 90, 80), (90, 240, 100), (80, 90, 240)

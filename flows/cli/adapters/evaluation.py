@@ -1,14 +1,17 @@
-"""`evenly evaluate`: what a recipe's evaluation found on the test part of its latest build, in tables and slices."""
+"""`evenly evaluate`: results on the test part of a recipe's latest build, and their tables of 80 columns."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
 from evenly.adapters.evaluation.measures.slices import worst_slices
+from evenly.audit.report.adapter_tables import better_and_worse, by_adapter, ensembles_of, notes_of, unseen_of
 from evenly.flows.cli.adapters.own_features.fit import plain
 from evenly.flows.cli.datasets.outcome import Root, best_on_validation, check_has_classes, evaluations_of
 from evenly.flows.cli.errors import UsageError
+from evenly.flows.cli.output import Columns, Row, interval, measured, print_rows, print_text, with_interval
 from evenly.flows.recipe import read_recipe
 from evenly.signatures import Place
 from evenly.storage.builds import open_build
@@ -81,3 +84,192 @@ def _worst(table: pd.DataFrame) -> list[dict[str, Any]]:
     if table.empty:
         return []
     return [row for _, mine in table.groupby(["name", "texts"], sort=False) for row in _rows(worst_slices(mine))]
+
+
+MOST_ROWS = 20  # of a table of slices on the terminal; --json has them all
+MOST_PAIRS = 8
+ALPHA = 0.05
+MEASURES = {"auroc": "AUROC: 1 is best, 0.5 is chance", "fpr95": "FPR95: 0 is best"}
+
+
+def print_evaluation(facts: Row) -> None:
+    """Everything of one class list."""
+    rows = facts["results"]
+    print_text(f"\nClass list {facts['list']}: {rows[0]['n']:,} test pictures of {rows[0]['groups']:,} groups")
+    columns: Columns = {
+        "adapter": who,
+        "accuracy": interval("accuracy"),
+        "against zero-shot": lambda row: "the baseline" if row is rows[0] else measured(row, "difference", sign="+"),
+    }
+    print_rows("accuracy on test, with 95 % intervals", rows, columns)
+    print_rows("on test, ECE as fitted and at temperature T; on val, accuracy", rows, FURTHER)
+    for reason in dict.fromkeys(filter(None, (row.get("temperature_why") for row in rows))):
+        named = [who(row) for row in rows if row.get("temperature_why") == reason]
+        print_text(f"temperature T is {reason}: {', '.join(named)}")
+    best = _chosen(facts)
+    if best is not None:
+        accuracy = with_interval(best["validation_accuracy"], None, None)
+        validation = f"{accuracy} on {best['validation_rows'] or 0:,} validation pictures"
+        print_text(f"chosen on validation: {who(best)}, {validation}")
+    for note in facts["notes"]:
+        print_text(f"note: {note}")
+    _print_head_tail(facts["head_tail"])
+    _print_unseen(facts["ood"])
+    print_ensembles(facts["ensembles"])
+    _print_pairs(facts["pairs"])
+    for column in dict.fromkeys(row["column"] for row in facts.get("slices", ())):
+        _print_slices(facts, column)
+
+
+def who(row: Row) -> str:
+    """An adapter and its texts, in words."""
+    return str(row["name"]) if row["texts"] == "none" else f"{row['name']} {row['texts']}"
+
+
+FURTHER: Columns = {
+    "adapter": who,
+    "top 5": "top5",
+    "per class": "mean_per_class",
+    "ECE": "calibration_error",
+    "at T": "calibrated_error",
+    "T": "temperature",
+    "on val": "validation_accuracy",
+}
+
+
+def _print_head_tail(rows: Sequence[Row]) -> None:
+    """Both parts without their intervals, which --json has: that of the gap is what tells."""
+    adapters = by_adapter(rows)
+    if not adapters:
+        return
+    sizes = [
+        f"{part} {adapters[0][part]['classes']} ({adapters[0][part]['n']:,} pictures)" for part in ("head", "tail")
+    ]
+    print_text(f"\nClasses by how many captions of the pool name them: {', '.join(sizes)}")
+    columns: Columns = {
+        "adapter": who,
+        "head": lambda row: row["head"]["accuracy"],
+        "tail": lambda row: row["tail"]["accuracy"],
+        "gap": lambda row: measured(row["gap"], "accuracy", sign="+"),
+    }
+    print_rows("mean accuracy per class; the gap is head minus tail", adapters, columns)
+
+
+def _print_unseen(rows: Sequence[Row]) -> None:
+    """Every score on each set of pictures of no class, what must be said of it, and what was left out."""
+    unseen = unseen_of(rows)
+    if unseen is None:
+        print_text(
+            "no out-of-distribution scores: the recipe names no labels outside the class list. To see whether their "
+            "pictures would be refused, write `unseen: {near: [LABEL], far: [LABEL]}` with the class list."
+        )
+        return
+    sizes = [f"{row['n']:,} {_set(row)}" for row in unseen.sets]
+    print_text(f"\n{unseen.n:,} test pictures against pictures of no class: {', '.join(sizes)}")
+    for measure, title in MEASURES.items():
+        lines = [
+            {"score": row["score"]}
+            | {_set(dataset): measured(row["by_set"][dataset["name"]], measure) for dataset in unseen.sets}
+            | ({"mean": row["mean"][measure]} if row["mean"] else {})
+            for row in unseen.scores
+        ]
+        print_rows(title, lines)
+    print_text(f"scores of logits are those of {who(vars(unseen))}, chosen on validation")
+    for note, scores in notes_of(unseen).items():
+        print_text(f"{', '.join(scores)}: {note}")
+    for row in unseen.skipped:
+        print_text(f"skipped: {row['score']} needs {row['needs']}{': ' if row['remedy'] else ''}{row['remedy']}")
+
+
+def print_rejection(facts: Row) -> None:
+    """Open-set accuracy of each score at the threshold that validation chose."""
+    rows = facts["open_set"]
+    if not rows:
+        print_text(
+            f"no open-set accuracy for {facts['list']}: it needs validation pictures, and `unseen` sets in the recipe "
+            "with groups on both sides of the half that chooses"
+        )
+        return
+    columns: Columns = {
+        "score": lambda row: row["score"] + (" *" if row["chosen"] else ""),
+        "set": "set",
+        "known": interval("closed"),
+        "unknown": interval("opened"),
+        "H": interval("h"),
+    }
+    title = "rejected below a threshold: known told right, unknown rejected, and their harmonic mean H"
+    print_rows(f"{facts['list']}, {title}", rows, columns)
+    print_text(
+        "thresholds make H largest on validation pictures and half of the groups of no class; the other half is "
+        "judged. * the score with the largest H there"
+    )
+
+
+def print_ensembles(rows: Sequence[Row]) -> None:
+    """Each ensemble's classifiers: accuracy, and the AUROC of their entropy on each set of pictures of no class."""
+    for ensemble, parts in ensembles_of(rows).items():
+        classifiers = [
+            {"classifier": part, "accuracy": measured(measures[0], "accuracy")}
+            | {_set(row, name="set"): measured(row, "auroc") for row in measures if row["set"]}
+            for part, measures in parts.items()
+        ]
+        print_rows(f"classifiers that {ensemble} is the mean of: accuracy; AUROC by the entropy of each", classifiers)
+
+
+def _set(row: Row, name: str = "name") -> str:
+    return str(row[name]) if row[name] == row["kind"] else f"{row[name]} ({row['kind']})"
+
+
+def _print_pairs(rows: Sequence[Row]) -> None:
+    """The pairs that differ, or where there are many how many others each adapter is ahead of."""
+    if not rows:
+        return
+    differ = better_and_worse(rows, alpha=ALPHA)
+    print_text(f"\npairs of adapters with Holm's p < {ALPHA:g}: {len(differ)} of {len(rows)}")
+    if len(differ) <= MOST_PAIRS:
+        for first, second in differ:
+            print_text(f"  {first} is ahead of {second}")
+    else:
+        for n, names in _ahead_of(differ).items():
+            print_text(f"  ahead of {n} others: {', '.join(names)}")
+    print_text("(exact McNemar, which takes pictures as independent; intervals by groups are in --json)")
+
+
+def _ahead_of(differ: Sequence[tuple[str, str]]) -> dict[int, list[str]]:
+    """The adapters by how many others they are ahead of, the most first."""
+    texts: dict[int, list[str]] = {}
+    for name, n in Counter(first for first, _ in differ).most_common():
+        texts.setdefault(n, []).append(name)
+    return texts
+
+
+def _print_slices(facts: Row, column: str) -> None:
+    """Zero-shot and the chosen adapter per value of a column, and the worst slice of both."""
+    judged_rows = {who(row): row for row in (facts["results"][0], _chosen(facts)) if row is not None}
+    slices = [row for row in facts["slices"] if row["column"] == column and who(row) in judged_rows]
+    columns: dict[str, dict[str, Any]] = {}
+    for row in slices:
+        shown = columns.setdefault(row["value"], {"value": row["value"], "n": row["n"]})
+        has_value = row["accuracy"] is not None
+        shown[who(row)] = measured(row, "accuracy") if has_value else row["state"]
+    print_text("")
+    print_rows(f"accuracy by {column}", list(columns.values())[:MOST_ROWS])
+    if len(columns) > MOST_ROWS:
+        print_text(f"and {len(columns) - MOST_ROWS:,} more: `--json` has them all")
+    if column in facts["binned"]:
+        print_text(f"{column} has many values: Q1 to Q4 are the quarters of all labelled pictures")
+    empty = [value for value, row in columns.items() if not row["n"]]
+    if empty:
+        print_text(
+            f"{len(empty)} empty, without a test picture: {', '.join(empty[:8])}{', …' if len(empty) > 8 else ''}"
+        )
+    for row in facts["worst_slices"]:
+        if row["column"] == column and who(row) in judged_rows:
+            n, value = row["n"], measured(row, "accuracy")
+            print_text(f"worst for {who(row)}: {row['value']}, {value} on {n:,} picture{'s' * (n != 1)}")
+
+
+def _chosen(facts: Row) -> Row | None:
+    """The row of results that validation chose."""
+    wanted = facts["chosen_on_validation"]
+    return next((row for row in facts["results"] if wanted and who(row) == who(wanted)), None)

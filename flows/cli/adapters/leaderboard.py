@@ -23,7 +23,7 @@ from evenly.flows.recipe import read_recipe
 from evenly.flows.recipe.class_rules import evaluation_rules
 from evenly.flows.runs import run_in, workspace_run
 from evenly.signatures import Place
-from evenly.storage.artifacts.leaderboards import LeaderboardRuns
+from evenly.storage.artifacts.kinds import LeaderboardRuns
 from evenly.storage.builds import Builds
 from evenly.storage.files.arrays import read_arrays
 from evenly.storage.records import content_hash, replace_json, replace_text

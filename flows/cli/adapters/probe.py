@@ -8,7 +8,7 @@ import pandas as pd
 
 from evenly.audit.report.plots.curves import corruption_plot
 from evenly.audit.report.plots.figures import standing_alone
-from evenly.flows.cli.adapters.evaluation_tables import who
+from evenly.flows.cli.adapters.evaluation import who
 from evenly.flows.cli.adapters.own_features.fit import plain
 from evenly.flows.cli.datasets.outcome import best_on_validation, evaluations_of
 from evenly.flows.cli.output import Columns, Row, interval, measured, print_rows, print_text

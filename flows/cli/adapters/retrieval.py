@@ -10,7 +10,7 @@ import pandas as pd
 
 from evenly.adapters.evaluation.protocols.retrieval import judge_pairs
 from evenly.adapters.own_features.arrays import pair_rows_in
-from evenly.audit.report.plots.retrieval import draw_encoders
+from evenly.audit.report.plots.leaderboard import draw_encoders
 from evenly.flows.cli.adapters.own_features.fit import plain
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.cli.output import Columns, Row, print_rows, print_text

@@ -153,8 +153,7 @@ def check_command(recipe: Recipe, root: Root = None, *, quiet: Quiet = True) -> 
     """
     from evenly.flows.cli.datasets.asked_again import asked_again
     from evenly.flows.recipe.checks import check_recipe
-    from evenly.flows.recipe.pools.labels import recipe_labels
-    from evenly.flows.recipe.pools.losses import recipe_losses
+    from evenly.flows.recipe.pools.losses import recipe_labels, recipe_losses
     from evenly.flows.recipe.problems import RecipeError
     from evenly.flows.runs import run_in
 

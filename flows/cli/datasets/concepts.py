@@ -1,4 +1,4 @@
-"""Commands about classes and records in a pool or a build: concepts, clusters, link."""
+"""Commands about classes and records in a pool or a build: concepts, clusters, link, retrieve."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,9 +7,18 @@ from typing import Annotated, Any
 import typer
 
 from evenly.flows.cli.command import typed
-from evenly.flows.cli.datasets.options import ClustersOptions, ConceptsOptions, LinkOptions
+from evenly.flows.cli.datasets.options import ClustersOptions, ConceptsOptions, LinkOptions, RetrieveOptions
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.cli.output import print_facts, print_rows, print_text, print_written, printable, with_interval
+from evenly.flows.cli.output import (
+    counted,
+    print_facts,
+    print_funnel,
+    print_rows,
+    print_text,
+    print_written,
+    printable,
+    with_interval,
+)
 from evenly.signatures import fields_of, taking
 
 Classes = Annotated[Path, typer.Argument(help="A class list: one name per line, perhaps a tab and a definition.")]
@@ -213,8 +222,37 @@ def _print_notes(facts: Mapping[str, Any]) -> None:
         print_text(f"spent on this list in all its runs: ${account['spent_usd']:.6f}")
 
 
+@taking(RetrieveOptions)
+def retrieve_command(classes: Classes, options: RetrieveOptions) -> dict[str, Any]:
+    """Choose pictures for each class by captions and features, without labels, as a set to learn from.
+
+    Example: evenly retrieve birds.txt --method swat --synonyms wordnet --out support
+
+    Example: evenly retrieve birds.txt --pool photos --caption text --per-class 16 --out support
+
+    Example: evenly fit --arrays support/support.npz --adapter real_linear --out fitted
+    """
+    from evenly.flows.cli.datasets.retrieval import retrieve_list
+
+    return retrieve_list(classes, options)
+
+
+def _print_retrieved(facts: dict[str, Any]) -> None:
+    if "pool" in facts:
+        print_funnel(facts["pool"])
+        print_text(f"build {facts['build']}")
+    print_rows(f"{facts['list']} by {facts['method']}", facts["classes"], ("class", "candidates", "kept", "short"))
+    print_text(f"{facts['kept']:,} kept, {facts['different_pictures']:,} different pictures of {facts['pictures']:,}")
+    for title, counts in (("never chosen", facts["excluded"]), ("not kept", facts["reasons"])):
+        print_text(f"{title}: {counted(counts) or 'none'}")
+    if facts["short"]:
+        print_text(f"fall short: {len(facts['short'])} classes: {printable(', '.join(facts['short']))}")
+    print_written(facts)
+
+
 COMMANDS = {
     "concepts": typed(concepts_command, _print_concepts),
     "clusters": typed(clusters_command, _print_clusters),
     "link": typed(link_command, _print_linked),
+    "retrieve": typed(retrieve_command, _print_retrieved),
 }

@@ -19,8 +19,15 @@ from prefect.utilities.callables import parameter_schema
 
 from evenly.flows.audit_builds import audit_builds
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.cli.start.automations import HEARTBEAT_S, failed_audits, submitted_lists
-from evenly.flows.cli.start.namespaces import TAG, WORKSPACE_QUEUE, Namespace, check_ours
+from evenly.flows.cli.start.namespaces import (
+    HEARTBEAT_S,
+    TAG,
+    WORKSPACE_QUEUE,
+    Namespace,
+    check_ours,
+    failed_audits,
+    submitted_lists,
+)
 from evenly.flows.describe_classes import describe_classes
 from evenly.flows.hold_promotion import hold_promotion
 from evenly.flows.rebuild_dataset import rebuild_dataset

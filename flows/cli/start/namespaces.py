@@ -4,13 +4,23 @@ import getpass
 import os
 import re
 import socket
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import timedelta
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
+from uuid import UUID
 
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.responses import DeploymentResponse
+from prefect.events.actions import ChangeFlowRunState, RunDeployment
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
+from evenly.flows.cli.classes.class_list import EVENT
 from evenly.flows.cli.errors import UsageError
+from evenly.options import LanguageModelOptions
+from evenly.tasks.server.events import WORKSPACE, AuditFailed
 
 TAG = "evenly"
 """Of all deployments of ours, and so of their runs."""
@@ -84,3 +94,113 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a container whose user has no name
         return str(os.getuid())
+
+
+HEARTBEAT_S = 30
+_SILENCE_S = 6 * HEARTBEAT_S
+_BEAT = "prefect.flow-run.heartbeat"
+_ENDS = ("Completed", "Cached", "Failed", "Cancelled", "Crashed")
+_PAYLOAD = ("name", "text", "methods", *(field.name for field in fields(LanguageModelOptions)))
+"""What `evenly describe --submit` sends: parameters of the flow describe-classes."""
+
+
+def crashed_runs(namespace: Namespace) -> AutomationCore:
+    """End the runs that have stopped to report: those of a machine that died, or of a worker that was killed."""
+    return AutomationCore(
+        name=f"evenly {namespace.name}: end runs that stopped reporting",
+        description=f"A run in {namespace.root} that has not reported for {_SILENCE_S} s makes way for the next.",
+        trigger=EventTrigger(
+            after={_BEAT},
+            expect={_BEAT, *(f"prefect.flow-run.{state}" for state in _ENDS)},
+            match={"prefect.resource.id": "prefect.flow-run.*"},
+            match_related={"prefect.resource.id": f"prefect.tag.{namespace.tag}", "prefect.resource.role": "tag"},
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=timedelta(seconds=_SILENCE_S),
+        ),
+        actions=[
+            ChangeFlowRunState(
+                state=StateType.CRASHED,
+                message=f"It has not reported for {_SILENCE_S} s: its process or its machine has ended. What it "
+                "finished is kept, and the next run goes on from there.",
+            )
+        ],
+    )
+
+
+def submitted_lists(namespace: Namespace, describe: UUID) -> AutomationCore:
+    """Run the deployment `describe` when a class list is submitted for the workspace."""
+    return _run_at_event(
+        namespace,
+        "describe submitted class lists",
+        description="What `evenly describe CLASSES --submit` has submitted.",
+        event=(EVENT, "evenly.class-list.*"),
+        deployment=describe,
+        parameters=_PAYLOAD,
+    )
+
+
+def failed_audits(namespace: Namespace, hold: UUID) -> AutomationCore:
+    """Run the deployment `hold` when a latest build of the workspace does not verify."""
+    return _run_at_event(
+        namespace,
+        "hold promotions after a failed audit",
+        description="Rebuilds of the recipe publish without moving `latest`, until `evenly promote BUILD`.",
+        event=(AuditFailed.event, "evenly.build.*"),
+        deployment=hold,
+        parameters=("build", "findings", "root"),
+    )
+
+
+def _run_at_event(
+    namespace: Namespace,
+    title: str,
+    *,
+    description: str,
+    event: tuple[str, str],
+    deployment: UUID,
+    parameters: Sequence[str],
+) -> AutomationCore:
+    """Run a deployment with parameters of the payload of an event of resources. It goes when that deployment goes."""
+    return AutomationCore(
+        name=f"evenly {namespace.name}: {title}",
+        description=description,
+        trigger=EventTrigger(
+            expect={event[0]},
+            match={"prefect.resource.id": event[1], WORKSPACE: namespace.root},
+            posture=Posture.Reactive,
+            threshold=1,
+            within=timedelta(0),
+        ),
+        actions=[RunDeployment(deployment_id=deployment, parameters={each: _of_payload(each) for each in parameters})],
+        owner_resource=f"prefect.deployment.{deployment}",
+    )
+
+
+def put_automation(client: SyncPrefectClient, automation: AutomationCore) -> None:
+    """Make an automation, or bring the one of its name up to date; one that was switched off stays so.
+
+    One that is up to date is left alone: the server would forget what it has seen, such as runs that reported until
+    their worker was killed a minute ago.
+    """
+    stored = client.read_automations_by_name(automation.name)
+    if automation.owner_resource is not None:  # `prefect deploy` may have made another for the same deployment
+        client.delete_resource_owned_automations(automation.owner_resource)
+    wanted = automation.model_copy(update={"enabled": all(rule.enabled for rule in stored)})
+    if stored and automation.owner_resource is None:
+        if _content(stored[0]) == _content(automation):
+            return
+        client.update_automation(stored[0].id, AutomationCore(**wanted.model_dump(exclude={"owner_resource"})))
+    else:
+        client.create_automation(wanted)
+
+
+def _content(automation: AutomationCore) -> dict[str, object]:
+    """The content of an automation, at the server or not there yet; not whether it is on."""
+    return automation.model_dump(include={"description", "trigger", "actions"})
+
+
+def _of_payload(name: str) -> dict[str, object]:
+    template = f"{{{{ event.payload.{name} | tojson }}}}"
+    return {"__prefect_kind": "json", "value": {"__prefect_kind": "jinja", "template": template}}

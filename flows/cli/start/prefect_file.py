@@ -11,9 +11,8 @@ from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.events.actions import RunDeployment
 from prefect.events.schemas.automations import AutomationCore
 
-from evenly.flows.cli.start.automations import crashed_runs, put_automation
 from evenly.flows.cli.start.deployments import Deployment, put_queues
-from evenly.flows.cli.start.namespaces import Namespace
+from evenly.flows.cli.start.namespaces import Namespace, crashed_runs, put_automation
 
 _HEAD = """\
 # Written by `evenly deploy RECIPE... --prefect-yaml > prefect.yaml`, for those who use `prefect deploy`:

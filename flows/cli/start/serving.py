@@ -32,9 +32,8 @@ from prefect.workers.process import ProcessWorker
 
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.cli.output import print_text
-from evenly.flows.cli.start.automations import HEARTBEAT_S, crashed_runs, put_automation
 from evenly.flows.cli.start.deployments import RecipeFile, RunOptions, deployments_of, put_queues, register
-from evenly.flows.cli.start.namespaces import Namespace
+from evenly.flows.cli.start.namespaces import HEARTBEAT_S, Namespace, crashed_runs, put_automation
 from evenly.flows.describe_classes import describe_classes
 from evenly.flows.process.environment import OF_A_COMMAND
 from evenly.flows.process.interruption import unwinding

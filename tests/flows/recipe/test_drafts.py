@@ -18,8 +18,7 @@ from evenly.flows.recipe import read_recipe
 from evenly.flows.recipe.checks import check_recipe
 from evenly.flows.recipe.files import DEMO, FOLDER_TEMPLATE, TEMPLATE, TEXT_TEMPLATE
 from evenly.flows.recipe.pools.drafts import SCHEMA, draft_recipe, write_schema
-from evenly.flows.recipe.pools.labels import recipe_labels
-from evenly.flows.recipe.pools.losses import recipe_losses
+from evenly.flows.recipe.pools.losses import recipe_labels, recipe_losses
 from evenly.flows.recipe.problems import RecipeError
 from evenly.flows.runs import run_in
 from evenly.storage.pools.rows import PoolError

@@ -18,7 +18,7 @@ from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS
 from evenly.curation.steps import STEPS
 from evenly.flows.recipe import Recipe
 from evenly.flows.recipe.steps import OUTSIDE_CONTENT, content_of
-from evenly.storage.stored_fields import ALWAYS, ALWAYS_IN_RECIPES, _defaults, stored_fields
+from evenly.storage.records import ALWAYS, ALWAYS_IN_RECIPES, _defaults, stored_fields
 from evenly.tasks.captions import CAPTIONERS
 from evenly.tasks.step import Step
 

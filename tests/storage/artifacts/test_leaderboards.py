@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evenly.storage.artifacts.leaderboards import LeaderboardRuns
+from evenly.storage.artifacts.kinds import LeaderboardRuns
 
 ROW = {"name": "gda", "texts": "names", "shots": 4, "seed": 1, "accuracy": 0.5}
 

@@ -3,7 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from evenly.storage.artifacts.leaderboards import LeaderboardRuns
+from evenly.storage.artifacts.kinds import LeaderboardRuns
 from evenly.storage.builds import Builds
 from evenly.storage.chat.requests import Batches, Requests
 from evenly.storage.errors import DamagedError, NotFoundError

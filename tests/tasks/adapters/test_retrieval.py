@@ -148,7 +148,7 @@ def test_the_command_shows_each_direction(command):
 def test_encoders_are_compared_on_the_same_pairs(command, monkeypatch, tmp_path):
     encoders = {"embedded": WordEncoder(), "other": OtherEncoder()}
     monkeypatch.setattr("evenly.tasks.encoders._load", lambda choice, _cache: encoders[choice.model])
-    monkeypatch.setattr("evenly.tasks.pictures.observed.find_places", lambda *_: None)
+    monkeypatch.setattr("evenly.tasks.pictures.sent_rows.find_places", lambda *_: None)
     monkeypatch.setattr("evenly.tasks.pictures.encoded.read_images", lambda _folder, ids, _places: [b""] * len(ids))
     out = tmp_path / "board"
     arguments = ("--encoder", "embedded", "--encoder", "other bf16-weights", "--out", out)

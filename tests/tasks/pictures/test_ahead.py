@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from evenly.features.encoders.stages import DECODING, READING, profiled
 from evenly.storage.files.image_folders import Picture
+from evenly.tasks.adapters.pictures import read_ahead
 from evenly.tasks.decoding import ReadPicture
-from evenly.tasks.pictures.ahead import read_ahead
 
 SIDE = 10
 BYTES = SIDE * SIDE * 3

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from evenly.tasks.engine import InProcess
-from evenly.tasks.pictures import fingerprints, observed
+from evenly.tasks.pictures import fingerprints, sent_rows
 from evenly.tasks.pictures.fingerprints import TROUBLE, pictures_with_bytes, read_fingerprints, send_fingerprints
 
 UNTIL = 7  # steps before check_images
@@ -30,7 +30,7 @@ def test_fingerprints_are_taken_over_or_made_alike_in_any_number_of_partitions(r
     stored = rebuilt.run.ledger.decisions(rebuilt.record("check_images"), ["phash"])["phash"].to_pylist()
     if not is_measured:
         monkeypatch.setattr(fingerprints, "each_measured", lambda *_: [NOTHING])
-        monkeypatch.setattr(observed, "read_measured", lambda *_: NOTHING)
+        monkeypatch.setattr(sent_rows, "read_measured", lambda *_: NOTHING)
     table = whole(rebuilt)
     assert table["phash"].to_pylist() == stored
     assert table[TROUBLE].null_count == len(stored)

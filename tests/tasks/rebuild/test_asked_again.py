@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from evenly.curation.decisions import Decisions
-from evenly.flows.recipe.schedule import RebuildSchedule
+from evenly.flows.recipe.section import RebuildSchedule
 from evenly.storage.errors import StorageError
 from evenly.storage.ledger import StepOutput
 from evenly.storage.pools.local_rows import LOCAL

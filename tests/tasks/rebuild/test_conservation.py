@@ -16,13 +16,12 @@ from evenly.curation.duplicates.fingerprints import COLOUR_BYTES
 from evenly.storage.ledger import StepOutput, StepRecord, StepSpec
 from evenly.storage.records import content_hash
 from evenly.tasks.rebuild.balance import BALANCE, PRESELECT
-from evenly.tasks.rebuild.by_ledger import ledger_step
 from evenly.tasks.rebuild.concepts import COUNT_CONCEPTS, MATCH_AGAIN, MATCH_CONCEPTS
 from evenly.tasks.rebuild.deduplicate import DEDUPLICATE_CAPTIONS, DEDUPLICATE_EXACT, DEDUPLICATE_PERCEPTUAL
 from evenly.tasks.rebuild.filters import CHECK_TEXTS
 from evenly.tasks.rebuild.safety import BLOCK_DOMAINS
 from evenly.tasks.run import Run
-from evenly.tasks.step import Step
+from evenly.tasks.step import Step, ledger_step
 from tests.few_examples import few
 from tests.picture_pool import commit
 from tests.step_outputs import output_of

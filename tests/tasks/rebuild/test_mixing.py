@@ -14,8 +14,8 @@ from evenly.curation.decisions import Decisions
 from evenly.curation.errors import RuleError
 from evenly.storage.ledger import StepOutput
 from evenly.storage.records import content_hash
-from evenly.tasks.rebuild.by_ledger import ledger_step
 from evenly.tasks.run import Run
+from evenly.tasks.step import ledger_step
 from tests.picture_pool import commit, plain_step
 from tests.step_outputs import output_of
 from tests.tasks.step_contract import StepContract

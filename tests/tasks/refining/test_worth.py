@@ -272,7 +272,7 @@ def test_each_step_of_the_demo_is_left_out_in_turn_and_the_rest_stands():
 
 
 def test_the_command_shows_a_table_per_judged_set_and_marks_what_is_sure(capsys):
-    from evenly.flows.cli.encoders.worth import print_worth
+    from evenly.flows.cli.encoders.refine import print_worth
 
     def row(pairs, measure, of, ends):
         values = {"value": 0.5, "difference_low": ends[0], "difference_high": ends[1]}

@@ -2,7 +2,7 @@ import pyarrow as pa
 import pytest
 
 from evenly.storage.errors import InputError
-from evenly.tasks.search.conditions import Condition, meet
+from evenly.tasks.search.pairs import Condition, meet
 
 TABLE = pa.table(
     {

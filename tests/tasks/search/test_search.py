@@ -10,8 +10,7 @@ from evenly.storage.tables import lance_commits, lance_rows
 from evenly.tasks.encoders import text_id
 from evenly.tasks.run import Run
 from evenly.tasks.search import search
-from evenly.tasks.search.conditions import Condition
-from evenly.tasks.search.pairs import Selection
+from evenly.tasks.search.pairs import Condition, Selection
 from evenly.tasks.search.query import Query
 from evenly.tasks.search.search import search_build
 from tests.labelled_build import WordEncoder
