@@ -7,15 +7,22 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.addresses import LOCAL_ADDRESS
+from evenly.curation.arrays import is_compiled_for
 from evenly.curation.columns import column
 from evenly.curation.decisions import Decisions
 from evenly.curation.step import Given, Judged, Judgement, PartTables, Rejudging, Stored
 
 _BYTES = 16
+KERNEL_FROM = 50_000
+"""Uids from which the compiled kernel is faster, loading numba included; steps after it load it anyway."""
+LOADED_FROM = 2_000
+"""The same where numba is loaded."""
+_HEX = np.array([f"{byte:02x}".encode() for byte in range(256)]).view(np.uint16)
 _PAIR, _FILE, _TEXT = b"evenly pair", b"evenly file", b"evenly text"
 
 
@@ -44,8 +51,11 @@ def text_uids(captions: pa.Array, source_ids: pa.Array) -> pa.Array:
 def _digests(kind: bytes, names: pa.Array, captions: pa.Array) -> pa.Array:
     if names.null_count == len(names):
         return pa.nulls(len(names), pa.string())
+    captions = pc.fill_null(captions, "")
+    if is_compiled_for(len(names), KERNEL_FROM, loaded=LOADED_FROM):
+        return _compiled(kind, names, captions)
     start, digests = hashlib.blake2b(digest_size=_BYTES, person=kind), list[str | None]()
-    texts = (column.cast(pa.binary()).to_pylist() for column in (names, pc.fill_null(captions, "")))
+    texts = (column.cast(pa.binary()).to_pylist() for column in (names, captions))
     for name, caption in zip(*texts, strict=True):
         if not name:
             digests.append(None)
@@ -54,6 +64,18 @@ def _digests(kind: bytes, names: pa.Array, captions: pa.Array) -> pa.Array:
         state.update(len(name).to_bytes(8, "little") + name + len(caption).to_bytes(8, "little") + caption)
         digests.append(state.hexdigest())
     return pa.array(digests, pa.string())
+
+
+def _compiled(kind: bytes, names: pa.Array, captions: pa.Array) -> pa.Array:
+    from evenly.curation.hash_kernel import hashes_of, starting_state, texts_of
+
+    named = pc.fill_null(pc.not_equal(names, ""), False).to_numpy(zero_copy_only=False)
+    fields = (texts_of(pc.fill_null(texts, ""), np.flatnonzero(named)) for texts in (names, captions))
+    hashes = hashes_of(starting_state(digest_size=_BYTES, person=kind), b"", *fields, words=2)
+    letters = _HEX[hashes.astype("<u8").view(np.uint8)]
+    ends = np.concatenate([[0], np.cumsum(named)]).astype(np.int32) * np.int32(2 * _BYTES)
+    valid = pa.array(named).buffers()[1]
+    return pa.Array.from_buffers(pa.string(), len(names), [valid, pa.py_buffer(ends), pa.py_buffer(letters)])
 
 
 def uids_of(urls: pa.Array, captions: pa.Array, source_ids: pa.Array) -> pa.Array:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from evenly.curation.arrays import Bytes, Floats, Ints, Words, is_compiled_for
+from evenly.curation.arrays import Floats, Ints, is_compiled_for
 from evenly.curation.errors import ColumnsError
 
 KERNEL_FROM = 500_000
@@ -70,21 +70,11 @@ def _hashed(seed: int, step: str, uids: Sequence[str], entries: Sequence[str]) -
 
 
 def _compiled(prefix: bytes, uids: tuple[pa.Array, Ints], entries: tuple[pa.Array, Ints]) -> Floats:
-    from evenly.curation.draw_kernel import Texts, draw_matches, starting_state
+    from evenly.curation.hash_kernel import hashes_of, starting_state, texts_of
 
-    drawn = np.empty(len(uids[1]), dtype=np.float64)
     start = starting_state(digest_size=_DIGEST_SIZE, person=_PERSON)
-    fields = [Texts(*_bytes(texts), places.astype(np.uint64)) for texts, places in (uids, entries)]
-    draw_matches(start, np.frombuffer(prefix, dtype=np.uint8), *fields, drawn)
-    return drawn
-
-
-def _bytes(texts: pa.Array) -> tuple[Words, Bytes]:
-    """Where each text begins and the last ends (n + 1,), and the UTF-8 bytes of all."""
-    texts = texts.cast(pa.large_string())
-    _, ends, data = texts.buffers()
-    bounds = np.frombuffer(ends, dtype=np.uint64)[texts.offset : texts.offset + len(texts) + 1]
-    return bounds, np.frombuffer(data if data is not None else b"", dtype=np.uint8)
+    hashes = hashes_of(start, prefix, texts_of(*uids), texts_of(*entries), words=1)
+    return (hashes[:, 0] >> np.uint64(11)).astype(np.float64) * _UNIT
 
 
 def _state(seed: int, step: str) -> hashlib.blake2b:

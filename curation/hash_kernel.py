@@ -1,7 +1,7 @@
-"""Compiled draws: blake2b (RFC 7693) of many short messages side by side. Import it late: it loads numba.
+"""Compiled blake2b (RFC 7693) of many short messages, for draws and uids. Import it late: it loads numba.
 
-`LANES` messages are hashed at once, word k of all beside each other, so that the compiler can use vector registers: a
-message of one block, 128 bytes, is the rule. A longer one is hashed alone, block after block.
+`LANES` messages of equally many blocks are hashed at once, word k of all beside each other, so that the compiler can
+use vector registers; one of more than `_MANY` blocks, of 128 bytes each, is hashed alone.
 For that, loops over lanes have a constant length, so that rows of words cannot overlap, and indices are unsigned: a
 signed one would be tested for counting from the end.
 """
@@ -9,8 +9,9 @@ signed one would be tested for counting from the end.
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
-from evenly.curation.arrays import compiled
+from evenly.curation.arrays import Ints, compiled, text_buffers
 
 _Four = tuple[np.uint64, np.uint64, np.uint64, np.uint64]
 LANES = 32
@@ -22,8 +23,7 @@ _BY = tuple(np.uint64(bits) for bits in (32, 24, 16, 63))
 _BACK = tuple(np.uint64(64 - bits) for bits in (32, 24, 16, 63))
 _ZERO, _ONE, _BYTE = np.uint64(0), np.uint64(1), np.uint64(255)
 _ALL = np.uint64(2**64 - 1)
-_DROPPED = np.uint64(11)  # of 64 bits, 53 make the number
-_UNIT = 2.0**-53
+_MANY = np.uint64(64)
 _START = np.array(
     [
         0x6A09E667F3BCC908, 0xBB67AE8584CAA73B, 0x3C6EF372FE94F82B, 0xA54FF53A5F1D36F1,
@@ -64,62 +64,88 @@ class Texts(NamedTuple):
     data: np.ndarray
     rows: np.ndarray
 
+    @property
+    def sizes(self) -> np.ndarray:
+        """The bytes of the text of each row (m,)."""
+        sizes: np.ndarray = np.diff(self.ends)[self.rows]
+        return sizes
+
+
+def texts_of(texts: pa.Array, rows: Ints) -> Texts:
+    """Arrow strings without nulls, of which row i asks for texts[rows[i]]."""
+    buffers = text_buffers(texts)
+    return Texts(buffers.offsets.view(np.uint64), buffers.data, rows.astype(np.uint64))
+
+
+def hashes_of(start: np.ndarray, prefix: bytes, first: Texts, second: Texts, *, words: int) -> np.ndarray:
+    """Return the first words of each row's hash (m, words) uint64: of `prefix` and two texts, length ahead of each.
+
+    start: see `starting_state`.
+    """
+    blocks = (len(prefix) + 2 * int(_LENGTH) + first.sizes + second.sizes + BLOCK - 1) // BLOCK
+    order = np.argsort(np.minimum(blocks, 0xFFFF).astype(np.uint16), kind="stable").astype(np.uint64)
+    most = int(blocks.max(initial=0))
+    data = np.zeros(max(LANES * min(most, int(_MANY)), most) * BLOCK, np.uint8)
+    hashes = np.empty((len(order), words), np.uint64)
+    _hash_rows(start, _Messages(np.frombuffer(prefix, np.uint8), first, second, order), data, hashes)
+    return hashes
+
+
+class _Messages(NamedTuple):
+    """What is hashed of each row; `order` (m,) has rows of equally many blocks side by side."""
+
+    prefix: np.ndarray
+    first: Texts
+    second: Texts
+    order: np.ndarray
+
 
 class _Lanes(NamedTuple):
-    """Room to hash in: state (8 * LANES,), work and message (16 * LANES,) uint64; sizes (LANES,), bytes by now."""
+    """Room to hash in: state (8 * LANES,), work and message (16 * LANES,) uint64.
+
+    words: the messages, those of a lane together; sizes, taken (LANES,): bytes of each, and those of them by now.
+    """
 
     state: np.ndarray
     work: np.ndarray
     message: np.ndarray
+    words: np.ndarray
     sizes: np.ndarray
+    taken: np.ndarray
 
 
 @compiled
-def draw_matches(start: np.ndarray, prefix: np.ndarray, uids: Texts, entries: Texts, drawn: np.ndarray) -> None:
-    """Fill drawn[i] with the draw of uid uids.rows[i] and entry entries.rows[i].
-
-    start: see `starting_state`; prefix: the bytes that all messages begin with.
-    """
+def _hash_rows(start: np.ndarray, messages: _Messages, data: np.ndarray, hashes: np.ndarray) -> None:
+    """Fill `hashes`; `data` is room for the messages of all lanes."""
     room = _Lanes(
         np.empty(_HALF * _LANES, np.uint64),
         np.empty(_WORDS * _LANES, np.uint64),
         np.empty(_WORDS * _LANES, np.uint64),
+        data.view(np.uint64),
+        np.zeros(_LANES, np.uint64),
         np.empty(_LANES, np.uint64),
     )
-    (uid_ends, uid_data, uid_rows), (entry_ends, entry_data, entry_rows) = uids, entries
-    prefix_size = np.uint64(len(prefix))
-    most = prefix_size + _LENGTH + _longest(uid_ends, uid_rows) + _LENGTH + _longest(entry_ends, entry_rows)
-    lone_start = _LANES * _BLOCK  # behind the blocks of the lanes there is room for one message of many
-    data = np.zeros(lone_start + _blocks(most) * _BLOCK, np.uint8)
-    words, lane_rows = data.view(np.uint64), np.empty(_LANES, np.uint64)
-    lane = _ZERO
-    for row in range(np.uint64(len(drawn))):
-        u, e = uid_ends[uid_rows[row]], entry_ends[entry_rows[row]]
-        n_u, n_e = uid_ends[uid_rows[row] + _ONE] - u, entry_ends[entry_rows[row] + _ONE] - e
+    prefix, (u_ends, u_data, u_rows), (e_ends, e_data, e_rows), order = messages
+    lane_rows = np.empty(_LANES, np.uint64)
+    lane, n_blocks, prefix_size = _ZERO, _ZERO, np.uint64(len(prefix))
+    for place in range(np.uint64(len(order))):
+        row = order[place]
+        u, e = u_ends[u_rows[row]], e_ends[e_rows[row]]
+        n_u, n_e = u_ends[u_rows[row] + _ONE] - u, e_ends[e_rows[row] + _ONE] - e
         size = prefix_size + _LENGTH + n_u + _LENGTH + n_e
-        begin = lane * _BLOCK if size <= _BLOCK else lone_start
-        place = _copy(data, begin, prefix, _ZERO, prefix_size)
-        place = _copy(data, _count(data, place, n_u), uid_data, u, n_u)
-        place = _copy(data, _count(data, place, n_e), entry_data, e, n_e)
-        _clear(data, place, begin + _blocks(size) * _BLOCK)
-        if begin == lone_start:
-            drawn[row] = _draw_alone(start, words[lone_start // _LENGTH :], size, room)
-            continue
+        if lane == _LANES or (lane > _ZERO and (_blocks(size) != n_blocks or n_blocks > _MANY)):
+            _hash_lanes(start, lane_rows[:lane], n_blocks, room, hashes)
+            lane = _ZERO
+        n_blocks = _blocks(size)
+        begin = lane * n_blocks * _BLOCK
+        end = _copy(data, begin, prefix, _ZERO, prefix_size)
+        end = _copy(data, _count(data, end, n_u), u_data, u, n_u)
+        end = _copy(data, _count(data, end, n_e), e_data, e, n_e)
+        _clear(data, end, begin + n_blocks * _BLOCK)
         room.sizes[lane], lane_rows[lane] = size, row
         lane += _ONE
-        if lane == _LANES:
-            _draw_lanes(start, words, lane_rows, room, drawn)
-            lane = _ZERO
     if lane > _ZERO:
-        _draw_lanes(start, words, lane_rows[:lane], room, drawn)
-
-
-@compiled
-def _longest(ends: np.ndarray, rows: np.ndarray) -> np.uint64:
-    longest = _ZERO
-    for row in range(np.uint64(len(rows))):
-        longest = max(longest, ends[rows[row] + _ONE] - ends[rows[row]])
-    return longest
+        _hash_lanes(start, lane_rows[:lane], n_blocks, room, hashes)
 
 
 @compiled
@@ -149,31 +175,23 @@ def _clear(target: np.ndarray, place: np.uint64, end: np.uint64) -> None:
 
 
 @compiled
-def _draw_lanes(start: np.ndarray, words: np.ndarray, lane_rows: np.ndarray, room: _Lanes, drawn: np.ndarray) -> None:
-    """Fill drawn[whose[i]] from the message of one block in lane i."""
+def _hash_lanes(
+    start: np.ndarray, lane_rows: np.ndarray, n_blocks: np.uint64, room: _Lanes, hashes: np.ndarray
+) -> None:
+    """Fill hashes[lane_rows[i]] from the message in lane i, of as many blocks as those in the other lanes."""
     lanes = np.uint64(len(lane_rows))
-    for lane in range(lanes):
-        for word in range(_WORDS):
-            room.message[word * _LANES + lane] = words[lane * _WORDS + word]
     _begin(start, room.state)
-    _compress(room, _ALL)
+    for block in range(n_blocks):
+        for lane in range(lanes):
+            for word in range(_WORDS):
+                room.message[word * _LANES + lane] = room.words[(lane * n_blocks + block) * _WORDS + word]
+        is_last = block + _ONE == n_blocks
+        for lane in range(_LANES):
+            room.taken[lane] = room.sizes[lane] if is_last else (block + _ONE) * _BLOCK
+        _compress(room, _ALL if is_last else _ZERO)
     for lane in range(lanes):
-        drawn[lane_rows[lane]] = np.float64(room.state[lane] >> _DROPPED) * _UNIT
-
-
-@compiled
-def _draw_alone(start: np.ndarray, words: np.ndarray, size: np.uint64, room: _Lanes) -> float:
-    """Return the draw of one message of `size` bytes, over as many blocks, in lane 0."""
-    lane_size = room.sizes[0]
-    _begin(start, room.state)
-    blocks = _blocks(size)
-    for block in range(blocks):
-        for word in range(_WORDS):
-            room.message[word * _LANES] = words[block * _WORDS + word]
-        room.sizes[0] = min(size, (block + _ONE) * _BLOCK)
-        _compress(room, _ALL if block + _ONE == blocks else _ZERO)
-    room.sizes[0] = lane_size
-    return np.float64(room.state[0] >> _DROPPED) * _UNIT
+        for word in range(np.uint64(hashes.shape[1])):
+            hashes[lane_rows[lane], word] = room.state[word * _LANES + lane]
 
 
 @compiled
@@ -192,7 +210,7 @@ def _compress(room: _Lanes, last: np.uint64) -> None:
             work[word * _LANES + lane] = state[word * _LANES + lane]
             work[(word + _HALF) * _LANES + lane] = _START[word]
     for lane in range(_LANES):
-        work[_AT[12] + lane] ^= room.sizes[lane]
+        work[_AT[12] + lane] ^= room.taken[lane]
         work[_AT[14] + lane] ^= last
     for turn in range(len(_SCHEDULE)):
         _mix(work, room.message, _SCHEDULE[turn])
