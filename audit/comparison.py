@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from evenly.audit.published import PublishedBuild
 from evenly.curation.arrays import Flags, Ints
+from evenly.key_order import places_in, rows_with
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.tables.partitions import Partition
 
@@ -139,7 +140,7 @@ def _aligned(
     a, b = (_endings(build, ledger, 0, _judged(ledger, build.deciding[0]), names) for build in (older, newer))
     if a.uids.equals(b.uids):
         return a, b
-    places = pc.index_in(b.uids, a.uids)
+    places = places_in(b.uids, a.uids)
     is_new = places.is_null().to_numpy(zero_copy_only=False)
     places = places.drop_null().to_numpy()
     is_gone = np.ones(len(a.uids), np.bool_)
@@ -168,7 +169,7 @@ def _endings(build: PublishedBuild, ledger: Ledger, first: int, uids: pa.Array, 
     for number, record in enumerate(build.deciding[first:], first + 1):
         judged = ledger.decisions(record, ["verdict", "reason"])
         if judged.num_rows != len(places):  # not the pairs that were kept before: `verify` says more
-            places = pc.index_in(_judged(ledger, record), uids).to_numpy()
+            places = places_in(_judged(ledger, record), uids).to_numpy()
         goes = pc.fill_null(pc.not_equal(judged["verdict"], "kept"), False)
         gone = goes.combine_chunks().to_numpy(zero_copy_only=False)
         steps[places[gone]] = number
@@ -181,8 +182,7 @@ def _why_absent(build: PublishedBuild, ledger: Ledger, uids: pa.Array, names: Re
     """The reasons of `uids` that are no pairs: NOT_IN_POOL but of those that arrived, beyond a limit for instance."""
     reasons = dict[str, str]()
     if len(uids) and "arrivals" in build.deciding[0].hashes:
-        table = ledger.table(build.deciding[0], "arrivals", ["uid", "reason"])
-        rows = table.filter(pc.is_in(table["uid"], uids))
+        rows = rows_with(ledger.table(build.deciding[0], "arrivals", ["uid", "reason"]), uids)
         reasons = dict(zip(rows["uid"].to_pylist(), rows["reason"].to_pylist(), strict=True))
     return np.array([names.number(reasons.get(uid, NOT_IN_POOL)) for uid in uids.to_pylist()], np.int64)
 
@@ -236,12 +236,8 @@ def _values(build: PublishedBuild, ledger: Ledger, columns: Iterable[str], uids:
     for column in columns:
         if (record := build.giver(column)) is not None:
             table = ledger.decisions(record, ["uid", column])
-            values = pc.coalesce(values, table[column].combine_chunks().take(_places(uids, table["uid"])))
+            values = pc.coalesce(values, table[column].combine_chunks().take(places_in(uids, table["uid"])))
     return values
-
-
-def _places(uids: pa.Array, rows: pa.ChunkedArray) -> pa.Array:
-    return pc.index_in(uids, rows.combine_chunks())
 
 
 def _same(first: pa.Array, second: pa.Array) -> pa.BooleanArray:

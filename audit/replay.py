@@ -19,6 +19,7 @@ from evenly.audit.published import PublishedBuild
 from evenly.curation.errors import CurationError
 from evenly.curation.step import Exchange, Given, Judged, Judgement, Rejudging
 from evenly.curation.steps import STEPS
+from evenly.key_order import rows_with
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.tables.exchange import PartitionExchange, open_exchange
 from evenly.storage.tables.hashing import table_hash
@@ -129,7 +130,7 @@ def mismatches(judged: Judged, record: StepRecord, ledger: Ledger) -> list[Misma
     """Where a step stored otherwise of the pairs that a ledger shows, or judged others."""
     decisions = ledger.decisions(record)
     if ledger.only is not None:
-        decisions = decisions.filter(pc.is_in(decisions["uid"], ledger.only))
+        decisions = rows_with(decisions, ledger.only)
     if not decisions["uid"].combine_chunks().equals(judged.uids):
         counts = (len(judged.uids), decisions.num_rows)
         rows = abs(counts[0] - counts[1]) or 1
@@ -161,8 +162,7 @@ def _mismatch(table: str, name: str, computed: pa.Table, stored: pa.Table) -> Mi
 def _stored_rows(record: StepRecord, name: str, ledger: Ledger, uids: pa.Array) -> pa.Table | None:
     if name not in record.hashes:
         return None
-    table = ledger.table(record, name)
-    return table.filter(pc.is_in(table["uid"], uids))
+    return rows_with(ledger.table(record, name), uids)
 
 
 def _child_mismatches(

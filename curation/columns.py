@@ -2,9 +2,9 @@
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from evenly.curation.errors import ColumnsError
+from evenly.key_order import places_in
 
 
 def column(batch: pa.Table, name: str, kind: pa.DataType) -> pa.Array:
@@ -36,4 +36,4 @@ def fixed_rows(batch: pa.Table, name: str, kind: pa.DataType, width: int) -> np.
 
 def taken_rows(table: pa.Table, uids: pa.Array) -> pa.Table:
     """Return the row of `table` for each of `uids`, in their order; null where it has none."""
-    return table.take(pc.index_in(uids, column(table, "uid", pa.string())))
+    return table.take(places_in(uids, column(table, "uid", pa.string())))

@@ -11,10 +11,10 @@ from functools import partial
 from typing import Any, Literal, Protocol, TypeVar
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from evenly.curation.columns import taken_rows
 from evenly.curation.decisions import Decisions
+from evenly.key_order import rows_with
 
 T = TypeVar("T")
 ReplayLabel = Literal["recomputed", "re-checked", "observed"]
@@ -268,8 +268,7 @@ def _judge_rows(
 
 def rows_of_pairs(tables: PartTables, record: FinishedStep, name: str, uids: pa.Array) -> pa.Table:
     """The rows of a step's table that belong to pairs, in their stored order."""
-    table = tables.table(record, name)
-    return table.filter(pc.is_in(table["uid"], uids))
+    return rows_with(tables.table(record, name), uids)
 
 
 def of_pictures(_rule: object) -> dict[str, Collection[Need]]:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evenly.key_order import sorted_order
 from evenly.storage.tables.hashing import is_text_or_bytes, table_hash
 from evenly.storage.tables.partitions import Partition, Words, first_words, in_key_order, key_of
 
@@ -143,16 +144,12 @@ def content_table(table: pa.Table) -> pa.Table:
     ordered = [name for name in further if _is_sortable(table.schema.field(name).type)]
     unordered = [name for name in further if name not in ordered]
     keys = table.select([*first, *ordered])
-    order = _sorted(keys)
+    order = sorted_order(keys)
     if unordered and (repeated := _repeated(table[first[0]].combine_chunks(), order)).any():
         nested = table.select(unordered)
         hashes = [table_hash(nested.slice(row, 1)) if is_repeated else None for row, is_repeated in enumerate(repeated)]
-        order = _sorted(keys.append_column("", pa.array(hashes, pa.string())))
+        order = sorted_order(keys.append_column("", pa.array(hashes, pa.string())))
     return table.take(order)
-
-
-def _sorted(keys: pa.Table) -> pa.Array:
-    return pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in keys.column_names])
 
 
 def _repeated(names: pa.Array, order: pa.Array) -> npt.NDArray[np.bool_]:

@@ -17,6 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evenly.key_order import places_in
 from evenly.storage.content import Node, content_nodes, content_rows, nodes_of, part_digest, root_of
 from evenly.storage.errors import NotFoundError
 from evenly.storage.records import canonical_json, content_hash, create_record, read_if_there, replace_record
@@ -222,7 +223,7 @@ class Ledger:
         last = self.decisions(deciding[-1], ["uid", "verdict"])
         judged, kept = last["uid"], pc.equal(last["verdict"], "kept").combine_chunks()
         if self.only is not None:
-            kept = pc.and_(kept, pc.is_in(judged, self.only).combine_chunks())
+            kept = pc.and_(kept, places_in(judged, self.only).is_valid())
         arrays: dict[str, pa.Array] = {"uid": judged.combine_chunks().filter(kept)}
         wanted = [name for name in columns if name != "uid"]
         for record in reversed(deciding):
@@ -230,7 +231,7 @@ class Ledger:
             if step_columns:
                 table = self.decisions(record, ["uid", *step_columns])
                 judged_alike = table["uid"].equals(judged)  # then pairs need not be looked up
-                taken = table.filter(kept) if judged_alike else table.take(pc.index_in(arrays["uid"], table["uid"]))
+                taken = table.filter(kept) if judged_alike else table.take(places_in(arrays["uid"], table["uid"]))
                 arrays |= {name: taken[name].combine_chunks() for name in step_columns}
         if missing := [name for name in wanted if name not in arrays]:
             raise KeyError(f"no step before gave the columns {missing}")

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evenly.key_order import places_in
 from evenly.storage.errors import DamagedError, NotFoundError
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.tables.lance_commits import commit_fragments, commit_rows, write_fragments
@@ -131,7 +132,7 @@ def wide_table(ledger: Ledger, records: Sequence[StepRecord]) -> pa.Table:
     columns: dict[str, pa.Array] = {"uid": uids}
     for record in deciding:
         table = ledger.decisions(record)
-        places = pc.index_in(uids, table["uid"])
+        places = places_in(uids, table["uid"])
         present = pc.is_valid(places)
         for name in table.column_names:
             if name != "uid":

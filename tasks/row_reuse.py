@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evenly.key_order import places_in, rows_with, sorted_order
 from evenly.storage.ledger import Ledger, StepOutput, StepRecord, StepSpec
 
 
@@ -99,7 +100,7 @@ def _upstream(
 
 def same_rows(rows: pa.Table, earlier: pa.Table, reads: Sequence[str]) -> pa.BooleanArray:
     """True for each of `rows` that stands in `earlier` with equal columns; nulls equal nulls."""
-    index = pc.index_in(rows["uid"].combine_chunks(), earlier["uid"].combine_chunks())
+    index = places_in(rows["uid"], earlier["uid"])
     is_same = pc.is_valid(index)
     for name in reads:
         current, earlier_values = rows[name].combine_chunks(), earlier[name].combine_chunks().take(index)
@@ -127,10 +128,11 @@ def _list_bytes(lists: pa.FixedSizeListArray) -> npt.NDArray[np.unsignedinteger]
 
 def _taken_over(ledger: Ledger, reusable: Reusable, name: str) -> pa.Table:
     table = ledger.table(reusable.record, name)
-    return table.filter(pc.is_in(table["uid"], reusable.same)) if "uid" in table.column_names else table
+    return rows_with(table, reusable.same) if "uid" in table.column_names else table
 
 
 def _merged(earlier: pa.Table, fresh: pa.Table) -> pa.Table:
     if "uid" not in fresh.column_names:
         return fresh
-    return pa.concat_tables([earlier.cast(fresh.schema), fresh]).sort_by("uid")
+    rows = pa.concat_tables([earlier.cast(fresh.schema), fresh])
+    return rows.take(sorted_order(rows.select(["uid"])))

@@ -22,6 +22,7 @@ from evenly.curation.balance.thresholds import (
 )
 from evenly.curation.errors import MissingStepError, RuleError
 from evenly.curation.step import S, StepTables
+from evenly.key_order import places_in
 
 REASONS = {"preselect": "preselect_draw", "balance": "balance_draw"}
 
@@ -224,7 +225,7 @@ def _pairs(
 ) -> MatchedPairs:
     """The pairs `uids` with the entries that they matched at `step`."""
     table = ledger.table(_named(upstream, step), "matches")
-    matches = table["entries"].combine_chunks().take(pc.index_in(uids, table["uid"].combine_chunks()))
+    matches = table["entries"].combine_chunks().take(places_in(uids, table["uid"]))
     concepts = matched_entries(ledger, upstream)
     return MatchedPairs.of(uids, matches, concepts, language=language, languages=languages)
 
@@ -234,13 +235,11 @@ def _earlier(
 ) -> tuple[PreselectionLimits, Floats]:
     """What the preselection said of these pairs, and the weight of each by it."""
     decisions = ledger.decisions(preselect, ["uid", "value"])
-    value = (
-        decisions["value"].combine_chunks().take(pc.index_in(pairs.uids, decisions["uid"].combine_chunks())).to_numpy()
-    )
+    value = decisions["value"].combine_chunks().take(places_in(pairs.uids, decisions["uid"])).to_numpy()
     texts = np.ones(len(pairs))
     if "texts" in preselect.hashes:
         picks = ledger.table(preselect, "texts", ["uid", "texts"])
-        places = pc.index_in(pairs.uids, picks["uid"].combine_chunks())
+        places = places_in(pairs.uids, picks["uid"])
         texts = pc.fill_null(picks["texts"].combine_chunks().take(places), 1).to_numpy().astype(np.float64)
     probabilities = _stored_probabilities(ledger, preselect, pairs.languages, pairs.table_shape)
     earlier = PreselectionLimits(chances=value * texts, limits=earlier_limits(pairs, preselected, probabilities))

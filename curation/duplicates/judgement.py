@@ -20,6 +20,7 @@ from evenly.curation.duplicates.image_duplicates import Perceptual, Semantic, ex
 from evenly.curation.duplicates.merging import choose_survivors, components, picture_areas
 from evenly.curation.duplicates.record_linkage import Linked
 from evenly.curation.step import Given, Judged, Judgement, Need, PartTables, Rejudging
+from evenly.key_order import rows_with
 
 OUTSIDE_RULE = "edge_outside_the_rule"
 """The reason of a pair one of whose edges the rule does not allow: no step gives it."""
@@ -89,8 +90,7 @@ def _open(kind: _Kind, given: Given) -> Iterator[Rejudging]:
 
 
 def _shown(given: Given, columns: list[str], uids: pa.Array, tables: PartTables) -> pa.Table:
-    pairs = tables.alive(given.upstream, columns)
-    return pairs.filter(pc.is_in(pairs["uid"], uids))
+    return rows_with(tables.alive(given.upstream, columns), uids)
 
 
 def _needs_features(rule: Semantic) -> dict[str, Collection[Need]]:

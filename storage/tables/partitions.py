@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from xxhash import xxh3_64_intdigest
 
+from evenly.key_order import one_array, sorted_order
 from evenly.storage.errors import StorageError
 from evenly.storage.tables.hashing import is_text_type
 
@@ -77,7 +78,7 @@ def first_words(table: pa.Table, key: str) -> Words:
 
     Raises StorageError for keys that are not in hex.
     """
-    keys = _one(table[key])
+    keys = one_array(table[key])
     if not keys.null_count:
         return _leading(keys)
     words = np.empty(len(keys), np.uint32)
@@ -89,12 +90,12 @@ def first_words(table: pa.Table, key: str) -> Words:
 
 def in_key_order(table: pa.Table, key: str) -> pa.Table:
     """The rows in the order of their keys, those of one key as they stood; without a key, by a hash of their texts."""
-    keys = _one(table[key])
+    keys = one_array(table[key])
     if keys.null_count:
         return table.take(pa.array(np.argsort(first_words(table, key), kind="stable")))
     if len(keys) < 2 or pc.all(pc.less_equal(keys.slice(0, len(keys) - 1), keys.slice(1))).as_py():
         return table
-    return table.take(pc.sort_indices(keys))
+    return table.take(sorted_order(table.select([key])))
 
 
 def cut_rows(table: pa.Table, bits: int) -> list[pa.Table]:
@@ -119,11 +120,6 @@ def rows_of(table: pa.Table, partition: Partition) -> pa.Table:
     words = first_words(table, key)
     start, stop = np.searchsorted(words, np.array([partition.first, partition.end], np.uint64))
     return table.slice(start, stop - start)
-
-
-def _one(column: pa.ChunkedArray) -> pa.Array:
-    array = column.combine_chunks()
-    return array if isinstance(array, pa.Array) else pa.concat_arrays(array.chunks)
 
 
 def _leading(keys: pa.Array) -> Words:

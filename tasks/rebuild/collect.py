@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from evenly.addresses import LOCAL_ADDRESS
 from evenly.curation.collecting import with_uids
 from evenly.curation.decisions import Decisions
+from evenly.key_order import sorted_order
 from evenly.storage.files.keys import compared_keys, has_file_names, places_of_keys
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.pools.rows import PoolPiece
@@ -37,7 +38,7 @@ from evenly.tasks.step import Step
 _PLACE_COLUMNS = frozenset({"uid", "source", "file_hash", "row"})
 """What is stored of a pair that is on the forget list."""
 _ROWS = "pools"
-ARRIVAL_ORDER = [("uid", "ascending"), ("source", "ascending"), ("file_hash", "ascending"), ("row", "ascending")]
+ARRIVAL_ORDER = ["uid", "source", "file_hash", "row"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +110,7 @@ def collect_pairs(run: Run, _upstream: Records, _rule: CollectRule, sent: PoolRo
     """
     rows = joined_pools([sent.empty, *sent.exchange.received(_ROWS, run.part.number)])
     limit = None if sent.limits is None else sent.limits[run.part.number]
-    rows = rows.sort_by(ARRIVAL_ORDER)
+    rows = rows.take(sorted_order(rows.select(ARRIVAL_ORDER)))
     uids, rejects = rows["uid"].combine_chunks(), rows["reject"].combine_chunks()
     is_forgotten = pc.fill_null(pc.equal(rejects, FORGOTTEN), False)
     is_first = _first_of_each(uids) & ~is_forgotten.to_numpy(zero_copy_only=False)
