@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from evenly.audit.published import PublishedBuild
 from evenly.curation.arrays import Flags, Ints
-from evenly.key_order import places_in, rows_with
+from evenly.keys import places_in, rows_with
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.tables.partitions import Partition
 

@@ -19,7 +19,7 @@ from evenly.audit.published import PublishedBuild
 from evenly.curation.errors import CurationError
 from evenly.curation.step import Exchange, Given, Judged, Judgement, Rejudging
 from evenly.curation.steps import STEPS
-from evenly.key_order import rows_with
+from evenly.keys import rows_with
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.tables.exchange import PartitionExchange, open_exchange
 from evenly.storage.tables.hashing import table_hash

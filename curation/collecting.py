@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.addresses import LOCAL_ADDRESS
 from evenly.curation.arrays import is_compiled_for
 from evenly.curation.columns import column
 from evenly.curation.decisions import Decisions
 from evenly.curation.step import Given, Judged, Judgement, PartTables, Rejudging, Stored
+from evenly.keys import LOCAL_ADDRESS
 
 _BYTES = 16
 KERNEL_FROM = 50_000

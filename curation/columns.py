@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 
 from evenly.curation.errors import ColumnsError
-from evenly.key_order import places_in
+from evenly.keys import places_in
 
 
 def column(batch: pa.Table, name: str, kind: pa.DataType) -> pa.Array:

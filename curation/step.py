@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from evenly.curation.columns import taken_rows
 from evenly.curation.decisions import Decisions
-from evenly.key_order import rows_with
+from evenly.keys import rows_with
 
 T = TypeVar("T")
 ReplayLabel = Literal["recomputed", "re-checked", "observed"]

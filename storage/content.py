@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.key_order import sorted_order
+from evenly.keys import sorted_order
 from evenly.storage.tables.hashing import is_text_or_bytes, table_hash
 from evenly.storage.tables.partitions import Partition, Words, first_words, in_key_order, key_of
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.key_order import places_in
+from evenly.keys import places_in
 from evenly.storage.content import Node, content_nodes, content_rows, nodes_of, part_digest, root_of
 from evenly.storage.errors import NotFoundError
 from evenly.storage.records import canonical_json, content_hash, create_record, read_if_there, replace_record

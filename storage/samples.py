@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.key_order import places_in
+from evenly.keys import places_in
 from evenly.storage.errors import DamagedError, NotFoundError
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.tables.lance_commits import commit_fragments, commit_rows, write_fragments

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.key_order import places_in, rows_with, sorted_order
+from evenly.keys import places_in, rows_with, sorted_order
 from evenly.storage.ledger import Ledger, StepOutput, StepRecord, StepSpec
 
 

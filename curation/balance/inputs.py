@@ -22,7 +22,7 @@ from evenly.curation.balance.thresholds import (
 )
 from evenly.curation.errors import MissingStepError, RuleError
 from evenly.curation.step import S, StepTables
-from evenly.key_order import places_in
+from evenly.keys import places_in
 
 REASONS = {"preselect": "preselect_draw", "balance": "balance_draw"}
 

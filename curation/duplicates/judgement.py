@@ -20,7 +20,7 @@ from evenly.curation.duplicates.image_duplicates import Perceptual, Semantic, ex
 from evenly.curation.duplicates.merging import choose_survivors, components, picture_areas
 from evenly.curation.duplicates.record_linkage import Linked
 from evenly.curation.step import Given, Judged, Judgement, Need, PartTables, Rejudging
-from evenly.key_order import rows_with
+from evenly.keys import rows_with
 
 OUTSIDE_RULE = "edge_outside_the_rule"
 """The reason of a pair one of whose edges the rule does not allow: no step gives it."""

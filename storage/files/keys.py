@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.addresses import LOCAL_ADDRESS
+from evenly.keys import LOCAL_ADDRESS
 from evenly.storage.pools.source import LOCAL_READERS, PoolSource
 
 _SHOWN = 3

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from xxhash import xxh3_64_intdigest
 
-from evenly.key_order import one_array, sorted_order
+from evenly.keys import one_array, sorted_order
 from evenly.storage.errors import StorageError
 from evenly.storage.tables.hashing import is_text_type
 

@@ -11,10 +11,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.addresses import LOCAL_ADDRESS
 from evenly.curation.collecting import with_uids
 from evenly.curation.decisions import Decisions
-from evenly.key_order import sorted_order
+from evenly.keys import LOCAL_ADDRESS, sorted_order
 from evenly.storage.files.keys import compared_keys, has_file_names, places_of_keys
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.pools.rows import PoolPiece

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.addresses import LOCAL_ADDRESS
 from evenly.curation.decisions import Decisions
+from evenly.keys import LOCAL_ADDRESS
 from evenly.storage.ledger import StepOutput
 from evenly.storage.pools.features import SIZES, as_size
 from evenly.storage.pools.local_pictures import (

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evenly.key_order import places_in, sorted_order
+from evenly.keys import places_in, sorted_order
 
 HEX = st.text("01ef", min_size=16, max_size=16).map(lambda text: "0" * 7 + text[:9])  # many begin alike
 KEYS = {"alike": HEX, "any": st.one_of(st.none(), st.text("aé", max_size=16)), "null": st.one_of(st.none(), HEX)}

@@ -1,4 +1,4 @@
-"""Rows found and sorted by keys that are hashes in text: uids, image ids.
+"""Keys of rows, which are hashes in text: rows are found and sorted by them, and some addresses hold one.
 
 All keys of a column have the same length, and tables stand in their order. So their first eight bytes, read as a
 number, place nearly all rows, and few texts are compared.
@@ -9,6 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+LOCAL_ADDRESS = "^(?:sha256|features):(?P<hash>[0-9a-f]{64})$"
+"""A pair's `url` of a picture that needs no download: the sha256 of its bytes, or of its features if these are all."""
 _WORD = 8
 _MOST_STEPS = 8
 _AFTER_ALL = np.uint64(2**64 - 1)  # no text begins like this
