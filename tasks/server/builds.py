@@ -84,6 +84,11 @@ class Published:
         return str(self.manifest["build"])
 
     @property
+    def recipe(self) -> str:
+        """The name of its recipe."""
+        return str(self.manifest["recipe_name"])
+
+    @property
     def counts(self) -> str:
         """The number of pairs that it keeps."""
         samples = self.manifest["samples"]
@@ -127,15 +132,14 @@ def show_build(run: Run, build: Published) -> None:
     """Leave the funnel and the difference to the last build, name the run by the build, and send the event."""
     if not is_watched():
         return
-    recipe = str(build.manifest["recipe_name"])
-    name_run(f"{build.outcome} {build.build}", [f"recipe:{recipe}", build.build])  # lists show no messages
+    name_run(f"{build.outcome} {build.build}", [f"recipe:{build.recipe}", build.build])  # lists show no messages
     artifacts = [
-        table_artifact(artifact_key(recipe, "funnel"), funnel_rows(build.manifest), build.message),
+        table_artifact(artifact_key(build.recipe, "funnel"), funnel_rows(build.manifest), build.message),
         _page(build, "diff", "\n".join(_difference_lines(build))),
     ]
     if rows := _captioner_rows(run, build.manifest):
         description = f"{build.build}: captions by who made them"
-        artifacts.append(table_artifact(artifact_key(recipe, "captions"), rows, description))
+        artifacts.append(table_artifact(artifact_key(build.recipe, "captions"), rows, description))
     leave_artifacts(artifacts)
     if build.event == "held":
         emit(BuildHeld(**_facts(run, build), reason=build.promotion.reason))
@@ -144,19 +148,17 @@ def show_build(run: Run, build: Published) -> None:
 
 
 def _page(build: Published, name: str, data: str) -> Artifact:
-    key = artifact_key(str(build.manifest["recipe_name"]), name)
-    return Artifact(key=key, kind="markdown", data=data, description=build.message)
+    return Artifact(key=artifact_key(build.recipe, name), kind="markdown", data=data, description=build.message)
 
 
 def show_results(run: Run, build: Published) -> None:
     """Leave the report and, where adapters were evaluated, their accuracies with intervals."""
     if not is_watched():
         return
-    recipe = str(build.manifest["recipe_name"])
     artifacts = [_page(build, "report", _summary(run, build))]
     if rows := _adapter_rows(run, build.build):
         description = f"{build.build}: accuracy on test pictures, with 95 % intervals"
-        artifacts.append(table_artifact(artifact_key(recipe, "adapters"), rows, description))
+        artifacts.append(table_artifact(artifact_key(build.recipe, "adapters"), rows, description))
     leave_artifacts(artifacts)
 
 
@@ -184,10 +186,9 @@ def tell_of(run: Run, build: Published, blocks: Sequence[str]) -> None:
     """Send the news of a build, if it has any, through notification blocks; of a build that is held once."""
     if not build.event or not is_watched():
         return
-    recipe = str(build.manifest["recipe_name"])
     notice = Notice(
         event=build.event,
-        recipe=recipe,
+        recipe=build.recipe,
         text=build.message,
         run=str(run_id()),
         report=report_line(run, build.build),
@@ -227,7 +228,7 @@ def _facts(run: Run, build: Published) -> dict[str, Any]:
     samples = build.manifest["samples"]
     return {
         "build": build.build,
-        "recipe": str(build.manifest["recipe_name"]),
+        "recipe": build.recipe,
         "rows": samples["rows"],
         "kept": samples["kept"],
         "content_hash": build.manifest["content_hash"],
@@ -244,8 +245,8 @@ def _difference_lines(build: Published) -> Iterator[str]:
         alone = "The first build of its recipe." if build.manifest["limit"] is None else "A part of the pool."
         yield f"\n{alone if build.previous is None else 'The last build again: nothing has changed.'}"
         return
-    yield f"\nSince {markdown_text(difference.before)}: kept {difference.kept_before:,} → {difference.kept_after:,}"
-    yield f"({difference.kept_after - difference.kept_before:+,}), unchanged {difference.unchanged:,}."
+    kept = f"kept {difference.kept_before:,} → {difference.kept_after:,}, unchanged {difference.unchanged:,}"
+    yield f"\nSince {markdown_text(difference.before)}: {kept}."
     changes = {"entered": difference.entered, "left": difference.left, "changed": difference.changed}
     if any(changes.values()):
         yield "\n| | pairs | step | reason | cause |\n|---|---:|---|---|---|"
@@ -260,17 +261,9 @@ def _difference_lines(build: Published) -> Iterator[str]:
 def _summary(run: Run, build: Published) -> str:
     report_of(run.workspace, build.manifest)
     manifest, address = build.manifest, report_address(run, build.build)
-    return "\n".join(
-        [
-            f"# {markdown_text(build.build)}",
-            "",
-            markdown_text(build.message),
-            "",
-            f"[Report](<{address}>)" if address else markdown_text(report_line(run, build.build)),
-            "",
-            f"Seed {manifest['seed']}, content hash {manifest['content_hash']}.",
-        ]
-    )
+    report = f"[Report](<{address}>)" if address else markdown_text(report_line(run, build.build))
+    seed = f"Seed {manifest['seed']}, content hash {manifest['content_hash']}."
+    return f"# {markdown_text(build.build)}\n\n{report}\n\n{seed}"
 
 
 def report_address(run: Run, build: str) -> str:

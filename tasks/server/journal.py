@@ -109,8 +109,7 @@ def _of_build(build: Published) -> dict[str, Any]:
 
 def _moved(build: Published) -> dict[str, int | None]:
     """The pairs that moved; as the last build counted them if it was the same, since counting reads both builds."""
-    runs = read_runs(build.workspace, str(build.manifest["recipe_name"]))
-    last = next((run for run in runs if run.build is not None), None)
+    last = next((run for run in read_runs(build.workspace, build.recipe) if run.build is not None), None)
     if last is not None and (last.build, last.previous) == (build.build, build.previous):
         return {"entered": last.entered, "left": last.left}
     return dict(build.moved)
