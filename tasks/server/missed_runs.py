@@ -71,7 +71,7 @@ def reasons_to_skip(runs: Sequence[Any], catch_up: CatchUp, now: datetime) -> di
     due = {
         run.id: run.expected_start_time
         for run in runs
-        if run.auto_scheduled and run.expected_start_time and (run.start_time or not run.state.is_cancelled())
+        if run.auto_scheduled and run.expected_start_time and (run.run_count or not run.state.is_cancelled())
     }
     if catch_up == "all" or not due:
         return {}

@@ -56,7 +56,8 @@ def test_a_run_that_waited_for_the_one_before_it_was_not_missed():
 
 def test_a_run_that_was_cancelled_before_it_began_takes_nobodys_place():
     late = run_of(AT[8], Running(), start_time=NOW)
-    overlapping = run_of(AT[9], Cancelled(message="Deployment concurrency limit reached."), end_time=NOW)
+    message = "Deployment concurrency limit reached."  # the server has it start and end at that moment
+    overlapping = run_of(AT[9], Cancelled(message=message), start_time=NOW, end_time=NOW)
     assert skipped("latest", overlapping, late) == [False, False]
 
 
