@@ -22,7 +22,7 @@ def runs(root: Path) -> list[RunRecord]:
 
 
 @pytest.mark.usefixtures("prefect_server")
-def test_every_end_of_a_rebuild_is_in_the_journal(recipe, tmp_path):
+def test_every_end_of_a_rebuild_is_in_the_journal(recipe, tmp_path, monkeypatch):
     root = tmp_path / "w"
     schedule = {"cron": "0 3 * * 1", "max_age": "8d"}
     path = recipe(1, schedule=schedule, notify={"blocks": ["slack-webhook/team"]})
@@ -37,10 +37,12 @@ def test_every_end_of_a_rebuild_is_in_the_journal(recipe, tmp_path):
 
     rebuild_dataset(recipe=path, root=str(root), quiet=True)
     assert (runs(root)[-1].outcome, runs(root)[-1].entered, runs(root)[-1].left) == ("unchanged", 0, 0)
-    rebuild_dataset(recipe=recipe(4), root=str(root), quiet=True, return_state=True)
-    entry = runs(root)[-1]
-    assert (entry.outcome, entry.kept, entry.previous, entry.entered, entry.left) == ("held", 20, first, 0, 20)
-    assert entry.build != first
+    for _ in range(2):
+        rebuild_dataset(recipe=recipe(4), root=str(root), quiet=True, return_state=True)
+        entry = runs(root)[-1]
+        assert (entry.outcome, entry.kept, entry.previous, entry.entered, entry.left) == ("held", 20, first, 0, 20)
+        assert entry.build != first
+        monkeypatch.setattr("evenly.tasks.server.builds.diff_builds", None)  # the same pairs are not counted again
     rebuild_dataset(recipe=recipe(1), root=str(root), limit=10, quiet=True)
     assert runs(root)[-1].outcome == "built"
     with pytest.raises(RuntimeError):
@@ -50,7 +52,7 @@ def test_every_end_of_a_rebuild_is_in_the_journal(recipe, tmp_path):
     with pytest.raises(ValueError, match="seeds"):
         rebuild_dataset(recipe=recipe(1, seeds=3), root=str(root), quiet=True)
     assert "`seeds` must be a known field" in runs(root)[-1].error
-    assert len(runs(root)) == 6
+    assert len(runs(root)) == 7
 
 
 @pytest.mark.usefixtures("prefect_server")
