@@ -60,6 +60,7 @@ def estimate(
     """
     fewest: dict[str, set[str]] = {}
     request_ids: dict[str, list[str]] = {}
+    n_asked = -1
     for rounds in range(1, samples + 1):
         descriptions = run_to_end(
             describe_async(
@@ -71,6 +72,9 @@ def estimate(
         for request_id in rehearsal.requests.keys() - rehearsal.completion_tokens.keys():
             missing.setdefault(rehearsal.question(request_id), set()).add(request_id)
         fewest = missing | fewest  # what a question lacks in the first round that is not all stored
+        if sum(map(len, request_ids.values())) == n_asked:
+            break  # no question lacks a text any more: further rounds would ask nothing
+        n_asked = sum(map(len, request_ids.values()))
     first = frozenset[str]().union(*fewest.values())
     return [
         _of_method(

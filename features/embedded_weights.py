@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from evenly.features import bridge
 from evenly.features.errors import WeightsUnavailableError
+from evenly.features.open_clip_models import EMBEDDED
 from evenly.features.torch_session import major_minor, torch_session
 from evenly.installing import install_extra
 
@@ -97,6 +98,11 @@ def embedded_folder(cache: str | Path, tower: PackagedTower = LITE0, *, progress
 
     ensure_folder(folder, build=build, complete=_complete)
     return folder
+
+
+def embedded_tower(model: str) -> PackagedTower:
+    """The image tower of `embedded`, or of `embedded2`."""
+    return LITE0 if model == EMBEDDED else LITE2
 
 
 def check_packaged(tower: PackagedTower) -> None:

@@ -147,9 +147,9 @@ def _embedded(model: str, cache: str | Path) -> tuple[str, tuple[Path, ...]]:
     """A model as open_clip opens it, and the files that an embedded one was assembled from."""
     if model not in {EMBEDDED, EMBEDDED_SECOND}:
         return model, ()
-    from evenly.features.embedded_weights import LITE0, LITE2, embedded_folder, text_weights
+    from evenly.features.embedded_weights import embedded_folder, embedded_tower, text_weights
 
-    tower = LITE0 if model == EMBEDDED else LITE2
+    tower = embedded_tower(model)
     return f"local-dir:{embedded_folder(cache, tower)}", (tower.weights, text_weights())
 
 

@@ -14,10 +14,12 @@ import numpy as np
 import evenly.features
 from evenly.features import Encoder, SecondBackbone, load_encoder, to_unit_rows
 from evenly.features.device import device_signs
+from evenly.features.open_clip_models import EMBEDDED, EMBEDDED_SECOND
 from evenly.features.refining.encoder import RefinedEncoder, heads_identity, refined_encoder
 from evenly.features.refining.objectives import training_versions
 from evenly.features.refining.pairs import raw_rows
 from evenly.features.second_backbone import load_second
+from evenly.features.texts.text_tower import TextTower, embedded_text_tower
 from evenly.storage.artifacts.kinds import refined_encoders_of
 from evenly.storage.errors import InputError, NotFoundError
 from evenly.storage.feature_store import FeatureStore
@@ -56,6 +58,14 @@ def open_encoder(run: Run) -> Encoder:
         )
     _check_recorded(_chosen(run), encoder.identity)
     return encoder
+
+
+def query_encoder(run: Run) -> Encoder | TextTower:
+    """What turns the words of a search into rows: the text tower alone, where the run's encoder is a packaged one."""
+    choice = run.encoder
+    if choice.model not in {EMBEDDED, EMBEDDED_SECOND} or choice.refine or choice.long_texts != "cut":
+        return open_encoder(run)
+    return embedded_text_tower(choice.model, run.cache / "encoders")
 
 
 def encoder_identity(run: Run) -> str:

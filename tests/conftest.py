@@ -4,6 +4,7 @@ import gc
 import os
 import signal
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from tests.prefect_server import IDLE_SERVICES, started_server, unseen
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.register_profile("fuzz", max_examples=int(os.environ.get("EXAMPLES", "1000")), deadline=None, print_blob=True)
 settings.load_profile("repeatable")
+_numbers = count()
 gc.set_threshold(50_000, 20, 100)  # libraries and ten thousand tests make millions of objects that stay
 
 
@@ -48,6 +50,13 @@ def _decoders(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     with warm_decoders.warm_decoders():
         yield
+
+
+@pytest.fixture(autouse=True)
+def _identities(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No record of an encoder's identity, which tests replace by encoders of their own."""
+    folder = tmp_path_factory.getbasetemp() / f"identities-{next(_numbers)}"
+    monkeypatch.setattr("evenly.storage.files.identities._FOLDER", folder)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import importlib.util
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,13 @@ def embedded_name() -> str:
 
 def embedded_identity() -> str:
     """The identity of the embedded model's endpoint, known without starting it."""
-    with _weights().open("rb") as file:
-        return EMBEDDED + hashlib.file_digest(file, "sha256").hexdigest()
+    return EMBEDDED + _sha256(_weights())
+
+
+@cache
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_embedded_llm() -> None:

@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from evenly.descriptions.class_list import is_control
 from evenly.descriptions.texts.vocabularies import has_visual_word
@@ -126,6 +127,21 @@ def check_reply(
     for known words. The first reason in the order of the checks counts. Language is judged by script only: a reply in
     another language of the same script is left to `visual_word` and `known_words`.
     """
+    names, words = (class_name, tuple(other_classes)), None if vocabulary is None else frozenset(vocabulary)
+    return _checked(text, names, rules=rules, instruction=instruction, accepted=tuple(accepted), vocabulary=words)
+
+
+@lru_cache(maxsize=1 << 14)  # an estimate reads the same replies in each of its rounds
+def _checked(
+    text: str,
+    names: tuple[str, tuple[str, ...]],
+    *,
+    rules: ReplyRules,
+    instruction: str,
+    accepted: tuple[str, ...],
+    vocabulary: frozenset[str] | None,
+) -> Checked:
+    class_name, other_classes = names
     controls = any(is_control(character) and not character.isspace() for character in text[:_INPUT_LIMIT])
     cleaned = clean_text(text)
     words = words_of(cleaned)

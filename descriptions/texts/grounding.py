@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from evenly.descriptions.class_list import ClassEntry, ClassList, shown
 from evenly.descriptions.errors import ClassListError
-from evenly.descriptions.texts.words import words_of
+from evenly.descriptions.texts.words import distinct_words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +47,8 @@ class Grounding:
                 key = _key(lemma)
                 if key not in places or position < places[key][0]:
                     places[key] = (position, synset)
-        self.vocabulary = frozenset(
-            word for lemmas, gloss in self._rows.values() for text in (*lemmas, gloss) for word in words_of(text)
-        )
+        texts = (text for lemmas, gloss in self._rows.values() for text in (*lemmas, gloss))
+        self.vocabulary = distinct_words("\n".join(texts))
         self._senses: Mapping[str, str] = {key: synset for key, (_, synset) in places.items()}
 
     @property

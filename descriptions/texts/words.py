@@ -23,6 +23,11 @@ def words_of(text: str) -> tuple[str, ...]:
     return tuple(_stem(word) for word in _WORD.findall(_plain(text)))
 
 
+def distinct_words(text: str) -> frozenset[str]:
+    """The words of a long text, each once."""
+    return frozenset(map(_stem, set(_WORD.findall(_plain(text)))))
+
+
 def other_names_in(text: str, class_name: str, names: Sequence[str]) -> tuple[str, ...]:
     """Names of other classes that a text about `class_name` gives away, in order of first occurrence.
 

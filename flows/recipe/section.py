@@ -1,11 +1,16 @@
 """Sections, the parts of a recipe: frozen, closed to unknown keys; and those on when it is rebuilt and who is told."""
 
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from difflib import get_close_matches
-from typing import Annotated, Literal
-from zoneinfo import available_timezones
+from functools import cache
+from importlib.machinery import PathFinder
+from importlib.util import find_spec, module_from_spec
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -106,19 +111,34 @@ class RebuildSchedule(Section):
     @field_validator("cron")
     @classmethod
     def _names_times(cls, cron: str) -> str:
-        from prefect._vendor.croniter import CroniterBadDateError, croniter  # Prefect's server reads crons by it
-
-        if not croniter.is_valid(cron) or {"r", "h"} & set(cron.casefold().split()):
+        crons = _crons()
+        if not crons.croniter.is_valid(cron) or {"r", "h"} & set(cron.casefold().split()):
             raise ValueError(f"must be five fields of cron, {_EXAMPLE}; got `{cron}`")
         try:
-            croniter(cron).get_next()
-        except CroniterBadDateError:
+            crons.croniter(cron).get_next()
+        except crons.CroniterBadDateError:
             raise ValueError(f"must name a day that comes, {_EXAMPLE}; got `{cron}`") from None
         return cron
 
     @field_validator("timezone")
     @classmethod
     def _is_known(cls, timezone: str) -> str:
-        if timezone not in available_timezones():
-            raise ValueError(f"must be a time zone of the IANA database, such as Europe/Berlin; got `{timezone}`")
+        try:
+            ZoneInfo(timezone)  # to list the names of all zones, some 600 files are opened
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            rule = f"must be a time zone of the IANA database, such as Europe/Berlin; got `{timezone}`"
+            raise ValueError(rule) from None
         return timezone
+
+
+@cache
+def _crons() -> Any:  # noqa: ANN401 - a module without types
+    """Prefect's copy of croniter, by which its server reads crons, without Prefect, which takes a second to load."""
+    prefect = find_spec("prefect")
+    spec = PathFinder.find_spec("croniter", [str(Path(str(prefect and prefect.origin)).with_name("_vendor"))])
+    if spec is None or spec.loader is None:
+        raise ImportError("prefect must bring croniter along; it does not. Install the version that evenly names.")
+    module = module_from_spec(spec)
+    sys.modules[module.__name__] = module  # its own parts are imported by its name
+    spec.loader.exec_module(module)
+    return module

@@ -14,7 +14,7 @@ from evenly.storage.errors import InputError, NotFoundError
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.samples import BuildSamples, sql_in
 from evenly.tasks.decoding import PictureReader
-from evenly.tasks.encoders import open_encoder
+from evenly.tasks.encoders import open_encoder, query_encoder
 from evenly.tasks.labelled_rows import check_encoder
 from evenly.tasks.run import Run
 
@@ -52,12 +52,12 @@ def encode_query(run: Run, manifest: Mapping[str, Any], query: Query) -> Single:
     minus = np.zeros((0, 0), np.float32)
     if query.texts or query.images or query.minus:
         check_encoder(run, manifest)
-        encoder = open_encoder(run)
+        encoder = query_encoder(run)
         if query.texts:
             rows.append(encoder.encode_texts(query.texts))
         if query.images:
             with PictureReader(run, run.encoder.resize) as reader:
-                rows.append(encoder.encode_images(reader.pixels(query.images, "image")))
+                rows.append(open_encoder(run).encode_images(reader.pixels(query.images, "image")))
         if query.minus:
             minus = encoder.encode_texts(query.minus)
         texts = [*query.texts, *query.minus]

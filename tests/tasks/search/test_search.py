@@ -28,7 +28,8 @@ PAIRS = [
 
 @pytest.fixture(autouse=True)
 def _encoder(monkeypatch):
-    monkeypatch.setattr("evenly.tasks.encoders._load", lambda _choice, _cache: WordEncoder())
+    for name in ("_load", "embedded_text_tower"):
+        monkeypatch.setattr(f"evenly.tasks.encoders.{name}", lambda *_: WordEncoder())
 
 
 def numbers(result):

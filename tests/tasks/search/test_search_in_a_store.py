@@ -13,7 +13,8 @@ from tests.tasks.search.test_search import find
 
 @pytest.fixture(autouse=True)
 def _encoder(monkeypatch):
-    monkeypatch.setattr("evenly.tasks.encoders._load", lambda _choice, _cache: WordEncoder())
+    for name in ("_load", "embedded_text_tower"):
+        monkeypatch.setattr(f"evenly.tasks.encoders.{name}", lambda *_: WordEncoder())
     monkeypatch.setattr(index, "QUERIES", 4)
 
 
