@@ -43,7 +43,15 @@ def reason_to_skip(catch_up: CatchUp) -> str:
                 client.set_flow_run_state(each.id, ended("", reasons[each.id], outcome="skipped"))
             elif each.state.name == "AwaitingConcurrencySlot":
                 client.set_flow_run_state(each.id, Scheduled(scheduled_time=each.expected_start_time))
+        _let_others_first(client, run)
     return reasons.get(run.id, "")
+
+
+def _let_others_first(client: Any, run: Any) -> None:  # noqa: ANN401 - Prefect's
+    """Put the queue of a run behind the others: a worker that takes one run at a time takes that of the first queue."""
+    if run.work_pool_name is not None:
+        last = max(queue.priority for queue in client.read_work_queues(work_pool_name=run.work_pool_name))
+        client.update_work_queue(run.work_queue_id, priority=last + 1)
 
 
 def _due_runs(client: Any, deployment: UUID | None, now: datetime) -> list[Any]:  # noqa: ANN401 - Prefect's

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterDeploymentId,
@@ -22,6 +22,7 @@ from prefect.states import Cancelled, Completed, Pending, Running, Scheduled
 from evenly.tasks.server.missed_runs import reason_to_skip, reasons_to_skip
 from evenly.tasks.server.states import ended
 
+POOL = "evenly-missed"
 NOW = datetime(2026, 11, 30, 10, 5, 30, tzinfo=UTC)
 AT = [NOW - timedelta(minutes=minutes, seconds=30) for minutes in range(9, -1, -1)]
 
@@ -76,9 +77,14 @@ def work() -> str:
 def deployed(prefect_server: None) -> Iterator[UUID]:  # noqa: ARG001 - it is there while this lasts
     each_minute = DeploymentScheduleCreate(schedule=CronSchedule(cron="* * * * *"))
     with get_client(sync_client=True) as client:
-        identity = client.create_deployment(client.create_flow(work), name="missed", schedules=[each_minute])
+        client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
+        for name in ("first", "second"):
+            client.create_work_queue(name, work_pool_name=POOL)
+        place = {"work_pool_name": POOL, "work_queue_name": "first"}
+        identity = client.create_deployment(client.create_flow(work), name="missed", schedules=[each_minute], **place)
         yield identity
         client.delete_deployment(identity)
+        client.delete_work_pool(POOL)
 
 
 def test_the_first_run_that_begins_after_a_stop_cancels_those_that_wait_or_has_them_begin_in_order(deployed):
@@ -98,6 +104,8 @@ def test_the_first_run_that_begins_after_a_stop_cancels_those_that_wait_or_has_t
             client.set_flow_run_state(run.id, Pending())
             run_flow(work, flow_run=client.read_flow_run(run.id), return_type="state")
         runs = [client.read_flow_run(run.id) for run in runs]
+        queues = {queue.priority: queue.name for queue in client.read_work_queues(work_pool_name=POOL)}
+    assert [queues[priority] for priority in sorted(queues)] == ["default", "second", "first"]
     ends = [run.state for run in runs]
     assert len(ends) >= 3
     assert [state.name for state in ends] == ["Cancelled"] * (len(ends) - 1) + ["Completed"]
