@@ -11,17 +11,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.curation.arrays import is_compiled_for
 from evenly.curation.columns import column
 from evenly.curation.decisions import Decisions
+from evenly.curation.draws import is_for_kernel
 from evenly.curation.step import Given, Judged, Judgement, PartTables, Rejudging, Stored
 from evenly.keys import LOCAL_ADDRESS
 
 _BYTES = 16
 KERNEL_FROM = 50_000
 """Uids from which the compiled kernel is faster, loading numba included; steps after it load it anyway."""
-LOADED_FROM = 2_000
-"""The same where numba is loaded."""
 _HEX = np.array([f"{byte:02x}".encode() for byte in range(256)]).view(np.uint16)
 _PAIR, _FILE, _TEXT = b"evenly pair", b"evenly file", b"evenly text"
 
@@ -52,7 +50,7 @@ def _digests(kind: bytes, names: pa.Array, captions: pa.Array) -> pa.Array:
     if names.null_count == len(names):
         return pa.nulls(len(names), pa.string())
     captions = pc.fill_null(captions, "")
-    if is_compiled_for(len(names), KERNEL_FROM, loaded=LOADED_FROM):
+    if is_for_kernel(len(names), KERNEL_FROM):
         return _compiled(kind, names, captions)
     start, digests = hashlib.blake2b(digest_size=_BYTES, person=kind), list[str | None]()
     texts = (column.cast(pa.binary()).to_pylist() for column in (names, captions))

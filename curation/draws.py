@@ -4,6 +4,7 @@ A draw does not depend on shard order, on the number of workers, on retries or o
 """
 
 import hashlib
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +17,9 @@ KERNEL_FROM = 500_000
 """Draws from which the compiled kernel is faster, loading numba included."""
 LOADED_FROM = 30_000
 """The same where numba is loaded."""
+OPEN_FROM = 1_000
+"""The same where the kernel is loaded too."""
+_KERNEL = "evenly.curation.hash_kernel"
 _UNIT = 2.0**-53
 _DIGEST_SIZE = 8
 _PERSON = b"evenly draw"
@@ -49,9 +53,14 @@ def draws_at(*, seed: int, step: str, uids: pa.Array, rows: Ints, entries: pa.Ar
             raise ColumnsError(f"`{name}` must hold no nulls; got {texts.null_count}. Draw for named rows only.")
         if len(places) and not 0 <= places.min() <= places.max() < len(texts):
             raise ColumnsError(f"`{name}` must hold each row asked for; it has {len(texts)}. Ask for rows it has.")
-    if not is_compiled_for(len(rows), KERNEL_FROM, loaded=LOADED_FROM):
+    if not is_for_kernel(len(rows), KERNEL_FROM):
         return _hashed(seed, step, uids.take(pa.array(rows)).to_pylist(), entries.take(pa.array(numbers)).to_pylist())
     return _compiled(_field(str(seed)) + _field(step), (uids, rows), (entries, numbers))
+
+
+def is_for_kernel(n: int, few: int) -> bool:
+    """Whether `n` hashes are made by the compiled kernel: fewer than `few` are there sooner than numba is loaded."""
+    return is_compiled_for(n, few, loaded=OPEN_FROM if _KERNEL in sys.modules else LOADED_FROM)
 
 
 def _hashed(seed: int, step: str, uids: Sequence[str], entries: Sequence[str]) -> Floats:

@@ -132,12 +132,14 @@ def wide_table(ledger: Ledger, records: Sequence[StepRecord]) -> pa.Table:
     columns: dict[str, pa.Array] = {"uid": uids}
     for record in deciding:
         table = ledger.decisions(record)
+        is_whole = table["uid"].combine_chunks().equals(uids)
         places = places_in(uids, table["uid"])
         present = pc.is_valid(places)
         for name in table.column_names:
             if name != "uid":
                 wide = f"{record.name}_{name}" if name in ("verdict", "reason", "value", "into") else name
-                columns[wide] = table[name].combine_chunks().take(places)
+                values = table[name].combine_chunks()
+                columns[wide] = values if is_whole else values.take(places)
         columns[f"{record.name}_step_id"] = pc.if_else(present, record.key, pa.scalar(None, pa.string()))
     tables = [ledger.table(record, "captions", ["uid", "caption"]) for record in records if "captions" in record.hashes]
     if tables:

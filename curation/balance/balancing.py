@@ -161,6 +161,9 @@ def earlier_limits(pairs: MatchedPairs, preselected: MatchedPairs, probabilities
 
     probabilities (L, E): of the preselection. Infinite for an entry that a pair did not match then.
     """
+    if pairs is preselected:
+        of_all: Floats = probabilities.ravel()[pairs.cells]
+        return of_all
     n_entries = len(pairs.concepts)
     cells, preselected_cells = (part.rows * n_entries + part.numbers for part in (pairs, preselected))
     places = np.minimum(np.searchsorted(preselected_cells, cells), max(len(preselected_cells) - 1, 0))

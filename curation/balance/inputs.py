@@ -185,7 +185,8 @@ def pairs_to_balance(
     alive = ledger.alive(upstream, [*columns, "url"] if rule.texts == "one_per_image" else columns)
     language = alive[rule.language].combine_chunks() if rule.language else None
     read = partial(_pairs, ledger, upstream, language=language, languages=languages)
-    pairs = read(_matched_by(upstream, step), alive["uid"].combine_chunks())
+    matched_by = _matched_by(upstream, step)
+    pairs = preselected = read(matched_by, alive["uid"].combine_chunks())
     picked = None
     if rule.texts == "one_per_image":
         picked = (
@@ -196,7 +197,9 @@ def pairs_to_balance(
         pairs = picked.applied_to(pairs)
     earlier, weights = None, None
     if preselect := next((record for record in upstream if record.name == "preselect"), None):
-        earlier, weights = _earlier(ledger, preselect, pairs, read("match_concepts", pairs.uids))
+        if pairs is not preselected or matched_by != "match_concepts":
+            preselected = read("match_concepts", pairs.uids)
+        earlier, weights = _earlier(ledger, preselect, pairs, preselected)
     return PairsToBalance(pairs=pairs, picked=picked, earlier=earlier, weights=weights)
 
 

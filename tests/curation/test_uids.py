@@ -45,13 +45,12 @@ def test_kinds_differ_and_it_matters_where_a_url_ends():
     assert uid("pair", "ab", "c") != uid("pair", "a", "bc")
 
 
-@pytest.mark.parametrize("few", [0, 1 << 30], ids=["compiled", "plain"])
+@pytest.mark.parametrize("is_compiled", [True, False])
 @pytest.mark.parametrize("kind", KINDS)
 @given(st.lists(st.tuples(TEXTS, TEXTS)))
-def test_uids_are_hashes_of_both_texts_with_their_lengths_and_null_without_a_name(kind, few, rows):
+def test_uids_are_hashes_of_both_texts_with_their_lengths_and_null_without_a_name(kind, is_compiled, rows):
     names, captions = (pa.array(["", *(row[place] for row in rows)], pa.string()).slice(1) for place in (0, 1))
     expected = [defined(kind, name, caption or "") if name else None for name, caption in rows]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(collecting, "KERNEL_FROM", few)
-        patch.setattr(collecting, "LOADED_FROM", few)
+        patch.setattr(collecting, "is_for_kernel", lambda *_: is_compiled)
         assert KINDS[kind](names, captions).to_pylist() == expected
