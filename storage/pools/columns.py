@@ -80,14 +80,14 @@ class Stretch(NamedTuple):
 def pool_columns(url: pa.Array, caption: pa.Array, reject: pa.Array, table: pa.Table, place: Stretch) -> pa.Table:
     """POOL_COLUMNS, then the columns of `table` that are not used for one of them."""
     source, n = place.source, table.num_rows
-    name = pa.array([source.name or place.file] * n, pa.string())
+    name = pa.repeat(pa.scalar(source.name or place.file, pa.string()), n)
     pool = {
         "url": url,
         "caption": caption,
         "source_id": _as_label(table, source.id, "id"),
         "source": name if source.source is None else pc.coalesce(_as_label(table, source.source, "source"), name),
-        "file_hash": pa.array([place.file_hash] * n, pa.string()),
-        "row": pa.array(range(place.first_row, place.first_row + n), pa.int64()),
+        "file_hash": pa.repeat(pa.scalar(place.file_hash, pa.string()), n),
+        "row": pa.array(np.arange(place.first_row, place.first_row + n), pa.int64()),
         "reject": reject,
     }
     used = {*place.used, source.id, source.source}
