@@ -1,7 +1,9 @@
 """Match captions against a concept list, and count how often each concept occurs."""
 
+import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -18,15 +20,19 @@ from evenly.curation.concepts.matching import BUNDLED, WORDNET, Matcher, MatchRu
 from evenly.curation.concepts.multilingual import MultilingualMatcher, named_entries, unmatchable_by_language
 from evenly.curation.errors import RuleError
 from evenly.curation.step import NoRule, Reads
-from evenly.storage.errors import InputError
+from evenly.storage.errors import InputError, StorageError
 from evenly.storage.files.concept_lists import ConceptFile, identity_of, read_concept_file
 from evenly.storage.files.identities import IdentityRecord
 from evenly.storage.files.wordnets import WORDNET_NOUNS, load_wordnet_nouns
 from evenly.storage.ledger import StepOutput, StepRecord
-from evenly.tasks.run import Records, Run
+from evenly.storage.records import content_hash
+from evenly.storage.tables.arrow_files import read_table, write_table
+from evenly.storage.tables.hashing import file_hash
+from evenly.tasks.run import Records, Run, default_cache
 from evenly.tasks.step import Step
 
 LARGEST = 10
+_CODE = (evenly.curation.concepts, storage_files)
 _LARGE = 1 << 20  # bytes of a list whose identity takes a second
 
 
@@ -75,7 +81,19 @@ def concept_version(metadata: str) -> tuple[Path, tuple[int, ...] | None]:
 
 @lru_cache(maxsize=1)
 def _wordnet(name: str) -> Concepts:
-    return build_concepts(load_wordnet_nouns(), nouns=name == WORDNET)
+    """WordNet's list: it takes seconds to put in order, so it is kept, named by the content of all it is made of."""
+    code = (path for package in _CODE for place in package.__path__ for path in sorted(Path(place).glob("*.py")))
+    made_of = [sys.version, pa.__version__, *map(file_hash, (WORDNET_NOUNS, *code))]
+    folder = default_cache() / "concepts" / f"{name}-{content_hash(made_of)[:24]}"
+    files = [folder / "table.arrow", folder / "left_out.arrow"]
+    with suppress(StorageError):
+        table, left_out = map(read_table, files)
+        return Concepts(table=table, left_out=left_out, identity=identity_of(table["entry"].to_pylist()))
+    concepts = build_concepts(load_wordnet_nouns(), nouns=name == WORDNET)
+    with suppress(StorageError):  # of a cache that cannot be written
+        for file, rows in zip(files, (concepts.table, concepts.left_out), strict=True):
+            write_table(file, rows)
+    return concepts
 
 
 @lru_cache(maxsize=4)
@@ -195,7 +213,7 @@ def _computed(metadata: str, rule: MatchRule) -> str:
 def _record(run: Run, metadata: str, rule: MatchRule) -> IdentityRecord:
     """The record of that identity: WordNet's nouns alone take seconds to put in order."""
     facts = {"list": metadata, "by_language": rule.language is not None}
-    return IdentityRecord(cache=run.cache, kind="concepts", facts=facts, code=(evenly.curation.concepts, storage_files))
+    return IdentityRecord(cache=run.cache, kind="concepts", facts=facts, code=_CODE)
 
 
 def _files(metadata: str) -> list[Path]:

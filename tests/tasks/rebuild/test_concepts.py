@@ -166,3 +166,23 @@ def test_a_list_that_changed_without_a_trace_is_told_of_before_anything_is_store
     assert run.ledger.find(MATCH_CONCEPTS.spec(run, (first,), rule).key) is None
     assert MATCH_CONCEPTS.inputs(run, (), rule) != before
     run_step(run, MATCH_CONCEPTS, (first,), rule)
+
+
+def test_the_list_of_wordnet_is_kept_until_what_it_is_made_of_changes(monkeypatch, tmp_path):
+    synsets = pa.table({"synset": ["n1", "n2"], "lemmas": [["dog", "a_cat"], ["Cat"]]})
+    nouns, built = tmp_path / "nouns.tsv.gz", []
+    nouns.write_bytes(b"dog")
+    monkeypatch.setenv("EVENLY_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(concepts, "WORDNET_NOUNS", nouns)
+    monkeypatch.setattr(concepts, "load_wordnet_nouns", lambda: built.append("built") or synsets)
+    wordnet = concepts._wordnet.__wrapped__
+    first, kept = wordnet("wordnet"), wordnet("wordnet")
+    assert (first.table, first.left_out, first.identity) == (kept.table, kept.left_out, kept.identity)
+    assert built == ["built"]
+    (file,) = (tmp_path / "cache" / "concepts").glob("*/table.arrow")
+    file.write_bytes(file.read_bytes().replace(b"evnsums1", b"evnsums2"))
+    assert wordnet("wordnet").table == wordnet("wordnet").table == first.table
+    assert built == ["built"] * 2
+    nouns.write_bytes(b"cat")
+    wordnet("wordnet")
+    assert built == ["built"] * 3
