@@ -43,7 +43,8 @@ def reason_to_skip(catch_up: CatchUp) -> str:
                 client.set_flow_run_state(each.id, ended("", reasons[each.id], outcome="skipped"))
             elif each.state.name == "AwaitingConcurrencySlot":
                 client.set_flow_run_state(each.id, Scheduled(scheduled_time=each.expected_start_time))
-        _let_others_first(client, run)
+        if run.id not in reasons:  # else the run that takes its place is next
+            _let_others_first(client, run)
     return reasons.get(run.id, "")
 
 
