@@ -86,17 +86,6 @@ class OriginFacts:
     examples: Mapping[str, Sequence[Mapping[str, Any]]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Part:
-    offered: pa.Table
-    flags: pa.Table
-    unseen: pa.Table
-    chosen: pa.Table
-    scores: pa.Table
-    fell: pa.Table
-    examples: pa.Table
-
-
 def read_origins(build: PublishedBuild) -> list[OriginFacts]:
     """The origins of a build's captions: the original, twins, then captioners in the order of the recipe.
 
@@ -106,7 +95,7 @@ def read_origins(build: PublishedBuild) -> list[OriginFacts]:
     if record is None or "candidates" not in record.hashes or "caption_origin" not in record.columns:
         return []
     parts = build.each("reading captions", partial(_of_partition, record))
-    tables = {name: pa.concat_tables([getattr(part, name) for part in parts]) for name in _Part.__dataclass_fields__}
+    tables = {name: pa.concat_tables([part[name] for part in parts]) for name in parts[0]}
     kinds = {captioner["name"]: captioner["kind"] for captioner in record.rule.get("captioners", ())}
     names = [*GIVEN, *kinds]
     offering = {*tables["offered"]["origin"].to_pylist(), *tables["chosen"]["origin"].to_pylist()}
@@ -119,25 +108,24 @@ def all_disagreement(origins: Sequence[OriginFacts]) -> Disagreement:
     return Disagreement(pairs=sum(part.pairs for part in parts), fell=sum(part.fell for part in parts))
 
 
-def _of_partition(record: StepRecord, ledger: Ledger) -> _Part:
+def _of_partition(record: StepRecord, ledger: Ledger) -> dict[str, pa.Table]:
+    """Counts and examples of a partition, by the fields of `OriginFacts` that they are of."""
     candidates = _candidates(record, ledger)
     decisions = ledger.decisions(record, ["uid", "chosen_caption", "caption_origin"]).combine_chunks()
     decisions = decisions.rename_columns(["uid", "caption", "origin"])
     pairs = _changed(candidates, decisions.filter(pc.not_equal(decisions["origin"], GIVEN[0])))
     judged = pairs.filter(pc.is_valid(pairs["judged_gain"]))
     fell = judged.append_column("fell", pc.less(judged["judged_gain"], 0).cast(pa.int64()))
-    return _Part(
-        offered=_count(candidates, ["origin", "refused"]),
-        flags=_count_listed(candidates, "flags"),
-        unseen=_count_listed(candidates, "unseen"),
-        chosen=_count(decisions, ["origin"]),
-        scores=pa.concat_tables([_units(pairs, name) for names in _SCORES.values() for name in names]),
-        fell=fell.group_by("origin", use_threads=False).aggregate([("fell", "sum"), ("fell", "count")]),
-        examples=pa.concat_tables(
-            [table for name in pc.unique(pairs["origin"]).to_pylist() for table in _examples(pairs, name).values()]
-            or [pairs.slice(0, 0)]
-        ),
-    )
+    examples = [table for name in pc.unique(pairs["origin"]).to_pylist() for table in _examples(pairs, name).values()]
+    return {
+        "offered": _count(candidates, ["origin", "refused"]),
+        "flags": _count_listed(candidates, "flags"),
+        "unseen": _count_listed(candidates, "unseen"),
+        "chosen": _count(decisions, ["origin"]),
+        "scores": pa.concat_tables([_units(pairs, name) for names in _SCORES.values() for name in names]),
+        "fell": fell.group_by("origin", use_threads=False).aggregate([("fell", "sum"), ("fell", "count")]),
+        "examples": pa.concat_tables(examples or [pairs.slice(0, 0)]),
+    }
 
 
 def _candidates(record: StepRecord, ledger: Ledger) -> pa.Table:

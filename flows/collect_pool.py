@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.rebuild_dataset import rebuilding
+from evenly.flows.rebuild_dataset import publish_rebuild
 from evenly.flows.recipe import Recipe, RecipeFeatures, Source
 from evenly.flows.recipe.curation import Curate
 from evenly.flows.runs import open_run
@@ -28,12 +28,8 @@ def collect_pool(
     `latest` stays where it is. Raises WriterError where another process does the same there.
     """
     recipe = Recipe(name="pool", seed=0, sources=(source,), curate=AS_IT_IS, features=features)
-    with (
-        writing(Workspace.at(root), recipe.name),
-        open_run(recipe, root=root, quiet=quiet) as run,
-        rebuilding(run, recipe, promote=False) as (run_all, publish),
-    ):
-        return publish(run_all()).build
+    with writing(Workspace.at(root), recipe.name), open_run(recipe, root=root, quiet=quiet) as run:
+        return publish_rebuild(run, recipe, promote=False).build
 
 
 def pool_source(pool: str, features: RecipeFeatures, *, caption: str | None, vector: str | None) -> Source:

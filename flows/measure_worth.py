@@ -13,7 +13,7 @@ from evenly.curation.steps import STEPS
 from evenly.demo.pictures.digits import make_digits
 from evenly.demo.pictures.photographs import make_photographs
 from evenly.features.refining.training import TrainingRule
-from evenly.flows.rebuild_dataset import rebuilding
+from evenly.flows.rebuild_dataset import publish_rebuild
 from evenly.flows.recipe import Recipe, read_recipe
 from evenly.flows.recipe.curation import Curate
 from evenly.flows.refine_encoder import guarded_lists
@@ -73,11 +73,9 @@ def measure_worth(recipe: str, **values: object) -> dict[str, Any]:
         for name, short, sections in _variants(chosen):
             try:
                 other = _without(chosen, short, sections)
-                with (
-                    writing(run.workspace, other.name),
-                    rebuilding(opened, other, promote=False) as (run_all, publish),
-                ):
-                    variants.append(PoolVariant(name=name, build=publish(run_all()).build))
+                with writing(run.workspace, other.name):
+                    build = publish_rebuild(opened, other, promote=False).build
+                variants.append(PoolVariant(name=name, build=build))
             except (InputError, NothingLeftError) as error:
                 skipped[name] = str(error)
                 run.progress.say(f"{'worth':<24} {name}: not built. {error}")

@@ -1,10 +1,7 @@
 """Rebuild a dataset by its recipe: on a schedule, by hand, or as part of the demo."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,7 +21,7 @@ from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild.balance import say_concepts
 from evenly.tasks.rebuild.features import encode_pairs
 from evenly.tasks.rebuild.publish import publish_build
-from evenly.tasks.run import Each, Records, Run
+from evenly.tasks.run import Run
 from evenly.tasks.server.builds import Published, ended_with, published, show_build, show_results, tell_of
 from evenly.tasks.server.jobs import job
 from evenly.tasks.server.journal import RunNotes
@@ -91,8 +88,7 @@ def rebuild_dataset(recipe: Annotated[str, "The path of the recipe's file."], **
         notes.run = run
         notes.write()
         say_changes(run.workspace, run.progress, chosen)
-        with rebuilding(run, chosen, limit=limit, memory=options.memory) as (run_all, publish):
-            result = notes.build = publish(run_all())
+        result = notes.build = publish_rebuild(run, chosen, limit=limit, memory=options.memory)
         show_build(run, result)
         build, root_of_run = result.build, str(run.workspace.root)
         for listing in () if limit else chosen.classes:
@@ -123,33 +119,27 @@ def _retry(recipe: Recipe, options: RebuildOptions, started: datetime) -> Retry 
     return None if options.replay_from is not None else recipe.retry_at(started)
 
 
-@contextmanager
-def rebuilding(
+def publish_rebuild(
     run: Run, recipe: Recipe, *, limit: int | None = None, promote: bool = True, memory: str | None = None
-) -> Iterator[tuple[Callable[[], Records], Callable[[Records], Published]]]:
-    """Yield what runs the steps of a recipe, and what makes a build of their records; workers are there meanwhile.
+) -> Published:
+    """Run the steps of a recipe, encode the pairs that all of them keep where that is asked for, and publish a build.
 
     What the steps need is looked for first.
     """
     steps = steps_of(recipe, limit=limit)
     check_ready(run, steps)
     split = describe_split(run, None if recipe.labels is None else recipe.labels.split)
-    chosen = cut_run(run, pictured=recipe.has_pictures, memory=memory or recipe.memory, limit=limit)
-    cut = replace(run, bits=chosen.bits, pairs=chosen.rows)
-    with open_engine(cut, chosen.workers) as each:
-        manifest = {"name": recipe.name, "recipe": content_of(recipe), "limit": limit, "split": split}
-        max_change = recipe.guard.max_change if promote else None
-        encode = recipe.has_pictures and recipe.features.encode
-        yield partial(run_steps, cut, steps, each), partial(_publish, cut, each, manifest, max_change, encode=encode)
-
-
-def _publish(
-    run: Run, each: Each, manifest: dict[str, Any], max_change: float | None, records: Records, *, encode: bool
-) -> Published:
-    """Encode the pairs that all steps kept, where they are to be, and publish the build."""
-    previous = None if manifest["limit"] else Builds(run.workspace).latest_of(manifest["name"])
-    say_concepts(run, records)
-    if encode:
-        run = replace(run, encoder_identity=encode_pairs(run, records, each)["encoder"])
-    build = publish_build(run, records, **manifest, max_change=max_change, each=each)
-    return published(run, build, previous=previous, max_change=max_change)
+    cut = cut_run(run, pictured=recipe.has_pictures, memory=memory or recipe.memory, limit=limit)
+    run = replace(run, bits=cut.bits, pairs=cut.rows)
+    max_change = recipe.guard.max_change if promote else None
+    with open_engine(run, cut.workers) as each:
+        records = run_steps(run, steps, each)
+        previous = None if limit else Builds(run.workspace).latest_of(recipe.name)
+        say_concepts(run, records)
+        if recipe.has_pictures and recipe.features.encode:
+            run = replace(run, encoder_identity=encode_pairs(run, records, each)["encoder"])
+        content = content_of(recipe)
+        build = publish_build(
+            run, records, name=recipe.name, recipe=content, limit=limit, split=split, max_change=max_change, each=each
+        )
+        return published(run, build, previous=previous, max_change=max_change)

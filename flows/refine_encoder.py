@@ -10,7 +10,7 @@ from evenly.flows.recipe import Recipe, read_recipe
 from evenly.flows.recipe.class_rules import evaluation_rules
 from evenly.flows.runs import in_shared_use, run_in
 from evenly.options import RefineOptions
-from evenly.signatures import options_of, taking_values
+from evenly.signatures import fields_of, options_of, taking_values
 from evenly.storage.artifacts.kinds import refined_encoders_of
 from evenly.storage.builds import Builds, encoder_of
 from evenly.storage.errors import InputError
@@ -75,17 +75,8 @@ def open_refining(recipe: str, options: RefineOptions) -> tuple[Run, RefineRule]
             f"{run_of_recipe.encoder.refine}`. Rebuild without `features.refine`, then refine over that build."
         )
     lists = guarded_lists(run, chosen, recipe, manifest["build"], needs=needs_of(loss))
-    rule = RefineRule(
-        build=manifest["build"],
-        objective=loss,
-        sampler=sampler or None,
-        lists=lists,
-        training=training,
-        margin=options.margin,
-        experts=options.experts,
-        towers=options.towers,
-    )
-    return run, rule
+    chosen_loss = {"build": manifest["build"], "objective": loss, "sampler": sampler or None}
+    return run, RefineRule(**fields_of(RefineRule, options) | chosen_loss, lists=lists, training=training)
 
 
 def training_of(options: RefineOptions) -> TrainingRule:

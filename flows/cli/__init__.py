@@ -8,22 +8,15 @@ from typing import Annotated
 
 import typer
 
-from evenly.flows.cli.adapters import evaluate as cli_evaluation
-from evenly.flows.cli.adapters import fit as cli_adapters
-from evenly.flows.cli.audit import audit as cli_audit
-from evenly.flows.cli.audit import upkeep as cli_upkeep
-from evenly.flows.cli.classes import batches as cli_batches
-from evenly.flows.cli.classes import describe as cli_classes
-from evenly.flows.cli.classes import descriptions as cli_descriptions
-from evenly.flows.cli.datasets import builds as cli_datasets
-from evenly.flows.cli.datasets import concepts as cli_concepts
-from evenly.flows.cli.datasets import metadata as cli_metadata
-from evenly.flows.cli.datasets import pools as cli_pools
-from evenly.flows.cli.datasets import search as cli_search
-from evenly.flows.cli.encoders import commands as cli_encoders
+from evenly.flows.cli.adapters import evaluate, fit
+from evenly.flows.cli.audit import audit as explaining
+from evenly.flows.cli.audit import upkeep
+from evenly.flows.cli.classes import batches, describe, descriptions
+from evenly.flows.cli.datasets import builds, concepts, metadata, pools, search
+from evenly.flows.cli.encoders import commands as encoding
 from evenly.flows.cli.help_page import CommandGroup
 from evenly.flows.cli.locking import guard_commands
-from evenly.flows.cli.start import serve as cli_serve
+from evenly.flows.cli.start import serve
 
 app = typer.Typer(
     name="evenly",
@@ -34,28 +27,12 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for commands in (
-    cli_datasets.COMMANDS,
-    cli_classes.COMMANDS,
-    cli_concepts.COMMANDS,
-    cli_search.COMMANDS,
-    cli_adapters.COMMANDS,
-    cli_evaluation.COMMANDS,
-    cli_encoders.COMMANDS,
-    cli_pools.COMMANDS,
-    cli_audit.COMMANDS,
-    cli_upkeep.COMMANDS,
-    cli_serve.COMMANDS,
-):
-    for name, command in commands.items():
+for module in (builds, describe, concepts, search, fit, evaluate, encoding, pools, explaining, upkeep, serve):
+    for name, command in module.COMMANDS.items():
         app.command(name)(command)
-for name, group in (
-    ("descriptions", cli_descriptions.GROUP),
-    ("batches", cli_batches.GROUP),
-    ("metadata", cli_metadata.GROUP),
-    ("encoders", cli_encoders.GROUP),
-):
-    app.add_typer(group, name=name)
+groups = {"descriptions": descriptions, "batches": batches, "metadata": metadata, "encoders": encoding}
+for name, module in groups.items():
+    app.add_typer(module.GROUP, name=name)
 guard_commands(app)
 
 

@@ -45,7 +45,7 @@ def describe_machine(root: Path) -> dict[str, Any]:
 def check_machine(root: Path, free_bytes: dict[str, int]) -> list[dict[str, str]]:
     """Findings about the place of a workspace: each with where, what and remedy."""
     findings = [
-        _finding(place, f"{free:,} bytes are free", "Free space, or choose another place.")
+        finding_of(place, f"{free:,} bytes are free", "Free space, or choose another place.")
         for place, free in free_bytes.items()
         if free < LEAST_FREE_BYTES
     ]
@@ -60,10 +60,10 @@ def check_store(root: ObjectPath) -> list[dict[str, str]]:
         difference_s = store_time(root / "clock").timestamp() - before
     except StoreError as error:
         what, _, remedy = str(error).partition(". ")
-        return [_finding(str(root), what, remedy)]
+        return [finding_of(str(root), what, remedy)]
     if abs(difference_s) > MOST_CLOCK_S:
         what = f"the store's clock differs from this machine's by {difference_s:+.0f} s"
-        return [_finding(str(root), what, "Set the clock of this machine: stores refuse requests of another time.")]
+        return [finding_of(str(root), what, "Set the clock of this machine: stores refuse requests of another time.")]
     return []
 
 
@@ -72,7 +72,7 @@ def _check_folder(root: Path) -> list[dict[str, str]]:
     if not root.exists():
         return []
     findings = [
-        _finding(str(folder), "this user may not read and write it", "Correct its owner or its permissions.")
+        finding_of(str(folder), "this user may not read and write it", "Correct its owner or its permissions.")
         for folder in (root, *_folders(root))
         if not os.access(folder, os.R_OK | os.W_OK | os.X_OK)
     ]
@@ -89,10 +89,10 @@ def _check_folder(root: Path) -> list[dict[str, str]]:
             linked.unlink(missing_ok=True)
             Path(name).unlink(missing_ok=True)
     except OSError as error:
-        return [_finding(str(root), f"a file cannot be made and linked: {error.strerror}", _NOT_ANSWERING)]
+        return [finding_of(str(root), f"a file cannot be made and linked: {error.strerror}", _NOT_ANSWERING)]
     if abs(difference_s) > MOST_CLOCK_S:
         what = f"its file system's clock differs from this machine's by {difference_s:+.0f} s"
-        return [_finding(str(root), what, "Set the clock of the machine that is behind or ahead.")]
+        return [finding_of(str(root), what, "Set the clock of the machine that is behind or ahead.")]
     return []
 
 
@@ -114,7 +114,8 @@ def _version(name: str) -> str | None:
     return None
 
 
-def _finding(where: str, what: str, remedy: str) -> dict[str, str]:
+def finding_of(where: str, what: str, remedy: str) -> dict[str, str]:
+    """A finding: where, what, and what helps."""
     return {"where": where, "what": what, "remedy": remedy}
 
 

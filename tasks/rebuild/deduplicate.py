@@ -11,10 +11,8 @@ from evenly.curation.step import NoRule
 from evenly.storage.ledger import Ledger
 from evenly.tasks.encoders import step_encoder
 from evenly.tasks.rebuild.duplicates.answers import merging
-from evenly.tasks.rebuild.duplicates.captions import Captions
-from evenly.tasks.rebuild.duplicates.exact import Exact
+from evenly.tasks.rebuild.duplicates.column_kinds import Captions, Exact, Looks
 from evenly.tasks.rebuild.duplicates.feature_rows import PictureFeatures, RecordFeatures
-from evenly.tasks.rebuild.duplicates.looks import Looks
 from evenly.tasks.run import Records
 from evenly.tasks.step import Step
 

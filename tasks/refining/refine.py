@@ -260,26 +260,11 @@ REFINE_ENCODER = Step(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class RefiningPlan:
-    """Pairs by part, parameters that are trained, steps of all epochs, and seconds: of one, of val once, and of all."""
+def plan_refining(run: Run, rule: RefineRule) -> dict[str, Any]:
+    """Pairs of each part, parameters that are trained, steps of all epochs, and seconds: of one, of val once, of all.
 
-    pairs: dict[str, int]
-    parameters: int
-    steps: int
-    step_s: float
-    val_s: float
-    total_s: float
-
-    def facts(self) -> dict[str, Any]:
-        """The fields of the plan, pairs by their parts."""
-        pairs = {f"{part}_pairs": count for part, count in self.pairs.items()}
-        seconds = {name: round(getattr(self, name), 3) for name in ("step_s", "val_s", "total_s")}
-        return {**pairs, "parameters": self.parameters, "steps": self.steps, **seconds}
-
-
-def plan_refining(run: Run, rule: RefineRule) -> RefiningPlan:
-    """Train two steps on the first pairs and look at val once; nothing is kept but rows that had to be made."""
+    Two steps are trained on the first pairs; nothing is kept but rows that had to be made.
+    """
     parts = parts_of(run, rule)
     train, training = parts.pairs["train"], rule.training
     if len(train) < training.batch_size:
@@ -299,11 +284,12 @@ def plan_refining(run: Run, rule: RefineRule) -> RefiningPlan:
     correct_of(parts, "val", refinement)
     val_s = time.perf_counter() - start
     steps = len(train) // training.batch_size * training.epochs
-    return RefiningPlan(
-        pairs={part: len(pairs) for part, pairs in parts.pairs.items()},
-        parameters=sum(values.numel() for values in trained.start().values()),
-        steps=steps,
-        step_s=step_s,
-        val_s=val_s,
-        total_s=steps * step_s + training.epochs * len(STRENGTHS) * val_s,
-    )
+    total_s = steps * step_s + training.epochs * len(STRENGTHS) * val_s
+    return {
+        **{f"{part}_pairs": len(pairs) for part, pairs in parts.pairs.items()},
+        "parameters": sum(values.numel() for values in trained.start().values()),
+        "steps": steps,
+        "step_s": round(step_s, 3),
+        "val_s": round(val_s, 3),
+        "total_s": round(total_s, 3),
+    }

@@ -1,6 +1,5 @@
 """`evenly extract RECIPE`: features of the latest build; nothing is loaded to say that they are all there."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,8 @@ def extract_latest(recipe: Place, options: ExtractOptions) -> dict[str, Any]:
         _check_lists(chosen, class_list)
     workspace, manifest = open_build(f"{chosen.name}-latest", root=root)
     encoder = encoder_of(manifest)
-    counts = count_stored(workspace, manifest) if _made_by(manifest) == _numbers(chosen) else None
+    made_by = encoder_choice(manifest["encoder"], manifest["recipe"].get("features", {}))
+    counts = count_stored(workspace, manifest) if made_by == _numbers(chosen) else None
     if counts is None:
         from evenly.flows.process.prefect_api import prefect_api
         from evenly.flows.runs import run_in
@@ -77,11 +77,6 @@ def profile_facts(profile: Profile) -> dict[str, Any]:
         "stages": rows,
         "limit": profile.limit,
     }
-
-
-def _made_by(manifest: Mapping[str, Any]) -> EncoderChoice:
-    """The encoder of a build's features, as its recipe had it."""
-    return encoder_choice(manifest["encoder"], manifest["recipe"].get("features", {}))
 
 
 def _numbers(recipe: Recipe) -> EncoderChoice:

@@ -116,9 +116,7 @@ def leaderboard_command(recipe: OptionalRecipe, options: LeaderboardOptions) -> 
 
         if recipe is None:
             raise UsageError("`--encoder` must stand with a recipe, whose pictures are encoded; got `--arrays`.")
-        return encoder_leaderboard(
-            recipe, options.encoder, pairs=options.pairs, part=options.part, out=options.out, root=options.root
-        )
+        return encoder_leaderboard(recipe, options.encoder, options)
     from evenly.adapters import ADAPTERS
     from evenly.adapters.evaluation.protocols.leaderboard import LeaderboardPlan
     from evenly.flows.cli.adapters.leaderboard import array_leaderboard, recipe_leaderboards

@@ -140,7 +140,8 @@ def class_names_of(card: Card, n_classes: int) -> list[str]:
 
 def _run_of(card: Card, fitted: Adapter | RankingHead, path: Path, root: Place | None) -> Run:
     """A run with the encoders of the fit, refused where they are not known or have other weights now."""
-    needs = ["encoder", "second"] if _uses_second(fitted) else ["encoder"]
+    uses_second = isinstance(fitted, Adapter) and "second" in fitted.fields_of_rows()
+    needs = ["encoder", "second"] if uses_second else ["encoder"]
     for name in needs:
         if not card.get(name):
             raise UsageError(
@@ -161,10 +162,6 @@ def _run_of(card: Card, fitted: Adapter | RankingHead, path: Path, root: Place |
                 f"{card[name]['identity'][:12]}; got {identity[:12]}. Use the weights of the fit, or fit again."
             )
     return run
-
-
-def _uses_second(fitted: Adapter | RankingHead) -> bool:
-    return isinstance(fitted, Adapter) and "second" in fitted.fields_of_rows()
 
 
 def _title(name: str) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 from evenly.adapters.evaluation.protocols.retrieval import judge_pairs
 from evenly.adapters.own_features.arrays import pair_rows_in
 from evenly.audit.report.plots.leaderboard import draw_encoders
+from evenly.flows.cli.adapters.options import LeaderboardOptions
 from evenly.flows.cli.adapters.own_features.fit import plain
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.cli.output import Columns, Row, print_rows, print_text
@@ -46,12 +47,10 @@ def array_retrieval(arrays: Path, *, part: str | None, normalise: bool) -> dict[
     return plain({"arrays": str(arrays), **of_part, "pairs": len(rows.image), **facts})  # type: ignore[no-any-return]
 
 
-def encoder_leaderboard(
-    recipe: Place, encoders: Sequence[str], *, pairs: int, part: str | None, out: Path | None, root: Place | None
-) -> dict[str, Any]:
+def encoder_leaderboard(recipe: Place, encoders: Sequence[str], options: LeaderboardOptions) -> dict[str, Any]:
     """Encoders beside each other on the same pairs; table, plot and JSON lie in `out`."""
     choices = [read_encoder(named) for named in encoders]
-    run, rules = _rules(recipe, pairs=pairs, part=part, root=root)
+    run, rules = _rules(recipe, pairs=options.pairs, part=options.part, root=options.root)
     boards = []
     for named, choice in zip(encoders, choices, strict=True):
         own = replace(run, encoder=choice, encoder_identity=None)
@@ -63,11 +62,11 @@ def encoder_leaderboard(
         for board in boards
         for row in board["directions"]
     ]
-    folder = out or run.workspace.reports / f"{rules[0].build}-encoders"
+    folder = options.out or run.workspace.reports / f"{rules[0].build}-encoders"
     folder.mkdir(parents=True, exist_ok=True)
     replace_text(folder / "encoders.csv", pd.DataFrame(rows).to_csv(index=False))
     for name in dict.fromkeys(row["list"] for row in rows):
-        title = f"{rules[0].build}{f', {name}, {part}' if name else ''}"
+        title = f"{rules[0].build}{f', {name}, {options.part}' if name else ''}"
         figure = draw_encoders([row for row in rows if row["list"] == name], title=title)
         replace_text(folder / f"encoders{f'-{name}' if name else ''}.svg", figure)
     result = {"build": rules[0].build, "encoders": boards, "out": str(folder)}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from evenly.flows.process.machine import check_machine, describe_machine
+from evenly.flows.process.machine import check_machine, describe_machine, finding_of
 from evenly.flows.recipe.needs import DEFAULTS, troubles
 from evenly.storage.builds import Builds
 from evenly.storage.errors import StorageError
@@ -36,20 +36,13 @@ def examine(workspace: Workspace, *, older_than_s: float) -> dict[str, Any]:
         leftovers += look_through(workspace, exchange, Wanted(older_than_s=older_than_s)).leftovers
         findings += _broken(workspace, files)
     except StorageError as error:
-        problem, _, remedy = str(error).partition(". ")
-        findings.append({"where": str(workspace.root), "what": problem, "remedy": remedy})
-    findings += [
-        {"where": row["kind"], "what": f"{row['objects']:,} of {row['of']}, {row['bytes']:,} bytes", "remedy": _CLEAN}
-        for row in grouped([leftover for leftover in leftovers if leftover.is_wrong])
-    ]
-    findings += [
-        {"where": needed_by, "what": trouble.partition(". ")[0], "remedy": trouble.partition(". ")[2]}
-        for needed_by, trouble in troubles(DEFAULTS)
-    ]
-    findings += [
-        {"where": path, "what": f"its content is not the one that was recorded of {what}", "remedy": _WEIGHTS}
-        for path, what in altered(default_cache())
-    ]
+        findings.append(finding_of(str(workspace.root), *str(error).partition(". ")[::2]))
+    for row in grouped([leftover for leftover in leftovers if leftover.is_wrong]):
+        what = f"{row['objects']:,} of {row['of']}, {row['bytes']:,} bytes"
+        findings.append(finding_of(row["kind"], what, _CLEAN))
+    findings += [finding_of(needed_by, *trouble.partition(". ")[::2]) for needed_by, trouble in troubles(DEFAULTS)]
+    for path, name in altered(default_cache()):
+        findings.append(finding_of(path, f"its content is not the one that was recorded of {name}", _WEIGHTS))
     return {
         "workspace": str(workspace.root),
         "ok": not findings,
@@ -82,11 +75,11 @@ def _broken(workspace: Workspace, files: Sequence[StoredFile]) -> list[dict[str,
     for recipe in {str(manifest["recipe_name"]) for manifest in recorded.manifests}:
         latest = builds.latest_of(recipe)
         if latest is not None and latest not in builds.names():
-            problem, remedy = f"its latest build `{latest}` is gone", "Choose another: `evenly promote BUILD`."
-            findings.append({"where": f"recipe {recipe}", "what": problem, "remedy": remedy})
+            problem = f"its latest build `{latest}` is gone"
+            findings.append(finding_of(f"recipe {recipe}", problem, "Choose another: `evenly promote BUILD`."))
     for recipe, reason in builds.holds().items():
         problem, remedy = f"rebuilds promote nothing, since {reason}", "Look, then `evenly promote BUILD`."
-        findings.append({"where": f"recipe {recipe}", "what": problem, "remedy": remedy})
+        findings.append(finding_of(f"recipe {recipe}", problem, remedy))
     return findings
 
 

@@ -43,7 +43,10 @@ def names_of(class_list: ClassList, synonyms: str | None, *, root: Place | None)
     if synonyms is None:
         names, origin = dict[str, list[str]](), "none"
     elif synonyms == WORDNET:
-        names, origin = _of_wordnet(class_list), "WordNet"
+        from evenly.descriptions.texts.grounding import Grounding
+
+        subjects = Grounding(load_noun_synsets()).subjects(class_list)
+        names, origin = {subject.name: list(subject.lemmas) for subject in subjects}, "WordNet"
     elif synonyms.endswith(FILES) and Path(synonyms).is_file():
         names, origin = _of_file(Path(synonyms), classes), Path(synonyms).name
     else:
@@ -59,12 +62,6 @@ def names_of(class_list: ClassList, synonyms: str | None, *, root: Place | None)
             elif synonym != name:
                 kept[name].append(synonym)
     return ClassNames(names=kept, origin=origin, refused=refused)
-
-
-def _of_wordnet(class_list: ClassList) -> dict[str, list[str]]:
-    from evenly.descriptions.texts.grounding import Grounding
-
-    return {subject.name: list(subject.lemmas) for subject in Grounding(load_noun_synsets()).subjects(class_list)}
 
 
 def _of_version(list_or_key: str, root: Place | None) -> tuple[dict[str, list[str]], str]:

@@ -52,7 +52,8 @@ def audit_latest(
             split=options["split"] or split,
         )
         for version, options in targets
-        for method in _methods(version, methods)
+        for method in version.record.rule["methods"]
+        if method in (methods or DESCRIBING)
     ]
     if not rules:
         lists = ", ".join(version.class_list.name for version, _ in targets)
@@ -94,10 +95,6 @@ def _checked(aggregate: str | None) -> Aggregate | None:
             f"`--aggregate` must be one of {', '.join(aggregates)}; got `{aggregate}`. Choose one of these."
         )
     return cast("Aggregate | None", aggregate)
-
-
-def _methods(version: Version, chosen: list[str] | None) -> list[str]:
-    return [name for name in version.record.rule["methods"] if name in (chosen or DESCRIBING)]
 
 
 def _finding(ledger: Ledger, key: str) -> dict[str, Any]:

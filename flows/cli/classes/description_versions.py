@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -140,37 +141,27 @@ def export_texts(name: str, *, format_name: str, out: Path, root: Place | None) 
         formats = ", ".join((*TEXT_EXPORTS, CSV))
         raise UsageError(f"`--to` must be one of {formats}; got `{format_name}`. Choose one of these.")
     version = find_version(name, root=root)
+    classes = version.class_list.classes
+    facts = {"format": format_name, "step": version.record.key, "classes": len(classes), "out": str(out)}
     if format_name == CSV:
-        return _export_csv(version, out)
-    exported = TEXT_EXPORTS[format_name](version.table, version.class_list.classes)
+        return facts | _export_csv(version, out)
+    exported = TEXT_EXPORTS[format_name](version.table, classes)
     names = out.with_name(f"{out.stem.removesuffix(_PAIRS)}_class_names.json")
-    _write(names, list(version.class_list.classes))
+    _write(names, list(classes))
     _write(out, exported.content)
-    return {
-        "format": format_name,
-        "step": version.record.key,
-        "classes": len(version.class_list.classes),
-        "texts": exported.texts,
-        "fallbacks": list(exported.fallbacks),
-        "notes": list(exported.notes),
-        "out": str(out),
-        "class_names": str(names),
-    }
+    further = {"fallbacks": list(exported.fallbacks), "notes": list(exported.notes), "class_names": str(names)}
+    return facts | {"texts": exported.texts, **further}
 
 
 def _export_csv(version: Version, out: Path) -> dict[str, Any]:
     """Texts about single classes, to be edited and read back in; the class list stays as it is."""
     content = export_csv(version.table, version.class_list.classes)
     replace_text(out, content)
-    described = {row["class"] for row in csv.DictReader(io.StringIO(content, newline=""))}
+    texts = Counter(row["class"] for row in csv.DictReader(io.StringIO(content, newline="")))
     return {
-        "format": CSV,
-        "step": version.record.key,
-        "classes": len(version.class_list.classes),
-        "texts": sum(1 for _ in csv.DictReader(io.StringIO(content, newline=""))),
-        "fallbacks": [name for name in version.class_list.classes if name not in described],
+        "texts": texts.total(),
+        "fallbacks": [name for name in version.class_list.classes if name not in texts],
         "notes": ["edit it, and read it in again: evenly descriptions import FILE --classes LIST"],
-        "out": str(out),
         "class_names": None,
     }
 

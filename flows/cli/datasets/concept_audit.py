@@ -16,6 +16,7 @@ from evenly.flows.cli.errors import UsageError
 from evenly.flows.process.prefect_api import prefect_api
 from evenly.flows.recipe import Source
 from evenly.flows.recipe.files import read_class_file
+from evenly.signatures import fields_of
 from evenly.storage.builds import Builds
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.records import replacing
@@ -47,21 +48,11 @@ def audit_list(
     class_names = names_of(listing.class_list, options.synonyms, root=options.root)
     workspace = Workspace.at(options.root)
     rule = FrequencyRule(
+        **fields_of(FrequencyRule, options) | {"build": build and str(Builds(workspace).read(build)["build"])},
         list=listing.name,
         names={name: list(names) for name, names in class_names.names.items()},
-        build=None if build is None else str(Builds(workspace).read(build)["build"]),
-        prefix=options.prefix,
-        plurals=options.plurals,
-        judge=options.judge,
     )
-    judging = RelevanceRule(
-        class_list=listing.class_list,
-        text=listing.text,
-        domain=options.domain,
-        judge=options.judge,
-        base_url=llm.base_url,
-        model=llm.model,
-    )
+    judging = RelevanceRule(**fields_of(RelevanceRule, options), class_list=listing.class_list, text=listing.text)
     with prefect_api():
         keys = audit_concepts(
             rule=rule,

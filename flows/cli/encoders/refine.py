@@ -47,7 +47,7 @@ def refine_build(recipe: Place, name: str, options: Refining) -> dict[str, Any]:
     workspace, manifest = open_build(options.build, root=options.root)
     training_of(options)  # what is wrong is said before a server starts
     if options.plan:
-        return plan_refining(*open_refining(str(recipe), options)).facts()
+        return plan_refining(*open_refining(str(recipe), options))
     values = flow_values(options)
     del values["plan"]
     with prefect_api():

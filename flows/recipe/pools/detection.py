@@ -11,8 +11,6 @@ from evenly.storage.pools.columns import WEB_URL, PoolSource
 from evenly.storage.pools.rows import PoolError, file_kind, parquet_head
 from evenly.storage.pools.source import READERS, TABLE_READERS
 
-_HEADED = ("parquet", "csv", "wat")  # whose headers tell all columns
-_ARRIVAL = {"file_hash", "row", "reject"}  # that pairs do not keep
 _ROWS = 200  # of a table that are looked at
 MOSTLY = 0.8  # of a column's values
 _CAPTIONS = ("caption", "text", "alt", "alt_text", "title", "description", "prompt")

@@ -47,16 +47,13 @@ def fit_array_file(arrays: Path, adapter: str, out: Path, options: FitOptions) -
     data = read_arrays(arrays, any_length=options.normalise)
     parts = parts_in(data, normalise=options.normalise)
     fit = fit_arrays(parts, adapter, parameters=fixed, guard=options.guard, seed=options.seed)
+    of_search = ("validation_accuracy", "best_accuracy", "zero_shot_accuracy", "kept_zero_shot", "why")
     result = {
         "adapter": adapter_name(adapter),
         "chosen": plain(dict(fit.tuned.chosen)),
         "given": plain(fixed),
         "parameters": plain(fit.tuned.adapter.get_params()),
-        "validation_accuracy": plain(fit.tuned.validation_accuracy),
-        "best_accuracy": plain(fit.tuned.best_accuracy),
-        "zero_shot_accuracy": plain(fit.tuned.zero_shot_accuracy),
-        "kept_zero_shot": fit.tuned.kept_zero_shot,
-        "why": fit.tuned.why,
+        **{name: plain(getattr(fit.tuned, name)) for name in of_search},
         "fallback": fit.fallback,
         "notes": list(parts.notes),
         "temperature": plain(fit.temperature.value),
@@ -96,10 +93,7 @@ def fit_ranking_file(arrays: Path, out: Path, options: FitOptions) -> dict[str, 
         "chosen": {} if tuned.strength is None or "strength" in values else {"strength": tuned.strength},
         "given": values,
         "parameters": ranking_card(tuned.head)["parameters"],
-        "validation_spearman": plain(tuned.validation_spearman),
-        "text_spearman": plain(tuned.text_spearman),
-        "kept_text": tuned.kept_text,
-        "why": tuned.why,
+        **{name: plain(getattr(tuned, name)) for name in ("validation_spearman", "text_spearman", "kept_text", "why")},
         "fallback": fit.fallback,
         "notes": list(notes),
         "metrics": plain(dict(fit.metrics)),
