@@ -52,9 +52,24 @@ class IdentityRecord:
         return [place for package in self.code for place in package.__path__]
 
     def read(self) -> str | None:
-        """The identity, where it is recorded and its files are as they were."""
-        record = _read(self.path)
-        return record["identity"] if record is not None and _is_current(record) else None
+        """The identity, where it is recorded and its files are as they were.
+
+        Of files that look otherwise, as one that was installed anew or got a further link, the content is looked at.
+        """
+        record, since = _read(self.path), time.time_ns()
+        if record is None or _is_current(record):
+            return None if record is None else str(record["identity"])
+        try:
+            stamps = [_stamp(Path(file["path"])) for file in record["files"]]
+            for stamp, file in zip(stamps, record["files"], strict=True):
+                looks_same = stamp.items() <= file.items()
+                if not looks_same and (stamp["size"] != file["size"] or _sha256(Path(file["path"])) != file["sha256"]):
+                    return None
+        except OSError:
+            return None
+        files = [file | stamp for stamp, file in zip(stamps, record["files"], strict=True)]
+        self._write(record["identity"], files, since)
+        return str(record["identity"])
 
     def settle(self, identity: str, files: Sequence[Path], *, since_ns: int) -> str | None:
         """Record an identity that was computed from `files`, opened at `since_ns` or later.
@@ -69,14 +84,19 @@ class IdentityRecord:
             self.path.unlink(missing_ok=True)
             code = (path for place in self._code for path in sorted(Path(place).rglob("*.py")))
             stamps = [_stamp(path) for path in (*files, *code)]
-            if files and all(stamp["ctime_ns"] < since_ns - _SETTLED_NS for stamp in stamps):
-                self.path.parent.mkdir(parents=True, exist_ok=True)
+            if files:
                 hashed = [stamp | {"sha256": _sha256(Path(stamp["path"]))} for stamp in stamps]
-                replace_record(self.path, {"kind": self.kind, "identity": identity, "files": hashed})
+                self._write(identity, hashed, since_ns)
                 for path in self.path.parent.glob("*.json"):  # of files that are gone, as of models tried in passing
                     if not all(Path(file["path"]).exists() for file in (_read(path) or {"files": ()})["files"]):
                         path.unlink(missing_ok=True)
         return said
+
+    def _write(self, identity: str, files: Sequence[Mapping[str, Any]], since_ns: int) -> None:
+        if all(file["ctime_ns"] < since_ns - _SETTLED_NS for file in files):
+            with suppress(OSError):
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                replace_record(self.path, {"kind": self.kind, "identity": identity, "files": list(files)})
 
     def get(self, compute: Callable[[], str], files: Sequence[Path]) -> str:
         """The identity as recorded, else computed, and then recorded."""
