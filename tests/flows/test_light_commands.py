@@ -9,6 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from evenly.storage.builds import open_build
+from evenly.storage.samples import BuildSamples
+
+UID = "a uid"
 MODELS_AND_FLOWS = {"torch", "prefect", "lance", "open_clip", "timm", "transformers", "sklearn", "matplotlib", "openai"}
 MODELS_AND_FLOWS |= {"img2dataset", "imagehash", "jinja2", "httpx", "fsspec"}
 SCRIPT = """
@@ -20,7 +24,8 @@ sys.argv = ["evenly", *sys.argv[1:]]
 set_up_command()
 with ReportedErrors() as reported:
     app()
-names = sorted({name.split(".")[0] for name, module in sys.modules.items() if module is not None})
+loaded = {name for name, module in sys.modules.items() if module is not None}
+names = sorted({name.split(".")[0] for name in loaded} | {"evenly.flows.recipe"} & loaded)
 print("\\n" + json.dumps([reported.status, len(sys.modules), names]))
 """
 
@@ -63,16 +68,36 @@ def test_texts_are_matched_and_balanced_without_models_flows_and_lance(files):
     assert out.is_file()
 
 
-@pytest.mark.embedded
-def test_a_card_is_read_without_models_and_flows(undisturbed):
-    names, _ = imported("card", "latest", "--root", undisturbed[0])
-    assert not names & MODELS_AND_FLOWS
+RECIPES = {"evenly.flows.recipe"}
+TO_COMPUTE = {"numba", "scipy", "protego", "py3langid"}
+READING = [  # a command, what it does without, and how many modules it may load
+    (("builds",), MODELS_AND_FLOWS | RECIPES | TO_COMPUTE | {"pandas"}, 700),
+    (("diff", "latest", "latest"), MODELS_AND_FLOWS | RECIPES | TO_COMPUTE | {"pandas"}, 700),
+    (("card", "latest"), MODELS_AND_FLOWS | RECIPES | TO_COMPUTE, 1000),
+    (("why", UID), MODELS_AND_FLOWS | RECIPES | TO_COMPUTE, 1200),
+    (("verify", "latest"), MODELS_AND_FLOWS - {"lance"} | {"pandas", "numba", "scipy", "protego"}, 1000),
+]
 
 
 @pytest.mark.embedded
-def test_a_build_is_verified_without_models_flows_and_what_arrow_would_load(undisturbed):
-    names, _ = imported("verify", "latest", "--root", undisturbed[0])
-    assert not names & (MODELS_AND_FLOWS - {"lance"} | {"pandas", "numba", "scipy", "protego"})
+@pytest.mark.parametrize(("command", "without", "most"), READING, ids=[command[0] for command, _, _ in READING])
+def test_a_command_that_reads_loads_no_models_flows_and_recipes(undisturbed, command, without, most):
+    root = undisturbed[0]
+    if UID in command:
+        samples = BuildSamples(*open_build("latest", root=root)).read(["uid"])
+        command = [samples["uid"][0].as_py() if part == UID else part for part in command]
+    names, count = imported(*command, "--root", root)
+    assert not names & without
+    assert count < most
+
+
+@pytest.mark.embedded
+@pytest.mark.slow
+def test_words_are_searched_and_a_rebuild_is_planned_without_torch(undisturbed, small_web):
+    for command in (("search", "a fox"), ("plan", small_web.recipe)):
+        imported(*command, "--root", undisturbed[0])  # records what the encoder is
+        names, _ = imported(*command, "--root", undisturbed[0])
+        assert not names & {"torch", "open_clip", "transformers", "timm", "prefect", "sklearn", "numba"}
 
 
 @pytest.mark.slow
