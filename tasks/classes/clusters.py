@@ -52,10 +52,8 @@ def label_pictures(run: Run, _upstream: Records, rule: ClusteringRule) -> StepOu
     centroids = fit_centroids(ids, rows, rule_of, seed=run.seed)
     labels_of_rows, cosines = nearest_clusters(rows, centroids, rule.labels)
     is_near = near_duplicate_rows(rows, labels_of_rows[:, 0], min_cosine=rule.near_cosine)
-    balance, balance_of_labels = (
-        measure_balance(labels_of_rows[:, 0], rule.k),
-        measure_balance(labels_of_rows.ravel(), rule.k),
-    )
+    balance = measure_balance(labels_of_rows[:, 0], rule.k)
+    balance_of_labels = measure_balance(labels_of_rows.ravel(), rule.k)
     n, labels = labels_of_rows.shape
     tables = {
         "assignments": pa.table(

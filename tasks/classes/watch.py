@@ -85,17 +85,13 @@ def note_described(run: Run, look: FolderLook, states: Sequence["State[str]"]) -
     for new_list, state in zip(look.new, states, strict=True):
         result: Any = state.result(raise_on_failure=False)
         if state.is_completed():
-            rows.append(
-                _note(
-                    run, new_list.content, new_list.place, {"status": DESCRIBED, "list": new_list.name, "step": result}
-                )
-            )
+            outcome = {"status": DESCRIBED, "list": new_list.name, "step": result}
         elif isinstance(result, ClassListError):
-            rows.append(
-                _note(run, new_list.content, new_list.place, {"status": BROKEN, "problems": list(result.problems)})
-            )
+            outcome = {"status": BROKEN, "problems": list(result.problems)}
         else:
             failures.append(f"`{_shown(new_list.place)}`: {result}")
+            continue
+        rows.append(_note(run, new_list.content, new_list.place, outcome))
     if failures:
         raise ListsFailedError(
             f"every new class list must be described; {len(failures)} of {len(look.new)} were not. The next look tries "

@@ -1,6 +1,6 @@
 """The names by which classes are searched in captions: their own, and those of a file, WordNet or a description."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,13 @@ class ClassNames:
     names: Mapping[str, list[str]]
     origin: str
     refused: list[list[str]]
+
+
+def check_templates(templates: Sequence[str]) -> None:
+    """Refuse a text of a class that has no place for its name."""
+    for template in templates:
+        if "{}" not in template:
+            raise UsageError(f"`--template` must hold {{}} for the name of the class; got `{template}`. Add it.")
 
 
 def names_of(class_list: ClassList, synonyms: str | None, *, root: Place | None) -> ClassNames:

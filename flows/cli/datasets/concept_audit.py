@@ -1,6 +1,6 @@
 """`evenly concepts`: counts of names in captions, and the frequency and relevance of each class by them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -114,23 +114,16 @@ def _total(frequency: int, relevance: Mapping[str, Any] | None) -> dict[str, Any
 
 def write_tables(out: Path, facts: Mapping[str, Any]) -> list[str]:
     """Write the rows of classes to `out` (.csv or .parquet) and those of names beside it; the paths."""
-    check_table(out)
     names_path = out.with_name(f"{out.stem}-names{out.suffix}")
     for path, rows in ((out, facts["classes"]), (names_path, facts["names"])):
         _write(path, pd.DataFrame(rows))
     return [str(out), str(names_path)]
 
 
-def check_table(out: Path) -> None:
-    """Refuse the name of a file that is no table, before any work."""
-    if out.suffix not in TABLES:
-        raise UsageError(f"`--out` must end in {' or '.join(TABLES)}; got `{out}`. Rename it.")
-
-
-def check_plot(plot: Path) -> None:
-    """Refuse the name of a file that is no picture, before any work."""
-    if plot.suffix != ".svg":
-        raise UsageError(f"`--plot` must end in .svg; got `{plot}`. Rename it.")
+def check_ending(option: str, path: Path | None, endings: Sequence[str]) -> None:
+    """Refuse the name of a file to be written that does not say its kind, before any work."""
+    if path is not None and path.suffix not in endings:
+        raise UsageError(f"`{option}` must end in {' or '.join(endings)}; got `{path}`. Rename it.")
 
 
 def _write(path: Path, table: pd.DataFrame) -> None:

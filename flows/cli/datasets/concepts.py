@@ -38,14 +38,12 @@ def concepts_command(classes: Classes, options: ConceptsOptions) -> dict[str, An
     """
     from evenly.audit.report.plots.classes import draw_concepts
     from evenly.flows.cli.classes.class_list import language_model, list_context
-    from evenly.flows.cli.datasets.concept_audit import audit_list, check_plot, check_table, ordered, write_tables
+    from evenly.flows.cli.datasets.concept_audit import TABLES, audit_list, check_ending, ordered, write_tables
     from evenly.storage.records import replace_text
 
     llm = language_model(options)
-    if options.out is not None:
-        check_table(options.out)
-    if options.plot is not None:
-        check_plot(options.plot)
+    check_ending("--out", options.out, TABLES)
+    check_ending("--plot", options.plot, (".svg",))
     context = list_context(options.build, root=options.root, pool=options.pool, caption=options.caption)
     facts = audit_list(classes, options, build=context.build, pool=context.pool, llm=llm)
     written = [] if options.out is None else write_tables(options.out, facts)

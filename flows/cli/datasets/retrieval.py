@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from evenly.curation.retrieval_sets import KEPT, RetrievalRule
 from evenly.flows.cli.classes.class_list import list_context
-from evenly.flows.cli.classes.class_names import ClassNames, names_of
+from evenly.flows.cli.classes.class_names import ClassNames, check_templates, names_of
 from evenly.flows.cli.datasets.options import RetrieveOptions
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.collect_pool import collect_pool, pool_source
@@ -41,9 +41,7 @@ def retrieve_list(classes: Path, options: RetrieveOptions) -> dict[str, Any]:
     """
     if options.method not in RANKINGS:
         raise UsageError(f"`--method` must be one of {', '.join(RANKINGS)}; got `{options.method}`. Choose one.")
-    for template in options.template or ():
-        if "{}" not in template:
-            raise UsageError(f"`--template` must hold {{}} for the name of the class; got `{template}`. Add it.")
+    check_templates(options.template or ())
     source, features = _source(options)
     listing = read_class_file(classes)
     class_names = names_of(listing.class_list, options.synonyms, root=options.root)

@@ -1,7 +1,7 @@
 """`evenly extract`: a folder of classes, or a build, becomes the file of features that `fit` and `leaderboard` read."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from evenly.adapters.own_features.arrays import PER_IMAGE, SHARED
 from evenly.adapters.splits import PARTS, settle_parts, split_by_group
 from evenly.adapters.twins import TWIN_COSINE, twin_clusters
 from evenly.flows.cli.adapters.options import ExtractOptions
+from evenly.flows.cli.classes.class_names import check_templates
 from evenly.flows.cli.classes.description_versions import find_version
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.cli.locking import check_out
@@ -53,7 +54,7 @@ def extract_folder(folder: Path, out: Path, options: ExtractOptions) -> dict[str
     )
     check_out(out)
     templates = options.template or ["a photo of a {}"]
-    _check(templates)
+    check_templates(templates)
     listing = read_image_folder(folder)
     names = _classes(listing.rows, options.classes)
     rows = listing.rows.filter(pc.is_in(listing.rows["label"], pa.array(names, pa.string())))
@@ -89,12 +90,6 @@ def extract_folder(folder: Path, out: Path, options: ExtractOptions) -> dict[str
         "skipped": dict(+skipped),
         "notes": list(notes),
     }
-
-
-def _check(templates: Sequence[str]) -> None:
-    for template in templates:
-        if "{}" not in template:
-            raise UsageError(f"`--template` must hold {{}} for the name of the class; got `{template}`. Add it.")
 
 
 def text_arrays(fields: Mapping[str, Any]) -> dict[str, np.ndarray]:
