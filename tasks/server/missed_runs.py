@@ -20,7 +20,7 @@ _LAST_RUNS = 200
 
 
 def reason_to_skip(catch_up: CatchUp) -> str:
-    """Why the deployed run that this is part of is not to go on; "" where it is. Others that wait are cancelled.
+    """Why the deployed run that this is part of is not to go on, or "". Others that it makes up for are cancelled.
 
     Those that stay begin as they were due, also where they came up against this one while it waited to be tried again.
     """
@@ -33,7 +33,7 @@ def reason_to_skip(catch_up: CatchUp) -> str:
     with warned("missed runs"), server_client() as client:
         now = datetime.now(UTC)
         runs = _due_runs(client, run.deployment_id, now)
-        reasons = reasons_to_skip(runs, catch_up, now)
+        reasons = reasons_to_skip(run, runs, catch_up, now)
         for each in runs:
             if each.id in reasons:
                 client.update_flow_run(each.id, name=reasons[each.id].partition(",")[0])  # lists show no messages
@@ -43,7 +43,7 @@ def reason_to_skip(catch_up: CatchUp) -> str:
                 client.set_flow_run_state(each.id, ended("", reasons[each.id], outcome="skipped"))
             elif each.state.name == "AwaitingConcurrencySlot":
                 client.set_flow_run_state(each.id, Scheduled(scheduled_time=each.expected_start_time))
-        if run.id not in reasons:  # else the run that takes its place is next
+        if run.id not in reasons:
             _let_others_first(client, run)
     return reasons.get(run.id, "")
 
@@ -72,28 +72,26 @@ def _due_runs(client: Any, deployment: UUID | None, now: datetime) -> list[Any]:
     return list(client.read_flow_runs(flow_run_filter=chosen, sort=newest_first, limit=_LAST_RUNS))
 
 
-def reasons_to_skip(runs: Sequence[Any], catch_up: CatchUp, now: datetime) -> dict[UUID, str]:
-    """Why flow runs are skipped, by id: of those due that a schedule has made, and that have not ended.
+def reasons_to_skip(run: Any, runs: Sequence[Any], catch_up: CatchUp, now: datetime) -> dict[UUID, str]:  # noqa: ANN401 - Prefect's
+    """Why a flow run that begins, or others of its schedule that wait, are skipped, by id.
 
-    What was cancelled before it began, as one that overlapped, takes nobody's place.
+    The one that begins makes up for all that wait: a newer one would find a newer still where runs begin late.
     """
-    due = {
-        run.id: run.expected_start_time
-        for run in runs
-        if run.auto_scheduled and run.expected_start_time and (run.run_count or not run.state.is_cancelled())
-    }
-    if catch_up == "all" or not due:
+    waiting = [each for each in runs if each.auto_scheduled and each.state.is_scheduled() and not each.run_count]
+    due = {each.id: each.expected_start_time for each in (run, *waiting) if each.expected_start_time}
+    if catch_up == "all" or run.id not in due:
         return {}
-    newest = max(due.values())
-    reasons = {}
-    for run in runs:
-        if run.id not in due or run.state.is_final():
-            continue
-        time = due[run.id]
-        if time < newest:
-            reasons[run.id] = f"skipped: due {time:%F %R} UTC, and another since {newest:%F %R} takes its place"
-        elif catch_up == "none" and now - max(time, _free_since(runs, time)) > GRACE:
-            reasons[run.id] = f"skipped: due {time:%F %R} UTC, when nothing could run it"
+    missed = set[UUID]()
+    if catch_up == "none":
+        missed = {identity for identity, time in due.items() if now - max(time, _free_since(runs, time)) > GRACE}
+    left = due.keys() - missed
+    taken = run.id if run.id in left else max(left, key=due.__getitem__, default=None)
+    place = "" if taken is None else f", and that of {due[taken]:%F %R} UTC takes its place"
+    reasons = {
+        identity: f"skipped: due {time:%F %R} UTC" + (", when nothing could run it" if identity in missed else place)
+        for identity, time in due.items()
+        if identity != taken
+    }
     return {identity: f"{reason} (schedule.catch_up: {catch_up})" for identity, reason in reasons.items()}
 
 

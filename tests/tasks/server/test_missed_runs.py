@@ -34,60 +34,66 @@ def run_of(time: datetime, state: Any, **fields: Any) -> FlowRun:  # noqa: ANN40
 
 
 def skipped(catch_up: str, *runs: FlowRun, now: datetime = NOW) -> list[bool]:
-    reasons = reasons_to_skip(runs, catch_up, now)
+    """Whether each is, when the first of them begins."""
+    reasons = reasons_to_skip(runs[0], runs, catch_up, now)
     assert all(reason.endswith(f"(schedule.catch_up: {catch_up})") for reason in reasons.values())
     return [run.id in reasons for run in runs]
 
 
-def test_after_a_stop_the_latest_run_that_was_due_is_made_up_for():
+def test_after_a_stop_the_run_that_begins_first_makes_up_for_all():
     missed = [run_of(time, Scheduled(scheduled_time=time)) for time in AT[5:]]
-    assert skipped("latest", *missed) == [True, True, True, True, False]
+    assert skipped("latest", *missed) == [False, True, True, True, True]
     assert skipped("all", *missed) == [False] * 5
-    assert skipped("none", *missed) == [True, True, True, True, False]  # the last is due since half a minute
+    assert skipped("none", *missed) == [False, True, True, True, True]  # it could have begun within five minutes
+    assert skipped("none", *missed, now=NOW + timedelta(minutes=3)) == [True, True, True, True, False]
     assert skipped("none", *missed, now=NOW + timedelta(minutes=9)) == [True] * 5
 
 
 def test_a_run_that_waited_for_the_one_before_it_was_not_missed():
     long = run_of(AT[0], Completed(), start_time=AT[0], end_time=NOW - timedelta(seconds=10))
     waited = run_of(AT[1], Running(), start_time=NOW)
-    assert skipped("none", long, waited) == [False, False]
+    assert skipped("none", waited, long) == [False, False]
     gone = run_of(AT[0], Cancelled(message="skipped: due before"), start_time=NOW, end_time=NOW)
-    assert skipped("none", gone, waited) == [False, True]
+    assert skipped("none", waited, gone) == [True, False]
 
 
 def test_a_run_that_was_cancelled_before_it_began_takes_nobodys_place():
     late = run_of(AT[8], Running(), start_time=NOW)
     message = "Deployment concurrency limit reached."  # the server has it start and end at that moment
     overlapping = run_of(AT[9], Cancelled(message=message), start_time=NOW, end_time=NOW)
-    assert skipped("latest", overlapping, late) == [False, False]
+    assert skipped("latest", late, overlapping) == [False, False]
 
 
 def test_runs_by_hand_are_never_skipped_and_take_nobodys_place():
-    assert skipped("latest", run_of(AT[9], Pending(), auto_scheduled=False), run_of(AT[8], Running())) == [False] * 2
-    assert skipped("latest", run_of(AT[9], Pending()), run_of(AT[8], Running(), auto_scheduled=False)) == [False] * 2
+    by_hand = run_of(AT[9], Scheduled(), auto_scheduled=False)
+    assert skipped("latest", run_of(AT[8], Running()), by_hand) == [False] * 2
+    assert skipped("latest", run_of(AT[8], Running()), run_of(AT[7], Running())) == [False] * 2
 
 
 @flow(persist_result=False)
-def work() -> str:
-    reason = reason_to_skip("latest")
+def work(catch_up: str) -> str:
+    reason = reason_to_skip(catch_up)
     return ended(reason, reason or "published", outcome="skipped" if reason else "published")
 
 
 @pytest.fixture
-def deployed(prefect_server: None) -> Iterator[UUID]:  # noqa: ARG001 - it is there while this lasts
+def deployed(prefect_server: None, request: pytest.FixtureRequest) -> Iterator[UUID]:  # noqa: ARG001 - it is there while this lasts
     each_minute = DeploymentScheduleCreate(schedule=CronSchedule(cron="* * * * *"))
     with get_client(sync_client=True) as client:
         client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
         for name in ("first", "second"):
             client.create_work_queue(name, work_pool_name=POOL)
-        place = {"work_pool_name": POOL, "work_queue_name": "first"}
-        identity = client.create_deployment(client.create_flow(work), name="missed", schedules=[each_minute], **place)
+        given = {"work_pool_name": POOL, "work_queue_name": "first", "parameters": {"catch_up": request.param}}
+        identity = client.create_deployment(client.create_flow(work), name="missed", schedules=[each_minute], **given)
         yield identity
         client.delete_deployment(identity)
         client.delete_work_pool(POOL)
 
 
-def test_the_first_run_that_begins_after_a_stop_cancels_those_that_wait_or_has_them_begin_in_order(deployed):
+@pytest.mark.parametrize("deployed", ["latest", "all"], indirect=True)
+def test_the_first_run_that_begins_after_a_stop_makes_up_for_those_that_wait_or_has_them_begin_in_order(
+    deployed, request
+):
     now = datetime.now(UTC)
     span = {"start_time": str(now - timedelta(minutes=4)), "end_time": str(now)}
     with get_client(sync_client=True) as client:  # as the server's scheduler does, some minutes ago
@@ -99,15 +105,17 @@ def test_the_first_run_that_begins_after_a_stop_cancels_those_that_wait_or_has_t
         runs = sorted(client.read_flow_runs(flow_run_filter=wanted), key=lambda run: run.expected_start_time)
         overtaken = Scheduled(name="AwaitingConcurrencySlot", scheduled_time=now + timedelta(hours=1))
         client.set_flow_run_state(runs[-1].id, overtaken)
-        for run in (runs[0], runs[-1]):
-            assert client.read_flow_run(run.id).next_scheduled_start_time == run.expected_start_time
-            client.set_flow_run_state(run.id, Pending())
-            run_flow(work, flow_run=client.read_flow_run(run.id), return_type="state")
+        client.set_flow_run_state(runs[0].id, Pending())
+        run_flow(work, flow_run=client.read_flow_run(runs[0].id), return_type="state")
         runs = [client.read_flow_run(run.id) for run in runs]
         queues = {queue.priority: queue.name for queue in client.read_work_queues(work_pool_name=POOL)}
     assert [queues[priority] for priority in sorted(queues)] == ["default", "second", "first"]
-    ends = [run.state for run in runs]
-    assert len(ends) >= 3
-    assert [state.name for state in ends] == ["Cancelled"] * (len(ends) - 1) + ["Completed"]
-    assert all(state.message.startswith("skipped: due ") for state in ends[:-1])
-    assert [run.name for run in runs[:-1]] == [state.message.partition(",")[0] for state in ends[:-1]]
+    first, *waited = runs
+    assert len(waited) >= 2
+    assert first.state.message == "published"
+    if "all" in request.node.name:
+        assert [run.next_scheduled_start_time for run in waited] == [run.expected_start_time for run in waited]
+    else:
+        assert {run.state.name for run in waited} == {"Cancelled"}
+        assert all(run.state.message.startswith("skipped: due ") for run in waited)
+        assert [run.name for run in waited] == [run.state.message.partition(",")[0] for run in waited]
