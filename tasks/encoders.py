@@ -118,11 +118,12 @@ def encode_texts(run: Run, texts: Sequence[str]) -> tuple[int, int]:
     How many there were, and how many of these are longer than the model reads. Of a refined encoder they are made of
     the rows of the frozen one, which are stored too.
     """
-    encoder = open_encoder(run)
-    store = FeatureStore(run.workspace, encoder.identity, "texts")
+    store = FeatureStore(run.workspace, encoder_identity(run), "texts")
     by_id = {text_id(text): text for text in texts}
     missing = sorted(store.missing(list(by_id)))
-    longer = 0
+    if not missing:
+        return 0, 0
+    encoder, longer = open_encoder(run), 0
     with run.progress.bar("encoding texts", len(missing)) as advance:
         for start in range(0, len(missing), CHUNK):
             batch = missing[start : start + CHUNK]

@@ -19,7 +19,7 @@ from evenly.storage.pools.source import FEATURES_KIND, local_features
 from evenly.storage.samples import BuildSamples
 from evenly.storage.web.images import read_images
 from evenly.storage.workspace import Workspace
-from evenly.tasks.encoders import CHUNK, frozen_run, open_encoder, text_id
+from evenly.tasks.encoders import CHUNK, encoder_identity, frozen_run, open_encoder, text_id
 from evenly.tasks.pictures.sent_rows import PictureSources, check_dimension, take_vectors
 from evenly.tasks.run import Run
 
@@ -29,10 +29,11 @@ def store_images(run: Run, image_ids: Sequence[str] | pa.Array, sources: Picture
 
     `sources` has what they are made of, in the run's partition; without, it is looked for among all there is.
     """
-    encoder = open_encoder(run)
-    store = FeatureStore(run.workspace, encoder.identity, "images")
+    store = FeatureStore(run.workspace, encoder_identity(run), "images")
     missing = store.missing(image_ids)
-    count = len(missing)
+    if not missing:
+        return 0
+    encoder, count = open_encoder(run), len(missing)
     if isinstance(encoder, RefinedEncoder):
         _refine_stored(run, encoder, store, missing, sources)
         return count
