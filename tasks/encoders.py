@@ -63,7 +63,8 @@ def open_encoder(run: Run) -> Encoder:
 def query_encoder(run: Run) -> Encoder | TextTower:
     """What turns the words of a search into rows: the text tower alone, where the run's encoder is a packaged one."""
     choice = run.encoder
-    if choice.model not in {EMBEDDED, EMBEDDED_SECOND} or choice.refine or choice.long_texts != "cut":
+    is_packaged = choice.model in {EMBEDDED, EMBEDDED_SECOND} and choice.refine is None
+    if not is_packaged or (choice.long_texts, choice.precision) != ("cut", "fp32"):
         return open_encoder(run)
     return embedded_text_tower(choice.model, run.cache / "encoders")
 
