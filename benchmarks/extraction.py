@@ -7,7 +7,11 @@ open_clip's own preprocessing, the same batch (our default) and precision, in an
 model alone is measured as we run it and as open_clip has it, with its batch normalisations. `evenly encode` does all
 of them as a command in each round. Ratios are medians over the rounds.
 
-Run: python -m benchmarks.extraction [--model M] [--pictures N] [--rounds R] [--precision fp32|bf16|fp16] [--command]
+--engines measures the model alone by other engines than torch instead: onnxruntime, and torch.compile, which evenly has
+not. One thread computes one batch by each in turn, and its processor time counts.
+
+Run: python -m benchmarks.extraction [--model M] [--pictures N] [--rounds R] [--precision fp32|bf16|fp16]
+    [--command] [--engines]
 """
 
 import argparse
@@ -31,9 +35,11 @@ from torch.utils.data import DataLoader, Dataset
 from evenly.demo.pictures.openmoji import draw_picture, list_codes
 from evenly.features.embedded_weights import LITE0, LITE2, embedded_folder
 from evenly.features.encoder import OpenClipEncoder, load_encoder
+from evenly.features.encoders.engines import TowerEngine
 from evenly.features.encoders.speed import Speed, measure_speed
 from evenly.features.open_clip_models import EMBEDDED, EMBEDDED_SECOND, open_model
 from evenly.features.pictures.decoded import Resizer
+from evenly.features.torch_session import torch_session
 from evenly.flows.process.environment import OF_A_COMMAND, set_up_command
 from evenly.tasks.run import default_cache
 
@@ -193,6 +199,34 @@ def command(folder: Path, pictures: str, options: argparse.Namespace, weights: s
     return time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000
 
 
+def engines(encoder: OpenClipEncoder, paths: Sequence[Path], rounds: int) -> None:
+    """Speed of each engine against torch, the smallest cosine to its rows, and what it takes at first."""
+    torch_tower, folder = encoder.images, paths[0].parent.parent
+    start = time.process_time()
+    exported = encoder.with_engine(TowerEngine(name="onnxruntime", cache=folder)).images
+    began = {"torch": 0.0, "onnxruntime": time.process_time() - start, "torch.compile": 0.0}
+    towers = [torch_tower, exported, replace(torch_tower, run=torch.compile(torch_tower.run))]
+    pixels = torch_tower.prepare([path.read_bytes() for path in paths[: torch_tower.batch_size]])
+    seconds: dict[str, list[float]] = {name: [] for name in began}
+    rows = {}
+    with torch_session() as pool:
+        for _ in range(rounds + 1):
+            for name, tower in zip(seconds, towers, strict=True):
+                start = time.process_time()
+                rows[name] = pool.submit(tower.compute, pixels).result().double()
+                seconds[name].append(time.process_time() - start)
+    print(f"{torch_tower.batch_size} pictures at a time, one thread, {rounds} rounds, {encoder.device_name}")
+    for name, (first, *taken) in seconds.items():
+        ratios = [one / other for one, other in zip(seconds["torch"][1:], taken, strict=True)]
+        away = 1 - torch.cosine_similarity(rows[name], rows["torch"]).min().item()
+        print(
+            f"  {name:<14} {torch_tower.batch_size / median(taken):8.1f} pictures/s  {spread(ratios)} times torch, "
+            f"cosine 1 - {away:.0e}, {began[name] + first:.1f} s before its second batch"
+        )
+    size = sum(path.stat().st_size for path in folder.glob("onnx-*/*"))
+    print(f"  exported: {size / 1e6:.1f} MB")
+
+
 def spread(values: Sequence[float]) -> str:
     return f"{median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
@@ -206,6 +240,7 @@ def main() -> None:
     parser.add_argument("--precision", default="fp32", help="with another one, fp32 is measured beside it")
     parser.add_argument("--resize", default="pillow", choices=["pillow", "torch"], help="the script has Pillow's")
     parser.add_argument("--command", action="store_true", help="the whole command as well")
+    parser.add_argument("--engines", action="store_true", help="other engines than torch instead")
     parser.add_argument("--script", metavar="WEIGHTS", help="measure the script alone, on the files of standard input")
     options = parser.parse_args()
     if options.script is not None:
@@ -225,6 +260,9 @@ def main() -> None:
         weights = None if options.model.startswith("embedded") else checkpoint(options.model, folder)
 
         ours = opened(options.model, weights, options.precision, options.resize)
+        if options.engines:
+            engines(ours, paths, options.rounds)
+            return
         threads, device = ours.images.threads, ours.images.device
         rounds = measured(ours, folder, options, weights)
         print(f"{options.model} in {options.precision} on {device}, {threads} threads, {len(paths):,} pictures")

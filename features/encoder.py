@@ -23,6 +23,7 @@ from evenly.features.batched_rows import (
     filled,
 )
 from evenly.features.device import chosen_device, device_errors, device_name
+from evenly.features.encoders.engines import TowerEngine, check_engine
 from evenly.features.encoders.folding import noise
 from evenly.features.encoders.same_padding import less_work
 from evenly.features.errors import UnknownModelError
@@ -188,7 +189,7 @@ class OpenClipEncoder:
         self._device = device
         layout = torch.channels_last if device == "cpu" else torch.contiguous_format
         opened.model.to(memory_format=layout)
-        self.images = ImageTower(
+        tower = ImageTower(
             run=partial(opened.model.encode_image, normalize=False),
             preprocess=opened.preprocess,
             dimension=opened.dimension,
@@ -199,6 +200,7 @@ class OpenClipEncoder:
             layout=layout,
             resize=resize,
         )
+        self.images = tower if opened.engine is None else opened.engine(tower, opened.model.visual)
         pixels = {} if resize == "pillow" else {"resize": resize, "pixels": self.images.pixels.probe()}
         self.facts: Mapping[str, Any] = {
             **opened.facts,
@@ -219,9 +221,14 @@ class OpenClipEncoder:
         """The files that it was opened from; none where that is not known."""
         return self.opened.files
 
-    def with_batches(self, batch_size: int) -> "OpenClipEncoder":
-        """The same weights in batches of another size: another encoder, as its identity says."""
-        return self.with_opened(self.opened, batch_size)
+    def with_engine(self, engine: TowerEngine) -> "OpenClipEncoder":
+        """The same weights, whose picture tower that engine runs: another encoder, but for torch."""
+        check_engine(engine.name, precision=str(self.facts["precision"]), device=self._device)
+        if engine.name == "torch":
+            return self
+        return self.with_opened(
+            replace(self.opened, engine=engine.of, facts={**self.opened.facts, "engine": engine.facts})
+        )
 
     def with_long_texts(self, long_texts: LongTexts) -> "OpenClipEncoder":
         """The same weights, which do otherwise with texts longer than the model reads: another encoder, but for `cut`.
@@ -239,7 +246,7 @@ class OpenClipEncoder:
         return self.with_opened(replace(opened, long_texts=long_texts, facts=facts))
 
     def with_opened(self, opened: OpenedModel, batch_size: int | None = None) -> "OpenClipEncoder":
-        """Another model, run as this one is."""
+        """Another model, or the same in batches of another size, run as this one is."""
         return OpenClipEncoder(
             opened,
             batch_size=batch_size or self._batch_size,

@@ -3,6 +3,7 @@
 FeaturesError(ValueError)
 ├── UnknownModelError        no model, weights or setting goes by that name
 ├── WeightsUnavailableError  the weights of a known model cannot be had: download failed, or a package is missing
+├── TowerEngineError         an engine that is not installed, cannot run a model, or gives other rows than torch
 ├── DeviceError              a device that is not there, has too little memory, or stopped
 ├── UnreadableImageError     bytes that were handed in as a picture do not decode
 ├── BoxError                 a box that is none
@@ -21,6 +22,10 @@ class UnknownModelError(FeaturesError):
 
 class WeightsUnavailableError(FeaturesError):
     """The weights of a known model cannot be had."""
+
+
+class TowerEngineError(FeaturesError):
+    """An engine is not installed, cannot run a model, or gives other rows than torch."""
 
 
 class DeviceError(FeaturesError):

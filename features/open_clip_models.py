@@ -47,6 +47,7 @@ class OpenedModel:
     facts: Mapping[str, Any]
     files: tuple[Path, ...] = ()  # all that was read to open it; none where that is not known
     long_texts: LongTexts = "cut"
+    engine: Callable[[Any, Any], Any] | None = None  # has its image tower run by another than torch
 
 
 def check_model_name(model: str, pretrained: str | None) -> None:

@@ -22,8 +22,6 @@ from evenly.tasks.server.jobs import job
 from evenly.tasks.stage import run_step
 from evenly.tasks.step import plain_rule
 
-_ENCODER_FIELDS = ("model", "pretrained", "batch_size", "precision", "resize", "long_texts", "refine")
-
 
 @job("refine-encoder", flow_run_name="refine {name}")
 @in_shared_use
@@ -43,10 +41,11 @@ def refine_encoder(recipe: str, name: str, **values: object) -> str:
     made_of = {"build": rule.build, "encoder": encoder_identity(run), "rule": plain_rule(rule), "step": step}
     artifacts.check_free(name, made_of, force=force)
     record = run_step(run, REFINE_ENCODER, (), rule)
-    encoder = plain_rule(run.encoder)
+    choice = run.encoder
+    encoder = {"model": choice.model, "pretrained": choice.pretrained, **choice.numbers, "refine": choice.refine}
     card = {
         "base": encoder_identity(run),
-        "encoder": {name: encoder[name] for name in _ENCODER_FIELDS if encoder[name]},
+        "encoder": {name: value for name, value in encoder.items() if value},
         "build": rule.build,
         "step": record.key,
         "rule": plain_rule(rule),

@@ -140,7 +140,8 @@ def build_run(build: str, *, root: str | os.PathLike[str] | None = None, quiet: 
 
 def encoder_choice(named: Mapping[str, Any], features: Mapping[str, Any]) -> EncoderChoice:
     """The encoder that a manifest or a card names, with those of its `features` that change its numbers."""
-    numbers = {name: features[name] for name in ("batch_size", "precision", "resize", "long_texts") if name in features}
+    kinds = (*EncoderChoice().numbers, "engine")
+    numbers = {name: features[name] for name in kinds if name in features}
     return EncoderChoice(model=named["model"], pretrained=named["pretrained"], **numbers)
 
 

@@ -4,15 +4,18 @@ import io
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, get_args
 
 import numpy as np
 from PIL import Image
 
 from evenly.features.encoder import load_encoder
+from evenly.features.encoders.engines import EngineName, TowerEngine, check_engine, check_onnxruntime
 from evenly.features.encoders.speed import Speed, measure_speed
-from evenly.features.errors import DeviceError
+from evenly.features.errors import DeviceError, TowerEngineError
 from evenly.storage.errors import DamagedError
 from evenly.storage.records import content_hash, read_if_there, replace_record
 from evenly.tasks.run import EncoderName, Run
@@ -24,11 +27,12 @@ _CLOSE = 0.97
 def tune_encoder(
     run: Run, pictures: Sequence[bytes] | None, *, batch_sizes: Sequence[int], rounds: int
 ) -> dict[str, Any]:
-    """Measure the run's encoder with each batch size, smallest first, until one does not fit the device's memory.
+    """Measure the run's encoder by each engine that can run it here, with each batch size, smallest first.
 
-    `speeds` are rows of pictures per second, `too_large` the sizes that did not fit, `batch_size` the one to take: the
-    smallest whose speed is close to the best, which is kept for `measured_speed`. Without `pictures`, drawn ones of 384
-    pixels stand in. Raises DeviceError where the smallest does not fit.
+    `speeds` are rows of pictures per second, `too_large` the sizes that do not fit the device's memory, `refused` why
+    an engine was left out. `engine` and `batch_size` are those to take: the smallest batch whose speed is close to the
+    best, by torch where it has one; they are kept for `measured_speed`. Without `pictures`, drawn ones of 384 pixels
+    stand in. Raises DeviceError where the smallest batch does not fit.
     """
     loaded = load_encoder(
         run.encoder.model,
@@ -40,35 +44,54 @@ def tune_encoder(
         resize=run.encoder.resize,
     ).with_long_texts(run.encoder.long_texts)
     threads, device = loaded.images.threads, loaded.images.device
-    speeds: list[Speed] = []
-    too_large: list[int] = []
-    with run.progress.bar("measuring", len(batch_sizes)) as advance:
-        for place, size in enumerate(sizes := sorted(batch_sizes)):
+    speeds: list[tuple[EngineName, Speed]] = []
+    too_large, refused = set[int](), list[str]()
+    sizes, engines = sorted(batch_sizes), _engines(run.encoder.precision, device)
+    with run.progress.bar("measuring", len(sizes) * len(engines)) as advance:
+        for engine, (place, size) in product(engines, enumerate(sizes)):
+            if size in too_large or refused:
+                continue
             count = size * threads * 2
             given = list(pictures) if pictures is not None else drawn_pictures(count)
             repeated = (given * -(-count // len(given)))[:count]
             try:
-                speeds.append(measure_speed(loaded.with_batches(size), repeated, rounds=rounds))
+                with TemporaryDirectory() as exported:
+                    runner = TowerEngine(name=engine, cache=Path(exported))
+                    encoder = loaded.with_opened(loaded.opened, size).with_engine(runner)
+                    speeds.append((engine, measure_speed(encoder, repeated, rounds=rounds)))
             except DeviceError:
                 if not speeds:
                     raise
-                too_large = list(sizes[place:])
-                break
+                too_large.update(sizes[place:])
+            except TowerEngineError as error:
+                refused.append(str(error))
             advance(1)
-    fastest = max(speed.encoding for speed in speeds)
-    best = next(speed for speed in speeds if speed.encoding >= _CLOSE * fastest)
+    fastest = max(speed.encoding for _, speed in speeds)
+    engine, best = next(one for one in speeds if one[1].encoding >= _CLOSE * fastest)
     path = _record_of(run, run.encoder)
     path.parent.mkdir(parents=True, exist_ok=True)
-    numbers = {"precision": run.encoder.precision, "resize": run.encoder.resize}
+    numbers = {"precision": run.encoder.precision, "resize": run.encoder.resize, "engine": engine}
     made_on = {"device": device, "device_name": loaded.device_name, "threads": threads}
     replace_record(path, {**made_on, **numbers, **asdict(best)})
     rows = [
-        {name: round(getattr(speed, name), 1) for name in ("batch_size", "preparing", "computing", "encoding")}
+        {"engine": name}
+        | {name: round(getattr(speed, name), 1) for name in ("batch_size", "preparing", "computing", "encoding")}
         | {"share": round(speed.share, 3), "limit": speed.limit}
-        for speed in speeds
+        for name, speed in speeds
     ]
-    best_size = {"batch_size": best.batch_size, "limit": best.limit}
-    return {"device": device, "threads": threads, **best_size, "speeds": rows, "too_large": too_large}
+    chosen = {"engine": engine, "batch_size": best.batch_size, "limit": best.limit}
+    left_out = {"too_large": sorted(too_large), "refused": refused}
+    return {"device": device, "threads": threads, **chosen, "speeds": rows, **left_out}
+
+
+def _engines(precision: str, device: str) -> tuple[EngineName, ...]:
+    """The engines that can run an encoder here, torch first."""
+    try:
+        check_engine("onnxruntime", precision=precision, device=device)
+        check_onnxruntime()
+    except TowerEngineError:
+        return ("torch",)
+    return get_args(EngineName)
 
 
 def measured_speed(run: Run, name: EncoderName) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ import numpy as np
 import evenly.features
 from evenly.features import Encoder, SecondBackbone, load_encoder, to_unit_rows
 from evenly.features.device import device_signs
+from evenly.features.encoders.engines import TowerEngine
 from evenly.features.open_clip_models import EMBEDDED, EMBEDDED_SECOND
 from evenly.features.refining.encoder import RefinedEncoder, heads_identity, refined_encoder
 from evenly.features.refining.objectives import training_versions
@@ -251,7 +252,9 @@ def _record(chosen: _Chosen) -> IdentityRecord:
     """The record of the identity of a model that is not refined."""
     choice, device, cache = chosen
     facts = {"device_of_second": device, **asdict(choice), "threads": None, "refine": None}
-    facts |= {"signs": device_signs(), "libraries": versions(*_LIBRARIES)}
+    engine = getattr(choice, "engine", "torch")  # a second backbone has no other
+    libraries = (*_LIBRARIES, *(() if engine == "torch" else (engine, f"{engine}-gpu")))
+    facts |= {"signs": device_signs(), "libraries": versions(*libraries)}
     kind = "second" if isinstance(choice, SecondChoice) else "encoder"
     return IdentityRecord(cache=cache, kind=kind, facts=facts, code=(evenly.features,))
 
@@ -267,6 +270,7 @@ def _load_second(choice: SecondChoice, cache: Path, device: str | None) -> Secon
 @lru_cache(maxsize=2)
 def _load(choice: EncoderChoice, cache: Path) -> Encoder:
     since = time.time_ns()
+    engine = TowerEngine(name=choice.engine, cache=cache / "encoders")  # first: its packages may not be here
     encoder = load_encoder(
         choice.model,
         choice.pretrained,
@@ -277,5 +281,6 @@ def _load(choice: EncoderChoice, cache: Path) -> Encoder:
         device=choice.device,
         resize=choice.resize,
     ).with_long_texts(choice.long_texts)
+    encoder = encoder.with_engine(engine)
     _record((choice, None, cache)).settle(encoder.identity, encoder.files, since_ns=since)
     return encoder

@@ -18,6 +18,7 @@ from annotated_types import Ge, Gt, Le
 from evenly.bounds import FINITE
 from evenly.descriptions.chat.endpoint import Endpoint
 from evenly.descriptions.errors import EndpointError
+from evenly.features.encoders.engines import EngineName, check_engine
 from evenly.features.pictures.decoded import Resizer
 from evenly.features.pictures.views import ViewRule
 from evenly.features.texts.tokens import LongTexts
@@ -111,7 +112,7 @@ class EncoderChoice(EncoderName):
 
     refine: a refined encoder of the workspace, by name, whose heads are set on this one. Without a `device` it is a GPU
     of CUDA where there is one, else the processor. Without a `batch_size` it is 16 for a convolutional model on a
-    processor, else 32.
+    processor, else 32. engine: runs the picture tower.
     """
 
     model: str = "embedded"
@@ -122,6 +123,17 @@ class EncoderChoice(EncoderName):
     refine: str | None = None
     device: str | None = None
     threads: Annotated[int, Ge(1)] | None = None
+    engine: EngineName = "torch"
+
+    def __post_init__(self) -> None:
+        check_engine(self.engine, precision=self.precision, device=self.device)
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """The fields beside its name, and those of a refinement, that its rows depend on, as cards name them."""
+        of_engine = {} if self.engine == "torch" else {"engine": self.engine}
+        plain = ("batch_size", "precision", "resize", "long_texts")
+        return {**{name: getattr(self, name) for name in plain}, **of_engine}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,8 @@ from evenly.demo.pictures.openmoji import check_openmoji
 from evenly.descriptions.chat.embedded import check_embedded_llm
 from evenly.descriptions.errors import EmbeddedModelError
 from evenly.features.embedded_weights import LITE0, LITE2, check_packaged
-from evenly.features.errors import WeightsUnavailableError
+from evenly.features.encoders.engines import check_onnxruntime
+from evenly.features.errors import TowerEngineError, WeightsUnavailableError
 from evenly.features.open_clip_models import EMBEDDED, EMBEDDED_SECOND
 from evenly.flows.recipe import Recipe
 from evenly.flows.recipe.problems import RecipeError
@@ -21,7 +22,7 @@ from evenly.storage.stores.connection import check_client, is_url
 from evenly.tasks.ray.cluster import check_ray
 from evenly.tasks.run import EndpointRule
 
-_MISSING = (WeightsUnavailableError, EmbeddedModelError, PicturesError, InputError)
+_MISSING = (WeightsUnavailableError, TowerEngineError, EmbeddedModelError, PicturesError, InputError)
 _ENCODERS: Mapping[str, Callable[[], None]] = {
     EMBEDDED: partial(check_packaged, LITE0),
     EMBEDDED_SECOND: partial(check_packaged, LITE2),
@@ -58,6 +59,8 @@ def _needs(recipe: Recipe) -> Iterator[tuple[str, Callable[[], None]]]:
     """The needs of each field of a recipe."""
     if recipe.has_pictures and (recipe.features.encode or recipe.curate.needing("features")):
         yield "features.model", _ENCODERS.get(recipe.features.model, _nothing)
+        if recipe.features.engine == "onnxruntime":
+            yield "features.engine", check_onnxruntime
     if recipe.features.second is not None and recipe.features.second.model == EMBEDDED:
         yield "features.second", partial(check_packaged, LITE2)
     if recipe.classes and recipe.llm.is_embedded:

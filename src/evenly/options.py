@@ -109,4 +109,5 @@ class EncodingOptions(EncoderOptions):
     """The encoder of a workspace, and its batches."""
 
     batch_size: Annotated[int | None, Ge(1), Le(4096), "Each size has features of its own; else 16 or 32."] = None
+    engine: Annotated[str, "torch, or onnxruntime on a processor: each has features of its own."] = "torch"
     refine: Annotated[str | None, "A refined encoder of the workspace, made of this model."] = None

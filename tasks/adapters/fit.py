@@ -161,13 +161,7 @@ def _save(
         card = to_card(tuned.adapter) | {
             "build": manifest["build"],
             "content_hash": manifest["content_hash"],
-            "encoder": {
-                **manifest["encoder"],
-                "batch_size": run.encoder.batch_size,
-                "precision": run.encoder.precision,
-                "resize": run.encoder.resize,
-                "long_texts": run.encoder.long_texts,
-            },
+            "encoder": {**manifest["encoder"], **run.encoder.numbers},
             "second": _second(run, rows),
             "class_list": rule.list,
             "classes": rule.classes,

@@ -153,6 +153,7 @@ def test_what_cannot_be_encoded_is_said_in_one_line(tmp_path):
     [
         ({"long_texts": "whole"}, "`long_texts` must be one of cut, chunks, stretched; got `'whole'`"),
         ({"precision": "int8"}, "`precision` must be one of fp32, bf16, fp16; got `'int8'`"),
+        ({"engine": "onnx"}, "`engine` must be one of torch, onnxruntime; got `'onnx'`"),
         ({"batch_size": 0}, "`batch_size` must be 1 to 4096; got `0`"),
     ],
 )

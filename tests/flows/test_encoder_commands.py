@@ -65,6 +65,11 @@ def test_a_file_of_texts_that_says_less_than_its_lines_is_refused(encode, tmp_pa
         (["nothing.png"], "`images` must be a folder, a picture or a Parquet file; got `nothing.png`"),
         (["--device", "cuda:99"], "`device` must be one that is here"),
         (["--precision", "int8"], "`--precision`: Input should be 'fp32', 'bf16' or 'fp16'; got `int8`"),
+        (["--engine", "onnx"], "`--engine`: Input should be 'torch' or 'onnxruntime'; got `onnx`"),
+        (
+            ["--engine", "onnxruntime", "--precision", "bf16"],
+            "`engine: onnxruntime` must have `precision: fp32`; got `bf16`. Write `engine: torch`.",
+        ),
     ],
 )
 def test_what_cannot_be_encoded_is_named_before_anything_is_loaded(encode, tmp_path, options, message):
@@ -95,6 +100,16 @@ def test_another_precision_is_another_encoder(encode, digit_pictures, tmp_path):
     assert half["encoder"] != full["encoder"]
     cosines = (np.load(tmp_path / "a.npz")["image_features"] * rows).sum(axis=1)
     assert 0.99 < cosines.min() < cosines.max() <= 1.0001
+
+
+def test_another_engine_is_another_encoder_with_rows_that_are_near(encode, digit_pictures, tmp_path, monkeypatch):
+    monkeypatch.setenv("EVENLY_CACHE", str(tmp_path / "cache"))
+    _, plain, _ = encode(digit_pictures)
+    rows = np.load(tmp_path / "a.npz")["image_features"]
+    status, other, err = encode(digit_pictures, "--engine", "onnxruntime")
+    assert status == 0, err
+    assert other["encoder"] != plain["encoder"]
+    assert (np.load(tmp_path / "a.npz")["image_features"] * rows).sum(axis=1).min() > 0.9999
 
 
 def test_long_texts_are_encoded_in_chunks_where_asked(encode, tmp_path):
@@ -162,9 +177,11 @@ def test_tuning_measures_each_batch_and_the_list_shows_what_was_measured(evenly,
     status, out, err = evenly("encoders", "tune", MODEL, *options, "--json")
     assert status == 0, err
     tuned = json.loads(out)
-    assert [row["batch_size"] for row in tuned["speeds"]] == [2, 4]
+    tried = [(row["engine"], row["batch_size"]) for row in tuned["speeds"]]
+    assert tried == [("torch", 2), ("torch", 4), ("onnxruntime", 2), ("onnxruntime", 4)]
+    assert (tuned["engine"], tuned["batch_size"]) in tried
+    assert not list((tmp_path / "cache").rglob("*.onnx"))
     assert all(row[name] > 0 for row in tuned["speeds"] for name in ("preparing", "computing", "encoding"))
-    assert tuned["batch_size"] in {2, 4}
     assert (tuned["threads"], tuned["device"]) == (2, "cpu")
     status, out, err = evenly("encoders", "--json")
     listed = {row["model"]: row for row in json.loads(out)["encoders"]}

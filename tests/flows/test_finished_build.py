@@ -143,6 +143,21 @@ def test_plan_reuses_every_step_of_a_finished_build(evenly, small_web):
     assert {row["action"] for row in facts["steps"]} == {"reuse"}
 
 
+@pytest.mark.slow
+def test_plan_says_what_another_engine_makes_anew(evenly, small_web, tmp_path):
+    rows = {}
+    for engine in ("torch", "onnxruntime"):
+        changed = tmp_path / f"{engine}.yaml"
+        changed.write_text(f"{small_web.recipe.read_text()}\nfeatures: {{engine: {engine}}}\n")
+        rows[engine] = {row["step"]: row for row in evenly("plan", str(changed))[1]["steps"]}
+    assert {row["action"] for row in rows["torch"].values()} == {"reuse"}
+    steps = list(rows["onnxruntime"].values())
+    first = list(rows["onnxruntime"]).index("embed_images")
+    assert {row["action"] for row in steps[:first]} == {"reuse"}
+    assert (steps[first]["action"], steps[first]["why"]) == ("compute", "changed since the last run: model")
+    assert "reuse" not in {row["action"] for row in steps[first:]}
+
+
 def test_plan_says_what_changed(evenly, small_web, tmp_path):
     changed = tmp_path / "changed.yaml"
     changed.write_text(small_web.recipe.read_text().replace("t: 5", "t: 4"))

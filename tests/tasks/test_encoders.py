@@ -207,6 +207,19 @@ def test_an_identity_is_read_from_its_record_without_the_weights(model, monkeypa
     assert known_identity(replace(run, encoder=replace(run.encoder, batch_size=3), second=second)) is None
 
 
+def test_another_engine_has_a_record_of_its_own_and_torchs_stays(model, monkeypatch):
+    _, new_run = model
+    run = new_run()
+    other = replace(run, encoder=replace(run.encoder, engine="onnxruntime"))
+    plain, exported = open_encoder(run).identity, open_encoder(other).identity
+    assert plain != exported
+    new_run()
+    monkeypatch.setattr(module, "_load", refused := pytest.fail)
+    refused.cache_clear = lambda: None
+    assert (encoder_identity(run), encoder_identity(other)) == (plain, exported)
+    assert run.encoder.numbers | {"engine": "onnxruntime"} == other.encoder.numbers
+
+
 def test_other_weights_of_the_same_size_are_another_encoder(model):
     folder, new_run = model
     before = open_encoder(new_run()).identity

@@ -101,7 +101,7 @@ def _print_encoders(result: dict[str, Any]) -> None:
 
 @taking(Tuning)
 def tune_command(options: Tuning) -> dict[str, Any]:
-    """Measure an encoder with several batch sizes: which to take, and what limits it.
+    """Measure an encoder by each engine, with several batch sizes: which to take, and what limits it.
 
     Example: evenly encoders tune embedded
 
@@ -144,6 +144,8 @@ def _run(options: EncoderOptions, **further: Any) -> "Run":  # noqa: ANN401 - fi
         choice = TypeAdapter(EncoderChoice).validate_python(fields_of(EncoderChoice, options) | further)
     except ValidationError as error:
         (first, *_) = error.errors()
+        if first["type"] == "value_error":  # of several fields, and names them
+            raise UsageError(first["msg"].removeprefix("Value error, ")) from None
         name = str(first["loc"][0]).replace("_", "-")
         raise UsageError(f"`--{name}`: {first['msg']}; got `{first['input']}`.") from None
     return workspace_run(options.root, encoder=choice)
@@ -160,12 +162,14 @@ def _sizes(listed: str) -> list[int]:
 
 
 def _print_tuned(result: dict[str, Any]) -> None:
-    print_rows("pictures per second", result["speeds"])
+    print_rows("pictures per second", result["speeds"], SPEEDS)
     if result["too_large"]:
         print_text(f"batches that do not fit `{result['device']}`: {', '.join(map(str, result['too_large']))}")
+    for reason in result["refused"]:
+        print_text(reason)
     print_text(
-        f"take `batch_size: {result['batch_size']}` on `{result['device']}` with {result['threads']} threads; "
-        f"{result['limit']} is what limits it"
+        f"take `batch_size: {result['batch_size']}` and `engine: {result['engine']}` on `{result['device']}` with "
+        f"{result['threads']} threads; {result['limit']} is what limits it"
     )
 
 
@@ -187,7 +191,10 @@ def _print_tokens(result: dict[str, Any]) -> None:
 
 def _speed(row: Row) -> str:
     speed = row["measured"]
-    return f"{speed['encoding']:.1f}, {speed.get('precision', 'fp32')} on {speed['device']}" if speed else ""
+    if not speed:
+        return ""
+    numbers = f"{speed.get('precision', 'fp32')} by {speed.get('engine', 'torch')}"
+    return f"{speed['encoding']:.1f}, {numbers} on {speed['device']}"
 
 
 ENCODERS: Columns = {
@@ -198,6 +205,13 @@ ENCODERS: Columns = {
     "pixels": "image_size",
     "MB": lambda row: round(row["bytes"] / 1e6),
     "pictures/s": _speed,
+}
+
+
+SPEEDS: Columns = {
+    "engine": "engine",
+    "batch": "batch_size",
+    **{name: name for name in ("preparing", "computing", "encoding", "share", "limit")},
 }
 
 

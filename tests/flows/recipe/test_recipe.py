@@ -167,6 +167,18 @@ def test_the_recipes_that_ship_are_valid():
         ({"classes": [{"list": "a.txt", "adapters": ["perceptionclip"]}]}, "classes.0", "needs contexts or the method"),
         ({"classes": [{"list": "a.txt", "pairs": {"top": 1}}]}, "classes.0.pairs.top", "greater than or equal to 2"),
         ({"features": {"model": "embedded", "batch": 3}}, "features.batch", "batch_size"),
+        ({"features": {"engin": "torch"}}, "features.engin", "Did you mean `engine`?"),
+        ({"features": {"engine": "onnx"}}, "features.engine", "must be 'torch' or 'onnxruntime'; got `'onnx'`"),
+        (
+            {"features": {"engine": "onnxruntime", "precision": "bf16"}},
+            "features",
+            "`engine: onnxruntime` must have `precision: fp32`; got `bf16`. Write `engine: torch`.",
+        ),
+        (
+            {"features": {"engine": "onnxruntime", "device": "cuda:1"}},
+            "features",
+            "must have `device: cpu`; got `cuda:1`",
+        ),
     ],
 )
 def test_a_problem_names_field_and_rule(tmp_path, change, field, words):
@@ -178,12 +190,13 @@ def test_a_problem_names_field_and_rule(tmp_path, change, field, words):
 def test_the_precision_of_an_encoder_is_content_and_its_device_is_not(tmp_path):
     contents = []
     choices = ({}, {"precision": "bf16"}, {"precision": "fp32", "device": "cuda:1"}, {"long_texts": "chunks"})
-    for options in (*choices, {"long_texts": "cut"}):
+    for options in (*choices, {"long_texts": "cut"}, {"engine": "torch"}, {"engine": "onnxruntime"}):
         path = tmp_path / "r.yaml"
         path.write_text(yaml.safe_dump(curating(download={}) | {"features": {"model": "embedded"} | options}))
         contents.append(content_of(read_recipe(path)))
-    plain, half, other, chunks, cut = contents
-    assert plain == other == cut
+    plain, half, other, chunks, cut, torch, onnxruntime = contents
+    assert plain == other == cut == torch
+    assert onnxruntime["features"] == plain["features"] | {"engine": "onnxruntime"}
     assert chunks["features"] == plain["features"] | {"long_texts": "chunks"}
     assert half["features"] == plain["features"] | {"precision": "bf16"}
 
