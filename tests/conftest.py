@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -18,6 +19,7 @@ os.environ.setdefault("DO_NOT_TRACK", "1")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as shells start what runs in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+from evenly.storage.files import identities
 from evenly.storage.workspace import Workspace
 from tests import azure_store_server, google_store_server, object_store_server, warm_decoders
 from tests.buckets import KINDS, new_bucket
@@ -28,6 +30,7 @@ settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.register_profile("fuzz", max_examples=int(os.environ.get("EXAMPLES", "1000")), deadline=None, print_blob=True)
 settings.load_profile("repeatable")
 _numbers = count()
+_SETTLED_NS = identities._SETTLED_NS
 gc.set_threshold(50_000, 20, 100)  # libraries and ten thousand tests make millions of objects that stay
 
 
@@ -52,11 +55,24 @@ def _decoders(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _unrecorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No record of an encoder's identity is read or written by fixtures that several tests share."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(identities, "_FOLDER", tmp_path_factory.getbasetemp() / "identities")
+        patch.setattr(identities, "_SETTLED_NS", 1 << 62)
+        yield
+
+
 @pytest.fixture(autouse=True)
-def _identities(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No record of an encoder's identity, which tests replace by encoders of their own."""
-    folder = tmp_path_factory.getbasetemp() / f"identities-{next(_numbers)}"
-    monkeypatch.setattr("evenly.storage.files.identities._FOLDER", folder)
+def _identities(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No record but its own for each test: tests replace encoders by encoders of their own."""
+    monkeypatch.setattr(identities, "_FOLDER", tmp_path_factory.getbasetemp() / f"identities-{next(_numbers)}")
+    monkeypatch.setattr(identities, "_SETTLED_NS", _SETTLED_NS)
+    yield
+    if encoders := sys.modules.get("evenly.tasks.encoders"):  # what this process has opened and read
+        encoders._opened.clear()
+        encoders._recorded.clear()
 
 
 @pytest.fixture
