@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.states import Pending
 
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.cli.start.deployments import RunOptions, deployments_of, read_recipes, register
 from evenly.flows.cli.start.namespaces import WORKSPACE_QUEUE, namespace_of
-from evenly.flows.cli.start.serving import deploy_recipes
+from evenly.flows.cli.start.serving import deploy_recipes, runs_of_worker
 from evenly.flows.recipe import Recipe
 
 
@@ -68,3 +69,16 @@ def test_what_another_made_is_taken_over_by_a_word_alone(tmp_path: Path):
     assert (stored.parameters["root"], stored.work_queue_name) == (bob.root, "a")
     assert bob.owns(stored)
     assert not ann.owns(stored)
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_run_that_no_worker_has_labelled_yet_is_ended_with_the_worker_that_is_interrupted(tmp_path: Path):
+    namespace = namespace_of(str(tmp_path / ".evenly"), name="pending")
+    deploy_recipes([], namespace, options=RunOptions(root=namespace.root), make_pool=True)
+    with get_client(sync_client=True) as client:
+        audit = client.read_deployment_by_name("audit-builds/pending.audit")
+        runs = [client.create_flow_run_from_deployment(audit.id, state=Pending()) for _ in range(3)]
+        for run, worker in zip(runs, ("ours", "theirs"), strict=False):
+            client.update_flow_run_labels(run.id, {"prefect.worker.name": worker})
+        ended = {run.id for run in runs_of_worker(client, pool=namespace.pool, worker="ours")}
+    assert ended == {runs[0].id, runs[2].id}

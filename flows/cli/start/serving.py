@@ -191,10 +191,13 @@ def _check_pool(client: SyncPrefectClient, pool: str, *, make_pool: bool) -> Non
 
 
 def runs_of_worker(client: SyncPrefectClient, *, pool: str, worker: str) -> list[FlowRun]:
-    """The runs at work that a worker has started; the server knows it by the label that the worker gave them."""
+    """The runs at work that a worker has started; the server knows it by the label that the worker gave them.
+
+    One that was interrupted before it had a label would hold its recipe's place for ever.
+    """
     in_pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[pool]))
     runs = _read(client, flow_run_filter=FlowRunFilter(state=_AT_WORK), work_pool_filter=in_pool)
-    return [run for run in runs if run.labels.get("prefect.worker.name") == worker]
+    return [run for run in runs if run.labels.get("prefect.worker.name", worker) == worker]
 
 
 def end_worker(process: subprocess.Popen[bytes]) -> None:
