@@ -223,7 +223,7 @@ def test_a_flow_file_has_two_words_and_holds_one_flow_of_that_name():
 
 
 def test_a_command_calls_a_flow_while_it_has_a_prefect_api():
-    """So that the temporary server is started in one way only: the one that Ctrl-C and kill -9 leave nothing of."""
+    """So that Prefect is set up in one way only, and a server that is away is one line."""
     flows = {name for path in SOURCES for name in flows_in(path)} | {"extract_features", "encode_pairs"}
     calls, within = set(), set()
     for path in SOURCES:

@@ -70,9 +70,8 @@ class Job(Generic[P, Result]):
         def run(*args: P.args, **kwargs: P.kwargs) -> Result:
             keep_prefect_secrets()
             try:
-                with tags(
-                    *flow_run.tags
-                ):  # also of jobs called here: by tag a server ends those that stopped reporting
+                # also of jobs that are called here: by tag a server ends those that stopped reporting
+                with tags(*flow_run.tags):
                     return self.function(*args, **kwargs)
             except Exception as error:  # noqa: BLE001 - it is in the state, which Prefect raises it from
                 clean_error(error)
