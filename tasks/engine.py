@@ -143,11 +143,11 @@ class Workers:
 
         self._open()
         run = replace(self._run_of(function), encoder_identity=known_identity(self.run))
-        parameters = {"title": title, "function": function, "run": run, "chunk": list(chunk)}
         with no_interrupts():
             if in_run():
+                parameters = {"title": title, "function": function, "run": run, "chunk": list(chunk)}
                 return self._runner.submit(_chunk_task(), parameters)
-            return self._runner.submit(_work, **parameters)
+            return self._runner.submit(_work, title, function, run, list(chunk))
 
     def _run_of(self, _function: object) -> Run:
         """The run that a worker of a function is given."""

@@ -168,11 +168,11 @@ def _remote_options(**options: Any) -> Iterator[None]:  # noqa: ANN401 - Ray's
 class _Functions:
     """Gives a Ray cluster functions as Prefect's task runner gives it tasks."""
 
-    def submit(self, function: Callable[..., Any], **parameters: Any) -> "_Function":  # noqa: ANN401 - any function's
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> "_Function":  # noqa: ANN401 - any function's
         """The function at work in the cluster."""
         import ray
 
-        return _Function(ray.remote(function).options(**_OPTIONS.get()).remote(**parameters))
+        return _Function(ray.remote(function).options(name="partitions", **_OPTIONS.get()).remote(*arguments))
 
 
 @dataclass(frozen=True)
@@ -182,10 +182,13 @@ class _Function:
     wrapped_future: Any
 
     def result(self) -> Any:  # noqa: ANN401 - any function's
-        """What it gave. Raises what it raised."""
+        """What it gave. Raises what it raised, not Ray's copy of that with a traceback as its message."""
         import ray
 
-        return ray.get(self.wrapped_future)
+        try:
+            return ray.get(self.wrapped_future)
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause from None
 
 
 @dataclass(frozen=True)
