@@ -2,16 +2,18 @@
 
 import re
 import socket
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.states import Pending
+from prefect.states import Pending, Running
 
 from evenly.flows.cli.errors import UsageError
+from evenly.flows.cli.start import namespaces
 from evenly.flows.cli.start.deployments import RunOptions, deployments_of, read_recipes, register
-from evenly.flows.cli.start.namespaces import WORKSPACE_QUEUE, namespace_of
+from evenly.flows.cli.start.namespaces import WORKSPACE_QUEUE, crashed_runs, namespace_of, put_automation
 from evenly.flows.cli.start.serving import deploy_recipes, runs_of_worker
 from evenly.flows.recipe import Recipe
 
@@ -82,3 +84,30 @@ def test_a_run_that_no_worker_has_labelled_yet_is_ended_with_the_worker_that_is_
             client.update_flow_run_labels(run.id, {"prefect.worker.name": worker})
         ended = {run.id for run in runs_of_worker(client, pool=namespace.pool, worker="ours")}
     assert ended == {runs[0].id, runs[2].id}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("prefect_server")
+def test_a_run_whose_worker_was_killed_before_it_began_makes_way_for_the_next(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(namespaces, "_SILENCE_S", 10)
+    ours, theirs = [namespace_of(str(tmp_path / name), name=name) for name in ("killed", "others")]
+    with get_client(sync_client=True) as client:
+        for namespace in (ours, theirs):
+            deploy_recipes([], namespace, options=RunOptions(root=namespace.root), make_pool=True)
+        (automation,) = client.read_automations_by_name("evenly others: end runs that stopped reporting")
+        client.delete_automation(automation.id)
+        audits = [client.read_deployment_by_name(f"audit-builds/{name}.audit").id for name in ("killed", "others")]
+        killed, begun, other = [client.create_flow_run_from_deployment(audits[n]).id for n in (0, 0, 1)]
+        for run in (other, begun, killed):
+            client.set_flow_run_state(run, Pending(), force=True)
+        client.set_flow_run_state(begun, Running(), force=True)
+        monkeypatch.setattr(client, "update_automation", None)  # what is up to date goes on looking
+        put_automation(client, crashed_runs(ours))
+        deadline = time.monotonic() + 60
+        while client.read_flow_run(killed).state.is_pending() and time.monotonic() < deadline:
+            time.sleep(0.5)
+        assert [client.read_flow_run(run).state_name for run in (killed, begun, other)] == [
+            "Crashed",
+            "Running",
+            "Pending",
+        ]

@@ -15,7 +15,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.events.actions import ChangeFlowRunState, RunDeployment
-from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.events.schemas.automations import AutomationCore, CompoundTrigger, EventTrigger, Posture
 
 from evenly.flows.cli.classes.class_list import EVENT
 from evenly.flows.cli.errors import UsageError
@@ -28,6 +28,8 @@ WORKSPACE_QUEUE = "_workspace"
 """The work queue of what a workspace has beside its recipes, each of which has one by its name. None begins so."""
 OWNER_VARIABLE = "EVENLY_OWNER"
 """Names whose deployments are, where user@host does not: a container has another host name each time."""
+PROCESS = "process"
+"""The type of work pools whose runs are processes."""
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _OTHERS = re.compile(r"[^a-z0-9]+")
 
@@ -98,26 +100,41 @@ def _user() -> str:
 
 HEARTBEAT_S = 30
 _SILENCE_S = 6 * HEARTBEAT_S
-_BEAT = "prefect.flow-run.heartbeat"
+_RUN = "prefect.flow-run."
 _ENDS = ("Completed", "Cached", "Failed", "Cancelled", "Crashed")
 _PAYLOAD = ("name", "text", "methods", *(field.name for field in fields(LanguageModelOptions)))
 """What `evenly describe --submit` sends: parameters of the flow describe-classes."""
 
 
 def crashed_runs(namespace: Namespace) -> AutomationCore:
-    """End the runs that have stopped to report: those of a machine that died, or of a worker that was killed."""
-    return AutomationCore(
-        name=f"evenly {namespace.name}: end runs that stopped reporting",
-        description=f"A run in {namespace.root} that has not reported for {_SILENCE_S} s makes way for the next.",
-        trigger=EventTrigger(
-            after={_BEAT},
-            expect={_BEAT, *(f"prefect.flow-run.{state}" for state in _ENDS)},
-            match={"prefect.resource.id": "prefect.flow-run.*"},
-            match_related={"prefect.resource.id": f"prefect.tag.{namespace.tag}", "prefect.resource.role": "tag"},
+    """End the runs that have stopped to report: those of a machine that died, or of a worker that was killed.
+
+    A worker that was killed when it had just taken a run has left it Pending. Only a process begins at once then.
+    """
+    ours = {"prefect.resource.id": f"prefect.tag.{namespace.tag}", "prefect.resource.role": "tag"}
+    of_processes = {"prefect.work-pool.type": PROCESS, "prefect.resource.role": "work-pool"}
+
+    def unless_it_reports(after: str, *reports: str, related: list[dict[str, str]]) -> EventTrigger:
+        return EventTrigger(
+            after={f"{_RUN}{after}"},
+            expect={f"{_RUN}{report}" for report in (*reports, *_ENDS)},
+            match={"prefect.resource.id": f"{_RUN}*"},
+            match_related=related,
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
             within=timedelta(seconds=_SILENCE_S),
+        )
+
+    return AutomationCore(
+        name=f"evenly {namespace.name}: end runs that stopped reporting",
+        description=f"A run in {namespace.root} that has not reported for {_SILENCE_S} s makes way for the next.",
+        trigger=CompoundTrigger(
+            require="any",
+            triggers=[
+                unless_it_reports("heartbeat", "heartbeat", related=[ours]),
+                unless_it_reports("Pending", "Running", "Scheduled", related=[ours, of_processes]),
+            ],
         ),
         actions=[
             ChangeFlowRunState(

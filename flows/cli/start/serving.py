@@ -33,7 +33,7 @@ from prefect.workers.process import ProcessWorker
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.cli.output import print_text
 from evenly.flows.cli.start.deployments import RecipeFile, RunOptions, deployments_of, put_queues, register
-from evenly.flows.cli.start.namespaces import HEARTBEAT_S, Namespace, crashed_runs, put_automation
+from evenly.flows.cli.start.namespaces import HEARTBEAT_S, PROCESS, Namespace, crashed_runs, put_automation
 from evenly.flows.describe_classes import describe_classes
 from evenly.flows.process.environment import OF_A_COMMAND
 from evenly.flows.process.interruption import unwinding
@@ -43,7 +43,6 @@ from evenly.flows.process.tether import tethered_process
 from evenly.tasks.server.logs import FLOW_RUNS_LEVEL
 from evenly.tasks.server.notices import block_problems
 
-_PROCESS = "process"
 _QUIET = (
     "PREFECT_LOGGING_LEVEL",
     "PREFECT_LOGGING_INTERNAL_LEVEL",
@@ -181,9 +180,9 @@ def _check_pool(client: SyncPrefectClient, pool: str, *, make_pool: bool) -> Non
                 f"`prefect work-pool create {pool} --type process`, or let `evenly serve` make it and work for it."
             ) from None
         template = ProcessWorker.get_default_base_job_template()
-        client.create_work_pool(WorkPoolCreate(name=pool, type=_PROCESS, base_job_template=template))
+        client.create_work_pool(WorkPoolCreate(name=pool, type=PROCESS, base_job_template=template))
         return
-    if make_pool and kind != _PROCESS:
+    if make_pool and kind != PROCESS:
         raise UsageError(
             f"`--pool` must be a work pool of type process; got `{pool}` of type {kind}. Choose another name, or use "
             "`evenly deploy` and a worker of that type."
