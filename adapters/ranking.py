@@ -5,17 +5,19 @@ The order starts from the texts of the attribute and learns from graded images, 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from evenly.adapters.contract import check_positive
 from evenly.adapters.errors import InvalidFeaturesError, NotFittedError
 from evenly.adapters.evaluation.measures.rank_measures import checked_values, spearman
 from evenly.adapters.features import Features, Floats, Integers
 from evenly.adapters.training import row_keys
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Wide = npt.NDArray[np.float64]
 STRENGTHS = (100.0, 10.0, 1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
@@ -137,7 +139,7 @@ class TunedRanking:
 
     head: RankingHead
     strength: float | None
-    curve: pd.DataFrame
+    curve: "pd.DataFrame"
     validation_spearman: float
     text_spearman: float
     validation_rows: int
@@ -160,6 +162,8 @@ def tune_ranking(
 
     With `guard`, the order of the texts is kept unless the best is above its correlation (0 where it orders nothing).
     """
+    import pandas as pd  # here, where it is used: what only ranks has no use for it
+
     graded = checked_values(validation_values, name="validation_values", n=len(validation))
     text = RankingHead().fit(train.rows(slice(0)), np.empty(0))
     text_correlation = spearman(text.score(validation), graded)

@@ -1,5 +1,7 @@
 """Twins: rows of features so near to each other that they are one picture, found exactly among any number of rows."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
@@ -14,6 +16,9 @@ _ITERATIONS = 4
 _SAMPLE = 20_000
 _BLOCK = 8192
 _PAIRS = 1 << 20  # so many candidates at once
+_FEW = 8192  # of so many rows all pairs are compared: a matrix product, quicker than to load and build a tree
+_FEW_BLOCK = 512
+_ROUNDED = 1e-3  # a cosine in single precision is off by less, up to 10,000 dimensions
 
 
 def twin_clusters(rows: Floats) -> Integers:
@@ -22,11 +27,8 @@ def twin_clusters(rows: Floats) -> Integers:
     Rows (n, d) of any length whose cosine is over TWIN_COSINE are of one cluster, and so are twins of twins. Rows of
     zeros and such that are not finite have no twins.
 
-    Near rows are also near in any projection. Those that are near in the directions in which the rows differ most are
-    the candidates, each of which is measured in double precision: none is missed.
+    Candidates are found in single precision, and each is measured in double precision: none is missed.
     """
-    from scipy.spatial import KDTree
-
     clusters = np.arange(len(rows))
     usable = np.flatnonzero(_has_direction(rows))
     if len(usable) < 2:
@@ -34,15 +36,9 @@ def twin_clusters(rows: Floats) -> Integers:
     first_of: dict[bytes, int] = {}
     firsts = [first_of.setdefault(key, place) for place, key in zip(usable.tolist(), _keys(rows, usable), strict=True)]
     distinct = np.array(sorted(first_of.values()))
-    projected = _projected(rows, distinct)
-    tree, radius = KDTree(projected), float(np.sqrt(2 - 2 * TWIN_COSINE)) + _SLACK
     joined: Integers = np.arange(len(distinct))
-    counts = tree.query_ball_point(projected, radius, return_length=True)
-    crowded = np.flatnonzero(counts > 1)
-    for block in np.split(crowded, _cuts(counts[crowded])):
-        neighbours = tree.query_ball_point(projected[block], radius, return_sorted=True)
-        left = np.repeat(block, counts[block])
-        right = np.concatenate([np.asarray(places, np.int64) for places in neighbours]) if len(block) else left
+    find = _among_few if len(distinct) <= _FEW else _among_many
+    for left, right in find(rows, distinct):
         joined = _joined(rows, distinct, joined, left, right)
     clusters[distinct] = distinct[joined]
     clusters[usable] = clusters[np.array(firsts)]
@@ -55,11 +51,33 @@ def twins_of(rows: Floats, judged: Floats) -> Booleans:
     return np.isin(clusters[: len(rows)], clusters[len(rows) :])
 
 
+def _among_few(rows: Floats, places: Integers) -> Iterator[tuple[Integers, Integers]]:
+    """The first and second of pairs that may be twins, of all pairs."""
+    unit = _unit(rows[places]).astype(np.float32)
+    for begin in range(0, len(unit), _FEW_BLOCK):
+        left, right = np.nonzero(unit[begin : begin + _FEW_BLOCK] @ unit[begin:].T > TWIN_COSINE - _ROUNDED)
+        yield left + begin, right + begin
+
+
+def _among_many(rows: Floats, places: Integers) -> Iterator[tuple[Integers, Integers]]:
+    """The first and second of pairs that may be twins, by a tree.
+
+    Near rows are also near in any projection: candidates are near in the directions in which the rows differ most.
+    """
+    from scipy.spatial import KDTree
+
+    projected = _projected(rows, places)
+    tree, radius = KDTree(projected), float(np.sqrt(2 - 2 * TWIN_COSINE)) + _SLACK
+    counts = tree.query_ball_point(projected, radius, return_length=True)
+    crowded = np.flatnonzero(counts > 1)
+    for block in np.split(crowded, _cuts(counts[crowded])):
+        neighbours = tree.query_ball_point(projected[block], radius, return_sorted=True)
+        left = np.repeat(block, counts[block])
+        yield left, np.concatenate([np.asarray(places, np.int64) for places in neighbours]) if len(block) else left
+
+
 def _joined(rows: Floats, distinct: Integers, joined: Integers, left: Integers, right: Integers) -> Integers:
     """The clusters after joining those pairs of different ones that are twins; what is joined is measured no more."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     while len(left):
         is_new = (left < right) & (joined[left] != joined[right])
         left, right = left[is_new], right[is_new]
@@ -67,6 +85,9 @@ def _joined(rows: Floats, distinct: Integers, joined: Integers, left: Integers, 
         is_twin = _cosines(rows, distinct[first], distinct[second]) > TWIN_COSINE
         left, right = left[_BLOCK:], right[_BLOCK:]
         if is_twin.any():
+            from scipy.sparse import coo_array
+            from scipy.sparse.csgraph import connected_components
+
             ends = joined[first[is_twin]], joined[second[is_twin]]
             links = coo_array((np.ones(len(ends[0])), ends), shape=(len(joined), len(joined)))
             components = connected_components(links, directed=False)[1][joined]

@@ -4,13 +4,16 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from evenly.descriptions.chat.budget import likely_prompt_tokens, most_prompt_tokens
 from evenly.descriptions.chat.endpoint import Prices
 from evenly.descriptions.chat.event_loop import run_to_end
 from evenly.descriptions.chat.rehearsal import Rehearsal
 from evenly.descriptions.class_list import ClassList
 from evenly.descriptions.describe import Pairs, describe_async
-from evenly.descriptions.descriptions import Descriptions
+from evenly.descriptions.descriptions import FAILED, Descriptions
 from evenly.descriptions.method import DescriptionMethod
 from evenly.descriptions.texts.grounding import Grounding
 
@@ -30,14 +33,14 @@ class Estimate:
     method: str
     questions: int
     stored: int
-    requests_at_least: int
-    requests_at_most: int
-    prompt_tokens: int
-    prompt_tokens_at_most: int
-    completion_tokens: int
-    completion_tokens_at_most: int
-    cost_usd: float
-    cost_usd_at_most: float
+    requests_at_least: int = 0
+    requests_at_most: int = 0
+    prompt_tokens: int = 0
+    prompt_tokens_at_most: int = 0
+    completion_tokens: int = 0
+    completion_tokens_at_most: int = 0
+    cost_usd: float = 0.0
+    cost_usd_at_most: float = 0.0
 
     def row(self) -> dict[str, Any]:
         """All fields, in this order."""
@@ -81,6 +84,20 @@ def estimate(
             class_list.name, method.name, request_ids.get(method.name, []), rehearsal, first=first, prices=prices
         )
         for method in methods
+    ]
+
+
+def nothing_to_ask(class_list: str, methods: Sequence[str], table: pa.Table) -> list[Estimate]:
+    """One Estimate for each method, of a list that is described: `table` has its texts."""
+    asked = table.filter((pc.field("verdict") != FAILED) & pc.field("request_id").is_valid())
+    firsts = asked.filter(pc.field("sample") == 0)
+    counts = {
+        method: [len(pc.unique(rows.filter(pc.field("method") == method)["request_id"])) for rows in (firsts, asked)]
+        for method in methods
+    }
+    return [
+        Estimate(class_list=class_list, method=method, questions=questions, stored=stored)
+        for method, (questions, stored) in counts.items()
     ]
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import typer
 
 from evenly.flows.cli.errors import UsageError
+from evenly.flows.process.environment import spare_pandas
 
 WRITTEN = ("out", "sheet", "plot")
 """Parameters that name a file or folder to write."""
@@ -86,6 +87,8 @@ READS = frozenset(
     )
 )
 """Commands that write nothing in a workspace, or lock it themselves."""
+WITHOUT_FRAMES = frozenset(("builds", "card", "check", "diff", "doctor", "plan", "search", "verify", "why"))
+"""Commands that make no data frames."""
 
 
 def guard_commands(app: typer.Typer, group: str = "") -> None:
@@ -101,6 +104,8 @@ def guard_commands(app: typer.Typer, group: str = "") -> None:
 @contextmanager
 def _guarded(name: str, parameters: Mapping[str, inspect.Parameter], values: Values) -> Iterator[None]:
     check_paths(values, parameters)
+    if name in WITHOUT_FRAMES:
+        spare_pandas()
     with sharing(name, values):
         yield
 

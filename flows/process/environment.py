@@ -62,13 +62,17 @@ class _Absent(MetaPathFinder):
             raise ModuleNotFoundError(f"{fullname} is of no use here", name=fullname)
 
 
-@contextmanager
-def without(package: str) -> Iterator[None]:
-    """Let libraries that import a package where it is there do without it, unless it is loaded already."""
-    absent = _Absent(package)
+def spare_pandas() -> None:
+    """Have Arrow, which looks for pandas once, not find it: it would load it with its first array, a fifth of a second.
+
+    What wants data frames of Arrow afterwards still gets them; but in lists it no longer takes pandas' NA for null.
+    """
+    import pyarrow as pa
+
+    absent = _Absent("pandas")
     sys.meta_path.insert(0, absent)
     try:
-        yield
+        pa.array([])
     finally:
         sys.meta_path.remove(absent)
 

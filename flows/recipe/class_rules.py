@@ -15,7 +15,6 @@ from evenly.flows.runs import build_run, pool_of, workspace_run
 from evenly.signatures import Place
 from evenly.storage.builds import Builds
 from evenly.storage.ledger import StepRecord
-from evenly.tasks.adapters.fit import EvaluationRule
 from evenly.tasks.classes.confusable import FIND_CONFUSABLE, ConfusableRule
 from evenly.tasks.classes.describe import (
     METHODS_ABOUT_PAIRS,
@@ -26,7 +25,7 @@ from evenly.tasks.classes.describe import (
     finished_description,
 )
 from evenly.tasks.classes.names import NamesRule
-from evenly.tasks.classes.texts import SYNONYMS, EditedTexts
+from evenly.tasks.classes.texts import SYNONYMS, EditedTexts, EvaluationRule
 from evenly.tasks.run import EncoderChoice, LanguageModel, Run
 from evenly.tasks.splits import split_of_build
 

@@ -4,7 +4,6 @@ Tables beside the results: pairs of adapters, head and tail, confidence, picture
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,7 +31,15 @@ from evenly.storage.builds import Builds
 from evenly.storage.ledger import StepOutput
 from evenly.storage.records import content_hash
 from evenly.storage.samples import BuildSamples
-from evenly.tasks.classes.texts import SCHEMA, ClassTexts, described_texts, in_words, names_of_classes, text_sources
+from evenly.tasks.classes.texts import (
+    SCHEMA,
+    ClassTexts,
+    EvaluationRule,
+    described_texts,
+    in_words,
+    names_of_classes,
+    text_sources,
+)
 from evenly.tasks.encoders import second_identity, step_encoder
 from evenly.tasks.labelled_rows import LabelledRows, labelled_rows, takes_second
 from evenly.tasks.run import Records, Run
@@ -42,16 +49,6 @@ from evenly.tasks.step import Step, plain_rule
 NOT_DESCRIBED = (
     "the list has not been described as the recipe says, so no generated text is used: `evenly rebuild` describes it"
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluationRule(ClassTexts):
-    """The `adapters` to fit and evaluate on a `build`, for the classes of a `list`; `describe`: that step's key."""
-
-    build: str
-    list: str
-    adapters: tuple[str, ...]
-    describe: str | None = None
 
 
 def evaluate_adapters(run: Run, _upstream: Records, rule: EvaluationRule) -> StepOutput:

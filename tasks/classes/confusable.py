@@ -95,13 +95,18 @@ def said(notes: Mapping[str, Any]) -> str:
     )
 
 
-def expected_pairs(run: Run, rule: ConfusableRule) -> tuple[list[tuple[str, str]], int]:
-    """The pairs that the step finds or has found, and how many are possible; nothing is recorded."""
+def expected_pairs(run: Run, rule: ConfusableRule | None) -> tuple[list[tuple[str, str]], int, Records | None]:
+    """The pairs that the step finds or has found, how many are possible, and its record; nothing is recorded.
+
+    No record: None. Without a rule there is no step, no pair and nothing to wait for.
+    """
+    if rule is None:
+        return [], 0, ()
     record = run.ledger.find(FIND_CONFUSABLE.spec(run, (), rule).key)
     if record is not None:
-        return named_pairs(run, record), int(record.notes["pairs_possible"])
+        return named_pairs(run, record), int(record.notes["pairs_possible"]), (record,)
     output = find_confusable(run, (), rule)
-    return _named(output.tables["pairs"]), int(output.notes["pairs_possible"])
+    return _named(output.tables["pairs"]), int(output.notes["pairs_possible"]), None
 
 
 def named_pairs(run: Run, record: StepRecord) -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ from evenly.descriptions.chat.rehearsal import Rehearsal
 from evenly.descriptions.class_list import ClassList, parse_class_list
 from evenly.descriptions.describe import Pairs, describe
 from evenly.descriptions.descriptions import ACCEPTED, Descriptions
-from evenly.descriptions.estimate import estimate
+from evenly.descriptions.estimate import estimate, nothing_to_ask
 from evenly.descriptions.method import DescriptionMethod
 from evenly.descriptions.methods import METHODS, chosen_methods
 from evenly.descriptions.methods.synonyms import TIED, consistent_synonyms
@@ -142,8 +142,20 @@ def _with_consistent_synonyms(run: Run, class_list: ClassList, descriptions: Des
     return descriptions.reject(rows, "nearer_to_another_class")
 
 
-def estimate_list(run: Run, rule: DescribeRule, pairs: Pairs = ()) -> list[dict[str, Any]]:
-    """Requests and costs of describing the list now, a row for each method (estimate.Estimate); nothing is sent."""
+def estimate_list(
+    run: Run, rule: DescribeRule, pairs: Pairs = (), *, upstream: Records | None = ()
+) -> list[dict[str, Any]]:
+    """Requests and costs of describing the list now, a row for each method (estimate.Estimate); nothing is sent.
+
+    upstream: the records before the step, of which a list that is described by them asks nothing more; None where one
+    of them is not there.
+    """
+    stored = rule.stored()
+    if upstream is not None and any(record.rule == stored for record in run.ledger.records("describe")):
+        record = run.ledger.find(DESCRIBE.spec(run, upstream, rule).key)
+        if record is not None:
+            table = run.ledger.table(record, "descriptions", ["method", "request_id", "sample", "verdict"])
+            return [done.row() for done in nothing_to_ask(rule.class_list.name, rule.methods, table)]
     embedded = rule.is_embedded
     rehearsal = Rehearsal(
         identity=embedded_identity() if embedded else Endpoint(base_url=rule.base_url, model=rule.model).identity,

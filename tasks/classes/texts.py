@@ -79,6 +79,16 @@ class ClassTexts(ListSplit):
     unseen: UnseenLabels = UnseenLabels()
 
 
+@dataclass(frozen=True, kw_only=True)
+class EvaluationRule(ClassTexts):
+    """The `adapters` to fit and evaluate on a `build`, for the classes of a `list`; `describe`: that step's key."""
+
+    build: str
+    list: str
+    adapters: tuple[str, ...]
+    describe: str | None = None
+
+
 def class_texts(run: Run, rule: ClassTexts) -> dict[str, Any]:
     """The fields of a record that hold texts other than prototypes."""
     classes = rule.classes

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from scipy.sparse.csgraph import connected_components
 
@@ -22,7 +22,15 @@ def compared(rows):
     return np.unique(numbers, return_index=True)[1][numbers]
 
 
-@settings(deadline=None)
+@pytest.fixture(params=["few", "many"])
+def way(request, monkeypatch):
+    """Both ways to candidates: all pairs, and by a tree."""
+    monkeypatch.setattr(twins, "_FEW", 1 << 20 if request.param == "few" else 0)
+    monkeypatch.setattr(twins, "_FEW_BLOCK", 7)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.usefixtures("way")
 @given(st.integers(1, 40), st.integers(1, 32), st.integers(0, 2**32 - 1), st.sampled_from([1e-4, 1e-3, 3e-3, 1e-2]))
 @example(40, 1, 0, 1e-4)
 def test_clusters_are_those_of_all_pairs(n, d, seed, jitter):
@@ -31,6 +39,7 @@ def test_clusters_are_those_of_all_pairs(n, d, seed, jitter):
     assert np.array_equal(twin_clusters(rows), compared(rows))
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
 def test_rounded_copies_are_twins_in_any_type(kind):
     rows = np.random.default_rng(0).normal(size=(300, 64))
@@ -38,6 +47,7 @@ def test_rounded_copies_are_twins_in_any_type(kind):
     assert np.array_equal(twin_clusters(both), np.tile(np.arange(300), 2))
 
 
+@pytest.mark.usefixtures("way")
 def test_rows_without_a_direction_have_no_twins():
     rows = np.zeros((6, 8), np.float32)
     rows[4], rows[5] = np.nan, np.inf
@@ -45,6 +55,7 @@ def test_rows_without_a_direction_have_no_twins():
     assert twin_clusters(np.empty((0, 8), np.float32)).tolist() == []
 
 
+@pytest.mark.usefixtures("way")
 def test_many_copies_are_joined_in_blocks(monkeypatch):
     monkeypatch.setattr(twins, "_PAIRS", 1000)
     monkeypatch.setattr(twins, "_BLOCK", 64)

@@ -8,7 +8,7 @@ from evenly.descriptions.chat.rehearsal import Rehearsal
 from evenly.descriptions.chat.retries import RetryRule
 from evenly.descriptions.class_list import parse_class_list
 from evenly.descriptions.describe import describe
-from evenly.descriptions.estimate import estimate
+from evenly.descriptions.estimate import estimate, nothing_to_ask
 from evenly.descriptions.methods import chosen_methods
 from evenly.descriptions.methods.description import Description
 from evenly.descriptions.methods.synonyms import Synonyms
@@ -45,6 +45,12 @@ def test_what_is_stored_is_neither_asked_nor_paid_again(client, rehearse):
     (found,) = rehearse()
     assert (found.stored, found.requests_at_least, found.requests_at_most) == (3, 0, 0)
     assert found.cost_usd == found.cost_usd_at_most == 0
+
+
+def test_a_list_that_is_described_asks_nothing_and_says_so_by_its_table(client, rehearse):
+    methods = chosen_methods(["description", "synonyms", "questions", "attributes"])
+    described = describe(PETS, methods=methods, client=client)
+    assert nothing_to_ask("pets", [method.name for method in methods], described.table) == rehearse(methods=methods)
 
 
 def test_an_added_class_is_expected_to_reply_as_long_as_the_others_did(client, rehearse):

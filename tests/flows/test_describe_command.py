@@ -62,6 +62,15 @@ def test_only_the_pairs_that_train_and_val_pictures_confuse_are_asked_about(desc
     assert "spoon" in gaps
 
 
+def test_a_plan_of_what_is_described_reads_no_reply(describe, monkeypatch):
+    options = ("--method", "differential,synonyms", "--pairs-top", 5)
+    described = describe(CLASSES, *options)[1]
+    monkeypatch.setattr("evenly.descriptions.chat.rehearsal.Rehearsal.ask", None)
+    rows = {row["method"]: row for row in describe(CLASSES, *options, "--plan")[1]["descriptions"]}
+    assert rows["differential"]["questions"] == rows["differential"]["stored"] == described["requests_sent"]
+    assert rows["differential"]["requests_at_most"] == rows["synonyms"]["questions"] == 0
+
+
 def test_the_split_of_a_recipe_keeps_its_test_pictures_out(describe, server, workspace, tmp_path):
     split = publish(workspace, [*pictures(("cat", "dog")), *pictures(*[("ship", "spoon")] * 5, part="test")])
     workspace_builds = workspace.root / "builds" / "aliases"

@@ -95,15 +95,13 @@ def verify_command(
     Example: evenly verify latest
     """
     from evenly.audit.verify import new_seed, verify_one
-    from evenly.flows.process.environment import without
     from evenly.storage.builds import open_build
     from evenly.tasks.progress import Progress
     from evenly.tasks.run import default_cache
 
     workspace, manifest = open_build(build, root=root)
     drawn, bar = new_seed() if seed is None else seed, Progress(quiet=quiet).bar
-    with without("pandas"):  # Arrow and Lance load it, which takes a tenth of the time, and have no use for it here
-        findings = verify_one(workspace, manifest, seed=drawn, every_image=every_image, bar=bar, cache=default_cache())
+    findings = verify_one(workspace, manifest, seed=drawn, every_image=every_image, bar=bar, cache=default_cache())
     return {"build": manifest["build"], "ok": not findings, "seed": drawn, "findings": findings}
 
 

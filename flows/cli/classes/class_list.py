@@ -102,12 +102,12 @@ def estimate_listing(
     `pairs_asked` and `pairs_possible` are 0 but for methods about pairs of classes.
     """
     todo = describing(describe_rule(listing, methods=methods, llm=llm), llm, context, root=root, quiet=True)
-    pairs, possible = ([], 0) if todo.pairs is None else expected_pairs(todo.run, todo.pairs)
+    pairs, possible, upstream = expected_pairs(todo.run, todo.pairs)
     return [
         row
         | {"pairs_asked": len(pairs) if row["method"] in METHODS_ABOUT_PAIRS else 0}
         | {"pairs_possible": possible if row["method"] in METHODS_ABOUT_PAIRS else 0}
-        for row in estimate_list(todo.run, todo.rule, pairs)
+        for row in estimate_list(todo.run, todo.rule, pairs, upstream=upstream)
     ]
 
 

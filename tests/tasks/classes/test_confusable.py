@@ -112,6 +112,6 @@ def test_a_single_class_makes_no_pair(run):
 
 def test_a_plan_expects_the_pairs_that_the_step_finds(run):
     split = publish(run.workspace, PICTURES)
-    pairs, possible = expected_pairs(run, replace(RULE, build="some-1", split=split))
+    pairs, possible, _ = expected_pairs(run, replace(RULE, build="some-1", split=split))
     assert pairs == [("red fox", "grey wolf"), ("red fox", "oak tree"), ("ship", "spoon")]
     assert possible == 10

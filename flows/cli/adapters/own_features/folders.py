@@ -29,10 +29,9 @@ from evenly.storage.errors import NotFoundError
 from evenly.storage.files.arrays import write_arrays
 from evenly.storage.files.image_folders import read_image_folder, read_picture
 from evenly.storage.files.splits import read_split
-from evenly.tasks.adapters.fit import EvaluationRule
 from evenly.tasks.adapters.pictures import EncodedPictures, encode_pictures
 from evenly.tasks.classes.describe import accepted_phrases, accepted_texts
-from evenly.tasks.classes.texts import ClassTexts, class_texts, filled_templates
+from evenly.tasks.classes.texts import ClassTexts, EvaluationRule, class_texts, filled_templates
 from evenly.tasks.encoders import encoder_identity, second_identity
 from evenly.tasks.labelled_rows import labelled_rows, paired_features
 from evenly.tasks.run import EncoderChoice, Run, SecondChoice
