@@ -40,12 +40,18 @@ def threshold_of_counts(counts: Sequence[pa.Table], rule: Align | Rank) -> float
     """
     if rule.min_score is not None:
         return rule.min_score
+    threshold = None if rule.keep_top is None else top_threshold(counts, rule.keep_top)
+    return float("-inf") if threshold is None else threshold
+
+
+def top_threshold(counts: Sequence[pa.Table], keep_top: float) -> float | None:
+    """The number at index int(n * keep_top) in falling order, of those that parts count; None where there is none."""
     values, numbers = (np.concatenate([part[name].to_numpy() for part in counts]) for name in ("values", "counts"))
     n = int(numbers.sum())
-    if not n or rule.keep_top is None:
-        return float("-inf")
+    if not n:
+        return None
     order = np.argsort(values)[::-1]
-    index = min(int(n * rule.keep_top), n - 1)
+    index = min(int(n * keep_top), n - 1)
     return float(values[order][np.searchsorted(np.cumsum(numbers[order]), index, side="right")])
 
 

@@ -9,19 +9,23 @@ from evenly.curation.duplicates import judgement as duplicates
 from evenly.curation.exclusions import judgement as exclusions
 from evenly.curation.filters import judgement as filters
 from evenly.curation.step import Judgement
+from evenly.curation.values.judgement import VALUES
 
 STEPS: dict[str, Judgement] = {
     judgement.name: judgement
     for judgement in (
         collecting.COLLECT,
+        VALUES["pool"],
         exclusions.BLOCK_DOMAINS,
         filters.CHECK_TEXTS,
+        VALUES["texts"],
         balance.MIX_SOURCES,
         CAP,
         concepts.MATCH_CONCEPTS,
         balance.PRESELECT,
         collecting.DOWNLOAD,
         filters.CHECK_IMAGES,
+        VALUES["images"],
         duplicates.DEDUPLICATE_EXACT,
         duplicates.DEDUPLICATE_PERCEPTUAL,
         collecting.EMBED_IMAGES,
@@ -33,6 +37,7 @@ STEPS: dict[str, Judgement] = {
         align.RANK,
         captions.RECAPTION,
         align.ALIGN,
+        VALUES["pairs"],
         exclusions.IMAGE_BASED,
         concepts.MATCH_AGAIN,
         balance.BALANCE,

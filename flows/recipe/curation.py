@@ -5,6 +5,7 @@ Presets are the filters of DataComp (Gadre et al. 2023, arXiv:2304.14108) as pub
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields, replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, create_model, model_validator
@@ -29,6 +30,8 @@ from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
 from evenly.curation.filters.judgement import CHECK_IMAGES, CHECK_TEXTS, FilterRules
 from evenly.curation.step import Judgement, Need, NoRule
 from evenly.curation.steps import STEPS
+from evenly.curation.values.judgement import VALUES
+from evenly.curation.values.rule import Place, Value, ValuesRule
 from evenly.flows.recipe.problems import missing_field, unknown_field
 from evenly.flows.recipe.recaptioning import Recaption
 from evenly.flows.recipe.section import Section, known_name
@@ -106,6 +109,17 @@ Filters = Annotated[
 ]
 
 
+def _with_among(values: object) -> object:
+    """The fields of a value with `among` for `in`, which is no name of a field."""
+    if not isinstance(values, Mapping):
+        return values
+    return {"among" if name == "in" else name: value for name, value in values.items()}
+
+
+ValueName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
+Values = dict[ValueName, Annotated[Value, BeforeValidator(_with_among)]]
+
+
 class Preselect(Section):
     """Balancing before the download, at `headroom` times the final threshold, to allow for losses."""
 
@@ -159,6 +173,7 @@ class _Sections(Section):
     image: Filters = Field(default_factory=dict)
     deduplicate: Deduplicate | None = None
     recaption: Recaption | None = None
+    values: Values | None = None
     balance: RecipeBalance | None = None
 
 
@@ -249,6 +264,11 @@ def _preselect_rule(curate: Curate) -> BalanceRule | Preselect | None:
     return preselect if balance is None or preselect is None else replace(balance, headroom=preselect.headroom)
 
 
+def _values_rule(place: Place, curate: Curate) -> ValuesRule | None:
+    """The rule of the values that are looked at there."""
+    return ValuesRule.at(place, curate.values) if curate.values else None
+
+
 _RULES: Mapping[str, Callable[[Curate], Any]] = {
     BLOCK_DOMAINS.name: lambda curate: (
         BlockedDomains(domains=curate.safety.domains) if curate.safety and curate.safety.domains else None
@@ -264,6 +284,7 @@ _RULES: Mapping[str, Callable[[Curate], Any]] = {
     DEDUPLICATE_LINKED.name: lambda curate: curate.merging.linked_rule,
     DEDUPLICATE_CAPTIONS.name: lambda curate: curate.merging.captions,
     RECAPTION.name: lambda curate: curate.recaption and curate.recaption.rule,
+    **{judgement.name: partial(_values_rule, place) for place, judgement in VALUES.items()},
 }
 """The rules that are not the whole of a section, by the step's name; a picture without filters may be too costly."""
 

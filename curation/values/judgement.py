@@ -1,0 +1,162 @@
+"""The judgements of the steps that keep pairs by values."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.curation.align import top_threshold
+from evenly.curation.columns import column
+from evenly.curation.decisions import Decisions, first_of
+from evenly.curation.errors import RuleError
+from evenly.curation.step import ByLedger, FinishedStep, Given, Judged, Judgement, PartTables, Stored, gives
+from evenly.curation.values.rule import NamedValue, Place, ValuesRule
+
+THRESHOLDS = pa.schema([("name", pa.string()), ("threshold", pa.float64()), ("counted", pa.int64())])
+"""Of each value with keep_top: the number that a pair's must reach, null where none has one; and how many have one."""
+
+
+def numbers(values: pa.Array, rule: NamedValue) -> pa.Array:
+    """The values as doubles. Raises RuleError for a column that holds no numbers."""
+    try:
+        return values.cast(pa.float64(), safe=False)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        bounds = ", ".join(rule.bounds)
+        raise RuleError(
+            f"`values.{rule.name}.column` must hold numbers for {bounds}; got {values.type} in {rule.column!r}. Choose "
+            "values by `in: [...]`, or name another column."
+        ) from None
+
+
+def judge_value(values: pa.Array, rule: NamedValue, threshold: float | None = None) -> Decisions:
+    """Decide each value by its rule: low, high, below_top (of `threshold`, with keep_top) or other goes.
+
+    A null and a NaN fail, each for a reason of its own. The decision's value is the number, null for one of `among`
+    that is none.
+    """
+    if rule.among is not None:
+        return _among(values, rule)
+    values = numbers(values, rule)
+    reason = pa.repeat(pa.scalar(""), len(values))
+    limits = (("below_top", pc.less, threshold), ("high", pc.greater, rule.max), ("low", pc.less, rule.min))
+    for kind, is_beyond, limit in limits:
+        if limit is not None:
+            reason = pc.if_else(pc.fill_null(is_beyond(values, limit), False), rule.reason(kind), reason)
+    is_nan = pc.fill_null(pc.is_nan(values), False)
+    reason = pc.if_else(is_nan, rule.reason("nan"), pc.if_else(values.is_null(), rule.reason("null"), reason))
+    return Decisions.of(reason=reason, value=values, failed=pc.or_(is_nan, values.is_null()))
+
+
+def _among(values: pa.Array, rule: NamedValue) -> Decisions:
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    try:
+        known = pa.array(rule.among).cast(values.type)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError):
+        raise RuleError(
+            f"`values.{rule.name}.in` must list values as {rule.column!r} holds them, {values.type}; got "
+            f"{list(rule.among or ())}. Correct them."
+        ) from None
+    reason = pc.if_else(pc.is_in(values, known), "", rule.reason("other"))
+    reason = pc.if_else(values.is_null(), rule.reason("null"), reason)
+    is_number = pa.types.is_integer(values.type) or pa.types.is_floating(values.type)
+    return Decisions.of(
+        reason=reason, value=values.cast(pa.float64(), safe=False) if is_number else None, failed=values.is_null()
+    )
+
+
+def _pairs(upstream: Sequence[FinishedStep], rule: ValuesRule, tables: Any) -> pa.Table:  # noqa: ANN401 - a ledger
+    return tables.alive(upstream, rule.columns)
+
+
+def _counted(upstream: Sequence[FinishedStep], rule: ValuesRule, tables: PartTables) -> pa.Table:
+    """How often each number occurs in a part [name, values, counts], of the values that keep a share."""
+    pairs, parts = _pairs(upstream, rule, tables), [_COUNTS.empty_table()]
+    for value in rule.values:
+        if value.keep_top is not None:
+            scores = numbers(pairs[value.column].combine_chunks(), value).drop_null().to_numpy()
+            different, counts = np.unique(scores[~np.isnan(scores)], return_counts=True)
+            parts.append(pa.table([pa.repeat(value.name, len(different)), different, counts], schema=_COUNTS))
+    return pa.concat_tables(parts)
+
+
+_COUNTS = pa.schema([("name", pa.string()), ("values", pa.float64()), ("counts", pa.int64())])
+
+
+def _thresholds(given: Given) -> pa.Table:
+    """The table THRESHOLDS, counted again or as it is stored."""
+    rule: ValuesRule = given.rule
+    for value in rule.values:
+        if not gives(given.upstream, value.column):
+            known = ", ".join(sorted({name for record in given.upstream for name in record.columns}))
+            raise RuleError(
+                f"`values.{value.name}.column` must be a column of the pool or of a step before; got "
+                f"{value.column!r}. There are {known}."
+            )
+    if not given.recounts:
+        return given.tables.table(given.record, "thresholds")
+    shares = [value for value in rule.values if value.keep_top is not None]
+    parts = given.each("counting values", partial(_counted, given.upstream, rule)) if shares else []
+    rows = []
+    for value in shares:
+        counts = [part.filter(pc.equal(part["name"], value.name)) for part in parts]
+        threshold = top_threshold(counts, value.keep_top or 1.0)
+        rows.append((value.name, threshold, sum(pc.sum(part["counts"]).as_py() or 0 for part in counts)))
+    columns = list(zip(*rows, strict=True)) or [[], [], []]
+    return pa.table([pa.array(cells, field.type) for cells, field in zip(columns, THRESHOLDS, strict=True)], THRESHOLDS)
+
+
+def _judged(given: Given, thresholds: pa.Table, tables: PartTables) -> Judged:
+    rule: ValuesRule = given.rule
+    pairs = _pairs(given.upstream, rule, tables)
+    limits = dict(zip(thresholds["name"].to_pylist(), thresholds["threshold"].to_pylist(), strict=True))
+    decided = [
+        judge_value(pairs[value.column].combine_chunks(), value, limits.get(value.name)) for value in rule.values
+    ]
+    counted = f", thresholds {'counted again' if given.recounts else 'as stored'}" if limits else ""
+    return Judged(
+        uids=column(pairs, "uid", pa.string()),
+        decisions=first_of(*decided),
+        detail=f"{', '.join(rule.columns)} read again{counted}",
+    )
+
+
+def _totals(_given: Given, thresholds: pa.Table) -> dict[str, pa.Table]:
+    return {"thresholds": thresholds}
+
+
+def _deciding(stored: Stored, pair: Stored) -> Stored:
+    """The value that decided: where it comes from, and its bounds."""
+    for value in ValuesRule.load(stored).values:
+        kinds = ("low", "high", "below_top", "other", "null", "nan")
+        if pair["reason"] in {value.reason(kind) for kind in kinds}:
+            return {value.name: {"column": value.column, **value.bounds}}
+    return {}
+
+
+def _judgement(name: str, place: Place) -> tuple[Place, Judgement]:
+    return place, Judgement(
+        name=name,
+        section="values",
+        rule=ValuesRule,
+        load=ValuesRule.load,
+        question="Are its values among those that stay?",
+        value="value",
+        needs=lambda rule: rule.needs,
+        rejudge=ByLedger(facts=_thresholds, judge=_judged, totals=_totals),
+        decides=_deciding,
+    )
+
+
+VALUES: dict[Place, Judgement] = dict(
+    (
+        _judgement("check_pool_values", "pool"),
+        _judgement("check_text_values", "texts"),
+        _judgement("check_image_values", "images"),
+        _judgement("check_values", "pairs"),
+    )
+)
+"""The steps by the place at which they look."""
