@@ -28,9 +28,8 @@ import pyarrow.parquet as pq
 from benchmarks.concept_matching import debian, peak, real_entries, real_texts, shuffled
 from evenly.curation.balance.thresholds import BalanceRule
 from evenly.storage.pools.captions import CaptionColumns
-from evenly.tasks.pools.balance import balance_pool
-from evenly.tasks.pools.match import MatchOfPool, PoolMatching, match_pool
-from evenly.tasks.pools.matches import MatchPlace
+from evenly.tasks.pools.balance import BalanceJob
+from evenly.tasks.pools.match import MatchJob
 from evenly.tasks.pools.work import PoolWork
 
 TEXTS, FILE_ROWS, START_ROWS = 1_000_000, 250_000, 20_000
@@ -75,13 +74,12 @@ def uids(first: int, n: int) -> pa.Array:
 
 
 def match(pool: str, metadata: str, out: str) -> dict[str, Any]:
-    matching = PoolMatching(metadata=metadata, columns=CaptionColumns(caption="text", uid="uid"))
-    return match_pool(MatchOfPool.at(pool, matching), Path(out), work=WORK)
+    columns = CaptionColumns(caption="text", uid="uid")
+    return MatchJob(pool=pool, metadata=metadata, out=Path(out), columns=columns, work=WORK).run()
 
 
 def balance(matches: str, out: str, rule: BalanceRule) -> dict[str, Any]:
-    place = MatchPlace.of([Path(matches)], None, per_language=False)
-    return balance_pool(place, rule, Path(out), seed=1, work=WORK)
+    return BalanceJob(matches=[Path(matches)], rule=rule, out=Path(out), work=WORK).run()
 
 
 def measured(task: Callable[..., dict[str, Any]], *arguments: object) -> tuple[dict[str, Any], float, float, int]:

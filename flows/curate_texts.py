@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from evenly.tasks.pools.jobs import BalanceJob, MatchJob
+from evenly.tasks.pools.balance import BalanceJob
+from evenly.tasks.pools.match import MatchJob
 from evenly.tasks.server.jobs import job
 
 

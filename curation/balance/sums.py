@@ -148,7 +148,7 @@ def _deciding(draws: pa.Table, n_entries: int) -> tuple[Ints, Ints]:
     return decides, alone
 
 
-def draw_rows(row: Mapping[str, Any], concepts: Sequence[str]) -> list[dict[str, Any]]:
+def draw_rows(row: Mapping[str, Any], concepts: Sequence[str] | pa.Array) -> list[dict[str, Any]]:
     """Return entry, p, draw, capped and deciding for each concept of one row of the table DRAWS.
 
     Where one draw decides the pair (law v2), each concept shows it; None where p = 1 keeps it without a draw.
@@ -157,7 +157,7 @@ def draw_rows(row: Mapping[str, Any], concepts: Sequence[str]) -> list[dict[str,
     shown = draws if len(draws) == len(row["entries"]) else [draws[0] if draws else None] * len(row["entries"])
     matches = zip(row["entries"], row["p"], shown, row["capped"], strict=True)
     return [
-        {"entry": concepts[number], "p": p, "draw": draw, "capped": capped, "deciding": number == row["deciding"]}
+        {"entry": str(concepts[number]), "p": p, "draw": draw, "capped": capped, "deciding": number == row["deciding"]}
         for number, p, draw, capped in matches
     ]
 

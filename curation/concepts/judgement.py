@@ -20,16 +20,25 @@ def judge_matches(
 ) -> tuple[Decisions, pa.Table]:
     """Judge pairs by the entries that their captions name; with it [uid, entries] of those that name any.
 
-    None goes as no_concept, unless the rule keeps it; where captions are matched by language, `has_list` says whether
-    each one's has a list, and one without goes as no_list_of_language. The value is the number of entries.
+    The value is the number of entries.
     """
-    match_counts, unmatched = entries.value_lengths(), pa.scalar("no_concept")
+    match_counts, reasons = entries.value_lengths(), unmatched_reasons(entries, rule, has_list=has_list)
+    decisions = Decisions.of(reason=reasons, value=match_counts.cast(pa.float64()))
+    return decisions, pa.table({"uid": uids, "entries": entries}).filter(pc.greater(match_counts, 0))
+
+
+def unmatched_reasons(
+    entries: pa.ListArray, rule: MatchRule, *, has_list: pa.BooleanArray | None = None
+) -> pa.StringArray:
+    """Why each caption goes, by the entries that it names: no_concept for none, unless the rule keeps it; "" it stays.
+
+    Where captions are matched by language, `has_list` says whether each one's has a list: one without goes as
+    no_list_of_language.
+    """
+    unmatched = pa.scalar("no_concept")
     if has_list is not None:
         unmatched = pc.if_else(has_list, "no_concept", "no_list_of_language")
-    names_any = pc.greater(match_counts, 0)
-    stays = pc.or_(names_any, rule.unmatched == "keep")
-    decisions = Decisions.of(reason=pc.if_else(stays, "", unmatched), value=match_counts.cast(pa.float64()))
-    return decisions, pa.table({"uid": uids, "entries": entries}).filter(names_any)
+    return pc.if_else(pc.or_(pc.greater(entries.value_lengths(), 0), rule.unmatched == "keep"), "", unmatched)
 
 
 def given_captions(upstream: Sequence[FinishedStep], rule: MatchRule) -> list[str]:

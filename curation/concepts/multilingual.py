@@ -91,7 +91,7 @@ class MultilingualMatcher:
         return in_order(lambda batch: self.match(*batch), batches, workers)
 
 
-def named_entries(matcher: Matcher | MultilingualMatcher, texts: pa.Table, workers: int) -> pa.ListArray:
+def named_entries(matcher: Matcher | MultilingualMatcher, texts: pa.Table, workers: int = 1) -> pa.ListArray:
     """The entries that each text names, list<int32>: texts in the first column, and their languages in the second."""
     batches = texts.to_batches(max_chunksize=_BATCH_ROWS)
     if isinstance(matcher, MultilingualMatcher):
@@ -100,6 +100,13 @@ def named_entries(matcher: Matcher | MultilingualMatcher, texts: pa.Table, worke
     else:
         parts = matcher.match_batches((batch[0] for batch in batches), workers=workers)
     return pa.chunked_array(list(parts), pa.list_(pa.int32())).combine_chunks()
+
+
+def has_list(matcher: Matcher | MultilingualMatcher, texts: pa.Table) -> pa.BooleanArray | None:
+    """Whether there is a list of each text's language; None where texts are matched whatever their language is."""
+    if isinstance(matcher, MultilingualMatcher):
+        return matcher.knows(texts[1].combine_chunks().cast(pa.string()))
+    return None
 
 
 def padded(entry: str) -> str:

@@ -5,9 +5,11 @@ Beside `matches.parquet` lie `matches.entries.parquet`, the list's entries with 
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,9 +20,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from evenly.storage.errors import DamagedError
-from evenly.storage.matches.parts import regrouped
 from evenly.storage.matches.stamped import StampedFile, write_stamped
 from evenly.storage.records import canonical_json, replacing, sync_folder
+from evenly.storage.tables.arrow_files import tables_of
 from evenly.storage.tables.block_sums import PARQUET_MARK, append_sums
 
 MATCHES = pa.schema(
@@ -33,6 +35,8 @@ MATCHES = pa.schema(
         ("reason", pa.string()),
     ]
 )
+ROWS = 1 << 18
+"""In a row group, and in a part: what balancing holds at once, for each of its workers."""
 _DICTIONARIES = ["file", "language", "reason"]
 _REPEATED = pa.dictionary(pa.int32(), pa.string())
 ENCODED = pa.schema([field.with_type(_REPEATED) if field.name in {"file", "reason"} else field for field in MATCHES])
@@ -62,6 +66,20 @@ def assemble(
     _write_beside(entries_path(out), texts, {"texts": facts["list"]["texts"]})
     whole_file.replace(out)
     sync_folder(out.parent)
+
+
+def regrouped(tables: Iterable[pa.Table], empty: pa.Table) -> Iterator[pa.Table]:
+    """The same rows in tables of ROWS each, the last with what is left; one at least, with the columns of `empty`."""
+    return map(_encoded, tables_of(chain([empty], tables), ROWS))
+
+
+def _encoded(table: pa.Table) -> pa.Table:
+    """The same rows, words that are held once in the order in which they occur: they are written as they are held."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            words = table[field.name].cast(field.type.value_type).combine_chunks().dictionary_encode()
+            table = table.set_column(place, field, words)
+    return table
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -94,8 +112,13 @@ class MatchFile(StampedFile):
                 self._check(table)
                 yield table
 
+    @property
+    def beside(self) -> Sequence[Path]:
+        """The counts, and the entries."""
+        return counts_path(self.path), entries_path(self.path)
+
     def counts(self) -> pa.Table:
-        """Captions per language and entry [language, entry, captions], of all files together.
+        """Captions per language and entry [language, entry, captions], for each file of the pool.
 
         From the counts beside the file where they are the file's own, else counted from its rows.
         """
@@ -104,11 +127,11 @@ class MatchFile(StampedFile):
             with self.opened(counts_file) as file:
                 table = file.read(columns=COUNTS.names).cast(COUNTS)
             if counts_hash(table) == self.facts["counts"]:
-                return summed_counts(table)
+                return table.drop(["file"])
         tally = MatchCounts(self.n_entries)
         for _ in tally.watch("", "", self.groups(["language", "entries", "reason"])):
             pass
-        return summed_counts(tally.table)
+        return tally.table.drop(["file"])
 
     def texts(self) -> pa.Array | None:
         """The texts of the entries from beside the file; None where they are gone or not those of its list."""
@@ -178,17 +201,9 @@ def counts_hash(counts: pa.Table) -> str:
     return state.hexdigest()
 
 
-def summed_counts(counts: pa.Table) -> pa.Table:
-    """Return [language, entry, captions] of a table of COUNTS, all files together."""
-    counts = counts.set_column(1, "language", counts["language"].cast(pa.string())).unify_dictionaries()
-    languages = counts["language"].unique()
-    if len(languages) != 1:
-        grouped = counts.group_by(["language", "entry"], use_threads=False).aggregate([("captions", "sum")])
-        return grouped.rename_columns({"captions_sum": "captions"})
-    sums = np.bincount(counts["entry"].to_numpy(), counts["captions"].to_numpy().astype(np.float64))
-    entries = np.flatnonzero(sums)
-    columns = [pa.repeat(languages[0], len(entries)), entries.astype(np.int32), sums[entries].astype(np.int64)]
-    return pa.table(columns, names=["language", "entry", "captions"])
+def value_counts(texts: pa.ChunkedArray) -> Counter[str]:
+    """How often each text occurs."""
+    return Counter({tally["values"]: tally["counts"] for tally in pc.value_counts(texts).to_pylist()})
 
 
 class MatchCounts:
@@ -198,7 +213,7 @@ class MatchCounts:
         self.files: list[dict[str, Any]] = []
         self._n_entries = n_entries
         self._languages: dict[str, int] = {}
-        self._reasons: dict[str, int] = {}
+        self._reasons = Counter[str]()
         self._cells: list[tuple[Ints, Ints]] = []
 
     def watch(self, name: str, file: str, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
@@ -206,8 +221,7 @@ class MatchCounts:
         rows, counts = 0, _Cells()
         for table in tables:
             rows += table.num_rows
-            for tally in pc.value_counts(table["reason"].combine_chunks()).to_pylist():
-                self._reasons[tally["values"]] = self._reasons.get(tally["values"], 0) + tally["counts"]
+            self._reasons += value_counts(table["reason"])
             counts.add(*self._cells_of(table))
             yield table
         cells, captions = counts.total()

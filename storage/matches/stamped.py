@@ -1,7 +1,8 @@
 """Parquet files with facts about themselves, written fast: what `evenly match` and `evenly balance` leave."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +11,15 @@ from typing import Any, ClassVar, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evenly.storage.errors import DamagedError, InputError
+from evenly.storage.errors import DamagedError, InputError, WriterError
 from evenly.storage.records import canonical_json, replacing
+from evenly.storage.stores.writer_lock import described_holder, lock_holder
 from evenly.storage.tables.arrow_files import first_line
 from evenly.storage.tables.block_sums import PARQUET_MARK, append_sums, open_checked
 
 SCHEMA = 1
 _UNPACKED = {"uid", "entries.list.element"}
+_LOCK = "held.lock"
 _ENCODINGS = {"uid": "DELTA_LENGTH_BYTE_ARRAY", "row": "DELTA_BINARY_PACKED"}
 
 
@@ -52,6 +55,11 @@ class StampedFile:
                 "again."
             )
         return cls(path=path, facts=facts)
+
+    @property
+    def beside(self) -> Sequence[Path]:
+        """Files that are written with it."""
+        return ()
 
     @contextmanager
     def opened(self, path: Path | None = None) -> Iterator[pq.ParquetFile]:
@@ -109,19 +117,61 @@ def check_unused(out: Path, *, overwrite: bool) -> None:
 
 
 def finished_facts(
-    out: Path, wanted: Mapping[str, Any], facts_at: Callable[[Path], Mapping[str, Any]], *, overwrite: bool
+    out: Path, wanted: Mapping[str, Any], kind: type[StampedFile], *, overwrite: bool
 ) -> dict[str, Any] | None:
-    """The facts of the file at `out` where they hold what is wanted; None where it is to be written.
+    """The facts of the file at `out` where it is of a kind, whole, and holds what is wanted; None: it is to be written.
 
-    facts_at: raises InputError for a file that is none of its kind, or not whole. Raises as `check_unused` does.
+    Raises as `check_unused` does.
     """
     if out.exists():
         with suppress(InputError):
-            facts = dict(facts_at(out))
-            if all(facts.get(name) == value for name, value in wanted.items()):
-                return facts
+            file = kind.at(out)
+            is_whole = all(path.is_file() for path in file.beside)
+            if is_whole and all(file.facts.get(name) == value for name, value in wanted.items()):
+                return dict(file.facts)
     check_unused(out, overwrite=overwrite)
     return None
+
+
+def parts_beside(out: Path) -> Path:
+    """The folder in which `out` grows."""
+    return out.absolute().with_name(f".{out.name}.parts")
+
+
+@contextmanager
+def writing_alone(out: Path) -> Iterator[None]:
+    """Write `out` and the folder beside it alone for the block, which ends without the folder.
+
+    After an error what has been done stays there, for a later run to go on with. Raises InputError for a name that is
+    none of a Parquet file, WriterError, which says who writes `out` just now.
+    """
+    check_name(out)
+    folder = parts_beside(out)
+    lock = folder / _LOCK
+    try:
+        with lock_holder(lock) as holder:
+            if holder is not None:
+                raise WriterError(
+                    f"`out` must be written by one command at a time; got `{out}`: {described_holder(holder)}. Wait "
+                    "until it has ended, or choose another name."
+                )
+            try:
+                yield
+                _remove_others(folder, lock)
+            finally:
+                with suppress(OSError):
+                    lock.unlink(missing_ok=True)
+    finally:
+        with suppress(OSError):  # it holds parts, or another command has just begun there
+            folder.rmdir()
+
+
+def _remove_others(folder: Path, lock: Path) -> None:
+    for path in list(folder.iterdir()) if folder.is_dir() else ():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path != lock:
+            path.unlink(missing_ok=True)
 
 
 BALANCED = pa.schema(

@@ -3,16 +3,30 @@
 Matching and drawing release the interpreter's lock, so the command's own threads use all cores and share one list of
 entries. Worker processes, or those of a Ray cluster, each have their own, and Prefect starts for them; they are for
 pools whose rows take longer to write and read than one process has time for.
+
+A rebuild cuts its tables by the leading bits of uids, which are hashes. Rows of a pool are named as people like, and
+their order is kept, so these tables are cut by row number: a stretch is a file of the pool, or row groups of one, and a
+part holds at most ROWS of its rows. How a pool is cut into stretches changes no row.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from itertools import chain, pairwise
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
+
+from evenly.curation.concepts.matching import in_order
 from evenly.storage.errors import InputError
-from evenly.storage.matches.parts import parts_beside
+from evenly.storage.ledger import Ledger
+from evenly.storage.matches import matches
+from evenly.storage.matches.stamped import StampedFile, finished_facts, parts_beside, writing_alone
+from evenly.storage.records import content_hash
+from evenly.storage.step_records import StepOutput, StoredPart
 from evenly.storage.tables.arrow_files import RecentTables
 from evenly.storage.workspace import Workspace
 from evenly.tasks.engine import InThreads
@@ -24,6 +38,8 @@ from evenly.tasks.run import Each, EngineChoice, Run
 THREAD_BYTES, ENTRY_BYTES = 60_000_000, 600
 """Measured: the rows that a thread holds, and an entry of the list with its place in the index, for each process."""
 _GB = 1e9
+_NAME = "name"  # for `uid`, by which a ledger would sort
+_TABLE = "rows"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,68 +58,132 @@ class PoolWork:
     root: str | None = None
     quiet: bool = False
 
-    @property
-    def progress(self) -> Progress:
-        """Where it is reported how far the work is."""
-        return Progress(quiet=self.quiet)
-
-    @property
-    def allowed(self) -> int:
-        """Bytes that all processes may take. Raises InputError for a `memory` that is none."""
-        return allowed_memory(self.memory)
-
-    def expected(self, entries: int) -> int:
-        """Bytes that all processes are expected to take, with a list of so many entries."""
-        of_each = ENTRY_BYTES * entries
-        rows = THREAD_BYTES * self.threads
-        if self.processes == 1:
-            return ALONE_BYTES + of_each + rows
-        return BASE_BYTES + self.processes * (WORKER_BYTES + of_each) + rows
-
     def fitting(self, entries: int, stretches: int) -> "PoolWork":
-        """As many processes as there is work and memory for, and then as many threads.
+        """As many processes as there is work and memory for, with a list of so many entries, and then as many threads.
 
         stretches: of the pool, which are worked on one by one. Raises InputError where a memory that is given is too
         small for one thread.
         """
-        allowed = self.allowed
-        processes = min(self.processes, stretches)
-        choices = [replace(self, processes=number) for number in range(processes, 0, -1)]
+        allowed = allowed_memory(self.memory)
+        choices = [replace(self, processes=number) for number in range(min(self.processes, stretches), 0, -1)]
         choices += [replace(self, processes=1, threads=number) for number in range(self.threads - 1, 0, -1)]
         for choice in choices:
             if choice.expected(entries) <= allowed:
                 return choice
-        least = choices[-1].expected(entries)
         if self.memory is None:
             return choices[-1]
         raise InputError(
-            f"`memory` must be at least {-(-least // 10**7) / 100:.2f}GB for a list of {entries:,} entries; got "
-            f"`{self.memory}`, which is {allowed / _GB:.2f}GB here. Raise --memory, or take a shorter list."
+            f"`memory` must be at least {-(-choices[-1].expected(entries) // 10**7) / 100:.2f}GB for a list of "
+            f"{entries:,} entries; got `{self.memory}`, which is {allowed / _GB:.2f}GB here. Raise --memory, or take a "
+            "shorter list."
         )
+
+    def expected(self, entries: int) -> int:
+        """Bytes that all processes are expected to take."""
+        of_each, rows = ENTRY_BYTES * entries, THREAD_BYTES * self.threads
+        if self.processes == 1:
+            return ALONE_BYTES + of_each + rows
+        return BASE_BYTES + self.processes * (WORKER_BYTES + of_each) + rows
 
     def has_workers(self, stretches: int) -> bool:
         """Whether other processes work, so that Prefect is needed."""
         return stretches > 1 and (self.processes > 1 or self.engine.name == "ray")
 
-    def run(self, out: Path, rows: int | None) -> Run:
-        """A run whose ledger holds the parts of what is written at `out`; they stay where a `root` is given."""
-        return Run(
+    @contextmanager
+    def each(self, out: Path, *, rows: int | None, stretches: int, at_once: int) -> Iterator[tuple[Each, Ledger]]:
+        """The workers on the stretches of a pool: processes, or `at_once` threads of this process; and a ledger.
+
+        It holds the parts of what is written at `out`; they stay where a `root` is given.
+        """
+        run = Run(
             workspace=Workspace.at(parts_beside(out) if self.root is None else self.root),
             seed=0,
             processes=self.threads,
             engine=self.engine,
-            progress=self.progress,
+            progress=Progress(quiet=self.quiet),
             pairs=rows,
             recent=RecentTables(max_bytes=0),
         )
-
-    @contextmanager
-    def each(self, run: Run, stretches: int, at_once: int) -> Iterator[Each]:
-        """The workers on the stretches of a pool: processes, or `at_once` threads of this process."""
         if not self.has_workers(stretches):
-            yield InThreads(run=run, n_workers=at_once)
+            yield InThreads(run=run, n_workers=at_once), run.ledger
             return
         if self.engine.name == "ray":
             check_ray()
         with open_workers(run, self.processes) as workers:
-            yield workers
+            yield workers, run.ledger
+
+
+def written_facts(
+    out: Path,
+    kind: type[StampedFile],
+    wanted: Mapping[str, Any],
+    write: Callable[[], Mapping[str, Any]],
+    *,
+    overwrite: bool,
+    unwritten: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The facts of the file `out`, which `write` makes where it is not there yet with what is `wanted`.
+
+    With them what `write` says of its work, or `unwritten`. Raises WriterError while another process writes `out`.
+    """
+    with writing_alone(out):
+        facts, work = finished_facts(out, wanted, kind, overwrite=overwrite), unwritten or {}
+        if is_reused := facts is not None:
+            return {"out": str(out), "reused": is_reused, **work, **facts}
+        work = write()
+        return {"out": str(out), "reused": is_reused, **work, **kind.at(out).facts}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolParts:
+    """The parts that one command keeps in a ledger.
+
+    step: the name that their tables stand under. key: what rows depend on besides the stretch that they are of.
+    """
+
+    ledger: Ledger
+    step: str
+    key: str
+
+    def of(
+        self, stretch: Mapping[str, Any], made: Callable[[], Iterable[tuple[pa.Table, pa.Table | None]]]
+    ) -> tuple[list[StoredPart], int]:
+        """The parts of a stretch in order, as stored or of `made` tables with sums; and how many rows were made now.
+
+        Sums: what a part gives to those over the pool.
+        """
+        if (stored := self._stored(stretch)) is not None:
+            return stored, 0
+        rows = list[int]()
+
+        def keep(numbered: tuple[int, tuple[Any, Any]]) -> StoredPart:
+            number, ((table, sums), following) = numbered
+            rows.append(table.num_rows)
+            names = [_NAME if name == "uid" else name for name in table.column_names]
+            tables = {_TABLE: table.rename_columns(names).combine_chunks()}
+            output = StepOutput(tables=tables, partial=sums, notes={"is_last": following is None})
+            key, started = self._part_key(stretch, number), datetime.now(UTC)
+            return self.ledger.store_part(key, self.step, output, uids=None, started=started)
+
+        return list(in_order(keep, enumerate(pairwise(chain(made(), [None]))), 1)), sum(rows)
+
+    def read(self, part: StoredPart) -> pa.Table:
+        """The rows of a part. Raises DamagedError where they have changed since they were stored."""
+        table = self.ledger.part_table(part, self.step, _TABLE)
+        return table.rename_columns(["uid" if name == _NAME else name for name in table.column_names])
+
+    def sums(self, part: StoredPart) -> pa.Table:
+        """The sums of a part, which add up over the pool."""
+        return self.ledger.partials(self.step, [part])[0]
+
+    def _stored(self, stretch: Mapping[str, Any]) -> list[StoredPart] | None:
+        parts = list[StoredPart]()
+        while not parts or not parts[-1].tally.notes["is_last"]:
+            part = self.ledger.find_part(self._part_key(stretch, len(parts)), self.step)
+            if part is None:
+                return None
+            parts.append(part)
+        return parts
+
+    def _part_key(self, stretch: Mapping[str, Any], number: int) -> str:
+        return content_hash({"step": self.step, "key": self.key, "of": stretch, "rows": matches.ROWS, "part": number})

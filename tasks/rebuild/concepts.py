@@ -4,7 +4,8 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import lru_cache, partial
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,13 @@ import evenly.storage.files as storage_files
 from evenly.curation.balance.matched_pairs import count_entries
 from evenly.curation.concepts.concept_list import Concepts, build_concepts, folded_concepts, unmatchable
 from evenly.curation.concepts.judgement import chosen_captions, given_captions, judge_matches
-from evenly.curation.concepts.matching import BUNDLED, WORDNET, Matcher, MatchRule, Mode
-from evenly.curation.concepts.multilingual import MultilingualMatcher, named_entries, unmatchable_by_language
+from evenly.curation.concepts.matching import BUNDLED, WORDNET, Matcher, MatchRule
+from evenly.curation.concepts.multilingual import (
+    MultilingualMatcher,
+    has_list,
+    named_entries,
+    unmatchable_by_language,
+)
 from evenly.curation.errors import RuleError
 from evenly.curation.step import NoRule, Reads
 from evenly.storage.errors import InputError, StorageError
@@ -44,11 +50,6 @@ def recipe_concepts(metadata: str) -> Concepts:
     if metadata in BUNDLED:
         return _wordnet(metadata)
     return _listed(*concept_version(metadata))
-
-
-def _place(run: Run, rule: MatchRule) -> str:
-    """Where a recipe's concept list lies on this machine; the lists of packages lie nowhere."""
-    return rule.metadata if rule.metadata in BUNDLED else run.locate(rule.metadata)
 
 
 def read_language_lists(metadata: str) -> dict[str, list[str]]:
@@ -107,6 +108,54 @@ def _listed(path: Path, version: tuple[int, ...] | None) -> Concepts:
     return folded_concepts(concept_file.table, left_out=concept_file.left_out, identity=concept_file.identity)
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class MatchList:
+    """The list that captions are matched against by a rule, whose `metadata` names it as on this machine."""
+
+    rule: MatchRule
+
+    @cached_property
+    def lists(self) -> dict[str, list[str]]:
+        """The list of each language, where captions are matched by language."""
+        return read_language_lists(self.rule.metadata)
+
+    @property
+    def identity(self) -> str:
+        """The identity of the list, which has to be built or read for it."""
+        if self.rule.language is None:
+            return recipe_concepts(self.rule.metadata).identity
+        return identity_of_lists(self.lists)
+
+    @cached_property
+    def matcher(self) -> Matcher | MultilingualMatcher:
+        """Made when the first caption is matched."""
+        if self.rule.language is None:
+            entries = recipe_concepts(self.rule.metadata).entries
+            return Matcher(entries, self.rule.mode, plurals=bool(self.rule.plurals))
+        return MultilingualMatcher(self.lists, self.rule.mode)
+
+    @cached_property
+    def texts(self) -> pa.Array:
+        """The texts of the entries by number."""
+        if self.rule.language is None:
+            return recipe_concepts(self.rule.metadata).table["entry"].combine_chunks()
+        return pa.array(list(dict.fromkeys(entry for entries in self.lists.values() for entry in entries)), pa.string())
+
+    @property
+    def matching(self) -> dict[str, str]:
+        """What results depend on besides list and rule: those of faithful mode never changed."""
+        details = {"alike": "first stands for all", "normalising": "twice is once"}
+        if self.rule.mode == "faithful":
+            return {}
+        return details | ({"plurals": "irregular too"} if self.rule.plurals else {})
+
+
+def _list_of(run: Run, rule: MatchRule) -> MatchList:
+    """The list of a recipe's rule, where it lies on this machine; the lists of packages lie nowhere."""
+    place = rule.metadata if rule.metadata in BUNDLED else run.locate(rule.metadata)
+    return MatchList(rule=replace(rule, metadata=place))
+
+
 def match_captions(reads: Reads, run: Run, upstream: Records, rule: MatchRule) -> StepOutput:
     """Which concepts each caption names; a pair that names none is dropped (no_concept), unless the rule keeps it.
 
@@ -115,11 +164,9 @@ def match_captions(reads: Reads, run: Run, upstream: Records, rule: MatchRule) -
     """
     columns = reads(upstream, rule)
     pairs = run.ledger.alive(upstream, columns)
-    matcher, has_list = concept_matcher(run, rule), None
-    entries = named_entries(matcher, pairs.select(columns), run.processes)
-    if isinstance(matcher, MultilingualMatcher):
-        has_list = matcher.knows(pairs[columns[1]].combine_chunks().cast(pa.string()))
-    decisions, matches = judge_matches(pairs["uid"], entries, rule, has_list=has_list)
+    matcher, texts = concept_matcher(run, rule), pairs.select(columns)
+    entries = named_entries(matcher, texts, run.processes)
+    decisions, matches = judge_matches(pairs["uid"], entries, rule, has_list=has_list(matcher, texts))
     return StepOutput(decisions=decisions.to_table(pairs["uid"]), tables={"matches": matches})
 
 
@@ -129,15 +176,16 @@ def concept_tables(run: Run, upstream: Records, rule: MatchRule, _facts: object)
     Tables: `concepts` (entry, sources, synsets, maybe languages), and the entries that are `left_out` of it or
     `unmatchable` (entry, why, in normalized mode same_as; by language where these are matched).
     """
-    concepts = recipe_concepts(_place(run, rule))
+    match_list = _list_of(run, rule)
+    concepts = recipe_concepts(match_list.rule.metadata)
     table = concepts.table
     if rule.language is None:
         never = unmatchable(concepts, rule.mode, plurals=bool(rule.plurals))
     else:
-        lists = read_language_lists(_place(run, rule))
-        never = unmatchable_by_language(lists, rule.mode)
+        never = unmatchable_by_language(match_list.lists, rule.mode)
         if "languages" not in table.column_names:
-            table = table.append_column("languages", pa.array([list(lists)] * len(table), pa.list_(pa.string())))
+            languages = pa.array([list(match_list.lists)] * len(table), pa.list_(pa.string()))
+            table = table.append_column("languages", languages)
     tables = {"concepts": table, "left_out": concepts.left_out, "unmatchable": never}
     return StepOutput(tables=tables, notes={"concepts": _identity(run, upstream, rule)["metadata"]})
 
@@ -177,50 +225,35 @@ def record_named(records: Records, name: str) -> StepRecord:
 
 def concept_matcher(run: Run, rule: MatchRule) -> Matcher | MultilingualMatcher:
     """What matches captions by the rule."""
-    metadata = _place(run, rule)
-    identity = _computed(metadata, rule)
-    recorded = _record(run, metadata, rule).settle(identity, _files(metadata), since_ns=time.time_ns())
+    match_list = _list_of(run, rule)
+    identity = match_list.identity
+    recorded = _record(run, match_list).settle(identity, _files(match_list), since_ns=time.time_ns())
     if recorded is not None:
         raise InputError(
             f"the list `{rule.metadata}` must be the one of its record, {recorded[:12]}; read, it is {identity[:12]}: "
             "it was changed so that size, times and inode of no file tell. Nothing was stored with it, and the record "
             "is mended. Run again: it is another list."
         )
-    if rule.language is None:
-        return Matcher(recipe_concepts(metadata).entries, rule.mode, plurals=bool(rule.plurals))
-    return MultilingualMatcher(read_language_lists(metadata), rule.mode)
-
-
-def how_matched(mode: Mode, *, plurals: bool) -> dict[str, str]:
-    """What the results of a mode depend on besides list and rule: those of faithful mode never changed."""
-    details = {"alike": "first stands for all", "normalising": "twice is once"}
-    return details | ({"plurals": "irregular too"} if plurals else {}) if mode == "normalized" else {}
+    return match_list.matcher
 
 
 def _identity(run: Run, _upstream: Records, rule: MatchRule) -> dict[str, str]:
-    metadata, details = _place(run, rule), how_matched(rule.mode, plurals=bool(rule.plurals))
-    record = _record(run, metadata, rule)
-    return {"metadata": record.get(partial(_computed, metadata, rule), _files(metadata)), **details}
+    match_list = _list_of(run, rule)
+    identity = _record(run, match_list).get(lambda: match_list.identity, _files(match_list))
+    return {"metadata": identity, **match_list.matching}
 
 
-def _computed(metadata: str, rule: MatchRule) -> str:
-    """The identity of a list, which has to be built or read for it."""
-    if rule.language is None:
-        return recipe_concepts(metadata).identity
-    return identity_of_lists(read_language_lists(metadata))
-
-
-def _record(run: Run, metadata: str, rule: MatchRule) -> IdentityRecord:
-    """The record of that identity: WordNet's nouns alone take seconds to put in order."""
-    facts = {"list": metadata, "by_language": rule.language is not None}
+def _record(run: Run, match_list: MatchList) -> IdentityRecord:
+    """The record of a list's identity: WordNet's nouns alone take seconds to put in order."""
+    facts = {"list": match_list.rule.metadata, "by_language": match_list.rule.language is not None}
     return IdentityRecord(cache=run.cache, kind="concepts", facts=facts, code=_CODE)
 
 
-def _files(metadata: str) -> list[Path]:
+def _files(match_list: MatchList) -> list[Path]:
     """The file of a list; none for a small one, which is read as soon as its record."""
-    if metadata in BUNDLED:
+    if match_list.rule.metadata in BUNDLED:
         return [WORDNET_NOUNS]
-    path = Path(metadata)
+    path = Path(match_list.rule.metadata)
     return [path] if path.is_file() and path.stat().st_size >= _LARGE else []
 
 

@@ -16,9 +16,8 @@ from evenly.curation.errors import RuleError
 from evenly.features.errors import UnknownModelError, UnreadableImageError
 from evenly.storage.errors import InputError
 from evenly.storage.pools.captions import CaptionColumns
-from evenly.tasks.pools.balance import balance_pool
-from evenly.tasks.pools.match import MatchOfPool, PoolMatching, match_pool
-from evenly.tasks.pools.matches import MatchPlace
+from evenly.tasks.pools.balance import BalanceJob
+from evenly.tasks.pools.match import MatchJob
 from evenly.tasks.pools.work import PoolWork
 from tests.api.conftest import picture
 
@@ -76,9 +75,13 @@ def test_texts_are_decided_as_the_command_decides_them(tmp_path, rule):
     uids = [f"u{number}" for number in range(len(CAPTIONS))]
     pq.write_table(pa.table({"id": uids, "text": pa.array(CAPTIONS, pa.string())}), tmp_path / "pool.parquet")
     (tmp_path / "list.txt").write_text("\n".join(CONCEPTS) + "\n")
-    matching = PoolMatching(metadata=str(tmp_path / "list.txt"), columns=CaptionColumns(caption="text", uid="id"))
-    pool = MatchOfPool.at(str(tmp_path / "pool.parquet"), matching)
-    match_pool(pool, tmp_path / "matches.parquet", work=PoolWork(threads=1, quiet=True))
+    MatchJob(
+        pool=str(tmp_path / "pool.parquet"),
+        metadata=str(tmp_path / "list.txt"),
+        out=tmp_path / "matches.parquet",
+        columns=CaptionColumns(caption="text", uid="id"),
+        work=PoolWork(threads=1, quiet=True),
+    ).run()
     ours = evenly.balance(evenly.match(CAPTIONS, CONCEPTS), seed=5, uids=uids, **rule)
     facts = _balanced_by_command(tmp_path, rule)
     theirs = pq.read_table(tmp_path / "balanced.parquet").to_pandas()
@@ -96,9 +99,8 @@ def test_texts_are_decided_as_the_command_decides_them(tmp_path, rule):
 def _balanced_by_command(folder, rule):
     from evenly.curation.balance.thresholds import BalanceRule
 
-    out = folder / "balanced.parquet"
-    place = MatchPlace.of([folder / "matches.parquet"], None, per_language=False)
-    return balance_pool(place, BalanceRule(**rule), out, seed=5, work=PoolWork(threads=1, quiet=True))
+    out, work = folder / "balanced.parquet", PoolWork(threads=1, quiet=True)
+    return BalanceJob(matches=[folder / "matches.parquet"], rule=BalanceRule(**rule), out=out, seed=5, work=work).run()
 
 
 def test_a_text_is_decided_alike_in_any_order_by_its_uid():

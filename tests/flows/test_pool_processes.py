@@ -11,8 +11,8 @@ from evenly.flows.curate_texts import curate_texts
 from evenly.storage.errors import InputError
 from evenly.storage.pools.captions import CaptionColumns
 from evenly.tasks.pools import balance
-from evenly.tasks.pools.jobs import BalanceJob, MatchJob
-from evenly.tasks.pools.match import PoolMatching
+from evenly.tasks.pools.balance import BalanceJob
+from evenly.tasks.pools.match import MatchJob
 from evenly.tasks.pools.work import PoolWork
 
 
@@ -28,9 +28,10 @@ def pool(tmp_path: Path) -> Path:
 
 
 def jobs(pool: Path, name: str, rule: BalanceRule, **work: object) -> tuple[MatchJob, BalanceJob]:
-    matching = PoolMatching(metadata=str(pool / "list.txt"), columns=CaptionColumns(caption="text", uid="id"))
+    columns, metadata = CaptionColumns(caption="text", uid="id"), str(pool / "list.txt")
     out, how = pool / name, PoolWork(threads=2, quiet=True, **work)
-    match = MatchJob(pool=str(pool / "?.parquet"), matching=matching, out=out / "m.parquet", work=how)
+    files = str(pool / "?.parquet")
+    match = MatchJob(pool=files, metadata=metadata, out=out / "m.parquet", columns=columns, work=how)
     return match, BalanceJob(matches=[out / "m.parquet"], rule=rule, out=out / "b.parquet", work=how)
 
 
@@ -52,7 +53,7 @@ def test_prefect_is_needed_only_where_several_processes_work_on_several_stretche
     assert not jobs(pool, "a", rule)[0].has_workers
     assert not jobs(pool, "a", rule, processes=2, memory="1GB")[0].has_workers
     match, balancing = jobs(pool, "a", rule, processes=2)
-    match.match.stretches[1:] = []
+    match.stretches[1:] = []
     assert not match.has_workers
     with pytest.raises(InputError, match=r"`memory` must be at least 0.42GB for a list of 3 entries; got `9MB`"):
         _ = jobs(pool, "a", rule, memory="9MB")[0].has_workers

@@ -25,7 +25,6 @@ from evenly.storage.files.class_lists import Watched
 from evenly.storage.files.concept_lists import read_concept_file, write_concepts
 from evenly.storage.ledger import Ledger, StepOutput, StepSpec
 from evenly.storage.matches.matches import ENCODED, MatchFile, assemble, counts_path, entries_path
-from evenly.storage.matches.parts import PoolParts
 from evenly.storage.matches.stamped import BALANCED, BalancedFile, write_balanced
 from evenly.storage.pools.local_pictures import record_features
 from evenly.storage.pools.local_rows import FEATURES
@@ -35,6 +34,7 @@ from evenly.storage.tables.row_store import RowStore
 from evenly.storage.web.measured import read_measured, write_measured
 from evenly.storage.web.shards import read_downloads, shard_names
 from evenly.storage.workspace import Workspace
+from evenly.tasks.pools.work import PoolParts
 
 N = 3_000
 RNG = np.random.default_rng(5)
@@ -109,7 +109,7 @@ def make(workspace: Workspace) -> None:
 
 def _make_matches(folder: Path) -> None:
     entries = pa.array([f"entry {number}" for number in range(11)])
-    kept_parts(Workspace.at(folder / "parts")).keep({"file": "f"}, 0, matches(), is_last=True)
+    kept_parts(Workspace.at(folder / "parts")).of({"file": "f"}, lambda: [(matches(), None)])
     facts = {"list": {"entries": 11, "texts": "", "identity": "i"}}
     assemble(folder / "m.parquet", folder / "work", [("a", "f" * 64, [matches()])], entries=entries, facts=facts)
     rows = {"uid": UIDS, "p_keep": RNG.random(N), "kept": [True] * N, "reason": [""] * N, "deciding": [1] * N}
@@ -210,7 +210,7 @@ def readings(workspace: Workspace) -> dict[str, tuple[list[Path], Callable[[], o
         "matches, entries": ([entries_path(root / "m.parquet")], lambda: str(match().texts())),
         "matches, part": (
             list((root / "parts" / "ledger").rglob("*.arrow")),
-            lambda: [table_hash(parts.read(part)) for part in parts.find({"file": "f"})],
+            lambda: [table_hash(parts.read(part)) for part in parts.of({"file": "f"}, list)[0]],
         ),
         "balanced": ([root / "b.parquet"], balanced),
         "concept list": ([root / "en.parquet"], lambda: list(read_concept_file(root / "en.parquet").entries)),

@@ -14,7 +14,8 @@ from evenly.flows.cli.output import print_rows, print_text, printable
 from evenly.signatures import Named, Place, fields_of, taking
 
 if TYPE_CHECKING:
-    from evenly.tasks.pools.jobs import BalanceJob, MatchJob
+    from evenly.tasks.pools.balance import BalanceJob
+    from evenly.tasks.pools.match import MatchJob
     from evenly.tasks.pools.work import PoolWork
 
 
@@ -58,15 +59,13 @@ def match_command(
     Example: evenly match "pool/*.parquet" --metadata en.parquet --uid uid --out matches.parquet
     """
     from evenly.storage.pools.captions import CaptionColumns
-    from evenly.tasks.pools.jobs import MatchJob
-    from evenly.tasks.pools.match import PoolMatching
+    from evenly.tasks.pools.match import MatchJob
 
     columns = CaptionColumns(
         caption=options.caption, uid=options.uid, url=options.url, language=options.language_column
     )
-    matching = PoolMatching(**fields_of(PoolMatching, options), columns=columns)
-    work = _work(options)
-    return _done(MatchJob(pool=pool, matching=matching, out=options.out, overwrite=options.force, work=work))
+    of_job = fields_of(MatchJob, options)
+    return _done(MatchJob(**of_job, pool=pool, columns=columns, overwrite=options.force, work=_work(options)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +94,7 @@ def balance_command(
     Example: evenly balance matches.parquet --t 20000 --seed 1 --out balanced.parquet
     """
     from evenly.curation.balance.thresholds import BalanceRule
-    from evenly.tasks.pools.balance import explain_row
-    from evenly.tasks.pools.jobs import BalanceJob
+    from evenly.tasks.pools.balance import BalanceJob, explain_row
 
     if options.replay is not None:
         return explain_row(options.replay, matches, options.out, entries=options.entries)

@@ -20,16 +20,14 @@ from evenly.curation.draws import draw
 from evenly.curation.errors import RuleError
 from evenly.storage.errors import InputError, NotFoundError, WriterError
 from evenly.storage.files.concept_lists import write_concepts
-from evenly.storage.matches import parts as pool_parts
+from evenly.storage.matches import matches as pool_matches
 from evenly.storage.matches.matches import entries_path
-from evenly.storage.matches.parts import writing_alone
-from evenly.storage.matches.stamped import BalancedFile
+from evenly.storage.matches.stamped import BalancedFile, writing_alone
 from evenly.storage.pools.captions import CaptionColumns
 from evenly.storage.pools.source import PoolSource
 from evenly.tasks.pools import balance as pool_balance
-from evenly.tasks.pools.balance import balance_pool, explain_row
-from evenly.tasks.pools.match import MatchOfPool, PoolMatching, match_pool
-from evenly.tasks.pools.matches import MatchedPool, MatchPlace
+from evenly.tasks.pools.balance import BalanceJob, explain_row
+from evenly.tasks.pools.match import MatchJob
 from evenly.tasks.pools.work import PoolWork
 from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild.balance import BALANCE
@@ -75,14 +73,13 @@ def pool_of(texts):
 def match(table, metadata, out, columns=BY_UID, **rule):
     out.parent.mkdir(exist_ok=True, parents=True)
     pq.write_table(table, out.parent / f"{out.stem}.pool.parquet")
-    matching = PoolMatching(metadata=metadata, columns=columns, **rule)
-    match_pool(MatchOfPool.at(str(out.parent / f"{out.stem}.pool.parquet"), matching), out, work=WORK)
+    pool = str(out.parent / f"{out.stem}.pool.parquet")
+    MatchJob(pool=pool, metadata=metadata, out=out, columns=columns, work=WORK, **rule).run()
     return out
 
 
-def balance(matches, out, rule, *, seed=1, workers=2, entries=None, overwrite=False):
-    place = MatchPlace.of(matches, entries, per_language=rule.language is not None)
-    return balance_pool(place, rule, out, seed=seed, work=replace(WORK, threads=workers), overwrite=overwrite)
+def balance(matches, out, rule, *, workers=2, **more):
+    return BalanceJob(matches=matches, rule=rule, out=out, work=replace(WORK, threads=workers), **more).run()
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +148,7 @@ def test_shards_their_order_and_workers_change_no_fate(  # noqa: PLR0917 - hypot
     balance([whole], folder / "b.parquet", rule)
     bounds = [0, *sorted(cuts), 100]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pool_parts, "ROWS", size)
+        patch.setattr(pool_matches, "ROWS", size)
         shards = [
             match(table.slice(start, stop - start), metadata, folder / f"{number}.parquet")
             for number, (start, stop) in enumerate(itertools.pairwise(bounds))
@@ -193,7 +190,6 @@ def test_a_target_of_more_matches_than_are_held_is_met_by_reading_them_again(mat
     rule = BalanceRule(target=150)
     balance([matched], tmp_path / "held.parquet", rule)
     monkeypatch.setattr(pool_balance, "HELD_BYTES", 0)
-    monkeypatch.setattr(MatchedPool, "pairs", None)
     facts = balance([matched], tmp_path / "read.parquet", rule, workers=workers)
     assert facts["expected"] == pytest.approx(150, abs=0.5)
     assert (tmp_path / "read.parquet").read_bytes() == (tmp_path / "held.parquet").read_bytes()
@@ -216,18 +212,16 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from evenly.curation.balance.thresholds import BalanceRule
-from evenly.tasks.pools import balance as balance_pool
-from evenly.tasks.pools.matches import MatchPlace
+from evenly.tasks.pools import balance
 from evenly.tasks.pools.work import PoolWork
-watched = balance_pool._watched
+summed = balance._summed
 def cut(*given):
-    for table in watched(*given):
+    for table in summed(*given):
         yield table
         os.kill(os.getpid(), signal.SIGKILL)
-balance_pool._watched = cut
+balance._summed = cut
 matches, out = map(Path, sys.argv[1:])
-place = MatchPlace.of([matches], None, per_language=False)
-balance_pool.balance_pool(place, BalanceRule(t=30), out, seed=1, work=PoolWork(threads=2, quiet=True))
+balance.BalanceJob(matches=[matches], rule=BalanceRule(t=30), out=out, work=PoolWork(threads=2, quiet=True)).run()
 """
 
 

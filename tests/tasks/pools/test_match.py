@@ -20,15 +20,15 @@ from evenly.curation.concepts.matching import Matcher
 from evenly.curation.errors import RuleError
 from evenly.storage.errors import DamagedError, InputError
 from evenly.storage.files.concept_lists import identity_of
-from evenly.storage.matches import parts as pool_parts
+from evenly.storage.matches import matches as pool_matches
 from evenly.storage.matches.matches import MatchFile, counts_path, entries_path, texts_hash
-from evenly.storage.matches.parts import parts_beside
+from evenly.storage.matches.stamped import parts_beside
 from evenly.storage.pools import rows as pool_rows
 from evenly.storage.pools.captions import CaptionColumns
 from evenly.storage.tables.block_sums import append_sums
 from evenly.storage.tables.hashing import file_hash
 from evenly.tasks.pools import match as module
-from evenly.tasks.pools.match import MatchOfPool, PoolMatching, match_pool
+from evenly.tasks.pools.match import MatchJob
 from evenly.tasks.pools.work import PoolWork
 from tests.curation.test_uids import uid as uid_of
 
@@ -57,9 +57,8 @@ def write_pool(folder: Path, captions, cuts=()) -> str:
 
 
 def match(pool, metadata, out, *, workers=2, overwrite=False, columns=BY_UID, work=QUIET, **rule):
-    matching = PoolMatching(metadata=metadata, columns=columns, **rule)
-    job = MatchOfPool.at(pool, matching)
-    return match_pool(job, out, work=replace(work, threads=workers), overwrite=overwrite)
+    of_work = {"work": replace(work, threads=workers), "overwrite": overwrite}
+    return MatchJob(pool=pool, metadata=metadata, out=out, columns=columns, **of_work, **rule).run()
 
 
 def test_every_row_is_there_with_what_it_names_and_the_counts_add_up(tmp_path, metadata):
@@ -100,7 +99,7 @@ def test_files_and_workers_change_nothing_but_where_a_row_lies(tmp_path_factory,
 
 
 def test_two_runs_give_the_same_bytes_and_a_finished_one_is_kept(tmp_path, metadata, monkeypatch):
-    monkeypatch.setattr(pool_parts, "ROWS", 7)
+    monkeypatch.setattr(pool_matches, "ROWS", 7)
     pool = write_pool(tmp_path / "pool", ["a dog", "black dog", "cat"] * 20, cuts=[1, 30, 31])
     assert not match(pool, metadata, tmp_path / "m.parquet")["reused"]
     assert pq.read_metadata(tmp_path / "m.parquet").num_row_groups == 9
@@ -118,13 +117,13 @@ def test_two_runs_give_the_same_bytes_and_a_finished_one_is_kept(tmp_path, metad
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from evenly.storage.ledger import Ledger
 from evenly.storage.matches import matches as pool_matches
-from evenly.storage.matches.parts import PoolParts
-from evenly.tasks.pools.match import MatchOfPool, PoolMatching, match_pool
+from evenly.tasks.pools.match import MatchJob
 from evenly.tasks.pools.work import PoolWork
 from evenly.storage.pools.captions import CaptionColumns
 pool, metadata, out, stage = sys.argv[1:]
-kept, keep, regrouped = [], PoolParts.keep, pool_matches.regrouped
+kept, keep, regrouped = [], Ledger.store_part, pool_matches.regrouped
 def once(self, *given, **options):
     if kept and stage == "parts":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -135,9 +134,9 @@ def cut(tables, empty):
         yield group
         if stage == "whole":
             os.kill(os.getpid(), signal.SIGKILL)
-PoolParts.keep, pool_matches.regrouped = once, cut
-matching = PoolMatching(metadata=metadata, columns=CaptionColumns(caption="text", uid="uid"))
-match_pool(MatchOfPool.at(pool, matching), Path(out), work=PoolWork(threads=2, quiet=True))
+Ledger.store_part, pool_matches.regrouped = once, cut
+columns, work = CaptionColumns(caption="text", uid="uid"), PoolWork(threads=2, quiet=True)
+MatchJob(pool=pool, metadata=metadata, out=Path(out), columns=columns, work=work).run()
 """
 
 
@@ -150,7 +149,7 @@ def test_a_killed_run_goes_on_and_gives_the_same_bytes(tmp_path, metadata, monke
     assert not out.exists()
     assert len(list(parts_beside(out).glob("ledger/match_pool/*.arrow"))) == done
     again, matched = [], module._match_rows
-    monkeypatch.setattr(module, "_match_rows", lambda *given: again.append(given[1]) or matched(*given))
+    monkeypatch.setattr(module, "_match_rows", lambda *given: again.append(given[0]) or matched(*given))
     match(pool, metadata, out)
     assert len(again) == 3 - done
     assert not parts_beside(out).exists()
@@ -192,7 +191,7 @@ def test_of_a_changed_pool_the_files_that_are_the_same_are_taken_from_the_worksp
     match(pool, metadata, tmp_path / "m.parquet", work=work)
     write_pool(tmp_path / "pool", ["a dog", "black dog", "cat"] * 20 + ["chat"], cuts=[20, 40])
     again, matched = [], module._match_rows
-    monkeypatch.setattr(module, "_match_rows", lambda *given: again.append(given[1]) or matched(*given))
+    monkeypatch.setattr(module, "_match_rows", lambda *given: again.append(given[0]) or matched(*given))
     match(pool, metadata, tmp_path / "n.parquet", work=work)
     assert again == [file_hash(Path(pool) / "002.parquet")[:32]]
     match(pool, metadata, tmp_path / "again.parquet")
@@ -203,15 +202,15 @@ def test_of_a_changed_pool_the_files_that_are_the_same_are_taken_from_the_worksp
 def test_stretches_of_a_file_give_the_bytes_of_the_whole(tmp_path, metadata, monkeypatch, stretches):
     captions = ["a dog", "black dog", None, "cat", "nothing"] * 32
     whole = write_pool(tmp_path / "pool", captions)
-    monkeypatch.setattr(pool_parts, "ROWS", 30)
+    monkeypatch.setattr(pool_matches, "ROWS", 30)
     match(whole, metadata, tmp_path / "m.parquet")
     path = tmp_path / "cut" / "000.parquet"
     path.parent.mkdir()
     pq.write_table(pq.read_table(Path(whole) / "000.parquet"), path, row_group_size=len(captions) // stretches)
     monkeypatch.setattr(pool_rows, "PIECE_ROWS", len(captions) // stretches)
-    cut = MatchOfPool.at(str(path), PoolMatching(metadata=metadata, columns=BY_UID))
+    cut = MatchJob(pool=str(path), metadata=metadata, out=tmp_path / "n.parquet", columns=BY_UID, work=QUIET)
     assert len(cut.stretches) == stretches
-    match_pool(cut, tmp_path / "n.parquet", work=QUIET)
+    cut.run()
     one, other = (pq.read_table(tmp_path / name) for name in ("m.parquet", "n.parquet"))
     assert one.drop(["file"]).equals(other.drop(["file"]))
     assert pq.read_table(entries_path(tmp_path / "n.parquet")) == pq.read_table(entries_path(tmp_path / "m.parquet"))
@@ -260,8 +259,15 @@ def test_a_caption_is_matched_against_the_list_of_its_language(tmp_path, metadat
     assert sorted(counts, key=str) == sorted([{"language": "en", "entry": 1, "captions": 1}, *wanted], key=str)
     with pytest.raises(RuleError, match="`metadata` must hold a list per language"):
         match(str(tmp_path / "a.csv"), metadata, tmp_path / "n.parquet", columns=columns)
-    with pytest.raises(RuleError, match="`plurals` must be off with a column of languages"):
-        PoolMatching(metadata=str(lists), plurals=True, mode="normalized", columns=columns)
+    with pytest.raises(RuleError, match="plurals are of English and cannot go with language"):
+        match(
+            str(tmp_path / "a.csv"),
+            str(lists),
+            tmp_path / "n.parquet",
+            columns=columns,
+            plurals=True,
+            mode="normalized",
+        )
 
 
 def test_counts_that_lie_beside_are_taken_only_where_they_are_the_files_own(tmp_path, metadata, monkeypatch):
