@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import pyarrow as pa
 
@@ -33,10 +33,19 @@ class EngineError(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class InProcess:
-    """Works on one partition after the other, here."""
+    """Works here: on one partition or item after the other.
+
+    threads: where there are any, they work on as many items at once, which is for functions that release the
+    interpreter's lock; at most one more is begun and not yet taken.
+    """
 
     run: Run
-    n_workers: ClassVar[int] = 1
+    threads: int = 0
+
+    @property
+    def n_workers(self) -> int:
+        """See evenly.tasks.run.Each."""
+        return max(self.threads, 1)
 
     def partitions(self, title: str, function: Callable[[Run], ResultT]) -> list[ResultT]:
         """See evenly.tasks.run.Each."""
@@ -49,33 +58,16 @@ class InProcess:
 
     def items(self, title: str, function: Callable[[Run, ItemT], ResultT], items: Sequence[ItemT]) -> Iterator[ResultT]:
         """See evenly.tasks.run.Each."""
-        with self._bar(title, len(items), None) as advance:
-            for item in items:
-                yield function(self.run, item)
+        work = partial(function, self.run)
+        results = in_order(work, items, self.threads) if self.threads else map(work, items)
+        with self._bar(title, len(items), self.run.pairs if self.threads else None) as advance:
+            for result in results:
+                yield result
                 advance(1)
 
     def _bar(self, title: str, n: int, pairs: int | None) -> AbstractContextManager[Callable[[int], object]]:
         """No bar for a single one."""
-        return nullcontext(int) if n == 1 else self.run.progress.bar(title, n, pairs)
-
-
-@dataclass(frozen=True, kw_only=True)
-class InThreads:
-    """Works on several items at once, here, each in a thread: for functions that release the interpreter's lock."""
-
-    run: Run
-    n_workers: int
-
-    def partitions(self, title: str, function: Callable[[Run], ResultT]) -> list[ResultT]:
-        """See evenly.tasks.run.Each."""
-        return list(self.items(title, partial(_in_partition, function), Partition.all(self.run.bits)))
-
-    def items(self, title: str, function: Callable[[Run, ItemT], ResultT], items: Sequence[ItemT]) -> Iterator[ResultT]:
-        """See evenly.tasks.run.Each. At most n_workers + 1 items are begun and not yet taken."""
-        with self.run.progress.bar(title, len(items), self.run.pairs) as advance:
-            for result in in_order(partial(function, self.run), items, self.n_workers):
-                yield result
-                advance(1)
+        return nullcontext(int) if n == 1 and not self.threads else self.run.progress.bar(title, n, pairs)
 
 
 class Workers:

@@ -24,7 +24,7 @@ from evenly.storage.tables.partitions import Partition, key_of
 from evenly.tasks.engine import InProcess
 from evenly.tasks.row_reuse import EarlierRun, Reusable, earlier_runs, find_reusable, joined_output
 from evenly.tasks.run import Each, Records, Run, uses_model
-from evenly.tasks.server.api import opaque, part, run_id
+from evenly.tasks.server.api import as_part, opaque, run_id
 from evenly.tasks.step import RuleT, Step, announced, stored_record
 
 Steps = Sequence[tuple[Step[Any], Any]]
@@ -42,7 +42,8 @@ def run_steps(run: Run, steps: Steps, each: Each, upstream: Records = ()) -> tup
     """
     records, first, stages = tuple(upstream), len(upstream), list[list[StepRecord]]()
     while left := steps[len(records) - first :]:
-        done = _run_stage(left[0][0].name, opaque((run, each, left, records)), records[-1:])
+        name, stage = left[0][0].name, opaque((run, each, left, records))
+        done = as_part("{name}", _run_stage)(name, stage, records[-1:])
         stages.append(done)  # kept: Prefect knows results by their ids, which would else be given again: false edges
         for (step, rule), record in zip(left, done, strict=False):
             step.review(run, record, rule)
@@ -50,7 +51,6 @@ def run_steps(run: Run, steps: Steps, each: Each, upstream: Records = ()) -> tup
     return records
 
 
-@part("{name}")
 @errors_without_secrets()
 def _run_stage(name: str, stage: tuple[Run, Each, Steps, Records], previous: Records) -> list[StepRecord]:  # noqa: ARG001 - names the task, and gives it its edge
     """The records of the first steps of those that are left: of one that is stored, or of a stage."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from evenly.curation.arrays import Flags, Floats, Ints
 from evenly.curation.balance.kernels import loops_for
@@ -63,6 +64,21 @@ class RowDecisions:
     def deciding_entries(self, pairs: MatchedPairs) -> npt.NDArray[np.int32]:
         """The entry that keeps each of the pairs (n,), -1 where it goes."""
         return np.append(pairs.numbers, np.int32(-1))[self.deciding]
+
+    def columns(self, pairs: MatchedPairs, unmatched: pa.Array | pa.Scalar) -> list[pa.Array]:
+        """The chance of each pair, whether it stays, why not, the entry that keeps it, and that entry's draw.
+
+        unmatched: why a pair goes that matches nothing.
+        """
+        kept = self.kept
+        drawn = pc.if_else(pa.array(kept), "", "balance_draw")
+        return [
+            pa.array(self.chances),
+            pa.array(kept),
+            pc.if_else(pa.array(pairs.lengths > 0), drawn, unmatched),
+            pa.array(self.deciding_entries(pairs), mask=~kept),
+            pa.array(self.deciding_draws, mask=np.isnan(self.deciding_draws)),
+        ]
 
     def units(self, pairs: MatchedPairs) -> Ints:
         """How many of these pairs are expected to stay, per language (L,), in units of 2**-30."""

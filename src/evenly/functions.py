@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from evenly.curation.balance.thresholds import Law
     from evenly.curation.concepts.matching import Mode
 
+_DECIDED = ("p_keep", "kept", "reason", "deciding", "draw")
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TextMatches:
@@ -104,13 +106,13 @@ def balance_matches(
     table hold t and how many were expected to stay. Draws are hashes of seed, uid and concept. uids: name the texts,
     so that the same text is decided alike in any order; default: their positions.
     """
+    import numpy as np
     import pandas as pd
     import pyarrow as pa
-    import pyarrow.compute as pc
 
-    from evenly.curation.balance.balancing import balance
+    from evenly.curation.balance.balancing import decide_rows
     from evenly.curation.balance.matched_pairs import MatchedPairs, count_matches
-    from evenly.curation.balance.thresholds import BalanceRule, choose_thresholds
+    from evenly.curation.balance.thresholds import UNIT, BalanceRule, choose_thresholds, entry_probabilities
 
     if not isinstance(matches, TextMatches):
         raise InputError(f"`matches` must be what `evenly.match` gives; got {type(matches).__name__}. Match the texts.")
@@ -119,20 +121,13 @@ def balance_matches(
     pairs = MatchedPairs.of(pa.array(names, pa.string()), matches.entries, matches.concepts)
     counts = count_matches(pairs)
     thresholds = choose_thresholds(rule, pairs, counts)
-    balanced = balance(pairs, counts=counts, thresholds=thresholds, law=rule.law, seed=seed)
-    deciding, draws = _deciding(matches, balanced.draws)
-    table = pd.DataFrame(
-        {
-            "uid": names,
-            "p_keep": balanced.decisions.value.to_numpy(zero_copy_only=False),
-            "kept": pc.equal(balanced.decisions.reason, "").to_numpy(zero_copy_only=False),
-            "reason": balanced.decisions.reason.to_pylist(),
-            "deciding": deciding,
-            "draw": draws,
-        },
-        index=matches.index,
-    )
-    table.attrs = {"t": float(thresholds[0]), "expected": float(balanced.expected.sum()), "seed": seed}
+    decided = decide_rows(pairs, entry_probabilities(counts, thresholds), law=rule.law, seed=seed)
+    columns = dict(zip(_DECIDED, decided.columns(pairs, pa.scalar("no_concept")), strict=True))
+    columns["deciding"] = pairs.concepts.take(columns["deciding"])
+    table = pd.DataFrame({"uid": names, **{name: column.to_pandas() for name, column in columns.items()}})
+    table.index = matches.index
+    expected = float(decided.units(pairs).astype(np.float64).sum() * UNIT)
+    table.attrs = {"t": float(thresholds[0]), "expected": expected, "seed": seed}
     return table
 
 
@@ -231,17 +226,3 @@ def _texts(name: str, texts: Any) -> list[str | None]:  # noqa: ANN401 - checked
     if wrong is not None:
         raise InputError(f"`{name}` must be texts; got {entries[wrong]!r:.80} at {wrong}. Convert it.")
     return entries
-
-
-def _deciding(matches: TextMatches, draws: "pa.Table") -> tuple[list[str | None], list[float | None]]:
-    """The concept that kept each text and its draw, from the table DRAWS, which has a row per text with matches."""
-    concepts: list[str | None] = [None] * len(matches)
-    numbers: list[float | None] = [None] * len(matches)
-    places = (place for place, entries in enumerate(matches.entries.to_pylist()) if entries)
-    for place, row in zip(places, draws.to_pylist(), strict=True):
-        if row["deciding"] is not None:
-            concepts[place] = matches.concepts[row["deciding"]]
-            if row["draws"]:
-                per_entry = len(row["draws"]) == len(row["entries"])
-                numbers[place] = row["draws"][row["entries"].index(row["deciding"]) if per_entry else 0]
-    return concepts, numbers

@@ -191,18 +191,10 @@ class Judge:
         """Decide the rows of a group."""
         pairs = self.pool.pairs(table)
         decided = decide_rows(pairs, self.probabilities, law=self.law, seed=self.seed)
-        kept, names, n = decided.kept, pairs.lengths > 0, len(pairs.languages)
-        columns = [
-            table["uid"],
-            pa.array(decided.chances),
-            pa.array(kept),
-            pc.if_else(pa.array(names), pc.if_else(pa.array(kept), "", "balance_draw"), table["reason"]),
-            pa.array(decided.deciding_entries(pairs), mask=~kept),
-            pa.array(decided.deciding_draws, mask=np.isnan(decided.deciding_draws)),
-        ]
-        of_languages = [np.bincount(pairs.language[rows], minlength=n) for rows in (kept, names)]
+        n, columns = len(pairs.languages), decided.columns(pairs, table["reason"].combine_chunks())
+        of_languages = [np.bincount(pairs.language[rows], minlength=n) for rows in (decided.kept, pairs.lengths > 0)]
         sums = pa.table([decided.units(pairs), *of_languages], names=list(SUMS))
-        return pa.table(columns, schema=BALANCED), sums
+        return pa.table([table["uid"], *columns], schema=BALANCED), sums
 
 
 def _decided(judge: Judge, each: Each, ledger: Ledger, key: str | None) -> Iterator[Decided]:

@@ -29,7 +29,7 @@ from evenly.storage.records import content_hash
 from evenly.storage.step_records import StepOutput, StoredPart
 from evenly.storage.tables.arrow_files import RecentTables
 from evenly.storage.workspace import Workspace
-from evenly.tasks.engine import InThreads
+from evenly.tasks.engine import InProcess
 from evenly.tasks.partitioning import ALONE_BYTES, BASE_BYTES, WORKER_BYTES, allowed_memory, open_workers
 from evenly.tasks.progress import Progress
 from evenly.tasks.ray.cluster import check_ray
@@ -105,7 +105,7 @@ class PoolWork:
             recent=RecentTables(max_bytes=0),
         )
         if not self.has_workers(stretches):
-            yield InThreads(run=run, n_workers=at_once), run.ledger
+            yield InProcess(run=run, threads=at_once), run.ledger
             return
         if self.engine.name == "ray":
             check_ray()

@@ -65,20 +65,26 @@ def _names_prefect(file: Path) -> bool:
     return False
 
 
+@cache
+def _task(name: str, function: Callable[P, Result]) -> Callable[P, Result]:
+    from prefect import task
+    from prefect.cache_policies import NO_CACHE
+
+    return task(task_run_name=name, cache_policy=NO_CACHE, persist_result=False)(function)
+
+
+def as_part(name: str, function: Callable[P, Result]) -> Callable[P, Result]:
+    """A function of a job as a task of Prefect's by this name in a flow run; elsewhere as it is."""
+    return _task(name, function) if in_run() else function
+
+
 def part(name: str) -> Callable[[Callable[P, Result]], Callable[P, Result]]:
-    """Have a function of a job be a task of Prefect's by this name in a flow run; elsewhere it is called as it is."""
+    """Have a function be called `as_part`."""
 
     def made(function: Callable[P, Result]) -> Callable[P, Result]:
-        @cache
-        def as_task() -> Callable[P, Result]:
-            from prefect import task
-            from prefect.cache_policies import NO_CACHE
-
-            return task(task_run_name=name, cache_policy=NO_CACHE, persist_result=False)(function)
-
         @wraps(function)
         def run(*args: P.args, **kwargs: P.kwargs) -> Result:
-            return as_task()(*args, **kwargs) if in_run() else function(*args, **kwargs)
+            return as_part(name, function)(*args, **kwargs)
 
         function.__qualname__ += ".__wrapped__"  # where other processes are given the task they import its function
         return run
