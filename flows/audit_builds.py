@@ -21,7 +21,7 @@ def audit_builds(**values: object) -> dict[str, int]:
     """
     run = workspace_run(options_of(InWorkspace, values).root)
     stale = tell_stale_builds(run)
-    findings = verify_latest_builds(run)
+    findings = verify_latest_builds(run.workspace, run.progress)
     if any(findings.values()):
         raise BuildsDoNotVerifyError(f"builds with findings: {findings}. Look with `evenly verify BUILD`.")
     old = f"; older than max_age: {', '.join(stale)}" if stale else ""

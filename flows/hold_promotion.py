@@ -19,5 +19,6 @@ def hold_promotion(
     **values: object,
 ) -> str:
     """Keep rebuilds of a build's recipe from moving `latest`, until `evenly promote`; a line that says so."""
-    outcome = hold_promotions(workspace_run(options_of(InWorkspace, values).root), build, findings)
+    run = workspace_run(options_of(InWorkspace, values).root)
+    outcome = hold_promotions(run.workspace, run.progress, build, findings)
     return ended(outcome, outcome)

@@ -16,37 +16,36 @@ from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.records import content_hash, read_record, replace_record, replace_text
 from evenly.storage.web.images import reader
 from evenly.storage.workspace import Workspace
-from evenly.tasks.run import Run
+from evenly.tasks.progress import Progress
 from evenly.tasks.server.api import part
 from evenly.tasks.server.events import AuditFailed, emit
 
 
 @part("verify latest builds")
-def verify_latest_builds(run: Run) -> dict[str, int]:
+def verify_latest_builds(workspace: Workspace, progress: Progress) -> dict[str, int]:
     """The number of faults of the latest build of each recipe."""
-    builds = Builds(run.workspace)
+    builds = Builds(workspace)
     latest = {str(manifest["recipe_name"]): manifest for manifest in builds.manifests()}
     counts = {}
     for recipe in latest:
         name = builds.alias(f"{recipe}-latest")
         if name is not None:
             seed = new_seed()
-            counts[name] = len(verify_one(run.workspace, builds.read(name), seed=seed, bar=run.progress.bar))
+            counts[name] = len(verify_one(workspace, builds.read(name), seed=seed, bar=progress.bar))
             level = logging.WARNING if counts[name] else logging.INFO
-            run.progress.say(f"{'verify':<24} {name}: {counts[name]} findings; pictures drawn with seed {seed}", level)
+            progress.say(f"{'verify':<24} {name}: {counts[name]} findings; pictures drawn with seed {seed}", level)
             if counts[name]:
-                root = str(run.workspace.root)
-                emit(AuditFailed(build=name, recipe=recipe, findings=counts[name], root=root))
+                emit(AuditFailed(build=name, recipe=recipe, findings=counts[name], root=str(workspace.root)))
     return counts
 
 
 @part("hold promotion")
-def hold_promotions(run: Run, build: str, findings: int) -> str:
+def hold_promotions(workspace: Workspace, progress: Progress, build: str, findings: int) -> str:
     """Hold promotions of the recipe of a build with findings, unless another is its latest by now; a line that says so.
 
     Rebuilds of the recipe then publish without moving `latest`, until a person promotes a build.
     """
-    builds = Builds(run.workspace)
+    builds = Builds(workspace)
     manifest = builds.read(build)
     recipe, build = str(manifest["recipe_name"]), str(manifest["build"])
     latest = builds.latest_of(recipe)
@@ -56,7 +55,7 @@ def hold_promotions(run: Run, build: str, findings: int) -> str:
         number = "1 finding" if findings == 1 else f"{findings:,} findings"
         builds.hold(recipe, f"`{build}` did not verify ({number})")
         outcome, level = f"{recipe}: promotions are held until `evenly promote BUILD`", logging.WARNING
-    run.progress.say(f"{'hold':<24} {outcome}", level)
+    progress.say(f"{'hold':<24} {outcome}", level)
     return outcome
 
 

@@ -131,12 +131,6 @@ class BalanceInputs:
         kept = balanced.decisions.kept.to_numpy(zero_copy_only=False)
         return BalanceSums.of(self.pairs, kept, np.rint(balanced.expected / UNIT).astype(np.int64), balanced.draws)
 
-    def tables(self, balanced: Balanced) -> dict[str, pa.Table]:
-        """All that the step leaves beside its verdicts, where these pairs are all: `pair_tables`, and `sum_tables`."""
-        facts = BalanceFacts(languages=self.pairs.languages, counts=self.counts, thresholds=self.thresholds)
-        sums = self.sums(balanced)
-        return self.pair_tables(balanced) | sum_tables(self.rule, facts, self.pairs.concepts, sums)
-
 
 def sum_tables(rule: BalanceRule, facts: BalanceFacts, concepts: pa.Array, sums: BalanceSums) -> dict[str, pa.Table]:
     """What the step leaves of the whole: counts, per language and concept; thresholds, per language."""

@@ -23,7 +23,7 @@ from evenly.storage.pools.rows import PoolError
 from evenly.storage.pools.source import READERS, TABLE_READERS, LabelFile, read_labels, source_files
 from evenly.storage.stores.connection import is_url
 from evenly.tasks.captions.decoded import DecodedRule
-from evenly.tasks.run import LabelColumns, Run
+from evenly.tasks.run import LabelColumns
 
 _HEADED = ("parquet", "csv", "wat")  # whose headers tell all columns
 _ARRIVAL = {"file_hash", "row", "reject"}  # that pairs do not keep
@@ -51,7 +51,7 @@ def check_recipe(path: Place, *, root: Place | None = None) -> Recipe:
         pools.append((source, files))
         if source.kind in TABLE_READERS:
             problems += [f"`sources.{place}.{problem}" for problem in _of_columns(source, files[0])]
-    problems += _of_labels(run, pools)
+    problems += _of_labels(run.labels, pools, n_pools=len(run.sources))
     problems += [problem for place, listing in enumerate(recipe.classes) for problem in _of_list(path, place, listing)]
     for field, name in _named_files(recipe):
         file = Path(run.locate(name))
@@ -113,13 +113,15 @@ def _of_models(recipe: Recipe) -> Iterator[str]:
             yield f"`{section}`: {error}"
 
 
-def _of_labels(run: Run, pools: Sequence[tuple[PoolSource, Sequence[Path]]]) -> list[str]:
+def _of_labels(
+    labels: LabelFile | LabelColumns | None, pools: Sequence[tuple[PoolSource, Sequence[Path]]], *, n_pools: int
+) -> list[str]:
     """Problems of `labels`: of their file, where it is there, or of the columns of pools that are all here."""
-    if isinstance(run.labels, LabelColumns) and len(pools) == len(run.sources):
-        return _of_label_columns(run.labels, pools)
-    if isinstance(run.labels, LabelFile) and Path(run.labels.file).is_file():
+    if isinstance(labels, LabelColumns) and len(pools) == n_pools:
+        return _of_label_columns(labels, pools)
+    if isinstance(labels, LabelFile) and Path(labels.file).is_file():
         try:
-            read_labels(run.labels)
+            read_labels(labels)
         except PoolError as error:
             return str(error).splitlines()
     return []

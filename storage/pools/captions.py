@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from evenly.storage.errors import InputError, StorageError
-from evenly.storage.pools.columns import WEB_URL
+from evenly.storage.pools.columns import first_reason, url_cases
 from evenly.storage.pools.rows import (
     PoolError,
     PoolPiece,
@@ -159,13 +159,9 @@ def _rows(raw: RawRows, columns: CaptionColumns, first: int) -> CaptionRows:
         cases["missing_uid"] = pc.equal(pc.fill_null(uid, ""), "")
     if columns.url is not None:
         url, url_is_bad = _text(raw, columns.url)
-        cases["bad_url"] = url_is_bad
-        cases["missing_url"] = pc.equal(pc.fill_null(url, ""), "")
-        cases["not_web"] = pc.invert(pc.fill_null(pc.match_substring_regex(url, WEB_URL), False))
+        cases |= url_cases(url, url_is_bad)
     cases |= {"bad_caption": caption_is_bad, "missing_caption": pc.is_null(caption)}
-    words = ["bad_url" if name == "not_web" else name for name in cases]
-    reject = pc.case_when(pc.make_struct(*cases.values(), field_names=list(cases)), *words, "")
-    reject = pc.coalesce(raw.rejected, reject)
+    reject = pc.fill_null(first_reason(cases, raw.rejected), "")
     language = None if columns.language is None else _text(raw, columns.language)[0]
     return CaptionRows(first_row=first, caption=caption, reject=reject, uid=uid, url=url, language=language)
 

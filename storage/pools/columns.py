@@ -6,7 +6,7 @@ than 128 bits nor lists of fixed size of anything but numbers.
 """
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -106,29 +106,15 @@ def pool_names(source: PoolSource, columns: Iterable[str], *, text: Collection[s
     return names
 
 
-def web_reject(
-    url: pa.Array, url_is_bad: pa.Array, caption: pa.Array, caption_is_bad: pa.Array, rejected: pa.Array
-) -> pa.Array:
-    """Why each row of a table is no pair, first why it could not be read; null where it is one."""
+def url_cases(url: pa.Array, is_bad: pa.Array) -> dict[str, pa.Array]:
+    """Which rows have no URL of the web, by the word for it."""
     is_web = pc.fill_null(pc.match_substring_regex(url, WEB_URL), False)
-    cases = {
-        "bad_url": url_is_bad,
-        "missing_url": pc.equal(pc.fill_null(url, ""), ""),
-        "not_web": pc.invert(is_web),
-        "bad_caption": caption_is_bad,
-        "missing_caption": pc.is_null(caption),
-    }
-    words = [pa.scalar("bad_url" if name == "not_web" else name) for name in cases]
-    struct = pc.make_struct(*cases.values(), field_names=list(cases))
-    return pc.coalesce(rejected, pc.case_when(struct, *words, pa.scalar(None, pa.string())))
+    is_missing = pc.equal(pc.fill_null(url, ""), "")
+    return {"missing_url": pc.and_not(is_missing, is_bad), "bad_url": pc.or_(is_bad, pc.invert(is_web))}
 
 
-def text_reject(caption: pa.Array, caption_is_bad: pa.Array, rejected: pa.Array) -> pa.Array:
-    """Why each row of a table without URLs is no caption; null where it is one. An empty caption names nothing."""
-    cases = {
-        "bad_caption": caption_is_bad,
-        "missing_caption": pc.equal(pc.fill_null(caption, ""), ""),
-    }
+def first_reason(cases: Mapping[str, pa.Array], rejected: pa.Array) -> pa.Array:
+    """Why each row of a table is no pair, by the first case that it is, or before why it was not read; null for one."""
     struct = pc.make_struct(*cases.values(), field_names=list(cases))
     return pc.coalesce(rejected, pc.case_when(struct, *map(pa.scalar, cases), pa.scalar(None, pa.string())))
 

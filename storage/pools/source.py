@@ -17,7 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.storage.pools.columns import POOL_COLUMNS, PoolSource, Stretch, pool_columns, text_reject, web_reject
+from evenly.storage.pools.columns import POOL_COLUMNS, PoolSource, Stretch, first_reason, pool_columns, url_cases
 from evenly.storage.pools.csv_records import HOW_CSV_IS_READ
 from evenly.storage.pools.features import PooledFeatures, feature_files, feature_rows, no_pictures
 from evenly.storage.pools.folders import folder_hash, folder_rows, has_typed_lists
@@ -267,12 +267,13 @@ def _standard(raw: RawRows, source: PoolSource, file: Path, first_row: int) -> p
     table, n = raw.table, raw.table.num_rows
     caption, caption_is_bad = as_text(table[source.caption_column], raw.not_text.get(source.caption_column, ()))
     place = Stretch(source, file.name, _file_hash(file), first_row, frozenset(_text_columns(source)))
-    if source.url is None:
-        reject = text_reject(caption, caption_is_bad, raw.rejected)
-        return pool_columns(pa.nulls(n, pa.string()), caption, reject, table, place)
-    url, url_is_bad = as_text(table[source.url], raw.not_text.get(source.url, ()))
-    reject = web_reject(url, url_is_bad, caption, caption_is_bad, raw.rejected)
-    return pool_columns(url, caption, reject, table, place)
+    if source.url is None:  # an empty caption names nothing
+        url, cases, is_missing = pa.nulls(n, pa.string()), {}, pc.equal(pc.fill_null(caption, ""), "")
+    else:
+        url, url_is_bad = as_text(table[source.url], raw.not_text.get(source.url, ()))
+        cases, is_missing = url_cases(url, url_is_bad), pc.is_null(caption)
+    cases |= {"bad_caption": caption_is_bad, "missing_caption": is_missing}
+    return pool_columns(url, caption, first_reason(cases, raw.rejected), table, place)
 
 
 def _text_columns(source: PoolSource) -> tuple[str, ...]:

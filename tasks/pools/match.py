@@ -38,22 +38,10 @@ from evenly.tasks.run import Run
 
 STEP = "match_pool"
 VERSION = 1
+MatchStretch = tuple[PoolPiece, str]
+"""Rows of a pool that are matched as one, a file or row groups of one; and the hash of the file."""
 STORED = pa.schema([ENCODED.field(name) for name in ("uid", "language", "entries", "reason")])
 """Of a part: where its rows lie is known by the stretch."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class MatchStretch:
-    """Rows of a pool that are matched as one: a file, or row groups of one; hash: that of the file."""
-
-    piece: PoolPiece
-    hash: str
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """The inputs of its rows."""
-        groups = self.piece.groups
-        return {"file": self.hash, "groups": None if groups is None else [groups.start, groups.stop]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,11 +103,7 @@ class MatchJob:
     @cached_property
     def stretches(self) -> list[MatchStretch]:
         """The stretches of all files, in order."""
-        return [
-            MatchStretch(piece=piece, hash=its_hash)
-            for file, its_hash in self.files.items()
-            for piece in file_pieces(file)
-        ]
+        return [(piece, its_hash) for file, its_hash in self.files.items() for piece in file_pieces(file)]
 
     @cached_property
     def fitted(self) -> PoolWork:
@@ -168,14 +152,15 @@ def _match_stretch(
     rule: MatchRule, columns: CaptionColumns, key: str, run: Run, stretch: MatchStretch
 ) -> tuple[list[StoredPart], int]:
     """The parts of a stretch, and the number of rows that were matched now; key: its inputs besides the stretch."""
+    piece, its_hash = stretch
+    groups = None if piece.groups is None else [piece.groups.start, piece.groups.stop]
 
     def made() -> Iterator[tuple[pa.Table, None]]:
-        match_list, (file,) = read_match_list(rule), stretch.piece.files
-        rows = read_caption_rows(file, columns, stretch.piece)
-        tables = in_order(partial(_match_rows, stretch.hash, match_list), rows, run.processes)
+        rows = read_caption_rows(piece.files[0], columns, piece)
+        tables = in_order(partial(_match_rows, its_hash, read_match_list(rule)), rows, run.processes)
         return ((table, None) for table in regrouped(tables, STORED.empty_table()))
 
-    return PoolParts(ledger=run.ledger, step=STEP, key=key).of(stretch.identity, made)
+    return PoolParts(ledger=run.ledger, step=STEP, key=key).of({"file": its_hash, "groups": groups}, made)
 
 
 def _placed(table: pa.Table, its_hash: str, first_row: int) -> pa.Table:

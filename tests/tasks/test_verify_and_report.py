@@ -53,7 +53,7 @@ def test_a_build_is_verified_with_its_pictures_and_damage_is_counted_per_recipe(
     copy = copied()
     run = replace(copy.run, progress=replace(copy.run.progress, quiet=False))
     build = copy.manifest["build"]
-    assert verify_latest_builds(run) == {build: 0}
+    assert verify_latest_builds(run.workspace, run.progress) == {build: 0}
     assert f"{build}: 0 findings; pictures drawn with seed " in capsys.readouterr().err
     tar = next(run.workspace.downloads.glob("*.tar"))
     tar.write_bytes(bytes(len(tar.read_bytes())))
@@ -61,7 +61,7 @@ def test_a_build_is_verified_with_its_pictures_and_damage_is_counted_per_recipe(
     assert {finding["check"] for finding in findings} == {"image"}
     assert len(findings) == copy.manifest["samples"]["kept"]
     assert json.loads(json.dumps(findings)) == findings
-    assert verify_latest_builds(run)[build] > 0
+    assert verify_latest_builds(run.workspace, run.progress)[build] > 0
 
 
 def test_pictures_are_looked_up_among_those_that_begin_alike(rebuilt, monkeypatch):
@@ -90,13 +90,13 @@ def test_only_the_latest_build_of_each_recipe_is_verified(copied):
     copy = copied()
     other = publish(copy.run, copy.records, name="other")
     trial = publish(copy.run, copy.records, name="trial", limit=5)
-    assert verify_latest_builds(copy.run) == {copy.manifest["build"]: 0, other["build"]: 0}
+    assert verify_latest_builds(copy.run.workspace, copy.run.progress) == {copy.manifest["build"]: 0, other["build"]: 0}
     assert trial["build"] in Builds(copy.run.workspace).names()
 
 
 def test_a_workspace_without_builds_has_nothing_to_verify(rebuilt, tmp_path):
     empty = replace(rebuilt.run, workspace=type(rebuilt.run.workspace).at(tmp_path / "empty"))
-    assert verify_latest_builds(empty) == {}
+    assert verify_latest_builds(empty.workspace, empty.progress) == {}
 
 
 def test_each_verification_draws_its_own_pictures():

@@ -31,7 +31,7 @@ from evenly.storage.worker_pool import worker_pool
 from evenly.tasks.adapters.fit import EVALUATE_ADAPTERS
 from evenly.tasks.encoders import encoder_identity, second_identity
 from evenly.tasks.labelled_rows import labelled_rows
-from evenly.tasks.run import Run
+from evenly.tasks.progress import Progress
 from evenly.tasks.splits import build_twins
 
 VERSION = 3
@@ -69,7 +69,8 @@ def recipe_leaderboards(recipe: Place, plan: LeaderboardPlan, options: Leaderboa
         folder = run.workspace.reports / f"{rule.build}-{rule.list}-leaderboard"
         if options.out is not None:
             folder = options.out / rule.list if len(rules) > 1 else options.out
-        board = _compare(data, replace(plan, undrawn=True), _key(key, plan), run, options.workers, title=rule.list)
+        runs = LeaderboardRuns(run.workspace.leaderboards, _key(key, plan))
+        board = _compare(data, replace(plan, undrawn=True), runs, run.progress, options.workers, title=rule.list)
         boards.append(_write(board, folder, rule.list))
     return boards
 
@@ -93,7 +94,8 @@ def array_leaderboard(arrays: Path, plan: LeaderboardPlan, options: LeaderboardO
     hashes = {name: [key.hex() for key in row_keys(array.reshape(1, -1))] for name, array in file_data.items()}
     if left_out := [note for note in parts.notes if note.endswith(LEFT_OUT)]:
         hashes["left out"] = [content_hash(keys), *left_out]
-    board = _compare(data, plan, _key(hashes, plan), run, options.workers, title=arrays.stem)
+    runs = LeaderboardRuns(run.workspace.leaderboards, _key(hashes, plan))
+    board = _compare(data, plan, runs, run.progress, options.workers, title=arrays.stem)
     folder = options.out or arrays.with_name(f"{arrays.stem}-leaderboard")
     return _write(replace(board, notes=(*parts.notes, *board.notes)), folder, arrays.stem)
 
@@ -112,7 +114,13 @@ def _key(content: Mapping[str, Any], plan: LeaderboardPlan) -> dict[str, Any]:
 
 
 def _compare(
-    data: EvaluationData, plan: LeaderboardPlan, key: Mapping[str, Any], run: Run, processes: int | None, *, title: str
+    data: EvaluationData,
+    plan: LeaderboardPlan,
+    runs: LeaderboardRuns,
+    progress: Progress,
+    processes: int | None,
+    *,
+    title: str,
 ) -> Leaderboard:
     """The leaderboard, for which the runs that are not stored yet are made.
 
@@ -120,10 +128,9 @@ def _compare(
     """
     names = list(dict.fromkeys(adapter_name(name) for name in plan.adapters))
     shares = [replace(plan, adapters=(name,)) for name in names]
-    runs = LeaderboardRuns(run.workspace.leaderboards, key)
     workers = processes or os.cpu_count() or 1
     threads = 1 if workers > 1 else None
-    with run.progress.bar(f"leaderboard {title}: adapters", len(shares)) as advance:
+    with progress.bar(f"leaderboard {title}: adapters", len(shares)) as advance:
         if workers > 1 and len(shares) > 1:
             with worker_pool(workers) as pool:
                 for finished in as_completed([pool.submit(_compete, data, share, runs, threads) for share in shares]):

@@ -9,7 +9,7 @@ import pytest
 
 from evenly.curation.balance.thresholds import BalanceRule
 from evenly.curation.errors import MissingStepError, RuleError
-from tests.curation.balance.whole_inputs import read_inputs
+from tests.curation.balance.whole_inputs import all_tables, read_inputs
 
 UIDS = ["a", "b", "c", "d"]
 RULE = asdict(BalanceRule(t=1.0, headroom=2.0))
@@ -54,7 +54,7 @@ def test_a_preselection_counts_the_matches_of_all_pairs_that_are_alive():
     balanced = inputs.decide()
     assert balanced.probabilities.tolist() == [[2 / 3, 1.0]]  # by the threshold with its headroom
     assert set(balanced.decisions.reason.to_pylist()) <= {"", "preselect_draw", "no_concept"}
-    assert inputs.tables(balanced).keys() == {"draws", "counts", "thresholds"}
+    assert all_tables(inputs, balanced).keys() == {"draws", "counts", "thresholds"}
 
 
 def test_a_balance_weighs_survivors_by_the_inverse_of_their_chance_in_the_preselection():
@@ -74,7 +74,7 @@ def test_one_text_per_picture_leaves_the_picks_as_a_table():
     rule = asdict(BalanceRule(t=1.0, texts="one_per_image"))
     inputs = read_inputs(Tables(), [urls, step], "preselect", rule, seed=1)
     assert inputs.pairs.shares.tolist() == [0.5, 0.5, 1.0, 1.0]
-    assert inputs.tables(inputs.decide())["texts"]["uid"].to_pylist() == ["a", "b"]
+    assert all_tables(inputs, inputs.decide())["texts"]["uid"].to_pylist() == ["a", "b"]
 
 
 def test_a_column_of_languages_that_no_step_gave_is_refused_with_those_that_there_are():
