@@ -12,9 +12,9 @@ from typing import Annotated, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from annotated_types import Ge, MinLen
+from annotated_types import Ge
 
-from evenly.bounds import Wording, check_bounds
+from evenly.bounds import PairColumn, check_bounds
 from evenly.curation.arrays import Floats
 from evenly.curation.columns import column
 from evenly.curation.decisions import Decisions
@@ -41,7 +41,7 @@ CAPS = pa.schema(
 class CapRule:
     """At most `most` pairs of each value of `column`, a column of the pool or of a step before."""
 
-    column: Annotated[str, MinLen(1), Wording(demand="name a column of the pool")]
+    column: PairColumn
     most: Annotated[int, Ge(1)]
 
     def __post_init__(self) -> None:

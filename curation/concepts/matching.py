@@ -15,7 +15,7 @@ from typing import Literal, TypeVar, get_args
 
 import pyarrow as pa
 
-from evenly.bounds import LocalPath
+from evenly.bounds import LocalPath, PairColumn
 from evenly.curation.arrays import is_compiled_for
 from evenly.curation.concepts.equal_entries import NOTHING_LEFT, first_equal, normalised_keys, plurals_of
 from evenly.curation.concepts.index import ConceptIndex, WordRuns, as_array, entry_lists, word_index
@@ -69,7 +69,7 @@ class MatchRule:
     metadata: LocalPath = WORDNET
     mode: Mode = "faithful"
     plurals: bool | None = None
-    language: str | None = None
+    language: PairColumn | None = None
     unmatched: Literal["drop", "keep"] = "drop"
 
     def __post_init__(self) -> None:

@@ -1,10 +1,12 @@
 """Check a recipe against this machine: that models, packages, pools, columns, class lists and files are there."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import is_dataclass
 from functools import partial
 from pathlib import Path
 
 from evenly.audit.safe_text import visible
+from evenly.bounds import columns_named
 from evenly.curation.concepts.matching import BUNDLED
 from evenly.descriptions.errors import ClassListError
 from evenly.features.captioning import check_caption_model_name
@@ -17,7 +19,7 @@ from evenly.flows.recipe.pools.detection import FILE_NAME, MOSTLY, first_values,
 from evenly.flows.recipe.problems import RecipeError
 from evenly.flows.runs import run_in
 from evenly.signatures import Place
-from evenly.storage.pools.columns import PoolSource, pool_names
+from evenly.storage.pools.columns import COLUMNS_OF_STEPS, PoolSource, pool_names
 from evenly.storage.pools.folders import folder_columns
 from evenly.storage.pools.rows import PoolError
 from evenly.storage.pools.source import READERS, TABLE_READERS, LabelFile, read_labels, source_files
@@ -51,7 +53,9 @@ def check_recipe(path: Place, *, root: Place | None = None) -> Recipe:
         pools.append((source, files))
         if source.kind in TABLE_READERS:
             problems += [f"`sources.{place}.{problem}" for problem in _of_columns(source, files[0])]
-    problems += _of_labels(run.labels, pools, n_pools=len(run.sources))
+    problems += _of_labels(run.labels)
+    if len(pools) == len(run.sources):
+        problems += _of_named_columns(recipe, run.labels, pools)
     problems += [problem for place, listing in enumerate(recipe.classes) for problem in _of_list(path, place, listing)]
     for field, name in _named_files(recipe):
         file = Path(run.locate(name))
@@ -113,12 +117,8 @@ def _of_models(recipe: Recipe) -> Iterator[str]:
             yield f"`{section}`: {error}"
 
 
-def _of_labels(
-    labels: LabelFile | LabelColumns | None, pools: Sequence[tuple[PoolSource, Sequence[Path]]], *, n_pools: int
-) -> list[str]:
-    """Problems of `labels`: of their file, where it is there, or of the columns of pools that are all here."""
-    if isinstance(labels, LabelColumns) and len(pools) == n_pools:
-        return _of_label_columns(labels, pools)
+def _of_labels(labels: LabelFile | LabelColumns | None) -> list[str]:
+    """Problems of the file of labels, where it is there."""
     if isinstance(labels, LabelFile) and Path(labels.file).is_file():
         try:
             read_labels(labels)
@@ -127,9 +127,20 @@ def _of_labels(
     return []
 
 
-def _of_label_columns(labels: LabelColumns, pools: Sequence[tuple[PoolSource, Sequence[Path]]]) -> list[str]:
-    """Problems of `labels` whose columns no pool has; none where only rows tell the columns of one."""
-    wanted = {"column": labels.label, "group": labels.group}
+def _of_named_columns(
+    recipe: Recipe, labels: LabelFile | LabelColumns | None, pools: Sequence[tuple[PoolSource, Sequence[Path]]]
+) -> list[str]:
+    """Problems of fields that name columns which none of all pools has; none where only rows tell the columns."""
+    wanted = {
+        f"curate.{section}.{field}": column
+        for section in type(recipe.curate).model_fields
+        if is_dataclass(rule := getattr(recipe.curate, section))
+        for field, column in columns_named(rule).items()
+        if column not in COLUMNS_OF_STEPS
+    }
+    if isinstance(labels, LabelColumns):
+        of_labels = {"labels.column": labels.label, "labels.group": labels.group}
+        wanted |= {field: column for field, column in of_labels.items() if column is not None}
     columns = {"uid"}
     for source, files in pools:
         if source.kind not in {*_HEADED, "folder"}:
@@ -140,14 +151,14 @@ def _of_label_columns(labels: LabelColumns, pools: Sequence[tuple[PoolSource, Se
             if names is None:
                 return []
             columns.update({*pool_names(source, names, text=text)} - _ARRIVAL)
-            if {*wanted.values()} - {None} <= columns:
+            if {*wanted.values()} <= columns:
                 return []
     listing = ", ".join(map(visible, sorted(columns)))
     return [
-        f"`labels.{field}` must be a column of the pool; got `{name}`. It has {listing}. Name one of them"
-        + (", or write null." if field == "group" else ".")
+        f"`{field}` must be a column of the pool; got `{name}`. It has {listing}. Name one of them"
+        + (", or write null." if field == "labels.group" else ".")
         for field, name in wanted.items()
-        if name is not None and name not in columns
+        if name not in columns
     ]
 
 

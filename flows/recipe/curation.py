@@ -6,9 +6,17 @@ Presets are the filters of DataComp (Gadre et al. 2023, arXiv:2304.14108) as pub
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields, replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
-from pydantic import AfterValidator, BeforeValidator, Field, create_model, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+    model_validator,
+)
 
 from evenly.bounds import Bits, Levels, Share, Tables
 from evenly.curation.balance.judgement import PRESELECT
@@ -32,7 +40,7 @@ from evenly.curation.step import Judgement, Need, NoRule
 from evenly.curation.steps import STEPS
 from evenly.curation.values.judgement import VALUES
 from evenly.curation.values.rule import Place, Value, ValuesRule
-from evenly.flows.recipe.problems import missing_field, unknown_field
+from evenly.flows.recipe.problems import describe_problems, missing_field, unknown_field
 from evenly.flows.recipe.recaptioning import Recaption
 from evenly.flows.recipe.section import Section, known_name
 from evenly.storage.web.rule import PoolDownload
@@ -327,9 +335,29 @@ def _check_filters(section: str, rules: Mapping[str, Mapping[str, Any]], filters
         problems += [
             missing_field(f"{place}.{key}") for key, is_needed in known.items() if is_needed and key not in values
         ]
+        problems = problems or [line.replace("`", f"`{place}.", 1) for line in _type_problems(rule, values)]
         if problems:
             raise ValueError(" ".join(problems))
         try:
             rule(**values)
-        except (TypeError, ValueError) as error:
+        except ValueError as error:
             raise ValueError(f"{place}: {error}") from None
+
+
+def _type_problems(rule: type[Any], values: Mapping[str, Any]) -> list[str]:
+    """A line for each value that is not of its field's type. They are stored as they stand, and so not converted."""
+    hints = get_type_hints(rule)
+    fields_by_name: dict[str, Any] = {name: (hints[name] | None, None) for name in values}
+    model = create_model("Values", __config__=ConfigDict(strict=True), **fields_by_name)
+    try:
+        model.model_validate({name: _as_typed(value) for name, value in values.items()})
+    except ValidationError as error:
+        return describe_problems(error, rule)
+    return []
+
+
+def _as_typed(value: object) -> object:
+    """A value of YAML as a rule has it: a tuple for a list, a whole number for 2.0."""
+    if isinstance(value, list):
+        return tuple(map(_as_typed, value))
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -13,6 +13,13 @@ from evenly.flows.recipe.section import nearest
 MAX_SHOWN = 80
 Place = tuple[int | str, ...]
 _LONG = re.compile(r"\S{120,}")
+_KINDS = {
+    "int": "be a whole number",
+    "float": "be a number",
+    "bool": "be true or false",
+    "string": "be a text",
+    **dict.fromkeys(("list", "tuple"), "be a list"),
+}
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
 
@@ -92,6 +99,9 @@ def _describe(problem: Any, model: type[Any], whole: str) -> str:  # noqa: ANN40
     if problem["type"] == "missing":
         return missing_field(field)
     rule = str(problem["msg"]).removeprefix("Value error, ").removeprefix("Input should ")
+    kind, _, reason = problem["type"].partition("_")
+    if reason in ("type", "parsing", "from_float"):
+        rule = _KINDS.get(kind, rule)
     if problem["type"] == "string_pattern_mismatch":
         rule = f"match {problem['ctx']['pattern']}"
         rule += "" if "A-Z" in rule else ": lower-case letters, digits, - and _"

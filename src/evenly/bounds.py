@@ -35,6 +35,15 @@ Cosine = Annotated[float, Ge(-1), Le(1)]
 Bits = Annotated[int, Ge(0), Le(64), Wording(demand="be 0 to 64 bits")]
 Levels = Annotated[float, Ge(0), Le(255), Wording(demand="be 0 to 255 levels")]
 Tables = Annotated[int, Ge(1), Le(1024)]
+_COLUMN = Wording(demand="name a column of the pool")
+PairColumn = Annotated[str, MinLen(1), _COLUMN]
+"""A column that pairs have: one of the pool, or of a step before."""
+
+
+def columns_named(rule: object) -> dict[str, str]:
+    """Field -> column, of the fields of a rule that name one."""
+    names = {name: getattr(rule, name) for name, bounds in _bounds(type(rule)).items() if bounds.wording is _COLUMN}
+    return {name: column for name, column in names.items() if column is not None}
 
 
 def local_path(path: str) -> str:

@@ -35,6 +35,7 @@ STEP_COLUMNS = (
 Not `width` and `height`: a pool's are what it says of the picture, and give way to those of the picture itself.
 """
 
+COLUMNS_OF_STEPS = frozenset({*STEP_COLUMNS, "width", "height"})
 _TAKEN = frozenset(
     {*POOL_COLUMNS, *STEP_COLUMNS, "uid", "verdict", "reason", "value", "into", "tar", "offset", "size", "_rowid"}
 )

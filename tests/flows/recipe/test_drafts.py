@@ -271,6 +271,20 @@ def test_check_names_columns_of_labels_that_no_source_has(tmp_path, evenly):
     assert check(tmp_path, evenly, labels={"column": "species", "group": None}) == []
 
 
+def test_check_names_columns_that_no_pool_and_no_step_gives(tmp_path, evenly):
+    (tmp_path / "a.csv").write_text("url,caption,species\nhttps://a.test/1.png,a robin,robin\n")
+    (tmp_path / "words.json").write_text('{"en": ["robin"]}')
+    source = [{"kind": "csv", "path": "a.csv"}]
+    for column in ("species", "source", "detected_language", "width"):
+        assert check(tmp_path, evenly, sources=source, curate={"cap": {"column": column, "most": 2}}) == []
+    match = {"metadata": "words.json", "language": "tongue"}
+    lines = check(tmp_path, evenly, sources=source, curate={"cap": {"column": "genus", "most": 2}, "match": match})
+    assert [line.partition("; ")[0] for line in sorted(lines)] == [
+        "`curate.cap.column` must be a column of the pool", "`curate.match.language` must be a column of the pool"
+    ]  # fmt: skip
+    assert all("It has caption, source, source_id, species, uid, url. Name one of them." in line for line in lines)
+
+
 def drawn(path, side, caption):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (side, side + 10), "red").save(path)
