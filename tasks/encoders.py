@@ -24,7 +24,7 @@ from evenly.features.texts.text_tower import TextTower, embedded_text_tower
 from evenly.storage.artifacts.kinds import refined_encoders_of
 from evenly.storage.errors import InputError, NotFoundError
 from evenly.storage.feature_store import FeatureStore
-from evenly.storage.files.identities import IdentityRecord, versions
+from evenly.storage.files.identities import IdentityRecord, refuse_other, versions
 from evenly.storage.web.images import find_places, read_images
 from evenly.tasks.run import EncoderChoice, Run, SecondChoice
 
@@ -239,13 +239,7 @@ def _chosen(run: Run) -> _Chosen:
 def _check_recorded(chosen: _Chosen, identity: str) -> None:
     """Raise InputError where what was opened is another than its record said to this process."""
     _opened[chosen] = identity
-    recorded = _recorded.pop(chosen, identity)
-    if recorded != identity:
-        raise InputError(
-            f"the weights of `{chosen[0].model}` must be those of their record, {recorded[:12]}; opened they are "
-            f"{identity[:12]}: they were changed meanwhile, or so that size, times and inode of no file tell. Nothing "
-            "was stored with them, and the record is mended. Run again: they are another encoder."
-        )
+    refuse_other(f"the model `{chosen[0].model}`", _recorded.pop(chosen, None), identity)
 
 
 def _record(chosen: _Chosen) -> IdentityRecord:

@@ -21,6 +21,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as shells start what ru
 
 from evenly.storage.files import identities
 from evenly.storage.workspace import Workspace
+from evenly.tasks.run import CACHE_VARIABLE, default_cache
 from tests import azure_store_server, google_store_server, object_store_server, warm_decoders
 from tests.buckets import KINDS, new_bucket
 from tests.prefect_server import IDLE_SERVICES, started_server, unseen
@@ -57,8 +58,16 @@ def _decoders(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _unrecorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No record of an encoder's identity is read or written by fixtures that several tests share."""
+    """No record of an encoder's identity is read or written by fixtures that several tests share.
+
+    The commands that tests start have records of this session, beside what takes long to make again.
+    """
+    cache, own = default_cache(), tmp_path_factory.mktemp("cache")
+    for name in ("concepts", "demo", "encoders"):
+        (cache / name).mkdir(parents=True, exist_ok=True)
+        (own / name).symlink_to(cache / name)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(CACHE_VARIABLE, str(own))
         patch.setattr(identities, "_FOLDER", tmp_path_factory.getbasetemp() / "identities")
         patch.setattr(identities, "_SETTLED_NS", 1 << 62)
         yield

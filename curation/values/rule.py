@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from evenly.bounds import FINITE, Wording, check_bounds
+from evenly.bounds import FINITE, PairColumn, Wording, check_bounds
 from evenly.curation.errors import RuleError
 from evenly.curation.rank import BestShare
 from evenly.curation.step import Need
@@ -24,7 +24,7 @@ class Value:
     `among`.
     """
 
-    column: Annotated[str, Wording(demand="name a column of the pool")]
+    column: PairColumn
     at: Annotated[Place, Wording(demand=f"be one of {', '.join(PLACES)}")] = "pairs"
     min: Annotated[float, FINITE] | None = None
     max: Annotated[float, FINITE] | None = None

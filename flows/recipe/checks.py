@@ -131,10 +131,12 @@ def _of_named_columns(
     recipe: Recipe, labels: LabelFile | LabelColumns | None, pools: Sequence[tuple[PoolSource, Sequence[Path]]]
 ) -> list[str]:
     """Problems of fields that name columns which none of all pools has; none where only rows tell the columns."""
+    rules = {section: getattr(recipe.curate, section) for section in type(recipe.curate).model_fields}
+    rules |= {f"values.{name}": value for name, value in (recipe.curate.values or {}).items()}
     wanted = {
-        f"curate.{section}.{field}": column
-        for section in type(recipe.curate).model_fields
-        if is_dataclass(rule := getattr(recipe.curate, section))
+        f"curate.{place}.{field}": column
+        for place, rule in rules.items()
+        if is_dataclass(rule)
         for field, column in columns_named(rule).items()
         if column not in COLUMNS_OF_STEPS
     }

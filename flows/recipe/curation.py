@@ -4,19 +4,11 @@ Presets are the filters of DataComp (Gadre et al. 2023, arXiv:2304.14108) as pub
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, fields, replace
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    create_model,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, create_model, model_validator
 
 from evenly.bounds import Bits, Levels, Share, Tables
 from evenly.curation.balance.judgement import PRESELECT
@@ -34,13 +26,13 @@ from evenly.curation.duplicates.judgement import (
 from evenly.curation.duplicates.record_linkage import Linked, MixedCosine
 from evenly.curation.exclusions.judgement import BLOCK_DOMAINS
 from evenly.curation.exclusions.safety import BlockedDomains
-from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
+from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS
 from evenly.curation.filters.judgement import CHECK_IMAGES, CHECK_TEXTS, FilterRules
 from evenly.curation.step import Judgement, Need, NoRule
 from evenly.curation.steps import STEPS
 from evenly.curation.values.judgement import VALUES
 from evenly.curation.values.rule import Place, Value, ValuesRule
-from evenly.flows.recipe.problems import describe_problems, missing_field, unknown_field
+from evenly.flows.recipe.filters import check_filters
 from evenly.flows.recipe.recaptioning import Recaption
 from evenly.flows.recipe.section import Section, known_name
 from evenly.storage.web.rule import PoolDownload
@@ -239,7 +231,7 @@ class Curate(_AllSections):
     @model_validator(mode="after")
     def _known(self) -> "Curate":
         for section, rules, filters in (("text", self.text, TEXT_FILTERS), ("image", self.image, IMAGE_FILTERS)):
-            _check_filters(section, rules, filters)
+            check_filters(section, rules, filters)
         return self
 
     @model_validator(mode="after")
@@ -321,43 +313,3 @@ def _text_only(curate: Mapping[str, Any]) -> Mapping[str, Any]:
     if curate.get("download") is not None or not isinstance(merging, Mapping):
         return curate
     return {**curate, "deduplicate": {**_MERGING_OFF, **merging}}
-
-
-def _check_filters(section: str, rules: Mapping[str, Mapping[str, Any]], filters: Mapping[str, Filter]) -> None:
-    for name, values in rules.items():
-        known_name(f"{section} filter", name, filters)
-        rule = filters[name].rule
-        known = {field.name: field.default is MISSING for field in fields(rule)}
-        place = f"{section}.{name}"
-        problems = [
-            unknown_field(f"{place}.{key}", value, sorted(known)) for key, value in values.items() if key not in known
-        ]
-        problems += [
-            missing_field(f"{place}.{key}") for key, is_needed in known.items() if is_needed and key not in values
-        ]
-        problems = problems or [line.replace("`", f"`{place}.", 1) for line in _type_problems(rule, values)]
-        if problems:
-            raise ValueError(" ".join(problems))
-        try:
-            rule(**values)
-        except ValueError as error:
-            raise ValueError(f"{place}: {error}") from None
-
-
-def _type_problems(rule: type[Any], values: Mapping[str, Any]) -> list[str]:
-    """A line for each value that is not of its field's type. They are stored as they stand, and so not converted."""
-    hints = get_type_hints(rule)
-    fields_by_name: dict[str, Any] = {name: (hints[name] | None, None) for name in values}
-    model = create_model("Values", __config__=ConfigDict(strict=True), **fields_by_name)
-    try:
-        model.model_validate({name: _as_typed(value) for name, value in values.items()})
-    except ValidationError as error:
-        return describe_problems(error, rule)
-    return []
-
-
-def _as_typed(value: object) -> object:
-    """A value of YAML as a rule has it: a tuple for a list, a whole number for 2.0."""
-    if isinstance(value, list):
-        return tuple(map(_as_typed, value))
-    return int(value) if isinstance(value, float) and value.is_integer() else value

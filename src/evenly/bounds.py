@@ -42,7 +42,8 @@ PairColumn = Annotated[str, MinLen(1), _COLUMN]
 
 def columns_named(rule: object) -> dict[str, str]:
     """Field -> column, of the fields of a rule that name one."""
-    names = {name: getattr(rule, name) for name, bounds in _bounds(type(rule)).items() if bounds.wording is _COLUMN}
+    kind: Any = type(rule)
+    names = {name: getattr(rule, name) for name, bounds in _bounds(kind).items() if bounds.wording is _COLUMN}
     return {name: column for name, column in names.items() if column is not None}
 
 

@@ -16,12 +16,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from evenly.storage.errors import DamagedError
+from evenly.storage.errors import DamagedError, InputError
 from evenly.storage.records import content_hash, read_if_there, replace_record
 
 _FOLDER = "identities"
@@ -107,17 +108,28 @@ class IdentityRecord:
         return said
 
 
+def refuse_other(what: str, recorded: str | None, opened: str) -> None:
+    """Raise InputError where what was opened is another than its record said."""
+    if recorded not in {None, opened}:
+        raise InputError(
+            f"{what} must be what its record says, {str(recorded)[:12]}; opened, it is {opened[:12]}: its files were "
+            "changed meanwhile, or so that size, times and inode of none tell. Nothing was stored with it, and the "
+            "record is mended. Run again: it is another one."
+        )
+
+
 def altered(cache: Path, identities: set[str] | None = None) -> Iterator[tuple[str, str]]:
     """Files (path, what they are of) whose content is not the one recorded, though they look as they did.
 
     Of the given identities, or of all. Their records are removed: the next run computes them anew.
     """
+    content = lru_cache(maxsize=None)(_sha256)
     for path in sorted((cache / _FOLDER).glob("*.json")):
         record = _read(path)
         if record is None or not _is_current(record) or (identities and record["identity"] not in identities):
             continue
         for file in record["files"]:
-            if _sha256(Path(file["path"])) != file["sha256"]:
+            if content(Path(file["path"])) != file["sha256"]:
                 path.unlink(missing_ok=True)
                 yield file["path"], f"{record['kind']} {record['identity'][:12]}"
 

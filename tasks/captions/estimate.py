@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from evenly.descriptions.chat.budget import likely_prompt_tokens, most_prompt_tokens
 from evenly.descriptions.chat.client import Reply
-from evenly.descriptions.chat.embedded import embedded_identity, embedded_name
+from evenly.descriptions.chat.embedded import embedded_name
 from evenly.descriptions.chat.endpoint import Endpoint
 from evenly.descriptions.chat.rehearsal import Rehearsal
 from evenly.descriptions.chat.request import ChatRequest
@@ -19,7 +19,7 @@ from evenly.tasks.captions import CAPTIONERS
 from evenly.tasks.captions.captioner import Shown
 from evenly.tasks.captions.offers import NamedCaptioner, texts_of_pairs
 from evenly.tasks.captions.requests import ChatCaptions, payment_of
-from evenly.tasks.chat.endpoints import prices_of
+from evenly.tasks.chat.endpoints import embedded_model, prices_of
 from evenly.tasks.pictures.sent_rows import SentRows
 from evenly.tasks.run import Each, Records, Run
 
@@ -137,7 +137,7 @@ def _rehearsed(run: Run, captioner: NamedCaptioner, pairs: pa.Table) -> Rehearse
     """The requests that the captioner would send about the pairs."""
     rule = captioner.rule
     if rule.is_embedded:
-        identity, model = embedded_identity(), embedded_name()
+        identity, model = embedded_model(), embedded_name()
     else:
         identity, model = Endpoint(base_url=rule.base_url, model=rule.model).identity, rule.model
     rehearsal = CaptionRehearsal(identity=identity, model=model, store=Requests(run.workspace))

@@ -4,10 +4,13 @@ Also asked by the batch: the client that submits batches, a list of them, and th
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
+import evenly.descriptions.chat
 from evenly.descriptions.batch.client import BatchChatClient
 from evenly.descriptions.batch.collection import cancel_batch, tell
 from evenly.descriptions.batch.endpoint import BatchEndpoint
@@ -16,15 +19,16 @@ from evenly.descriptions.batch.submission import BatchWork
 from evenly.descriptions.chat.budget import Budget
 from evenly.descriptions.chat.chat import Chat
 from evenly.descriptions.chat.client import ChatClient
-from evenly.descriptions.chat.embedded import embedded_identity, embedded_llm
+from evenly.descriptions.chat.embedded import embedded_file, embedded_identity, embedded_llm
 from evenly.descriptions.chat.endpoint import Endpoint, Prices
 from evenly.descriptions.chat.retries import RetryRule
 from evenly.descriptions.errors import EndpointError
 from evenly.storage.chat.requests import Batches, Requests
 from evenly.storage.chat.spending import SpendingJournal
 from evenly.storage.errors import NotFoundError
+from evenly.storage.files.identities import IdentityRecord, refuse_other
 from evenly.storage.workspace import Workspace
-from evenly.tasks.run import EndpointRule, Run
+from evenly.tasks.run import EndpointRule, Run, default_cache
 from evenly.tasks.server.limits import limits_of
 
 CONCURRENCY = 4
@@ -35,15 +39,29 @@ TIMEOUT_S = 120.0
 def open_endpoint(rule: EndpointRule) -> Iterator[Endpoint]:
     """The endpoint that the rule names by base_url and model; the embedded one runs while it is open."""
     if rule.is_embedded:
+        since = time.time_ns()
         with embedded_llm(slots=CONCURRENCY) as endpoint:
+            _record().settle(endpoint.identity, [embedded_file()], since_ns=since)
+            refuse_other("the embedded language model", embedded_model(), endpoint.identity)
             yield endpoint
     else:
         yield Endpoint(base_url=rule.base_url, model=rule.model)
 
 
+@lru_cache(maxsize=1)
+def embedded_model() -> str:
+    """The identity of the embedded language model's endpoint, from its record where that holds."""
+    return _record().get(embedded_identity, [embedded_file()])
+
+
+def _record() -> IdentityRecord:
+    facts = {"weights": str(embedded_file())}
+    return IdentityRecord(cache=default_cache(), kind="language model", facts=facts, code=(evenly.descriptions.chat,))
+
+
 def endpoint_identity(_run: Run, rule: EndpointRule) -> str:
     """The identity of the endpoint and its model, as a step's model."""
-    identity = embedded_identity() if rule.is_embedded else rule.base_url
+    identity = embedded_model() if rule.is_embedded else rule.base_url
     return f"{identity} {rule.model}"
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.descriptions.chat.embedded import embedded_identity, embedded_name
+from evenly.descriptions.chat.embedded import embedded_name
 from evenly.descriptions.chat.endpoint import Endpoint
 from evenly.descriptions.chat.rehearsal import Rehearsal
 from evenly.descriptions.class_list import ClassList, parse_class_list
@@ -28,6 +28,7 @@ from evenly.storage.records import content_hash
 from evenly.tasks.chat.endpoints import (
     account,
     chat_client,
+    embedded_model,
     endpoint_identity,
     open_endpoint,
     prices_of,
@@ -158,7 +159,7 @@ def estimate_list(
             return [done.row() for done in nothing_to_ask(rule.class_list.name, rule.methods, table)]
     embedded = rule.is_embedded
     rehearsal = Rehearsal(
-        identity=embedded_identity() if embedded else Endpoint(base_url=rule.base_url, model=rule.model).identity,
+        identity=embedded_model() if embedded else Endpoint(base_url=rule.base_url, model=rule.model).identity,
         model=embedded_name() if embedded else rule.model,
         store=Requests(run.workspace),
     )

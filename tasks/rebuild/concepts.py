@@ -26,9 +26,9 @@ from evenly.curation.concepts.multilingual import (
 )
 from evenly.curation.errors import RuleError
 from evenly.curation.step import NoRule, Reads
-from evenly.storage.errors import InputError, StorageError
+from evenly.storage.errors import StorageError
 from evenly.storage.files.concept_lists import ConceptFile, identity_of, read_concept_file
-from evenly.storage.files.identities import IdentityRecord
+from evenly.storage.files.identities import IdentityRecord, refuse_other
 from evenly.storage.files.wordnets import WORDNET_NOUNS, load_wordnet_nouns
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.records import content_hash
@@ -226,14 +226,8 @@ def record_named(records: Records, name: str) -> StepRecord:
 def concept_matcher(run: Run, rule: MatchRule) -> Matcher | MultilingualMatcher:
     """What matches captions by the rule."""
     match_list = _list_of(run, rule)
-    identity = match_list.identity
-    recorded = _record(run, match_list).settle(identity, _files(match_list), since_ns=time.time_ns())
-    if recorded is not None:
-        raise InputError(
-            f"the list `{rule.metadata}` must be the one of its record, {recorded[:12]}; read, it is {identity[:12]}: "
-            "it was changed so that size, times and inode of no file tell. Nothing was stored with it, and the record "
-            "is mended. Run again: it is another list."
-        )
+    recorded = _record(run, match_list).settle(match_list.identity, _files(match_list), since_ns=time.time_ns())
+    refuse_other(f"the list `{rule.metadata}`", recorded, match_list.identity)
     return match_list.matcher
 
 

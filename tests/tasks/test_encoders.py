@@ -241,7 +241,7 @@ def test_weights_that_changed_without_a_trace_are_told_of_before_anything_is_sto
     weights.write_bytes((write_clip(folder.with_name("other"), seed=1) / weights.name).read_bytes())
     run = new_run()
     assert encoder_identity(run) == before
-    with pytest.raises(InputError, match=r"must be those of their record, .* Run again: they are another encoder"):
+    with pytest.raises(InputError, match=r"must be what its record says, .* Run again: it is another one"):
         text_rows(run, ["a fox"])
     assert not list(run.workspace.features.glob("*/*"))
     assert encoder_identity(run) == encoder_identity(new_run()) != before

@@ -44,7 +44,7 @@ def test_starting_and_stopping_at_once_does_not_hang():
 
 def test_a_missing_server_wheel_is_told_with_its_command(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "xllamacpp", None)
-    monkeypatch.setattr(module, "_weights", lambda: tmp_path / "weights.gguf")
+    monkeypatch.setattr(module, "embedded_file", lambda: tmp_path / "weights.gguf")
     with pytest.raises(EmbeddedModelError, match=r"pip install 'xllamacpp>="), embedded_llm():
         pass
 

@@ -1,15 +1,23 @@
 import asyncio
+import os
+from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 
 from evenly.descriptions.batch.intents import batch_states
+from evenly.descriptions.chat.endpoint import Endpoint
 from evenly.descriptions.chat.request import ChatRequest, Message
 from evenly.storage.chat.requests import Batches
-from evenly.storage.errors import NotFoundError
-from evenly.tasks.chat.endpoints import batch_client, batch_rows, cancel_one
+from evenly.storage.errors import InputError, NotFoundError
+from evenly.storage.files import identities
+from evenly.tasks.chat import endpoints as module
+from evenly.tasks.chat.endpoints import batch_client, batch_rows, cancel_one, open_endpoint
 from evenly.tasks.progress import Progress
-from evenly.tasks.run import Run
+from evenly.tasks.run import EndpointRule, Run
 from tests.batch_server import Ending, serving
+
+OWN = EndpointRule(base_url="embedded", model="m")
 
 
 @pytest.fixture
@@ -66,3 +74,53 @@ def test_what_names_no_intent_is_not_cancelled(server, workspace, intent):
     with pytest.raises(NotFoundError, match="evenly batches"):
         cancel_one(workspace, intent, say=lambda _line: None)
     assert "cancel" not in server.calls
+
+
+@pytest.fixture
+def language_model(tmp_path, monkeypatch):
+    """The file of a model of one sentence, which runs; a function that begins a new process."""
+    file = tmp_path / "model.gguf"
+    file.write_bytes(b"one")
+    monkeypatch.setattr(identities, "_SETTLED_NS", 0)
+    monkeypatch.setattr(module, "embedded_file", lambda: file)
+    monkeypatch.setattr(module, "embedded_identity", lambda: f"embedded:{file.read_text()}")
+    model = Endpoint(base_url="http://127.0.0.1", model="m", identity="")
+    monkeypatch.setattr(
+        module, "embedded_llm", lambda **_: nullcontext(replace(model, identity=module.embedded_identity()))
+    )
+    module.embedded_model.cache_clear()
+    yield file, module.embedded_model.cache_clear
+    module.embedded_model.cache_clear()
+
+
+def test_another_language_model_of_the_same_size_and_time_is_noticed(language_model, monkeypatch):
+    file, new_process = language_model
+    assert module.embedded_model() == "embedded:one"
+    stat = file.stat()
+    file.write_bytes(b"two")
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    with (
+        pytest.raises(InputError, match="the embedded language model must be what its record says"),
+        open_endpoint(OWN),
+    ):
+        pytest.fail("a model that was changed meanwhile was asked")
+    new_process()
+    assert module.embedded_model() == "embedded:two"
+    monkeypatch.setattr(module, "embedded_identity", pytest.fail)
+    new_process()
+    assert module.embedded_model() == "embedded:two"
+
+
+def test_a_language_model_that_changed_without_a_trace_stops_before_it_is_asked(language_model, monkeypatch):
+    file, new_process = language_model
+    stamps, stamp = {}, identities._stamp
+    monkeypatch.setattr(identities, "_stamp", lambda path: stamps.setdefault(path, stamp(path)))
+    assert module.embedded_model() == "embedded:one"
+    file.write_bytes(b"two")
+    new_process()
+    assert module.embedded_model() == "embedded:one"
+    with pytest.raises(InputError, match="Nothing was stored with it"), open_endpoint(OWN):
+        pytest.fail("it was asked")
+    new_process()
+    with open_endpoint(OWN) as endpoint:
+        assert endpoint.identity == module.embedded_model() == "embedded:two"

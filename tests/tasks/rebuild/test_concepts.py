@@ -161,7 +161,7 @@ def test_a_list_that_changed_without_a_trace_is_told_of_before_anything_is_store
     before = MATCH_CONCEPTS.inputs(run, (), rule)
     (lists / "a.txt").write_text("dog\nblack dog\ncats")
     assert MATCH_CONCEPTS.inputs(run, (), rule) == before
-    with pytest.raises(InputError, match=r"must be the one of its record.* Run again: it is another list"):
+    with pytest.raises(InputError, match=r"must be what its record says.* Run again: it is another one"):
         run_step(run, MATCH_CONCEPTS, (first,), rule)
     assert run.ledger.find(MATCH_CONCEPTS.spec(run, (first,), rule).key) is None
     assert MATCH_CONCEPTS.inputs(run, (), rule) != before
