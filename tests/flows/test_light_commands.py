@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from importlib.metadata import packages_distributions
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -38,7 +39,8 @@ def imported(*arguments, status=0):
     """Top-level names of all modules that a command has imported when it ends, and their number."""
     command = [sys.executable, "-c", SCRIPT, *map(str, arguments)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_API")}
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    folder = Path(__file__).parent  # the repository's own names Prefect in its pyproject.toml
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, cwd=folder)
     ended, count, names = json.loads(done.stdout.splitlines()[-1])
     assert status in {None, ended}, done.stderr
     return set(names), count
