@@ -8,6 +8,7 @@ from pathlib import Path
 from evenly.audit.safe_text import visible
 from evenly.bounds import columns_named
 from evenly.curation.concepts.matching import BUNDLED
+from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS
 from evenly.descriptions.errors import ClassListError
 from evenly.features.captioning import check_caption_model_name
 from evenly.features.errors import UnknownModelError
@@ -138,7 +139,7 @@ def _of_named_columns(
         for place, rule in rules.items()
         if is_dataclass(rule)
         for field, column in columns_named(rule).items()
-        if column not in COLUMNS_OF_STEPS
+        if column not in COLUMNS_OF_STEPS and column.removesuffix("_value") not in {*TEXT_FILTERS, *IMAGE_FILTERS}
     }
     if isinstance(labels, LabelColumns):
         of_labels = {"labels.column": labels.label, "labels.group": labels.group}

@@ -35,7 +35,8 @@ STEP_COLUMNS = (
 Not `width` and `height`: a pool's are what it says of the picture, and give way to those of the picture itself.
 """
 
-COLUMNS_OF_STEPS = frozenset({*STEP_COLUMNS, "width", "height"})
+COLUMNS_OF_STEPS = frozenset({*STEP_COLUMNS, "width", "height", "label", "group", "cap_threshold"})
+"""Those and the others that pairs have of steps, but for the values of filters."""
 _TAKEN = frozenset(
     {*POOL_COLUMNS, *STEP_COLUMNS, "uid", "verdict", "reason", "value", "into", "tar", "offset", "size", "_rowid"}
 )

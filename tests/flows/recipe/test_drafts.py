@@ -275,7 +275,7 @@ def test_check_names_columns_that_no_pool_and_no_step_gives(tmp_path, evenly):
     (tmp_path / "a.csv").write_text("url,caption,species\nhttps://a.test/1.png,a robin,robin\n")
     (tmp_path / "words.json").write_text('{"en": ["robin"]}')
     source = [{"kind": "csv", "path": "a.csv"}]
-    for column in ("species", "source", "detected_language", "width"):
+    for column in ("species", "source", "detected_language", "width", "label", "image_size_value"):
         assert check(tmp_path, evenly, sources=source, curate={"cap": {"column": column, "most": 2}}) == []
     match = {"metadata": "words.json", "language": "tongue"}
     lines = check(tmp_path, evenly, sources=source, curate={"cap": {"column": "genus", "most": 2}, "match": match})
