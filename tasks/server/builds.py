@@ -261,7 +261,7 @@ def _difference_lines(build: Published) -> Iterator[str]:
 def _summary(run: Run, build: Published) -> str:
     report_of(run.workspace, build.manifest)
     manifest, address = build.manifest, report_address(run, build.build)
-    report = f"[Report](<{address}>)" if address else markdown_text(report_line(run, build.build))
+    report = f"[Report](<{address}>)" if address else markdown_text(report_line(run, build.build).replace("`", ""))
     seed = f"Seed {manifest['seed']}, content hash {manifest['content_hash']}."
     return f"# {markdown_text(build.build)}\n\n{report}\n\n{seed}"
 

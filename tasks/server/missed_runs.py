@@ -17,6 +17,7 @@ CatchUp = Literal["latest", "all", "none"]
 GRACE = timedelta(minutes=5)
 """A run that could have begun so long ago was missed."""
 _LAST_RUNS = 200
+_LEFT_OUT = "Deployment concurrency limit reached."
 
 
 def reason_to_skip(catch_up: CatchUp) -> str:
@@ -33,15 +34,13 @@ def reason_to_skip(catch_up: CatchUp) -> str:
     with warned("missed runs"), server_client() as client:
         now = datetime.now(UTC)
         runs = _due_runs(client, run.deployment_id, now)
-        reasons = reasons_to_skip(run, runs, catch_up, now)
+        reasons = reasons_to_skip(run, runs, catch_up, now) | _reasons_left_out(runs)
         for each in runs:
             if each.id in reasons:
                 client.update_flow_run(each.id, name=reasons[each.id].partition(",")[0])  # lists show no messages
-            if not each.state.is_scheduled() or each.run_count:
-                continue
-            if each.id in reasons:
-                client.set_flow_run_state(each.id, ended("", reasons[each.id], outcome="skipped"))
-            elif each.state.name == "AwaitingConcurrencySlot":
+                if each.id != run.id:
+                    client.set_flow_run_state(each.id, ended("", reasons[each.id], outcome="skipped"))
+            elif each.state.name == "AwaitingConcurrencySlot" and not each.run_count:
                 client.set_flow_run_state(each.id, Scheduled(scheduled_time=each.expected_start_time))
         if run.id not in reasons:
             _let_others_first(client, run)
@@ -93,6 +92,15 @@ def reasons_to_skip(run: Any, runs: Sequence[Any], catch_up: CatchUp, now: datet
         if identity != taken
     }
     return {identity: f"{reason} (schedule.catch_up: {catch_up})" for identity, reason in reasons.items()}
+
+
+def _reasons_left_out(runs: Sequence[Any]) -> dict[UUID, str]:
+    """Why the server has cancelled runs of a schedule, by id: it says no more than that a limit was reached."""
+    return {
+        run.id: f"skipped: due {run.expected_start_time:%F %R} UTC, when another had not ended (schedule.overlap: skip)"
+        for run in runs
+        if run.state.is_cancelled() and run.state.message == _LEFT_OUT
+    }
 
 
 def _free_since(runs: Sequence[Any], time: datetime) -> datetime:

@@ -97,7 +97,7 @@ def test_a_build_and_one_that_is_held_are_seen_on_the_server(recipe, tmp_path):
     assert "kept 40 → 20" in differences[2]
     assert "| left | 20 | check\\_texts | too\\_few\\_words |" in differences[2]
     shown = artifacts("tiny-words-report")[-1]
-    assert markdown_text(f"run `evenly report {held.result()} --root {root}`") in shown
+    assert markdown_text(f"run evenly report {held.result()} --root {root}") in shown
     assert "](" not in shown
     with get_client(sync_client=True) as client:
         run = client.read_flow_run(held.state_details.flow_run_id)

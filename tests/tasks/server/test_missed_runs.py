@@ -23,6 +23,8 @@ from evenly.tasks.server.missed_runs import reason_to_skip, reasons_to_skip
 from evenly.tasks.server.states import ended
 
 POOL = "evenly-missed"
+LEFT_OUT = "Deployment concurrency limit reached."
+"""What the server says of a run that it cancels since another of its deployment has not ended."""
 NOW = datetime(2026, 11, 30, 10, 5, 30, tzinfo=UTC)
 AT = [NOW - timedelta(minutes=minutes, seconds=30) for minutes in range(9, -1, -1)]
 
@@ -59,8 +61,7 @@ def test_a_run_that_waited_for_the_one_before_it_was_not_missed():
 
 def test_a_run_that_was_cancelled_before_it_began_takes_nobodys_place():
     late = run_of(AT[8], Running(), start_time=NOW)
-    message = "Deployment concurrency limit reached."  # the server has it start and end at that moment
-    overlapping = run_of(AT[9], Cancelled(message=message), start_time=NOW, end_time=NOW)
+    overlapping = run_of(AT[9], Cancelled(message=LEFT_OUT), start_time=NOW, end_time=NOW)  # at the same moment
     assert skipped("latest", late, overlapping) == [False, False]
 
 
@@ -105,11 +106,15 @@ def test_the_first_run_that_begins_after_a_stop_makes_up_for_those_that_wait_or_
         runs = sorted(client.read_flow_runs(flow_run_filter=wanted), key=lambda run: run.expected_start_time)
         overtaken = Scheduled(name="AwaitingConcurrencySlot", scheduled_time=now + timedelta(hours=1))
         client.set_flow_run_state(runs[-1].id, overtaken)
+        left_out = client.create_flow_run_from_deployment(deployed, state=Cancelled(message=LEFT_OUT))
         client.set_flow_run_state(runs[0].id, Pending())
         run_flow(work, flow_run=client.read_flow_run(runs[0].id), return_type="state")
         runs = [client.read_flow_run(run.id) for run in runs]
+        left_out = client.read_flow_run(left_out.id)
         queues = {queue.priority: queue.name for queue in client.read_work_queues(work_pool_name=POOL)}
     assert [queues[priority] for priority in sorted(queues)] == ["default", "second", "first"]
+    assert left_out.state.message.endswith(" UTC, when another had not ended (schedule.overlap: skip)")
+    assert left_out.name == left_out.state.message.partition(",")[0]
     first, *waited = runs
     assert len(waited) >= 2
     assert first.state.message == "published"
