@@ -10,6 +10,7 @@ from evenly.curation.exclusions import judgement as exclusions
 from evenly.curation.filters import judgement as filters
 from evenly.curation.step import Judgement
 from evenly.curation.values.judgement import VALUES
+from evenly.curation.values.scoring import SCORES
 
 STEPS: dict[str, Judgement] = {
     judgement.name: judgement
@@ -18,6 +19,7 @@ STEPS: dict[str, Judgement] = {
         VALUES["pool"],
         exclusions.BLOCK_DOMAINS,
         filters.CHECK_TEXTS,
+        SCORES["texts"],
         VALUES["texts"],
         balance.MIX_SOURCES,
         CAP,
@@ -25,6 +27,7 @@ STEPS: dict[str, Judgement] = {
         balance.PRESELECT,
         collecting.DOWNLOAD,
         filters.CHECK_IMAGES,
+        SCORES["images"],
         VALUES["images"],
         duplicates.DEDUPLICATE_EXACT,
         duplicates.DEDUPLICATE_PERCEPTUAL,
@@ -37,6 +40,7 @@ STEPS: dict[str, Judgement] = {
         align.RANK,
         captions.RECAPTION,
         align.ALIGN,
+        SCORES["pairs"],
         VALUES["pairs"],
         exclusions.IMAGE_BASED,
         concepts.MATCH_AGAIN,

@@ -18,6 +18,7 @@ from evenly.storage.pools.source import LabelFile, PoolSource
 from evenly.storage.web.rule import Retry
 from evenly.storage.workspace import Workspace, adopt_observations, shared_use
 from evenly.tasks.progress import Progress
+from evenly.tasks.rebuild.scorers import read_scorers
 from evenly.tasks.run import EncoderChoice, LabelColumns, Payment, Run, SecondChoice, read_engine
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def open_run(
     """A run of `recipe` in the workspace at `root`; while it is open, the recipe's loopback web is served."""
     check_model_name(recipe.features.model, recipe.features.pretrained)
     run = replace(run_in(recipe, root=root, workers=workers, quiet=quiet), retry=retry)
+    run = replace(run, scorers=read_scorers(run, recipe.curate.values))
     if replay_from is not None:
         adopt_observations(run.workspace, Workspace.at(replay_from))
     with loopback(run, recipe.web) as connect:

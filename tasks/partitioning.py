@@ -133,9 +133,13 @@ def open_engine(run: Run, workers: int | None = None) -> AbstractContextManager[
 
 
 def open_workers(run: Run, workers: int) -> Workers:
-    """Worker processes of this machine, or a Ray cluster: its own, or so many workers of one that is started here."""
+    """Worker processes of this machine, or a Ray cluster: its own, or so many workers of one that is started here.
+
+    Raises InputError where Ray is asked for and not installed.
+    """
     if run.engine.name == "local":
         return Workers(run, workers)
+    check_ray()
     return RayWorkers(replace(run, processes=workers) if run.engine.address is None else run)
 
 

@@ -23,6 +23,7 @@ from evenly.features.pictures.decoded import Resizer
 from evenly.features.pictures.views import ViewRule
 from evenly.features.texts.tokens import LongTexts
 from evenly.storage.errors import InputError
+from evenly.storage.files.code import Code
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.pools.source import LabelFile, PoolSource
 from evenly.storage.stores.object_path import ObjectPath
@@ -215,8 +216,9 @@ class Run:
     bits: the number of bits by which tables of pairs are cut into partitions. pairs: about how many all of them hold;
     None: not known. part: the partition whose rows are read.
     encoder_identity: of the encoder, where who gives out the work knows it: features are then looked up without loading
-    it. only: the uids that a step judges where an earlier run judged the others. recent: what the ledger need not read.
-    shared: the folder of rows on their way to another cut, where the machines of a run share no workspace folder.
+    it. scorers: code of users, by the name of its value. only: the uids that a step judges where an earlier run judged
+    the others. recent: what the ledger need not read. shared: the folder of rows on their way to another cut, where the
+    machines of a run share no workspace folder.
     """
 
     workspace: Workspace
@@ -236,6 +238,7 @@ class Run:
     views: ViewRule | None = None
     payment: Payment = Payment()
     sources: tuple[PoolSource, ...] = ()
+    scorers: Mapping[str, Code] = field(default_factory=dict)
     labels: LabelFile | LabelColumns | None = None
     progress: Progress = field(default_factory=Progress)
     bits: int = 0

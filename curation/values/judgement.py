@@ -13,44 +13,53 @@ from evenly.curation.columns import column
 from evenly.curation.decisions import Decisions, first_of
 from evenly.curation.errors import RuleError
 from evenly.curation.step import ByLedger, FinishedStep, Given, Judged, Judgement, PartTables, Stored, gives
-from evenly.curation.values.rule import NamedValue, Place, ValuesRule
+from evenly.curation.values.rule import KINDS, NamedBounds, Place, ValuesRule
 
 THRESHOLDS = pa.schema([("name", pa.string()), ("threshold", pa.float64()), ("counted", pa.int64())])
 """Of each value with keep_top: the number that a pair's must reach, null where none has one; and how many have one."""
 
+_NUMBER = r"^\s*[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|nan|NaN|inf|Infinity)\s*$"
 
-def numbers(values: pa.Array, rule: NamedValue) -> pa.Array:
-    """The values as doubles. Raises RuleError for a column that holds no numbers."""
+
+def numbers(values: pa.Array, rule: NamedBounds) -> pa.Array:
+    """The values as doubles; a text that is no number, as tables of text may hold, is null.
+
+    Raises RuleError for a column that holds neither numbers nor texts.
+    """
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        values = pc.if_else(pc.match_substring_regex(values, _NUMBER), pc.utf8_trim_whitespace(values), None)
     try:
         return values.cast(pa.float64(), safe=False)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        bounds = ", ".join(rule.bounds)
         raise RuleError(
-            f"`values.{rule.name}.column` must hold numbers for {bounds}; got {values.type} in {rule.column!r}. Choose "
-            "values by `in: [...]`, or name another column."
+            f"`values.{rule.name}.column` must hold numbers for {', '.join(rule.bounds)}; got {values.type} in "
+            f"{rule.column!r}. Choose values by `in: [...]`, or name another column."
         ) from None
 
 
-def judge_value(values: pa.Array, rule: NamedValue, threshold: float | None = None) -> Decisions:
+def judge_value(values: pa.Array, rule: NamedBounds, threshold: float | None = None) -> Decisions:
     """Decide each value by its rule: low, high, below_top (of `threshold`, with keep_top) or other goes.
 
-    A null and a NaN fail, each for a reason of its own. The decision's value is the number, null for one of `among`
-    that is none.
+    A null, a NaN and a text that is no number fail, each for a reason of its own. The decision's value is the number,
+    null for one of `among` that is none.
     """
     if rule.among is not None:
         return _among(values, rule)
-    values = numbers(values, rule)
+    is_empty, values = values.is_null(), numbers(values, rule)
     reason = pa.repeat(pa.scalar(""), len(values))
     limits = (("below_top", pc.less, threshold), ("high", pc.greater, rule.max), ("low", pc.less, rule.min))
     for kind, is_beyond, limit in limits:
         if limit is not None:
             reason = pc.if_else(pc.fill_null(is_beyond(values, limit), False), rule.reason(kind), reason)
     is_nan = pc.fill_null(pc.is_nan(values), False)
-    reason = pc.if_else(is_nan, rule.reason("nan"), pc.if_else(values.is_null(), rule.reason("null"), reason))
+    reason = pc.if_else(is_nan, rule.reason("nan"), pc.if_else(values.is_null(), rule.reason("text"), reason))
+    reason = pc.if_else(is_empty, rule.reason("null"), reason)
     return Decisions.of(reason=reason, value=values, failed=pc.or_(is_nan, values.is_null()))
 
 
-def _among(values: pa.Array, rule: NamedValue) -> Decisions:
+def _among(values: pa.Array, rule: NamedBounds) -> Decisions:
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
     try:
@@ -131,14 +140,13 @@ def _totals(_given: Given, thresholds: pa.Table) -> dict[str, pa.Table]:
 def _deciding(stored: Stored, pair: Stored) -> Stored:
     """The value that decided: where it comes from, and its bounds."""
     for value in ValuesRule.load(stored).values:
-        kinds = ("low", "high", "below_top", "other", "null", "nan")
-        if pair["reason"] in {value.reason(kind) for kind in kinds}:
+        if pair["reason"] in {value.reason(kind) for kind in KINDS}:
             return {value.name: {"column": value.column, **value.bounds}}
     return {}
 
 
-def _judgement(name: str, place: Place) -> tuple[Place, Judgement]:
-    return place, Judgement(
+def _judgement(name: str) -> Judgement:
+    return Judgement(
         name=name,
         section="values",
         rule=ValuesRule,
@@ -151,12 +159,14 @@ def _judgement(name: str, place: Place) -> tuple[Place, Judgement]:
     )
 
 
-VALUES: dict[Place, Judgement] = dict(
-    (
-        _judgement("check_pool_values", "pool"),
-        _judgement("check_text_values", "texts"),
-        _judgement("check_image_values", "images"),
-        _judgement("check_values", "pairs"),
-    )
-)
+CHECK_POOL_VALUES = _judgement("check_pool_values")
+CHECK_TEXT_VALUES = _judgement("check_text_values")
+CHECK_IMAGE_VALUES = _judgement("check_image_values")
+CHECK_VALUES = _judgement("check_values")
+VALUES: dict[Place, Judgement] = {
+    "pool": CHECK_POOL_VALUES,
+    "texts": CHECK_TEXT_VALUES,
+    "images": CHECK_IMAGE_VALUES,
+    "pairs": CHECK_VALUES,
+}
 """The steps by the place at which they look."""

@@ -95,6 +95,9 @@ def _named_files(recipe: Recipe) -> Iterator[tuple[str, str]]:
         named |= {f"curate.decontaminate.sets.{name}": path for name, path in curate.decontaminate.sets.items()}
     if curate.image_based is not None:
         named["curate.image_based.target"] = curate.image_based.target
+    for name, value in (curate.values or {}).items():
+        if value.python is not None:
+            named[f"curate.values.{name}.python"] = value.python.rpartition(":")[0]
     yield from ((field, path) for field, path in named.items() if path is not None)
 
 

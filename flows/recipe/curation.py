@@ -31,7 +31,8 @@ from evenly.curation.filters.judgement import CHECK_IMAGES, CHECK_TEXTS, FilterR
 from evenly.curation.step import Judgement, Need, NoRule
 from evenly.curation.steps import STEPS
 from evenly.curation.values.judgement import VALUES
-from evenly.curation.values.rule import Place, Value, ValuesRule
+from evenly.curation.values.rule import Place, ScorersRule, Value, ValuesRule
+from evenly.curation.values.scoring import SCORES
 from evenly.flows.recipe.filters import check_filters
 from evenly.flows.recipe.recaptioning import Recaption
 from evenly.flows.recipe.section import Section, known_name
@@ -264,9 +265,9 @@ def _preselect_rule(curate: Curate) -> BalanceRule | Preselect | None:
     return preselect if balance is None or preselect is None else replace(balance, headroom=preselect.headroom)
 
 
-def _values_rule(place: Place, curate: Curate) -> ValuesRule | None:
+def _values_rule(kind: type[ValuesRule] | type[ScorersRule], place: Place, curate: Curate) -> Any | None:  # noqa: ANN401 - of that kind
     """The rule of the values that are looked at there."""
-    return ValuesRule.at(place, curate.values) if curate.values else None
+    return kind.at(place, curate.values) if curate.values else None
 
 
 _RULES: Mapping[str, Callable[[Curate], Any]] = {
@@ -284,7 +285,8 @@ _RULES: Mapping[str, Callable[[Curate], Any]] = {
     DEDUPLICATE_LINKED.name: lambda curate: curate.merging.linked_rule,
     DEDUPLICATE_CAPTIONS.name: lambda curate: curate.merging.captions,
     RECAPTION.name: lambda curate: curate.recaption and curate.recaption.rule,
-    **{judgement.name: partial(_values_rule, place) for place, judgement in VALUES.items()},
+    **{judgement.name: partial(_values_rule, ValuesRule, place) for place, judgement in VALUES.items()},
+    **{judgement.name: partial(_values_rule, ScorersRule, place) for place, judgement in SCORES.items()},
 }
 """The rules that are not the whole of a section, by the step's name; a picture without filters may be too costly."""
 

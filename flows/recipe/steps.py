@@ -32,6 +32,7 @@ from evenly.tasks.rebuild.filters import CHECK_IMAGES, CHECK_TEXTS
 from evenly.tasks.rebuild.image_based import IMAGE_BASED
 from evenly.tasks.rebuild.rank import RANK
 from evenly.tasks.rebuild.safety import BLOCK_DOMAINS, SAFETY
+from evenly.tasks.rebuild.scorers import SCORE_IMAGES, SCORE_PAIRS, SCORE_TEXTS
 from evenly.tasks.step import Step, ledger_step
 
 # Fields of a recipe that change where or when it runs, not what comes out.
@@ -39,6 +40,7 @@ OUTSIDE_CONTENT = {
     "Recipe": "sources labels classes llm engine schedule notify guard memory web",
     "RecipeFeatures": "second views encode device",
     "BalanceRule": "headroom",
+    "Value": "python imports timeout_s",
 }
 
 
@@ -48,6 +50,7 @@ _MEASURING: Mapping[str, Step[Any]] = {
         *(COLLECT, BLOCK_DOMAINS, CHECK_TEXTS, MATCH_CONCEPTS, PRESELECT, DOWNLOAD, CHECK_IMAGES),
         *(DEDUPLICATE_EXACT, DEDUPLICATE_PERCEPTUAL, EMBED_IMAGES, DEDUPLICATE_SEMANTIC, DEDUPLICATE_LINKED),
         *(DEDUPLICATE_CAPTIONS, SAFETY, DECONTAMINATE, RANK, RECAPTION, ALIGN, IMAGE_BASED, MATCH_AGAIN, BALANCE),
+        *(SCORE_TEXTS, SCORE_IMAGES, SCORE_PAIRS),
     )
 }
 """The steps that need more than the ledger, by name; all of another is its judgement."""

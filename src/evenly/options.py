@@ -14,6 +14,9 @@ Engine = Annotated[
     str | None, "What works on partitions: local, ray, or a cluster's address (auto, HOST:PORT, ray://…)."
 ]
 Memory = Annotated[str | None, "What all processes may take, as 6GB or 50%; default: the recipe's, else 50%."]
+AllowCode = Annotated[
+    Place | None, "Run the Python files in this folder that the recipe names; default: EVENLY_ALLOW_CODE."
+]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ part holds at most ROWS of its rows. How a pool is cut into stretches changes no
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import chain, pairwise
@@ -32,7 +32,6 @@ from evenly.storage.workspace import Workspace
 from evenly.tasks.engine import InProcess
 from evenly.tasks.partitioning import ALONE_BYTES, BASE_BYTES, WORKER_BYTES, allowed_memory, open_workers
 from evenly.tasks.progress import Progress
-from evenly.tasks.ray.cluster import check_ray
 from evenly.tasks.run import Each, EngineChoice, Run
 
 THREAD_BYTES, ENTRY_BYTES = 60_000_000, 600
@@ -104,13 +103,9 @@ class PoolWork:
             pairs=rows,
             recent=RecentTables(max_bytes=0),
         )
-        if not self.has_workers(stretches):
-            yield InProcess(run=run, threads=at_once), run.ledger
-            return
-        if self.engine.name == "ray":
-            check_ray()
-        with open_workers(run, self.processes) as workers:
-            yield workers, run.ledger
+        here = nullcontext(InProcess(run=run, threads=at_once))
+        with open_workers(run, self.processes) if self.has_workers(stretches) else here as each:
+            yield each, run.ledger
 
 
 def written_facts(
@@ -128,10 +123,11 @@ def written_facts(
     """
     with writing_alone(out):
         facts, work = finished_facts(out, wanted, kind, overwrite=overwrite), unwritten or {}
-        if is_reused := facts is not None:
-            return {"out": str(out), "reused": is_reused, **work, **facts}
-        work = write()
-        return {"out": str(out), "reused": is_reused, **work, **kind.at(out).facts}
+        is_reused = facts is not None
+        if facts is None:
+            work = write()
+            facts = dict(kind.at(out).facts)
+        return {"out": str(out), "reused": is_reused, **work, **facts}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """Commands that make datasets: demo, init, check, plan, rebuild, builds, promote, report, export."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,8 +19,9 @@ from evenly.flows.cli.output import (
     print_rows,
     print_text,
 )
-from evenly.options import Limit, Memory, RebuildOptions, Workers
-from evenly.signatures import Named, Quiet, Root, flow_values, taking
+from evenly.options import AllowCode, Limit, Memory, RebuildOptions, Workers
+from evenly.signatures import Named, Quiet, Root, fields_of, flow_values, taking
+from evenly.storage.files.code import allowing_code
 
 Recipe = Annotated[Path, typer.Argument(help="A recipe, such as recipes/demo.yaml.")]
 
@@ -187,7 +189,12 @@ def _print_checked(result: dict[str, Any], *, recipe: Path) -> None:
 
 
 def plan_command(
-    recipe: Recipe, root: Root = None, limit: Limit = None, workers: Workers = None, memory: Memory = None
+    recipe: Recipe,
+    root: Root = None,
+    limit: Limit = None,
+    workers: Workers = None,
+    memory: Memory = None,
+    allow_code: AllowCode = None,
 ) -> dict[str, Any]:
     """Say for each step whether a rebuild would reuse or compute it, and why, without running it.
 
@@ -199,7 +206,8 @@ def plan_command(
     """
     from evenly.flows.cli.datasets.planning import plan_descriptions, plan_recipe
 
-    plan = plan_recipe(recipe, root=root, limit=limit, workers=workers, memory=memory)
+    with allowing_code(allow_code):
+        plan = plan_recipe(recipe, root=root, limit=limit, workers=workers, memory=memory)
     return plan | {"descriptions": plan_descriptions(recipe, root=root, limit=limit)}
 
 
@@ -214,8 +222,15 @@ def _print_plan(plan: dict[str, Any]) -> None:
     print_estimates(plan["descriptions"])
 
 
-@taking(RebuildOptions)
-def rebuild_command(recipe: Recipe, options: RebuildOptions) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class _RebuildCommand(RebuildOptions):
+    """Options of `evenly rebuild`: no run of a server may say which code it runs."""
+
+    allow_code: AllowCode = None
+
+
+@taking(_RebuildCommand)
+def rebuild_command(recipe: Recipe, options: _RebuildCommand) -> dict[str, Any]:
     """Rebuild a dataset by its recipe; finished steps are reused.
 
     Example: evenly rebuild recipes/demo.yaml --limit 200
@@ -228,8 +243,8 @@ def rebuild_command(recipe: Recipe, options: RebuildOptions) -> dict[str, Any]:
     from evenly.flows.rebuild_dataset import rebuild_dataset
 
     check_rebuild(recipe, options)
-    with prefect_api():
-        build = rebuild_dataset(str(recipe), **flow_values(options))
+    with allowing_code(options.allow_code), prefect_api():
+        build = rebuild_dataset(str(recipe), **flow_values(RebuildOptions(**fields_of(RebuildOptions, options))))
     return outcome_of(build, root=options.root)
 
 

@@ -30,6 +30,7 @@ from evenly.tasks.captions.recaption import RecaptionRule
 from evenly.tasks.engine import InProcess
 from evenly.tasks.partitioning import Cut, PoolSize, cut_run
 from evenly.tasks.rebuild.download import each_urls
+from evenly.tasks.rebuild.scorers import read_scorers
 from evenly.tasks.run import Run
 from evenly.tasks.step import Step, summarise_record
 
@@ -56,6 +57,7 @@ def plan_recipe(
     """
     chosen = read_recipe(recipe)
     opened = run_in(chosen, root=root, workers=workers, quiet=True)
+    opened = replace(opened, scorers=read_scorers(opened, chosen.curate.values))
     size = PoolSize.of(opened.sources, limit)
     cut = cut_run(opened, pictured=chosen.has_pictures, memory=memory or chosen.memory, limit=limit)
     run = replace(opened, bits=cut.bits, pairs=cut.rows)

@@ -9,8 +9,9 @@ import typer
 
 from evenly.flows.cli.command import typed
 from evenly.flows.cli.output import print_text
-from evenly.options import Engine, Memory, Workers
+from evenly.options import AllowCode, Engine, Memory, Workers
 from evenly.signatures import InWorkspace, fields_of, taking
+from evenly.storage.files.code import allowing_code
 
 if TYPE_CHECKING:
     from evenly.flows.cli.start.deployments import RecipeFile, RunOptions
@@ -47,6 +48,7 @@ class ServeOptions(_Registered):
     """Options of `evenly serve`."""
 
     once: Annotated[bool, "Run what is due now, then stop."] = False
+    allow_code: AllowCode = None
 
 
 @taking(ServeOptions)
@@ -60,7 +62,8 @@ def serve_command(recipes: Recipes, options: ServeOptions) -> None:
 
     files, namespace, run_options = _chosen(recipes or [], options)
     _show(deploy_recipes(files, namespace, options=run_options, make_pool=True, replace=options.replace))
-    run_worker(namespace.pool, [WORKSPACE_QUEUE, *(file.recipe.name for file in files)], once=options.once)
+    with allowing_code(options.allow_code):
+        run_worker(namespace.pool, [WORKSPACE_QUEUE, *(file.recipe.name for file in files)], once=options.once)
 
 
 @taking(DeployOptions)

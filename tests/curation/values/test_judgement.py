@@ -1,6 +1,7 @@
 """Pairs stay by values of the pool: within bounds, among the best share, or among those that are listed."""
 
 import math
+from datetime import date
 from decimal import Decimal
 from typing import ClassVar
 
@@ -11,13 +12,19 @@ from hypothesis import strategies as st
 
 from evenly.curation.align import Align, resolve_threshold
 from evenly.curation.errors import RuleError
-from evenly.curation.values.judgement import VALUES, judge_value
-from evenly.curation.values.rule import NamedValue, ValuesRule
+from evenly.curation.values.judgement import (
+    CHECK_IMAGE_VALUES,
+    CHECK_POOL_VALUES,
+    CHECK_TEXT_VALUES,
+    CHECK_VALUES,
+    judge_value,
+)
+from evenly.curation.values.rule import NamedBounds, ValuesRule
 from tests.tasks.step_contract import StepContract
 
 
 def named(name="score", **fields):
-    return NamedValue(name=name, column="column", **fields)
+    return NamedBounds(name=name, column="column", **fields)
 
 
 def reasons(values, **rule):
@@ -32,6 +39,12 @@ def test_a_null_and_a_nan_fail_each_for_its_own_reason():
     decisions = judge_value(pa.array([None, math.nan, 1.0]), named(min=0.0))
     assert decisions.reason.to_pylist() == ["null_score", "nan_score", ""]
     assert decisions.failed.to_pylist() == [True, True, False]
+
+
+def test_numbers_of_tables_of_text_are_read_and_other_texts_fail():
+    values = ["0.5", " 1e-3", "", "n/a", "NaN", None, "-inf", "0x10", "1_000"]
+    wanted = ["", "low_score", "text_score", "text_score", "nan_score", "null_score", "low_score"]
+    assert reasons(values, min=0.1) == [*wanted, "text_score", "text_score"]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +73,7 @@ def test_dictionaries_are_read_as_what_they_stand_for():
 @pytest.mark.parametrize(
     ("values", "rule", "message"),
     [
-        (["high"], {"min": 0.5}, "must hold numbers for min; got string"),
+        ([date(2026, 1, 1)], {"min": 0.5}, "must hold numbers for min; got date32[day]"),
         ([1, 2], {"among": ("one",)}, "must list values as 'column' holds them, int64; got ['one']"),
     ],
 )
@@ -84,17 +97,29 @@ def test_the_best_share_is_that_of_align(scores, share):
 
 
 class TestBounds(StepContract):
-    judgement = VALUES["pool"]
-    rule = ValuesRule(values=(NamedValue(name="worth", column="clip", min=0.3, at="pool"),))
+    judgement = CHECK_POOL_VALUES
+    rule = ValuesRule(values=(NamedBounds(name="worth", column="clip", min=0.3, at="pool"),))
     columns: ClassVar = {"clip": [0.1, 0.3, None, 0.9, 0.31]}
 
 
+class TestTexts(StepContract):
+    judgement = CHECK_TEXT_VALUES
+    rule = ValuesRule(values=(NamedBounds(name="language", column="tongue", among=("en", "de"), at="texts"),))
+    columns: ClassVar = {"tongue": ["en", "fr", None]}
+
+
+class TestTables(StepContract):
+    judgement = CHECK_IMAGE_VALUES
+    rule = ValuesRule(values=(NamedBounds(name="worth", column="clip", max=0.5, at="images"),))
+    columns: ClassVar = {"clip": ["0.1", "n/a", "0.9"]}
+
+
 class TestShares(StepContract):
-    judgement = VALUES["pairs"]
+    judgement = CHECK_VALUES
     rule = ValuesRule(
         values=(
-            NamedValue(name="worth", column="clip", keep_top=0.4),
-            NamedValue(name="language", column="tongue", among=("en", "de")),
+            NamedBounds(name="worth", column="clip", keep_top=0.4),
+            NamedBounds(name="language", column="tongue", among=("en", "de")),
         )
     )
     columns: ClassVar = {"clip": [0.1, 0.3, None, 0.9, 0.31, 0.5, 0.77], "tongue": ["en", "de", "fr", "en"]}
@@ -108,6 +133,6 @@ class TestShares(StepContract):
         assert kept[2] == kept[0] & kept[1]
 
     def test_a_column_that_is_not_there_is_refused_with_those_that_are(self, tmp_path):
-        self.rule = ValuesRule(values=(NamedValue(name="worth", column="clap", min=0.1),))
+        self.rule = ValuesRule(values=(NamedBounds(name="worth", column="clap", min=0.1),))
         with pytest.raises(RuleError, match=r"`values.worth.column` must be .*got 'clap'. There are caption, clip, "):
             self.judged(tmp_path / "w")

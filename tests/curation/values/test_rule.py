@@ -5,7 +5,7 @@ import pytest
 from evenly.curation.errors import RuleError
 from evenly.curation.steps import STEPS
 from evenly.curation.values.judgement import VALUES
-from evenly.curation.values.rule import PLACES, NamedValue, Value, ValuesRule
+from evenly.curation.values.rule import PLACES, NamedBounds, Value, ValuesRule
 from evenly.flows.recipe.curation import Curate
 from evenly.storage.records import stored_fields
 
@@ -34,9 +34,9 @@ def test_a_recipe_has_a_rule_for_each_place():
     curate = Curate.model_validate({"values": values, "download": {}})
     for place, judgement in VALUES.items():
         rule = curate.rule_of(judgement)
-        assert rule == ValuesRule(values=(NamedValue(name=place, column="clip", at=place, among=(1, 2)),))
+        assert rule == ValuesRule(values=(NamedBounds(name=place, column="clip", at=place, among=(1, 2)),))
         assert ValuesRule.load(stored_fields(rule)) == rule
-    assert list(VALUES.values()) == [judgement for judgement in STEPS.values() if judgement.section == "values"]
+    assert list(VALUES.values()) == [judgement for judgement in STEPS.values() if judgement.rule is ValuesRule]
     assert curate.needing("pictures") == ["image", "values.images"]
 
 
