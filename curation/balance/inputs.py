@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.curation.arrays import Floats
-from evenly.curation.balance.balancing import Balanced, balance, earlier_limits
+from evenly.curation.balance.balancing import Balanced, earlier_limits
 from evenly.curation.balance.matched_pairs import MatchedPairs, count_matches
 from evenly.curation.balance.picked_texts import PickedTexts, pick_texts
 from evenly.curation.balance.sums import BalanceSums, count_table, threshold_table
@@ -23,8 +23,6 @@ from evenly.curation.balance.thresholds import (
 from evenly.curation.errors import MissingStepError, RuleError
 from evenly.curation.step import S, StepTables
 from evenly.keys import places_in
-
-REASONS = {"preselect": "preselect_draw", "balance": "balance_draw"}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -44,6 +42,15 @@ class PairsToBalance:
     def counts(self) -> Floats:
         """The matches per language and entry (L, E), each weighed."""
         return count_matches(self.pairs, self.weights)
+
+    def tables(self, balanced: Balanced) -> dict[str, pa.Table]:
+        """What a step says of pairs beside its verdicts: draws, and where one text per picture is judged, `texts`."""
+        return {"draws": balanced.draws} | ({} if self.picked is None else {"texts": self.picked.to_table()})
+
+    def sums(self, balanced: Balanced) -> BalanceSums:
+        """What is counted of the pairs that were decided."""
+        kept = balanced.decisions.kept.to_numpy(zero_copy_only=False)
+        return BalanceSums.of(self.pairs, kept, np.rint(balanced.expected / UNIT).astype(np.int64), balanced.draws)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -71,65 +78,6 @@ class BalanceFacts:
             thresholds=table["t"].to_numpy(),
             probabilities=_stored_probabilities(tables, record, languages, shape),
         )
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class BalanceInputs:
-    """The pairs that a balancing step judges, and the global results that it judges them by.
-
-    picked: where one text per picture is judged. earlier: the preselection that the pairs survived, where there was
-    one. counts (L, E), each survivor weighed by the inverse of its P(stay) there; thresholds (L,), before headroom;
-    probabilities (L, E): see BalanceFacts.
-    """
-
-    step: str
-    seed: int
-    rule: BalanceRule
-    pairs: MatchedPairs
-    picked: PickedTexts | None
-    earlier: PreselectionLimits | None
-    counts: Floats
-    thresholds: Floats
-    probabilities: Floats | None = None
-
-    @classmethod
-    def of(
-        cls, step: str, rule: BalanceRule, part: PairsToBalance, facts: BalanceFacts, *, seed: int
-    ) -> "BalanceInputs":
-        """Pairs, and what is known of all."""
-        return cls(
-            step=step,
-            seed=seed,
-            rule=rule,
-            pairs=part.pairs,
-            picked=part.picked,
-            earlier=part.earlier,
-            counts=facts.counts,
-            thresholds=facts.thresholds,
-            probabilities=facts.probabilities,
-        )
-
-    def decide(self) -> Balanced:
-        """Decide all pairs."""
-        return balance(
-            self.pairs,
-            counts=self.counts,
-            thresholds=self.thresholds * self.rule.headroom,
-            law=self.rule.law,
-            seed=self.seed,
-            reason=REASONS[self.step],
-            earlier=self.earlier,
-            probabilities=self.probabilities,
-        )
-
-    def pair_tables(self, balanced: Balanced) -> dict[str, pa.Table]:
-        """What the step says of pairs beside its verdicts: draws, and where one text per picture is judged, `texts`."""
-        return {"draws": balanced.draws} | ({} if self.picked is None else {"texts": self.picked.to_table()})
-
-    def sums(self, balanced: Balanced) -> BalanceSums:
-        """What is counted of the pairs that were decided."""
-        kept = balanced.decisions.kept.to_numpy(zero_copy_only=False)
-        return BalanceSums.of(self.pairs, kept, np.rint(balanced.expected / UNIT).astype(np.int64), balanced.draws)
 
 
 def sum_tables(rule: BalanceRule, facts: BalanceFacts, concepts: pa.Array, sums: BalanceSums) -> dict[str, pa.Table]:

@@ -34,17 +34,11 @@ def _open_balancing(given: Given) -> Iterator[Rejudging]:
             facts, known = BalanceFacts.stored(given.tables, given.record, given.upstream), "as stored"
 
         def judge(tables: PartTables) -> Judged:
-            inputs = balancing.inputs(facts, tables)
-            balanced = inputs.decide()
-            n_draws = len(balanced.draws["draws"].combine_chunks().flatten())
+            judged = balancing.judged(facts, tables)
+            n_draws = len(judged.tables["draws"]["draws"].combine_chunks().flatten())
             draws = {0: "no draw needed", 1: "1 draw made again"}.get(n_draws, f"{n_draws:,} draws made again")
-            return Judged(
-                uids=inputs.pairs.uids,
-                decisions=balanced.decisions,
-                tables=inputs.pair_tables(balanced),
-                partial=inputs.sums(balanced).to_table(facts.languages) if given.recounts else None,
-                detail=f"{draws}, probabilities {known}",
-            )
+            partial_sums = judged.partial if given.recounts else None
+            return replace(judged, partial=partial_sums, detail=f"{draws}, probabilities {known}")
 
         def totals(partials: Sequence[pa.Table]) -> Mapping[str, pa.Table]:
             concepts = matched_entries(given.tables, given.upstream)

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from evenly.curation.arrays import Floats, Ints
+from evenly.curation.balance.balancing import balance
 from evenly.curation.balance.inputs import (
     BalanceFacts,
-    BalanceInputs,
     PairsToBalance,
     matched_entries,
     pairs_to_balance,
@@ -92,10 +92,25 @@ class Balancing:
 
         return replace(untried, thresholds=thresholds_by(self.rule, languages, counts, expected, ahead=ahead))
 
-    def inputs(self, facts: BalanceFacts, ledger: PartTables) -> BalanceInputs:
-        """The pairs of a part, with what is known of all."""
+    def judged(self, facts: BalanceFacts, ledger: PartTables) -> Judged:
+        """The pairs of a part by what is known of all: a stay by its chance, with draws, and SUMS as `partial`."""
         part = self._pairs(ledger, facts.languages)
-        return BalanceInputs.of(self.step, self.rule, part, facts, seed=self.seed)
+        balanced = balance(
+            part.pairs,
+            counts=facts.counts,
+            thresholds=facts.thresholds * self.rule.headroom,
+            law=self.rule.law,
+            seed=self.seed,
+            reason=f"{self.step}_draw",
+            earlier=part.earlier,
+            probabilities=facts.probabilities,
+        )
+        return Judged(
+            uids=part.pairs.uids,
+            decisions=balanced.decisions,
+            tables=part.tables(balanced),
+            partial=part.sums(balanced).to_table(facts.languages),
+        )
 
     def _pairs(self, ledger: PartTables, languages: tuple[str, ...] | None = None) -> PairsToBalance:
         picks = self.picks.in_part(ledger.part.number) if isinstance(self.picks, PicksByUrl) else self.picks

@@ -60,16 +60,12 @@ def balance_facts(step: str, run: Run, upstream: Records, rule: BalanceRule, eac
 def balance_pairs(run: Run, _upstream: Records, _rule: BalanceRule, of_all: FactsOfAll) -> StepOutput:
     """Thin out the head: preselect drops what the balance would drop anyway, with headroom for losses on the way.
 
-    Decisions hold P(stay); `BalanceInputs.pair_tables` says which tables come with them, and `sum_tables` which with
-    the whole.
+    Decisions hold P(stay); `PairsToBalance.tables` says which tables come with them, and `sum_tables` which with the
+    whole.
     """
-    inputs = of_all.balancing.inputs(of_all.balance, run.ledger)
-    balanced = inputs.decide()
-    return StepOutput(
-        decisions=balanced.decisions.to_table(inputs.pairs.uids),
-        tables=inputs.pair_tables(balanced),
-        partial=inputs.sums(balanced).to_table(of_all.balance.languages),
-    )
+    judged = of_all.balancing.judged(of_all.balance, run.ledger)
+    decisions = judged.decisions.to_table(judged.uids)
+    return StepOutput(decisions=decisions, tables=judged.tables, partial=judged.partial)
 
 
 def balance_sums(

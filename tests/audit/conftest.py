@@ -34,7 +34,7 @@ from evenly.storage.builds import CONTENT_VERSION, BuildInputs, Builds, content_
 from evenly.storage.ledger import Ledger, StepOutput, StepRecord, StepSpec
 from evenly.storage.samples import Samples, wide_table
 from evenly.storage.workspace import Workspace
-from tests.curation.balance.whole_inputs import all_tables, read_inputs
+from tests.curation.balance.whole_inputs import read_inputs
 from tests.curation.test_uids import uid as uid_of
 
 SCRIPT = "<script>alert('fox')</script> a fox \x1b[31mred\u202e"
@@ -224,8 +224,8 @@ class Rebuild:
 
     def balance(self, step: str, rule: dict[str, Any], _pairs: Table) -> "Judged":
         inputs = read_inputs(self.ledger, self.records, step, rule, seed=self.little.seed)
-        found = inputs.decide()
-        return Judged(found.decisions, tables=all_tables(inputs, found), notes={"t": self.little.t})
+        found = inputs.judged()
+        return Judged(found.decisions, tables=inputs.tables(found), notes={"t": self.little.t})
 
     def download(self, pairs: Table) -> "Judged":
         drawn = {item.url: item.picture for item in self.little.pool}

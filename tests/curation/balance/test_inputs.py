@@ -9,7 +9,7 @@ import pytest
 
 from evenly.curation.balance.thresholds import BalanceRule
 from evenly.curation.errors import MissingStepError, RuleError
-from tests.curation.balance.whole_inputs import all_tables, read_inputs
+from tests.curation.balance.whole_inputs import read_inputs
 
 UIDS = ["a", "b", "c", "d"]
 RULE = asdict(BalanceRule(t=1.0, headroom=2.0))
@@ -48,13 +48,14 @@ def matched(name, lists):
 
 def test_a_preselection_counts_the_matches_of_all_pairs_that_are_alive():
     inputs = read_inputs(Tables(), [matched("match_concepts", [[0], [0, 1], [], [0]])], "preselect", RULE, seed=1)
-    assert inputs.counts.tolist() == [[3, 1]]
-    assert inputs.thresholds.tolist() == [1.0]
-    assert inputs.pairs.lengths.tolist() == [1, 2, 0, 1]
-    balanced = inputs.decide()
-    assert balanced.probabilities.tolist() == [[2 / 3, 1.0]]  # by the threshold with its headroom
-    assert set(balanced.decisions.reason.to_pylist()) <= {"", "preselect_draw", "no_concept"}
-    assert all_tables(inputs, balanced).keys() == {"draws", "counts", "thresholds"}
+    assert inputs.facts.counts.tolist() == [[3, 1]]
+    assert inputs.facts.thresholds.tolist() == [1.0]
+    assert inputs.part.pairs.lengths.tolist() == [1, 2, 0, 1]
+    judged = inputs.judged()
+    assert set(judged.decisions.reason.to_pylist()) <= {"", "preselect_draw", "no_concept"}
+    tables = inputs.tables(judged)
+    assert tables["counts"]["p"].to_pylist() == [2 / 3, 1.0]  # by the threshold with its headroom
+    assert tables.keys() == {"draws", "counts", "thresholds"}
 
 
 def test_a_balance_weighs_survivors_by_the_inverse_of_their_chance_in_the_preselection():
@@ -63,9 +64,9 @@ def test_a_balance_weighs_survivors_by_the_inverse_of_their_chance_in_the_presel
     steps = [matched("match_concepts", [[0], [0], [1], [0]]), matched("match_again", [[0], [0, 1], [1], [0]])]
     steps.append(Step("preselect", {"decisions": decisions, "counts": counts}))
     inputs = read_inputs(Tables(), steps, "balance", RULE, seed=1)
-    assert inputs.earlier.chances.tolist() == [1.0, 0.25, 1.0, 0.5]
-    assert inputs.earlier.limits.tolist() == [0.5, 0.5, np.inf, 1.0, 0.5]  # the cat of b is new
-    assert inputs.counts.tolist() == [[1 + 4 + 2, 4 + 1]]
+    assert inputs.part.earlier.chances.tolist() == [1.0, 0.25, 1.0, 0.5]
+    assert inputs.part.earlier.limits.tolist() == [0.5, 0.5, np.inf, 1.0, 0.5]  # the cat of b is new
+    assert inputs.facts.counts.tolist() == [[1 + 4 + 2, 4 + 1]]
 
 
 def test_one_text_per_picture_leaves_the_picks_as_a_table():
@@ -73,8 +74,8 @@ def test_one_text_per_picture_leaves_the_picks_as_a_table():
     urls = Step("collect", {"columns": {"url": pa.array(["u", "u", "v", "w"])}}, columns=["url"])
     rule = asdict(BalanceRule(t=1.0, texts="one_per_image"))
     inputs = read_inputs(Tables(), [urls, step], "preselect", rule, seed=1)
-    assert inputs.pairs.shares.tolist() == [0.5, 0.5, 1.0, 1.0]
-    assert all_tables(inputs, inputs.decide())["texts"]["uid"].to_pylist() == ["a", "b"]
+    assert inputs.part.pairs.shares.tolist() == [0.5, 0.5, 1.0, 1.0]
+    assert inputs.judged().tables["texts"]["uid"].to_pylist() == ["a", "b"]
 
 
 def test_a_column_of_languages_that_no_step_gave_is_refused_with_those_that_there_are():
@@ -98,4 +99,4 @@ def test_a_balancing_of_captions_that_were_not_matched_names_the_step_that_is_mi
 
 def test_a_balance_of_captions_without_pictures_counts_their_first_matches():
     inputs = read_inputs(Tables(), [matched("match_concepts", [[0], [0, 1], [], [0]])], "balance", RULE, seed=1)
-    assert inputs.counts.tolist() == [[3, 1]]
+    assert inputs.facts.counts.tolist() == [[3, 1]]
