@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Pending, Running
 
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.cli.start import namespaces
 from evenly.flows.cli.start.deployments import RunOptions, deployments_of, read_recipes, register
 from evenly.flows.cli.start.namespaces import WORKSPACE_QUEUE, crashed_runs, namespace_of, put_automation
-from evenly.flows.cli.start.serving import deploy_recipes, runs_of_worker
+from evenly.flows.cli.start.serving import cancel_at_server, deploy_recipes, runs_of_worker
 from evenly.flows.recipe import Recipe
 
 
@@ -84,6 +85,12 @@ def test_a_run_that_no_worker_has_labelled_yet_is_ended_with_the_worker_that_is_
             client.update_flow_run_labels(run.id, {"prefect.worker.name": worker})
         ended = {run.id for run in runs_of_worker(client, pool=namespace.pool, worker="ours")}
     assert ended == {runs[0].id, runs[2].id}
+
+
+def test_a_server_that_does_not_answer_is_said_when_a_worker_is_interrupted(capsys):
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+        cancel_at_server(pool="evenly-birds", name="ours")
+    assert "the server does not answer: its automation ends" in "".join(capsys.readouterr())
 
 
 @pytest.mark.slow

@@ -54,7 +54,7 @@ _AT_WORK = FlowRunFilterState(
 )
 _PAGE = 200
 _MESSAGE = "`evenly serve` was interrupted. What the run finished is kept, and the next run goes on from there."
-_UNWIND_S, _ANSWER_S = 6.0, 2.0
+_UNWIND_S, _ANSWER_S = 8.0, 5.0  # a server that has much to do answers in seconds
 
 
 def deploy_recipes(
@@ -149,24 +149,26 @@ def _run_worker(pool: str, options: Sequence[str]) -> None:
             status = process.wait()
         except KeyboardInterrupt:
             end_worker(process)
-            _cancel_runs(pool=pool, name=name)
+            cancel_at_server(pool=pool, name=name)
             raise
     if status:
         raise UsageError(f"`prefect {' '.join(arguments)}` must succeed; it ended with {status}. See above.")
 
 
-def _cancel_runs(*, pool: str, name: str) -> None:
+def cancel_at_server(*, pool: str, name: str) -> None:
     """Cancel the runs of a worker that has ended, where the server answers."""
     fast = {PREFECT_CLIENT_MAX_RETRIES: 0}
-    with (
-        suppress(httpx.HTTPError, PrefectException),
-        temporary_settings(fast),
-        get_client(sync_client=True, httpx_settings={"timeout": _ANSWER_S}) as client,
-    ):
-        runs = runs_of_worker(client, pool=pool, worker=name)
-        for run in runs:
-            print_text(f"cancelled {run.name}")
-        cancel_runs(client, runs)
+    try:
+        with (
+            temporary_settings(fast),
+            get_client(sync_client=True, httpx_settings={"timeout": _ANSWER_S}) as client,
+        ):
+            runs = runs_of_worker(client, pool=pool, worker=name)
+            cancel_runs(client, runs)
+            for run in runs:
+                print_text(f"cancelled {run.name}")
+    except (httpx.HTTPError, PrefectException):
+        print_text("the server does not answer: its automation ends in some minutes what ran here")
 
 
 def _check_pool(client: SyncPrefectClient, pool: str, *, make_pool: bool) -> None:
