@@ -2,7 +2,8 @@
 
 AuditError
 ├── UnknownSampleError     a uid or URL that the build never saw
-└── IncompleteBuildError   a build whose step records or tables are not all there
+├── IncompleteBuildError   a build whose step records or tables are not all there
+└── CannotTellError        what a build would be by another rule does not follow from what was recorded
 """
 
 
@@ -16,3 +17,7 @@ class UnknownSampleError(AuditError):
 
 class IncompleteBuildError(AuditError):
     """A manifest names a step that the ledger does not hold."""
+
+
+class CannotTellError(AuditError):
+    """What a build would be by another rule does not follow from what was recorded."""

@@ -15,7 +15,17 @@ from evenly.curation.columns import column, taken_rows
 from evenly.curation.decisions import Decisions
 from evenly.curation.errors import RuleError
 from evenly.curation.rank import BestShare, HeadRank, Rank, judge_rank
-from evenly.curation.step import Given, Judged, Judgement, PartTables, Rejudging, of_features
+from evenly.curation.step import (
+    Given,
+    Judged,
+    Judgement,
+    PartTables,
+    Rejudging,
+    always,
+    fixed_fields,
+    gives,
+    of_features,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +87,7 @@ def _open(judge_scores: Callable[[pa.Array, float], Decisions], given: Given) ->
     threshold = float("-inf") if threshold is None else threshold
 
     def judge(tables: PartTables) -> Judged:
-        uids = column(tables.alive(given.upstream, []), "uid", pa.string())
-        scores = taken_rows(tables.decisions(given.record, ["uid", "value"]), uids)["value"].combine_chunks()
+        uids, scores = _scored(given, tables)
         detail = f"stored score held against the {'' if counted else 'noted '}threshold {threshold:.4f} of all scores"
         return Judged(uids=uids, decisions=judge_scores(scores, threshold), detail=detail)
 
@@ -86,18 +95,53 @@ def _open(judge_scores: Callable[[pa.Array, float], Decisions], given: Given) ->
 
 
 def _counted(given: Given, tables: PartTables) -> pa.Table:
-    scores = column(tables.decisions(given.record, ["value"]), "value", pa.float64()).drop_null()
-    values, counts = np.unique(scores.to_numpy(), return_counts=True)
+    values, counts = np.unique(_scored(given, tables)[1].drop_null().to_numpy(), return_counts=True)
     return pa.table({"values": values, "counts": counts})
 
 
-_scores: Callable[..., Judgement] = partial(Judgement, value="score", label="re-checked", needs=of_features)
+def _scored(given: Given, tables: PartTables) -> tuple[pa.Array, pa.Array]:
+    """The uids of pairs, and the score of each: that of its chosen caption, else the one that the step stored."""
+    chosen = given.record.name == ALIGN.name and given.has(_CAPTION_SCORE)
+    pairs = tables.alive(given.upstream, [_CAPTION_SCORE] if chosen else [])
+    uids = column(pairs, "uid", pa.string())
+    if chosen:
+        return uids, column(pairs, _CAPTION_SCORE, pa.float64())
+    return uids, taken_rows(tables.decisions(given.record, ["uid", "value"]), uids)["value"].combine_chunks()
+
+
+def _moved(rule: Align | Rank, judged: Judged, unknown: int) -> tuple[int, int]:
+    """Pairs that may leave where others have the best scores, and that may come back where these have the worst."""
+    if rule.keep_top is None:
+        return 0, 0
+    scores = np.sort(judged.decisions.value.drop_null().to_numpy())[::-1]
+    kept, n = pc.sum(judged.decisions.kept).as_py() or 0, len(scores)
+    if not n:
+        return 0, 0
+    index = min(int((n + unknown) * rule.keep_top), n + unknown - 1)
+    fewest, most = (
+        int(np.searchsorted(-scores, -scores[place], side="right")) if place >= 0 else 0
+        for place in (index - unknown, min(index, n - 1))
+    )
+    return kept - fewest, most - kept
+
+
+_scores: Callable[..., Judgement] = partial(
+    Judgement,
+    value="score",
+    label="re-checked",
+    needs=of_features,
+    of_all=lambda rule: rule.keep_top is not None,
+    moved=_moved,
+)
+_CAPTION_SCORE = "caption_score"
+"""The column of the choice of captions that has the score of each."""
 ALIGN = _scores(
     name="align",
     section="align",
     rule=Align,
     question="Do picture and caption belong together?",
     rejudge=partial(_open, judge_alignment),
+    measures=lambda upstream, _: not gives(upstream, _CAPTION_SCORE),
 )
 RANK = _scores(
     name="rank",
@@ -105,4 +149,6 @@ RANK = _scores(
     rule=HeadRank,
     question="Does the picture show enough of the attribute?",
     rejudge=partial(_open, judge_rank),
+    measures=always,
+    fixed=fixed_fields("adapter"),
 )

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from evenly.curation.columns import column
 from evenly.curation.decisions import Decisions
 from evenly.curation.draws import is_for_kernel
-from evenly.curation.step import Given, Judged, Judgement, PartTables, Rejudging, Stored
+from evenly.curation.step import Given, Judged, Judgement, PartTables, Rejudging, Stored, always, fixed_fields
 from evenly.keys import LOCAL_ADDRESS
 
 _BYTES = 16
@@ -131,6 +131,8 @@ DOWNLOAD = Judgement(
     question="Is there a picture, and may we have it?",
     label="observed",
     observed="recorded once; the web is not asked again",
+    measures=always,
+    fixed=fixed_fields(""),
     decides=_deciding,
 )
 EMBED_IMAGES = Judgement(
@@ -138,4 +140,5 @@ EMBED_IMAGES = Judgement(
     question="Which features does the picture have?",
     label="observed",
     observed="encoded once by the model; the stored vector is used by every replay",
+    measures=always,
 )

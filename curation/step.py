@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any, Literal, Protocol, TypeVar
 
+import numpy as np
 import pyarrow as pa
 
 from evenly.curation.columns import taken_rows
@@ -102,7 +103,8 @@ class Given:
 
     recounts: whether what is known of all pairs is made again of these; else it is read as the step stored it. reads:
     the columns that its judgement says its verdict depends on. tables: those of all parts. each: work on every
-    part. exchange: rows to be sent between parts; None where there is one part.
+    part. exchange: rows to be sent between parts; None where there is one part. features: stored
+    ones of "images" by their ids, or of "texts"; None where nobody reads them.
     """
 
     record: FinishedStep
@@ -115,6 +117,7 @@ class Given:
     tables: StepTables[Any]
     each: EachPart
     exchange: Callable[[], AbstractContextManager[Exchange]] | None = None
+    features: Callable[[Literal["images", "texts"], pa.Array], np.ndarray] | None = None
 
     def has(self, column: str) -> bool:
         """Whether a step before this one gave the column."""
@@ -211,6 +214,14 @@ class Judgement:
     decides: the part of its rule, as stored, that decided a pair, by what it stored of this: reason, value, source and
     the columns that it gave.
 
+    What says how it is judged by another rule: measures: whether, after the steps before and by the rule, its values
+    were measured or observed, so that nothing is known of a pair which it has not judged. fixed: the fields in which
+    two rules, as stored, differ and by which values are measured. search: how any pairs are merged, by what is stored
+    of them and their pictures. grouped: whether its values are also those of pairs that were merged into a pair.
+    fitted: what it fits to all pairs, in words. of_all: whether by its rule a verdict depends on which pairs there are.
+    moved: by the rule and what was judged, how many of these pairs may leave and how many may come back where so many
+    more pairs, of which nothing is known, may be judged with them.
+
     A step that judges by the ledger alone (`ByLedger`), by a rule that is all of its section, is its judgement: recipe,
     run, report and audit take the rest from here. version: of such a step, raised whenever the same inputs would now
     give another result.
@@ -227,6 +238,13 @@ class Judgement:
     needs: Callable[[Any], Mapping[str, Collection[Need]]] = lambda _: {}
     seeded: bool = False
     decides: Callable[[Stored, Stored], Stored] = lambda rule, _: rule
+    measures: Callable[[Sequence[FinishedStep], Any], bool] = lambda *_: False
+    fixed: Callable[[Stored, Stored], Collection[str]] = lambda *_: ()
+    search: Callable[[Given], "Opened"] | None = None
+    grouped: Callable[[Stored], bool] = lambda _: False
+    fitted: Callable[[Stored], str] = lambda _: ""
+    of_all: Callable[[Any], bool] = lambda _: False
+    moved: Callable[[Any, Judged, int], tuple[int, int]] | None = None
     section: str = ""
     rule: type[Any] = NoRule
     version: int = 1
@@ -269,6 +287,38 @@ def _judge_rows(
 def rows_of_pairs(tables: PartTables, record: FinishedStep, name: str, uids: pa.Array) -> pa.Table:
     """The rows of a step's table that belong to pairs, in their stored order."""
     return rows_with(tables.table(record, name), uids)
+
+
+def differing_fields(stored: Stored, supposed: Stored, prefix: str = "") -> list[str]:
+    """The fields that two rules, as stored, give different values, nested ones by their dotted name.
+
+    Of an entry that only the second has, each of its fields; of one that only the first has, the entry.
+    """
+    names = list[str]()
+    for name in dict.fromkeys((*stored, *supposed)):
+        old, new = stored.get(name), supposed.get(name)
+        if isinstance(new, Mapping) and (old is None or isinstance(old, Mapping)):
+            names += differing_fields(old or {}, new, f"{prefix}{name}.")
+        elif old != new:
+            names.append(f"{prefix}{name}")
+    return names
+
+
+def fixed_fields(*names: str) -> Callable[[Stored, Stored], list[str]]:
+    """The `fixed` of a step whose values were measured by these fields, or fields of them; "" for all."""
+
+    def differing(stored: Stored, supposed: Stored) -> list[str]:
+        return [
+            path for path in differing_fields(stored, supposed) if any(f"{path}.".startswith(name) for name in dotted)
+        ]
+
+    dotted = [f"{name}." if name else "" for name in names]
+    return differing
+
+
+def always(*_: object) -> bool:
+    """Whatever the rule."""
+    return True
 
 
 def of_pictures(_rule: object) -> dict[str, Collection[Need]]:

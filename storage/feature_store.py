@@ -3,6 +3,7 @@
 Beside each row stands the device that made it, which is no part of an encoder's identity.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,6 +21,11 @@ from evenly.storage.workspace import Workspace
 OF_POOL = "a pool of features"
 """What stands in the place of a device where rows were taken from a pool."""
 _DEVICE = "device"
+
+
+def text_id(text: str) -> str:
+    """The name of a text in the feature store: SHA-256 of its UTF-8."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class FeatureStore:

@@ -1,6 +1,5 @@
 """The encoder of a run, loaded once, and text features through the store."""
 
-import hashlib
 import platform
 import time
 from collections.abc import Mapping, Sequence
@@ -23,7 +22,7 @@ from evenly.features.second_backbone import load_second
 from evenly.features.texts.text_tower import TextTower, embedded_text_tower
 from evenly.storage.artifacts.kinds import refined_encoders_of
 from evenly.storage.errors import InputError, NotFoundError
-from evenly.storage.feature_store import FeatureStore
+from evenly.storage.feature_store import FeatureStore, text_id
 from evenly.storage.files.identities import IdentityRecord, refuse_other, versions
 from evenly.storage.web.images import find_places, read_images
 from evenly.tasks.run import EncoderChoice, Run, SecondChoice
@@ -186,11 +185,6 @@ def second_backbone_rows(run: Run, image_ids: Sequence[str]) -> np.ndarray:
     vectors = store.read(image_ids)[0].astype(np.float32)
     rows: np.ndarray = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return rows
-
-
-def text_id(text: str) -> str:
-    """The name of a text in the feature store: SHA-256 of its UTF-8."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _refined(run: Run, base: Encoder, name: str) -> Encoder:

@@ -20,7 +20,7 @@ from evenly.curation.columns import column
 from evenly.curation.decisions import Decisions
 from evenly.curation.draws import draws
 from evenly.curation.errors import RuleError
-from evenly.curation.step import ByLedger, FinishedStep, Given, Judged, Judgement, PartTables, StepTables, gives
+from evenly.curation.step import ByLedger, FinishedStep, Given, Judged, Judgement, PartTables, StepTables, always, gives
 
 STEP = "cap"
 _COUNTS = pa.schema([("value", pa.string()), ("pairs", pa.int64())])
@@ -156,5 +156,6 @@ CAP = Judgement(
     section="cap",
     rule=CapRule,
     rejudge=ByLedger(facts=_caps, judge=_capped, totals=_totals),
+    of_all=always,
     seeded=True,
 )

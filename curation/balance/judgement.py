@@ -14,7 +14,7 @@ from evenly.curation.balance.parts import Balancing, PicksByUrl, SourceMixing
 from evenly.curation.balance.source_mixing import MixRule, SourceCut, SourceRule, source_table, stored_cuts
 from evenly.curation.balance.sums import BalanceSums
 from evenly.curation.balance.thresholds import BalanceRule
-from evenly.curation.step import ByLedger, Given, Judged, Judgement, PartTables, Rejudging
+from evenly.curation.step import ByLedger, Given, Judged, Judgement, PartTables, Rejudging, always
 
 
 @contextmanager
@@ -79,6 +79,7 @@ _balancing: Callable[..., Judgement] = partial(
     load=stored_rule,
     rule=BalanceRule,
     rejudge=_open_balancing,
+    of_all=always,
     needs=lambda _: {"": ["matches"]},
     seeded=True,
 )
@@ -96,6 +97,7 @@ MIX_SOURCES = Judgement(
         notes=_limiting,
     ),
     rule=MixRule,
+    of_all=always,
     seeded=True,
     decides=lambda stored, pair: {pair["source"]: stored["sources"][pair["source"]]},
 )

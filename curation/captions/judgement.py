@@ -6,9 +6,21 @@ from typing import Any
 import pyarrow as pa
 
 from evenly.curation.captions.choice import CANDIDATES, CHOSEN, ChoiceRule, choose_captions
+from evenly.curation.captions.quality import UNSEEN
 from evenly.curation.columns import column
 from evenly.curation.errors import RuleError
-from evenly.curation.step import Given, Judged, Judgement, PartTables, by_row, of_features, rows_of_pairs
+from evenly.curation.step import (
+    Given,
+    Judged,
+    Judgement,
+    PartTables,
+    Stored,
+    always,
+    by_row,
+    fixed_fields,
+    of_features,
+    rows_of_pairs,
+)
 
 
 def _chosen(given: Given) -> Callable[[pa.Table, PartTables], Judged]:
@@ -32,6 +44,23 @@ def _load(stored: Mapping[str, Any]) -> ChoiceRule:
     return ChoiceRule(**{**stored["choose"], "forbid": tuple(stored["choose"]["forbid"])})
 
 
+def _chooses(stored: Stored) -> bool:
+    """Whether another caption than a pair's own may be chosen."""
+    return bool(stored.get("choose", {}).get("by") != "original")
+
+
+def _fitted(stored: Stored) -> str:
+    choose = stored.get("choose", {})
+    words = (
+        ["the concepts that captions are made of"]
+        if any(captioner["kind"] == "retrieved" for captioner in stored.get("captioners", ()))
+        else []
+    )
+    words += ["the score of grammar"] if choose.get("by") == "reward" else []
+    words += ["the concepts that the encoder recognises"] if UNSEEN in choose.get("forbid", ()) else []
+    return " and ".join(words) if _chooses(stored) else ""
+
+
 RECAPTION = Judgement(
     name="recaption",
     section="recaption",
@@ -39,6 +68,10 @@ RECAPTION = Judgement(
     value="gain in score",
     load=_load,
     rejudge=by_row(_chosen),
+    measures=always,
+    fixed=fixed_fields("captioners", "judge", "read_text"),
+    grouped=_chooses,
+    fitted=_fitted,
     needs=of_features,
     seeded=True,
     decides=lambda stored, _: {"choose": {"by": stored["choose"]["by"]}},

@@ -12,7 +12,7 @@ from evenly.curation.concepts.matching import FEW, Matcher, MatchRule, Mode
 from evenly.curation.concepts.multilingual import MultilingualMatcher
 from evenly.curation.decisions import Decisions
 from evenly.curation.errors import MissingStepError, RuleError
-from evenly.curation.step import FinishedStep, Given, Judged, Judgement, PartTables, by_row, gives
+from evenly.curation.step import FinishedStep, Given, Judged, Judgement, PartTables, by_row, fixed_fields, gives
 
 
 def judge_matches(
@@ -116,7 +116,13 @@ def _matched(given: Given) -> Callable[[pa.Table, PartTables], Judged]:
     return judge
 
 
-_matching: Callable[..., Judgement] = partial(Judgement, value="concepts", rule=MatchRule, rejudge=by_row(_matched))
+_matching: Callable[..., Judgement] = partial(
+    Judgement,
+    value="concepts",
+    rule=MatchRule,
+    rejudge=by_row(_matched),
+    fixed=fixed_fields("metadata", "language"),
+)
 MATCH_CONCEPTS = _matching(
     name="match_concepts", section="match", question="Does the caption name a concept?", reads=given_captions
 )

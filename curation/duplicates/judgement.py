@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -15,11 +16,19 @@ import pyarrow.compute as pc
 
 from evenly.curation.columns import column, taken_rows
 from evenly.curation.decisions import Decisions
-from evenly.curation.duplicates.caption_duplicates import CaptionTwins
-from evenly.curation.duplicates.image_duplicates import Perceptual, Semantic, exact_reasons
-from evenly.curation.duplicates.merging import choose_survivors, components, picture_areas
-from evenly.curation.duplicates.record_linkage import Linked
-from evenly.curation.step import Given, Judged, Judgement, Need, PartTables, Rejudging
+from evenly.curation.duplicates.caption_duplicates import CaptionTwins, deduplicate_captions
+from evenly.curation.duplicates.image_duplicates import (
+    Perceptual,
+    Semantic,
+    deduplicate_exact,
+    deduplicate_perceptual,
+    deduplicate_semantic,
+    exact_reasons,
+)
+from evenly.curation.duplicates.merging import Duplicates, choose_survivors, components, picture_areas
+from evenly.curation.duplicates.record_linkage import Linked, deduplicate_linked
+from evenly.curation.errors import MissingStepError
+from evenly.curation.step import ByLedger, Given, Judged, Judgement, Need, PartTables, Rejudging, always
 from evenly.keys import rows_with
 
 OUTSIDE_RULE = "edge_outside_the_rule"
@@ -93,6 +102,41 @@ def _shown(given: Given, columns: list[str], uids: pa.Array, tables: PartTables)
     return rows_with(tables.alive(given.upstream, columns), uids)
 
 
+_COMPARED = {"url": pa.string(), "caption": pa.string(), "image_id": pa.string()}
+_COMPARED |= {"width": pa.int32(), "height": pa.int32(), "phash": None, "colour": None}
+"""What pairs are compared by, and its type where a rebuild has none; None: it is left out then."""
+
+
+def _searching(find: Callable[[pa.Table, Given], Duplicates]) -> ByLedger:
+    return ByLedger(judge=partial(_search, find))
+
+
+def _search(find: Callable[[pa.Table, Given], Duplicates], given: Given, _facts: None, tables: PartTables) -> Judged:
+    """Pairs merged anew, whichever of them there are."""
+    pairs = tables.alive(given.upstream, [name for name in _COMPARED if given.has(name)])
+    for name, kind in _COMPARED.items():
+        if kind is not None and name not in pairs.column_names:
+            pairs = pairs.append_column(name, pa.nulls(pairs.num_rows, kind))
+    duplicates = find(pairs, given)
+    uids = column(pairs, "uid", pa.string())
+    return Judged(uids=uids, decisions=duplicates.decisions, tables={"edges": duplicates.edges}, detail="searched anew")
+
+
+def _features(pairs: pa.Table, given: Given, kind: Literal["images", "texts"]) -> np.ndarray:
+    if given.features is None:
+        raise MissingStepError(f"step `{given.record.name}` must be given features; there are none. Rebuild with it.")
+    return given.features(kind, column(pairs, "image_id" if kind == "images" else "caption", pa.string()))
+
+
+def _near(pairs: pa.Table, given: Given) -> Duplicates:
+    return deduplicate_semantic(pairs, _features(pairs, given, "images"), given.rule, seed=given.seed)
+
+
+def _linked(pairs: pa.Table, given: Given) -> Duplicates:
+    images, texts = (_features(pairs, given, kind) for kind in ("images", "texts"))
+    return deduplicate_linked(pairs, images, texts, given.rule, seed=given.seed)
+
+
 def _needs_features(rule: Semantic) -> dict[str, Collection[Need]]:
     needs: dict[str, Collection[Need]] = {".semantic": ["pictures", "features"]}
     return needs if rule.max_colour is None else needs | {".colour": ["bytes"]}
@@ -114,12 +158,14 @@ _merging: Callable[..., Judgement] = partial(
     Judgement,
     section="deduplicate",
     label="re-checked",
+    of_all=always,
     decides=lambda stored, _: {f: bound for f, bound in stored.items() if f != "tables"},
 )
 DEDUPLICATE_EXACT = _merging(
     name="deduplicate_exact",
     question="Are its bytes new?",
     rejudge=partial(_open, _Kind(reason="exact_duplicate", is_exact=True)),
+    search=_searching(lambda pairs, _: deduplicate_exact(pairs)),
     needs=lambda _: {".exact": ["pictures"]},
 )
 DEDUPLICATE_PERCEPTUAL = _merging(
@@ -128,6 +174,7 @@ DEDUPLICATE_PERCEPTUAL = _merging(
     value="differing bits",
     rule=Perceptual,
     rejudge=partial(_open, _Kind(reason="near_duplicate", limit="max_distance")),
+    search=_searching(lambda pairs, given: deduplicate_perceptual(pairs, given.rule)),
     needs=lambda _: {".perceptual": ["pictures"]},
 )
 DEDUPLICATE_SEMANTIC = _merging(
@@ -137,6 +184,7 @@ DEDUPLICATE_SEMANTIC = _merging(
     rule=Semantic,
     reads=_of_features,
     rejudge=partial(_open, _Kind(reason="semantic_duplicate", limit="min_cosine", is_least=True)),
+    search=_searching(_near),
     needs=_needs_features,
     seeded=True,
 )
@@ -147,6 +195,8 @@ DEDUPLICATE_LINKED = _merging(
     rule=Linked,
     reads=lambda *_: ["image_id", "caption"],
     rejudge=partial(_open, _Kind(reason="linked_record", limit="min_cosine", is_least=True)),
+    search=_searching(_linked),
+    measures=always,
     needs=lambda _: {".linked": ["pictures", "features"]},
     seeded=True,
 )
@@ -157,6 +207,7 @@ DEDUPLICATE_CAPTIONS = _merging(
     rule=CaptionTwins,
     reads=_of_captions,
     rejudge=partial(_open, _Kind(reason="near_caption", limit="min_jaccard", is_least=True)),
+    search=_searching(lambda pairs, given: deduplicate_captions(pairs, given.rule, seed=given.seed)),
     needs=_needs_captions,
     seeded=True,
 )

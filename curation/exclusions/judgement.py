@@ -11,7 +11,20 @@ from evenly.curation.decisions import Decisions, first_of
 from evenly.curation.exclusions.clusters import TargetClusters, judge_clusters
 from evenly.curation.exclusions.decontaminate import Contamination, Decontamination, Nearest, judge_contamination
 from evenly.curation.exclusions.safety import BlockedDomains, SafetyRule, Unsafe, judge_unsafe
-from evenly.curation.step import Given, Judged, Judgement, Need, PartTables, Stored, by_row, of_features, rows_of_pairs
+from evenly.curation.step import (
+    Given,
+    Judged,
+    Judgement,
+    Need,
+    PartTables,
+    Stored,
+    always,
+    by_row,
+    differing_fields,
+    fixed_fields,
+    of_features,
+    rows_of_pairs,
+)
 
 _ROUNDING = 1e-9
 _SCORES = ("unsafe_score", "unsafe_class")
@@ -112,6 +125,24 @@ def _deciding_distance(stored: Stored, pair: Stored) -> Stored:
     return {name: stored[name] for name in sorted(kinds | {"colour"}) if stored.get(name) is not None}
 
 
+def _of_detector_or_lists(stored: Stored, supposed: Stored) -> list[str]:
+    """All but the detector's threshold, and that it is left out."""
+    if stored.get("detector") is None and supposed.get("detector") is not None:
+        return ["detector"]
+    return [path for path in differing_fields(stored, supposed) if path not in {"detector", "detector.threshold"}]
+
+
+def _wider(stored: Stored, supposed: Stored) -> list[str]:
+    """The fields by which pictures would be left out that were not near enough to be recorded."""
+    paths = fixed_fields("sets", "colour")(stored, supposed)
+    bits, cosines = ((stored.get(name), supposed.get(name)) for name in ("perceptual", "semantic"))
+    if bits[1] is not None and (bits[0] is None or bits[1] > bits[0]):
+        paths.append("perceptual")
+    if cosines[1] is not None and (cosines[0] is None or cosines[1] < cosines[0]):
+        paths.append("semantic")
+    return paths
+
+
 BLOCK_DOMAINS = Judgement(
     name="block_domains",
     section="safety",
@@ -119,6 +150,8 @@ BLOCK_DOMAINS = Judgement(
     question="Is its site one that no list names?",
     label="observed",
     observed="what a list holds is not stored",
+    measures=always,
+    fixed=fixed_fields(""),
 )
 SAFETY = Judgement(
     name="safety",
@@ -129,6 +162,9 @@ SAFETY = Judgement(
     value="score",
     label="re-checked",
     rejudge=by_row(_safe, _scores),
+    measures=always,
+    fixed=_of_detector_or_lists,
+    grouped=lambda stored: bool(stored.get("files") or stored.get("looks")),
     needs=_by_detector_or_lists,
     decides=_deciding_list,
 )
@@ -141,6 +177,8 @@ DECONTAMINATE = Judgement(
     value="distance",
     label="re-checked",
     rejudge=by_row(_clean),
+    measures=always,
+    fixed=_wider,
     needs=_by_distances,
     decides=_deciding_distance,
 )
@@ -152,6 +190,9 @@ IMAGE_BASED = Judgement(
     value="cosine",
     label="re-checked",
     rejudge=by_row(_on_target, lambda _: ("cluster", "value")),
+    measures=always,
+    fixed=fixed_fields(""),
+    fitted=lambda _: "its clusters",
     needs=of_features,
     seeded=True,
 )

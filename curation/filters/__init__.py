@@ -36,6 +36,7 @@ class Filter:
 
     lookup: whether `measure` takes a third argument, which the caller reads as the rule says.
     measure_more: takes what `measure` takes; returns its values as the column `value`, and further columns.
+    reasons: all that it gives, of a filter of pictures.
     """
 
     rule: type
@@ -44,6 +45,7 @@ class Filter:
     columns: tuple[str, ...]
     lookup: bool = False
     measure_more: Callable[..., pa.Table] | None = None
+    reasons: tuple[str, ...] = ()
 
     def measure_all(self, batch: pa.Table, rule: object, *read: object) -> tuple[pa.Array, dict[str, pa.Array]]:
         """Return the values of `measure`, and the further columns by name; none where it finds no more."""
@@ -82,7 +84,17 @@ TEXT_FILTERS: dict[str, Filter] = {
 
 IMAGE_FILTERS: dict[str, Filter] = {
     "image_size": Filter(
-        rule=ImageSize, measure=measure_image_size, judge=judge_image_size, columns=("width", "height")
+        rule=ImageSize,
+        measure=measure_image_size,
+        judge=judge_image_size,
+        columns=("width", "height"),
+        reasons=("too_small", "not_measured"),
     ),
-    "image_aspect": Filter(rule=ImageAspect, measure=measure_aspect, judge=judge_aspect, columns=("width", "height")),
+    "image_aspect": Filter(
+        rule=ImageAspect,
+        measure=measure_aspect,
+        judge=judge_aspect,
+        columns=("width", "height"),
+        reasons=("aspect", "not_measured"),
+    ),
 }

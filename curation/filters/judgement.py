@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from evenly.curation.columns import column
 from evenly.curation.decisions import Decisions, first_of
 from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
-from evenly.curation.step import Given, Judged, Judgement, PartTables, Stored, by_row, of_pictures
+from evenly.curation.step import Given, Judged, Judgement, PartTables, Stored, always, by_row, of_pictures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,11 +94,16 @@ def _filtered_pictures(given: Given) -> Callable[[pa.Table, PartTables], Judged]
         if "phash" not in pairs.column_names:
             return judged
         reason = column(pairs, "reason", pa.string())
-        is_other = pc.and_(pc.not_equal(reason, ""), pc.not_equal(reason, judged.decisions.reason))
-        trouble = pc.if_else(pc.and_(is_other, pc.is_null(pairs["phash"])), reason, "")
+        judged_by = pa.array(["", *(name for filtering in IMAGE_FILTERS.values() for name in filtering.reasons)])
+        trouble = pc.if_else(pc.and_(pc.is_null(pairs["phash"]), pc.invert(pc.is_in(reason, judged_by))), reason, "")
         return replace(judged, decisions=first_of(Decisions.of(reason=trouble), judged.decisions))
 
     return judge
+
+
+def _other_lookups(stored: Stored, supposed: Stored) -> list[str]:
+    """The filters of a lookup by which values would be measured, and were not: what they look up is not stored."""
+    return [name for name in supposed if TEXT_FILTERS[name].lookup and stored.get(name) != supposed[name]]
 
 
 def _fingerprinted(given: Given) -> Sequence[str]:
@@ -131,6 +136,8 @@ CHECK_TEXTS = Judgement(
     load=partial(FilterRules.of, filters=TEXT_FILTERS),
     reads=_reads_texts,
     rejudge=by_row(partial(_filtered, TEXT_FILTERS), partial(_looked_up, TEXT_FILTERS)),
+    measures=lambda _, rule: any(TEXT_FILTERS[name].lookup for name in rule.rules),
+    fixed=_other_lookups,
     decides=partial(_deciding, TEXT_FILTERS),
 )
 CHECK_IMAGES = Judgement(
@@ -142,6 +149,7 @@ CHECK_IMAGES = Judgement(
     load=partial(FilterRules.of, filters=IMAGE_FILTERS),
     reads=_reads_pictures,
     rejudge=by_row(_filtered_pictures, _fingerprinted),
+    measures=always,
     needs=of_pictures,
     decides=partial(_deciding, IMAGE_FILTERS),
 )

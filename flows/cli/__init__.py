@@ -10,7 +10,7 @@ import typer
 
 from evenly.flows.cli.adapters import evaluate, fit
 from evenly.flows.cli.audit import audit as explaining
-from evenly.flows.cli.audit import upkeep
+from evenly.flows.cli.audit import upkeep, what_if
 from evenly.flows.cli.classes import batches, describe, descriptions
 from evenly.flows.cli.datasets import builds, concepts, metadata, pools, search
 from evenly.flows.cli.encoders import commands as encoding
@@ -27,7 +27,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (builds, describe, concepts, search, fit, evaluate, encoding, pools, explaining, upkeep, serve):
+for module in (builds, describe, concepts, search, fit, evaluate, encoding, pools, explaining, what_if, upkeep, serve):
     for name, command in module.COMMANDS.items():
         app.command(name)(command)
 groups = {"descriptions": descriptions, "batches": batches, "metadata": metadata, "encoders": encoding}

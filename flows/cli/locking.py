@@ -81,7 +81,8 @@ WRITES: Mapping[str, Callable[[Values], bool]] = {
 READS = frozenset(
     (
         *("init", "check", "plan", "builds", "batches", "search", "predict", "export-adapter", "encode", "encoders"),
-        *("base-to-new", "sessions", "why", "diff", "card", "verify", "doctor", "clean", "serve", "deploy"),
+        *("base-to-new", "sessions", "why", "what-if", "diff", "card", "verify", "doctor", "clean", "serve"),
+        "deploy",
         *("descriptions show", "descriptions compare", "descriptions export", "encoders tune", "encoders tokens"),
         *("metadata build", "metadata show"),
     )

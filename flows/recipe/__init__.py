@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from ipaddress import ip_address
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
@@ -18,7 +19,7 @@ from evenly.features.pictures.views import ViewRule
 from evenly.flows.recipe.curation import Curate, without_download
 from evenly.flows.recipe.files import ClassListing
 from evenly.flows.recipe.problems import RecipeError, describe_problems, without_places
-from evenly.flows.recipe.section import Notify, RebuildSchedule, Section
+from evenly.flows.recipe.section import Notify, RebuildSchedule, Section, with_values
 from evenly.flows.recipe.untrusted_yaml import MAX_BYTES, UnreadableYamlError, read_yaml
 from evenly.signatures import Place
 from evenly.storage.errors import TooLargeError
@@ -243,8 +244,8 @@ class Recipe(Section):
         return self
 
 
-def read_recipe(path: Place) -> Recipe:
-    """Read and check a recipe file.
+def read_recipe(path: Place, changes: Mapping[str, object] = MappingProxyType({})) -> Recipe:
+    """Read and check a recipe file; changes: values that take the place of the file's, by dotted names.
 
     Raises RecipeError, whose text has one line per problem.
     """
@@ -263,7 +264,7 @@ def read_recipe(path: Place) -> Recipe:
     if not isinstance(value, dict):
         kind = type(value).__name__
         raise RecipeError(f"recipe `{path}` must be a mapping of fields; got {kind}. See `evenly init`.")
-    recipe, problems = _validated(value, Path(path).resolve().parent)
+    recipe, problems = _validated(with_values(value, changes), Path(path).resolve().parent)
     if recipe is None or problems:
         refused = RecipeError("\n".join(problems))
         refused.rest = recipe

@@ -50,6 +50,16 @@ def known_names(kind: str, names: tuple[str, ...], choices: Mapping[str, object]
     return names
 
 
+def with_values(fields: Mapping[str, Any], changes: Mapping[str, object]) -> dict[str, Any]:
+    """Fields as a file has them, with other values of some, by their dotted names."""
+    changed = dict(fields)
+    for name, value in changes.items():
+        first, _, rest = name.partition(".")
+        inner = changed.get(first)
+        changed[first] = with_values(inner if isinstance(inner, Mapping) else {}, {rest: value}) if rest else value
+    return changed
+
+
 class Notify(Section):
     """Notification blocks of the Prefect server, as `slack-webhook/team`, that are told of these events of a recipe.
 

@@ -9,6 +9,7 @@ from evenly.curation.balance.source_mixing import MixRule, SourceRule
 from evenly.curation.step import NoRule
 from evenly.curation.steps import STEPS
 from evenly.flows.recipe import Recipe
+from evenly.flows.recipe.curation import Curate
 from evenly.storage.builds import Builds
 from evenly.storage.records import stored_fields
 from evenly.storage.workspace import Workspace
@@ -66,16 +67,21 @@ def known_steps() -> Iterator[Step[Any]]:
 
 def steps_of(recipe: Recipe, *, limit: int | None = None) -> list[tuple[Step[Any], Any]]:
     """The steps that the recipe switches on, in order, each with its rule."""
-    curate, match = recipe.curate, recipe.curate.match
+    return curating_steps(recipe.curate, limit=limit, mix=_mix_rule(recipe))
+
+
+def curating_steps(curate: Curate, *, limit: int | None, mix: MixRule | None) -> list[tuple[Step[Any], Any]]:
+    """The same of the section `curate` alone, and what else of a recipe switches a step on."""
+    match = curate.match
     rules = {name: curate.rule_of(judgement) for name, judgement in STEPS.items()} | {
         COLLECT.name: CollectRule(limit=limit),
-        MIX_SOURCES.name: _mix_rule(recipe),
+        MIX_SOURCES.name: mix,
         COUNT_CONCEPTS.name: match and NoRule(),
         EMBED_IMAGES.name: NoRule() if curate.needing("features") else None,
         # What names nothing in the end is dropped.
         MATCH_AGAIN.name: match and replace(match, unmatched="drop"),
     }
-    if not recipe.has_pictures:
+    if curate.download is None:
         rules |= {SAFETY.name: None, MATCH_AGAIN.name: None}
     return [(step, rules[step.name]) for step in known_steps() if rules[step.name] is not None]
 

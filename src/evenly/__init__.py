@@ -98,6 +98,7 @@ __all__ = [
     "show_descriptions",
     "show_metadata",
     "tune_encoder",
+    "what_if",
     "worth",
 ]
 

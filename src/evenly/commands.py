@@ -7,6 +7,7 @@ from evenly.flows.cli.adapters.evaluate import base_to_new_command, evaluate_com
 from evenly.flows.cli.adapters.fit import export_adapter_command, fit_command, leaderboard_command, predict_command
 from evenly.flows.cli.audit.audit import card_command
 from evenly.flows.cli.audit.upkeep import clean_command, doctor_command
+from evenly.flows.cli.audit.what_if import what_if_command
 from evenly.flows.cli.classes.batches import batches_command, cancel_command
 from evenly.flows.cli.classes.describe import extract_command
 from evenly.flows.cli.classes.descriptions import (
@@ -66,4 +67,5 @@ sessions = in_python(sessions_command)
 show_descriptions = in_python(show_descriptions_command, "descriptions show")
 show_metadata = in_python(show_metadata_command, "metadata show")
 tune_encoder = in_python(tune_command, "encoders tune")
+what_if = in_python(what_if_command)
 worth = in_python(worth_of_steps, "worth")

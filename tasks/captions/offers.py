@@ -23,10 +23,10 @@ from evenly.curation.concepts.multilingual import named_entries
 from evenly.curation.errors import RuleError
 from evenly.features import cosine_scores
 from evenly.features.unit_rows import SCORE_DIGITS
-from evenly.storage.feature_store import FeatureStore
+from evenly.storage.feature_store import FeatureStore, text_id
 from evenly.tasks.captions import CAPTIONERS
 from evenly.tasks.captions.captioner import MADE, Shown
-from evenly.tasks.encoders import encoder_identity, store_texts, text_id
+from evenly.tasks.encoders import encoder_identity, store_texts
 from evenly.tasks.pictures.encoded import image_rows
 from evenly.tasks.pictures.pairs import send_merged
 from evenly.tasks.pictures.sent_rows import Give, PicturePlaces, SentRows, send_partitions, send_places

@@ -14,12 +14,12 @@ from evenly.features.encoders.stages import READING, WRITING, timed
 from evenly.features.refining.encoder import RefinedEncoder
 from evenly.features.refining.pairs import raw_rows
 from evenly.storage.builds import encoder_of
-from evenly.storage.feature_store import OF_POOL, FeatureStore
+from evenly.storage.feature_store import OF_POOL, FeatureStore, text_id
 from evenly.storage.pools.source import FEATURES_KIND, local_features
 from evenly.storage.samples import BuildSamples
 from evenly.storage.web.images import read_images
 from evenly.storage.workspace import Workspace
-from evenly.tasks.encoders import CHUNK, encoder_identity, frozen_run, open_encoder, text_id
+from evenly.tasks.encoders import CHUNK, encoder_identity, frozen_run, open_encoder
 from evenly.tasks.pictures.sent_rows import PictureSources, check_dimension, take_vectors
 from evenly.tasks.run import Run
 

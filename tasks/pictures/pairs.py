@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 
 from evenly.curation.align import Align, threshold_of_counts
 from evenly.curation.rank import Rank
-from evenly.storage.feature_store import FeatureStore
-from evenly.tasks.encoders import encode_texts, encoder_identity, say_longer, text_id
+from evenly.storage.feature_store import FeatureStore, text_id
+from evenly.tasks.encoders import encode_texts, encoder_identity, say_longer
 from evenly.tasks.pictures.sent_rows import Give, SentRows, rows_of_uids, send_items, send_partitions
 from evenly.tasks.run import Each, Run, with_model
 

@@ -12,14 +12,13 @@ import pyarrow as pa
 
 from evenly.curation.decisions import Decisions
 from evenly.curation.step import NoRule
-from evenly.storage.feature_store import FeatureStore
+from evenly.storage.feature_store import FeatureStore, text_id
 from evenly.storage.ledger import StepOutput
 from evenly.tasks.encoders import (
     encode_texts,
     encoder_identity,
     say_longer,
     step_encoder,
-    text_id,
 )
 from evenly.tasks.engine import InProcess
 from evenly.tasks.pictures.encoded import store_images

@@ -11,11 +11,12 @@ import pyarrow as pa
 from evenly.curation.captions.swaps import swapped_words
 from evenly.features.refining.pairs import Names, PairRows, raw_rows
 from evenly.features.unit_rows import Single
+from evenly.storage.feature_store import text_id
 from evenly.storage.files.caption_truth import TRUTH_FILE, CaptionTruth, read_caption_truth
 from evenly.storage.files.wordnets import load_noun_synsets
 from evenly.storage.pools.source import source_files
 from evenly.storage.tables.hashing import file_hash
-from evenly.tasks.encoders import store_texts, text_id
+from evenly.tasks.encoders import store_texts
 from evenly.tasks.run import Run
 
 LONG_WORDS = 40

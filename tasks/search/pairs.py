@@ -13,10 +13,10 @@ import pyarrow.compute as pc
 
 from evenly.storage.builds import funnel_of
 from evenly.storage.errors import InputError
+from evenly.storage.feature_store import text_id
 from evenly.storage.samples import BuildSamples, outcomes_of, sql_in
 from evenly.storage.tables.hashing import is_text_type
 from evenly.storage.workspace import Workspace
-from evenly.tasks.encoders import text_id
 
 _FORM = re.compile(r"\s*(?P<column>[^=<>!]*[^=<>!\s])\s*(?P<relation>!=|>=|<=|=|>|<)(?P<value>.*)", re.DOTALL)
 _ORDERED = {">": pc.greater, ">=": pc.greater_equal, "<": pc.less, "<=": pc.less_equal}

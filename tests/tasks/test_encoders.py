@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evenly.storage.errors import InputError, NotFoundError
-from evenly.storage.feature_store import FeatureStore
+from evenly.storage.feature_store import FeatureStore, text_id
 from evenly.storage.files import identities
 from evenly.storage.workspace import Workspace
 from evenly.tasks import encoders as module
@@ -20,7 +20,6 @@ from evenly.tasks.encoders import (
     open_second,
     second_backbone_rows,
     second_identity,
-    text_id,
     text_rows,
 )
 from evenly.tasks.progress import Progress

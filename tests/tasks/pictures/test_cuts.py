@@ -8,11 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from evenly.storage.feature_store import FeatureStore
+from evenly.storage.feature_store import FeatureStore, text_id
 from evenly.storage.pools.source import PoolSource
 from evenly.storage.workspace import Workspace
 from evenly.tasks import encoders
-from evenly.tasks.encoders import encoder_identity, known_identity, text_id
+from evenly.tasks.encoders import encoder_identity, known_identity
 from evenly.tasks.engine import InProcess
 from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild import features as feature_steps

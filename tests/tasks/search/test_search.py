@@ -5,9 +5,8 @@ import pytest
 
 from evenly.features import to_unit_rows
 from evenly.storage.errors import InputError
-from evenly.storage.feature_store import FeatureStore
+from evenly.storage.feature_store import FeatureStore, text_id
 from evenly.storage.tables import lance_commits, lance_rows
-from evenly.tasks.encoders import text_id
 from evenly.tasks.run import Run
 from evenly.tasks.search import search
 from evenly.tasks.search.pairs import Condition, Selection

@@ -1,0 +1,98 @@
+"""The rules of a build with fields of `curate` changed: what `what-if` judges by."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from evenly.audit.published import PublishedBuild
+from evenly.audit.supposed import WhatIf
+from evenly.audit.what_if import SupposedStep, suppose
+from evenly.curation.balance.judgement import BALANCE, MIX_SOURCES
+from evenly.curation.captions.judgement import RECAPTION
+from evenly.flows.recipe import Recipe, read_recipe
+from evenly.flows.recipe.curation import Curate
+from evenly.flows.recipe.problems import describe_problems
+from evenly.flows.recipe.section import with_values
+from evenly.flows.recipe.steps import changed_fields, content_of, curating_steps
+from evenly.flows.recipe.untrusted_yaml import UnreadableYamlError, read_yaml
+from evenly.signatures import Place
+from evenly.storage.builds import Builds
+from evenly.storage.errors import InputError
+from evenly.storage.workspace import Workspace
+
+_SECTION = "curate"
+
+
+def build_of_recipe(recipe: Recipe, build: str | None, *, root: Place | None) -> PublishedBuild:
+    """The newest stored build of a recipe, or the one that is named.
+
+    Raises InputError where the recipe has none, or differs from it outside of `curate`.
+    """
+    workspace = Workspace.at(root)
+    builds = Builds(workspace)
+    names = [each["build"] for each in builds.manifests() if each["recipe_name"] == recipe.name]
+    if build is None and not names:
+        raise InputError(f"`recipe` must have a build in this workspace; `{recipe.name}` has none. Rebuild it first.")
+    manifest = builds.read(names[-1] if build is None else build)
+    differing = [
+        name for name in changed_fields(manifest["recipe"], content_of(recipe)) if not name.startswith("curate.")
+    ]
+    if differing:
+        raise InputError(
+            f"`recipe` must be that of build `{manifest['build']}` but for `curate`; {', '.join(differing)} differ. "
+            "Rebuild, or ask of another build with --build."
+        )
+    return PublishedBuild(workspace, manifest)
+
+
+def curate_of(build: PublishedBuild) -> dict[str, Any]:
+    """The section `curate` of a build's recipe, as a recipe file has it."""
+    curate: dict[str, Any] = dict(build.manifest["recipe"][_SECTION])
+    if section := curate.get(RECAPTION.section):
+        captioners = [
+            {**entry["rule"], "kind": entry["kind"], "name": entry["name"]} for entry in section["captioners"]
+        ]
+        curate[RECAPTION.section] = {**section, "captioners": captioners}
+    balance = curate.get(BALANCE.section) or {}
+    if "reference" in balance and (balance.get("language") is None or balance.get("tail_share") is not None):
+        curate[BALANCE.section] = {name: value for name, value in balance.items() if name != "reference"}
+    return curate
+
+
+def read_changes(changes: Sequence[str]) -> dict[str, Any]:
+    """Fields of `curate` and their values, out of texts like `align.keep_top=0.5`; null leaves a field out."""
+    read = dict[str, Any]()
+    for text in changes:
+        name, equals, value = text.partition("=")
+        name = name.strip().removeprefix(f"{_SECTION}.")
+        if not equals or not name:
+            raise InputError(f"`set` must be FIELD=VALUE, as align.keep_top=0.5; got {text!r}. Correct it.")
+        try:
+            read[name] = read_yaml(value)
+        except UnreadableYamlError as error:
+            raise InputError(f"`set` must give a value of YAML; got {value!r}: {error}. Correct it.") from None
+    return read
+
+
+def what_if(recipe: Place, changes: Sequence[str], *, build: str | None = None, root: Place | None = None) -> WhatIf:
+    """The newest build of a recipe, or another, as it would be by the recipe's `curate` with some fields changed."""
+    read = read_recipe(recipe, {f"{_SECTION}.{name}": value for name, value in read_changes(changes).items()})
+    return _suppose(build_of_recipe(read, build, root=root), read.curate)
+
+
+def what_if_of(build: PublishedBuild, changes: Sequence[str]) -> WhatIf:
+    """A build as it would be by its own `curate` with some fields changed."""
+    try:
+        curate = Curate.model_validate(with_values(curate_of(build), read_changes(changes)))
+    except ValidationError as error:
+        raise InputError(f"`set` must give a recipe that holds: {' '.join(describe_problems(error, Curate))}") from None
+    return _suppose(build, curate)
+
+
+def _suppose(build: PublishedBuild, curate: Curate) -> WhatIf:
+    mixing = build.step(MIX_SOURCES.name)
+    mix = None if mixing is None else MIX_SOURCES.stored_rule(mixing.rule)
+    steps = curating_steps(curate, limit=build.manifest["limit"], mix=mix)
+    seed = int(build.manifest["recipe"]["seed"])
+    return suppose(build, [SupposedStep(name=step.name, rule=step.stored(rule), seed=seed) for step, rule in steps])
