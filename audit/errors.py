@@ -3,7 +3,7 @@
 AuditError
 ├── UnknownSampleError     a uid or URL that the build never saw
 ├── IncompleteBuildError   a build whose step records or tables are not all there
-└── CannotTellError        what a build would be by another rule does not follow from what was recorded
+└── CannotTellError        another rule needs values that were not recorded
 """
 
 
@@ -20,4 +20,4 @@ class IncompleteBuildError(AuditError):
 
 
 class CannotTellError(AuditError):
-    """What a build would be by another rule does not follow from what was recorded."""
+    """Another rule needs values that were not recorded."""

@@ -17,7 +17,7 @@ from evenly.storage.ledger import Ledger, StepRecord
 EXAMPLES = 10
 ENTER, LEAVE, UNKNOWN = "enter", "leave", "unknown"
 MOVES = (ENTER, LEAVE, UNKNOWN)
-"""What becomes of a pair: it comes into the build, goes out of it, or nothing is known of it at a step."""
+"""Moves of a pair: it comes into the build, goes out of it, or nothing is known of it at a step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ class WhatIf:
         unknown: Mapping[str, pa.Array],
         open_steps: Sequence[OpenStep],
     ) -> Self:
-        """What a build and the same by other rules, `laid` over its ledger, differ in."""
+        """The differences between a build and the same by other rules, `laid` over its ledger."""
         ledger, records = laid
         uids = ledger.decisions(records[0], ["uid"])["uid"].combine_chunks()
         ended = {"before": _ended(build.ledger, build.deciding), "after": _ended(ledger, records, unknown)}
@@ -151,7 +151,7 @@ class WhatIf:
         return rows
 
     def pair(self, uid: str) -> list[dict[str, Any]]:
-        """What each step would say of a pair: step, verdict, reason, value; to where it ends or is unknown."""
+        """A pair by each step: step, verdict, reason, value; to where it ends or is unknown."""
         rows = list[dict[str, Any]]()
         for record in self.records:
             judged = self.ledger.decisions(record, ["verdict", "reason", "value"], pc.field("uid") == uid).to_pylist()
@@ -216,7 +216,7 @@ def _balanced(ledger: Ledger, records: Sequence[StepRecord]) -> dict[str, Any] |
 
     The tail are the concepts that are not thinned out.
     """
-    record = next((step for step in reversed(records) if "thresholds" in step.hashes), None)
+    record = next((step for step in reversed(records) if "draws" in step.hashes), None)
     if record is None:
         return None
     thresholds = ledger.table(record, "thresholds", ["language", "t", "expected"])

@@ -104,37 +104,37 @@ def _shown(given: Given, columns: list[str], uids: pa.Array, tables: PartTables)
 
 _COMPARED = {"url": pa.string(), "caption": pa.string(), "image_id": pa.string()}
 _COMPARED |= {"width": pa.int32(), "height": pa.int32(), "phash": None, "colour": None}
-"""What pairs are compared by, and its type where a rebuild has none; None: it is left out then."""
+"""Columns by which pairs are compared, and their types where a rebuild has none; None: left out then."""
 
 
 def _searching(find: Callable[[pa.Table, Given], Duplicates]) -> ByLedger:
     return ByLedger(judge=partial(_search, find))
 
 
-def _search(find: Callable[[pa.Table, Given], Duplicates], given: Given, _facts: None, tables: PartTables) -> Judged:
+def _search(find: Callable[[pa.Table, Given], Duplicates], inputs: Given, _facts: None, tables: PartTables) -> Judged:
     """Pairs merged anew, whichever of them there are."""
-    pairs = tables.alive(given.upstream, [name for name in _COMPARED if given.has(name)])
+    pairs = tables.alive(inputs.upstream, [name for name in _COMPARED if inputs.has(name)])
     for name, kind in _COMPARED.items():
         if kind is not None and name not in pairs.column_names:
             pairs = pairs.append_column(name, pa.nulls(pairs.num_rows, kind))
-    duplicates = find(pairs, given)
+    duplicates = find(pairs, inputs)
     uids = column(pairs, "uid", pa.string())
     return Judged(uids=uids, decisions=duplicates.decisions, tables={"edges": duplicates.edges}, detail="searched anew")
 
 
-def _features(pairs: pa.Table, given: Given, kind: Literal["images", "texts"]) -> np.ndarray:
-    if given.features is None:
-        raise MissingStepError(f"step `{given.record.name}` must be given features; there are none. Rebuild with it.")
-    return given.features(kind, column(pairs, "image_id" if kind == "images" else "caption", pa.string()))
+def _features(pairs: pa.Table, inputs: Given, kind: Literal["images", "texts"]) -> np.ndarray:
+    if inputs.features is None:
+        raise MissingStepError(f"step `{inputs.record.name}` must be given features; there are none. Rebuild with it.")
+    return inputs.features(kind, column(pairs, "image_id" if kind == "images" else "caption", pa.string()))
 
 
-def _near(pairs: pa.Table, given: Given) -> Duplicates:
-    return deduplicate_semantic(pairs, _features(pairs, given, "images"), given.rule, seed=given.seed)
+def _near(pairs: pa.Table, inputs: Given) -> Duplicates:
+    return deduplicate_semantic(pairs, _features(pairs, inputs, "images"), inputs.rule, seed=inputs.seed)
 
 
-def _linked(pairs: pa.Table, given: Given) -> Duplicates:
-    images, texts = (_features(pairs, given, kind) for kind in ("images", "texts"))
-    return deduplicate_linked(pairs, images, texts, given.rule, seed=given.seed)
+def _linked(pairs: pa.Table, inputs: Given) -> Duplicates:
+    images, texts = (_features(pairs, inputs, kind) for kind in ("images", "texts"))
+    return deduplicate_linked(pairs, images, texts, inputs.rule, seed=inputs.seed)
 
 
 def _needs_features(rule: Semantic) -> dict[str, Collection[Need]]:
@@ -174,7 +174,7 @@ DEDUPLICATE_PERCEPTUAL = _merging(
     value="differing bits",
     rule=Perceptual,
     rejudge=partial(_open, _Kind(reason="near_duplicate", limit="max_distance")),
-    search=_searching(lambda pairs, given: deduplicate_perceptual(pairs, given.rule)),
+    search=_searching(lambda pairs, inputs: deduplicate_perceptual(pairs, inputs.rule)),
     needs=lambda _: {".perceptual": ["pictures"]},
 )
 DEDUPLICATE_SEMANTIC = _merging(
@@ -207,7 +207,7 @@ DEDUPLICATE_CAPTIONS = _merging(
     rule=CaptionTwins,
     reads=_of_captions,
     rejudge=partial(_open, _Kind(reason="near_caption", limit="min_jaccard", is_least=True)),
-    search=_searching(lambda pairs, given: deduplicate_captions(pairs, given.rule, seed=given.seed)),
+    search=_searching(lambda pairs, inputs: deduplicate_captions(pairs, inputs.rule, seed=inputs.seed)),
     needs=_needs_captions,
     seeded=True,
 )

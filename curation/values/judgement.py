@@ -155,6 +155,7 @@ def _judgement(name: str) -> Judgement:
         value="value",
         needs=lambda rule: rule.needs,
         rejudge=ByLedger(facts=_thresholds, judge=_judged, totals=_totals),
+        of_all=lambda rule: any(value.keep_top is not None for value in rule.values),
         decides=_deciding,
     )
 

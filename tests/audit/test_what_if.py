@@ -22,6 +22,7 @@ from evenly.curation.exclusions.clusters import TargetClusters
 from evenly.curation.filters.judgement import FilterRules
 from evenly.curation.step import Judged
 from evenly.curation.steps import STEPS
+from evenly.curation.values.judgement import VALUES
 from evenly.flows.recipe.steps import known_steps
 from evenly.storage.ledger import StepRecord
 from evenly.storage.web.rule import PoolDownload
@@ -36,11 +37,19 @@ from tests.tasks.whole_rebuild import BLUE, GREEN, RED, RULES, Row, open_run, pu
 Rules = Mapping[str, Mapping[str, Any]]
 Changes = Mapping[str, Mapping[str, Any] | None]
 FURTHER: dict[str, Step[Any]] = {
-    step.name: step for step in (ledger_step(CAP), DEDUPLICATE_SEMANTIC, DEDUPLICATE_LINKED)
+    step.name: step for step in (*map(ledger_step, (CAP, *VALUES.values())), DEDUPLICATE_SEMANTIC, DEDUPLICATE_LINKED)
 }
+
+
+def of_labels(*labels: str, at: str = "texts") -> dict[str, Any]:
+    """The rule by which pairs of these labels stay."""
+    return {"values": [{"name": "kind", "column": "label", "at": at, "among": labels}]}
+
+
 ALL = {step.name: step for step in whole_rebuild.STEPS} | FURTHER
 BUILT: Rules = deepcopy(RULES) | {
     "cap": {"column": "label", "most": 20},
+    "check_text_values": of_labels("fox", "owl", "cat"),
     "mix_sources": {"sources": {"pool": {"weight": 1.0, "quota": 75}}},
     "preselect": {"t": 9.0, "headroom": 3.0},
     "check_images": {"image_size": {"min_side": 16}, "image_aspect": {"max_aspect": 3.0}},
@@ -82,7 +91,16 @@ def records_by(run, rules: Rules) -> tuple[StepRecord, ...]:
     return records
 
 
-TEXTS = ("collect", "check_texts", "mix_sources", "cap", "match_concepts", "deduplicate_captions", "balance")
+TEXTS = (
+    "collect",
+    "check_texts",
+    "check_text_values",
+    "mix_sources",
+    "cap",
+    "match_concepts",
+    "deduplicate_captions",
+    "balance",
+)
 """The steps of a rebuild that takes no time."""
 
 
@@ -143,6 +161,9 @@ CHANGES: dict[str, Changes] = {
     "check_texts.more_words": {"check_texts": {"caption_length": {"min_words": 2, "max_words": 10}}},
     "check_texts.another": {"check_texts": {"caption_characters": {"min_characters": 18}}},
     "check_texts.off": {"check_texts": None},
+    "check_text_values.another": {"check_text_values": of_labels("fox", "cat")},
+    "check_text_values.off": {"check_text_values": None},
+    "check_values": {"check_values": {"values": [{"name": "fit", "column": "caption_score", "keep_top": 0.5}]}},
     "mix_sources.quota": {"mix_sources": {"sources": {"pool": {"weight": 1.0, "quota": 40}}}},
     "mix_sources.weight": {"mix_sources": {"sources": {"pool": {"weight": 0.5, "quota": None}}}},
     "cap.most": {"cap": {"most": 10}},
@@ -217,8 +238,10 @@ ELSEWHERE = {
     "balance": {"headroom"},
     "safety": {"detector"},
     "rank": {"keep_top", "min_score"},
+    "check_pool_values": {"values"},
+    "check_image_values": {"values"},
 }
-"""Fields that no section `curate` has; of `safety`, which is tried below; of `rank`, which judges as `align` does."""
+"""Fields that no `curate` has; of `safety`, tried below; of steps that judge as others do that are tried."""
 
 
 def holds(built: Rebuilt, changes: Changes) -> None:
