@@ -17,6 +17,7 @@ from evenly.audit.errors import CannotTellError
 from evenly.audit.overlay import Overlay
 from evenly.audit.published import PublishedBuild
 from evenly.audit.supposed import OpenStep, WhatIf
+from evenly.curation.columns import taken_rows
 from evenly.curation.duplicates.merging import last_survivors
 from evenly.curation.errors import MissingStepError
 from evenly.curation.step import Given, Judged, Judgement, differing_fields
@@ -91,7 +92,7 @@ class _Supposing:
         rule, name = judgement.stored_rule(supposed.rule), record.name
         uids = self.overlay.alive(self.upstream, [])["uid"].combine_chunks()
         if judgement.measures(self.upstream, rule):
-            uids = self._measured(judgement, record, supposed, uids)
+            uids = self._measured(judgement, record, supposed, uids, rule)
         elif not is_other and self._stands(judgement, record, rule, uids):
             self.upstream.append(record)
             return
@@ -121,16 +122,26 @@ class _Supposing:
         self._note_open(judgement, supposed, rule, judged)
         self.upstream.append(self.overlay.lay_judged(record, judged, totals))
 
-    def _measured(self, judgement: Judgement, record: StepRecord, supposed: SupposedStep, uids: pa.Array) -> pa.Array:
+    def _measured(
+        self,
+        judgement: Judgement,
+        record: StepRecord,
+        supposed: SupposedStep,
+        uids: pa.Array,
+        rule: Any,  # noqa: ANN401 - of its own class
+    ) -> pa.Array:
         """The pairs of which the step's values are recorded, which are laid; of the others nothing more is known."""
         runs = self._runs(judgement, record, supposed)
-        changed = self._regrouped(record) if judgement.grouped(supposed.rule) else None
-        known = uids if changed is None else uids.filter(pc.invert(pc.is_in(uids, changed)))
         if not runs:
             raise CannotTellError(
                 f"step `{record.name}` must have been run in this workspace, since its values are measured; it "
                 "was not. Rebuild with it."
             )
+        known = uids
+        if record.hashes and judgement.grouped(supposed.rule):
+            known = known.filter(pc.invert(pc.is_in(known, self._regrouped(record))))
+        if record.hashes and judgement.reads is not None:
+            known = known.filter(self._comes_alike(record, judgement.reads(self.upstream, rule), known))
         rows = self.overlay.stored_rows(runs, known)
         self.overlay.lay(record, rows)
         judged = rows["decisions"]["uid"].combine_chunks()
@@ -181,10 +192,25 @@ class _Supposing:
     def _giver(self, column: str) -> str:
         return next((record.name for record in reversed(self.upstream) if column in record.columns), "")
 
+    def _comes_alike(self, record: StepRecord, reads: Sequence[str], uids: pa.Array) -> pa.BooleanArray:
+        """Whether each pair comes with the values, in the columns that a step reads, of which it has measured."""
+        alike = pa.repeat(pa.scalar(True), len(uids))
+        names = [name for name in reads if self._giver(name) in self.laid]
+        rows = taken_rows(self.overlay.alive(self.upstream, names), uids)
+        stored = taken_rows(self.build.ledger.alive(self._before(record), names), uids) if names else rows
+        for name in names:
+            values = [table[name].combine_chunks() for table in (rows, stored)]
+            equal = pc.or_(pc.fill_null(pc.equal(*values), False), pc.and_(*map(pc.is_null, values)))
+            alike = pc.and_(alike, equal)
+        return alike
+
+    def _before(self, record: StepRecord) -> Sequence[StepRecord]:
+        return self.build.records[: self.build.records.index(record)]
+
     def _regrouped(self, record: StepRecord) -> pa.Array:
         """The pairs into which other pairs are merged than were in the build."""
         names = {name for name, step in STEPS.items() if step.search is not None}
-        stored = self.build.records[: self.build.records.index(record)]
+        stored = self._before(record)
         groups, stored_groups = (
             _merged(ledger, [merging for merging in records if merging.name in names])
             for ledger, records in ((self.overlay, self.upstream), (self.build.ledger, stored))

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from evenly.curation.decisions import Decisions
 from evenly.curation.errors import RuleError
-from evenly.curation.step import Judgement, gives
+from evenly.curation.step import Judgement, always, fixed_fields, gives
 from evenly.curation.values.rule import NamedScorer, Place, ScorersRule
 
 BATCH_ROWS = 256
@@ -129,6 +129,8 @@ def _judgement(name: str, place: Place) -> tuple[Place, Judgement]:
         label="observed",
         observed="given once by the scorer; a replay takes the stored value and never runs the code",
         reads=lambda _, rule: rule.columns,
+        measures=always,
+        fixed=fixed_fields(""),
     )
 
 

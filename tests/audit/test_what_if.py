@@ -228,6 +228,9 @@ FIXED = {
     "safety": {"files", "looks", "domains", "max_distance"},
     "decontaminate": {"sets", "colour"},
     "rank": {"adapter"},
+    "score_texts": {"scorers"},
+    "score_images": {"scorers"},
+    "score_pairs": {"scorers"},
     "recaption": {"captioners", "judge", "read_text"},
     "image_based": {field.name for field in fields(TargetClusters)},
 }
