@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from evenly.bounds import Cosine, Wording, check_bounds
 from evenly.curation.columns import column, taken_rows
 from evenly.curation.decisions import Decisions
+from evenly.curation.encoder_name import StepModel
 from evenly.curation.errors import RuleError
 from evenly.curation.rank import BestShare, HeadRank, Rank, judge_rank
 from evenly.curation.step import (
@@ -30,10 +31,14 @@ from evenly.curation.step import (
 
 @dataclass(frozen=True, kw_only=True)
 class Align:
-    """Exactly one of `keep_top` (a share in (0, 1]) and `min_score` (a cosine)."""
+    """Exactly one of `keep_top` (a share in (0, 1]) and `min_score` (a cosine).
+
+    model: the encoder whose scores they are; None: the build's.
+    """
 
     keep_top: BestShare | None = None
     min_score: Annotated[Cosine, Wording(demand="be a cosine in [-1, 1]")] | None = None
+    model: StepModel | None = None
 
     def __post_init__(self) -> None:
         if (self.keep_top is None) == (self.min_score is None):

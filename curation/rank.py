@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from evenly.bounds import FINITE, Share, Wording, check_bounds
 from evenly.curation.decisions import Decisions
+from evenly.curation.encoder_name import StepModel
 from evenly.curation.errors import RuleError
 
 BestShare = Annotated[Share, Wording(demand="be in (0, 1]", remedy="Write 0.3 for the best 30 %.")]
@@ -28,9 +29,13 @@ class Rank:
 
 @dataclass(frozen=True, kw_only=True)
 class HeadRank(Rank):
-    """A Rank by the head in the folder `adapter`, as `evenly fit --arrays graded.npz --adapter ranking` wrote it."""
+    """A Rank by the head in the folder `adapter`, as `evenly fit --arrays graded.npz --adapter ranking` wrote it.
+
+    model: the encoder on whose features it was fitted; None: the build's.
+    """
 
     adapter: str
+    model: StepModel | None = None
 
 
 def judge_rank(scores: pa.Array, threshold: float) -> Decisions:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from evenly.curation.encoder_name import EncoderName
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.rebuild_dataset import publish_rebuild
 from evenly.flows.recipe import Recipe, RecipeFeatures, Source
@@ -10,7 +11,6 @@ from evenly.flows.runs import open_run
 from evenly.storage.pools.rows import file_kind
 from evenly.storage.web.rule import PoolDownload
 from evenly.storage.workspace import Workspace, writing
-from evenly.tasks.run import EncoderName
 from evenly.tasks.server.jobs import job
 
 AS_IT_IS = Curate(download=PoolDownload())

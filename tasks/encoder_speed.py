@@ -12,13 +12,14 @@ from typing import Any, get_args
 import numpy as np
 from PIL import Image
 
+from evenly.curation.encoder_name import EncoderName
 from evenly.features.encoder import load_encoder
 from evenly.features.encoders.engines import EngineName, TowerEngine, check_engine, check_onnxruntime
 from evenly.features.encoders.speed import Speed, measure_speed
 from evenly.features.errors import DeviceError, TowerEngineError
 from evenly.storage.errors import DamagedError
 from evenly.storage.records import content_hash, read_if_there, replace_record
-from evenly.tasks.run import EncoderName, Run
+from evenly.tasks.run import Run
 
 _CLOSE = 0.97
 """A batch with this share of the best speed is as good, and takes less memory."""

@@ -16,6 +16,7 @@ import pyarrow as pa
 from annotated_types import Ge, Gt, Le
 
 from evenly.bounds import FINITE
+from evenly.curation.encoder_name import EncoderName
 from evenly.descriptions.chat.endpoint import Endpoint
 from evenly.descriptions.errors import EndpointError
 from evenly.features.encoders.engines import EngineName, check_engine
@@ -94,17 +95,6 @@ def read_engine(value: object) -> EngineChoice:
 
 Precision = Literal["fp32", "bf16", "fp16"]
 """In what numbers a model computes."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EncoderName:
-    """An encoder by name: `embedded`, or an open_clip model with its pretrained tag."""
-
-    model: str
-    pretrained: str | None = None
-
-    def __str__(self) -> str:
-        return self.model if self.pretrained is None else f"{self.model} ({self.pretrained})"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ from evenly.tasks.engine import InProcess
 from evenly.tasks.row_reuse import EarlierRun, Reusable, earlier_runs, find_reusable, joined_output
 from evenly.tasks.run import Each, Records, Run, uses_model
 from evenly.tasks.server.api import as_part, opaque, run_id
-from evenly.tasks.step import RuleT, Step, announced, stored_record
+from evenly.tasks.step import RuleT, Step, announced, each_for, run_for, stored_record
 
 Steps = Sequence[tuple[Step[Any], Any]]
 
@@ -72,18 +72,19 @@ def _run_stage(name: str, stage: tuple[Run, Each, Steps, Records], previous: Rec
             names = [*(record.name for record in upstream), *(member.spec.name for member in members)]
             earlier = [] if step.reads is None else earlier_runs(run.ledger, spec, names)
             if earlier and step.reads is not None and step.resume is not None:
-                facts = step.resume(run, upstream, rule, each, earlier[0], step.reads(upstream, rule))
+                reads = step.reads(upstream, rule)
+                facts = step.resume(run_for(run, rule), upstream, rule, each_for(each, rule), earlier[0], reads)
             else:
-                facts = step.resolve(run, upstream, rule, each)
+                facts = step.resolve(run_for(run, rule), upstream, rule, each_for(each, rule))
             stack.callback(step.release, facts)
             members.append(StageStep(step=step, rule=rule, facts=facts, spec=spec, earlier=earlier))
         if not run.bits:
             (member,) = members
             chosen, reusable = member.to_judge(run, upstream)
-            fresh = None if chosen is None else member.step.judge(chosen, upstream, *member.known)
+            fresh = None if chosen is None else member.judge(chosen, upstream)
             output, work = member.of_all(run, reusable, fresh)
             partials = [] if output.partial is None else [output.partial]
-            given = (run, upstream, member.rule, member.facts)
+            given = (run_for(run, member.rule), upstream, member.rule, member.facts)
             whole = together(output, member.step.shared(*given), member.step.finish(*given, partials))
             uids = _uids_before(run.ledger, upstream, output)
             record = run.ledger.commit(spec, whole, uids=uids, started=started, flow_run_id=run_id(), work=work)
@@ -143,10 +144,10 @@ class StageStep:
             flow_run_id=None,
         )
 
-    @property
-    def known(self) -> tuple[Any, ...]:
-        """What pairs are judged by."""
-        return (self.rule, self.facts) if self.step.has_facts else (self.rule,)
+    def judge(self, run: Run, upstream: Records) -> StepOutput:
+        """The verdicts on the pairs of a run."""
+        known = (self.rule, self.facts) if self.step.has_facts else (self.rule,)
+        return self.step.judge(run_for(run, self.rule), upstream, *known)
 
     def to_judge(self, run: Run, upstream: Records) -> tuple[Run | None, Reusable | None]:
         """The run of the rows that are to be judged, None where there are none, and what is taken over of others."""
@@ -181,8 +182,8 @@ def _records_of_parts(
     records, seconds = list[StepRecord](), list[float]()
     for number, member in enumerate(stage):
         parts = [of_partition[number] for of_partition in done]
-        known = (*upstream, *records)
-        partials, given = run.ledger.partials(member.spec.name, parts), (run, known, member.rule, member.facts)
+        known, own = (*upstream, *records), run_for(run, member.rule)
+        partials, given = run.ledger.partials(member.spec.name, parts), (own, known, member.rule, member.facts)
         summed = together(member.step.shared(*given), member.step.finish(*given, partials))
         inputs = dict(member.spec.inputs) | {record.name: record.output_hash for record in known}
         record = run.ledger.commit_parts(
@@ -204,7 +205,7 @@ def _judge_partition(stage: Sequence[StageStep], upstream: Records, run: Run) ->
         else:
             started = datetime.now(UTC)
             chosen, reusable = member.to_judge(run, records)
-            fresh = None if chosen is None else member.step.judge(chosen, records, *member.known)
+            fresh = None if chosen is None else member.judge(chosen, records)
             output, work = member.of_all(run, reusable, fresh)
             uids = _uids_before(run.ledger, records, output)
             part = run.ledger.store_part(key, name, output, uids=uids, started=started, work=work)

@@ -2,13 +2,14 @@
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache, partial
 from typing import Any, Generic, TypeVar, cast
 
 import pyarrow as pa
 
+from evenly.curation.encoder_name import EncoderName
 from evenly.curation.errors import RuleError
 from evenly.curation.step import ByLedger, Given, Judgement, Reads, gives
 from evenly.curation.steps import STEPS
@@ -17,7 +18,7 @@ from evenly.storage.ledger import StepOutput, StepRecord, StepSpec
 from evenly.storage.records import stored_fields
 from evenly.tasks.engine import InProcess
 from evenly.tasks.row_reuse import EarlierRun
-from evenly.tasks.run import Each, EachLedger, Records, Run
+from evenly.tasks.run import Each, EachLedger, EncoderChoice, ItemT, Records, ResultT, Run, with_model
 
 WORRYING_SHARE = 0.2
 """A step that fails on more of its rows is logged as a warning."""
@@ -26,6 +27,46 @@ RuleT = TypeVar("RuleT")
 
 class NothingLeftError(RuntimeError):
     """A step kept no pair, so there is nothing to go on with."""
+
+
+def run_for(run: Run, rule: object) -> Run:
+    """The run of a step by its rule: with the encoder that this names, where it has a `model` of its own."""
+    named = getattr(rule, "model", None)
+    if not isinstance(named, EncoderName):
+        return run
+    own = EncoderChoice(**vars(named), device=run.encoder.device, threads=run.encoder.threads)
+    return replace(run, encoder=own, encoder_identity=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EachFor:
+    """Work on partitions for a step whose rule names an encoder of its own."""
+
+    each: Each
+    rule: Any
+
+    @property
+    def n_workers(self) -> int:
+        """See evenly.tasks.run.Each."""
+        return self.each.n_workers
+
+    def partitions(self, title: str, function: Callable[[Run], ResultT]) -> list[ResultT]:
+        """See evenly.tasks.run.Each."""
+        return self.each.partitions(title, partial(_in_run_for, self.rule, function))
+
+    def items(self, title: str, function: Callable[[Run, ItemT], ResultT], items: Sequence[ItemT]) -> Iterator[ResultT]:
+        """See evenly.tasks.run.Each."""
+        return self.each.items(title, partial(_in_run_for, self.rule, function), items)
+
+
+@with_model
+def _in_run_for(rule: object, function: Callable[..., ResultT], run: Run, *items: object) -> ResultT:
+    return function(run_for(run, rule), *items)
+
+
+def each_for(each: Each, rule: object) -> Each:
+    """What works on partitions for a step by its rule."""
+    return EachFor(each=each, rule=rule) if isinstance(getattr(rule, "model", None), EncoderName) else each
 
 
 def plain_rule(rule: object) -> dict[str, Any]:
@@ -124,6 +165,7 @@ class Step(Generic[RuleT]):
 
     def spec(self, run: Run, upstream: Records, rule: RuleT) -> StepSpec:
         """Everything that the result depends on."""
+        run = run_for(run, rule)
         return StepSpec(
             name=self.name,
             version=self.version,
@@ -149,7 +191,7 @@ class Step(Generic[RuleT]):
 def check_ready(run: Run, steps: Sequence[tuple[Step[Any], Any]]) -> None:
     """Raise where something is not there that a step will need: sooner than after hours of downloads."""
     for step, rule in steps:
-        step.ready(run, rule)
+        step.ready(run_for(run, rule), rule)
 
 
 def stored_record(run: Run, spec: StepSpec) -> StepRecord | None:

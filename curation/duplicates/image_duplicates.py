@@ -34,6 +34,7 @@ from evenly.curation.duplicates.incremental import Pairs, PreviousSearch
 from evenly.curation.duplicates.lsh import equal_runs
 from evenly.curation.duplicates.merging import DuplicatePairs, Duplicates, Forest, in_uid_order, merge
 from evenly.curation.duplicates.near_rows import NearRows, Sketch
+from evenly.curation.encoder_name import StepModel
 from evenly.curation.errors import ColumnsError, RuleError
 
 _AFTER_UNSHIFTED = 100  # bits: a link by a shift is weaker than any without
@@ -75,11 +76,13 @@ class Semantic:
     """Duplicates have features of cosine at least `min_cosine` and colour grids within `max_colour` (see Perceptual).
 
     `max_colour` None: features alone decide. `tables` of hashing are searched; their bits follow from `min_cosine`.
+    `model`: the encoder whose features they are; None: the build's.
     """
 
     min_cosine: Share = 0.95
     max_colour: Levels | None = 22.0
     tables: Tables = 64
+    model: StepModel | None = None
 
     def __post_init__(self) -> None:
         check_bounds(self, RuleError)

@@ -22,6 +22,7 @@ from evenly.bounds import LocalPath, check_bounds
 from evenly.curation.arrays import Floats, Ints, Rows, Singles
 from evenly.curation.decisions import Decisions
 from evenly.curation.draws import draws
+from evenly.curation.encoder_name import StepModel
 from evenly.curation.errors import ColumnsError, RuleError
 
 PER_CLUSTER = 128
@@ -43,9 +44,13 @@ class ImageBased:
 
 @dataclass(frozen=True, kw_only=True)
 class TargetClusters(ImageBased):
-    """Keep pictures in a cluster that one of `target` is in: a folder, Parquet of pictures, or file of features."""
+    """Keep pictures in a cluster that one of `target` is in: a folder, Parquet of pictures, or file of features.
+
+    model: the encoder by whose features they are clustered; None: the build's.
+    """
 
     target: LocalPath
+    model: StepModel | None = None
 
 
 def draw_order(names: Sequence[str], *, seed: int) -> Ints:

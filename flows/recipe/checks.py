@@ -106,6 +106,8 @@ def _of_models(recipe: Recipe) -> Iterator[str]:
     checks: dict[str, Callable[[], None]] = {
         "features": partial(check_model_name, recipe.features.model, recipe.features.pretrained)
     }
+    for field, model in recipe.curate.models.items():
+        checks[field] = partial(check_model_name, model.model, model.pretrained)
     recaption = recipe.curate.recaption
     if recaption is not None and recaption.judge is not None:
         checks["curate.recaption.judge"] = partial(check_model_name, recaption.judge.model, recaption.judge.pretrained)

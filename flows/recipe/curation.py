@@ -24,6 +24,7 @@ from evenly.curation.duplicates.judgement import (
     DEDUPLICATE_SEMANTIC,
 )
 from evenly.curation.duplicates.record_linkage import Linked, MixedCosine
+from evenly.curation.encoder_name import EncoderName, StepModel
 from evenly.curation.exclusions.judgement import BLOCK_DOMAINS
 from evenly.curation.exclusions.safety import BlockedDomains
 from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS
@@ -132,7 +133,8 @@ class Deduplicate(Section):
 
     For the last, colours must agree within `colour` levels (null: features decide alone). Looks may also agree within
     `shifted` levels after one change of brightness, saturation or hue (null: not). `tables` of hashing are searched for
-    features: more take more time and keep large pools near-linear; docs/deduplication.md.
+    features: more take more time and keep large pools near-linear; docs/deduplication.md. `model`: the encoder of the
+    features that `semantic` compares; null: the recipe's.
     """
 
     exact: bool = True
@@ -143,6 +145,7 @@ class Deduplicate(Section):
     captions: CaptionTwins | None = None
     linked: MixedCosine | None = None
     tables: Tables = 64
+    model: StepModel | None = None
 
     @property
     def perceptual_rule(self) -> Perceptual | None:
@@ -156,7 +159,7 @@ class Deduplicate(Section):
         """The rule by which features are compared."""
         if self.semantic is None:
             return None
-        return Semantic(min_cosine=self.semantic, max_colour=self.colour, tables=self.tables)
+        return Semantic(min_cosine=self.semantic, max_colour=self.colour, tables=self.tables, model=self.model)
 
     @property
     def linked_rule(self) -> Linked | None:
@@ -212,6 +215,17 @@ class Curate(_AllSections):
         """The rule of a step as its section says it; None where that is left out."""
         rule = _RULES.get(judgement.name)
         return getattr(self, judgement.section, None) if rule is None else rule(self)
+
+    @property
+    def models(self) -> dict[str, EncoderName]:
+        """The encoders that steps name for themselves, by the field that does."""
+        named = {
+            "align": self.align and self.align.model,
+            "rank": self.rank and self.rank.model,
+            "image_based": self.image_based and self.image_based.model,
+            "deduplicate": self.deduplicate and self.deduplicate.model,
+        }
+        return {f"curate.{section}.model": model for section, model in named.items() if model}
 
     def needing(self, need: Need) -> list[str]:
         """The fields that need something of the pool or of other sections, and are not switched off."""

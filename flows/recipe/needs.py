@@ -61,6 +61,8 @@ def _needs(recipe: Recipe) -> Iterator[tuple[str, Callable[[], None]]]:
         yield "features.model", _ENCODERS.get(recipe.features.model, _nothing)
         if recipe.features.engine == "onnxruntime":
             yield "features.engine", check_onnxruntime
+    for field, model in recipe.curate.models.items():
+        yield field, _ENCODERS.get(model.model, _nothing)
     if recipe.features.second is not None and recipe.features.second.model == EMBEDDED:
         yield "features.second", partial(check_packaged, LITE2)
     if recipe.classes and recipe.llm.is_embedded:

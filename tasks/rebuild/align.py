@@ -23,7 +23,7 @@ from evenly.tasks.step import Step
 
 def score_pairs(run: Run, upstream: Records, rule: Align, each: Each) -> ScoreFacts:
     """Score every pair's chosen caption, and choose the threshold."""
-    if _is_recaptioned(upstream):
+    if _is_recaptioned(upstream) and rule.model is None:
         scores = send_partitions(run, each, "reading scores", "uid", partial(_stored_scores, upstream))
     else:
         scores = send_with_captions(run, each, "scoring pairs", partial(_captioned, upstream), _scored)
@@ -60,7 +60,8 @@ def _stored_scores(upstream: Records, run: Run) -> pa.Table:
 
 
 def _captioned(upstream: Records, run: Run) -> pa.Table:
-    return run.ledger.alive(upstream, ["image_id", "caption"])
+    caption = "chosen_caption" if _is_recaptioned(upstream) else "caption"
+    return run.ledger.alive(upstream, ["image_id", caption]).rename_columns(["uid", "image_id", "caption"])
 
 
 def _scored(run: Run, rows: pa.Table) -> pa.Table:

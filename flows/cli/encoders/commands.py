@@ -74,11 +74,11 @@ def encoders_command(root: Root = None) -> dict[str, Any]:
     """
     from dataclasses import asdict
 
+    from evenly.curation.encoder_name import EncoderName
     from evenly.features.encoders.at_hand import encoders_at_hand
     from evenly.flows.runs import workspace_run
     from evenly.storage.artifacts.kinds import refined_encoders_of
     from evenly.tasks.encoder_speed import measured_speed
-    from evenly.tasks.run import EncoderName
 
     run = workspace_run(root)
     rows = [
