@@ -21,7 +21,6 @@ from evenly.flows.cli.output import (
 )
 from evenly.options import AllowCode, Limit, Memory, RebuildOptions, Workers
 from evenly.signatures import Named, Quiet, Root, fields_of, flow_values, taking
-from evenly.storage.files.code import allowing_code
 
 Recipe = Annotated[Path, typer.Argument(help="A recipe, such as recipes/demo.yaml.")]
 
@@ -205,6 +204,7 @@ def plan_command(
     Example: evenly plan recipes/demo.yaml
     """
     from evenly.flows.cli.datasets.planning import plan_descriptions, plan_recipe
+    from evenly.storage.files.code import allowing_code
 
     with allowing_code(allow_code):
         plan = plan_recipe(recipe, root=root, limit=limit, workers=workers, memory=memory)
@@ -241,6 +241,7 @@ def rebuild_command(recipe: Recipe, options: _RebuildCommand) -> dict[str, Any]:
     from evenly.flows.cli.datasets.outcome import check_rebuild, outcome_of
     from evenly.flows.process.prefect_api import prefect_api
     from evenly.flows.rebuild_dataset import rebuild_dataset
+    from evenly.storage.files.code import allowing_code
 
     check_rebuild(recipe, options)
     with allowing_code(options.allow_code), prefect_api():

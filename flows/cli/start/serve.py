@@ -11,7 +11,6 @@ from evenly.flows.cli.command import typed
 from evenly.flows.cli.output import print_text
 from evenly.options import AllowCode, Engine, Memory, Workers
 from evenly.signatures import InWorkspace, fields_of, taking
-from evenly.storage.files.code import allowing_code
 
 if TYPE_CHECKING:
     from evenly.flows.cli.start.deployments import RecipeFile, RunOptions
@@ -59,6 +58,7 @@ def serve_command(recipes: Recipes, options: ServeOptions) -> None:
     """
     from evenly.flows.cli.start.namespaces import WORKSPACE_QUEUE
     from evenly.flows.cli.start.serving import deploy_recipes, run_worker
+    from evenly.storage.files.code import allowing_code
 
     files, namespace, run_options = _chosen(recipes or [], options)
     _show(deploy_recipes(files, namespace, options=run_options, make_pool=True, replace=options.replace))
