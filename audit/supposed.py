@@ -8,8 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.audit.errors import UnknownSampleError
+from evenly.audit.explanation import Explanation
 from evenly.audit.overlay import Overlay
 from evenly.audit.published import PublishedBuild
+from evenly.audit.safe_text import visible
 from evenly.curation.steps import STEPS
 from evenly.keys import places_in
 from evenly.storage.ledger import Ledger, StepRecord
@@ -55,7 +57,7 @@ class WhatIf:
     is not certain. balancing: of the last step that balances, by "before" and "after".
     """
 
-    build: str
+    published: PublishedBuild
     rules: Mapping[str, Sequence[str]]
     kept: Mapping[str, int]
     steps: Sequence[Mapping[str, Any]]
@@ -97,7 +99,7 @@ class WhatIf:
         differs = pc.not_equal(*(_joined(fates, side) for side in ended))
         kept_before, kept_after = _kept(build.ledger, build.deciding), _kept(ledger, records)
         return cls(
-            build=build.name,
+            published=build,
             rules=rules,
             kept={"before": ended_at.null_count, "after": ends_at.null_count},
             steps=[
@@ -116,6 +118,11 @@ class WhatIf:
             ledger=ledger,
             records=records,
         )
+
+    @property
+    def build(self) -> str:
+        """The id of the build."""
+        return self.published.name
 
     @property
     def unknown(self) -> int:
@@ -166,6 +173,11 @@ class WhatIf:
             raise UnknownSampleError(f"`sample` must be a pair of build `{self.build}`; got `{uid}`.")
         return rows
 
+    def history(self, explanation: Explanation) -> "SupposedHistory":
+        """The answer to `why`, and the fate of each of its pairs by the other rules."""
+        pairs = {pair.uid: self.pair(pair.uid) for pair in explanation.pairs if pair.uid and pair.steps}
+        return SupposedHistory(explanation=explanation, pairs=pairs)
+
     def to_dict(self) -> dict[str, Any]:
         """All of it but the pairs, as JSON has it; `examples` by move."""
         bounds = None if self.bounds is None else dict(zip(("least", "most"), self.bounds, strict=True))
@@ -182,6 +194,40 @@ class WhatIf:
         }
 
 
+@dataclass(frozen=True, kw_only=True)
+class SupposedHistory:
+    """The answer to `why`, and by uid what each step would say of its pairs by other rules."""
+
+    explanation: Explanation
+    pairs: Mapping[str, Sequence[Mapping[str, Any]]]
+
+    @property
+    def agrees(self) -> bool:
+        """Whether no replay gives something else than what is stored."""
+        return self.explanation.agrees
+
+    def to_dict(self) -> dict[str, Any]:
+        """The answer as JSON has it, with `what_if`."""
+        return self.explanation.to_dict() | {"what_if": dict(self.pairs)}
+
+    def to_text(self, *, verbose: bool = False) -> str:
+        """The answer as text, and a line for each pair."""
+        lines = [self.explanation.to_text(verbose=verbose)]
+        for uid, steps in self.pairs.items():
+            last = steps[-1]
+            words = _ENDED_BY[last["verdict"]].format(last["step"])
+            reason = f" ({visible(last['reason'])})" if last["verdict"] not in {"kept", UNKNOWN} else ""
+            lines.append(f"what if: {uid} {words}{reason}")
+        return "\n".join(lines)
+
+
+_ENDED_BY = {
+    "kept": "would be in the build",
+    "dropped": "would be dropped by `{}`",
+    "failed": "would fail at `{}`",
+    "merged": "would be merged into another by `{}`",
+    UNKNOWN: "is unknown at `{}`, which would have to look at it",
+}
 _ENDS = ("step", "reason")
 
 

@@ -1,6 +1,6 @@
 """The rules of a build with fields of `curate` changed: what `what-if` judges by."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -77,8 +77,61 @@ def read_changes(changes: Sequence[str]) -> dict[str, Any]:
 
 def what_if(recipe: Place, changes: Sequence[str], *, build: str | None = None, root: Place | None = None) -> WhatIf:
     """The newest build of a recipe, or another, as it would be by the recipe's `curate` with some fields changed."""
-    read = read_recipe(recipe, {f"{_SECTION}.{name}": value for name, value in read_changes(changes).items()})
+    read = _changed_recipe(recipe, read_changes(changes))
     return _suppose(build_of_recipe(read, build, root=root), read.curate)
+
+
+def curve(
+    recipe: Place, changes: Sequence[str], field: str, *, build: str | None = None, root: Place | None = None
+) -> tuple[str, list[dict[str, Any]]]:
+    """The field, and for each of several values of it the pairs kept and the share of the tail in their matches.
+
+    field: FIELD=VALUE,VALUE,…, or a field that holds a number alone: shares from .1 to 1, else a quarter to four times.
+    """
+    chosen = read_changes(changes)
+    name, equals, texts = field.partition("=")
+    name = name.strip().removeprefix(f"{_SECTION}.")
+    if equals:
+        values = [value for text in texts.split(",") for value in read_changes([f"{name}={text}"]).values()]
+    else:
+        values = _around(name, _value_of(_changed_recipe(recipe, chosen).curate, name))
+    published, rows = build_of_recipe(_changed_recipe(recipe, chosen), build, root=root), []
+    for value in values:
+        supposed = _suppose(published, _changed_recipe(recipe, {**chosen, name: value}).curate)
+        least, most = supposed.bounds or (None, None)
+        balanced = supposed.balancing["after"] or {"tail_share": None}
+        rows.append(
+            {
+                "value": value,
+                "kept": supposed.kept["after"],
+                "least": least,
+                "most": most,
+                "unknown": supposed.unknown,
+                "tail_share": balanced["tail_share"],
+            }
+        )
+    return name, rows
+
+
+def _changed_recipe(recipe: Place, changes: Mapping[str, Any]) -> Recipe:
+    return read_recipe(recipe, {f"{_SECTION}.{name}": value for name, value in changes.items()})
+
+
+def _value_of(curate: Curate, name: str) -> object:
+    value: object = curate
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else getattr(value, part, None)
+    return value
+
+
+def _around(name: str, value: object) -> list[int | float]:
+    """Values of a field to be tried, of which it has this one."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InputError(f"`curve` must give values of `{name}`, which holds no number; write {name}=1,2,3.")
+    if isinstance(value, float) and 0 < value <= 1:
+        return [tenth / 10 for tenth in range(1, 11)]
+    tried = [value * factor for factor in (0.25, 0.5, 0.75, 1, 1.5, 2, 4)]
+    return sorted({round(number) for number in tried} if isinstance(value, int) else {*tried})
 
 
 def what_if_of(build: PublishedBuild, changes: Sequence[str]) -> WhatIf:

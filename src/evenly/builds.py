@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from evenly.audit.diff import Difference
     from evenly.audit.explanation import Explanation
     from evenly.audit.published import PublishedBuild
+    from evenly.audit.supposed import WhatIf
     from evenly.encoding import Item
     from evenly.pairs import BuildPair, PairFeatures, Selected
 
@@ -217,6 +218,12 @@ class Build:
         if not isinstance(uid, str):
             raise InputError(f"`uid` must be a text; got {uid!r:.80}. Hand in one uid, URL or file name.")
         return explain(self._workspace, self.manifest, uid, replay=replay)
+
+    def what_if(self, changes: Sequence[str]) -> "WhatIf":
+        """The build by other values of fields of its `curate`, as ["align.keep_top=0.5"]: docs/what-if.md."""
+        from evenly.flows.recipe.what_if import what_if_of
+
+        return what_if_of(self.published, changes)
 
     def diff(self, other: "Build | str") -> "Difference":
         """Which pairs entered, left or changed from this build to `other`, by reason and cause.

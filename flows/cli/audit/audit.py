@@ -1,5 +1,6 @@
 """Commands that explain and check: why, diff, card, verify."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -7,7 +8,7 @@ import typer
 from evenly.flows.cli.command import typed
 from evenly.flows.cli.errors import FINDING
 from evenly.flows.cli.output import Build, print_text
-from evenly.signatures import Quiet, Root
+from evenly.signatures import Named, Quiet, Root
 
 
 def why_command(
@@ -23,6 +24,9 @@ def why_command(
     root: Root = None,
     *,
     replay: Annotated[bool, "Recompute what is pure and compare."] = False,
+    what_if: Annotated[
+        Sequence[str] | None, Named(metavar="FIELD=VALUE"), "Also its fate by another value of a field below `curate`."
+    ] = None,
 ) -> object:
     """Say what every step decided about one sample, by which rule, value, model and twin.
 
@@ -31,10 +35,19 @@ def why_command(
     Example: evenly why 0a1b2c3d4e5f60718293a4b5c6d7e8f9
 
     Example: evenly why photos/robin/a.png
+
+    Example: evenly why photos/robin/a.png --what-if align.keep_top=0.5
     """
     from evenly.flows.cli.audit.sample import explain_sample
 
-    return explain_sample(sample, build=build, root=root, replay=replay)
+    explanation = explain_sample(sample, build=build, root=root, replay=replay)
+    if not what_if:
+        return explanation
+    from evenly.audit.published import PublishedBuild
+    from evenly.flows.recipe.what_if import what_if_of
+    from evenly.storage.builds import open_build
+
+    return what_if_of(PublishedBuild(*open_build(explanation.build, root=root)), what_if).history(explanation)
 
 
 def _print_explanation(
