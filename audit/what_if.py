@@ -7,6 +7,7 @@ the pair is unknown there, and goes no further. What is said of the others is ex
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -20,7 +21,7 @@ from evenly.audit.supposed import OpenStep, WhatIf
 from evenly.curation.columns import taken_rows
 from evenly.curation.duplicates.merging import last_survivors
 from evenly.curation.errors import MissingStepError
-from evenly.curation.step import Given, Judged, Judgement, differing_fields
+from evenly.curation.step import Given, Judged, Judgement, Reads, differing_fields
 from evenly.curation.steps import STEPS
 from evenly.keys import places_in
 from evenly.storage.feature_store import FeatureStore, text_id
@@ -106,7 +107,7 @@ class _Supposing:
             reads=() if judgement.reads is None else judgement.reads(self.upstream, rule),
             tables=self.overlay,
             each=lambda _, function: [function(self.overlay)],
-            features=self._features,
+            features=partial(self._features, record.model),
         )
         open_step = judgement.search or judgement.rejudge
         if open_step is None:  # what was observed stands
@@ -140,8 +141,8 @@ class _Supposing:
         known = uids
         if record.hashes and judgement.grouped(supposed.rule):
             known = known.filter(pc.invert(pc.is_in(known, self._regrouped(record))))
-        if record.hashes and judgement.reads is not None:
-            known = known.filter(self._comes_alike(record, judgement.reads(self.upstream, rule), known))
+        if record.hashes and (reads := judgement.measured_of or judgement.reads) is not None:
+            known = known.filter(self._comes_alike(record, reads, rule, known))
         rows = self.overlay.stored_rows(runs, known)
         self.overlay.lay(record, rows)
         judged = rows["decisions"]["uid"].combine_chunks()
@@ -192,14 +193,19 @@ class _Supposing:
     def _giver(self, column: str) -> str:
         return next((record.name for record in reversed(self.upstream) if column in record.columns), "")
 
-    def _comes_alike(self, record: StepRecord, reads: Sequence[str], uids: pa.Array) -> pa.BooleanArray:
+    def _comes_alike(self, record: StepRecord, reads: Reads, rule: Any, uids: pa.Array) -> pa.BooleanArray:  # noqa: ANN401 - of its own class
         """Whether each pair comes with the values, in the columns that a step reads, of which it has measured."""
-        alike = pa.repeat(pa.scalar(True), len(uids))
-        names = [name for name in reads if self._giver(name) in self.laid]
-        rows = taken_rows(self.overlay.alive(self.upstream, names), uids)
-        stored = taken_rows(self.build.ledger.alive(self._before(record), names), uids) if names else rows
-        for name in names:
-            values = [table[name].combine_chunks() for table in (rows, stored)]
+        alike, stored = pa.repeat(pa.scalar(True), len(uids)), self._before(record)
+        for name, stored_name in zip(reads(self.upstream, rule), reads(stored, rule), strict=True):
+            if name == stored_name and self._giver(name) not in self.laid:
+                continue
+            values = [
+                taken_rows(ledger.alive(upstream, [column]), uids)[column].combine_chunks()
+                for ledger, upstream, column in (
+                    (self.overlay, self.upstream, name),
+                    (self.build.ledger, stored, stored_name),
+                )
+            ]
             equal = pc.or_(pc.fill_null(pc.equal(*values), False), pc.and_(*map(pc.is_null, values)))
             alike = pc.and_(alike, equal)
         return alike
@@ -217,8 +223,8 @@ class _Supposing:
         )
         return pa.array(sorted({survivor for _, survivor in groups ^ stored_groups}), pa.string())
 
-    def _features(self, kind: Literal["images", "texts"], names: pa.Array) -> np.ndarray:
-        model = next(record.model for record in self.upstream if record.model is not None)
+    def _features(self, model: str | None, kind: Literal["images", "texts"], names: pa.Array) -> np.ndarray:
+        model = model or next(record.model for record in self.upstream if record.model is not None)
         store, different = FeatureStore(self.build.workspace, model, kind), names.unique()
         ids = different if kind == "images" else [text_id(text) for text in different.to_pylist()]
         rows: np.ndarray = store.read(ids)[0][pc.index_in(names, different).to_numpy()]

@@ -17,6 +17,7 @@ from evenly.curation.encoder_name import StepModel
 from evenly.curation.errors import RuleError
 from evenly.curation.rank import BestShare, HeadRank, Rank, judge_rank
 from evenly.curation.step import (
+    FinishedStep,
     Given,
     Judged,
     Judgement,
@@ -106,12 +107,17 @@ def _counted(given: Given, tables: PartTables) -> pa.Table:
 
 def _scored(given: Given, tables: PartTables) -> tuple[pa.Array, pa.Array]:
     """The uids of pairs, and the score of each: that of its chosen caption, else the one that the step stored."""
-    chosen = given.record.name == ALIGN.name and given.has(_CAPTION_SCORE)
-    pairs = tables.alive(given.upstream, [_CAPTION_SCORE] if chosen else [])
+    is_chosen = given.record.name == ALIGN.name and not _is_measured(given.upstream, given.rule)
+    pairs = tables.alive(given.upstream, [_CAPTION_SCORE] if is_chosen else [])
     uids = column(pairs, "uid", pa.string())
-    if chosen:
+    if is_chosen:
         return uids, column(pairs, _CAPTION_SCORE, pa.float64())
     return uids, taken_rows(tables.decisions(given.record, ["uid", "value"]), uids)["value"].combine_chunks()
+
+
+def _is_measured(upstream: Sequence[FinishedStep], rule: Align) -> bool:
+    """Whether the step scores pairs itself; else the choice of captions has, by the same encoder."""
+    return rule.model is not None or not gives(upstream, _CAPTION_SCORE)
 
 
 def _moved(rule: Align | Rank, judged: Judged, unknown: int) -> tuple[int, int]:
@@ -146,7 +152,9 @@ ALIGN = _scores(
     rule=Align,
     question="Do picture and caption belong together?",
     rejudge=partial(_open, judge_alignment),
-    measures=lambda upstream, _: not gives(upstream, _CAPTION_SCORE),
+    measures=_is_measured,
+    measured_of=lambda upstream, _: ["chosen_caption" if gives(upstream, "chosen_caption") else "caption"],
+    fixed=fixed_fields("model"),
 )
 RANK = _scores(
     name="rank",
@@ -155,5 +163,5 @@ RANK = _scores(
     question="Does the picture show enough of the attribute?",
     rejudge=partial(_open, judge_rank),
     measures=always,
-    fixed=fixed_fields("adapter"),
+    fixed=fixed_fields("adapter", "model"),
 )

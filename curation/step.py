@@ -215,7 +215,8 @@ class Judgement:
     the columns that it gave.
 
     What says how it is judged by another rule: measures: whether, after the steps before and by the rule, its values
-    were measured or observed, so that nothing is known of a pair which it has not judged. fixed: the fields in which
+    were measured or observed, so that nothing is known of a pair which it has not judged. measured_of: the
+    columns of pairs that were measured; None: what it reads. fixed: the fields in which
     two rules, as stored, differ and by which values are measured. search: how any pairs are merged, by what is stored
     of them and their pictures. grouped: whether its values are also those of pairs that were merged into a pair.
     fitted: what it fits to all pairs, in words. of_all: whether by its rule a verdict depends on which pairs there are.
@@ -239,6 +240,7 @@ class Judgement:
     seeded: bool = False
     decides: Callable[[Stored, Stored], Stored] = lambda rule, _: rule
     measures: Callable[[Sequence[FinishedStep], Any], bool] = lambda *_: False
+    measured_of: Reads | None = None
     fixed: Callable[[Stored, Stored], Collection[str]] = lambda *_: ()
     search: Callable[[Given], "Opened"] | None = None
     grouped: Callable[[Stored], bool] = lambda _: False

@@ -28,7 +28,7 @@ from evenly.curation.duplicates.image_duplicates import (
 from evenly.curation.duplicates.merging import Duplicates, choose_survivors, components, picture_areas
 from evenly.curation.duplicates.record_linkage import Linked, deduplicate_linked
 from evenly.curation.errors import MissingStepError
-from evenly.curation.step import ByLedger, Given, Judged, Judgement, Need, PartTables, Rejudging, always
+from evenly.curation.step import ByLedger, Given, Judged, Judgement, Need, PartTables, Rejudging, always, fixed_fields
 from evenly.keys import rows_with
 
 OUTSIDE_RULE = "edge_outside_the_rule"
@@ -185,6 +185,8 @@ DEDUPLICATE_SEMANTIC = _merging(
     reads=_of_features,
     rejudge=partial(_open, _Kind(reason="semantic_duplicate", limit="min_cosine", is_least=True)),
     search=_searching(_near),
+    measures=lambda _, rule: rule.model is not None,
+    fixed=fixed_fields("model"),
     needs=_needs_features,
     seeded=True,
 )
