@@ -10,8 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -21,7 +20,6 @@ from evenly.tasks.ray.cluster import Capacity, capacity, free_processors, has_gp
 from evenly.tasks.run import Run, uses_model
 from evenly.tasks.server.api import in_run
 
-_OPTIONS: ContextVar[dict[str, Any]] = ContextVar("_OPTIONS")
 _CANCEL_S, _POLL_S = 10.0, 0.2
 _LOOK_S, _LOOKS = 30.0, 20
 """Where nothing ends for so long, it is looked whether anything still can; so often, before the run is ended."""
@@ -111,7 +109,8 @@ class RayWorkers(Workers):
 
     def _submit(self, title: str, function: Any, chunk: Sequence[Any]) -> Any:  # noqa: ANN401 - any function
         gpu = {"num_gpus": 1, "num_cpus": self._capacity.share} if self._on_gpu(function) else {}
-        with _remote_options(max_retries=0, **gpu):
+        self._open()
+        with _remote_options(self._runner, max_retries=0, **gpu):
             return super()._submit(title, _tethered(function), chunk)
 
     @contextmanager
@@ -149,30 +148,27 @@ def _prefect_runner() -> Any:  # noqa: ANN401 - Prefect's
     return RayTaskRunner()
 
 
-@contextmanager
-def _remote_options(**options: Any) -> Iterator[None]:  # noqa: ANN401 - Ray's
+def _remote_options(runner: Any, **options: Any) -> Any:  # noqa: ANN401 - Prefect's
     """Options of Ray for what is submitted meanwhile, by Prefect's task runner or as a function."""
-    if in_run():
-        from prefect_ray.context import remote_options
+    if isinstance(runner, _Functions):
+        runner.options = options
+        return nullcontext()
+    from prefect_ray.context import remote_options
 
-        with remote_options(**options):
-            yield
-        return
-    token = _OPTIONS.set(options)
-    try:
-        yield
-    finally:
-        _OPTIONS.reset(token)
+    return remote_options(**options)
 
 
+@dataclass
 class _Functions:
     """Gives a Ray cluster functions as Prefect's task runner gives it tasks."""
+
+    options: dict[str, Any] = field(default_factory=dict)
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> "_Function":  # noqa: ANN401 - any function's
         """The function at work in the cluster."""
         import ray
 
-        return _Function(ray.remote(function).options(name="partitions", **_OPTIONS.get()).remote(*arguments))
+        return _Function(ray.remote(function).options(name="partitions", **self.options).remote(*arguments))
 
 
 @dataclass(frozen=True)

@@ -183,9 +183,9 @@ def test_a_command_that_is_ended_leaves_no_process_of_its_cluster(texts, tmp_pat
         assert command.returncode == 130
         assert error.splitlines()[-1].startswith("evenly: interrupted. Run the same command again")
     _, alive = psutil.wait_procs(processes, timeout=30)
-    if number == signal.SIGKILL:  # Ray's agents of a node look for the others for a minute
-        assert {process.name().partition(":")[0] for process in alive} <= {"ray"}
-        _, alive = psutil.wait_procs(alive, timeout=180)
+    # Ray's agents of a node look for the others for a minute, also where a busy machine had no time to end them
+    assert {process.name().partition(":")[0] for process in alive} <= {"ray"}
+    _, alive = psutil.wait_procs(alive, timeout=180)
     assert not alive
 
 
