@@ -51,6 +51,12 @@ def test_after_a_stop_the_run_that_begins_first_makes_up_for_all():
     assert skipped("none", *missed, now=NOW + timedelta(minutes=9)) == [True] * 5
 
 
+@pytest.mark.parametrize("catch_up", ["latest", "all", "none"])
+def test_of_two_runs_of_one_time_the_second_is_skipped(catch_up):
+    twins = [run_of(AT[9], Scheduled(scheduled_time=AT[9])) for _ in range(2)]
+    assert skipped(catch_up, *twins) == [False, True]
+
+
 def test_a_run_that_waited_for_the_one_before_it_was_not_missed():
     long = run_of(AT[0], Completed(), start_time=AT[0], end_time=NOW - timedelta(seconds=10))
     waited = run_of(AT[1], Running(), start_time=NOW)
