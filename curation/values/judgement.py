@@ -47,7 +47,7 @@ def judge_value(values: pa.Array, rule: NamedBounds, threshold: float | None = N
     """
     if rule.among is not None:
         return _among(values, rule)
-    is_empty, values = values.is_null(), numbers(values, rule)
+    is_empty, values = _is_empty(values), numbers(values, rule)
     reason = pa.repeat(pa.scalar(""), len(values))
     limits = (("below_top", pc.less, threshold), ("high", pc.greater, rule.max), ("low", pc.less, rule.min))
     for kind, is_beyond, limit in limits:
@@ -57,6 +57,15 @@ def judge_value(values: pa.Array, rule: NamedBounds, threshold: float | None = N
     reason = pc.if_else(is_nan, rule.reason("nan"), pc.if_else(values.is_null(), rule.reason("text"), reason))
     reason = pc.if_else(is_empty, rule.reason("null"), reason)
     return Decisions.of(reason=reason, value=values, failed=pc.or_(is_nan, values.is_null()))
+
+
+def _is_empty(values: pa.Array) -> pa.BooleanArray:
+    """Whether each value is null, or a text of spaces alone, as an empty cell of CSV is."""
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        return pc.fill_null(pc.equal(pc.utf8_trim_whitespace(values), ""), True)
+    return values.is_null()
 
 
 def _among(values: pa.Array, rule: NamedBounds) -> Decisions:

@@ -41,9 +41,9 @@ def test_a_null_and_a_nan_fail_each_for_its_own_reason():
     assert decisions.failed.to_pylist() == [True, True, False]
 
 
-def test_numbers_of_tables_of_text_are_read_and_other_texts_fail():
+def test_numbers_of_tables_of_text_are_read_empty_cells_are_nulls_and_other_texts_fail():
     values = ["0.5", " 1e-3", "", "n/a", "NaN", None, "-inf", "0x10", "1_000"]
-    wanted = ["", "low_score", "text_score", "text_score", "nan_score", "null_score", "low_score"]
+    wanted = ["", "low_score", "null_score", "text_score", "nan_score", "null_score", "low_score"]
     assert reasons(values, min=0.1) == [*wanted, "text_score", "text_score"]
 
 
