@@ -10,6 +10,7 @@ from evenly.curation.exclusions import judgement as exclusions
 from evenly.curation.filters import judgement as filters
 from evenly.curation.step import Judgement
 from evenly.curation.values.judgement import VALUES
+from evenly.curation.values.methods import SCORE_FEATURES
 from evenly.curation.values.scoring import SCORES
 
 STEPS: dict[str, Judgement] = {
@@ -41,6 +42,7 @@ STEPS: dict[str, Judgement] = {
         captions.RECAPTION,
         align.ALIGN,
         SCORES["pairs"],
+        SCORE_FEATURES,
         VALUES["pairs"],
         exclusions.IMAGE_BASED,
         concepts.MATCH_AGAIN,

@@ -40,7 +40,7 @@ WEB = {"socket", "http", "urllib", "requests", "httpx", "aiohttp", "openai"}
 # Features read model weights; these folders of descriptions speak to chat endpoints. Other domain code is shut in.
 CHAT = {"descriptions/chat", "descriptions/batch"}
 PLUGINS = ("TEXT_FILTERS", "IMAGE_FILTERS", "CAPTIONERS", "METHODS", "ADAPTERS", "OOD_SCORES", "CORRUPTIONS", "EXPORTS")
-PLUGINS += ("TEXT_EXPORTS", "READERS", "LOCAL_READERS")
+PLUGINS += ("VALUE_METHODS", "TEXT_EXPORTS", "READERS", "LOCAL_READERS")
 MEASURES = ("adapters/evaluation", "adapters/ood")  # no dicts: each module is a measure or what measures are made with
 VAGUE = {"utils", "util", "helpers", "helper", "common", "base", "core", "misc"}
 

@@ -95,12 +95,13 @@ def nearest_centroids(rows: Rows, centroids: Singles) -> tuple[Ints, Floats]:
     order = np.argsort(first)
     for start in range(0, len(rows), _BLOCK):
         part = slice(start, start + _BLOCK)
-        nearest, cosines[part] = _nearest(rows[part], different[order])
+        nearest, cosines[part] = exact_nearest(rows[part], different[order])
         labels[part] = first[order][nearest]
     return labels, np.round(cosines, 4) + 0.0
 
 
-def _nearest(rows: Rows, centroids: Singles) -> tuple[Ints, Floats]:
+def exact_nearest(rows: Rows, centroids: Singles) -> tuple[Ints, Floats]:
+    """Return for each of the unit `rows` (n, d) its nearest centroid (n,), the first of equals, and the cosine."""
     rough = rows.astype(np.float32) @ centroids.T
     # Sums of d products in single precision, in any order, are off by at most half of this: two differ by all of it.
     margin = np.float32(1.01 * rows.shape[1] * np.finfo(np.float32).eps)

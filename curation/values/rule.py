@@ -10,6 +10,7 @@ from evenly.bounds import FINITE, PairColumn, Wording, check_bounds
 from evenly.curation.errors import RuleError
 from evenly.curation.rank import BestShare
 from evenly.curation.step import Need
+from evenly.curation.values.methods import VALUE_METHODS, Methods
 
 Place = Literal["pool", "texts", "images", "pairs"]
 PLACES: tuple[Place, ...] = ("pool", "texts", "images", "pairs")
@@ -73,22 +74,29 @@ class Scorer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Value(ValueBounds, Scorer):
+class Value(ValueBounds, Scorer, Methods):
     """One value per pair, and those of it that stay.
 
-    column: of the pool, or of a step before; in its place stands `python`.
+    column: of the pool, or of a step before; in its place stands `python`, or a method.
     """
 
     column: PairColumn | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if (self.column is None) == (self.python is None):
-            raise RuleError("a value must come from exactly one of column and python; got both or none. Choose one.")
+        named = {"column": self.column, "python": self.python, **self.chosen}
+        sources = [name for name, source in named.items() if source is not None]
+        if len(sources) != 1:
+            raise RuleError(
+                f"a value must come from exactly one of column, python, {', '.join(VALUE_METHODS)}; got "
+                f"{', '.join(sources) or 'none of them'}. Choose one."
+            )
+        if self.chosen and self.at != "pairs":
+            raise RuleError(f"`at` must be pairs for {sources[0]}, which reads features; got {self.at}. Leave it out.")
         if self.python is None:
             if self.reads or self.imports or self.version:
                 raise RuleError(
-                    "`reads`, imports and version belong to python; got them beside column. Leave them out."
+                    f"`reads`, imports and version belong to python; got them beside {sources[0]}. Leave them out."
                 )
             return
         path, _, function = self.python.rpartition(":")

@@ -1,6 +1,6 @@
 """Scores by functions of users: the values of each row, whether or not its neighbours can be scored."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -113,11 +113,14 @@ def refuse_columns(rule: ScorersRule, upstream: Any) -> None:  # noqa: ANN401 - 
                     f"`values.{scorer.name}.reads` must list columns of the pool or of steps before; got {name!r}. "
                     f"There are {', '.join(known)}."
                 )
-        for name in (scorer.name, f"{scorer.name}_error"):
-            if gives(upstream, name):
-                raise RuleError(
-                    f"`values.{scorer.name}` must be called as no column of the pairs is; got {name!r}. Rename it."
-                )
+        refuse_taken(scorer.name, (scorer.name, f"{scorer.name}_error"), upstream)
+
+
+def refuse_taken(value: str, columns: Sequence[str], upstream: Any) -> None:  # noqa: ANN401 - records
+    """Raise RuleError for a column of a value that pairs have before it is measured."""
+    for name in columns:
+        if gives(upstream, name):
+            raise RuleError(f"`values.{value}` must be called as no column of the pairs is; got {name!r}. Rename it.")
 
 
 def _judgement(name: str, place: Place) -> tuple[Place, Judgement]:

@@ -98,6 +98,7 @@ def _named_files(recipe: Recipe) -> Iterator[tuple[str, str]]:
     for name, value in (curate.values or {}).items():
         if value.python is not None:
             named[f"curate.values.{name}.python"] = value.python.rpartition(":")[0]
+        named |= {f"curate.values.{name}.{field}": path for field, path in value.files}
     yield from ((field, path) for field, path in named.items() if path is not None)
 
 

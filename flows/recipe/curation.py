@@ -32,6 +32,7 @@ from evenly.curation.filters.judgement import CHECK_IMAGES, CHECK_TEXTS, FilterR
 from evenly.curation.step import Judgement, Need, NoRule
 from evenly.curation.steps import STEPS
 from evenly.curation.values.judgement import VALUES
+from evenly.curation.values.methods import SCORE_FEATURES, MethodsRule
 from evenly.curation.values.rule import Place, ScorersRule, Value, ValuesRule
 from evenly.curation.values.scoring import SCORES
 from evenly.flows.recipe.filters import check_filters
@@ -299,6 +300,7 @@ _RULES: Mapping[str, Callable[[Curate], Any]] = {
     DEDUPLICATE_LINKED.name: lambda curate: curate.merging.linked_rule,
     DEDUPLICATE_CAPTIONS.name: lambda curate: curate.merging.captions,
     RECAPTION.name: lambda curate: curate.recaption and curate.recaption.rule,
+    SCORE_FEATURES.name: lambda curate: MethodsRule.of(curate.values or {}),
     **{judgement.name: partial(_values_rule, ValuesRule, place) for place, judgement in VALUES.items()},
     **{judgement.name: partial(_values_rule, ScorersRule, place) for place, judgement in SCORES.items()},
 }

@@ -34,6 +34,7 @@ from evenly.tasks.rebuild.image_based import IMAGE_BASED
 from evenly.tasks.rebuild.rank import RANK
 from evenly.tasks.rebuild.safety import BLOCK_DOMAINS, SAFETY
 from evenly.tasks.rebuild.scorers import SCORE_IMAGES, SCORE_PAIRS, SCORE_TEXTS
+from evenly.tasks.rebuild.values.score_features import SCORE_FEATURES
 from evenly.tasks.step import Step, ledger_step
 
 # Fields of a recipe that change where or when it runs, not what comes out.
@@ -51,7 +52,7 @@ _MEASURING: Mapping[str, Step[Any]] = {
         *(COLLECT, BLOCK_DOMAINS, CHECK_TEXTS, MATCH_CONCEPTS, PRESELECT, DOWNLOAD, CHECK_IMAGES),
         *(DEDUPLICATE_EXACT, DEDUPLICATE_PERCEPTUAL, EMBED_IMAGES, DEDUPLICATE_SEMANTIC, DEDUPLICATE_LINKED),
         *(DEDUPLICATE_CAPTIONS, SAFETY, DECONTAMINATE, RANK, RECAPTION, ALIGN, IMAGE_BASED, MATCH_AGAIN, BALANCE),
-        *(SCORE_TEXTS, SCORE_IMAGES, SCORE_PAIRS),
+        *(SCORE_TEXTS, SCORE_IMAGES, SCORE_PAIRS, SCORE_FEATURES),
     )
 }
 """The steps that need more than the ledger, by name; all of another is its judgement."""

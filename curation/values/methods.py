@@ -1,0 +1,78 @@
+"""Methods of evenly that give a pair a value by its features: which there are, and what their step says of itself."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from evenly.curation.step import Judgement, Need
+from evenly.curation.values.negclip_loss import NegCLIPLoss
+from evenly.curation.values.normsim import NormSim
+
+
+@dataclass(frozen=True, kw_only=True)
+class Methods:
+    """A method by its name; at most one of them."""
+
+    negclip_loss: NegCLIPLoss | None = None
+    normsim: NormSim | None = None
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The rules of the methods that are named."""
+        rules = {name: getattr(self, name) for name in VALUE_METHODS}
+        return {name: rule for name, rule in rules.items() if rule is not None}
+
+    @property
+    def files(self) -> Iterator[tuple[str, str]]:
+        """The files and folders that the method names, by field."""
+        for name, rule in self.chosen.items():
+            for field in FILES & {one.name for one in fields(rule)}:
+                yield f"{name}.{field}", getattr(rule, field)
+
+
+VALUE_METHODS: Mapping[str, type[Any]] = {"negclip_loss": NegCLIPLoss, "normsim": NormSim}
+FILES = {"target"}
+"""Fields of methods that name a file or folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedMethod(Methods):
+    """A method with the name of its value, which is that of the column that it gives."""
+
+    name: str
+
+    @property
+    def rule(self) -> Any:  # noqa: ANN401 - of the method
+        """The rule of the method."""
+        (rule,) = self.chosen.values()
+        return rule
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodsRule:
+    """The methods that the step measures by."""
+
+    methods: Sequence[NamedMethod]
+
+    @classmethod
+    def of(cls, values: Mapping[str, Methods]) -> "MethodsRule | None":
+        """The methods of the values of a recipe; None where there are none."""
+        chosen = [NamedMethod(name=name, **value.chosen) for name, value in values.items() if value.chosen]
+        return cls(methods=tuple(chosen)) if chosen else None
+
+    @property
+    def needs(self) -> dict[str, Collection[Need]]:
+        """The needs of the methods."""
+        return {f".{method.name}": ["pictures", "features"] for method in self.methods}
+
+
+SCORE_FEATURES = Judgement(
+    name="score_features",
+    section="values",
+    rule=MethodsRule,
+    question="Which values do methods give its features?",
+    label="observed",
+    observed="measured once of stored features; a replay takes the stored value",
+    needs=lambda rule: rule.needs,
+    seeded=True,
+)

@@ -1,0 +1,1 @@
+"""Methods of evenly that give pairs values by their stored features."""

@@ -1,0 +1,82 @@
+"""negCLIPLoss of all pairs: batches meet in the partition of their number, which draws by hash give."""
+
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.curation.values.negclip_loss import NegCLIPLoss, draw_batches, negclip_values
+from evenly.tasks.pictures.pairs import VECTOR, send_with_captions, vectors_of
+from evenly.tasks.pictures.sent_rows import SentRows, rows_of_uids, send_partitions
+from evenly.tasks.rebuild.values.measuring import Measuring, captioned, column_of, pictures
+from evenly.tasks.run import Run
+
+_IMAGE = "image_vector"
+_BATCHES = 1 << 32
+
+
+def measure_negclip_loss(given: Measuring) -> SentRows:
+    """The contrast of each pair in its batch, the mean of all rounds."""
+    rule: NegCLIPLoss = given.rule
+    pairs = given.count()
+    batches, rounds = rule.batches(pairs), rule.rounds_of(pairs)
+    run, each = given.run, given.each
+    give = partial(captioned, given.upstream)
+    sums: SentRows | None = None
+    with send_with_captions(run, each, "reading features", give, _with_pictures) as vectors:
+        for number in range(rounds):
+            title = f"contrasting pairs, round {number + 1} of {rounds}"
+            before, batched = sums, partial(_batched, vectors, sums, batches, number)
+            try:
+                with send_partitions(run, each, "drawing batches", "batch", batched) as drawn:
+                    is_last = number + 1 == rounds
+                    work = partial(_contrasted, drawn, rule.temperature, given.name, rounds if is_last else None)
+                    sums = send_partitions(run, each, title, "uid", work)
+            finally:
+                if before is not None:
+                    before.release()
+    if sums is None:
+        raise RuntimeError("there must be at least one round")
+    return sums
+
+
+def _with_pictures(run: Run, rows: pa.Table) -> pa.Table:
+    """The pairs of a partition with the features of their pictures beside those of their captions."""
+    d = rows.schema.field(VECTOR).type.list_size
+    images = np.empty((0, d), np.float16)
+    if rows.num_rows:
+        different, places = pictures(run, rows["image_id"].combine_chunks())
+        images = different[places.to_numpy()]
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(images.reshape(-1)), d)
+    return rows.select(["uid", VECTOR]).append_column(_IMAGE, lists)
+
+
+def _batched(vectors: SentRows, sums: SentRows | None, batches: int, number: int, run: Run) -> pa.Table:
+    """The pairs of a partition with their batch, as the hex digits of its place among all, and their sum so far."""
+    rows = vectors.of(run)
+    uids = rows["uid"].combine_chunks()
+    drawn = draw_batches(uids, batches, seed=run.seed, round_number=number)
+    keys = pa.array([f"{batch * _BATCHES // batches:08x}" for batch in range(batches)])
+    sum_so_far = pa.array(np.zeros(len(uids))) if sums is None else rows_of_uids(sums.of(run), uids)["sum"]
+    return rows.append_column("batch", keys.take(pa.array(drawn))).append_column("sum", sum_so_far)
+
+
+def _contrasted(drawn: SentRows, temperature: float, name: str, rounds: int | None, run: Run) -> pa.Table:
+    """The sums with the contrasts of this round; with the number of `rounds`, of which this is the last, their mean."""
+    rows = drawn.of(run)
+    parts = [pa.table({"uid": pa.array([], pa.string()), "sum": pa.array([], pa.float64())})]
+    for batch in sorted(rows["batch"].unique().to_pylist()):
+        # In the order of uids, so that sums are the same whoever sent the pairs.
+        pairs = rows.filter(pc.equal(rows["batch"], batch)).sort_by("uid").combine_chunks()
+        values = negclip_values(_matrix(pairs, _IMAGE), vectors_of(pairs), temperature)
+        sums = pairs["sum"].to_numpy() + values
+        parts.append(pa.table({"uid": pairs["uid"], "sum": sums}))
+    table = pa.concat_tables(parts)
+    if rounds is None:
+        return table
+    return pa.table({"uid": table["uid"], name: column_of(table["sum"].to_numpy() / rounds)})
+
+
+def _matrix(rows: pa.Table, name: str) -> np.ndarray:
+    return vectors_of(rows.select([name]).rename_columns([VECTOR]))

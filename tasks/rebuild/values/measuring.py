@@ -1,0 +1,61 @@
+"""What a method is given, and the features of the pairs that a partition shows."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.curation.arrays import Floats
+from evenly.storage.feature_store import FeatureStore
+from evenly.tasks.encoders import encoder_identity
+from evenly.tasks.pictures.encoded import image_rows
+from evenly.tasks.run import Each, Records, Run
+
+DIGITS = 6
+"""Decimals to which values are stored."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measuring:
+    """The value `name` to be measured by the `rule` of its method: the pairs that the steps `upstream` kept."""
+
+    run: Run
+    upstream: Records
+    each: Each
+    name: str
+    rule: Any
+
+    def count(self) -> int:
+        """The number of pairs."""
+        return sum(self.each.partitions("counting pairs", partial(_count, self.upstream)))
+
+
+def pictured(upstream: Records, run: Run) -> pa.Table:
+    """The pictures of the pairs of a partition [uid, image_id]."""
+    return run.ledger.alive(upstream, ["image_id"])
+
+
+def captioned(upstream: Records, run: Run) -> pa.Table:
+    """The same with the captions that were chosen [uid, image_id, caption]."""
+    names = {"chosen_caption" for record in upstream if "chosen_caption" in record.columns} or {"caption"}
+    return run.ledger.alive(upstream, ["image_id", *names]).rename_columns(["uid", "image_id", "caption"])
+
+
+def pictures(run: Run, ids: pa.Array) -> tuple[npt.NDArray[np.float16], pa.Array]:
+    """The features of the different pictures among `ids`, and the place of each one's."""
+    different = ids.unique()
+    store = FeatureStore(run.workspace, encoder_identity(run), "images")
+    return image_rows(run, store, different), pc.index_in(ids, different)
+
+
+def column_of(values: Floats) -> pa.Array:
+    """The values as they are stored."""
+    return pa.array(np.round(values, DIGITS) + 0.0, pa.float64())
+
+
+def _count(upstream: Records, run: Run) -> int:
+    return int(run.ledger.alive(upstream, []).num_rows)

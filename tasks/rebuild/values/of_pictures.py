@@ -1,0 +1,37 @@
+"""Values that a picture has by its features alone, whatever other pairs there are."""
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+
+from evenly.curation.arrays import Floats, Rows
+from evenly.curation.values.normsim import NormSim, Target
+from evenly.storage.errors import InputError
+from evenly.tasks.pictures.pairs import send_by_picture
+from evenly.tasks.pictures.sent_rows import SentRows
+from evenly.tasks.rebuild.values.measuring import Measuring, column_of, pictured, pictures
+from evenly.tasks.reference_sets import read_references
+from evenly.tasks.run import Run
+
+
+def measure_normsim(given: Measuring) -> SentRows:
+    """The norm of the cosines of each pair's picture with those of the target."""
+    rule: NormSim = given.rule
+    rows = read_references(given.run, rule.target, features=True).pictures.rows
+    if rows is None:
+        raise InputError(f"`target` must have features; got none at `{rule.target}`. Correct the path.")
+    return _measured(given, Target.of(rows, rule).norms)
+
+
+def _measured(given: Measuring, score: Callable[[Rows], Floats]) -> SentRows:
+    give, work = partial(pictured, given.upstream), partial(_scored, given.name, score)
+    return send_by_picture(given.run, given.each, f"measuring {given.name}", give, work)
+
+
+def _scored(name: str, score: Callable[[Rows], Floats], run: Run, pairs: pa.Table) -> pa.Table:
+    if not pairs.num_rows:
+        return pa.table({"uid": pairs["uid"], name: column_of(np.empty(0))})
+    rows, places = pictures(run, pairs["image_id"].combine_chunks())
+    return pa.table({"uid": pairs["uid"], name: column_of(score(rows)).take(places)})

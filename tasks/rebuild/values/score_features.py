@@ -1,0 +1,89 @@
+"""Measure pairs by methods of evenly on the stored features of the build's encoder."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from evenly.curation.decisions import Decisions
+from evenly.curation.values import methods
+from evenly.curation.values.methods import MethodsRule
+from evenly.curation.values.scoring import refuse_taken
+from evenly.storage.ledger import StepOutput
+from evenly.tasks.encoders import step_encoder
+from evenly.tasks.pictures.sent_rows import SentRows, rows_of_uids
+from evenly.tasks.rebuild.values.contrasts import measure_negclip_loss
+from evenly.tasks.rebuild.values.measuring import Measuring
+from evenly.tasks.rebuild.values.of_pictures import measure_normsim
+from evenly.tasks.reference_sets import check_references, references_hash
+from evenly.tasks.run import Each, Records, Run
+from evenly.tasks.step import Step
+
+MEASURES: Mapping[str, Callable[[Measuring], SentRows]] = {
+    "negclip_loss": measure_negclip_loss,
+    "normsim": measure_normsim,
+}
+"""The columns that each method gives pairs, by uid."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """The columns of each value [uid, ...], by uid."""
+
+    values: Mapping[str, SentRows]
+
+    def release(self) -> None:
+        """Remove what was sent."""
+        for rows in self.values.values():
+            rows.release()
+
+
+def measure_pairs(run: Run, upstream: Records, rule: MethodsRule, each: Each) -> Measured:
+    """Measure all pairs by one method after the other."""
+    values = dict[str, SentRows]()
+    with ExitStack() as undone:
+        for method in rule.methods:
+            refuse_taken(method.name, [method.name], upstream)
+            (kind,) = method.chosen
+            given = Measuring(run=run, upstream=upstream, each=each, name=method.name, rule=method.rule)
+            values[method.name] = undone.enter_context(MEASURES[kind](given))
+        undone.pop_all()
+    return Measured(values=values)
+
+
+def give_values(run: Run, upstream: Records, _rule: MethodsRule, measured: Measured) -> StepOutput:
+    """The values as columns of the pairs of a partition; all stay."""
+    uids = run.ledger.alive(upstream, [])["uid"].combine_chunks()
+    decisions = Decisions.keep_all(len(uids)).to_table(uids)
+    for rows in measured.values.values():
+        table = rows_of_uids(rows.of(run), uids)
+        for name in table.column_names[1:]:
+            decisions = decisions.append_column(name, table[name])
+    return StepOutput(decisions=decisions)
+
+
+def _file_hashes(run: Run, _upstream: Records, rule: MethodsRule) -> dict[str, str]:
+    return {f"{name} {field}": references_hash(run, path) for name, field, path in _files(rule)}
+
+
+def _check_ready(run: Run, rule: MethodsRule) -> None:
+    for _, _, path in _files(rule):
+        check_references(run, path)
+
+
+def _files(rule: MethodsRule) -> Iterator[tuple[str, str, str]]:
+    for method in rule.methods:
+        for field, path in method.files:
+            yield method.name, field, path
+
+
+SCORE_FEATURES = Step(
+    name=methods.SCORE_FEATURES.name,
+    rule=MethodsRule,
+    resolve=measure_pairs,
+    judge=give_values,
+    release=Measured.release,
+    inputs=_file_hashes,
+    model=step_encoder,
+    ready=_check_ready,
+    seeded=True,
+)

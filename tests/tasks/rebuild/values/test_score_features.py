@@ -1,0 +1,94 @@
+"""Methods give columns on which bounds act, the same in any number of partitions."""
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+from evenly.curation.errors import RuleError
+from evenly.curation.values.judgement import VALUES
+from evenly.curation.values.methods import VALUE_METHODS, Methods, MethodsRule
+from evenly.curation.values.negclip_loss import NegCLIPLoss, negclip_values
+from evenly.curation.values.normsim import NormSim
+from evenly.curation.values.rule import Value, ValuesRule
+from evenly.features import to_unit_rows
+from evenly.tasks.engine import InProcess
+from evenly.tasks.rebuild.collect import COLLECT, CollectRule
+from evenly.tasks.rebuild.download import DOWNLOAD
+from evenly.tasks.rebuild.features import EMBED_IMAGES
+from evenly.tasks.rebuild.filters import CHECK_IMAGES
+from evenly.tasks.rebuild.values.score_features import MEASURES, SCORE_FEATURES
+from evenly.tasks.stage import run_steps
+from evenly.tasks.step import check_ready, ledger_step
+from tests.picture_pool import picture
+from tests.tasks.whole_rebuild import BLUE, GREEN, RED, RULES, ColourWords, Row, open_run
+
+pytestmark = pytest.mark.usefixtures("colour_words")
+COLOURS = {"red": RED, "green": GREEN, "blue": BLUE}
+POOL = [
+    Row(f"{colour}{n}", f"a {colour} thing" + " more" * (n % 3), picture(rgb, pattern=n))
+    for colour, rgb in COLOURS.items()
+    for n in range(4)
+]
+
+
+def measured(root, values, *, bits=0):
+    """The run, and the records of what collects, encodes, measures and keeps."""
+    run = open_run(root, POOL)
+    object.__setattr__(run, "bits", bits)
+    steps = [
+        (COLLECT, CollectRule(limit=None)),
+        *((step, step.read(RULES[step.name])) for step in (DOWNLOAD, CHECK_IMAGES, EMBED_IMAGES)),
+        (SCORE_FEATURES, MethodsRule.of(values)),
+        (ledger_step(VALUES["pairs"]), ValuesRule.at("pairs", values)),
+    ]
+    check_ready(run, steps)
+    return run, list(run_steps(run, steps, InProcess(run=run)))
+
+
+def columns(run, record, names):
+    table = run.ledger.decisions(record).sort_by("uid")
+    return {name: table[name].to_pylist() for name in ("uid", *names)}
+
+
+def values_of(root):
+    (root / "green").mkdir(parents=True)
+    (root / "green" / "a.png").write_bytes(picture(GREEN, pattern=99))
+    target = str(root / "green")
+    return {
+        "nearness": Value(negclip_loss=NegCLIPLoss(temperature=0.05), keep_top=0.9),
+        "in_batches": Value(negclip_loss=NegCLIPLoss(batch=4, rounds=2, temperature=0.05), min=-9.0),
+        "like_green": Value(normsim=NormSim(target=target), keep_top=0.3),
+        "nearest": Value(normsim=NormSim(target=target, norm="inf"), min=0.0),
+    }
+
+
+def test_each_method_is_measured_and_another_number_of_partitions_gives_the_same(tmp_path):
+    assert MEASURES.keys() == VALUE_METHODS.keys() == {field.name for field in fields(Methods)}
+    values = values_of(tmp_path)
+    tables = []
+    for bits in (0, 3):
+        run, (*_, record, kept) = measured(tmp_path / str(bits), values, bits=bits)
+        tables.append((columns(run, record, values), columns(run, kept, ["reason"])))
+    assert tables[0] == tables[1]
+    of_pairs, _ = tables[0]
+    assert kept.reasons["below_top_like_green"] == 12 - 4
+    assert len(set(of_pairs["nearness"])) > 6
+    assert np.std(of_pairs["in_batches"]) > 0
+
+
+def test_a_contrast_is_that_of_the_features_of_the_pairs_in_any_order(tmp_path):
+    values = {"nearness": Value(negclip_loss=NegCLIPLoss(temperature=0.05), keep_top=0.9)}
+    run, (*before, record, _) = measured(tmp_path / "w", values)
+    pairs = run.ledger.alive(before, ["caption", "file_name"])
+    contents = {f"{row.name}.png": row.content for row in POOL}
+    encoder = ColourWords()
+    images = encoder.encode_images([contents[name] for name in pairs["file_name"].to_pylist()])
+    texts = encoder.encode_texts(pairs["caption"].to_pylist())
+    expected = negclip_values(to_unit_rows(images)[0], to_unit_rows(texts)[0], 0.05)
+    assert np.allclose(columns(run, record, values)["nearness"], expected, atol=1e-6)
+
+
+def test_a_value_called_as_a_column_is_refused(tmp_path):
+    with pytest.raises(RuleError, match=r"`values.caption` must be called as no column of the pairs is"):
+        measured(tmp_path / "w", {"caption": Value(negclip_loss=NegCLIPLoss(), keep_top=0.9)})
