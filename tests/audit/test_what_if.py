@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -104,9 +104,9 @@ TEXTS = (
 """The steps of a rebuild that takes no time."""
 
 
-def build_of(folder: Path, rules: Rules) -> Rebuilt:
+def build_of(folder: Path, rules: Rules, *, bits: int = 0) -> Rebuilt:
     """A published build by these rules."""
-    run = open_run(folder, pool())
+    run = replace(open_run(folder, pool()), bits=bits)
     records = records_by(run, rules)
     return Rebuilt(run=run, records=records, manifest=publish(run, records))
 
@@ -266,6 +266,16 @@ def holds(built: Rebuilt, changes: Changes) -> None:
 @pytest.mark.parametrize("name", OF_TEXTS)
 def test_a_rebuild_of_captions_by_other_rules_does_what_was_said(of_texts, name):
     holds(of_texts, CHANGES[name])
+
+
+def test_a_build_in_partitions_is_judged_as_one(of_texts, tmp_path):
+    cut = build_of(tmp_path / "w", {name: BUILT[name] for name in TEXTS}, bits=3)
+    changes = {"cap": {"most": 10}, "balance": {"t": 3.0}, "deduplicate_captions": {"min_jaccard": 0.6}}
+    rules = with_rules({record.name: record.rule for record in of_texts.records}, changes)
+    said, of_parts = (supposed(build, rules) for build in (of_texts, cut))
+    assert of_parts.records[0].bits == 3
+    assert said.fates.num_rows
+    assert of_parts.fates.equals(said.fates)
 
 
 @pytest.mark.slow
