@@ -111,6 +111,7 @@ class _Supposing:
         )
         open_step = judgement.search or judgement.rejudge
         if open_step is None:  # what was observed stands
+            self._note_open(judgement, supposed, rule, None)
             self.upstream.append(record)
             return
         try:
@@ -230,10 +231,10 @@ class _Supposing:
         rows: np.ndarray = store.read(ids)[0][pc.index_in(names, different).to_numpy()]
         return rows
 
-    def _note_open(self, judgement: Judgement, supposed: SupposedStep, rule: Any, judged: Judged) -> None:  # noqa: ANN401 - of its own class
+    def _note_open(self, judgement: Judgement, supposed: SupposedStep, rule: Any, judged: Judged | None) -> None:  # noqa: ANN401 - of its own class
         """Note where unknown pairs can move what was judged, or what the step fits to all pairs would be another."""
         unknown = sum(map(len, self.unknown.values()))
-        if unknown and judgement.of_all(rule):
+        if judged is not None and unknown and judgement.of_all(rule):
             moved = None if judgement.moved is None else judgement.moved(rule, judged, unknown)
             self.open_steps.append(OpenStep(step=judgement.name, pairs=unknown, moved=moved))
         if self.laid - {judgement.name} and (fitted := judgement.fitted(supposed.rule)):

@@ -24,6 +24,7 @@ from evenly.curation.step import (
     PartTables,
     Rejudging,
     always,
+    caption_in_force,
     fixed_fields,
     gives,
     of_features,
@@ -153,7 +154,7 @@ ALIGN = _scores(
     question="Do picture and caption belong together?",
     rejudge=partial(_open, judge_alignment),
     measures=_is_measured,
-    measured_of=lambda upstream, _: ["chosen_caption" if gives(upstream, "chosen_caption") else "caption"],
+    measured_of=caption_in_force,
     fixed=fixed_fields("model"),
 )
 RANK = _scores(

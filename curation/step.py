@@ -318,6 +318,11 @@ def fixed_fields(*names: str) -> Callable[[Stored, Stored], list[str]]:
     return differing
 
 
+def caption_in_force(upstream: Sequence[FinishedStep], _rule: object) -> list[str]:
+    """The column of the captions that were chosen, or of those of the pool."""
+    return ["chosen_caption" if gives(upstream, "chosen_caption") else "caption"]
+
+
 def always(*_: object) -> bool:
     """Whatever the rule."""
     return True

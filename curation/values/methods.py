@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from evenly.curation.step import Judgement, Need
+from evenly.curation.step import Judgement, Need, Stored, always, caption_in_force, fixed_fields
 from evenly.curation.values.negclip_loss import NegCLIPLoss
 from evenly.curation.values.normsim import NormSim
 
@@ -66,6 +66,12 @@ class MethodsRule:
         return {f".{method.name}": ["pictures", "features"] for method in self.methods}
 
 
+def _contrasted(stored: Stored) -> str:
+    """The values that are held against those of other pairs."""
+    names = [method["name"] for method in stored["methods"] if method.get("negclip_loss") is not None]
+    return f"the pairs that {', '.join(names)} contrasts with" if names else ""
+
+
 SCORE_FEATURES = Judgement(
     name="score_features",
     section="values",
@@ -74,5 +80,9 @@ SCORE_FEATURES = Judgement(
     label="observed",
     observed="measured once of stored features; a replay takes the stored value",
     needs=lambda rule: rule.needs,
+    measures=always,
+    measured_of=caption_in_force,
+    fixed=fixed_fields(""),
+    fitted=_contrasted,
     seeded=True,
 )

@@ -234,6 +234,7 @@ FIXED = {
     "score_texts": {"scorers"},
     "score_images": {"scorers"},
     "score_pairs": {"scorers"},
+    "score_features": {"methods"},
     "recaption": {"captioners", "judge", "read_text"},
     "image_based": {field.name for field in fields(TargetClusters)},
 }
