@@ -67,7 +67,7 @@ def allowing_code(folder: str | os.PathLike[str] | None) -> Iterator[None]:
     """Allow the code in a folder, whatever EVENLY_ALLOW_CODE names; None: what that names."""
     earlier = os.environ.get(CODE_VARIABLE)
     if folder is not None:
-        os.environ[CODE_VARIABLE] = os.fspath(folder)
+        os.environ[CODE_VARIABLE] = os.path.abspath(folder)  # noqa: PTH100 - for runs in other folders; links stay
     try:
         yield
     finally:
