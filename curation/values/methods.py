@@ -5,8 +5,11 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from evenly.curation.step import Judgement, Need, Stored, always, caption_in_force, fixed_fields
+from evenly.curation.values.aesthetic import Aesthetic
+from evenly.curation.values.density import Density
 from evenly.curation.values.negclip_loss import NegCLIPLoss
 from evenly.curation.values.normsim import NormSim
+from evenly.curation.values.soft_cap import SoftCap
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,6 +18,9 @@ class Methods:
 
     negclip_loss: NegCLIPLoss | None = None
     normsim: NormSim | None = None
+    density: Density | None = None
+    aesthetic: Aesthetic | None = None
+    soft_cap: SoftCap | None = None
 
     @property
     def chosen(self) -> dict[str, Any]:
@@ -30,8 +36,14 @@ class Methods:
                 yield f"{name}.{field}", getattr(rule, field)
 
 
-VALUE_METHODS: Mapping[str, type[Any]] = {"negclip_loss": NegCLIPLoss, "normsim": NormSim}
-FILES = {"target"}
+VALUE_METHODS: Mapping[str, type[Any]] = {
+    "negclip_loss": NegCLIPLoss,
+    "normsim": NormSim,
+    "density": Density,
+    "aesthetic": Aesthetic,
+    "soft_cap": SoftCap,
+}
+FILES = {"target", "head"}
 """Fields of methods that name a file or folder."""
 
 
@@ -68,8 +80,9 @@ class MethodsRule:
 
 def _contrasted(stored: Stored) -> str:
     """The values that are held against those of other pairs."""
-    names = [method["name"] for method in stored["methods"] if method.get("negclip_loss") is not None]
-    return f"the pairs that {', '.join(names)} contrasts with" if names else ""
+    kinds = ("negclip_loss", "density", "soft_cap")
+    names = [method["name"] for method in stored["methods"] if any(method.get(kind) is not None for kind in kinds)]
+    return f"the pairs beside which {', '.join(names)} is measured" if names else ""
 
 
 SCORE_FEATURES = Judgement(

@@ -32,7 +32,7 @@ class NormSim:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Target:
-    """What pictures are held against: the sum of outer products (d, d) of a target's rows, or these rows (m, d)."""
+    """A target to hold pictures against: the sum of outer products (d, d) of its rows, or these rows (m, d)."""
 
     products: Floats | None = None
     rows: Singles | None = None

@@ -1,4 +1,4 @@
-"""Feature rows that people bring along: .npz, .safetensors or Parquet, one row a picture. Nothing is unpickled."""
+"""Feature rows that people bring along: .npz, .safetensors or Parquet; linear heads on such. Nothing is unpickled."""
 
 import zipfile
 from dataclasses import dataclass
@@ -50,6 +50,27 @@ def read_feature_rows(path: Path) -> FeatureRows:
     if not len(rows) or not np.isfinite(rows).all() or not lengths.all():
         raise InputError(f"features `{path}` must be finite rows, none of zeros; got others or none. Mend the file.")
     return FeatureRows(rows=rows / lengths, names=tuple(names or (f"row {number}" for number in range(len(rows)))))
+
+
+def read_linear_head(path: Path) -> tuple[npt.NDArray[np.float64], float]:
+    """The weights (d,) and the bias. Raises InputError where they are not there, not finite or of another shape."""
+    try:
+        file = open_tensors(path)
+        kinds = {name: file.get_slice(name) for name in ("weight", "bias") if name in file.keys()}  # noqa: SIM118 - no dict
+        if len(kinds) == 2 and all(kind.get_dtype() in FLOATS for kind in kinds.values()):
+            weight, bias = (file.get_tensor(name).astype(np.float64).ravel() for name in kinds)
+            problem = ""
+        else:
+            problem = f"it has {', '.join(file.keys()) or 'nothing'}"
+    except (OSError, ValueError) as error:
+        problem = first_line(error)
+    if problem:
+        raise InputError(
+            f"head `{path}` must hold the tensors weight (1, d) and bias (1,), floats; {problem}. Write it again."
+        )
+    if len(bias) != 1 or not np.isfinite(weight).all() or not np.isfinite(bias).all():
+        raise InputError(f"head `{path}` must hold finite numbers, and one bias; got others. Write it again.")
+    return weight, float(bias[0])
 
 
 def _npz(path: Path) -> dict[str, np.ndarray]:

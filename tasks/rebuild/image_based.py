@@ -8,29 +8,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.curation.arrays import Ints, Singles
-from evenly.curation.draws import draws
 from evenly.curation.exclusions.clusters import (
-    FIT_PICTURES,
     TargetClusters,
-    draw_order,
-    fit_centroids,
     judge_clusters,
     nearest_centroids,
-    number_of_clusters,
 )
 from evenly.storage.errors import InputError
-from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
-from evenly.tasks.encoders import encoder_identity, step_encoder
-from evenly.tasks.pictures.encoded import image_rows
+from evenly.tasks.encoders import step_encoder
+from evenly.tasks.pictures.centroids import fitted_centroids, rows_of_pictures
 from evenly.tasks.pictures.pairs import send_by_picture
 from evenly.tasks.pictures.sent_rows import SentRows, rows_of_uids
 from evenly.tasks.rebuild.concepts import record_named
 from evenly.tasks.reference_sets import check_references, read_references, references_hash
 from evenly.tasks.run import Each, Records, Run
 from evenly.tasks.step import Step
-
-_BINS = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,16 +44,7 @@ def find_clusters(run: Run, upstream: Records, rule: TargetClusters, each: Each)
     target = read_references(run, rule.target, features=True)
     if target.pictures.rows is None:
         raise InputError(f"`target` must have features; got none at `{rule.target}`. Correct the path.")
-    bins = np.sum(each.partitions("drawing pictures", partial(_count_draws, upstream)), axis=0)
-    n = int(bins.sum())
-    last = int(np.searchsorted(np.cumsum(bins), min(n, FIT_PICTURES)))
-    parts = each.partitions("reading pictures", partial(_drawn, upstream, last))
-    names = np.concatenate([names for names, _ in parts])
-    order = draw_order(names.tolist(), seed=run.seed)[: min(n, FIT_PICTURES)]
-    rows = np.concatenate([rows for _, rows in parts if len(rows)])[order]
-    k = number_of_clusters(n, len(order), rule)
-    with run.progress.bar("clustering pictures", None):
-        centroids = fit_centroids(names[order].tolist(), rows, rule, seed=run.seed, k=k)
+    centroids = fitted_centroids(run, each, partial(_encoded, upstream), rule)
     counts = each.partitions("counting clusters", partial(_count_members, upstream, centroids))
     shown = partial(_shown, upstream)
     return Clusters(
@@ -113,32 +96,11 @@ def _encoded(upstream: Records, run: Run) -> pa.Array:
     return table["image_id"].combine_chunks()
 
 
-def _rows(run: Run, ids: pa.Array) -> np.ndarray:
-    store = FeatureStore(run.workspace, encoder_identity(run), "images")
-    return image_rows(run, store, ids) if len(ids) else np.empty((0, 0), np.float16)
-
-
-def _bins_of(run: Run, ids: pa.Array) -> Ints:
-    drawn = draws(seed=run.seed, step="image_based", uids=ids.to_pylist(), entries=[""] * len(ids))
-    return (drawn * _BINS).astype(np.int64)
-
-
-def _count_draws(upstream: Records, run: Run) -> Ints:
-    return np.bincount(_bins_of(run, _encoded(upstream, run)), minlength=_BINS)
-
-
-def _drawn(upstream: Records, last: int, run: Run) -> tuple[np.ndarray, np.ndarray]:
-    """The pictures whose draw is in a bin up to the last, and their features."""
-    ids = _encoded(upstream, run)
-    ids = ids.filter(pa.array(_bins_of(run, ids) <= last))
-    return np.asarray(ids.to_pylist(), dtype=np.str_), _rows(run, ids)
-
-
 def _count_members(upstream: Records, centroids: Singles, run: Run) -> Ints:
     ids = _encoded(upstream, run)
     if not len(ids):
         return np.zeros(len(centroids), np.int64)
-    return np.bincount(nearest_centroids(_rows(run, ids), centroids)[0], minlength=len(centroids))
+    return np.bincount(nearest_centroids(rows_of_pictures(run, ids), centroids)[0], minlength=len(centroids))
 
 
 def _shown(upstream: Records, run: Run) -> pa.Table:
@@ -150,7 +112,7 @@ def _labelled(centroids: Singles, run: Run, pairs: pa.Table) -> pa.Table:
     different = ids.unique()
     labels, cosines = np.empty(0, np.int64), np.empty(0)
     if len(ids):
-        labels, cosines = nearest_centroids(_rows(run, different), centroids)
+        labels, cosines = nearest_centroids(rows_of_pictures(run, different), centroids)
     places = pc.index_in(ids, different)
     columns = {"cluster": pa.array(labels).take(places), "cosine": pa.array(cosines).take(places)}
     return pa.table({"uid": pairs["uid"], **columns})

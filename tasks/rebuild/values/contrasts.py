@@ -9,11 +9,10 @@ import pyarrow.compute as pc
 from evenly.curation.values.negclip_loss import NegCLIPLoss, draw_batches, negclip_values
 from evenly.tasks.pictures.pairs import VECTOR, send_with_captions, vectors_of
 from evenly.tasks.pictures.sent_rows import SentRows, rows_of_uids, send_partitions
-from evenly.tasks.rebuild.values.measuring import Measuring, captioned, column_of, pictures
+from evenly.tasks.rebuild.values.measuring import Measuring, captioned, column_of, pictures, spread_key
 from evenly.tasks.run import Run
 
 _IMAGE = "image_vector"
-_BATCHES = 1 << 32
 
 
 def measure_negclip_loss(given: Measuring) -> SentRows:
@@ -57,7 +56,7 @@ def _batched(vectors: SentRows, sums: SentRows | None, batches: int, number: int
     rows = vectors.of(run)
     uids = rows["uid"].combine_chunks()
     drawn = draw_batches(uids, batches, seed=run.seed, round_number=number)
-    keys = pa.array([f"{batch * _BATCHES // batches:08x}" for batch in range(batches)])
+    keys = pa.array([spread_key(batch, batches) for batch in range(batches)])
     sum_so_far = pa.array(np.zeros(len(uids))) if sums is None else rows_of_uids(sums.of(run), uids)["sum"]
     return rows.append_column("batch", keys.take(pa.array(drawn))).append_column("sum", sum_so_far)
 

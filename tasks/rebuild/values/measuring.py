@@ -1,6 +1,7 @@
-"""What a method is given, and the features of the pairs that a partition shows."""
+"""The pairs and rule that a method is given, and the features of the pairs that a partition shows."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,7 @@ from evenly.curation.arrays import Floats
 from evenly.storage.feature_store import FeatureStore
 from evenly.tasks.encoders import encoder_identity
 from evenly.tasks.pictures.encoded import image_rows
+from evenly.tasks.pictures.sent_rows import SentRows
 from evenly.tasks.run import Each, Records, Run
 
 DIGITS = 6
@@ -21,13 +23,17 @@ DIGITS = 6
 
 @dataclass(frozen=True, kw_only=True)
 class Measuring:
-    """The value `name` to be measured by the `rule` of its method: the pairs that the steps `upstream` kept."""
+    """The value `name` to be measured by the `rule` of its method: the pairs that the steps `upstream` kept.
+
+    values: those that were measured before it, by name.
+    """
 
     run: Run
     upstream: Records
     each: Each
     name: str
     rule: Any
+    values: Mapping[str, SentRows] = field(default_factory=dict)
 
     def count(self) -> int:
         """The number of pairs."""
@@ -55,6 +61,11 @@ def pictures(run: Run, ids: pa.Array) -> tuple[npt.NDArray[np.float16], pa.Array
 def column_of(values: Floats) -> pa.Array:
     """The values as they are stored."""
     return pa.array(np.round(values, DIGITS) + 0.0, pa.float64())
+
+
+def spread_key(number: int, numbers: int) -> str:
+    """The hex digits by which number 0, 1 ... of `numbers` meets its kind in a partition, spread over all of them."""
+    return f"{number * (1 << 32) // numbers:08x}"
 
 
 def _count(upstream: Records, run: Run) -> int:

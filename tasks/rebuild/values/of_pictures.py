@@ -2,13 +2,17 @@
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from evenly.curation.arrays import Floats, Rows
+from evenly.curation.values.aesthetic import Aesthetic, linear_scores
 from evenly.curation.values.normsim import NormSim, Target
 from evenly.storage.errors import InputError
+from evenly.storage.files.features import read_linear_head
+from evenly.tasks.encoders import open_encoder
 from evenly.tasks.pictures.pairs import send_by_picture
 from evenly.tasks.pictures.sent_rows import SentRows
 from evenly.tasks.rebuild.values.measuring import Measuring, column_of, pictured, pictures
@@ -23,6 +27,20 @@ def measure_normsim(given: Measuring) -> SentRows:
     if rows is None:
         raise InputError(f"`target` must have features; got none at `{rule.target}`. Correct the path.")
     return _measured(given, Target.of(rows, rule).norms)
+
+
+def measure_aesthetic(given: Measuring) -> SentRows:
+    """The score of the linear head for each pair's picture."""
+    rule: Aesthetic = given.rule
+    path = Path(given.run.locate(rule.head))
+    weight, bias = read_linear_head(path)
+    dimension = open_encoder(given.run).dimension
+    if len(weight) != dimension:
+        raise InputError(
+            f"head `{path}` must have {dimension} weights, as features of the recipe's encoder; got {len(weight)}. Fit "
+            "one to these features."
+        )
+    return _measured(given, partial(linear_scores, weight=weight, bias=bias))
 
 
 def _measured(given: Measuring, score: Callable[[Rows], Floats]) -> SentRows:

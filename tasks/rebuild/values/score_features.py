@@ -3,17 +3,21 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 from evenly.curation.decisions import Decisions
 from evenly.curation.values import methods
 from evenly.curation.values.methods import MethodsRule
 from evenly.curation.values.scoring import refuse_taken
+from evenly.storage.files.features import read_linear_head
 from evenly.storage.ledger import StepOutput
 from evenly.tasks.encoders import step_encoder
 from evenly.tasks.pictures.sent_rows import SentRows, rows_of_uids
 from evenly.tasks.rebuild.values.contrasts import measure_negclip_loss
+from evenly.tasks.rebuild.values.densities import measure_density
 from evenly.tasks.rebuild.values.measuring import Measuring
-from evenly.tasks.rebuild.values.of_pictures import measure_normsim
+from evenly.tasks.rebuild.values.of_pictures import measure_aesthetic, measure_normsim
+from evenly.tasks.rebuild.values.soft_caps import measure_soft_cap
 from evenly.tasks.reference_sets import check_references, references_hash
 from evenly.tasks.run import Each, Records, Run
 from evenly.tasks.step import Step
@@ -21,6 +25,9 @@ from evenly.tasks.step import Step
 MEASURES: Mapping[str, Callable[[Measuring], SentRows]] = {
     "negclip_loss": measure_negclip_loss,
     "normsim": measure_normsim,
+    "density": measure_density,
+    "aesthetic": measure_aesthetic,
+    "soft_cap": measure_soft_cap,
 }
 """The columns that each method gives pairs, by uid."""
 
@@ -41,10 +48,13 @@ def measure_pairs(run: Run, upstream: Records, rule: MethodsRule, each: Each) ->
     """Measure all pairs by one method after the other."""
     values = dict[str, SentRows]()
     with ExitStack() as undone:
-        for method in rule.methods:
-            refuse_taken(method.name, [method.name], upstream)
+        for method in sorted(rule.methods, key=lambda method: method.soft_cap is not None):  # which reads the others
+            names = (method.name, *([f"{method.name}_weight"] if method.soft_cap else []))
+            refuse_taken(method.name, names, upstream)
             (kind,) = method.chosen
-            given = Measuring(run=run, upstream=upstream, each=each, name=method.name, rule=method.rule)
+            given = Measuring(
+                run=run, upstream=upstream, each=each, name=method.name, rule=method.rule, values=dict(values)
+            )
             values[method.name] = undone.enter_context(MEASURES[kind](given))
         undone.pop_all()
     return Measured(values=values)
@@ -66,8 +76,11 @@ def _file_hashes(run: Run, _upstream: Records, rule: MethodsRule) -> dict[str, s
 
 
 def _check_ready(run: Run, rule: MethodsRule) -> None:
-    for _, _, path in _files(rule):
-        check_references(run, path)
+    for _, field, path in _files(rule):
+        if field == "aesthetic.head":
+            read_linear_head(Path(run.locate(path)))
+        else:
+            check_references(run, path)
 
 
 def _files(rule: MethodsRule) -> Iterator[tuple[str, str, str]]:

@@ -4,13 +4,17 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from evenly.curation.errors import RuleError
+from evenly.curation.values.aesthetic import Aesthetic
+from evenly.curation.values.density import Density
 from evenly.curation.values.judgement import VALUES
 from evenly.curation.values.methods import VALUE_METHODS, Methods, MethodsRule
 from evenly.curation.values.negclip_loss import NegCLIPLoss, negclip_values
 from evenly.curation.values.normsim import NormSim
 from evenly.curation.values.rule import Value, ValuesRule
+from evenly.curation.values.soft_cap import SoftCap
 from evenly.features import to_unit_rows
 from evenly.tasks.engine import InProcess
 from evenly.tasks.rebuild.collect import COLLECT, CollectRule
@@ -55,10 +59,15 @@ def values_of(root):
     (root / "green").mkdir(parents=True)
     (root / "green" / "a.png").write_bytes(picture(GREEN, pattern=99))
     target = str(root / "green")
+    weight = np.array([[1.0, 2.0, 3.0]], np.float32)
+    save_file({"weight": weight, "bias": np.array([0.5], np.float32)}, root / "head.safetensors")
     return {
         "nearness": Value(negclip_loss=NegCLIPLoss(temperature=0.05), keep_top=0.9),
         "in_batches": Value(negclip_loss=NegCLIPLoss(batch=4, rounds=2, temperature=0.05), min=-9.0),
         "like_green": Value(normsim=NormSim(target=target), keep_top=0.3),
+        "dense": Value(density=Density(clusters=3, neighbours=1), keep_top=0.9),
+        "beauty": Value(aesthetic=Aesthetic(head=str(root / "head.safetensors")), min=-9.0),
+        "repeats": Value(soft_cap=SoftCap(of={"nearness": 10.0, "beauty": 0.1}), min=0.0),
         "nearest": Value(normsim=NormSim(target=target, norm="inf"), min=0.0),
     }
 
@@ -67,14 +76,25 @@ def test_each_method_is_measured_and_another_number_of_partitions_gives_the_same
     assert MEASURES.keys() == VALUE_METHODS.keys() == {field.name for field in fields(Methods)}
     values = values_of(tmp_path)
     tables = []
+    names = [*values, "repeats_weight"]
     for bits in (0, 3):
         run, (*_, record, kept) = measured(tmp_path / str(bits), values, bits=bits)
-        tables.append((columns(run, record, values), columns(run, kept, ["reason"])))
+        tables.append((columns(run, record, names), columns(run, kept, ["reason"])))
     assert tables[0] == tables[1]
     of_pairs, _ = tables[0]
     assert kept.reasons["below_top_like_green"] == 12 - 4
     assert len(set(of_pairs["nearness"])) > 6
     assert np.std(of_pairs["in_batches"]) > 0
+    assert sum(of_pairs["repeats"]) == len(POOL)
+    assert sum(of_pairs["repeats_weight"]) == pytest.approx(1)
+    dense = np.array(of_pairs["dense"])
+    assert [(dense >= 1 - share).sum() for share in (0.5, 1.0)] == pytest.approx([6, 12], abs=2)
+
+
+def test_sampling_by_a_column_that_is_not_there_is_refused(tmp_path):
+    values = {"repeats": Value(soft_cap=SoftCap(of={"nearnes": 1.0}), min=1.0)}
+    with pytest.raises(RuleError, match=r"must name values of methods, or columns of steps before; got 'nearnes'"):
+        measured(tmp_path / "w", values)
 
 
 def test_a_contrast_is_that_of_the_features_of_the_pairs_in_any_order(tmp_path):

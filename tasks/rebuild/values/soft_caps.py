@@ -1,0 +1,62 @@
+"""Soft cap sampling of all pairs: their scores meet in one process, 32 bytes a pair, and go back by uid."""
+
+from collections.abc import Mapping
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+
+from evenly.curation.arrays import Floats, Words
+from evenly.curation.draws import draws
+from evenly.curation.errors import RuleError
+from evenly.curation.step import gives
+from evenly.curation.values.soft_cap import SoftCap, sampling_weights, soft_cap
+from evenly.tasks.pictures.sent_rows import SentRows, rows_of_uids, send_items
+from evenly.tasks.rebuild.values.measuring import Measuring
+from evenly.tasks.run import Records, Run
+
+
+def measure_soft_cap(given: Measuring) -> SentRows:
+    """The number of times that each pair is drawn, and its weight; a pair without a score has NaN in both."""
+    rule: SoftCap = given.rule
+    for name in rule.of:
+        if name not in given.values and not gives(given.upstream, name):
+            known = sorted({*given.values, *(name for record in given.upstream for name in record.columns)})
+            raise RuleError(
+                f"`values.{given.name}.soft_cap.of` must name values of methods, or columns of steps before; got "
+                f"{name!r}. There are {', '.join(known)}."
+            )
+    parts = given.each.partitions("reading scores", partial(_scores, given.upstream, rule, given.values))
+    scores = np.concatenate([scores for _, scores, _ in parts])
+    keys = np.concatenate([keys for _, _, keys in parts])
+    weights, repeats = np.full(len(scores), np.nan), np.full(len(scores), np.nan)
+    known = np.isfinite(scores)
+    # In one order, so that sums of weights are the same however pairs were cut.
+    order = np.flatnonzero(known)[np.argsort(keys[known], kind="stable")]
+    with given.run.progress.bar("drawing pairs", None):
+        weights[order] = sampling_weights(scores[order])
+        repeats[order] = soft_cap(scores[order], keys[order], rule)
+    starts = np.cumsum([0, *(len(scores) for _, scores, _ in parts)])
+    tables = [
+        pa.table({"uid": uids, given.name: repeats[start:end], f"{given.name}_weight": weights[start:end]})
+        for (uids, _, _), start, end in zip(parts, starts, starts[1:], strict=False)
+    ]
+    return send_items(given.run, given.each, "giving repeats", "uid", give=_given, items=tables)
+
+
+def _given(_run: Run, table: pa.Table) -> list[pa.Table]:
+    return [table]
+
+
+def _scores(
+    upstream: Records, rule: SoftCap, values: Mapping[str, SentRows], run: Run
+) -> tuple[pa.Array, Floats, Words]:
+    """The pairs of a partition, the sum of their columns, each times its number, and their hashes."""
+    pairs = run.ledger.alive(upstream, [name for name in rule.of if name not in values])
+    uids = pairs["uid"].combine_chunks()
+    scores = np.zeros(len(uids))
+    for name, factor in rule.of.items():
+        column = rows_of_uids(values[name].of(run), uids)[name] if name in values else pairs[name]
+        scores += factor * column.combine_chunks().cast(pa.float64()).to_numpy(zero_copy_only=False)
+    drawn = draws(seed=run.seed, step="soft_cap", uids=uids.to_pylist(), entries=[""] * len(uids))
+    return uids, scores, (drawn * 2.0**53).astype(np.uint64)
