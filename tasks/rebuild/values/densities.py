@@ -4,14 +4,13 @@ from functools import partial
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from evenly.curation.arrays import Floats, Ints, Singles
 from evenly.curation.exclusions.clusters import ImageBased, nearest_centroids
 from evenly.curation.values.density import Density, Quotas, cluster_complexities, share_out
-from evenly.tasks.pictures.centroids import fitted_centroids, rows_of_pictures
+from evenly.tasks.pictures.centroids import fitted_centroids
 from evenly.tasks.pictures.sent_rows import SentRows, send_partitions
-from evenly.tasks.rebuild.values.measuring import Measuring, column_of, pictured, spread_key
+from evenly.tasks.rebuild.values.measuring import Measuring, column_of, pictured, pictures, spread_key
 from evenly.tasks.run import Run
 
 _SCALE = 10_000
@@ -42,12 +41,11 @@ def _ids(pairs: SentRows, run: Run) -> pa.Array:
 def _labelled(pairs: SentRows, centroids: Singles, run: Run) -> pa.Table:
     """The pairs of a partition with the cluster of their picture and how far it is from the centre."""
     rows = pairs.of(run)
-    ids = rows["image_id"].combine_chunks()
-    different = ids.unique()
-    labels, cosines = np.empty(0, np.int64), np.empty(0)
-    if len(ids):
-        labels, cosines = nearest_centroids(rows_of_pictures(run, different), centroids)
-    places = pc.index_in(ids, different).to_numpy()
+    labels, cosines, places = np.empty(0, np.int64), np.empty(0), np.empty(0, np.int64)
+    if rows.num_rows:
+        features, of_pairs = pictures(run, rows["image_id"].combine_chunks())
+        labels, cosines = nearest_centroids(features, centroids)
+        places = of_pairs.to_numpy()
     distances = np.rint((1 - cosines) * _SCALE).astype(np.int64)
     table = pa.table({"uid": rows["uid"], "cluster": labels[places], "distance": distances[places]})
     keys = pa.array([spread_key(cluster, len(centroids)) for cluster in range(len(centroids))])

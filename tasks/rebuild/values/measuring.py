@@ -11,9 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.curation.arrays import Floats
-from evenly.storage.feature_store import FeatureStore
-from evenly.tasks.encoders import encoder_identity
-from evenly.tasks.pictures.encoded import image_rows
+from evenly.tasks.pictures.centroids import rows_of_pictures
 from evenly.tasks.pictures.sent_rows import SentRows
 from evenly.tasks.run import Each, Records, Run
 
@@ -54,8 +52,7 @@ def captioned(upstream: Records, run: Run) -> pa.Table:
 def pictures(run: Run, ids: pa.Array) -> tuple[npt.NDArray[np.float16], pa.Array]:
     """The features of the different pictures among `ids`, and the place of each one's."""
     different = ids.unique()
-    store = FeatureStore(run.workspace, encoder_identity(run), "images")
-    return image_rows(run, store, different), pc.index_in(ids, different)
+    return rows_of_pictures(run, different), pc.index_in(ids, different)
 
 
 def column_of(values: Floats) -> pa.Array:
