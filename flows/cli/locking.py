@@ -72,7 +72,9 @@ def _given(name: str, values: Values) -> bool:
 
 WRITES: Mapping[str, Callable[[Values], bool]] = {
     **dict.fromkeys(("demo", "rebuild", "promote", "report", "export", "describe", "extract", "concepts"), _always),
-    **dict.fromkeys(("clusters", "link", "retrieve", "index", "leaderboard", "probe", "refine", "worth"), _always),
+    **dict.fromkeys(
+        ("clusters", "link", "retrieve", "index", "leaderboard", "probe", "refine", "worth", "tune"), _always
+    ),
     **dict.fromkeys(("descriptions audit", "descriptions import", "batches cancel"), _always),
     **dict.fromkeys(("fit", "evaluate"), partial(_given, "recipe")),
     **dict.fromkeys(("match", "balance"), partial(_given, "root")),

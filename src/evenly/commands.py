@@ -25,6 +25,7 @@ from evenly.flows.cli.datasets.pools import balance_command, match_command
 from evenly.flows.cli.datasets.search import index_command
 from evenly.flows.cli.encoders.commands import encode_command, encoders_command, tokens_command, tune_command
 from evenly.flows.cli.encoders.refine import refine_build, worth_of_steps
+from evenly.flows.cli.encoders.tune import tune_settings
 from evenly.flows.cli.start.serve import deploy_command, serve_command
 
 audit_descriptions = in_python(audit_command, "descriptions audit")
@@ -66,6 +67,7 @@ serve = in_python(serve_command)
 sessions = in_python(sessions_command)
 show_descriptions = in_python(show_descriptions_command, "descriptions show")
 show_metadata = in_python(show_metadata_command, "metadata show")
+tune = in_python(tune_settings, "tune")
 tune_encoder = in_python(tune_command, "encoders tune")
 what_if = in_python(what_if_command)
 worth = in_python(worth_of_steps, "worth")

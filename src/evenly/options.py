@@ -93,6 +93,15 @@ class WorthOptions(InWorkspace):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TuneOptions(InWorkspace):
+    """Options of judging other settings of a recipe."""
+
+    product: Annotated[bool, Named("--product"), "All values of the fields together, not each field alone."] = False
+    seeds: Annotated[int, Ge(1), "How often heads are trained on the pairs of each."] = 3
+    quiet: Quiet = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class EncoderOptions(InWorkspace):
     """The encoder, and how it encodes."""
 

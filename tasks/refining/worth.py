@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any
@@ -96,6 +96,12 @@ class HeldOutPairs:
     part_of: Mapping[str, str]
 
     @property
+    def trained(self) -> PairRows:
+        """The pairs of the whole pipeline that are trained on: of no picture that is held out."""
+        pairs = self.parts.pairs["train"]
+        return pairs.rows(~twins_of(pairs.image, self.judged))
+
+    @property
     def judged(self) -> Single:
         """The rows of the pictures that the epoch is chosen by or that are judged by."""
         pairs = [self.parts.pairs["val"], self.parts.pairs["test"], *self.parts.further.values()]
@@ -124,8 +130,7 @@ def compare_variants(run: Run, _upstream: Records, rule: WorthRule) -> StepOutpu
     others = {one.name: other_rows(run, one) for one in rule.others}
     unbalanced = None if rule.unbalanced is None else builds.read(rule.unbalanced)
     held_out = hold_out(run, builds.read(rule.build), rule.lists, unbalanced=unbalanced, others=others)
-    whole = held_out.parts.pairs["train"]
-    whole = whole.rows(~twins_of(whole.image, held_out.judged))
+    whole = held_out.trained
     variants, skipped = [], {}
     bar = run.progress.bar("worth: heads", (len(rule.variants) + 1) * rule.seeds)
     with threadpool_limits(1), bar as advance:  # by more threads, sums may come in another order
@@ -164,7 +169,7 @@ def hold_out(
     )
     if unbalanced is None:
         return held_out
-    further = _pairs_of_part(run, unbalanced, held_out, "test", apart_from=parts.pairs["train"].image)
+    further = _pairs_of_part(run, kept_pairs(run, unbalanced), held_out, "test", apart_from=parts.pairs["train"].image)
     return replace(held_out, parts=replace(held_out.parts, further={BEFORE_BALANCE: further}))
 
 
@@ -173,17 +178,19 @@ def training_pairs(run: Run, manifest: Mapping[str, Any], held_out: HeldOutPairs
 
     A pair that another build drops early was never merged there with those of the same picture.
     """
-    pairs = _pairs_of_part(run, manifest, held_out, "train", apart_from=held_out.judged)
+    return rows_to_train(run, kept_pairs(run, manifest), held_out, name=manifest["build"])
+
+
+def rows_to_train(run: Run, kept: pa.Table, held_out: HeldOutPairs, *, name: str) -> PairRows:
+    """The pairs, as `kept_pairs` has them, that may be trained on. Raises InputError where there is none."""
+    pairs = _pairs_of_part(run, kept, held_out, "train", apart_from=held_out.judged)
     if not len(pairs):
-        raise InputError(f"`{manifest['build']}` must keep pairs to train on; it keeps none that are not held out.")
+        raise InputError(f"`{name}` must keep pairs to train on; it keeps none that are not held out.")
     return pairs
 
 
-def _pairs_of_part(
-    run: Run, manifest: Mapping[str, Any], held_out: HeldOutPairs, part: str, *, apart_from: Single
-) -> PairRows:
-    """The kept pairs of a build whose group is of a part, but for those whose picture is a twin of one of the rows."""
-    kept = kept_pairs(run, manifest)
+def _pairs_of_part(run: Run, kept: pa.Table, held_out: HeldOutPairs, part: str, *, apart_from: Single) -> PairRows:
+    """The pairs whose group is of a part, but for those whose picture is a twin of one of the rows."""
     groups = np.array([held_out.group_of.get(uid, uid) for uid in kept["uid"].to_pylist()], np.str_)
     dealt = dealt_parts(groups, seed=run.seed)
     is_of_part = np.array(
@@ -208,18 +215,23 @@ class Seeds:
 def judge_variant(name: str, pairs: PairRows, held_out: HeldOutPairs, seeds: Seeds) -> WorthVariant:
     """Heads trained on so many of the pairs by each seed, drawn by it; val chooses the epoch, test judges."""
     of_seeds: dict[tuple[str, str], list[Correct]] = {}
-    for seed in seeds.numbers:
-        by_hash = sorted(range(len(pairs)), key=lambda place: unit_hash(seed, "worth", str(pairs.uids[place])))
-        drawn = pairs.rows(np.sort(by_hash[: seeds.count]))
-        heads = trained_heads(seeds.run, drawn, held_out.parts.pairs["val"], seeds.rule, seed=seed)
+    for heads in heads_by_seed(pairs, held_out, seeds):
         for key, one in judged(held_out.parts, heads).items():
             of_seeds.setdefault(key, []).append(one)
-        seeds.advance(1)
     correct = {
         key: Correct(values=np.mean([one.values for one in ones], axis=0), groups=ones[0].groups)
         for key, ones in of_seeds.items()
     }
     return WorthVariant(name=name, available=len(pairs), trained=min(seeds.count, len(pairs)), correct=correct)
+
+
+def heads_by_seed(pairs: PairRows, held_out: HeldOutPairs, seeds: Seeds) -> Iterator[Refinement]:
+    """Heads trained on so many of the pairs, drawn by each seed, in the order of the seeds."""
+    for seed in seeds.numbers:
+        by_hash = sorted(range(len(pairs)), key=lambda place: unit_hash(seed, "worth", str(pairs.uids[place])))
+        drawn = pairs.rows(np.sort(by_hash[: seeds.count]))
+        yield trained_heads(seeds.run, drawn, held_out.parts.pairs["val"], seeds.rule, seed=seed)
+        seeds.advance(1)
 
 
 def trained_heads(run: Run, pairs: PairRows, val: PairRows, rule: TrainingRule, *, seed: int) -> Refinement:

@@ -35,15 +35,17 @@ def demo_command(
         Path | None, "Only draw a folder of scenes, with the truth about each beside their captions."
     ] = None,
     count: Annotated[int | None, Ge(1), "So many scenes; default: 1000."] = None,
+    planted: Annotated[Path | None, "Only draw a pool of known worth with its recipe, to try `tune` on."] = None,
 ) -> dict[str, Any]:
     """Run the whole job on the embedded default: a loopback web, a rebuild, descriptions, adapters, a report.
 
     Example: evenly demo
     """
-    if pictures is not None:
-        if (root, workers, scenes, count) != (None,) * 4:
-            raise UsageError("`--pictures` must come alone, or with --json: no job is run. Leave the others out.")
-        return _draw_pictures(pictures)
+    for name, folder, draw in (("pictures", pictures, _draw_pictures), ("planted", planted, _draw_planted)):
+        if folder is not None:
+            if (root, workers, scenes, count, pictures or planted) != (None, None, None, None, folder):
+                raise UsageError(f"`--{name}` must come alone, or with --json: no job is run. Leave the others out.")
+            return draw(folder)
     if scenes is not None:
         if (root, workers) != (None,) * 2:
             raise UsageError("`--scenes` must come alone or with --count, --json: no job is run. Leave the others out.")
@@ -95,6 +97,14 @@ def _draw_pictures(folder: Path) -> dict[str, Any]:
         return {"folder": str(folder), "pictures": make_picture_folder(folder, progress=advance)}
 
 
+def _draw_planted(folder: Path) -> dict[str, Any]:
+    from evenly.demo.pictures.planted import PAIRS, make_planted_pool
+    from evenly.tasks.progress import Progress
+
+    with Progress().bar("drawing pictures", PAIRS) as advance:
+        return {"folder": str(folder), "planted": make_planted_pool(folder, progress=advance)}
+
+
 def _draw_scenes(folder: Path, count: int | None) -> dict[str, Any]:
     from evenly.demo.scenes.folder import SCENES, make_scene_folder
     from evenly.tasks.progress import Progress
@@ -109,6 +119,9 @@ def _print_drawn(result: dict[str, Any]) -> None:
     if "pictures" in result:
         counts, files = result["pictures"], "metadata.csv and classes.txt"
         print_text(f"{sum(counts.values())} pictures of {len(counts)} classes in {result['folder']}, with {files}")
+    elif "planted" in result:
+        counts = ", ".join(f"{n:,} {of}" for of, n in result["planted"].items())
+        print_text(f"{counts} in {result['folder']}, with planted.yaml and truth.csv")
     else:
         shares = ", ".join(f"{n:,} {kind}" for kind, n in result["captions"].items())
         print_text(f"{result['scenes']:,} scenes in {result['folder']}, with metadata.csv, truth.parquet, classes.txt")

@@ -10,6 +10,7 @@ from annotated_types import Ge, Le
 
 from evenly.flows.cli.command import typed
 from evenly.flows.cli.encoders.refine import print_refined, print_worth, refine_command, worth_of_steps
+from evenly.flows.cli.encoders.tune import print_tuned, tune_settings
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.cli.help_page import CommandGroup
 from evenly.flows.cli.output import Columns, Recipe, Row, print_rows, print_text
@@ -243,6 +244,7 @@ COMMANDS = {
     "encode": typed(encode_command),
     "refine": typed(refine_command, print_refined),
     "worth": typed(worth_of_steps, print_worth),
+    "tune": typed(tune_settings, print_tuned),
 }
 
 GROUP = typer.Typer(cls=CommandGroup, invoke_without_command=True, rich_markup_mode=None)
