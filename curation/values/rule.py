@@ -190,6 +190,12 @@ class ScorersRule:
         ]
         return cls(scorers=tuple(chosen)) if chosen else None
 
+    @classmethod
+    def load(cls, stored: Mapping[str, object]) -> "ScorersRule":
+        """The rule as a record stores it."""
+        rows: Sequence[Mapping[str, object]] = stored["scorers"]  # type: ignore[assignment]
+        return cls(scorers=tuple(NamedScorer(**dict(row) | {"reads": tuple(row["reads"])}) for row in rows))  # type: ignore[arg-type]
+
     @property
     def columns(self) -> list[str]:
         """The columns that the scorers read."""

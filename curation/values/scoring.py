@@ -128,6 +128,7 @@ def _judgement(name: str, place: Place) -> tuple[Place, Judgement]:
         name=name,
         section="values",
         rule=ScorersRule,
+        load=ScorersRule.load,
         question="Which values do your scorers give it?",
         label="observed",
         observed="given once by the scorer; a replay takes the stored value and never runs the code",

@@ -38,6 +38,7 @@ from evenly.curation.values.scoring import SCORES
 from evenly.flows.recipe.filters import check_filters
 from evenly.flows.recipe.recaptioning import Recaption
 from evenly.flows.recipe.section import Section, known_name
+from evenly.storage.pools.columns import COLUMNS_OF_STEPS, TAKEN
 from evenly.storage.web.rule import PoolDownload
 
 _ENGLISH = {"caption_language": {"languages": ["en"], "min_confidence": 0.5}}  # where English is the likeliest
@@ -252,7 +253,11 @@ class Curate(_AllSections):
 
     @model_validator(mode="after")
     def _what_sections_read_is_there(self) -> "Curate":
-        problems = []
+        problems = [
+            f"values.{name} must be called as no column of pairs is; got `{name}`. Rename it."
+            for name, value in (self.values or {}).items()
+            if value.column is None and (name in TAKEN | COLUMNS_OF_STEPS or name.endswith(("_value", "_verdict")))
+        ]
         if self.match is None and (names := _reading_matches(self)):
             problems.append(
                 f"match must be on for {', '.join(names)}; got none. Write `match: {{}}`, or leave that out."

@@ -42,7 +42,7 @@ OUTSIDE_CONTENT = {
     "Recipe": "sources labels classes llm engine schedule notify guard memory web",
     "RecipeFeatures": "second views encode device",
     "BalanceRule": "headroom",
-    "Value": "python imports timeout_s",
+    "Value": "imports timeout_s",
 }
 
 

@@ -81,8 +81,9 @@ def _read_within(allowed: Path, file: Path, setting: str, workspace: Path | None
     """The bytes of a file below `allowed`; each folder on the way is opened as one, and none through a link."""
     try:
         root, place = allowed.resolve(strict=True), Path(os.path.abspath(file))  # noqa: PTH100 - not resolved: a link is refused below
+        next(root.iterdir(), None)
     except OSError:
-        raise InputError(f"`--allow-code` must be a folder; got `{allowed}`, which is not there. Correct it.") from None
+        raise InputError(f"`--allow-code` must be a folder; got `{allowed}`, which is none. Correct it.") from None
     absolute = Path(os.path.abspath(allowed))  # noqa: PTH100
     base = next((one for one in (absolute, root) if place.is_relative_to(one)), None)
     if base is None:

@@ -37,9 +37,10 @@ Not `width` and `height`: a pool's are what it says of the picture, and give way
 
 COLUMNS_OF_STEPS = frozenset({*STEP_COLUMNS, "width", "height", "label", "group", "cap_threshold"})
 """Those and the others that pairs have of steps, but for the values of filters."""
-_TAKEN = frozenset(
+TAKEN = frozenset(
     {*POOL_COLUMNS, *STEP_COLUMNS, "uid", "verdict", "reason", "value", "into", "tar", "offset", "size", "_rowid"}
 )
+"""Names that pairs have for their own: a column of a pool that is called so is renamed."""
 _NO_NAME = re.compile(r"[.`\0]")  # what the name of a column in Lance may not hold
 WEB_URL = r"^(?i:https?)://[^\s/?#]"
 
@@ -141,7 +142,7 @@ def _as_label(table: pa.Table, name: str | None, field: str) -> pa.Array:
 
 def _free_name(name: str, used: Collection[str], reserved: Collection[str]) -> str:
     plain = _NO_NAME.sub("_", name) or "_"
-    if plain not in _TAKEN and (plain == name or plain not in {*used, *reserved}):
+    if plain not in TAKEN and (plain == name or plain not in {*used, *reserved}):
         return plain
     free = f"pool_{plain}"
     while free in used or free in reserved:

@@ -99,7 +99,10 @@ class _Child:
         try:
             self._started()
         except ScoringError as error:
-            raise InputError(f"`curate.values.{name}.python` must load; {error}. Correct it.") from None
+            raise InputError(
+                f"`curate.values.{name}.python` must load; {error}. Correct it; files beside it that it imports stand "
+                "in `imports`."
+            ) from None
 
     def score(self, batch: pa.Table) -> Any:  # noqa: ANN401 - whatever the scorer gives
         """The scorer's values for a batch. Raises ScoringError where it raises, ends, or is not done in time."""

@@ -1,11 +1,14 @@
 """The rule of a value says what it lacks, and comes back from a recipe and a record as it was."""
 
+import json
+
 import pytest
 
 from evenly.curation.errors import RuleError
 from evenly.curation.steps import STEPS
 from evenly.curation.values.judgement import VALUES
-from evenly.curation.values.rule import PLACES, NamedBounds, Value, ValuesRule
+from evenly.curation.values.rule import PLACES, NamedBounds, ScorersRule, Value, ValuesRule
+from evenly.curation.values.scoring import SCORES
 from evenly.flows.recipe.curation import Curate
 from evenly.storage.records import stored_fields
 
@@ -43,6 +46,21 @@ def test_a_recipe_has_a_rule_for_each_place():
 def test_a_value_of_pictures_needs_a_download():
     with pytest.raises(ValueError, match=r"values\.sharp must have the pictures"):
         Curate.model_validate({"values": {"sharp": {"column": "s", "min": 1, "at": "images"}}})
+
+
+@pytest.mark.parametrize("name", ["uid", "value", "colour", "width", "label", "image_size_value"])
+def test_a_scorer_is_called_as_no_column_of_pairs_is(name):
+    scorer = {"python": "scorers.py:score", "reads": ["caption"], "min": 1}
+    with pytest.raises(ValueError, match=rf"values\.{name} must be called as no column of pairs is"):
+        Curate.model_validate({"values": {name: scorer}})
+    assert Curate.model_validate({"values": {name: {"column": name, "min": 1}}}).values
+
+
+def test_scorers_come_back_from_a_record_as_they_were():
+    scorer = {"python": "scorers.py:score", "reads": ["caption"], "min": 1, "version": "2"}
+    rule = Curate.model_validate({"values": {"mine": scorer}}).rule_of(SCORES["pairs"])
+    assert rule.scorers[0].version == "2"
+    assert ScorersRule.load(json.loads(json.dumps(stored_fields(rule)))) == rule
 
 
 def test_a_name_is_a_plain_word():

@@ -66,6 +66,13 @@ def test_a_link_is_refused(folder, tmp_path, of_folder):
         read(path)
 
 
+@pytest.mark.parametrize("name", ["my_scorers.py", "gone"])
+def test_what_is_allowed_is_a_folder(folder, monkeypatch, name):
+    monkeypatch.setenv(CODE_VARIABLE, str(folder / name))
+    with pytest.raises(InputError, match=r"`--allow-code` must be a folder; got .*, which is none"):
+        read(folder / "my_scorers.py")
+
+
 def test_what_lies_elsewhere_or_in_the_workspace_or_is_no_file_is_refused(folder, tmp_path):
     (tmp_path / "my_scorers.py").write_text("")
     cases = {
