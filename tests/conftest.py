@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
@@ -60,12 +61,16 @@ def _decoders(request: pytest.FixtureRequest) -> Iterator[None]:
 def _unrecorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No record of an encoder's identity is read or written by fixtures that several tests share.
 
-    The commands that tests start have records of this session, beside what takes long to make again.
+    The commands that tests start have records of this session, beside what takes long to make again: all processes of
+    it share them, as they do the workspaces that such commands have made.
     """
-    cache, own = default_cache(), tmp_path_factory.mktemp("cache")
+    base = tmp_path_factory.getbasetemp()
+    cache, own = default_cache(), (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+    own.mkdir(exist_ok=True)
     for name in ("concepts", "demo", "encoders"):
         (cache / name).mkdir(parents=True, exist_ok=True)
-        (own / name).symlink_to(cache / name)
+        with suppress(FileExistsError):
+            (own / name).symlink_to(cache / name)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(CACHE_VARIABLE, str(own))
         patch.setattr(identities, "_FOLDER", tmp_path_factory.getbasetemp() / "identities")
