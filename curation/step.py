@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from evenly.curation.columns import taken_rows
 from evenly.curation.decisions import Decisions
+from evenly.curation.errors import RuleError
 from evenly.keys import rows_with
 
 T = TypeVar("T")
@@ -95,6 +96,15 @@ class Exchange(Protocol):
 def gives(records: Sequence[FinishedStep], column: str) -> bool:
     """Whether one of the steps gave the column."""
     return any(column in record.columns for record in records)
+
+
+def require_column(records: Sequence[FinishedStep], field: str, column: str) -> None:
+    """Raise RuleError for a column, named by a field of a rule, that none of the steps gave."""
+    if not gives(records, column):
+        known = ", ".join(sorted({name for record in records for name in record.columns}))
+        raise RuleError(
+            f"`{field}` must be a column of the pool or of a step before; got {column!r}. There are {known}."
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

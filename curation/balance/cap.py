@@ -20,7 +20,17 @@ from evenly.curation.columns import column
 from evenly.curation.decisions import Decisions
 from evenly.curation.draws import draws
 from evenly.curation.errors import RuleError
-from evenly.curation.step import ByLedger, FinishedStep, Given, Judged, Judgement, PartTables, StepTables, always, gives
+from evenly.curation.step import (
+    ByLedger,
+    FinishedStep,
+    Given,
+    Judged,
+    Judgement,
+    PartTables,
+    StepTables,
+    always,
+    require_column,
+)
 
 STEP = "cap"
 _COUNTS = pa.schema([("value", pa.string()), ("pairs", pa.int64())])
@@ -122,11 +132,7 @@ def _drawn(given: tuple[Sequence[FinishedStep], CapRule, int], over: pa.Table, t
 def _caps(given: Given) -> pa.Table:
     """The table CAPS, counted again or as it is stored."""
     rule: CapRule = given.rule
-    if not gives(given.upstream, rule.column):
-        columns = ", ".join(sorted({name for record in given.upstream for name in record.columns}))
-        raise RuleError(
-            f"`cap.column` must be a column of the pool or of a step before; got {rule.column!r}. There are {columns}."
-        )
+    require_column(given.upstream, "cap.column", rule.column)
     if not given.recounts:
         return given.tables.table(given.record, "caps")
     over = values_over(given.each("counting values", partial(_counted, given.upstream, rule.column)), rule.most)

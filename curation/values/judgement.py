@@ -12,11 +12,12 @@ from evenly.curation.align import top_threshold
 from evenly.curation.columns import column
 from evenly.curation.decisions import Decisions, first_of
 from evenly.curation.errors import RuleError
-from evenly.curation.step import ByLedger, FinishedStep, Given, Judged, Judgement, PartTables, Stored, gives
+from evenly.curation.step import ByLedger, FinishedStep, Given, Judged, Judgement, PartTables, Stored, require_column
 from evenly.curation.values.rule import KINDS, NamedBounds, Place, ValuesRule
 
 THRESHOLDS = pa.schema([("name", pa.string()), ("threshold", pa.float64()), ("counted", pa.int64())])
 """Of each value with keep_top: the number that a pair's must reach, null where none has one; and how many have one."""
+_COUNTS = pa.schema([("name", pa.string()), ("values", pa.float64()), ("counts", pa.int64())])
 
 _NUMBER = r"^\s*[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|nan|NaN|inf|Infinity)\s*$"
 
@@ -101,19 +102,11 @@ def _counted(upstream: Sequence[FinishedStep], rule: ValuesRule, tables: PartTab
     return pa.concat_tables(parts)
 
 
-_COUNTS = pa.schema([("name", pa.string()), ("values", pa.float64()), ("counts", pa.int64())])
-
-
 def _thresholds(given: Given) -> pa.Table:
     """The table THRESHOLDS, counted again or as it is stored."""
     rule: ValuesRule = given.rule
     for value in rule.values:
-        if not gives(given.upstream, value.column):
-            known = ", ".join(sorted({name for record in given.upstream for name in record.columns}))
-            raise RuleError(
-                f"`values.{value.name}.column` must be a column of the pool or of a step before; got "
-                f"{value.column!r}. There are {known}."
-            )
+        require_column(given.upstream, f"values.{value.name}.column", value.column)
     if not given.recounts:
         return given.tables.table(given.record, "thresholds")
     shares = [value for value in rule.values if value.keep_top is not None]
@@ -122,9 +115,9 @@ def _thresholds(given: Given) -> pa.Table:
     for value in shares:
         counts = [part.filter(pc.equal(part["name"], value.name)) for part in parts]
         threshold = top_threshold(counts, value.keep_top or 1.0)
-        rows.append((value.name, threshold, sum(pc.sum(part["counts"]).as_py() or 0 for part in counts)))
-    columns = list(zip(*rows, strict=True)) or [[], [], []]
-    return pa.table([pa.array(cells, field.type) for cells, field in zip(columns, THRESHOLDS, strict=True)], THRESHOLDS)
+        counted = sum(pc.sum(part["counts"]).as_py() or 0 for part in counts)
+        rows.append({"name": value.name, "threshold": threshold, "counted": counted})
+    return pa.Table.from_pylist(rows, schema=THRESHOLDS)
 
 
 def _judged(given: Given, thresholds: pa.Table, tables: PartTables) -> Judged:

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from evenly.curation.decisions import Decisions
 from evenly.curation.errors import RuleError
-from evenly.curation.step import Judgement, always, fixed_fields, gives
+from evenly.curation.step import Judgement, always, fixed_fields, gives, require_column
 from evenly.curation.values.rule import NamedScorer, Place, ScorersRule
 
 BATCH_ROWS = 256
@@ -105,14 +105,9 @@ def decide(errors: list[tuple[str, pa.Array]], rows: int) -> Decisions:
 
 def refuse_columns(rule: ScorersRule, upstream: Any) -> None:  # noqa: ANN401 - records
     """Raise RuleError for a column that no step before gave, or that pairs have before the scorer gives it."""
-    known = sorted({name for record in upstream for name in record.columns})
     for scorer in rule.scorers:
         for name in scorer.reads:
-            if not gives(upstream, name):
-                raise RuleError(
-                    f"`values.{scorer.name}.reads` must list columns of the pool or of steps before; got {name!r}. "
-                    f"There are {', '.join(known)}."
-                )
+            require_column(upstream, f"values.{scorer.name}.reads", name)
         refuse_taken(scorer.name, (scorer.name, f"{scorer.name}_error"), upstream)
 
 

@@ -66,8 +66,12 @@ LOAD_S = 600.0
 
 
 def _check_ready(run: Run, rule: ScorersRule) -> None:
-    """Run the modules once: what they lack is said before anything is downloaded."""
+    """Run modules that have scored nothing yet once: what they lack is said before anything is downloaded."""
+    names = (SCORES[place].name for place in SCORES)
+    scored_by = {digest for name in names for record in run.ledger.records(name) for digest in record.inputs.values()}
     for scorer in rule.scorers:
+        if run.scorers[scorer.name].digest in scored_by:
+            continue
         with _Child(run.scorers[scorer.name]) as child:
             child.load(scorer.name)
 

@@ -14,6 +14,7 @@ from evenly.storage.pools.source import PoolSource
 from evenly.storage.workspace import Workspace
 from evenly.tasks.engine import InProcess
 from evenly.tasks.progress import Progress
+from evenly.tasks.rebuild import scorers
 from evenly.tasks.rebuild.collect import COLLECT, CollectRule
 from evenly.tasks.rebuild.scorers import SCORE_PAIRS, read_scorers
 from evenly.tasks.run import Run
@@ -96,6 +97,13 @@ def test_after_a_small_change_new_rows_alone_are_scored_and_another_bound_scores
     again = value("length", min=0.0)
     _, same, kept = scored(run_of(tmp_path / "a", again, pairs=42), again)
     assert (same.key, kept.reasons) == (record.key, {})
+
+
+def test_code_that_has_scored_before_is_not_loaded_while_nothing_is_to_be_scored(tmp_path, monkeypatch):
+    values = value("length")
+    scored(run_of(tmp_path / "a", values), values)
+    monkeypatch.setattr(scorers, "worker_pool", None)
+    assert scored(run_of(tmp_path / "a", values), values)[-1].reasons == {"low_mine": 10}
 
 
 def test_a_scorer_that_ends_its_process_ends_the_run_in_words(tmp_path):
