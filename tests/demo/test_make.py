@@ -78,6 +78,7 @@ def test_every_module_that_makes_the_web_counts_in_its_identity():
         "pictures/digits",
         "pictures/folder",
         "pictures/photographs",
+        "pictures/planted",
         "errors",
         "files",
         "make",

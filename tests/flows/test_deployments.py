@@ -171,8 +171,14 @@ def test_each_recipe_has_a_deployment_at_its_own_times(served):
     assert (every_minute["schedule"]["interval"], every_minute["active"]) == (60, False)
 
 
+def schedules_of(served: Served) -> dict[str, list[str]]:
+    """The ids of the schedules of each deployment."""
+    return {item["name"]: [each["id"] for each in item["schedules"]] for item in served.call("/deployments/filter")}
+
+
 def test_what_was_set_at_the_server_stays_when_it_is_registered_again(served):
     (watch,) = served.call("/deployments/filter", {"deployments": {"name": {"any_": ["birds.watch"]}}})
+    schedules = schedules_of(served)
     change = {"parameters": watch["parameters"] | {"folder": "/lists"}}
     url = f"{served.environment['PREFECT_API_URL']}/deployments/{watch['id']}"
     wait_for(lambda: httpx.patch(url, json=change, timeout=30).is_success, 30, served.log.read_text)  # 503 while busy
@@ -182,6 +188,7 @@ def test_what_was_set_at_the_server_stays_when_it_is_registered_again(served):
     assert f"it has no `{NO_BLOCK}`" in served.run(sys.executable, "-m", "evenly.flows", "check", rows[0]["recipe"])
     (watch,) = served.call("/deployments/filter", {"deployments": {"name": {"any_": ["birds.watch"]}}})
     assert watch["parameters"]["folder"] == "/lists"
+    assert schedules_of(served) == schedules  # the server knows runs by them, and would make each run a second time
     names = sorted(automation["name"] for automation in served.call("/automations/filter"))
     assert names == [
         "evenly birds: describe submitted class lists",

@@ -28,19 +28,21 @@ class Rebuilt:
         return next(record for record in self.records if record.name == name)
 
 
+_LOAD = "evenly.tasks.encoders._load"
+
+
 @contextmanager
 def encoding_colours() -> Iterator[None]:
     """Runs have the encoder of colours; only so long, for tests of other folders run in the same process."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("evenly.tasks.encoders._load", lambda _choice, _cache: ColourWords())
+        patch.setattr(_LOAD, lambda _choice, _cache: ColourWords())
         yield
 
 
 @pytest.fixture
-def colour_words() -> Iterator[None]:
-    """The runs of a test have the encoder of colours."""
-    with encoding_colours():
-        yield
+def colour_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runs of a test have the encoder of colours; undone in turn with what else the test replaces."""
+    monkeypatch.setattr(_LOAD, lambda _choice, _cache: ColourWords())
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ from uuid import UUID
 
 from prefect import Flow
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.actions import DeploymentScheduleCreate
-from prefect.client.schemas.objects import ConcurrencyOptions
+from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate
+from prefect.client.schemas.objects import ConcurrencyOptions, DeploymentSchedule
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 from prefect.events.schemas.automations import AutomationCore
@@ -277,15 +277,18 @@ def _register(client: SyncPrefectClient, deployment: Deployment, stored: Deploym
     if limit is not None:
         content["concurrency_limit"] = limit["limit"]
         content["concurrency_options"] = ConcurrencyOptions(collision_strategy=limit["collision_strategy"])
-    identity = client.create_deployment(
-        flow_id=client.create_flow_from_name(deployment.flow.name),
-        work_pool_name=work_pool.pop("name"),
-        parameter_openapi_schema=parameter_schema(deployment.flow).model_dump(exclude_unset=True),
-        schedules=schedules,
-        pull_steps=[],
-        **content,
-        **work_pool,
-    )
+    name = content.pop("name")
+    content |= {
+        "work_pool_name": work_pool.pop("name"),
+        "parameter_openapi_schema": parameter_schema(deployment.flow).model_dump(exclude_unset=True),
+        "pull_steps": [],
+    } | work_pool
+    if stored is not None and _same_times(stored.schedules, schedules):
+        client.update_deployment(stored.id, DeploymentUpdate(**content))
+        identity = stored.id
+    else:
+        flow = client.create_flow_from_name(deployment.flow.name)
+        identity = client.create_deployment(flow_id=flow, name=name, schedules=schedules, **content)
     moved = earlier.get("recipe") not in (None, content["parameters"].get("recipe"))
     return Registered(
         id=identity,
@@ -293,6 +296,14 @@ def _register(client: SyncPrefectClient, deployment: Deployment, stored: Deploym
         schedules=tuple(schedules),
         earlier_recipe=earlier["recipe"] if moved else None,
     )
+
+
+def _same_times(stored: Sequence[DeploymentSchedule], wanted: Sequence[DeploymentScheduleCreate]) -> bool:
+    """Whether these are the times that a deployment has: its schedule then stays, as the server knows runs by it.
+
+    Of a schedule that is replaced meanwhile, the server may leave runs beside those of the new one.
+    """
+    return [(each.schedule, each.active) for each in stored] == [(each.schedule, each.active) for each in wanted]
 
 
 def _times(timing: DeploymentScheduleCreate) -> str:
