@@ -31,7 +31,7 @@ from evenly.storage.workspace import Workspace
 from evenly.tasks.progress import Progress
 from evenly.tasks.run import Run
 from evenly.tasks.search.index import make_index
-from evenly.tasks.search.query import Query
+from evenly.tasks.search.pairs import Query
 from evenly.tasks.search.search import search_build
 
 WIDTH, CLUSTERS, BLOCK = 512, 2000, 1 << 16

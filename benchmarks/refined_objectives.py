@@ -50,7 +50,7 @@ from evenly.storage.samples import Samples
 from evenly.tasks.encoders import encoder_identity, frozen_run, open_encoder
 from evenly.tasks.labelled_rows import all_groups
 from evenly.tasks.pictures.encoded import store_images
-from evenly.tasks.refining.caption_probes import raw_text_rows
+from evenly.tasks.refining.needs import raw_text_rows
 from evenly.tasks.refining.pairs import GuardedList, refining_parts
 from evenly.tasks.refining.refine import REFINE_ENCODER, RefineRule, heads_of
 from evenly.tasks.run import Run

@@ -2,9 +2,8 @@
 
 from evenly.flows.runs import workspace_run
 from evenly.signatures import InWorkspace, options_of, taking_values
-from evenly.tasks.server.jobs import job
-from evenly.tasks.server.stale import tell_stale_builds
-from evenly.tasks.server.states import ended
+from evenly.tasks.server.jobs import ended, job
+from evenly.tasks.server.journal import tell_stale_builds
 from evenly.tasks.verify_and_report import verify_latest_builds
 
 

@@ -15,11 +15,9 @@ from evenly.flows.runs import in_shared_use
 from evenly.options import DescribeOptions, LanguageModelOptions
 from evenly.signatures import Quiet, fields_of, options_of, taking_values
 from evenly.tasks.classes.confusable import confusable_pairs
-from evenly.tasks.classes.describe import DESCRIBE, announce_described
-from evenly.tasks.classes.names import COUNT_NAMES
+from evenly.tasks.classes.describe import COUNT_NAMES, DESCRIBE, announce_described
 from evenly.tasks.run import EncoderChoice, LanguageModel
-from evenly.tasks.server.jobs import job
-from evenly.tasks.server.states import ended
+from evenly.tasks.server.jobs import ended, job
 from evenly.tasks.stage import run_step
 
 _Method = Annotated[str, WithJsonSchema({"type": "string", "enum": [*METHODS]})]

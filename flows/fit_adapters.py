@@ -4,8 +4,7 @@ from evenly.flows.recipe import read_recipe
 from evenly.flows.recipe.class_rules import evaluation_rules
 from evenly.flows.runs import in_shared_use, run_in
 from evenly.tasks.adapters.fit import EVALUATE_ADAPTERS, evaluations_in_words
-from evenly.tasks.server.jobs import job
-from evenly.tasks.server.states import ended
+from evenly.tasks.server.jobs import ended, job
 from evenly.tasks.stage import run_step
 
 

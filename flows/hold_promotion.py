@@ -6,8 +6,7 @@ from annotated_types import Ge
 
 from evenly.flows.runs import workspace_run
 from evenly.signatures import InWorkspace, options_of, taking_values
-from evenly.tasks.server.jobs import job
-from evenly.tasks.server.states import ended
+from evenly.tasks.server.jobs import ended, job
 from evenly.tasks.verify_and_report import hold_promotions
 
 

@@ -24,7 +24,7 @@ from evenly.storage.builds import Builds
 from evenly.storage.errors import InputError
 from evenly.storage.workspace import writing
 from evenly.tasks.encoders import frozen_run
-from evenly.tasks.refining.other_pictures import OtherPictures
+from evenly.tasks.refining.pairs import OtherPictures
 from evenly.tasks.refining.worth import MEASURE_WORTH, PoolVariant, WorthRule
 from evenly.tasks.server.jobs import job
 from evenly.tasks.stage import run_step

@@ -7,8 +7,13 @@ from evenly.flows.runs import in_shared_use, run_in
 from evenly.storage.builds import Builds
 from evenly.tasks.adapters.corrupted_pictures import CORRUPT_PICTURES, CorruptionRule
 from evenly.tasks.adapters.fit import EVALUATE_ADAPTERS
-from evenly.tasks.adapters.probes import MEASURE_DIVERSITY, PROBE_BINDING, DiversityRule
-from evenly.tasks.adapters.retrieval import MEASURE_RETRIEVAL, PairRetrievalRule
+from evenly.tasks.adapters.probes import (
+    MEASURE_DIVERSITY,
+    MEASURE_RETRIEVAL,
+    PROBE_BINDING,
+    DiversityRule,
+    PairRetrievalRule,
+)
 from evenly.tasks.server.jobs import job
 from evenly.tasks.stage import run_step
 

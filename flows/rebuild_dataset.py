@@ -23,11 +23,9 @@ from evenly.tasks.rebuild.features import encode_pairs
 from evenly.tasks.rebuild.publish import publish_build
 from evenly.tasks.run import Run
 from evenly.tasks.server.builds import Published, ended_with, published, show_build, show_results, tell_of
-from evenly.tasks.server.jobs import job
+from evenly.tasks.server.jobs import ended, job, reason_to_skip
 from evenly.tasks.server.journal import RunNotes
-from evenly.tasks.server.missed_runs import reason_to_skip
 from evenly.tasks.server.notices import Notice, log_to_run, send_notice
-from evenly.tasks.server.states import ended
 from evenly.tasks.splits import describe_split
 from evenly.tasks.stage import run_steps
 from evenly.tasks.step import check_ready

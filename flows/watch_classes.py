@@ -12,8 +12,7 @@ from evenly.flows.runs import in_shared_use, workspace_run
 from evenly.signatures import fields_of, options_of, taking_values
 from evenly.tasks.classes.watch import look_for_lists, note_described, rows_in_words
 from evenly.tasks.server.api import opaque
-from evenly.tasks.server.jobs import job
-from evenly.tasks.server.states import ended
+from evenly.tasks.server.jobs import ended, job
 
 
 @dataclass(frozen=True, kw_only=True)

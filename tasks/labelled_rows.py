@@ -19,8 +19,7 @@ from evenly.features.pictures.views import MOST_BOXES, View, box_views
 from evenly.storage.builds import encoder_of
 from evenly.storage.errors import InputError
 from evenly.storage.feature_store import FeatureStore
-from evenly.storage.files.keys import compared_keys, places_of_keys
-from evenly.storage.files.splits import read_split
+from evenly.storage.files.splits import compared_keys, places_of_keys, read_split
 from evenly.storage.samples import BuildSamples
 from evenly.tasks.classes.texts import (
     FREQUENT_NAMES,

@@ -17,6 +17,7 @@ from evenly.storage.errors import DamagedError
 from evenly.storage.ledger import StepOutput, StepRecord, StepSpec
 from evenly.storage.records import stored_fields
 from evenly.tasks.engine import InProcess
+from evenly.tasks.pictures.sent_rows import Exchanged
 from evenly.tasks.row_reuse import EarlierRun
 from evenly.tasks.run import Each, EachLedger, EncoderChoice, ItemT, Records, ResultT, Run, with_model
 
@@ -87,6 +88,11 @@ def _never(*_: object) -> bool:
     return False
 
 
+def _release(facts: object) -> None:
+    if isinstance(facts, Exchanged):
+        facts.release()
+
+
 def _no_output(*_: object) -> StepOutput:
     return StepOutput()
 
@@ -110,7 +116,7 @@ class Step(Generic[RuleT]):
     judge: decides the pairs of one partition, from the run, the records before it and its rule; and by the facts about
         all pairs, where it resolves any.
     resolve: these facts (sums, thresholds, where rows were exchanged to). release: gives up what they hold, however the
-        step ended.
+        step ended; by default rows that were exchanged.
     resume: the same facts, given an earlier run and the columns that they depend on, of which it takes over what still
         holds. work: by these facts, how many rows of a partition were computed and how many taken over.
     shared: tables and notes that do not depend on what is judged. finish: those made of the `partial` of each
@@ -135,7 +141,7 @@ class Step(Generic[RuleT]):
     work: Callable[[Run, Any], dict[str, int]] = _no_entries
     shared: Callable[[Run, Records, RuleT, Any], StepOutput] = _no_output
     finish: Callable[[Run, Records, RuleT, Any, Sequence[pa.Table]], StepOutput] = _no_output
-    release: Callable[[Any], None] = nothing
+    release: Callable[[Any], None] = _release
     stored: Callable[[RuleT], dict[str, Any]] = stored_fields
     load: Callable[[Mapping[str, Any]], RuleT] | None = None
     version: int = 1

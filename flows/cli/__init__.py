@@ -12,10 +12,10 @@ from evenly.flows.cli.adapters import evaluate, fit
 from evenly.flows.cli.audit import audit as explaining
 from evenly.flows.cli.audit import upkeep, what_if
 from evenly.flows.cli.classes import batches, describe, descriptions
+from evenly.flows.cli.command import guard_commands
 from evenly.flows.cli.datasets import builds, concepts, metadata, pools, search
 from evenly.flows.cli.encoders import commands as encoding
 from evenly.flows.cli.help_page import CommandGroup
-from evenly.flows.cli.locking import guard_commands
 from evenly.flows.cli.start import serve
 
 app = typer.Typer(

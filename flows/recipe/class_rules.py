@@ -19,12 +19,12 @@ from evenly.tasks.classes.confusable import FIND_CONFUSABLE, ConfusableRule
 from evenly.tasks.classes.describe import (
     METHODS_ABOUT_PAIRS,
     DescribeRule,
+    NamesRule,
     accepted_pair_texts,
     accepted_phrases,
     accepted_texts,
     finished_description,
 )
-from evenly.tasks.classes.names import NamesRule
 from evenly.tasks.classes.texts import SYNONYMS, EditedTexts, EvaluationRule
 from evenly.tasks.run import EncoderChoice, LanguageModel, Run
 from evenly.tasks.splits import split_of_build

@@ -24,8 +24,7 @@ from evenly.flows.cli.datasets.metadata import build_command, show_metadata_comm
 from evenly.flows.cli.datasets.pools import balance_command, match_command
 from evenly.flows.cli.datasets.search import index_command
 from evenly.flows.cli.encoders.commands import encode_command, encoders_command, tokens_command, tune_command
-from evenly.flows.cli.encoders.refine import refine_build, worth_of_steps
-from evenly.flows.cli.encoders.tune import tune_settings
+from evenly.flows.cli.encoders.refine import refine_build, tune_settings, worth_of_steps
 from evenly.flows.cli.start.serve import deploy_command, serve_command
 
 audit_descriptions = in_python(audit_command, "descriptions audit")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from PIL.Image import Image
 
-    from evenly.tasks.search.query import Query
+    from evenly.tasks.search.pairs import Query
 
 Item: TypeAlias = "str | bytes | os.PathLike[str] | Image"
 
@@ -59,7 +59,7 @@ def search_query(
     query: "Item | Sequence[Item] | None", *, uids: str | Sequence[str], minus: str | Sequence[str]
 ) -> "Query":
     """The query of `Build.search`: strings are texts; bytes, paths and PIL pictures are pictures."""
-    from evenly.tasks.search.query import Query
+    from evenly.tasks.search.pairs import Query
 
     entries = [] if query is None else _items(query)
     return Query(

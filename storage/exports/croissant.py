@@ -13,8 +13,7 @@ import pyarrow as pa
 
 from evenly.installing import install_extra
 from evenly.storage.exports import parquet
-from evenly.storage.exports.content import COLUMNS, Content
-from evenly.storage.exports.errors import ExportError, MissingExtraError
+from evenly.storage.exports.content import COLUMNS, Content, ExportError, MissingExtraError
 from evenly.storage.tables.hashing import file_hash
 
 CARD = "croissant.json"

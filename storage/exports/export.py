@@ -20,9 +20,15 @@ from typing import Any
 import pyarrow as pa
 
 from evenly.storage.errors import DamagedError
-from evenly.storage.exports.content import Content, ReadBytes
-from evenly.storage.exports.errors import ExistingExportError, ExportError
-from evenly.storage.exports.rows import ReadRows, check_exported, reading_of
+from evenly.storage.exports.content import (
+    Content,
+    ExistingExportError,
+    ExportError,
+    ReadBytes,
+    ReadRows,
+    check_exported,
+    reading_of,
+)
 from evenly.storage.records import content_hash, create_record, read_record, sync_folder
 from evenly.storage.stores.object_path import ObjectPath
 from evenly.storage.stores.writer_lock import lock_holder

@@ -1,24 +1,60 @@
 """Split files that people have: the JSON of the CoOp protocol, and tables of key and part.
 
-A file is refused where it says two things of one key, and where a key or a group lies in two parts.
+A key is a pair's URL or, of a picture at hand, its file name in its pool. A file is refused where it says two things of
+one key, and where a key or a group lies in two parts.
 """
 
 import posixpath
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evenly.keys import LOCAL_ADDRESS
 from evenly.storage.errors import InputError
 from evenly.storage.files.array_keys import PARTS
 from evenly.storage.pools.rows import require_columns
-from evenly.storage.pools.source import TABLE_READERS
+from evenly.storage.pools.source import LOCAL_READERS, TABLE_READERS, PoolSource
 from evenly.storage.tables.arrow_files import first_line, table_of_rows
 from evenly.storage.tables.hashing import is_text_type
 from evenly.unique_keys import read_json
+
+_SHOWN = 3
+
+
+def places_of_keys(pairs: pa.Table, keys: pa.Array) -> pa.Array:
+    """Where each pair's key stands among `keys` (text, each once): its URL, else the file name of a picture at hand."""
+    places = pc.index_in(pairs["url"], keys)
+    names = _file_names(pairs)
+    return places if names is None else pc.coalesce(places, pc.index_in(names, keys))
+
+
+def compared_keys(pairs: pa.Table, keys: pa.Array) -> str:
+    """Examples of keys and pairs that do not meet: the first of both."""
+    names = _file_names(pairs)
+    own, noun = (pairs["url"], "URLs") if names is None or names.null_count == len(names) else (names, "file names")
+    return f"keys begin with {_first(keys)}; {noun} of the pool begin with {_first(own)}"
+
+
+def has_file_names(sources: Sequence[PoolSource]) -> bool:
+    """Whether pictures of the sources lie at hand, so that a key may be a file name."""
+    return any(source.kind in LOCAL_READERS for source in sources)
+
+
+def _file_names(pairs: pa.Table) -> pa.ChunkedArray | None:
+    """The file names of pictures at hand, null of other pairs; None where no pair has one."""
+    is_local = pc.match_substring_regex(pairs["url"], LOCAL_ADDRESS)
+    if "file_name" not in pairs.column_names or not pc.any(is_local).as_py():
+        return None
+    return pc.if_else(is_local, pairs["file_name"], None)
+
+
+def _first(values: pa.Array | pa.ChunkedArray) -> str:
+    return ", ".join(f"`{value}`" for value in pc.unique(values.drop_null())[:_SHOWN].to_pylist()) or "nothing"
+
 
 LIMIT_BYTES = 512 * 1024**2  # of JSON: ImageNet's, with 1.3 million pictures, takes about 120 MB
 Row = tuple[str, str, str | None, str | None]

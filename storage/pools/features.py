@@ -19,11 +19,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from evenly.storage.errors import TooLargeError
+from evenly.storage.files.features import FLOATS, open_tensors
 from evenly.storage.pools.local_rows import FEATURES, LocalRow, LocalRows
 from evenly.storage.pools.rows import PoolError, readable, require_columns
 from evenly.storage.pools.texts import as_text
 from evenly.storage.reading.parquet import BATCH_BYTES, bounded_batches
-from evenly.storage.reading.tensors import FLOATS, open_tensors
 
 SIZES = {"width": "original_width", "height": "original_height"}
 """Columns with the size of a picture, and what DataComp calls them."""

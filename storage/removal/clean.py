@@ -22,10 +22,18 @@ import pyarrow.compute as pc
 from evenly.storage.builds import Builds
 from evenly.storage.errors import StorageError
 from evenly.storage.exports.export import MANIFEST
-from evenly.storage.removal.dataset_files import Dataset, datasets, unneeded_files
-from evenly.storage.removal.leftovers import IsOld, Leftover, broken_off
+from evenly.storage.removal.leftovers import (
+    Dataset,
+    IsOld,
+    Leftover,
+    StoredFile,
+    broken_off,
+    datasets,
+    free_to_take,
+    list_files,
+    unneeded_files,
+)
 from evenly.storage.removal.references import read_recorded, unnamed_artifacts, unneeded
-from evenly.storage.removal.stored_files import StoredFile, free_to_take, list_files
 from evenly.storage.samples import BuildSamples
 from evenly.storage.stores.object_path import AT_ONCE, ObjectPath
 from evenly.storage.stores.writer_lock import lock_holder

@@ -14,8 +14,7 @@ from evenly.storage.builds import Builds
 from evenly.storage.errors import DamagedError, NotFoundError
 from evenly.storage.ledger import Ledger
 from evenly.storage.records import read_record
-from evenly.storage.removal.leftovers import DAY_S, IsOld, Leftover
-from evenly.storage.removal.stored_files import StoredFile
+from evenly.storage.removal.leftovers import DAY_S, IsOld, Leftover, StoredFile
 from evenly.storage.step_records import StepRecord, StoredPart
 from evenly.storage.stores.object_path import AT_ONCE
 from evenly.storage.workspace import Workspace

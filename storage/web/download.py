@@ -18,9 +18,16 @@ from evenly.storage.web.errors import DownloadError
 from evenly.storage.web.fetching import HostLimits
 from evenly.storage.web.guard import Connect, parse_connect
 from evenly.storage.web.rule import DownloadRule, Retry, user_agent
-from evenly.storage.web.shard_run import ALARM_AFTER, PROGRESS_FILE, URLS_FILE, ShardTask
+from evenly.storage.web.shard_run import (
+    ALARM_AFTER,
+    PROGRESS_FILE,
+    URLS_FILE,
+    WORKERS_LOCK,
+    ShardTask,
+    run_shard,
+    start_worker,
+)
 from evenly.storage.web.shards import URLS, clean_folder, is_due, shard_name, tar_name, url_keys
-from evenly.storage.web.worker import WORKERS_LOCK, run_shard, start_worker
 from evenly.storage.web.working_folder import hold_folder
 from evenly.storage.worker_pool import worker_pool
 

@@ -12,10 +12,17 @@ from evenly.storage.web.addresses import WebAddress, follow, parse_address
 from evenly.storage.web.decoding import PictureFacts
 from evenly.storage.web.errors import FetchError
 from evenly.storage.web.guard import Connect, Deadline, GuardedConnection, Resolver
-from evenly.storage.web.optout import RobotsTxt, TdmFile, tdm_is_said, tdm_objection, x_robots_objection
 from evenly.storage.web.rule import DownloadRule, user_agent
 from evenly.storage.web.site_files import MAX_BYTES as SITE_FILE_BYTES
-from evenly.storage.web.site_files import SiteAnswer, SiteFile
+from evenly.storage.web.site_files import (
+    RobotsTxt,
+    SiteAnswer,
+    SiteFile,
+    TdmFile,
+    tdm_is_said,
+    tdm_objection,
+    x_robots_objection,
+)
 
 MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})

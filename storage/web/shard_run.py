@@ -6,6 +6,7 @@ row and the resizer are ours. An error in one of them would be printed or hang t
 rest of the shard passes quickly, and it is raised after that.
 """
 
+import fcntl
 import io
 import os
 import sys
@@ -14,7 +15,7 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
-from multiprocessing import parent_process
+from multiprocessing import parent_process, set_start_method
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,8 +24,10 @@ import pyarrow as pa
 
 from evenly.storage.web.decoding import EXTENSIONS, Measure, PictureChecks
 from evenly.storage.web.errors import DownloadError, FetchError, may_pass, verdict_of
-from evenly.storage.web.fetching import Fetched, WebClient
+from evenly.storage.web.fetching import Fetched, HostLimits, WebClient
+from evenly.storage.web.guard import Connect
 from evenly.storage.web.measured import write_measured
+from evenly.storage.web.rule import DownloadRule
 from evenly.storage.web.shards import RECORDS, publish_shard
 
 ALARM_AFTER = 100  # the first URLs of a shard that are looked at
@@ -254,3 +257,39 @@ def _import_img2dataset() -> tuple[ModuleType, Any]:
         from img2dataset import downloader
         from img2dataset.writer import WebDatasetSampleWriter
     return downloader, WebDatasetSampleWriter
+
+
+WORKERS_LOCK = ".workers"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Process:
+    """The state that a worker process keeps from shard to shard; the lock's descriptor is held until it ends."""
+
+    rule: DownloadRule
+    client: WebClient
+    checks: PictureChecks
+    measure: Measure | None
+    lock: int
+
+
+_process: _Process | None = None
+
+
+def start_worker(
+    rule: DownloadRule, connect: Connect, lock_file: Path, measure: Measure | None, limits: HostLimits | None = None
+) -> None:
+    """Prepare a fresh process, which shows by a lock on `lock_file` that it lives."""
+    global _process  # noqa: PLW0603 - a pool's initialiser has no other way to hand things to its tasks
+    set_start_method("fork", force=True)  # nothing is started: but only so do locks of thread pools need no clean-up
+    lock = os.open(lock_file, os.O_RDWR | os.O_CREAT, 0o644)
+    fcntl.flock(lock, fcntl.LOCK_SH)
+    checks = PictureChecks(max_pixels=rule.max_pixels, measure=measure)
+    _process = _Process(rule=rule, client=WebClient(rule, connect, limits), checks=checks, measure=measure, lock=lock)
+
+
+def run_shard(task: ShardTask) -> dict[str, int]:
+    """Fetch a shard and publish it; returns the URLs per outcome. Raises DownloadError, nothing published."""
+    if _process is None:
+        raise DownloadError("`start_worker` must run first in this process; it did not.")
+    return ShardRun(task, _process.client, _process.checks, _process.measure).run()

@@ -17,8 +17,8 @@ from evenly.storage.stores.object_path import ObjectPath
 from evenly.storage.stores.writer_lock import lock_holder
 from evenly.storage.tables.exchange import is_own_folder
 from evenly.storage.web.errors import DownloadError
+from evenly.storage.web.shard_run import WORKERS_LOCK
 from evenly.storage.web.shards import PARTIAL, clean_folder
-from evenly.storage.web.worker import WORKERS_LOCK
 
 _RUN_LOCK = ".lock"
 _WORK_PREFIX = "evenly-downloads-"

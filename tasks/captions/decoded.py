@@ -10,7 +10,7 @@ from annotated_types import Ge, Gt, Le
 
 from evenly.curation.encoder_name import EncoderName
 from evenly.features.captioning import CaptionModel, CaptionSampling, check_caption_model_name, load_caption_model
-from evenly.storage.tables.row_store import TextStore
+from evenly.storage.feature_store import TextStore
 from evenly.storage.web.images import read_images
 from evenly.tasks.captions.captioner import Captioner, Shown, made
 from evenly.tasks.run import Run, with_model

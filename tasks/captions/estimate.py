@@ -16,9 +16,8 @@ from evenly.descriptions.chat.request import ChatRequest
 from evenly.storage.chat.requests import Requests
 from evenly.storage.web.images import PLACES
 from evenly.tasks.captions import CAPTIONERS
-from evenly.tasks.captions.captioner import Shown
+from evenly.tasks.captions.captioner import ChatCaptions, Shown, payment_of
 from evenly.tasks.captions.offers import NamedCaptioner, texts_of_pairs
-from evenly.tasks.captions.requests import ChatCaptions, payment_of
 from evenly.tasks.chat.endpoints import embedded_model, prices_of
 from evenly.tasks.pictures.sent_rows import SentRows
 from evenly.tasks.run import Each, Records, Run

@@ -13,8 +13,16 @@ from annotated_types import Ge, Le
 
 from evenly.descriptions.captions.questions import PROMPTS, about_picture, about_texts
 from evenly.storage.records import content_hash
-from evenly.tasks.captions.captioner import Captioner, Shown
-from evenly.tasks.captions.requests import ChatCaptions, Question, SentPictures, ask_captions, check_sees, each_row
+from evenly.tasks.captions.captioner import (
+    Captioner,
+    ChatCaptions,
+    Question,
+    SentPictures,
+    Shown,
+    ask_captions,
+    check_sees,
+    each_row,
+)
 from evenly.tasks.chat.endpoints import endpoint_identity
 from evenly.tasks.run import Run
 

@@ -23,6 +23,7 @@ from evenly.features.open_clip_models import check_model_name
 from evenly.storage.ledger import StepOutput
 from evenly.storage.records import stored_fields
 from evenly.tasks.captions import CAPTIONERS
+from evenly.tasks.captions.captioner import ChatCaptions, account_of
 from evenly.tasks.captions.offers import (
     ORIGINAL,
     ConceptLimits,
@@ -31,11 +32,9 @@ from evenly.tasks.captions.offers import (
     matches_concepts,
     offer_captions,
 )
-from evenly.tasks.captions.picture_texts import PICTURE_TEXT, send_picture_texts, text_reader
-from evenly.tasks.captions.requests import ChatCaptions, account_of
-from evenly.tasks.captions.scoring import score_offers, with_encoder
+from evenly.tasks.captions.scoring import PICTURE_TEXT, score_offers, send_picture_texts, text_reader, with_encoder
 from evenly.tasks.encoders import encoder_identity, step_encoder
-from evenly.tasks.pictures.sent_rows import SentRows, release_rows
+from evenly.tasks.pictures.sent_rows import Exchanged, SentRows
 from evenly.tasks.progress import Progress
 from evenly.tasks.run import Each, EncoderChoice, Payment, Records, Run
 from evenly.tasks.step import WORRYING_SHARE, Step
@@ -88,7 +87,7 @@ class RecaptionRule:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Offers:
+class Offers(Exchanged):
     """All candidates by uid, the scores of those that were not refused, and the score of grammar.
 
     limits: of the concepts that they name; None where captions are not matched. texts: in pictures, if read.
@@ -116,15 +115,8 @@ def resolve_offers(run: Run, upstream: Records, rule: RecaptionRule, each: Each)
             offers = replace(offers, texts=send_picture_texts(run, upstream, each))
         return replace(offers, grammar=_grammar(rule, each, offered))
     except BaseException:
-        release_offers(offers)
+        offers.release()
         raise
-
-
-def release_offers(offers: Offers) -> None:
-    """Remove what was sent."""
-    offers.offered.release()
-    offers.scored.release()
-    release_rows(offers.texts)
 
 
 def choose_of_pairs(run: Run, upstream: Records, rule: RecaptionRule, offers: Offers) -> StepOutput:
@@ -277,7 +269,6 @@ RECAPTION = Step(
     resolve=resolve_offers,
     judge=choose_of_pairs,
     finish=compare_all,
-    release=release_offers,
     inputs=_inputs,
     model=step_encoder,
     ready=_ready,

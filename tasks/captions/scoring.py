@@ -1,9 +1,8 @@
 """The scores of candidates: how well each fits its picture, by two encoders, and what it names that is unseen."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import TypeVar
 
 import numpy as np
@@ -14,14 +13,17 @@ from evenly.curation.arrays import Floats
 from evenly.curation.captions.choice import GIVEN
 from evenly.curation.captions.scores import ref_clip_scores, reference_places
 from evenly.features import cosine_scores
+from evenly.features.pictures.text_reader import TextReader
 from evenly.features.unit_rows import SCORE_DIGITS
-from evenly.storage.feature_store import FeatureStore
+from evenly.storage.feature_store import FeatureStore, TextStore
+from evenly.storage.web.images import read_images
 from evenly.tasks.captions.offers import OFFERED, UNSEEN_NAMES, ConceptLimits, unseen_concepts
+from evenly.tasks.decoding import pictures_with_bytes
 from evenly.tasks.encoders import encoder_identity, open_encoder
 from evenly.tasks.pictures.encoded import image_rows, store_images
-from evenly.tasks.pictures.pairs import VECTOR, send_with_captions, vectors_of
-from evenly.tasks.pictures.sent_rows import PictureSources, SentRows, send_sources
-from evenly.tasks.run import Each, EncoderChoice, Run, with_model
+from evenly.tasks.pictures.pairs import VECTOR, send_by_picture, send_with_captions, vectors_of
+from evenly.tasks.pictures.sent_rows import PicturePlaces, PictureSources, SentRows, send_places, send_sources
+from evenly.tasks.run import Each, EncoderChoice, Records, Run, with_model
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -40,18 +42,9 @@ def score_offers(
     if judge is None:
         return scored
     second, through = with_encoder(run, judge), EncoderEach(each=each, choice=judge)
-    with scored, closing_sources(send_sources(second, through)) as sources:
+    with scored, send_sources(second, through) as sources:
         work = partial(_judged, sources)
-        return send_with_captions(second, through, "judging captions", partial(_of, scored), work)
-
-
-@contextmanager
-def closing_sources(sources: PictureSources) -> Iterator[PictureSources]:
-    """The sources, released at the end."""
-    try:
-        yield sources
-    finally:
-        sources.release()
+        return send_with_captions(second, through, "judging captions", scored.of, work)
 
 
 def with_encoder(run: Run, choice: EncoderChoice) -> Run:
@@ -88,10 +81,6 @@ def _item_of_encoder(
     choice: EncoderChoice, function: Callable[[Run, ItemT], ResultT], run: Run, item: ItemT
 ) -> ResultT:
     return function(with_encoder(run, choice), item)
-
-
-def _of(sent: SentRows, run: Run) -> pa.Table:
-    return sent.of(run)
 
 
 def _to_score(offered: SentRows, run: Run) -> pa.Table:
@@ -147,3 +136,43 @@ def _judged(sources: PictureSources, run: Run, rows: pa.Table) -> pa.Table:
         images = FeatureStore(run.workspace, encoder_identity(run), "images").read(different)[0]
         scores = cosine_scores(images[pc.index_in(ids, different).to_numpy()], vectors_of(rows))
     return rows.drop([VECTOR]).append_column("judged", pa.array(scores, pa.float64()))
+
+
+PICTURE_TEXT = "picture_text"
+_READ_AT_ONCE = 64  # pictures whose text is stored at once
+
+
+@lru_cache(maxsize=1)
+def text_reader() -> TextReader:
+    """The reader; WeightsUnavailableError where its package is not installed."""
+    return TextReader()
+
+
+def send_picture_texts(run: Run, upstream: Records, each: Each) -> SentRows:
+    """[uid, PICTURE_TEXT] of the pairs whose picture has bytes, by uid."""
+    with send_places(run, each) as places:
+        pairs = partial(pictures_with_bytes, upstream)
+        return send_by_picture(run, each, "reading text in pictures", pairs, partial(_with_texts, places))
+
+
+def _with_texts(places: PicturePlaces, run: Run, pairs: pa.Table) -> pa.Table:
+    ids = pairs["image_id"].combine_chunks()
+    different = ids.unique()
+    texts = _texts(run, different.to_pylist(), places)
+    return pa.table({"uid": pairs["uid"], PICTURE_TEXT: texts.take(pc.index_in(ids, different))})
+
+
+def _texts(run: Run, image_ids: list[str], places: PicturePlaces) -> pa.Array:
+    """The text of each picture; only those are read that were not read before."""
+    reader = text_reader()
+    store = TextStore(run.workspace, reader.identity, "picture_texts")
+    texts = dict(zip(image_ids, store.read(image_ids), strict=True))
+    missing = [image_id for image_id, text in texts.items() if text is None]
+    located = places.of(run, missing) if missing else None
+    with run.progress.bar("reading text in pictures", len(missing)) as advance:
+        for start in range(0, len(missing), _READ_AT_ONCE):
+            names = missing[start : start + _READ_AT_ONCE]
+            read = reader.read(read_images(run.workspace.downloads, names, located), progress=advance)
+            store.append(names, read)
+            texts.update(zip(names, read, strict=True))
+    return pa.array([texts[image_id] for image_id in image_ids], pa.string())

@@ -21,7 +21,7 @@ from evenly.storage.files.wordnets import load_noun_synsets
 from evenly.storage.ledger import StepOutput
 from evenly.storage.records import content_hash
 from evenly.tasks.chat.endpoints import account, chat_client, endpoint_identity, open_endpoint, spent
-from evenly.tasks.classes.names import pool_captions, pool_hash
+from evenly.tasks.classes.describe import pool_captions, pool_hash
 from evenly.tasks.run import EndpointRule, Records, Run
 from evenly.tasks.step import Step
 

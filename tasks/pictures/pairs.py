@@ -18,7 +18,7 @@ from evenly.curation.align import Align, threshold_of_counts
 from evenly.curation.rank import Rank
 from evenly.storage.feature_store import FeatureStore, text_id
 from evenly.tasks.encoders import encode_texts, encoder_identity, say_longer
-from evenly.tasks.pictures.sent_rows import Give, SentRows, rows_of_uids, send_items, send_partitions
+from evenly.tasks.pictures.sent_rows import Exchanged, Give, SentRows, rows_of_uids, send_items, send_partitions
 from evenly.tasks.run import Each, Run, with_model
 
 Work = Callable[[Run, pa.Table], pa.Table]
@@ -56,7 +56,7 @@ def send_merged(run: Run, each: Each, merged: Give, columns: Give) -> SentRows:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreFacts:
+class ScoreFacts(Exchanged):
     """The score of each pair [uid, score], by uid, and the one that a pair must reach."""
 
     scores: SentRows
@@ -80,10 +80,6 @@ class ScoreFacts:
     def notes(self) -> dict[str, float | None]:
         """The threshold as it is noted; None where there were no scores."""
         return {"threshold": self.threshold if np.isfinite(self.threshold) else None}
-
-    def release(self) -> None:
-        """Remove the scores that were sent."""
-        self.scores.release()
 
 
 def _counted(scores: SentRows, run: Run) -> pa.Table:

@@ -25,7 +25,7 @@ from evenly.storage.web.measured import read_measured
 from evenly.storage.web.shards import latest_records, read_shards, shard_names, url_keys
 from evenly.tasks.encoders import open_encoder
 from evenly.tasks.engine import CHUNKS
-from evenly.tasks.run import Each, Run
+from evenly.tasks.run import Each, Records, Run
 
 ItemT = TypeVar("ItemT")
 _ROWS = "sent"
@@ -33,9 +33,25 @@ Give = Callable[[Run], pa.Table]
 """What a partition sends; the run says which it is."""
 
 
+class Exchanged:
+    """Rows that were exchanged, in its fields: used in a `with`, or released at the end, as the facts of a step are."""
+
+    def release(self) -> None:
+        """Remove them."""
+        for held in vars(self).values():
+            if isinstance(held, Exchanged | RowExchange):
+                held.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
 @dataclass(frozen=True, kw_only=True)
-class SentRows:
-    """Rows of all partitions, parted by a key of theirs; used in a `with`, or released at the end.
+class SentRows(Exchanged):
+    """Rows of all partitions, parted by a key of theirs.
 
     empty: a table without rows. exchange: where they lie.
     """
@@ -48,15 +64,10 @@ class SentRows:
         rows = [table for table in self.exchange.received(_ROWS, run.part.number) if table.num_rows] or [self.empty]
         return pa.concat_tables(rows).combine_chunks()  # a single one is not copied
 
-    def release(self) -> None:
-        """Remove them."""
-        self.exchange.release()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.release()
+def alive(upstream: Records, columns: Sequence[str], run: Run) -> pa.Table:
+    """The pairs of a run's partition that all records kept, with these columns."""
+    return run.ledger.alive(upstream, columns)
 
 
 def send_partitions(run: Run, each: Each, title: str, key: str, give: Give) -> SentRows:
@@ -79,12 +90,6 @@ def send_items(
     """Send the tables that every one of `items` gives, at least one of them, each of equal columns."""
     numbered = list(enumerate(items))
     return _sent(run, key, lambda exchange: list(each.items(title, partial(_send_item, exchange, key, give), numbered)))
-
-
-def release_rows(sent: SentRows | None) -> None:
-    """Remove rows, where any were sent: for steps whose facts they are."""
-    if sent is not None:
-        sent.release()
 
 
 def _sent(run: Run, key: str, send: Callable[[RowExchange], Sequence[Sequence[pa.Schema]]]) -> SentRows:
@@ -111,7 +116,7 @@ def _send_item(
 
 
 @dataclass(frozen=True, kw_only=True)
-class PicturePlaces:
+class PicturePlaces(Exchanged):
     """Where the bytes of pictures lie (PLACES): sent by image_id; None: in one partition, looked up as it is needed.
 
     A small run in a workspace of many pictures never holds the places of all.
@@ -123,15 +128,9 @@ class PicturePlaces:
         """Those of pictures of the run's partition, and perhaps of others."""
         return find_places(run.workspace.downloads, image_ids) if self.sent is None else self.sent.of(run)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        release_rows(self.sent)
-
 
 @dataclass(frozen=True, kw_only=True)
-class PictureSources:
+class PictureSources(Exchanged):
     """Where features of pictures come from: by default they are looked for as they are needed.
 
     vectors: those of pools of features [image_id, vector, norm], of unit length, by image_id; None: not sent.
@@ -139,11 +138,6 @@ class PictureSources:
 
     vectors: SentRows | None = None
     places: PicturePlaces = field(default_factory=PicturePlaces)
-
-    def release(self) -> None:
-        """Remove what was sent."""
-        release_rows(self.vectors)
-        release_rows(self.places.sent)
 
 
 def send_sources(run: Run, each: Each) -> PictureSources:
@@ -160,7 +154,7 @@ def send_sources(run: Run, each: Each) -> PictureSources:
     try:
         return PictureSources(vectors=vectors, places=send_places(run, each))
     except BaseException:
-        release_rows(vectors)
+        PictureSources(vectors=vectors).release()
         raise
 
 

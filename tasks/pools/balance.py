@@ -30,8 +30,7 @@ from evenly.storage.matches.matches import value_counts
 from evenly.storage.matches.stamped import BALANCED, BalancedFile, write_balanced
 from evenly.storage.records import content_hash
 from evenly.tasks.partitioning import allowed_memory
-from evenly.tasks.pools.matches import Group, MatchedPool
-from evenly.tasks.pools.work import PoolParts, PoolWork, written_facts
+from evenly.tasks.pools.work import Group, MatchedPool, PoolParts, PoolWork, written_facts
 from evenly.tasks.run import Each, Run
 
 VERSION = 1

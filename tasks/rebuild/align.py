@@ -85,6 +85,5 @@ ALIGN = Step(
     resolve=score_pairs,
     judge=align_pairs,
     finish=count_longer,
-    release=ScoreFacts.release,
     model=step_encoder,
 )

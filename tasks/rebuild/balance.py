@@ -16,6 +16,7 @@ from evenly.curation.balance.thresholds import UNIT, BalanceRule, entry_probabil
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.records import stored_fields
 from evenly.storage.tables.exchange import RowExchange, new_exchange
+from evenly.tasks.pictures.sent_rows import Exchanged
 from evenly.tasks.run import Each, EachLedger, Records, Run
 from evenly.tasks.step import Step
 
@@ -30,17 +31,12 @@ AHEAD = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class FactsOfAll:
+class FactsOfAll(Exchanged):
     """What is known of all pairs; `exchange`: by which the texts of pictures were picked."""
 
     balancing: Balancing
     balance: BalanceFacts
     exchange: RowExchange | None
-
-    def release(self) -> None:
-        """Remove what was exchanged."""
-        if self.exchange is not None:
-            self.exchange.release()
 
 
 def balance_facts(step: str, run: Run, upstream: Records, rule: BalanceRule, each: Each) -> FactsOfAll:
@@ -166,7 +162,6 @@ _judging = partial(
     rule=BalanceRule,
     judge=balance_pairs,
     finish=balance_sums,
-    release=FactsOfAll.release,
     version=2,
     seeded=True,
 )

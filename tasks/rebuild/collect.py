@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from evenly.curation.collecting import with_uids
 from evenly.curation.decisions import Decisions
 from evenly.keys import LOCAL_ADDRESS, sorted_order
-from evenly.storage.files.keys import compared_keys, has_file_names, places_of_keys
+from evenly.storage.files.splits import compared_keys, has_file_names, places_of_keys
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.pools.rows import PoolPiece
 from evenly.storage.pools.source import (
@@ -31,6 +31,7 @@ from evenly.storage.pools.texts import as_label, joined_pools
 from evenly.storage.removal.forget import FORGOTTEN, ForgetList, read_forgotten
 from evenly.storage.tables.exchange import RowExchange, new_exchange
 from evenly.storage.tables.partitions import Partition
+from evenly.tasks.pictures.sent_rows import Exchanged
 from evenly.tasks.run import Each, LabelColumns, Records, Run
 from evenly.tasks.step import Step
 
@@ -61,7 +62,7 @@ def hash_sources(run: Run, _upstream: Records, _rule: object) -> dict[str, str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PoolRows:
+class PoolRows(Exchanged):
     """Where the rows of all pools lie, cut into partitions.
 
     empty: a table without rows, of the columns that all pools have together. limits: how many pairs each partition may
@@ -134,11 +135,6 @@ def collect_pairs(run: Run, _upstream: Records, _rule: CollectRule, sent: PoolRo
         if name not in {"uid", "file_hash", "row", "reject"}:
             pairs = pairs.append_column(name, rows[name].filter(kept))
     return StepOutput(decisions=_with_labels(run, pairs), tables={"arrivals": arrivals}, judged=arrivals)
-
-
-def remove_sent(sent: PoolRows) -> None:
-    """Remove the rows that were parted: every partition has them, or will be sent them again."""
-    sent.exchange.release()
 
 
 def _send(exchange: RowExchange, run: Run, piece: tuple[str, PoolSource, PoolPiece]) -> tuple[int, list[pa.Schema]]:
@@ -243,7 +239,6 @@ COLLECT = Step(
     rule=CollectRule,
     resolve=send_pools,
     judge=collect_pairs,
-    release=remove_sent,
     review=check_labels,
     version=3,
     inputs=hash_sources,

@@ -23,7 +23,7 @@ from evenly.storage.ledger import StepOutput
 from evenly.tasks.encoders import encoder_identity, step_encoder
 from evenly.tasks.pictures.encoded import image_rows
 from evenly.tasks.pictures.pairs import send_by_picture
-from evenly.tasks.pictures.sent_rows import SentRows, release_rows, rows_of_uids
+from evenly.tasks.pictures.sent_rows import Exchanged, SentRows, alive, rows_of_uids
 from evenly.tasks.reference_sets import References, check_references, read_references, references_hash
 from evenly.tasks.run import Each, Records, Run
 from evenly.tasks.step import Step
@@ -34,12 +34,13 @@ CONTAMINATION = pa.schema(
         ("distance", pa.float64()),
     ]
 )
+SHOWN = ("image_id", "phash", "colour")
 NEAREST = pa.schema([("uid", pa.string()), ("number", pa.int64()), ("distance", pa.float64())])
 """Of each pair the nearest picture of the evaluation sets by its number, -1 for none, and the cosine."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class HeldOut:
+class HeldOut(Exchanged):
     """The evaluation sets, and what features say of each pair, by uid: NEAREST; None: they are not compared."""
 
     sets: Mapping[str, References]
@@ -57,8 +58,8 @@ def compare_features(run: Run, upstream: Records, rule: Decontamination, each: E
     held_out = HeldOut(sets=sets, nearest=None)
     if rule.semantic is None:
         return held_out
-    compare = partial(_compared, rule, held_out.pictures)
-    nearest = send_by_picture(run, each, "comparing features", partial(_seen, upstream), compare)
+    shown, compare = partial(alive, upstream, SHOWN), partial(_compared, rule, held_out.pictures)
+    nearest = send_by_picture(run, each, "comparing features", shown, compare)
     return replace(held_out, nearest=nearest)
 
 
@@ -68,7 +69,7 @@ def decontaminate(run: Run, upstream: Records, rule: Decontamination, held_out: 
     Table `contamination`: per pair and kind the nearest such picture, by the set's name, its own and its sha256, with
     the distance: differing bits, or the cosine.
     """
-    pairs = _seen(upstream, run)
+    pairs = run.ledger.alive(upstream, SHOWN)
     uids, pool = pairs["uid"].combine_chunks(), _pictures(pairs)
     by_features: Nearest = (np.full(len(pool), -1), np.full(len(pool), np.nan))
     if held_out.nearest is not None:
@@ -89,15 +90,6 @@ def describe_sets(_run: Run, _upstream: Records, _rule: Decontamination, held_ou
         for name, references in held_out.sets.items()
     }
     return StepOutput(notes={"evaluation_sets": notes})
-
-
-def release_nearest(held_out: HeldOut) -> None:
-    """Remove what was sent."""
-    release_rows(held_out.nearest)
-
-
-def _seen(upstream: Records, run: Run) -> pa.Table:
-    return run.ledger.alive(upstream, ["image_id", "phash", "colour"])
 
 
 def _compared(rule: Decontamination, held_out: Pictures, run: Run, pairs: pa.Table) -> pa.Table:
@@ -167,7 +159,6 @@ DECONTAMINATE = Step(
     resolve=compare_features,
     judge=decontaminate,
     shared=describe_sets,
-    release=release_nearest,
     inputs=_hashes,
     model=_model,
     ready=_check_ready,

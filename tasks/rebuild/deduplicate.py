@@ -11,8 +11,7 @@ from evenly.curation.step import NoRule
 from evenly.storage.ledger import Ledger
 from evenly.tasks.encoders import step_encoder
 from evenly.tasks.rebuild.duplicates.answers import merging
-from evenly.tasks.rebuild.duplicates.column_kinds import Captions, Exact, Looks
-from evenly.tasks.rebuild.duplicates.feature_rows import PictureFeatures, RecordFeatures
+from evenly.tasks.rebuild.duplicates.column_kinds import Captions, Exact, Looks, PictureFeatures, RecordFeatures
 from evenly.tasks.run import Records
 from evenly.tasks.step import Step
 

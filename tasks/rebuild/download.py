@@ -39,7 +39,7 @@ from evenly.tasks.decoding import FINGERPRINT
 from evenly.tasks.pictures.sent_rows import (
     URL_KEY,
     SentRows,
-    release_rows,
+    alive,
     rows_of_uids,
     send_observed,
     send_partitions,
@@ -141,7 +141,9 @@ def _is_due(run: Run, upstream: Records) -> bool:
 
 def each_urls(run: Run, upstream: Records) -> Iterator[pa.Array]:
     """The URLs of the pairs that are left, partition by partition."""
-    return (_urls(upstream, replace(run, part=part))["url"].combine_chunks() for part in Partition.all(run.bits))
+    return (
+        alive(upstream, ["url"], replace(run, part=part))["url"].combine_chunks() for part in Partition.all(run.bits)
+    )
 
 
 def _pending(run: Run, upstream: Records, each: Each) -> SentRows:
@@ -204,12 +206,12 @@ def find_observations(run: Run, upstream: Records, _rule: PoolDownload, each: Ea
     """What was observed of the URL of each pair, by uid, where the run has partitions."""
     if not run.bits:
         return None
-    return send_observed(run, each, "looking up records", partial(_urls, upstream), JUDGED)
+    return send_observed(run, each, "looking up records", partial(alive, upstream, ["url"]), JUDGED)
 
 
 def judge_downloads(run: Run, upstream: Records, _rule: PoolDownload, observed: SentRows | None) -> StepOutput:
     """The recorded outcome of each pair's URL; the reason says why a picture is not there."""
-    pairs = _urls(upstream, run)
+    pairs = run.ledger.alive(upstream, ["url"])
     urls = pairs["url"].combine_chunks()
     if observed is None:
         table = read_downloads(run.workspace.downloads, ["url", *JUDGED], urls=urls)
@@ -226,10 +228,6 @@ def judge_downloads(run: Run, upstream: Records, _rule: PoolDownload, observed: 
         decisions = decisions.append_column(name, rows[name])
     decisions = _with_told_sizes(run, upstream, pairs["url"], decisions)
     return StepOutput(decisions=decisions)
-
-
-def _urls(upstream: Records, run: Run) -> pa.Table:
-    return run.ledger.alive(upstream, ["url"])
 
 
 def _with_told_sizes(run: Run, upstream: Records, urls: pa.ChunkedArray, decisions: pa.Table) -> pa.Table:
@@ -253,5 +251,4 @@ DOWNLOAD = Step(
     inputs=hash_observations,
     resolve=find_observations,
     judge=judge_downloads,
-    release=release_rows,
 )

@@ -22,14 +22,14 @@ from evenly.tasks.encoders import (
 )
 from evenly.tasks.engine import InProcess
 from evenly.tasks.pictures.encoded import store_images
-from evenly.tasks.pictures.sent_rows import PictureSources, SentRows, send_partitions, send_sources
+from evenly.tasks.pictures.sent_rows import Exchanged, PictureSources, SentRows, send_partitions, send_sources
 from evenly.tasks.run import Each, Records, Run, with_model
 from evenly.tasks.server.api import part
 from evenly.tasks.step import Step
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShownPictures:
+class ShownPictures(Exchanged):
     """The pictures of the pairs by image_id, and what features are made of where some are still to be made."""
 
     pictures: SentRows
@@ -45,12 +45,6 @@ def send_pictures(run: Run, upstream: Records, _rule: NoRule, each: Each) -> Sho
     except BaseException:
         pictures.release()
         raise
-
-
-def release_pictures(shown: ShownPictures) -> None:
-    """Remove what was sent."""
-    shown.pictures.release()
-    shown.sources.release()
 
 
 @with_model
@@ -109,11 +103,8 @@ def encode_pairs(run: Run, records: Records, each: Each | None = None) -> dict[s
 def _encode(run: Run, records: Records, each: Each | None) -> dict[str, Any]:
     encoder = encoder_identity(run)  # first: workers are told it
     each = each or InProcess(run=run)
-    shown = send_pictures(run, records, NoRule(), each)
-    try:
+    with send_pictures(run, records, NoRule(), each) as shown:
         images = each.partitions("extracting features", partial(_store_pictures, shown))
-    finally:
-        release_pictures(shown)
     with send_partitions(run, each, "sorting captions", "text_id", partial(_captions, records)) as captions:
         texts = each.partitions("encoding captions", partial(_store_captions, captions))
     say_longer(run, sum(longer for _, _, longer in texts), sum(new for _, new, _ in texts))
@@ -151,6 +142,5 @@ EMBED_IMAGES = Step(
     resolve=send_pictures,
     judge=embed_images,
     finish=_note_devices,
-    release=release_pictures,
     model=step_encoder,
 )

@@ -18,8 +18,8 @@ from evenly.storage.files.wordnets import read_senses
 from evenly.storage.ledger import StepOutput
 from evenly.storage.records import stored_fields
 from evenly.storage.tables.arrow_files import null_rows
-from evenly.tasks.pictures.fingerprints import TROUBLE, pictures_with_bytes, read_fingerprints, send_fingerprints
-from evenly.tasks.pictures.sent_rows import SentRows, release_rows
+from evenly.tasks.decoding import TROUBLE, pictures_with_bytes, read_fingerprints, send_fingerprints
+from evenly.tasks.pictures.sent_rows import SentRows
 from evenly.tasks.run import Each, Records, Run
 from evenly.tasks.step import Step
 
@@ -127,5 +127,4 @@ CHECK_IMAGES = Step(
     load=partial(FilterRules.of, filters=IMAGE_FILTERS),
     resolve=measure_images,
     judge=check_images,
-    release=release_rows,
 )

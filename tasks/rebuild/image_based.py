@@ -18,7 +18,7 @@ from evenly.storage.ledger import StepOutput
 from evenly.tasks.encoders import step_encoder
 from evenly.tasks.pictures.centroids import fitted_centroids, rows_of_pictures
 from evenly.tasks.pictures.pairs import send_by_picture
-from evenly.tasks.pictures.sent_rows import SentRows, rows_of_uids
+from evenly.tasks.pictures.sent_rows import Exchanged, SentRows, alive, rows_of_uids
 from evenly.tasks.rebuild.concepts import record_named
 from evenly.tasks.reference_sets import check_references, read_references, references_hash
 from evenly.tasks.run import Each, Records, Run
@@ -26,7 +26,7 @@ from evenly.tasks.step import Step
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Clusters:
+class Clusters(Exchanged):
     """Centroids (k, d), how many pictures of the pool are in each (k,), those of the target's pictures (m,).
 
     labels: the cluster of each pair's picture and the cosine [uid, cluster, cosine], by uid.
@@ -46,7 +46,7 @@ def find_clusters(run: Run, upstream: Records, rule: TargetClusters, each: Each)
         raise InputError(f"`target` must have features; got none at `{rule.target}`. Correct the path.")
     centroids = fitted_centroids(run, each, partial(_encoded, upstream), rule)
     counts = each.partitions("counting clusters", partial(_count_members, upstream, centroids))
-    shown = partial(_shown, upstream)
+    shown = partial(alive, upstream, ["image_id"])
     return Clusters(
         centroids=centroids,
         pool=np.sum(counts, axis=0),
@@ -85,11 +85,6 @@ def describe_clusters(_run: Run, _upstream: Records, _rule: TargetClusters, clus
     return StepOutput(tables={"clusters": table}, notes=notes)
 
 
-def release_clusters(clusters: Clusters) -> None:
-    """Remove what was sent."""
-    clusters.labels.release()
-
-
 def _encoded(upstream: Records, run: Run) -> pa.Array:
     """The ids of the pictures of the run's partition that were encoded."""
     table = run.ledger.table(record_named(upstream, "embed_images"), "features", ["image_id"])
@@ -101,10 +96,6 @@ def _count_members(upstream: Records, centroids: Singles, run: Run) -> Ints:
     if not len(ids):
         return np.zeros(len(centroids), np.int64)
     return np.bincount(nearest_centroids(rows_of_pictures(run, ids), centroids)[0], minlength=len(centroids))
-
-
-def _shown(upstream: Records, run: Run) -> pa.Table:
-    return run.ledger.alive(upstream, ["image_id"])
 
 
 def _labelled(centroids: Singles, run: Run, pairs: pa.Table) -> pa.Table:
@@ -133,7 +124,6 @@ IMAGE_BASED = Step(
     resolve=find_clusters,
     judge=keep_target_clusters,
     shared=describe_clusters,
-    release=release_clusters,
     inputs=_target,
     model=step_encoder,
     ready=_check_ready,

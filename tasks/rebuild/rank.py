@@ -20,6 +20,7 @@ from evenly.storage.records import content_hash
 from evenly.tasks.classes.texts import single
 from evenly.tasks.encoders import encoder_identity, step_encoder
 from evenly.tasks.pictures.pairs import ScoreFacts, send_by_picture
+from evenly.tasks.pictures.sent_rows import alive
 from evenly.tasks.run import Each, Records, Run
 from evenly.tasks.step import Step
 
@@ -29,7 +30,8 @@ DIGITS = 6
 
 def score_pictures(run: Run, upstream: Records, rule: HeadRank, each: Each) -> ScoreFacts:
     """Score every pair's picture, and choose the threshold: each score that occurs is counted."""
-    scores = send_by_picture(run, each, "ranking pictures", partial(_shown, upstream), partial(_scored, rule.adapter))
+    pairs = partial(alive, upstream, ["image_id"])
+    scores = send_by_picture(run, each, "ranking pictures", pairs, partial(_scored, rule.adapter))
     return ScoreFacts.of(scores, rule, each)
 
 
@@ -46,10 +48,6 @@ def describe_head(run: Run, _upstream: Records, rule: HeadRank, facts: ScoreFact
     """Notes: the threshold, what the head orders."""
     head, card = open_head(run, rule.adapter)
     return StepOutput(notes={**facts.notes, "fallback": head.fallback_, "why": card["why"]})
-
-
-def _shown(upstream: Records, run: Run) -> pa.Table:
-    return run.ledger.alive(upstream, ["image_id"])
 
 
 def _scored(adapter: str, run: Run, pairs: pa.Table) -> pa.Table:
@@ -101,7 +99,6 @@ RANK = Step(
     resolve=score_pictures,
     judge=rank_pairs,
     shared=describe_head,
-    release=ScoreFacts.release,
     inputs=_head,
     model=step_encoder,
     ready=_check_ready,

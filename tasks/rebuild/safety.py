@@ -24,13 +24,13 @@ from evenly.curation.exclusions.safety import (
     measure_unsafe,
 )
 from evenly.features.safety_detector import SafetyDetector
+from evenly.storage.feature_store import RowStore
 from evenly.storage.files.blocklists import Blocklist, hosts_of, read_domains, read_file_hashes, read_look_hashes
 from evenly.storage.ledger import StepOutput
 from evenly.storage.pools.local_rows import FEATURES
-from evenly.storage.tables.row_store import RowStore
 from evenly.storage.web.images import read_images
 from evenly.tasks.pictures.pairs import send_by_picture, send_merged
-from evenly.tasks.pictures.sent_rows import PicturePlaces, SentRows, release_rows, rows_of_uids, send_places
+from evenly.tasks.pictures.sent_rows import Exchanged, PicturePlaces, SentRows, alive, rows_of_uids, send_places
 from evenly.tasks.rebuild.deduplicate import merged_pairs
 from evenly.tasks.run import Each, Records, Run
 from evenly.tasks.step import Step
@@ -49,7 +49,7 @@ def block_domains(run: Run, upstream: Records, rule: BlockedDomains) -> StepOutp
 
 
 @dataclass(frozen=True, kw_only=True)
-class SafetyFacts:
+class SafetyFacts(Exchanged):
     """What is known of pairs from elsewhere, by uid; None: the rule does not ask for it.
 
     merged: [uid, image_id, phash] of pairs that were merged into others, by the uids of these. detected: the detector's
@@ -65,19 +65,14 @@ def detect_unsafe(run: Run, upstream: Records, rule: SafetyRule, each: Each) -> 
     merged = detected = None
     try:
         if rule.files or rule.looks:
-            merged = send_merged(run, each, partial(_merged, upstream), partial(_looked_at, upstream))
+            looks = partial(alive, upstream[: _until_looked_at(upstream) + 1], LOOKS[1:])
+            merged = send_merged(run, each, partial(_merged, upstream), looks)
         if rule.detector is not None:
             detected = _send_detected(run, upstream, rule.detector, each)
     except BaseException:
-        release_rows(merged)
+        SafetyFacts(merged=merged, detected=None).release()
         raise
     return SafetyFacts(merged=merged, detected=detected)
-
-
-def release_facts(facts: SafetyFacts) -> None:
-    """Remove what was sent."""
-    release_rows(facts.merged)
-    release_rows(facts.detected)
 
 
 def check_safety(run: Run, upstream: Records, rule: SafetyRule, facts: SafetyFacts) -> StepOutput:
@@ -138,11 +133,6 @@ def _until_looked_at(upstream: Records) -> int:
 
 def _merged(upstream: Records, run: Run) -> pa.Table:
     return merged_pairs(run.ledger, upstream[_until_looked_at(upstream) :])
-
-
-def _looked_at(upstream: Records, run: Run) -> pa.Table:
-    """LOOKS of the pairs whose pictures were checked."""
-    return run.ledger.alive(upstream[: _until_looked_at(upstream) + 1], LOOKS[1:])
 
 
 def _of_pairs(pairs: pa.Table, table: pa.Table, decisions: Decisions) -> Decisions:
@@ -247,7 +237,6 @@ SAFETY = Step(
     resolve=detect_unsafe,
     judge=check_safety,
     finish=count_classes,
-    release=release_facts,
     inputs=_hashes,
     model=_model,
     ready=_check_ready,

@@ -23,7 +23,7 @@ from evenly.adapters.splits import PARTS
 from evenly.features.refining.pairs import Names, PairRows
 from evenly.features.refining.refinement import Refinement
 from evenly.features.unit_rows import Single
-from evenly.tasks.refining.caption_probes import WrongCaptions
+from evenly.tasks.refining.needs import WrongCaptions
 from evenly.tasks.refining.pairs import ClassRows, RefiningParts
 
 TOPS = (1, 10)

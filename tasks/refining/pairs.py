@@ -1,22 +1,27 @@
-"""The pairs of a build that an encoder is refined on, chosen by and judged by: parts that share no group."""
+"""The pairs of a build that an encoder is refined on, chosen by and judged by; pictures of another kind."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from evenly.adapters.splits import PARTS, split_by_group
+from evenly.features import to_unit_rows
 from evenly.features.refining.pairs import Names, PairRows, raw_rows
 from evenly.features.unit_rows import Single
+from evenly.storage.errors import InputError
 from evenly.storage.feature_store import FeatureStore
+from evenly.storage.files.image_folders import read_image_folder, read_picture
+from evenly.storage.tables.hashing import table_hash
+from evenly.tasks.adapters.pictures import encode_pictures
 from evenly.tasks.classes.texts import ListSplit
 from evenly.tasks.encoders import encoder_identity
 from evenly.tasks.labelled_rows import check_encoder, kept_with_groups, labelled_pairs
 from evenly.tasks.pictures.encoded import store_images
-from evenly.tasks.refining.caption_probes import CaptionProbes, caption_probes, raw_text_rows
-from evenly.tasks.refining.needs import with_needs
+from evenly.tasks.refining.needs import CaptionProbes, caption_probes, raw_text_rows, with_needs
 from evenly.tasks.run import Run
 from evenly.tasks.splits import grouped_inputs
 
@@ -142,3 +147,55 @@ def pair_rows(run: Run, kept: pa.Table, groups: Names) -> PairRows:
         groups=groups,
         labels=np.array([label or "" for label in kept["label"].to_pylist()], np.str_),
     )
+
+
+TEMPLATE = "a photo of a {}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OtherPictures:
+    """A folder of `<class>/<picture>`, what it is called, and how its classes are said."""
+
+    name: str
+    folder: str
+    template: str = TEMPLATE
+
+
+def other_rows(run: Run, other: OtherPictures) -> ClassRows:
+    """The pictures of a folder as the frozen encoder gives them, each a group of its own; they are encoded once.
+
+    Those that cannot be decoded are left out, and that is said. Raises InputError where none is left.
+    """
+    folder = Path(other.folder)
+    rows = read_image_folder(folder).rows
+    store = FeatureStore(run.workspace, encoder_identity(run), "images")
+    path_of = dict(zip(rows["image_id"].to_pylist(), rows["path"].to_pylist(), strict=True))
+    missing = store.missing(list(path_of))
+    encoded = encode_pictures(run, (read_picture(folder, path_of[one]) for one in missing), total=len(missing))
+    if encoded.places:
+        store.append(
+            [missing[place] for place in encoded.places], *to_unit_rows(encoded.image * encoded.norms[:, None])
+        )
+    for path, reason in encoded.failed[:1]:
+        run.progress.warn(f"{other.name}: {len(encoded.failed):,} pictures are left out, such as `{path}`: {reason}")
+    failed = {path for path, _ in encoded.failed}
+    rows = rows.filter(pa.array([path not in failed for path in rows["path"].to_pylist()]))
+    if not rows.num_rows:
+        raise InputError(f"`{other.folder}` must hold pictures that can be decoded; got none. Name another folder.")
+    labels = rows["label"].to_pylist()
+    classes = sorted(set(labels))
+    texts = [other.template.replace("{}", name) for name in classes]
+    return ClassRows(
+        image=raw_rows(*store.read(rows["image_id"].combine_chunks())),
+        uids=np.array(rows["image_id"].to_pylist(), np.str_),
+        labels=np.array([classes.index(label) for label in labels], np.int64),
+        groups=np.array(rows["image_id"].to_pylist(), np.str_),
+        texts=raw_text_rows(run, texts),
+        said=np.array(texts, np.str_),
+        classes=np.array(classes, np.str_),
+    )
+
+
+def other_inputs(others: Sequence[OtherPictures]) -> dict[str, str]:
+    """The hash of each folder's pictures and their classes."""
+    return {f"pictures {one.name}": table_hash(read_image_folder(Path(one.folder)).rows) for one in others}

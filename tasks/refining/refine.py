@@ -31,9 +31,8 @@ from evenly.storage.records import content_hash, replacing, stored_fields
 from evenly.storage.web.images import find_places, read_images
 from evenly.tasks.encoders import open_encoder, step_encoder
 from evenly.tasks.labelled_rows import kept_pairs
-from evenly.tasks.refining.caption_probes import truth_inputs
 from evenly.tasks.refining.measures import Correct, compared, correct_of, label_rivals, mean_recall
-from evenly.tasks.refining.needs import needed_inputs
+from evenly.tasks.refining.needs import needed_inputs, truth_inputs
 from evenly.tasks.refining.pairs import GuardedList, RefiningParts, list_inputs, refining_parts
 from evenly.tasks.run import Records, Run
 from evenly.tasks.splits import grouped_inputs

@@ -28,14 +28,16 @@ from evenly.storage.ledger import StepOutput
 from evenly.storage.records import content_hash
 from evenly.tasks.encoders import encoder_identity, step_encoder
 from evenly.tasks.labelled_rows import all_groups, kept_pairs
-from evenly.tasks.refining.caption_probes import truth_inputs
 from evenly.tasks.refining.measures import Correct, correct_of, difference_columns, judged, mean_recall
-from evenly.tasks.refining.other_pictures import OtherPictures, other_inputs, other_rows
+from evenly.tasks.refining.needs import truth_inputs
 from evenly.tasks.refining.pairs import (
     GuardedList,
+    OtherPictures,
     RefiningParts,
     dealt_parts,
     list_inputs,
+    other_inputs,
+    other_rows,
     pair_rows,
     refining_parts,
 )

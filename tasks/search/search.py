@@ -24,8 +24,16 @@ from evenly.storage.tables.exchange import open_exchange, received_rows, send_ro
 from evenly.storage.tables.partitions import MAX_BITS
 from evenly.tasks.run import Run
 from evenly.tasks.search.index import BINARY, NEAREST, FeatureIndex
-from evenly.tasks.search.pairs import CAPTIONS, COMPARED, PICTURES, WITHIN, SearchedPairs, Selection
-from evenly.tasks.search.query import Query, encode_query
+from evenly.tasks.search.pairs import (
+    CAPTIONS,
+    COMPARED,
+    PICTURES,
+    WITHIN,
+    Query,
+    SearchedPairs,
+    Selection,
+    encode_query,
+)
 
 _WRITER = "search"
 

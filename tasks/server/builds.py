@@ -31,8 +31,8 @@ from evenly.tasks.server.artifacts import (
     table_artifact,
 )
 from evenly.tasks.server.events import BuildHeld, BuildPublished, emit
+from evenly.tasks.server.jobs import Outcome, ended
 from evenly.tasks.server.notices import MOST_CHARACTERS, Notice, send_notice
-from evenly.tasks.server.states import Outcome, ended
 from evenly.tasks.verify_and_report import latest_of, report_of
 
 _ADAPTER_COLUMNS = {

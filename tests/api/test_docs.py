@@ -10,7 +10,7 @@ import pytest
 import evenly
 from evenly.adapters import ADAPTERS
 from evenly.builds import Build
-from evenly.flows.cli.locking import READS, WRITES
+from evenly.flows.cli.command import READS, WRITES
 from evenly.workspaces import BuildsByName, OpenedWorkspace
 from tests.api.conftest import write_pool, write_recipe
 from tests.chat_server import tiny_server

@@ -8,8 +8,7 @@ import pandas as pd
 import pytest
 
 from evenly.audit.report.plots.curves import corruption_plot, reliability_plot
-from evenly.audit.report.plots.figures import COLOURS, SERIES, standing_alone
-from evenly.audit.report.plots.labelled_lines import Line, _apart, limits
+from evenly.audit.report.plots.figures import COLOURS, SERIES, Line, _apart, limits, standing_alone
 from evenly.audit.report.plots.leaderboard import FAMILIES, draw_leaderboard, leaderboard_plot
 
 EVIL = "<script>alert(1)</script> $x^2$ \x1b[31m\u202e 漢字 |"

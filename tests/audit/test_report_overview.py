@@ -11,8 +11,7 @@ from evenly.audit.diff import diff_builds
 from evenly.audit.funnel import largest_losses, read_funnel
 from evenly.audit.published import PublishedBuild
 from evenly.audit.report import render_report, standing_of
-from evenly.audit.report.overview import FAILING, GROWTH, LEAST_GROWTH, SHOWN, _grown, read_overview
-from evenly.audit.report.page import page_environment
+from evenly.audit.report.page import FAILING, GROWTH, LEAST_GROWTH, SHOWN, _grown, page_environment, read_overview
 from evenly.storage.builds import Builds
 from evenly.storage.records import create_record
 from evenly.storage.run_records import RunRecord, write_run

@@ -26,7 +26,7 @@ from evenly.storage.errors import StoreError, WriterError
 from evenly.storage.ledger import Ledger, StepOutput, StepSpec
 from evenly.storage.records import temporary_file
 from evenly.storage.removal import clean
-from evenly.storage.removal.stored_files import list_files
+from evenly.storage.removal.leftovers import list_files
 from evenly.storage.stores import writer_lock
 from evenly.storage.stores.object_path import ObjectPath, path_at
 from evenly.storage.stores.writer_lock import lock_holder

@@ -3,7 +3,7 @@
 import pytest
 
 from evenly.flows.cli import app
-from evenly.flows.cli.locking import READS, WRITES
+from evenly.flows.cli.command import READS, WRITES
 from evenly.storage import records
 from evenly.storage.builds import Builds
 from evenly.storage.stores.writer_lock import holder_of

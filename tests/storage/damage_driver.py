@@ -20,7 +20,7 @@ from evenly.storage.builds import Builds
 from evenly.storage.chat.requests import Batches, Requests
 from evenly.storage.chat.spending import SpendingJournal
 from evenly.storage.errors import StorageError
-from evenly.storage.feature_store import FeatureStore
+from evenly.storage.feature_store import FeatureStore, RowStore
 from evenly.storage.files.class_lists import Watched
 from evenly.storage.files.concept_lists import read_concept_file, write_concepts
 from evenly.storage.ledger import Ledger, StepOutput, StepSpec
@@ -30,7 +30,6 @@ from evenly.storage.pools.local_pictures import record_features
 from evenly.storage.pools.local_rows import FEATURES
 from evenly.storage.samples import Samples
 from evenly.storage.tables.hashing import table_hash
-from evenly.storage.tables.row_store import RowStore
 from evenly.storage.web.measured import read_measured, write_measured
 from evenly.storage.web.shards import read_downloads, shard_names
 from evenly.storage.workspace import Workspace

@@ -20,10 +20,16 @@ from PIL import Image
 from evenly.curation.captions.choice import CHOICE_REASONS, CHOSEN
 from evenly.storage.errors import DamagedError, StorageError
 from evenly.storage.exports import EXPORTS
-from evenly.storage.exports.content import COLUMNS, json_line, true_extension
-from evenly.storage.exports.errors import ExistingExportError, ExportError, MissingExtraError
+from evenly.storage.exports.content import (
+    COLUMNS,
+    ExistingExportError,
+    ExportError,
+    MissingExtraError,
+    check_exported,
+    json_line,
+    true_extension,
+)
 from evenly.storage.exports.export import partial_folder
-from evenly.storage.exports.rows import check_exported
 from evenly.storage.exports.webdataset import write_webdataset
 from evenly.storage.records import read_record
 
@@ -112,7 +118,7 @@ def test_rows_that_come_in_several_tables_give_the_same_bytes(kind, cut, tmp_pat
 
 
 def test_the_hash_of_many_rows_does_not_depend_on_how_they_are_cut(monkeypatch):
-    monkeypatch.setattr("evenly.storage.exports.rows._HASHED_AT_ONCE", 2)
+    monkeypatch.setattr("evenly.storage.exports.content._HASHED_AT_ONCE", 2)
     rows = table().sort_by("uid")
     whole = check_exported(lambda: iter([rows]))
     parts = check_exported(lambda: iter([rows.slice(0, 3), rows.slice(3)]))

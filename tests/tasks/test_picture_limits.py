@@ -13,7 +13,7 @@ from evenly.storage.errors import InputError
 from evenly.storage.files.image_folders import read_pictures
 from evenly.storage.web.rule import DownloadRule
 from evenly.tasks.decoding import PictureReader
-from evenly.tasks.search.query import Query, encode_query
+from evenly.tasks.search.pairs import Query, encode_query
 from tests.hostile_pictures import encoded, png, progressive_scans
 
 BOMBS = {
@@ -54,8 +54,8 @@ def test_encode_refuses_it_and_says_why(bomb):
 
 @each_bomb
 def test_a_query_refuses_it_and_says_why(bomb, tmp_path, monkeypatch):
-    monkeypatch.setattr("evenly.tasks.search.query.check_encoder", lambda *_: None)
-    monkeypatch.setattr("evenly.tasks.search.query.encoder_of", lambda _: "any")
+    monkeypatch.setattr("evenly.tasks.search.pairs.check_encoder", lambda *_: None)
+    monkeypatch.setattr("evenly.tasks.search.pairs.encoder_of", lambda _: "any")
     with pytest.raises(UnreadableImageError, match=f"`image` must be pictures .* got {REASONS[bomb]}"):
         encode_query(workspace_run(tmp_path, quiet=True), {}, Query(images=[BOMBS[bomb]]))
 

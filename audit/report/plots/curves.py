@@ -6,8 +6,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
-from evenly.audit.report.plots.figures import COLOURS, MARKERS, SERIES, drawn
-from evenly.audit.report.plots.labelled_lines import PANEL, Line, draw_line, label_ends, limits, line_of
+from evenly.audit.report.plots.figures import (
+    COLOURS,
+    MARKERS,
+    PANEL,
+    SERIES,
+    Line,
+    draw_line,
+    drawn,
+    label_ends,
+    limits,
+    line_of,
+)
 from evenly.audit.safe_text import visible
 
 if TYPE_CHECKING:

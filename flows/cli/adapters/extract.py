@@ -6,8 +6,8 @@ from typing import Any
 
 from evenly.features.encoders.stages import STAGES, Profile
 from evenly.flows.cli.adapters.options import ExtractOptions
+from evenly.flows.cli.command import check_out
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.cli.locking import check_out
 from evenly.flows.recipe import Recipe, read_recipe
 from evenly.flows.runs import encoder_choice
 from evenly.signatures import Place

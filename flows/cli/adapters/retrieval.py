@@ -22,7 +22,7 @@ from evenly.signatures import Place
 from evenly.storage.builds import open_build
 from evenly.storage.files.arrays import read_arrays
 from evenly.storage.records import replace_json, replace_text
-from evenly.tasks.adapters.retrieval import (
+from evenly.tasks.adapters.probes import (
     MEASURE_RETRIEVAL,
     PairRetrievalRule,
     Part,

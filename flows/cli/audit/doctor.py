@@ -10,9 +10,8 @@ from evenly.storage.builds import Builds
 from evenly.storage.errors import StorageError
 from evenly.storage.files.identities import altered
 from evenly.storage.removal.clean import Wanted, look_through, stored_in
-from evenly.storage.removal.leftovers import Leftover
+from evenly.storage.removal.leftovers import KINDS, Leftover, StoredFile
 from evenly.storage.removal.references import broken_builds, read_recorded
-from evenly.storage.removal.stored_files import KINDS, StoredFile
 from evenly.storage.workspace import Workspace
 from evenly.tasks.run import Run, default_cache
 

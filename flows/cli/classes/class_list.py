@@ -25,8 +25,7 @@ from evenly.storage.pools.rows import file_kind
 from evenly.storage.workspace import Workspace
 from evenly.tasks.chat.endpoints import account, spent
 from evenly.tasks.classes.confusable import expected_pairs
-from evenly.tasks.classes.describe import METHODS_ABOUT_PAIRS, estimate_list
-from evenly.tasks.classes.names import COUNT_NAMES
+from evenly.tasks.classes.describe import COUNT_NAMES, METHODS_ABOUT_PAIRS, estimate_list
 from evenly.tasks.run import LanguageModel
 from evenly.tasks.server.artifacts import server_client
 from evenly.tasks.server.events import WORKSPACE

@@ -25,8 +25,7 @@ from evenly.storage.files.arrays import write_arrays
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.records import replacing
 from evenly.storage.workspace import Workspace
-from evenly.tasks.classes.retrieve import RANKINGS, SupportRule
-from evenly.tasks.classes.support_arrays import support_arrays
+from evenly.tasks.classes.retrieve import RANKINGS, SupportRule, support_arrays
 from evenly.tasks.classes.texts import ListSplit
 from evenly.tasks.splits import split_of_build
 

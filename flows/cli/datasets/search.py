@@ -28,8 +28,7 @@ def search_command(options: SearchOptions) -> dict[str, Any]:
     from evenly.flows.process.environment import no_widgets
     from evenly.flows.runs import build_run
     from evenly.storage.builds import open_build
-    from evenly.tasks.search.pairs import Condition, Selection
-    from evenly.tasks.search.query import Query
+    from evenly.tasks.search.pairs import Condition, Query, Selection
     from evenly.tasks.search.search import search_build
 
     if options.sheet is not None and options.sheet.suffix.lower() not in _SHEETS:

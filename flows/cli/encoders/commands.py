@@ -9,8 +9,14 @@ import typer
 from annotated_types import Ge, Le
 
 from evenly.flows.cli.command import typed
-from evenly.flows.cli.encoders.refine import print_refined, print_worth, refine_command, worth_of_steps
-from evenly.flows.cli.encoders.tune import print_tuned, tune_settings
+from evenly.flows.cli.encoders.refine import (
+    print_refined,
+    print_tuned,
+    print_worth,
+    refine_command,
+    tune_settings,
+    worth_of_steps,
+)
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.cli.help_page import CommandGroup
 from evenly.flows.cli.output import Columns, Recipe, Row, print_rows, print_text

@@ -12,12 +12,11 @@ import numpy as np
 from evenly.features import to_unit_rows
 from evenly.features.errors import BoxError
 from evenly.features.pictures.views import View, ViewRule, box_views
+from evenly.flows.cli.command import check_out
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.cli.locking import check_out
 from evenly.storage.errors import InputError
 from evenly.storage.files.arrays import write_arrays
-from evenly.storage.files.image_folders import Picture, count_pictures, read_pictures
-from evenly.storage.pools.image_columns import box_values
+from evenly.storage.files.image_folders import Picture, box_values, count_pictures, read_pictures
 from evenly.storage.reading.budget import LIST_BYTES, read_whole
 from evenly.tasks.adapters.pictures import encode_pictures
 from evenly.tasks.encoders import open_encoder

@@ -20,7 +20,7 @@ from evenly.flows.recipe.files import read_listing
 from evenly.flows.recipe.problems import RecipeError
 from evenly.signatures import Place
 from evenly.storage.decoders import DecoderPool, DecodeTroubleError
-from evenly.storage.files.keys import compared_keys, places_of_keys
+from evenly.storage.files.splits import compared_keys, places_of_keys
 from evenly.storage.pools.local_rows import LocalRow, in_columns
 from evenly.storage.pools.source import (
     FEATURES_KIND,

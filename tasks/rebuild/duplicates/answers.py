@@ -26,8 +26,8 @@ from evenly.storage.ledger import StepOutput
 from evenly.storage.tables.exchange import new_exchange
 from evenly.storage.tables.partitions import rows_of
 from evenly.storage.tables.row_files import row_numbers, row_places
-from evenly.tasks.rebuild.duplicates.kinds import Kind, PairSearch, compare_pairs, in_parts
-from evenly.tasks.rebuild.duplicates.previous_edges import PreviousEdges, take_over
+from evenly.tasks.pictures.sent_rows import Exchanged
+from evenly.tasks.rebuild.duplicates.kinds import Kind, PairSearch, PreviousEdges, compare_pairs, in_parts, take_over
 from evenly.tasks.rebuild.duplicates.search import (
     FirstRows,
     link_cells,
@@ -48,7 +48,7 @@ RuleT = TypeVar("RuleT")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answers:
+class Answers(Exchanged):
     """Where the answers of a search lie, by partition, and what it says of itself.
 
     counts: the pairs of each partition. changed: those that changed since the run of which edges were taken over.
@@ -64,7 +64,7 @@ class Answers:
 def merging(kind_of: type[Kind]) -> dict[str, Any]:
     """What a step does that merges duplicates of a kind: fields of Step."""
     search = partial(_search, kind_of)
-    of_all = {"resolve": search, "resume": search, "work": _work, "release": _release}
+    of_all = {"resolve": search, "resume": search, "work": _work}
     return {**of_all, "judge": _judge, "shared": _shared}
 
 
@@ -224,11 +224,6 @@ def _work(run: Run, answers: Answers) -> dict[str, int]:
 def _shared(_run: Run, _upstream: Records, _rule: object, answers: Answers) -> StepOutput:
     """How duplicates were looked for."""
     return StepOutput(notes=answers.notes)
-
-
-def _release(answers: Answers) -> None:
-    """Remove what was exchanged: every partition has its verdicts, or the search is run again."""
-    answers.search.exchange.release()
 
 
 def _uids(search: PairSearch, rows: Words) -> pa.Array:

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from evenly.storage.files.keys import compared_keys, places_of_keys
+from evenly.storage.files.splits import compared_keys, places_of_keys
 
 HERE = "sha256:" + "0" * 64
 KEYS = pa.array(["b.png", "http://a.test/1", HERE])

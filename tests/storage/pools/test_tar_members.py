@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evenly.storage.pools.rows import PoolError
-from evenly.storage.pools.tar_members import read_members
+from evenly.storage.pools.webdataset import read_members
 from tests.storage.held_pool import header, write_tar
 
 FORMATS = (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)

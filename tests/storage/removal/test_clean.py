@@ -5,8 +5,7 @@ import pyarrow as pa
 
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.removal.clean import _hashes, drop_rows, idle_rows
-from evenly.storage.removal.dataset_files import datasets
-from evenly.storage.removal.stored_files import list_files
+from evenly.storage.removal.leftovers import datasets, list_files
 from evenly.storage.tables.lance_rows import MADE_AGAIN, read_rows
 
 SHOWN, GONE = "a" * 64, "b" * 64

@@ -7,7 +7,7 @@ import pytest
 
 from evenly.storage.errors import InputError, StorageError, WriterError
 from evenly.storage.removal.forget import ForgetList, add_forgotten, read_forgotten
-from evenly.storage.removal.stored_files import list_files
+from evenly.storage.removal.leftovers import list_files
 from evenly.storage.workspace import Workspace, writing
 
 URL = "https://a.test/secret.jpg"

@@ -11,7 +11,7 @@ from PIL import Image
 
 from evenly.storage.errors import DamagedError, StoreError
 from evenly.storage.exports import EXPORTS
-from evenly.storage.exports.errors import ExistingExportError, ExportError
+from evenly.storage.exports.content import ExistingExportError, ExportError
 from evenly.storage.exports.export import UPLOADING
 from evenly.storage.removal.clean import Wanted, clean_workspace, look_through
 from evenly.storage.stores.object_path import ObjectPath

@@ -3,7 +3,7 @@ import pyarrow as pa
 import pytest
 
 from evenly.storage.errors import NotFoundError
-from evenly.storage.tables.row_store import RowStore
+from evenly.storage.feature_store import RowStore
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.uint64])

@@ -3,7 +3,7 @@ from email.message import Message
 
 import pytest
 
-from evenly.storage.web.optout import RobotsTxt, TdmFile, tdm_objection, x_robots_objection
+from evenly.storage.web.site_files import RobotsTxt, TdmFile, tdm_objection, x_robots_objection
 
 
 def headers(*pairs: tuple[str, str]) -> Message:

@@ -12,7 +12,7 @@ from evenly.storage.builds import Builds
 from evenly.storage.errors import InputError
 from evenly.storage.files.arrays import write_arrays
 from evenly.storage.ledger import Ledger
-from evenly.tasks.adapters.retrieval import MEASURE_RETRIEVAL, PairRetrievalRule, PartOfList, retrieval_facts
+from evenly.tasks.adapters.probes import MEASURE_RETRIEVAL, PairRetrievalRule, PartOfList, retrieval_facts
 from evenly.tasks.labelled_rows import paired_features
 from evenly.tasks.progress import Progress
 from evenly.tasks.run import Run
@@ -88,7 +88,7 @@ def test_captions_of_several_pictures_belong_to_all_of_them(workspace):
 def test_fewer_pairs_are_the_first_by_uid_and_nothing_else_is_read(workspace, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        "evenly.tasks.adapters.retrieval.image_rows",
+        "evenly.tasks.adapters.probes.image_rows",
         lambda _run, store, ids: asked.extend(ids.to_pylist()) or store.read(ids)[0],
     )
     facts = measure(workspace, pairs=2)

@@ -6,7 +6,8 @@ import weakref
 import pytest
 
 from evenly.descriptions.chat.request import ChatRequest
-from evenly.tasks.captions import realigned, requests, seen
+from evenly.tasks.captions import captioner as captioner_module
+from evenly.tasks.captions import realigned, seen
 from evenly.tasks.captions import recaption as recaption_module
 from tests.batch_server import Ending
 from tests.batch_server import serving as batch_serving
@@ -33,7 +34,7 @@ class Living:
         self.made += 1
         self.requests = max(self.requests, len(self._requests))
         if not self.made % AT_ONCE:  # all that lives is looked through
-            answers = sum(type(thing) is requests._Answer for thing in gc.get_objects())
+            answers = sum(type(thing) is captioner_module._Answer for thing in gc.get_objects())
             self.answers = max(self.answers, answers)
         return request
 
@@ -45,7 +46,7 @@ def living(monkeypatch):
     monkeypatch.setattr(seen, "about_picture", living)
     with_texts = Living(realigned.about_texts)
     monkeypatch.setattr(realigned, "about_texts", with_texts)
-    monkeypatch.setattr(requests, "_AT_ONCE", AT_ONCE)
+    monkeypatch.setattr(captioner_module, "_AT_ONCE", AT_ONCE)
     return {"seen": living, "realigned": with_texts}
 
 
@@ -69,13 +70,13 @@ def test_how_many_rows_are_read_at_a_time_changes_nothing(tmp_path, monkeypatch)
         whole = recaption(run, [asked])
         for path in run.workspace.root.glob("ledger/**/recaption*"):
             path.rename(path.with_suffix(".gone"))
-        monkeypatch.setattr(requests, "_AT_ONCE", 1)
+        monkeypatch.setattr(captioner_module, "_AT_ONCE", 1)
         monkeypatch.setattr(recaption_module, "_AT_ONCE", 1)
         assert recaption(run, [asked]).output_hash == whole.output_hash
 
 
 def test_a_batch_captioner_has_no_more_requests_under_way_than_a_batch_may_hold(tmp_path, monkeypatch):
-    monkeypatch.setattr(requests, "MOST_REQUESTS", 2)
+    monkeypatch.setattr(captioner_module, "MOST_REQUESTS", 2)
     with batch_serving() as server:
         server.answer = caption_of
         server.endings = [Ending(polls=0) for _ in range(9)]

@@ -12,9 +12,9 @@ from evenly.flows.recipe import read_recipe
 from evenly.flows.recipe.steps import steps_of
 from evenly.flows.runs import run_in
 from evenly.storage.ledger import StepRecord
+from evenly.tasks.captions.captioner import ChatCaptions
 from evenly.tasks.captions.estimate import estimate_captions, estimate_captions_at_most
 from evenly.tasks.captions.recaption import RECAPTION
-from evenly.tasks.captions.requests import ChatCaptions
 from evenly.tasks.engine import InProcess
 from evenly.tasks.run import Run
 from evenly.tasks.stage import run_steps

@@ -7,7 +7,7 @@ import pytest
 
 from evenly.features.errors import WeightsUnavailableError
 from evenly.features.pictures.text_reader import TextReader
-from evenly.tasks.captions import picture_texts
+from evenly.tasks.captions import scoring
 from evenly.tasks.captions.recaption import RECAPTION
 from evenly.tasks.engine import InProcess
 from evenly.tasks.rebuild.collect import COLLECT
@@ -69,7 +69,7 @@ def test_captions_that_say_what_is_written_have_a_flag_and_each_picture_is_read_
 
 
 def test_where_text_is_not_read_no_caption_has_the_flag_and_no_package_is_needed(tmp_path, monkeypatch):
-    monkeypatch.setattr(picture_texts, "TextReader", None)
+    monkeypatch.setattr(scoring, "TextReader", None)
     _, flags = recaptioned(open_run(tmp_path / "w", POOL), read_text=False)
     assert not any(flags.values())
 
@@ -78,8 +78,8 @@ def test_a_missing_package_is_known_before_the_first_step(tmp_path, monkeypatch)
     def missing():
         raise WeightsUnavailableError("the line that installs it")
 
-    picture_texts.text_reader.cache_clear()
-    monkeypatch.setattr(picture_texts, "TextReader", missing)
+    scoring.text_reader.cache_clear()
+    monkeypatch.setattr(scoring, "TextReader", missing)
     rule = RECAPTION.read(RULE | {"choose": {"by": "original"}})
     with pytest.raises(WeightsUnavailableError):
         check_ready(open_run(tmp_path / "w", POOL), [(RECAPTION, rule)])

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evenly.storage.pools.source import PoolSource
+from evenly.tasks.classes.describe import pool_captions
 from evenly.tasks.classes.frequency import AUDIT_CONCEPTS
-from evenly.tasks.classes.names import pool_captions
 from evenly.tasks.run import Run
 from tests.labelled_build import Picture, publish
 from tests.step_outputs import output_of

@@ -7,8 +7,7 @@ import pytest
 
 from evenly.adapters.errors import InvalidFeaturesError
 from evenly.storage.feature_store import FeatureStore
-from evenly.tasks.classes.retrieve import RETRIEVE_SUPPORT, RETRIEVED, prompt_vectors, retrieve
-from evenly.tasks.classes.support_arrays import support_arrays
+from evenly.tasks.classes.retrieve import RETRIEVE_SUPPORT, RETRIEVED, prompt_vectors, retrieve, support_arrays
 from evenly.tasks.run import Run
 from evenly.tasks.stage import run_step
 from tests.labelled_build import Picture, WordEncoder, publish

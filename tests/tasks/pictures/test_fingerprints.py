@@ -5,9 +5,10 @@ from dataclasses import replace
 import pyarrow as pa
 import pytest
 
+from evenly.tasks import decoding
+from evenly.tasks.decoding import TROUBLE, pictures_with_bytes, read_fingerprints, send_fingerprints
 from evenly.tasks.engine import InProcess
-from evenly.tasks.pictures import fingerprints, sent_rows
-from evenly.tasks.pictures.fingerprints import TROUBLE, pictures_with_bytes, read_fingerprints, send_fingerprints
+from evenly.tasks.pictures import sent_rows
 
 UNTIL = 7  # steps before check_images
 NOTHING = pa.table({"image_id": pa.array([], pa.string()), "value": pa.array([], pa.binary())})
@@ -29,7 +30,7 @@ def whole(rebuilt):
 def test_fingerprints_are_taken_over_or_made_alike_in_any_number_of_partitions(rebuilt, monkeypatch, is_measured):
     stored = rebuilt.run.ledger.decisions(rebuilt.record("check_images"), ["phash"])["phash"].to_pylist()
     if not is_measured:
-        monkeypatch.setattr(fingerprints, "each_measured", lambda *_: [NOTHING])
+        monkeypatch.setattr(decoding, "each_measured", lambda *_: [NOTHING])
         monkeypatch.setattr(sent_rows, "read_measured", lambda *_: NOTHING)
     table = whole(rebuilt)
     assert table["phash"].to_pylist() == stored

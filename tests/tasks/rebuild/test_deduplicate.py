@@ -179,7 +179,7 @@ def test_codes_are_made_of_new_pictures_alone(run, monkeypatch):
         made.append(len(some))
         return sign_codes(rows, some, key=key)
 
-    monkeypatch.setattr("evenly.tasks.rebuild.duplicates.feature_rows.sign_codes", counted)
+    monkeypatch.setattr("evenly.tasks.rebuild.duplicates.column_kinds.sign_codes", counted)
     names, turns = "vwxyz", np.arange(5)
     rows = np.stack([np.cos(turns), np.sin(turns)], axis=1).astype(np.float16)
     FeatureStore(run.workspace, "circle", "images").append(list(names), rows, np.ones(5))

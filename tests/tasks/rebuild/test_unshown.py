@@ -8,7 +8,7 @@ import pytest
 from evenly.audit.verify import verify_build
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.removal.clean import Wanted, clean_workspace, look_through
-from evenly.storage.removal.stored_files import list_files
+from evenly.storage.removal.leftovers import list_files
 from evenly.storage.tables.arrow_files import RecentTables
 from evenly.storage.web.images import read_images
 from evenly.tasks.encoders import encoder_identity

@@ -9,8 +9,8 @@ from evenly.features.refining.heads import Heads
 from evenly.features.refining.pairs import PairRows
 from evenly.storage.pools.source import PoolSource
 from evenly.tasks.progress import Progress
-from evenly.tasks.refining.caption_probes import LONG_WORDS, caption_probes, truth_inputs
 from evenly.tasks.refining.measures import RIGHT_FIRST, judged
+from evenly.tasks.refining.needs import LONG_WORDS, caption_probes, truth_inputs
 from evenly.tasks.refining.pairs import RefiningParts
 from evenly.tasks.run import Run
 from tests.labelled_build import DIMENSION, WordEncoder

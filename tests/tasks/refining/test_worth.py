@@ -19,8 +19,7 @@ from evenly.storage.builds import Builds
 from evenly.storage.errors import InputError
 from evenly.tasks.progress import Progress
 from evenly.tasks.refining import worth as worth_module
-from evenly.tasks.refining.other_pictures import OtherPictures, other_inputs, other_rows
-from evenly.tasks.refining.pairs import GuardedList
+from evenly.tasks.refining.pairs import GuardedList, OtherPictures, other_inputs, other_rows
 from evenly.tasks.refining.worth import (
     BEFORE_BALANCE,
     MEASURE_WORTH,

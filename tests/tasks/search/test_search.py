@@ -9,8 +9,7 @@ from evenly.storage.feature_store import FeatureStore, text_id
 from evenly.storage.tables import lance_commits, lance_rows
 from evenly.tasks.run import Run
 from evenly.tasks.search import search
-from evenly.tasks.search.pairs import Condition, Selection
-from evenly.tasks.search.query import Query
+from evenly.tasks.search.pairs import Condition, Query, Selection
 from evenly.tasks.search.search import search_build
 from tests.labelled_build import WordEncoder
 from tests.searched_build import Pair, publish, uid_of

@@ -13,7 +13,7 @@ from evenly.storage.builds import Builds
 from evenly.storage.records import CHECKSUM
 from evenly.storage.run_records import RunRecord, read_runs, write_run
 from evenly.storage.workspace import Workspace
-from evenly.tasks.server.stale import stale_builds
+from evenly.tasks.server.journal import stale_builds
 
 
 def runs(root: Path) -> list[RunRecord]:

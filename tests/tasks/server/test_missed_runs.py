@@ -19,8 +19,7 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.flow_engine import run_flow
 from prefect.states import Cancelled, Completed, Pending, Running, Scheduled
 
-from evenly.tasks.server.missed_runs import reason_to_skip, reasons_to_skip
-from evenly.tasks.server.states import ended
+from evenly.tasks.server.jobs import ended, reason_to_skip, reasons_to_skip
 
 POOL = "evenly-missed"
 LEFT_OUT = "Deployment concurrency limit reached."

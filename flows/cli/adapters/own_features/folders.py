@@ -17,8 +17,8 @@ from evenly.adapters.twins import TWIN_COSINE, twin_clusters
 from evenly.flows.cli.adapters.options import ExtractOptions
 from evenly.flows.cli.classes.class_names import check_templates
 from evenly.flows.cli.classes.description_versions import find_version
+from evenly.flows.cli.command import check_out
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.cli.locking import check_out
 from evenly.flows.recipe import read_recipe
 from evenly.flows.recipe.class_rules import evaluation_rules
 from evenly.flows.recipe.files import read_class_file
