@@ -1,15 +1,20 @@
 """Twins: rows of features so near to each other that they are one picture, found exactly among any number of rows."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from evenly.adapters.features import Booleans, Floats, Integers
+from evenly.adapters.splits import joined_groups
 from evenly.adapters.training import row_keys
 
 TWIN_COSINE = 0.9999
 """Rows over it are one picture: one saved again, scaled, or encoded in another batch or precision."""
+MOST_GROUPS = 10
+"""A picture in more groups, such as "image not available", does not join them: its pairs are a group of their own."""
 _SLACK = 1e-4  # of a radius of 0.0141, for projections in single precision
 _DIRECTIONS = 12
 _ITERATIONS = 4
@@ -19,6 +24,41 @@ _PAIRS = 1 << 20  # so many candidates at once
 _FEW = 8192  # of so many rows all pairs are compared: a matrix product, quicker than to load and build a tree
 _FEW_BLOCK = 512
 _ROUNDED = 1e-3  # a cosine in single precision is off by less, up to 10,000 dimensions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Twins:
+    """The pairs of pictures that have twins: the uids of each cluster, the smallest first."""
+
+    clusters: tuple[tuple[str, ...], ...]
+
+    def joined(self, uids: Sequence[str], groups: npt.NDArray[np.str_]) -> npt.NDArray[np.str_]:
+        """The groups (n,) of pairs after joining those of twins."""
+        group_of = dict(zip(uids, groups.tolist(), strict=True))
+        sizes = Counter(groups.tolist())
+        edges: list[tuple[str, str]] = []
+        placeholders: list[tuple[str, ...]] = []
+        for cluster in self.clusters:
+            inside = Counter(group_of[uid] for uid in cluster)
+            if sum(sizes[name] > count for name, count in inside.items()) > MOST_GROUPS:
+                placeholders.append(cluster)
+            else:
+                edges += [(uid, cluster[0]) for uid in cluster[1:]]
+        joined = dict(zip(uids, joined_groups(uids, groups.tolist(), edges).tolist(), strict=True))
+        for cluster in placeholders:
+            joined |= dict.fromkeys(cluster, f"twins of {cluster[0]}")
+        return np.array([joined[uid] for uid in uids], dtype=np.str_)
+
+    def of(self, uids: Sequence[str]) -> frozenset[str]:
+        """The pairs and their twins."""
+        named = frozenset(uids)
+        return named.union(*(cluster for cluster in self.clusters if not named.isdisjoint(cluster)))
+
+    def notes(self, uids: Sequence[str]) -> tuple[str, ...]:
+        """A sentence on how many of these pairs have twins."""
+        of_clusters = frozenset(uid for cluster in self.clusters for uid in cluster)
+        count = sum(uid in of_clusters for uid in uids)
+        return (f"{count:,} pictures have twins (cosine over {TWIN_COSINE}): in one part with them",) if count else ()
 
 
 def twin_clusters(rows: Floats) -> Integers:

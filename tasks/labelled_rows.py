@@ -15,6 +15,7 @@ from evenly.adapters.errors import InvalidFeaturesError
 from evenly.adapters.features import Features, Floats, Integers
 from evenly.adapters.methods.cooked import Cooked
 from evenly.adapters.splits import joined_groups, settle_parts, split_by_group
+from evenly.adapters.twins import Twins
 from evenly.features.pictures.views import MOST_BOXES, View, box_views
 from evenly.storage.builds import encoder_of
 from evenly.storage.errors import InputError
@@ -34,7 +35,7 @@ from evenly.tasks.classes.texts import (
 from evenly.tasks.encoders import encoder_identity, second_backbone_rows, text_rows
 from evenly.tasks.pictures.views import view_rows
 from evenly.tasks.run import Run
-from evenly.tasks.splits import Twins, build_twins
+from evenly.tasks.splits import build_twins
 
 Strings = npt.NDArray[np.str_]
 

@@ -3,18 +3,14 @@
 Twins among the kept pictures of a build, by its stored features, are in one part of a split.
 """
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-from evenly.adapters.splits import joined_groups
-from evenly.adapters.twins import TWIN_COSINE, twin_clusters
+from evenly.adapters.twins import Twins, twin_clusters
 from evenly.storage.builds import Builds
 from evenly.storage.errors import InputError
 from evenly.storage.feature_store import FeatureStore
@@ -24,50 +20,6 @@ from evenly.storage.samples import Samples
 from evenly.storage.tables.hashing import table_hash
 from evenly.storage.workspace import Workspace
 from evenly.tasks.run import Run
-
-Strings = npt.NDArray[np.str_]
-MOST_GROUPS = 10
-"""A picture in more groups, such as "image not available", does not join them: its pairs are a group of their own."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Twins:
-    """The pairs of pictures that have twins: the uids of each cluster, the smallest first."""
-
-    clusters: tuple[tuple[str, ...], ...]
-
-    @property
-    def inputs(self) -> dict[str, str]:
-        """The inputs of a step that keeps twins together; none where there are no twins."""
-        return {"twins": content_hash(self.clusters)} if self.clusters else {}
-
-    def joined(self, uids: Sequence[str], groups: Strings) -> Strings:
-        """The groups (n,) of pairs after joining those of twins."""
-        group_of = dict(zip(uids, groups.tolist(), strict=True))
-        sizes = Counter(groups.tolist())
-        edges: list[tuple[str, str]] = []
-        placeholders: list[tuple[str, ...]] = []
-        for cluster in self.clusters:
-            inside = Counter(group_of[uid] for uid in cluster)
-            if sum(sizes[name] > count for name, count in inside.items()) > MOST_GROUPS:
-                placeholders.append(cluster)
-            else:
-                edges += [(uid, cluster[0]) for uid in cluster[1:]]
-        joined = dict(zip(uids, joined_groups(uids, groups.tolist(), edges).tolist(), strict=True))
-        for cluster in placeholders:
-            joined |= dict.fromkeys(cluster, f"twins of {cluster[0]}")
-        return np.array([joined[uid] for uid in uids], dtype=np.str_)
-
-    def of(self, uids: Sequence[str]) -> frozenset[str]:
-        """The pairs and their twins."""
-        named = frozenset(uids)
-        return named.union(*(cluster for cluster in self.clusters if not named.isdisjoint(cluster)))
-
-    def notes(self, uids: Sequence[str]) -> tuple[str, ...]:
-        """A sentence on how many of these pairs have twins."""
-        of_clusters = frozenset(uid for cluster in self.clusters for uid in cluster)
-        count = sum(uid in of_clusters for uid in uids)
-        return (f"{count:,} pictures have twins (cosine over {TWIN_COSINE}): in one part with them",) if count else ()
 
 
 def build_twins(workspace: Workspace, manifest: Mapping[str, Any]) -> Twins:
@@ -146,12 +98,18 @@ def inputs_of_build(run: Run, _upstream: object, rule: ReadsBuild) -> dict[str, 
     return build_inputs(run, rule.build)
 
 
+def twin_inputs(workspace: Workspace, manifest: Mapping[str, Any]) -> dict[str, str]:
+    """The inputs of a step that keeps the twins of a build together; none where there are no twins."""
+    clusters = build_twins(workspace, manifest).clusters
+    return {"twins": content_hash(clusters)} if clusters else {}
+
+
 def grouped_inputs(run: Run, build: str, split: str | None = None) -> dict[str, str]:
     """`build_inputs` of a step that asks which pairs belong together, and the twins among these where there are some.
 
     Steps of earlier versions, which knew no twins, are taken over for builds that have none.
     """
-    return build_inputs(run, build, split) | build_twins(run.workspace, Builds(run.workspace).read(build)).inputs
+    return build_inputs(run, build, split) | twin_inputs(run.workspace, Builds(run.workspace).read(build))
 
 
 def split_hash(run: Run, path: str) -> str:

@@ -7,17 +7,14 @@ train pictures, at several shares of them, and of all.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.adapters.contract import Adapter
-from evenly.adapters.evaluation.measures.bootstrap import Interval
-from evenly.adapters.evaluation.measures.effective_robustness import effective_robustness, lines_per_source
-from evenly.adapters.evaluation.measures.robustness import Cell, Robustness, corruption_robustness
+from evenly.adapters.evaluation.measures.effective_robustness import SourceModel, source_tables
+from evenly.adapters.evaluation.measures.robustness import Cell, robustness_measures, robustness_tables
 from evenly.adapters.features import Features, LabelledFeatures
 from evenly.adapters.methods.linear import LinearProbe
 from evenly.adapters.saved import from_arrays
@@ -39,13 +36,8 @@ from evenly.tasks.step import Step
 
 Who = tuple[str, str]
 """Name and texts of an adapter."""
-Cells = Mapping[Cell, np.ndarray]
-"""Whether each picture is told right, by corruption and strength."""
 PER_SOURCE = "source model "
 """How the models per source are told from adapters, whose names hold no blank."""
-
-LEAST_MODELS = 3
-"""A line through two models leaves no residual: fewer that differ are not told apart from it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +72,9 @@ def corrupt_pictures(run: Run, upstream: Records, rule: CorruptionRule) -> StepO
     models = source_models(run, split, build=rule.build, classes=rule.classes)
     of_models = {(f"{PER_SOURCE}{place}", ""): model.adapter for place, model in enumerate(models)}
     correct = _judged(run, {**fitted, **of_models}, ids, labels, rule)
-    frames = _tables({adapter: correct[adapter] for adapter in fitted}, groups, run.seed)
-    frames |= source_tables(models, [_measures(correct[model], groups, run.seed) for model in of_models])
+    of_fitted = {adapter: correct[adapter] for adapter in fitted}
+    frames = robustness_tables(of_fitted, groups, families=FAMILIES, seed=run.seed)
+    frames |= source_tables(models, [robustness_measures(correct[model], groups, seed=run.seed) for model in of_models])
     tables = {name: pa.Table.from_pandas(frame, preserve_index=False) for name, frame in frames.items()}
     return StepOutput(tables=tables, notes={"skipped": skipped})
 
@@ -134,72 +127,6 @@ def _judged(
     return correct
 
 
-def _tables(correct: Mapping[Who, Cells], groups: Sequence[str], seed: int) -> dict[str, pd.DataFrame]:
-    curves, corruptions, models = [], [], []
-    for (name, texts), cells in correct.items():
-        robustness = _robustness(cells, groups, seed)
-        curves.append(
-            robustness.curves.assign(name=name, texts=texts, family=robustness.curves["corruption"].map(_family))
-        )
-        corruptions.append(robustness.corruptions.assign(name=name, texts=texts))
-        models.append({"name": name, "texts": texts} | _measures(cells, groups, seed))
-    return {
-        "curves": pd.concat(curves, ignore_index=True),
-        "corruptions": pd.concat(corruptions, ignore_index=True),
-        "models": models_table(models),
-    }
-
-
-def _robustness(cells: Cells, groups: Sequence[str], seed: int) -> Robustness:
-    corrupted = {cell: rows for cell, rows in cells.items() if cell[1]}
-    return corruption_robustness(cells["clean", 0], corrupted, seed=seed, groups=groups)
-
-
-def _measures(cells: Cells, groups: Sequence[str], seed: int) -> dict[str, float]:
-    """Accuracy on clean and on corrupted pictures and the relative drop, each with its interval."""
-    robustness = _robustness(cells, groups, seed)
-    return _columns(
-        {"clean": robustness.clean, "corrupted": robustness.mean_accuracy, "relative_drop": robustness.relative_drop}
-    )
-
-
-def models_table(models: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """The rows of `models` (name, texts, clean, corrupted, ...) with what the line over all of them says.
-
-    Further columns: expected (accuracy on corrupted pictures that the line gives), effective_robustness (corrupted
-    minus expected), residual (the same in logits), slope, intercept, state ("" or why there is none). Adapters of equal
-    accuracies count as one model; with fewer than LEAST_MODELS there is no line. The models are adapters of one
-    encoder, not independent ones: the line says which of them lose more than the others.
-    """
-    table = pd.DataFrame(models)
-    names = [f"{row['name']} {row['texts']}" for row in models]
-    table_of_models, line = effective_robustness(names, table["clean"], table["corrupted"])
-    columns = ["expected", "effective_robustness", "residual"]
-    table = table.assign(
-        **{name: table_of_models[name].to_numpy() for name in columns},
-        slope=line.slope,
-        intercept=line.intercept,
-        state=table_of_models["state"].to_numpy(),
-    )
-    different = len(table.loc[table_of_models["baseline"].to_numpy(), ["clean", "corrupted"]].drop_duplicates())
-    if different < LEAST_MODELS:
-        table[[*columns, "slope", "intercept"]] = np.nan
-        table["state"] = f"no line: models of different accuracy must be at least {LEAST_MODELS}; there are {different}"
-    return table
-
-
-def _columns(measures: Mapping[str, Interval]) -> dict[str, float]:
-    return {
-        f"{name}{end}": value
-        for name, interval in measures.items()
-        for end, value in (("", interval.estimate), ("_low", interval.low), ("_high", interval.high))
-    }
-
-
-def _family(corruption: str) -> str:
-    return next((family for family, names in FAMILIES.items() if corruption in names), "")
-
-
 CORRUPT_PICTURES = Step(
     name="corrupt_pictures",
     rule=CorruptionRule,
@@ -214,16 +141,6 @@ SHARES = (0.125, 0.25, 0.5, 1.0)
 """Of a source's train pictures, nested: a line over models needs models of different accuracy."""
 ALL = "all sources"
 """The source of models trained on the mixture: a line of its own."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class SourceModel:
-    """A probe fitted on `rows` train pictures, a `share` of those of a `source`."""
-
-    source: str
-    share: float
-    rows: int
-    adapter: Adapter
 
 
 def source_models(run: Run, split: pa.Table, *, build: str, classes: Sequence[str]) -> list[SourceModel]:
@@ -254,30 +171,6 @@ def source_models(run: Run, split: pa.Table, *, build: str, classes: Sequence[st
                 )
                 models.append(SourceModel(source=name, share=share, rows=len(subset), adapter=tuned.adapter))
     return models
-
-
-def source_tables(models: Sequence[SourceModel], measures: Sequence[Mapping[str, float]]) -> dict[str, pd.DataFrame]:
-    """`sources` and `source_lines`, from the `measures` of each model: clean and corrupted, with their intervals.
-
-    `sources`, a row per model: source, share, rows, the measures, and expected, effective_robustness, residual and
-    state of a line through all of them. `source_lines`, a row per source: its own line (`lines_per_source`), and the
-    mean effective_robustness of its models. Without a line these are NaN, and `state` says why.
-    """
-    if not models:
-        return {}
-    table = pd.DataFrame(
-        [
-            {"source": model.source, "share": model.share, "rows": model.rows, **row}
-            for model, row in zip(models, measures, strict=True)
-        ]
-    )
-    names = [f"{model.source} {model.share:g}" for model in models]
-    robust, _ = effective_robustness(names, table["clean"], table["corrupted"])
-    for name in ("expected", "effective_robustness", "residual", "state"):
-        table[name] = robust[name].to_numpy()
-    lines = lines_per_source(table["source"].tolist(), table["clean"], table["corrupted"])
-    means = table.groupby("source")["effective_robustness"].mean()
-    return {"sources": table, "source_lines": lines.assign(effective_robustness=lines["source"].map(means))}
 
 
 def _sources(run: Run, build: str, uids: pa.ChunkedArray) -> np.ndarray:

@@ -4,13 +4,15 @@ Taori et al. 2020, arXiv:2007.00644; a line per training source as in Quality No
 arXiv:2208.05516).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from evenly.adapters.contract import Adapter
 from evenly.adapters.errors import ParameterError
 from evenly.adapters.features import Floats
 
@@ -122,3 +124,66 @@ def lines_per_source(sources: Sequence[str], accuracy: npt.ArrayLike, shifted: n
         ],
         columns=["source", "models", "slope", "intercept", "r_squared"],
     )  # fmt: skip
+
+
+LEAST_MODELS = 3
+"""A line through two models leaves no residual: fewer that differ are not told apart from it."""
+
+
+def models_table(models: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """The rows of `models` (name, texts, clean, corrupted, ...) with what the line over all of them says.
+
+    Further columns: expected (accuracy on corrupted pictures that the line gives), effective_robustness (corrupted
+    minus expected), residual (the same in logits), slope, intercept, state ("" or why there is none). Adapters of equal
+    accuracies count as one model; with fewer than LEAST_MODELS there is no line. The models are adapters of one
+    encoder, not independent ones: the line says which of them lose more than the others.
+    """
+    table = pd.DataFrame(models)
+    names = [f"{row['name']} {row['texts']}" for row in models]
+    table_of_models, line = effective_robustness(names, table["clean"], table["corrupted"])
+    columns = ["expected", "effective_robustness", "residual"]
+    table = table.assign(
+        **{name: table_of_models[name].to_numpy() for name in columns},
+        slope=line.slope,
+        intercept=line.intercept,
+        state=table_of_models["state"].to_numpy(),
+    )
+    different = len(table.loc[table_of_models["baseline"].to_numpy(), ["clean", "corrupted"]].drop_duplicates())
+    if different < LEAST_MODELS:
+        table[[*columns, "slope", "intercept"]] = np.nan
+        table["state"] = f"no line: models of different accuracy must be at least {LEAST_MODELS}; there are {different}"
+    return table
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SourceModel:
+    """A probe fitted on `rows` train pictures, a `share` of those of a `source`."""
+
+    source: str
+    share: float
+    rows: int
+    adapter: Adapter
+
+
+def source_tables(models: Sequence[SourceModel], measures: Sequence[Mapping[str, float]]) -> dict[str, pd.DataFrame]:
+    """`sources` and `source_lines`, from the `measures` of each model: clean and corrupted, with their intervals.
+
+    `sources`, a row per model: source, share, rows, the measures, and expected, effective_robustness, residual and
+    state of a line through all of them. `source_lines`, a row per source: its own line (`lines_per_source`), and the
+    mean effective_robustness of its models. Without a line these are NaN, and `state` says why.
+    """
+    if not models:
+        return {}
+    table = pd.DataFrame(
+        [
+            {"source": model.source, "share": model.share, "rows": model.rows, **row}
+            for model, row in zip(models, measures, strict=True)
+        ]
+    )
+    names = [f"{model.source} {model.share:g}" for model in models]
+    robust, _ = effective_robustness(names, table["clean"], table["corrupted"])
+    for name in ("expected", "effective_robustness", "residual", "state"):
+        table[name] = robust[name].to_numpy()
+    lines = lines_per_source(table["source"].tolist(), table["clean"], table["corrupted"])
+    means = table.groupby("source")["effective_robustness"].mean()
+    return {"sources": table, "source_lines": lines.assign(effective_robustness=lines["source"].map(means))}

@@ -10,6 +10,7 @@ import pandas as pd
 
 from evenly.adapters.errors import SplitError
 from evenly.adapters.evaluation.measures.bootstrap import REPLICATES, Interval, percentile_interval, resampled_means
+from evenly.adapters.evaluation.measures.effective_robustness import models_table
 from evenly.adapters.features import Floats
 
 CLEAN = "clean"
@@ -88,6 +89,49 @@ def corruption_robustness(
         relative_drop=_interval(_relative_drop(reference, overall)),
         missing=tuple((name, strength) for name in names for strength in strengths if (name, strength) not in by_cell),
     )
+
+
+def robustness_tables(
+    correct: Mapping[tuple[str, str], Mapping[Cell, npt.ArrayLike]],
+    groups: Sequence[str],
+    *,
+    families: Mapping[str, Sequence[str]],
+    seed: int,
+) -> dict[str, pd.DataFrame]:
+    """`curves` and `corruptions` as Robustness has them, and `models_table`, of adapters by name and texts.
+
+    correct: by corruption and strength, ("clean", 0) among them. families: the names of the corruptions of each.
+    """
+    family_of = {name: family for family, names in families.items() for name in names}
+    curves, corruptions, models = [], [], []
+    for (name, texts), cells in correct.items():
+        robustness = _of_cells(cells, groups, seed)
+        family = robustness.curves["corruption"].map(family_of).fillna("")
+        curves.append(robustness.curves.assign(name=name, texts=texts, family=family))
+        corruptions.append(robustness.corruptions.assign(name=name, texts=texts))
+        models.append({"name": name, "texts": texts} | robustness_measures(cells, groups, seed=seed))
+    return {
+        "curves": pd.concat(curves, ignore_index=True),
+        "corruptions": pd.concat(corruptions, ignore_index=True),
+        "models": models_table(models),
+    }
+
+
+def robustness_measures(cells: Mapping[Cell, npt.ArrayLike], groups: Sequence[str], *, seed: int) -> dict[str, float]:
+    """Accuracy on clean and on corrupted pictures and the relative drop, each with its interval."""
+    robustness = _of_cells(cells, groups, seed)
+    intervals = {"clean": robustness.clean, "corrupted": robustness.mean_accuracy}
+    intervals |= {"relative_drop": robustness.relative_drop}
+    return {
+        f"{name}{end}": value
+        for name, interval in intervals.items()
+        for end, value in zip(("", "_low", "_high"), interval, strict=True)
+    }
+
+
+def _of_cells(cells: Mapping[Cell, npt.ArrayLike], groups: Sequence[str], seed: int) -> Robustness:
+    corrupted = {cell: rows for cell, rows in cells.items() if cell[1]}
+    return corruption_robustness(cells["clean", 0], corrupted, seed=seed, groups=groups)
 
 
 def _column(correct: npt.ArrayLike) -> Floats:

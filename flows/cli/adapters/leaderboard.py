@@ -32,7 +32,7 @@ from evenly.tasks.adapters.fit import EVALUATE_ADAPTERS
 from evenly.tasks.encoders import encoder_identity, second_identity
 from evenly.tasks.labelled_rows import labelled_rows
 from evenly.tasks.progress import Progress
-from evenly.tasks.splits import build_twins
+from evenly.tasks.splits import twin_inputs
 
 VERSION = 3
 """Raised when numbers of stored runs may not be used any longer."""
@@ -63,7 +63,7 @@ def recipe_leaderboards(recipe: Place, plan: LeaderboardPlan, options: Leaderboa
             "encoders": [encoder_identity(run), second_identity(run)],
             "split": content_hash(parts),
         }
-        key |= build_twins(run.workspace, manifest).inputs
+        key |= twin_inputs(run.workspace, manifest)
         if run.views is not None:
             key["views"] = str(run.views)
         folder = run.workspace.reports / f"{rule.build}-{rule.list}-leaderboard"

@@ -1,18 +1,17 @@
 """`evenly predict` and `evenly export-adapter`: a saved adapter on new pictures, and in files for other programs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from evenly.adapters.contract import Adapter
-from evenly.adapters.evaluation.measures.calibration import is_at_the_end
-from evenly.adapters.evaluation.measures.classification import softmax
 from evenly.adapters.features import Features, Floats
 from evenly.adapters.methods.tip import Tip
 from evenly.adapters.methods.tip_f import TipF
-from evenly.adapters.methods.vcd import PROTOTYPE, DescribedClasses
+from evenly.adapters.methods.vcd import DescribedClasses
+from evenly.adapters.predictions import Card, class_names_of, explained, predictions, temperature_of
 from evenly.adapters.ranking import RankingHead
 from evenly.adapters.saved import from_arrays
 from evenly.adapters.saved_ranking import NAME as RANKING
@@ -29,12 +28,6 @@ from evenly.tasks.adapters.pictures import EncodedPictures, encode_pictures
 from evenly.tasks.encoders import encoder_identity, second_identity
 from evenly.tasks.run import Run, SecondChoice
 
-Card = Mapping[str, Any]
-
-# `evenly predict --explain`: the texts by which a picture got its class, beside those of the runner-up (VCD).
-
-Reasons = list[dict[str, Any]]
-
 
 def check_explains(path: Path, card: Card, fitted: Adapter | RankingHead) -> None:
     """Refuse an adapter that does not judge by texts that can be shown."""
@@ -45,36 +38,6 @@ def check_explains(path: Path, card: Card, fitted: Adapter | RankingHead) -> Non
             f"`--explain` must get an adapter that judges by descriptions, vcd; got `{path}`, {reason}. "
             "Fit vcd with the recipe's `adapters`, or on arrays with `--adapter vcd --no-guard`."
         )
-
-
-def explained(fitted: DescribedClasses, features: Features, card: Card) -> list[Reasons]:
-    """For each picture the texts of its class and then of the runner-up, the nearest first.
-
-    Each is `side` ("class", "runner-up"), `class` (its name), `text` and `similarity`, the cosine of picture and text;
-    under the mean of similarities a class's logit is the scale times the mean of its texts'. A class without texts has
-    its prototype; a card without the words of the texts gives their positions among `class_texts`.
-    """
-    table = fitted.explain(features)
-    names = [str(name) for name in card.get("classes") or range(len(fitted.prototypes_))]
-    reasons_of_rows: list[Reasons] = [[] for _ in range(len(features))]
-    sides = {"class": "class", "against": "runner-up"}
-    for row in table.to_dict("records"):
-        reasons_of_rows[int(row["row"])].append(
-            {
-                "side": sides[row["side"]],
-                "class": names[int(row["class"])],
-                "text": _text(card, int(row["text"])),
-                "similarity": float(row["similarity"]),
-            }
-        )
-    return [sorted(reasons, key=lambda reason: (reason["side"], -reason["similarity"])) for reasons in reasons_of_rows]
-
-
-def _text(card: Card, place: int) -> str:
-    if place == PROTOTYPE:
-        return f"the class by its {card.get('texts', 'prototype')}, for want of texts"
-    texts = card.get("class_texts")
-    return str(texts[place]) if texts else f"class text {place}"
 
 
 Row = dict[str, Any]
@@ -99,11 +62,13 @@ def predict_pictures(adapter: Path, images: Path, options: PredictOptions) -> li
     run = _run_of(card, fitted, adapter, options.root)
     encoded = encode_pictures(run, read_pictures(images, column=options.column), total=count_pictures(images))
     columns = SCORED if isinstance(fitted, RankingHead) else CLASSIFIED + EXPLAINED * options.explain
-    judged = _judged(encoded, fitted, card, options.top)
-    if options.explain and isinstance(fitted, DescribedClasses) and encoded.names:
-        features = Features(image=encoded.image, encoder=fitted.encoder_)
-        reasons = explained(fitted, features, card)
-        judged = [row | {"explanation": explanation} for row, explanation in zip(judged, reasons, strict=True)]
+    judged: list[Row] = []
+    if encoded.names:
+        features = Features(image=encoded.image, norms=encoded.norms, second=encoded.second, encoder=fitted.encoder_)
+        judged = predictions(fitted, features, card, top=options.top)
+        if options.explain and isinstance(fitted, DescribedClasses):
+            reasons = explained(fitted, features, card)
+            judged = [row | {"explanation": explanation} for row, explanation in zip(judged, reasons, strict=True)]
     rows = _in_order(encoded, judged, columns)
     if options.out is not None:
         write_predictions(options.out, rows, columns=columns)
@@ -121,21 +86,10 @@ def open_adapter(path: Path) -> tuple[Card, Adapter | RankingHead]:
 def confidence_note(adapter: Path) -> str:
     """A sentence where validation determined no temperature, so that confidences are uncalibrated; else ""."""
     card, _ = open_adapter(adapter)
-    if card["adapter"] == RANKING or _temperature(card) is not None:
+    if card["adapter"] == RANKING or temperature_of(card) is not None:
         return ""
     reason = card.get("temperature_why") or "undetermined: validation gave none"
     return f"temperature {reason}; confidences are of the logits as they are, uncalibrated"
-
-
-def _temperature(card: Card) -> float | None:
-    """The temperature of the card; None where undetermined, as is one at an end of the search on an older card."""
-    value = card.get("temperature")
-    return None if value is None or is_at_the_end(float(value)) else float(value)
-
-
-def class_names_of(card: Card, n_classes: int) -> list[str]:
-    """The names of the card's classes; their positions where it names none."""
-    return [str(name) for name in card.get("classes") or range(n_classes)]
 
 
 def _run_of(card: Card, fitted: Adapter | RankingHead, path: Path, root: Place | None) -> Run:
@@ -166,26 +120,6 @@ def _run_of(card: Card, fitted: Adapter | RankingHead, path: Path, root: Place |
 
 def _title(name: str) -> str:
     return "encoder" if name == "encoder" else "second backbone"
-
-
-def _judged(encoded: EncodedPictures, fitted: Adapter | RankingHead, card: Card, top: int) -> list[Row]:
-    """The columns of each row, in order."""
-    if not encoded.names:
-        return []
-    features = Features(image=encoded.image, norms=encoded.norms, second=encoded.second, encoder=fitted.encoder_)
-    if isinstance(fitted, RankingHead):
-        return [{"score": float(score)} for score in fitted.score(features)]
-    classes = class_names_of(card, len(fitted.prototypes_))
-    probabilities = softmax(fitted.decision_function(features) / (_temperature(card) or 1.0))
-    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
-    return [
-        {
-            "class": classes[best[0]],
-            "confidence": float(row[best[0]]),
-            "top": [{"class": classes[place], "probability": float(row[place])} for place in best],
-        }
-        for row, best in zip(probabilities, order, strict=True)
-    ]
 
 
 def _in_order(encoded: EncodedPictures, judged: Sequence[Row], columns: Sequence[str]) -> list[Row]:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from evenly.adapters import adapter_class
+from evenly.adapters.evaluation.measures.effective_robustness import SourceModel, models_table, source_tables
 from evenly.adapters.features import Features, unit_rows
 from evenly.adapters.saved import to_arrays, to_card
 from evenly.storage.artifacts.kinds import fitted_adapters_of, put_adapter
@@ -16,12 +17,9 @@ from evenly.storage.ledger import StepOutput, StepSpec
 from evenly.tasks.adapters.corrupted_pictures import (
     ALL,
     CorruptionRule,
-    SourceModel,
     corrupt_pictures,
     fitted_adapters,
-    models_table,
     source_models,
-    source_tables,
 )
 from evenly.tasks.run import Run
 from tests.labelled_build import Picture, WordEncoder, publish, seen

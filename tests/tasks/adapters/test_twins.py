@@ -5,11 +5,12 @@ from functools import partial
 import numpy as np
 import pytest
 
+from evenly.adapters.twins import MOST_GROUPS, Twins
 from evenly.storage.builds import Builds
 from evenly.tasks.adapters.fit import EVALUATE_ADAPTERS
 from evenly.tasks.labelled_rows import labelled_rows
 from evenly.tasks.run import Run
-from evenly.tasks.splits import MOST_GROUPS, Twins, build_twins
+from evenly.tasks.splits import build_twins
 from tests.labelled_build import Picture, WordEncoder, publish
 
 RULE = {"build": "some-1", "list": "things", "classes": ["cat", "dog"], "texts": {}, "describe": None, "adapters": []}
