@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.adapters import adapter_class
+from evenly.adapters.class_texts import FREQUENT_NAMES, ClassTexts, ListSplit
 from evenly.adapters.errors import InvalidFeaturesError
 from evenly.adapters.features import Features, Floats, Integers
 from evenly.adapters.methods.cooked import Cooked
@@ -22,16 +23,7 @@ from evenly.storage.errors import InputError
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.files.splits import compared_keys, places_of_keys, read_split
 from evenly.storage.samples import BuildSamples
-from evenly.tasks.classes.texts import (
-    FREQUENT_NAMES,
-    ClassTexts,
-    ListSplit,
-    class_texts,
-    filled_templates,
-    frequent_names,
-    prototypes,
-    single,
-)
+from evenly.tasks.classes.texts import class_texts, filled_templates, frequent_names, prototypes, single
 from evenly.tasks.encoders import encoder_identity, second_backbone_rows, text_rows
 from evenly.tasks.pictures.views import view_rows
 from evenly.tasks.run import Run

@@ -5,17 +5,17 @@ Parashar et al., The Neglected Tails in Vision-Language Models, CVPR 2024, arXiv
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self, get_args
+from typing import Any, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from evenly.bounds import RenameRule
 from evenly.curation.concepts.matching import Matcher, normalised
 from evenly.curation.errors import RuleError
 
 Counts = npt.NDArray[np.integer[Any]]
-RenameRule = Literal["relaxed", "strict"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from evenly.adapters.class_texts import SYNONYMS, EditedTexts, EvaluationRule
 from evenly.adapters.methods.fudd import ConfusablePairs
 from evenly.descriptions.methods import METHODS, UnknownMethodError
 from evenly.flows.cli.classes.description_versions import edited_description
@@ -25,7 +26,6 @@ from evenly.tasks.classes.describe import (
     accepted_texts,
     finished_description,
 )
-from evenly.tasks.classes.texts import SYNONYMS, EditedTexts, EvaluationRule
 from evenly.tasks.run import EncoderChoice, LanguageModel, Run
 from evenly.tasks.splits import split_of_build
 

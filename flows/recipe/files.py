@@ -9,10 +9,10 @@ from typing import Annotated
 from pydantic import AfterValidator, model_validator
 
 from evenly.adapters import ADAPTERS
+from evenly.adapters.class_texts import UnseenLabels
 from evenly.adapters.methods.fudd import ConfusablePairs
 from evenly.adapters.methods.vcd import Aggregate
-from evenly.bounds import LocalPath
-from evenly.curation.concepts.name_frequency import RenameRule
+from evenly.bounds import LocalPath, RenameRule
 from evenly.descriptions.class_list import ClassList, parse_class_list
 from evenly.descriptions.methods import METHODS
 from evenly.flows.recipe.section import Section, known_names
@@ -20,7 +20,6 @@ from evenly.signatures import Place
 from evenly.storage.errors import TooLargeError
 from evenly.storage.files.class_lists import MAX_BYTES
 from evenly.storage.reading.budget import read_text
-from evenly.tasks.classes.texts import UnseenLabels
 
 
 def _with_place(template: str) -> str:

@@ -35,6 +35,8 @@ Cosine = Annotated[float, Ge(-1), Le(1)]
 Bits = Annotated[int, Ge(0), Le(64), Wording(demand="be 0 to 64 bits")]
 Levels = Annotated[float, Ge(0), Le(255), Wording(demand="be 0 to 255 levels")]
 Tables = Annotated[int, Ge(1), Le(1024)]
+RenameRule = Literal["relaxed", "strict"]
+"""REAL's two rules by which a class takes the name that captions say most often."""
 _COLUMN = Wording(demand="name a column of the pool")
 PairColumn = Annotated[str, MinLen(1), _COLUMN]
 """A column that pairs have: one of the pool, or of a step before."""

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evenly.adapters.class_texts import ClassTexts
 from evenly.adapters.contract import Adapter
 from evenly.adapters.evaluation.measures.effective_robustness import SourceModel, source_tables
 from evenly.adapters.evaluation.measures.robustness import Cell, robustness_measures, robustness_tables
@@ -28,7 +29,7 @@ from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.samples import BuildSamples
 from evenly.storage.web.images import read_images
-from evenly.tasks.classes.texts import ClassTexts, prototypes, single
+from evenly.tasks.classes.texts import prototypes, single
 from evenly.tasks.encoders import encoder_identity, open_encoder, step_encoder
 from evenly.tasks.labelled_rows import kept_pairs
 from evenly.tasks.run import Records, Run

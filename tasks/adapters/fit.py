@@ -11,6 +11,15 @@ import pandas as pd
 import pyarrow as pa
 
 from evenly.adapters import ADAPTERS
+from evenly.adapters.class_texts import (
+    SCHEMA,
+    ClassTexts,
+    EvaluationRule,
+    described_texts,
+    in_words,
+    names_of_classes,
+    text_sources,
+)
 from evenly.adapters.errors import MissingFeaturesError
 from evenly.adapters.evaluation.measures.calibration import reliability
 from evenly.adapters.evaluation.measures.classification import softmax
@@ -26,20 +35,12 @@ from evenly.adapters.methods.cooked import Cooked
 from evenly.adapters.methods.vcd import DescribedClasses
 from evenly.adapters.saved import to_arrays, to_card
 from evenly.curation.concepts.name_frequency import NameCounter
+from evenly.descriptions.methods.negations import LABEL as HAND_WRITTEN
 from evenly.storage.artifacts.kinds import fitted_adapters_of, put_adapter
 from evenly.storage.builds import Builds
 from evenly.storage.ledger import StepOutput
 from evenly.storage.records import content_hash
 from evenly.storage.samples import BuildSamples
-from evenly.tasks.classes.texts import (
-    SCHEMA,
-    ClassTexts,
-    EvaluationRule,
-    described_texts,
-    in_words,
-    names_of_classes,
-    text_sources,
-)
 from evenly.tasks.encoders import second_identity, step_encoder
 from evenly.tasks.labelled_rows import LabelledRows, labelled_rows, takes_second
 from evenly.tasks.run import Records, Run
@@ -73,7 +74,7 @@ def evaluate_adapters(run: Run, _upstream: Records, rule: EvaluationRule) -> Ste
         adapters=["zero_shot", *rule.adapters],
         settings=_settings(rule),
     )
-    sources = text_sources(rule)
+    sources = text_sources(rule, {"negations": HAND_WRITTEN})
     _save(run, rule, manifest, rows, evaluation)
     parts = {"class": rows.pairs["label"], "group": pa.array(rows.groups), "part": pa.array(rows.split)}
     tables = {

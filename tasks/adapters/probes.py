@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evenly.adapters.class_texts import ListSplit
 from evenly.adapters.evaluation.measures.binding import ProbeSet, binding_table
 from evenly.adapters.evaluation.measures.diversity import schur_complement_entropy
 from evenly.adapters.evaluation.protocols.retrieval import RetrievalRows, judge_pairs
@@ -20,7 +21,7 @@ from evenly.storage.errors import InputError
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.samples import BuildSamples
-from evenly.tasks.classes.texts import ListSplit, single
+from evenly.tasks.classes.texts import single
 from evenly.tasks.encoders import encoder_identity, open_encoder, step_encoder, text_rows
 from evenly.tasks.labelled_rows import Strings, all_groups, kept_pairs, labelled_pairs
 from evenly.tasks.pictures.encoded import image_rows

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evenly.adapters.class_texts import ClassTexts, ListSplit
 from evenly.adapters.errors import MissingFeaturesError
 from evenly.adapters.evaluation.protocols.description_audit import (
     CAPTIONS,
@@ -29,7 +30,7 @@ from evenly.descriptions.selection import Pool, description_pool
 from evenly.storage.builds import Builds
 from evenly.storage.files.wordnets import load_noun_synsets
 from evenly.storage.ledger import StepOutput, StepRecord
-from evenly.tasks.classes.texts import ClassTexts, ListSplit, single
+from evenly.tasks.classes.texts import single
 from evenly.tasks.encoders import step_encoder, text_rows
 from evenly.tasks.labelled_rows import LabelledRows, labelled_rows
 from evenly.tasks.run import Records, Run

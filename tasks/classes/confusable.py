@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from evenly.adapters.class_texts import ListSplit
 from evenly.adapters.features import Floats
 from evenly.adapters.methods.fudd import ConfusablePairs, pairs_needed
 from evenly.adapters.methods.zero_shot import cosine_logits
@@ -14,7 +15,7 @@ from evenly.storage.builds import Builds, encoder_of
 from evenly.storage.errors import NotFoundError
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput, StepRecord
-from evenly.tasks.classes.texts import ListSplit, filled_templates, single
+from evenly.tasks.classes.texts import filled_templates, single
 from evenly.tasks.encoders import step_encoder
 from evenly.tasks.labelled_rows import check_encoder, labelled_pairs
 from evenly.tasks.run import Records, Run

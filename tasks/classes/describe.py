@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evenly.adapters.class_texts import SYNONYMS
 from evenly.curation.concepts.name_frequency import NameCounter, most_frequent_name
 from evenly.descriptions.chat.embedded import embedded_name
 from evenly.descriptions.chat.endpoint import Endpoint
@@ -41,7 +42,6 @@ from evenly.tasks.chat.endpoints import (
     spent,
 )
 from evenly.tasks.classes.confusable import named_pairs
-from evenly.tasks.classes.texts import SYNONYMS
 from evenly.tasks.encoders import encoder_identity, text_rows
 from evenly.tasks.rebuild.collect import hash_sources
 from evenly.tasks.run import EndpointRule, Records, Run

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evenly.adapters.class_texts import ListSplit
 from evenly.adapters.splits import PARTS
 from evenly.curation.concepts.name_frequency import NameCounter
 from evenly.curation.duplicates.fingerprints import COLOUR_BYTES
@@ -21,7 +22,7 @@ from evenly.features.unit_rows import cosine_scores, to_unit_rows
 from evenly.storage.builds import Builds, encoder_of
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput, StepRecord
-from evenly.tasks.classes.texts import ListSplit, single
+from evenly.tasks.classes.texts import single
 from evenly.tasks.encoders import encoder_identity, step_encoder, text_rows
 from evenly.tasks.labelled_rows import Strings, check_encoder, kept_pairs, kept_with_groups, labelled_pairs
 from evenly.tasks.reference_sets import read_references, references_hash

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from evenly.adapters.class_texts import ListSplit
 from evenly.adapters.splits import PARTS, split_by_group
 from evenly.features import to_unit_rows
 from evenly.features.refining.pairs import Names, PairRows, raw_rows
@@ -17,7 +18,6 @@ from evenly.storage.feature_store import FeatureStore
 from evenly.storage.files.image_folders import read_image_folder, read_picture
 from evenly.storage.tables.hashing import table_hash
 from evenly.tasks.adapters.pictures import encode_pictures
-from evenly.tasks.classes.texts import ListSplit
 from evenly.tasks.encoders import encoder_identity
 from evenly.tasks.labelled_rows import check_encoder, kept_with_groups, labelled_pairs
 from evenly.tasks.pictures.encoded import store_images

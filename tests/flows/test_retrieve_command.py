@@ -9,13 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file
 
+from evenly.adapters.class_texts import ListSplit
 from evenly.curation.retrieval_sets import RetrievalRule
 from evenly.flows.cli.datasets.options import RetrieveOptions
 from evenly.flows.cli.datasets.retrieval import retrieval_limits
 from evenly.storage.builds import Builds
 from evenly.storage.ledger import Ledger, StepOutput, StepSpec
 from evenly.storage.samples import Samples
-from evenly.tasks.classes.texts import ListSplit
 from evenly.tasks.labelled_rows import labelled_pairs
 from evenly.tasks.run import Run
 from tests.labelled_build import Picture, WordEncoder, publish

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evenly.adapters.class_texts import SYNONYMS
 from evenly.curation.concepts.matching import normalised
 from evenly.descriptions.class_list import ClassList
 from evenly.flows.cli.classes.description_versions import find_version
@@ -14,7 +15,6 @@ from evenly.storage.files.class_lists import MAX_BYTES
 from evenly.storage.files.wordnets import load_noun_synsets
 from evenly.storage.reading.budget import read_text
 from evenly.tasks.classes.describe import accepted_texts
-from evenly.tasks.classes.texts import SYNONYMS
 from evenly.unique_keys import read_json
 
 WORDNET = "wordnet"

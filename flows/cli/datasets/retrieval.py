@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from evenly.adapters.class_texts import ListSplit
 from evenly.curation.retrieval_sets import KEPT, RetrievalRule
 from evenly.flows.cli.classes.class_list import list_context
 from evenly.flows.cli.classes.class_names import ClassNames, check_templates, names_of
@@ -26,7 +27,6 @@ from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.records import replacing
 from evenly.storage.workspace import Workspace
 from evenly.tasks.classes.retrieve import RANKINGS, SupportRule, support_arrays
-from evenly.tasks.classes.texts import ListSplit
 from evenly.tasks.splits import split_of_build
 
 TEMPLATES = ("a photo of a {}",)

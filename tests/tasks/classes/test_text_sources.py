@@ -2,9 +2,10 @@ from dataclasses import replace
 
 import pytest
 
+from evenly.adapters.class_texts import ClassTexts, in_words, text_sources
 from evenly.descriptions.methods.negations import LABEL
-from evenly.tasks.classes.texts import ClassTexts, in_words, text_sources
 
+ABOUT = {"negations": LABEL}
 RULE = ClassTexts(
     texts={
         "description": {"cat": ["cat, which has fur", "cat, which has a tail"], "dog": ["dog, which has fur"]},
@@ -17,7 +18,7 @@ RULE = ClassTexts(
 
 
 def test_every_text_counts_once_with_who_gave_it():
-    rows = [(row["use"], row["source"], row["texts"]) for row in text_sources(RULE)]
+    rows = [(row["use"], row["source"], row["texts"]) for row in text_sources(RULE, ABOUT)]
     assert rows == [
         ("prototypes", "description", 3),
         ("contexts", "recipe", 1),
@@ -43,10 +44,10 @@ def test_every_text_counts_once_with_who_gave_it():
     ],
 )
 def test_sentences_say_where_texts_beside_the_prototypes_come_from(more, sentence):
-    assert sentence in in_words(text_sources(replace(RULE, **more)))
+    assert sentence in in_words(text_sources(replace(RULE, **more), ABOUT))
 
 
 def test_pairs_without_texts_are_said_and_nothing_else_is():
-    found = text_sources(ClassTexts(pair_texts=[], pairs={"top": 5}))
+    found = text_sources(ClassTexts(pair_texts=[], pairs={"top": 5}), ABOUT)
     assert in_words(found) == ["pair texts: 0 by the method differential (about 0 of 0 pairs of classes)"]
-    assert in_words(text_sources(ClassTexts())) == []
+    assert in_words(text_sources(ClassTexts(), ABOUT)) == []

@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from evenly.adapters.class_texts import ClassTexts, texts_beside
 from evenly.adapters.features import Features
 from evenly.adapters.methods.fudd import DifferentialTexts
-from evenly.tasks.classes.texts import ClassTexts, class_texts, prototypes, texts_beside
+from evenly.tasks.classes.texts import class_texts, prototypes
 from evenly.tasks.run import Run
 from tests.labelled_build import DIMENSION, WordEncoder
 

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 import pytest
 
 from evenly.adapters import ADAPTERS
+from evenly.adapters.class_texts import ClassTexts
 from evenly.features.pictures.views import View, ViewRule
 from evenly.storage.errors import InputError
 from evenly.storage.feature_store import FeatureStore
@@ -15,7 +16,6 @@ from evenly.storage.samples import Samples
 from evenly.storage.tables.lance_rows import MADE_AGAIN, read_rows
 from evenly.tasks import encoders
 from evenly.tasks.adapters.fit import EVALUATE_ADAPTERS
-from evenly.tasks.classes.texts import ClassTexts
 from evenly.tasks.encoders import encoder_identity
 from evenly.tasks.labelled_rows import labelled_rows
 from evenly.tasks.pictures import views as module

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evenly.adapters.class_texts import ClassTexts, EvaluationRule
 from evenly.adapters.features import Features
 from evenly.adapters.own_features.arrays import PER_IMAGE, SHARED
 from evenly.adapters.splits import PARTS, settle_parts, split_by_group
@@ -31,7 +32,7 @@ from evenly.storage.files.image_folders import read_image_folder, read_picture
 from evenly.storage.files.splits import read_split
 from evenly.tasks.adapters.pictures import EncodedPictures, encode_pictures
 from evenly.tasks.classes.describe import accepted_phrases, accepted_texts
-from evenly.tasks.classes.texts import ClassTexts, EvaluationRule, class_texts, filled_templates
+from evenly.tasks.classes.texts import class_texts, filled_templates
 from evenly.tasks.encoders import encoder_identity, second_identity
 from evenly.tasks.labelled_rows import labelled_rows, paired_features
 from evenly.tasks.run import EncoderChoice, Run, SecondChoice
