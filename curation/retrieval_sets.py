@@ -5,12 +5,15 @@ REAL (Parashar et al., CVPR 2024, arXiv:2401.12425) keeps the captions that are 
 """
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from evenly.curation.arrays import Floats, Ints, Strings
+from evenly.curation.concepts.name_frequency import NameCounter
 from evenly.curation.errors import ColumnsError, RuleError
 
 KEPT, DROPPED, MERGED = "kept", "dropped", "merged"
@@ -118,3 +121,62 @@ def _twin(pool: PoolPictures, place: int, cosines: Floats, kept: list[int], rule
         return "", -1
     nearest = int(np.argmax(np.round(cosines, 4)))
     return (NEAR, kept[nearest]) if round(float(cosines[nearest]), 4) > rule.max_duplicate_cosine else ("", -1)
+
+
+RETRIEVED = pa.schema(
+    [
+        ("class", pa.string()),
+        ("rank", pa.int64()),
+        *((name, pa.string()) for name in ("uid", "image_id", "name", "verdict", "reason", "into")),
+        *((name, pa.float64()) for name in ("caption_cosine", "image_cosine")),
+    ]
+)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NamedCandidates:
+    """Candidates (m,): class, place in the pool, number of the name that its caption holds (-1: none is asked for)."""
+
+    classes: npt.NDArray[np.int64]
+    places: npt.NDArray[np.int64]
+    names: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MeasuredCandidates(NamedCandidates):
+    """Candidates with their cosines to the prompts of their class (m,)."""
+
+    by_image: npt.NDArray[np.float64]
+    by_caption: npt.NDArray[np.float64]
+
+
+def pairs_with_names(kept: pa.Table, names: Sequence[Sequence[str]]) -> NamedCandidates:
+    """Pairs whose caption holds a name of a class, with the first of these names."""
+    matches = NameCounter(names, plurals=True).hold(kept["caption"].combine_chunks())
+    _, first = np.unique(np.stack([matches.rows, matches.owners]), axis=1, return_index=True)
+    rows, owners, numbers = (
+        np.asarray(part, np.int64)[first] for part in (matches.rows, matches.owners, matches.names)
+    )
+    return NamedCandidates(classes=owners, places=rows, names=numbers)
+
+
+def retrieved_table(
+    names: Sequence[Sequence[str]], pool: PoolPictures, measured: MeasuredCandidates, ranked: RankedCandidates
+) -> pa.Table:
+    """The candidates as RETRIEVED has them, by class, then rank."""
+    order = ranked.order
+    places, labels = measured.places[order], measured.classes[order].tolist()
+    flat = [name for class_names in names for name in class_names]
+    columns = {
+        "class": [names[label][0] for label in labels],
+        "rank": ranked.ranks,
+        "uid": pool.uids[places].tolist(),
+        "image_id": pool.image_ids[places].tolist(),
+        "name": [flat[number] if number >= 0 else None for number in measured.names[order].tolist()],
+        "verdict": ranked.verdicts.tolist(),
+        "reason": ranked.reasons.tolist(),
+        "into": [twin or None for twin in ranked.into.tolist()],
+        "caption_cosine": pa.array(measured.by_caption[order], from_pandas=True),
+        "image_cosine": measured.by_image[order],
+    }
+    return pa.table({name: pa.array(columns[name], RETRIEVED.field(name).type) for name in RETRIEVED.names})

@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
+from evenly.descriptions.chat.endpoint import LanguageModel
 from evenly.flows.recipe import Source
 from evenly.flows.runs import build_run, in_shared_use, pool_of, workspace_run
 from evenly.tasks.classes.frequency import AUDIT_CONCEPTS, JUDGE_RELEVANCE, FrequencyRule, RelevanceRule
-from evenly.tasks.run import LanguageModel
 from evenly.tasks.server.jobs import job
 from evenly.tasks.stage import run_step
 

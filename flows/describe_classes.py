@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import WithJsonSchema
 
 from evenly.adapters.methods.fudd import ConfusablePairs
+from evenly.descriptions.chat.endpoint import LanguageModel
 from evenly.descriptions.methods import METHODS
 from evenly.flows.recipe import Source
 from evenly.flows.recipe.class_rules import ListContext, describe_rule, describing
@@ -16,7 +17,7 @@ from evenly.options import DescribeOptions, LanguageModelOptions
 from evenly.signatures import Quiet, fields_of, options_of, taking_values
 from evenly.tasks.classes.confusable import confusable_pairs
 from evenly.tasks.classes.describe import COUNT_NAMES, DESCRIBE, announce_described
-from evenly.tasks.run import EncoderChoice, LanguageModel
+from evenly.tasks.run import EncoderChoice
 from evenly.tasks.server.jobs import ended, job
 from evenly.tasks.stage import run_step
 

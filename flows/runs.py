@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from pydantic import TypeAdapter
 
+from evenly.descriptions.chat.endpoint import Payment
 from evenly.features.open_clip_models import check_model_name
 from evenly.storage.builds import Builds
 from evenly.storage.errors import InputError
@@ -19,7 +20,7 @@ from evenly.storage.web.rule import Retry
 from evenly.storage.workspace import Workspace, adopt_observations, shared_use
 from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild.scorers import read_scorers
-from evenly.tasks.run import EncoderChoice, LabelColumns, Payment, Run, SecondChoice, read_engine
+from evenly.tasks.run import EncoderChoice, LabelColumns, Run, SecondChoice, read_engine
 
 if TYPE_CHECKING:
     from evenly.flows.recipe import Labels, Recipe, Source, Web

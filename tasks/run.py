@@ -13,12 +13,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 import pyarrow as pa
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Le
 
-from evenly.bounds import FINITE
 from evenly.curation.encoder_name import EncoderName
-from evenly.descriptions.chat.endpoint import Endpoint
-from evenly.descriptions.errors import EndpointError
+from evenly.descriptions.chat.endpoint import Payment
 from evenly.features.encoders.engines import EngineName, check_engine
 from evenly.features.pictures.decoded import Resizer
 from evenly.features.pictures.views import ViewRule
@@ -136,59 +134,6 @@ class SecondChoice:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Payment:
-    """How requests to a language model are paid: prices in US dollars for a million tokens.
-
-    What a class list costs in all its runs stays within `budget_usd`. `batch` sends the requests through the endpoint's
-    Batch API, and the prices are then those of batches.
-    """
-
-    budget_usd: Annotated[float, Gt(0), FINITE] | None = None
-    prompt_usd_per_million: Annotated[float, Ge(0), FINITE] = 0.0
-    completion_usd_per_million: Annotated[float, Ge(0), FINITE] = 0.0
-    batch: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class EndpointRule:
-    """A language model by the `base_url` of its endpoint, or `embedded`, and its name."""
-
-    base_url: str
-    model: str
-
-    @property
-    def is_embedded(self) -> bool:
-        """Whether it is the packaged model."""
-        return self.base_url == "embedded"
-
-
-@dataclass(frozen=True, kw_only=True)
-class PaidEndpoint(EndpointRule, Payment):
-    """A language model, and how its requests are paid; raises ValueError where these do not go together."""
-
-    def __post_init__(self) -> None:
-        if self.budget_usd is not None and not self.prompt_usd_per_million and not self.completion_usd_per_million:
-            raise ValueError("budget_usd needs prompt_usd_per_million or completion_usd_per_million; got neither")
-        if self.batch and self.is_embedded:
-            raise ValueError("batch needs the base_url of an endpoint that has a Batch API; got embedded")
-        if not self.model.strip():
-            raise ValueError("model must be the name of a model of the endpoint; got nothing")
-        if not self.is_embedded:
-            try:
-                Endpoint(base_url=self.base_url, model=self.model)
-            except EndpointError as error:
-                raise ValueError(str(error)) from None
-
-
-@dataclass(frozen=True, kw_only=True)
-class LanguageModel(PaidEndpoint):
-    """An OpenAI-compatible endpoint; `embedded` starts the packaged one. The key comes from OPENAI_API_KEY."""
-
-    base_url: str = "embedded"
-    model: str = "smollm2"
-
-
-@dataclass(frozen=True, kw_only=True)
 class LabelColumns:
     """Columns of the pool that hold the class of a picture and, where named, its group."""
 
@@ -226,7 +171,7 @@ class Run:
     encoder_identity: str | None = None
     second: SecondChoice | None = None
     views: ViewRule | None = None
-    payment: Payment = Payment()
+    payment: Payment = field(default_factory=Payment)
     sources: tuple[PoolSource, ...] = ()
     scorers: Mapping[str, Code] = field(default_factory=dict)
     labels: LabelFile | LabelColumns | None = None

@@ -24,6 +24,11 @@ from evenly.curation.errors import MissingStepError, RuleError
 from evenly.curation.step import S, StepTables
 from evenly.keys import places_in
 
+WARN_SHARE = 0.05
+"""A concept that decides more than this share of the pairs that are drawn for is named in a warning."""
+SHOWN = 10
+"""Of the concepts that are named in it."""
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PairsToBalance:
@@ -207,3 +212,47 @@ def _named(records: Sequence[S], name: str) -> S:
         if record.name == name:
             return record
     raise MissingStepError(f"step `{name}` must come before a balancing; there is none. Rebuild with it.")
+
+
+def balance_notes(rule: BalanceRule, facts: BalanceFacts, concepts: pa.Array, sums: BalanceSums) -> dict[str, Any]:
+    """The threshold, how many pairs are expected to stay, what is left alone, and which concepts decide many pairs."""
+    notes = _threshold(rule, facts) | {"expected": round(float((sums.units.astype(np.float64) * UNIT).sum()), 3)}
+    return notes | _tail(rule, facts, sums) | _deciding(sums, concepts)
+
+
+def _threshold(rule: BalanceRule, facts: BalanceFacts) -> dict[str, Any]:
+    """The threshold that the others follow from, where there is one; the table has all."""
+    if rule.language is None:
+        return {"t": float(facts.thresholds[0])}
+    if rule.tail_share is None:
+        return {"t": float(facts.thresholds[facts.languages.index(rule.reference)]), "language": rule.reference}
+    return {"languages": len(facts.languages)}
+
+
+def _tail(rule: BalanceRule, facts: BalanceFacts, sums: BalanceSums) -> dict[str, Any]:
+    """How many concepts are left alone (p = 1), and the share of matches that they hold: of the pool, of what stays.
+
+    The pool's are estimated where the pairs survived a preselection.
+    """
+    tail = (entry_probabilities(facts.counts, facts.thresholds * rule.headroom) >= 1) & (sums.before > 0)
+    matches = {"pool": facts.counts, "kept": sums.after}
+    shares = {name: round(float(counts[tail].sum() / max(counts.sum(), 1)), 6) for name, counts in matches.items()}
+    return {"tail": {"concepts": int(tail.sum()), **shares}}
+
+
+def _deciding(sums: BalanceSums, concepts: pa.Array) -> dict[str, Any]:
+    """How many pairs are drawn for, which concepts decide many of them, and which have pairs that name nothing else."""
+    drawn = int(sums.decides.sum())
+    many = np.flatnonzero(sums.decides > WARN_SHARE * drawn)
+    return {
+        "drawn": drawn,
+        "decide_many": _largest(sums.decides, many, concepts),
+        "alone": int(sums.alone.sum()),
+        "alone_most": _largest(sums.alone, np.flatnonzero(sums.alone), concepts)[:SHOWN],
+    }
+
+
+def _largest(counts: np.ndarray, entries: np.ndarray, concepts: pa.Array) -> list[list[Any]]:
+    """[concept, count] of `entries`, by falling count."""
+    order = entries[np.argsort(-counts[entries], kind="stable")]
+    return [[concepts[int(entry)].as_py(), int(counts[entry])] for entry in order]

@@ -2,9 +2,12 @@
 
 import os
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
+from annotated_types import Ge, Gt
+
+from evenly.bounds import FINITE
 from evenly.descriptions.errors import EndpointError
 
 EMBEDDED = "embedded:"
@@ -70,3 +73,56 @@ class Prices:
     def cost(self, *, prompt_tokens: int, completion_tokens: int) -> float:
         """US dollars for one reply."""
         return (prompt_tokens * self.prompt_usd + completion_tokens * self.completion_usd) / 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Payment:
+    """How requests to a language model are paid: prices in US dollars for a million tokens.
+
+    What a class list costs in all its runs stays within `budget_usd`. `batch` sends the requests through the endpoint's
+    Batch API, and the prices are then those of batches.
+    """
+
+    budget_usd: Annotated[float, Gt(0), FINITE] | None = None
+    prompt_usd_per_million: Annotated[float, Ge(0), FINITE] = 0.0
+    completion_usd_per_million: Annotated[float, Ge(0), FINITE] = 0.0
+    batch: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndpointRule:
+    """A language model by the `base_url` of its endpoint, or `embedded`, and its name."""
+
+    base_url: str
+    model: str
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether it is the packaged model."""
+        return self.base_url == "embedded"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaidEndpoint(EndpointRule, Payment):
+    """A language model, and how its requests are paid; raises ValueError where these do not go together."""
+
+    def __post_init__(self) -> None:
+        if self.budget_usd is not None and not self.prompt_usd_per_million and not self.completion_usd_per_million:
+            raise ValueError("budget_usd needs prompt_usd_per_million or completion_usd_per_million; got neither")
+        if self.batch and self.is_embedded:
+            raise ValueError("batch needs the base_url of an endpoint that has a Batch API; got embedded")
+        if not self.model.strip():
+            raise ValueError("model must be the name of a model of the endpoint; got nothing")
+        if not self.is_embedded:
+            try:
+                Endpoint(base_url=self.base_url, model=self.model)
+            except EndpointError as error:
+                raise ValueError(str(error)) from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageModel(PaidEndpoint):
+    """An OpenAI-compatible endpoint; `embedded` starts the packaged one. The key comes from OPENAI_API_KEY."""
+
+    base_url: str = "embedded"
+    model: str = "smollm2"

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, Valida
 from evenly.bounds import LocalPath, MemorySize, PoolPath, Share
 from evenly.curation.balance.source_mixing import SourceRule
 from evenly.curation.encoder_name import EncoderName
+from evenly.descriptions.chat.endpoint import LanguageModel
 from evenly.features.pictures.views import ViewRule
 from evenly.flows.recipe.curation import Curate, without_download
 from evenly.flows.recipe.files import ClassListing
@@ -30,7 +31,7 @@ from evenly.storage.web.errors import DownloadError
 from evenly.storage.web.guard import parse_connect
 from evenly.storage.web.rule import Retry
 from evenly.tasks.captions import CAPTIONERS
-from evenly.tasks.run import EncoderChoice, EngineChoice, LanguageModel, SecondChoice, read_engine
+from evenly.tasks.run import EncoderChoice, EngineChoice, SecondChoice, read_engine
 
 SourceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 _SHARES_WITHIN = 1e-6

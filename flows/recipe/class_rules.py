@@ -8,6 +8,7 @@ from typing import Any
 
 from evenly.adapters.class_texts import SYNONYMS, EditedTexts, EvaluationRule
 from evenly.adapters.methods.fudd import ConfusablePairs
+from evenly.descriptions.chat.endpoint import LanguageModel
 from evenly.descriptions.methods import METHODS, UnknownMethodError
 from evenly.flows.cli.classes.description_versions import edited_description
 from evenly.flows.recipe import Recipe, Source
@@ -26,7 +27,7 @@ from evenly.tasks.classes.describe import (
     accepted_texts,
     finished_description,
 )
-from evenly.tasks.run import EncoderChoice, LanguageModel, Run
+from evenly.tasks.run import EncoderChoice, Run
 from evenly.tasks.splits import split_of_build
 
 DEFAULT_METHODS = ("description", "synonyms")

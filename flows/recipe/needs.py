@@ -9,6 +9,7 @@ from functools import partial
 from evenly.demo.errors import PicturesError
 from evenly.demo.pictures.openmoji import check_openmoji
 from evenly.descriptions.chat.embedded import check_embedded_llm
+from evenly.descriptions.chat.endpoint import EndpointRule
 from evenly.descriptions.errors import EmbeddedModelError
 from evenly.features.embedded_weights import LITE0, LITE2, check_packaged
 from evenly.features.encoders.engines import check_onnxruntime
@@ -20,7 +21,6 @@ from evenly.flows.recipe.recaptioning import Recaption
 from evenly.storage.errors import InputError
 from evenly.storage.stores.connection import check_client, is_url
 from evenly.tasks.ray.cluster import check_ray
-from evenly.tasks.run import EndpointRule
 
 _MISSING = (WeightsUnavailableError, TowerEngineError, EmbeddedModelError, PicturesError, InputError)
 _ENCODERS: Mapping[str, Callable[[], None]] = {

@@ -17,6 +17,7 @@ from evenly.descriptions.asking import in_order
 from evenly.descriptions.batch.files import MOST_REQUESTS
 from evenly.descriptions.captions.questions import read_caption
 from evenly.descriptions.chat.chat import Chat
+from evenly.descriptions.chat.endpoint import PaidEndpoint, Payment
 from evenly.descriptions.chat.event_loop import run_to_end
 from evenly.descriptions.chat.picture import ChatPicture, UnreadablePictureError
 from evenly.descriptions.chat.request import ChatRequest, Sampling
@@ -26,7 +27,7 @@ from evenly.features.errors import UnreadableImageError
 from evenly.features.pictures.rgb import scaled_jpeg
 from evenly.storage.web.images import read_images
 from evenly.tasks.chat.endpoints import account, chat_client, open_endpoint, spent
-from evenly.tasks.run import Each, PaidEndpoint, Payment, Records, Run
+from evenly.tasks.run import Each, Records, Run
 
 RuleT = TypeVar("RuleT")
 

@@ -19,6 +19,7 @@ from evenly.curation.captions.grammar import GrammarScore, fit_grammar
 from evenly.curation.captions.quality import ECHOES_TEXT, OVER_CONTEXT, UNSEEN, echoes_text, flag_captions
 from evenly.curation.captions.scores import REWRITTEN, compare_captions, count_rewritten, share_by_origin
 from evenly.curation.errors import ColumnsError
+from evenly.descriptions.chat.endpoint import Payment
 from evenly.features.open_clip_models import check_model_name
 from evenly.storage.ledger import StepOutput
 from evenly.storage.records import stored_fields
@@ -36,7 +37,7 @@ from evenly.tasks.captions.scoring import PICTURE_TEXT, score_offers, send_pictu
 from evenly.tasks.encoders import encoder_identity, step_encoder
 from evenly.tasks.pictures.sent_rows import Exchanged, SentRows
 from evenly.tasks.progress import Progress
-from evenly.tasks.run import Each, EncoderChoice, Payment, Records, Run
+from evenly.tasks.run import Each, EncoderChoice, Records, Run
 from evenly.tasks.step import WORRYING_SHARE, Step
 
 _PAID = {*Payment.__dataclass_fields__, "concurrency"}

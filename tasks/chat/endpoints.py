@@ -20,7 +20,7 @@ from evenly.descriptions.chat.budget import Budget
 from evenly.descriptions.chat.chat import Chat
 from evenly.descriptions.chat.client import ChatClient
 from evenly.descriptions.chat.embedded import embedded_file, embedded_identity, embedded_llm
-from evenly.descriptions.chat.endpoint import Endpoint, Prices
+from evenly.descriptions.chat.endpoint import Endpoint, EndpointRule, Prices
 from evenly.descriptions.chat.retries import RetryRule
 from evenly.descriptions.errors import EndpointError
 from evenly.storage.chat.requests import Batches, Requests
@@ -28,7 +28,7 @@ from evenly.storage.chat.spending import SpendingJournal
 from evenly.storage.errors import NotFoundError
 from evenly.storage.files.identities import IdentityRecord, refuse_other
 from evenly.storage.workspace import Workspace
-from evenly.tasks.run import EndpointRule, Run, default_cache
+from evenly.tasks.run import Run, default_cache
 from evenly.tasks.server.limits import limits_of
 
 CONCURRENCY = 4

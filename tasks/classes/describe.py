@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from evenly.adapters.class_texts import SYNONYMS
 from evenly.curation.concepts.name_frequency import NameCounter, most_frequent_name
 from evenly.descriptions.chat.embedded import embedded_name
-from evenly.descriptions.chat.endpoint import Endpoint
+from evenly.descriptions.chat.endpoint import Endpoint, EndpointRule
 from evenly.descriptions.chat.rehearsal import Rehearsal
 from evenly.descriptions.class_list import ClassList, parse_class_list
 from evenly.descriptions.describe import Pairs, describe
@@ -44,7 +44,7 @@ from evenly.tasks.chat.endpoints import (
 from evenly.tasks.classes.confusable import named_pairs
 from evenly.tasks.encoders import encoder_identity, text_rows
 from evenly.tasks.rebuild.collect import hash_sources
-from evenly.tasks.run import EndpointRule, Records, Run
+from evenly.tasks.run import Records, Run
 from evenly.tasks.server.events import ClassesDescribed, emit
 from evenly.tasks.splits import build_inputs
 from evenly.tasks.step import Step

@@ -12,6 +12,7 @@ from evenly.curation.concepts.matching import unmatchable_because
 from evenly.curation.concepts.name_frequency import NameCounter, most_frequent_name
 from evenly.curation.concepts.relevance import JudgingRule, estimate_relevance
 from evenly.descriptions.chat.chat import Chat
+from evenly.descriptions.chat.endpoint import EndpointRule
 from evenly.descriptions.chat.event_loop import run_to_end
 from evenly.descriptions.chat.reply_log import RecordingChat
 from evenly.descriptions.class_list import ClassList
@@ -22,7 +23,7 @@ from evenly.storage.ledger import StepOutput
 from evenly.storage.records import content_hash
 from evenly.tasks.chat.endpoints import account, chat_client, endpoint_identity, open_endpoint, spent
 from evenly.tasks.classes.describe import pool_captions, pool_hash
-from evenly.tasks.run import EndpointRule, Records, Run
+from evenly.tasks.run import Records, Run
 from evenly.tasks.step import Step
 
 NAMES = pa.schema(

@@ -12,10 +12,18 @@ import pyarrow.compute as pc
 
 from evenly.adapters.class_texts import ListSplit
 from evenly.adapters.splits import PARTS
-from evenly.curation.concepts.name_frequency import NameCounter
 from evenly.curation.duplicates.fingerprints import COLOUR_BYTES
 from evenly.curation.exclusions.decontaminate import Contamination, Pictures, nearest_features
-from evenly.curation.retrieval_sets import KEPT, PoolPictures, RankedCandidates, RetrievalRule, rank_candidates
+from evenly.curation.retrieval_sets import (
+    KEPT,
+    MeasuredCandidates,
+    NamedCandidates,
+    PoolPictures,
+    RetrievalRule,
+    pairs_with_names,
+    rank_candidates,
+    retrieved_table,
+)
 from evenly.features.class_weights import class_weights
 from evenly.features.retrieve import concept_prototype, top_concepts
 from evenly.features.unit_rows import cosine_scores, to_unit_rows
@@ -33,14 +41,6 @@ from evenly.tasks.step import Step
 RANKINGS = ("t2t", "t2i", "swat", "reco")
 HELD_OUT_REASONS = {"val": "validation_picture", "test": "test_picture"}
 EVALUATION = "evaluation_set"
-RETRIEVED = pa.schema(
-    [
-        ("class", pa.string()),
-        ("rank", pa.int64()),
-        *((name, pa.string()) for name in ("uid", "image_id", "name", "verdict", "reason", "into")),
-        *((name, pa.float64()) for name in ("caption_cosine", "image_cosine")),
-    ]
-)
 CLASSES = pa.schema(
     [
         ("class", pa.string()),
@@ -49,23 +49,6 @@ CLASSES = pa.schema(
     ]
 )
 PROTOTYPES = pa.schema([("class", pa.string()), ("kind", pa.string()), ("vector", pa.list_(pa.float32()))])
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Candidates:
-    """Candidates (m,): class, place in the pool, number of the name that its caption holds (-1: none is asked for)."""
-
-    classes: npt.NDArray[np.int64]
-    places: npt.NDArray[np.int64]
-    names: npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Measured(_Candidates):
-    """Candidates with their cosines to the prompts of their class (m,)."""
-
-    by_image: npt.NDArray[np.float64]
-    by_caption: npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,8 +93,8 @@ def retrieve(run: Run, _upstream: Records, rule: SupportRule) -> StepOutput:
         rows=rows,
         excluded=np.where(_in_evaluation_sets(run, rule, rows), EVALUATION, judged),
     )
-    candidates = _all_pictures(pool, texts, rule) if rule.method == "reco" else _holding(kept, names)
-    measured = _Measured(
+    candidates = _all_pictures(pool, texts, rule) if rule.method == "reco" else pairs_with_names(kept, names)
+    measured = MeasuredCandidates(
         **vars(candidates),
         by_image=cosine_scores(pool.rows[candidates.places], texts[candidates.classes]),
         by_caption=_caption_cosines(run, kept, candidates, texts),
@@ -124,7 +107,7 @@ def retrieve(run: Run, _upstream: Records, rule: SupportRule) -> StepOutput:
         image_cosines=measured.by_image,
         rule=rule,
     )
-    return _output(rule, pool, _table(names, pool, measured, ranked), texts)
+    return _output(rule, pool, retrieved_table(names, pool, measured, ranked), texts)
 
 
 def prompt_vectors(run: Run, names: Sequence[Sequence[str]], templates: Sequence[str]) -> npt.NDArray[np.float32]:
@@ -136,22 +119,12 @@ def prompt_vectors(run: Run, names: Sequence[Sequence[str]], templates: Sequence
     return class_weights(np.split(rows, np.cumsum([len(class_prompts) for class_prompts in prompts])[:-1]))
 
 
-def _holding(kept: pa.Table, names: Sequence[Sequence[str]]) -> _Candidates:
-    """Pairs whose caption holds a name of a class, with the first of these names."""
-    matches = NameCounter(names, plurals=True).hold(kept["caption"].combine_chunks())
-    _, first = np.unique(np.stack([matches.rows, matches.owners]), axis=1, return_index=True)
-    rows, owners, numbers = (
-        np.asarray(part, np.int64)[first] for part in (matches.rows, matches.owners, matches.names)
-    )
-    return _Candidates(classes=owners, places=rows, names=numbers)
-
-
-def _all_pictures(pool: PoolPictures, texts: npt.NDArray[np.float16], rule: SupportRule) -> _Candidates:
+def _all_pictures(pool: PoolPictures, texts: npt.NDArray[np.float16], rule: SupportRule) -> NamedCandidates:
     """The pictures nearest to the prompts of each class: twice as many as are wanted, and as many as are excluded."""
     k = min(len(pool.uids), 2 * rule.per_class + int((pool.excluded != "").sum()))
     places, _ = top_concepts(texts, pool.rows, k)
     classes = np.repeat(np.arange(len(texts)), k)
-    return _Candidates(classes=classes, places=places.ravel(), names=np.full(len(classes), -1))
+    return NamedCandidates(classes=classes, places=places.ravel(), names=np.full(len(classes), -1))
 
 
 def _in_parts(
@@ -189,7 +162,7 @@ def _comparable(rows: npt.NDArray[np.float16]) -> Pictures:
 
 
 def _caption_cosines(
-    run: Run, kept: pa.Table, candidates: _Candidates, texts: npt.NDArray[np.float16]
+    run: Run, kept: pa.Table, candidates: NamedCandidates, texts: npt.NDArray[np.float16]
 ) -> npt.NDArray[np.float64]:
     """The cosine of each candidate's caption with the prompts; NaN for pictures that no caption was asked for."""
     cosines = np.full(len(candidates.places), np.nan)
@@ -198,28 +171,6 @@ def _caption_cosines(
         captions = text_rows(run, kept["caption"].take(pa.array(candidates.places[named])).to_pylist())
         cosines[named] = cosine_scores(captions, texts[candidates.classes[named]])
     return cosines
-
-
-def _table(
-    names: Sequence[Sequence[str]], pool: PoolPictures, measured: _Measured, ranked: RankedCandidates
-) -> pa.Table:
-    """The candidates as RETRIEVED has them, by class, then rank."""
-    order = ranked.order
-    places, labels = measured.places[order], measured.classes[order].tolist()
-    flat = [name for class_names in names for name in class_names]
-    columns = {
-        "class": [names[label][0] for label in labels],
-        "rank": ranked.ranks,
-        "uid": pool.uids[places].tolist(),
-        "image_id": pool.image_ids[places].tolist(),
-        "name": [flat[number] if number >= 0 else None for number in measured.names[order].tolist()],
-        "verdict": ranked.verdicts.tolist(),
-        "reason": ranked.reasons.tolist(),
-        "into": [twin or None for twin in ranked.into.tolist()],
-        "caption_cosine": pa.array(measured.by_caption[order], from_pandas=True),
-        "image_cosine": measured.by_image[order],
-    }
-    return pa.table({name: pa.array(columns[name], RETRIEVED.field(name).type) for name in RETRIEVED.names})
 
 
 def _output(rule: SupportRule, pool: PoolPictures, table: pa.Table, texts: npt.NDArray[np.float16]) -> StepOutput:

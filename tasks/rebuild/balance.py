@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
-from evenly.curation.balance.inputs import BalanceFacts, matched_entries, sum_tables
+from evenly.curation.balance.inputs import SHOWN, WARN_SHARE, BalanceFacts, balance_notes, matched_entries, sum_tables
 from evenly.curation.balance.parts import Balancing, PicksByUrl
 from evenly.curation.balance.sums import BalanceSums
-from evenly.curation.balance.thresholds import UNIT, BalanceRule, entry_probabilities
+from evenly.curation.balance.thresholds import BalanceRule
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.records import stored_fields
 from evenly.storage.tables.exchange import RowExchange, new_exchange
@@ -20,12 +19,8 @@ from evenly.tasks.pictures.sent_rows import Exchanged
 from evenly.tasks.run import Each, EachLedger, Records, Run
 from evenly.tasks.step import Step
 
-WARN_SHARE = 0.05
-"""A concept that decides more than this share of the pairs that are drawn for is named in a warning."""
 WARN_PAIRS = 100
 """Where fewer pairs are drawn for, each is a large share: there is no such warning."""
-
-SHOWN = 10
 AHEAD = 3
 """Halvings of the range of thresholds that one pass over several partitions tries."""
 
@@ -71,47 +66,8 @@ def balance_sums(
     facts = of_all.balance
     concepts = matched_entries(run.ledger, upstream)
     sums = BalanceSums.summed(partials, facts.languages, len(concepts))
-    notes = _notes(rule, facts) | {"expected": round(float((sums.units.astype(np.float64) * UNIT).sum()), 3)}
-    notes |= _tail(rule, facts, sums) | _deciding(sums, concepts)
+    notes = balance_notes(rule, facts, concepts, sums)
     return StepOutput(tables=sum_tables(rule, facts, concepts, sums), notes=notes)
-
-
-def _notes(rule: BalanceRule, facts: BalanceFacts) -> dict[str, Any]:
-    """The threshold that the others follow from, where there is one; the table has all."""
-    if rule.language is None:
-        return {"t": float(facts.thresholds[0])}
-    if rule.tail_share is None:
-        return {"t": float(facts.thresholds[facts.languages.index(rule.reference)]), "language": rule.reference}
-    return {"languages": len(facts.languages)}
-
-
-def _tail(rule: BalanceRule, facts: BalanceFacts, sums: BalanceSums) -> dict[str, Any]:
-    """How many concepts are left alone (p = 1), and the share of matches that they hold: of the pool, of what stays.
-
-    The pool's are estimated where the pairs survived a preselection.
-    """
-    tail = (entry_probabilities(facts.counts, facts.thresholds * rule.headroom) >= 1) & (sums.before > 0)
-    matches = {"pool": facts.counts, "kept": sums.after}
-    shares = {name: round(float(counts[tail].sum() / max(counts.sum(), 1)), 6) for name, counts in matches.items()}
-    return {"tail": {"concepts": int(tail.sum()), **shares}}
-
-
-def _deciding(sums: BalanceSums, concepts: pa.Array) -> dict[str, Any]:
-    """How many pairs are drawn for, which concepts decide many of them, and which have pairs that name nothing else."""
-    drawn = int(sums.decides.sum())
-    many = np.flatnonzero(sums.decides > WARN_SHARE * drawn)
-    return {
-        "drawn": drawn,
-        "decide_many": _largest(sums.decides, many, concepts),
-        "alone": int(sums.alone.sum()),
-        "alone_most": _largest(sums.alone, np.flatnonzero(sums.alone), concepts)[:SHOWN],
-    }
-
-
-def _largest(counts: np.ndarray, entries: np.ndarray, concepts: pa.Array) -> list[list[Any]]:
-    """[concept, count] of `entries`, by falling count."""
-    order = entries[np.argsort(-counts[entries], kind="stable")]
-    return [[concepts[int(entry)].as_py(), int(counts[entry])] for entry in order]
 
 
 def say_concepts(run: Run, records: Records) -> None:

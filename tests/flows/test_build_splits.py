@@ -8,13 +8,13 @@ import yaml
 
 from evenly.audit.verify import verify_build
 from evenly.demo.pictures.openmoji import draw_picture, list_codes
+from evenly.descriptions.chat.endpoint import LanguageModel
 from evenly.flows.cli.classes import description_audit as auditing
 from evenly.flows.recipe.class_rules import ListContext, describe_rule, describing
 from evenly.flows.recipe.files import ListingText
 from evenly.storage.builds import Builds
 from evenly.storage.samples import Samples
 from evenly.storage.web.images import read_images
-from evenly.tasks.run import LanguageModel
 from tests.storage.held_pool import write_files
 
 NOUNS = ("dog", "cat")

@@ -10,6 +10,7 @@ import httpx
 from pydantic import TypeAdapter, ValidationError
 
 from evenly.adapters.methods.fudd import ConfusablePairs
+from evenly.descriptions.chat.endpoint import LanguageModel
 from evenly.flows.cli.errors import PrefectServerError, UsageError
 from evenly.flows.describe_classes import describe_classes
 from evenly.flows.process.prefect_api import prefect_api
@@ -26,7 +27,6 @@ from evenly.storage.workspace import Workspace
 from evenly.tasks.chat.endpoints import account, spent
 from evenly.tasks.classes.confusable import expected_pairs
 from evenly.tasks.classes.describe import COUNT_NAMES, METHODS_ABOUT_PAIRS, estimate_list
-from evenly.tasks.run import LanguageModel
 from evenly.tasks.server.artifacts import server_client
 from evenly.tasks.server.events import WORKSPACE
 

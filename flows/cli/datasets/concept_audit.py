@@ -9,6 +9,7 @@ import pandas as pd
 
 from evenly.adapters.evaluation.measures.head_tail import TAIL_RULES, TailRule, tail_classes
 from evenly.curation.concepts.matching import normalised
+from evenly.descriptions.chat.endpoint import LanguageModel
 from evenly.flows.audit_concepts import audit_concepts
 from evenly.flows.cli.classes.class_names import names_of
 from evenly.flows.cli.datasets.options import ConceptsOptions
@@ -22,7 +23,6 @@ from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.records import replacing
 from evenly.storage.workspace import Workspace
 from evenly.tasks.classes.frequency import FrequencyRule, RelevanceRule
-from evenly.tasks.run import LanguageModel
 
 TABLES = (".csv", ".parquet")
 FEWEST_TOLD_APART = 20

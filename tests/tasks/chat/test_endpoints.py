@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from evenly.descriptions.batch.intents import batch_states
-from evenly.descriptions.chat.endpoint import Endpoint
+from evenly.descriptions.chat.endpoint import Endpoint, EndpointRule
 from evenly.descriptions.chat.request import ChatRequest, Message
 from evenly.storage.chat.requests import Batches
 from evenly.storage.errors import InputError, NotFoundError
@@ -14,7 +14,7 @@ from evenly.storage.files import identities
 from evenly.tasks.chat import endpoints as module
 from evenly.tasks.chat.endpoints import batch_client, batch_rows, cancel_one, open_endpoint
 from evenly.tasks.progress import Progress
-from evenly.tasks.run import EndpointRule, Run
+from evenly.tasks.run import Run
 from tests.batch_server import Ending, serving
 
 OWN = EndpointRule(base_url="embedded", model="m")

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from evenly.adapters.errors import InvalidFeaturesError
+from evenly.curation.retrieval_sets import RETRIEVED
 from evenly.storage.feature_store import FeatureStore
-from evenly.tasks.classes.retrieve import RETRIEVE_SUPPORT, RETRIEVED, prompt_vectors, retrieve, support_arrays
+from evenly.tasks.classes.retrieve import RETRIEVE_SUPPORT, prompt_vectors, retrieve, support_arrays
 from evenly.tasks.run import Run
 from evenly.tasks.stage import run_step
 from tests.labelled_build import Picture, WordEncoder, publish
