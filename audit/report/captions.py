@@ -7,10 +7,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.audit.captions import OriginFacts, all_disagreement, read_origins
+from evenly.audit.captions import read_origins
 from evenly.audit.published import PublishedBuild, ReadBytes
 from evenly.audit.report.gallery import read_thumbnails
 from evenly.audit.report.plots.figures import before_after_plot, score_histogram
+from evenly.curation.captions.outcomes import OriginFacts, all_disagreement
 from evenly.storage.samples import sql_in
 
 _UNSEEN_SHOWN = 8

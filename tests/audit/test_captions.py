@@ -10,14 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evenly.audit.captions import (
-    DRAWN,
-    EXTREMES,
-    all_disagreement,
-    caption_in_quotes,
-    choice_lines,
-    read_origins,
-)
+from evenly.audit.captions import caption_in_quotes, choice_lines, read_origins
 from evenly.audit.explanation import Explanation
 from evenly.audit.published import PublishedBuild
 from evenly.audit.report import render_report
@@ -26,6 +19,7 @@ from evenly.audit.report.page import page_environment
 from evenly.audit.safe_text import visible
 from evenly.audit.why import explain
 from evenly.curation.captions.choice import CANDIDATES, CHOICE_REASONS, ChoiceRule, choose_captions
+from evenly.curation.captions.outcomes import DRAWN, EXTREMES, all_disagreement
 from evenly.curation.draws import draw
 from evenly.curation.intervals import wilson_interval
 from evenly.storage.ledger import Ledger, StepOutput, StepSpec

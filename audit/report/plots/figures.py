@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from markupsafe import Markup
 
-from evenly.audit.captions import UNIT, ScoreCounts
 from evenly.audit.safe_text import visible
+from evenly.curation.captions.outcomes import UNIT, ScoreCounts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
