@@ -4,11 +4,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from evenly.curation.encoder_name import StepModel
 from evenly.curation.step import Judgement, Need, Stored, always, caption_in_force, fixed_fields
 from evenly.curation.values.aesthetic import Aesthetic
 from evenly.curation.values.density import Density
 from evenly.curation.values.negclip_loss import NegCLIPLoss
 from evenly.curation.values.normsim import NormSim
+from evenly.curation.values.normsim_d import NormSimD
 from evenly.curation.values.soft_cap import SoftCap
 
 
@@ -18,6 +20,7 @@ class Methods:
 
     negclip_loss: NegCLIPLoss | None = None
     normsim: NormSim | None = None
+    normsim_d: NormSimD | None = None
     density: Density | None = None
     aesthetic: Aesthetic | None = None
     soft_cap: SoftCap | None = None
@@ -39,6 +42,7 @@ class Methods:
 VALUE_METHODS: Mapping[str, type[Any]] = {
     "negclip_loss": NegCLIPLoss,
     "normsim": NormSim,
+    "normsim_d": NormSimD,
     "density": Density,
     "aesthetic": Aesthetic,
     "soft_cap": SoftCap,
@@ -48,7 +52,14 @@ FILES = {"target", "head"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class NamedMethod(Methods):
+class Method(Methods):
+    """A method; `model`: the encoder whose features it reads, None: the build's."""
+
+    model: StepModel | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedMethod(Method):
     """A method with the name of its value, which is that of the column that it gives."""
 
     name: str
@@ -67,9 +78,10 @@ class MethodsRule:
     methods: Sequence[NamedMethod]
 
     @classmethod
-    def of(cls, values: Mapping[str, Methods]) -> "MethodsRule | None":
+    def of(cls, values: Mapping[str, Method]) -> "MethodsRule | None":
         """The methods of the values of a recipe; None where there are none."""
-        chosen = [NamedMethod(name=name, **value.chosen) for name, value in values.items() if value.chosen]
+        named = [(name, value) for name, value in values.items() if value.chosen]
+        chosen = [NamedMethod(name=name, model=value.model, **value.chosen) for name, value in named]
         return cls(methods=tuple(chosen)) if chosen else None
 
     @property
@@ -80,7 +92,7 @@ class MethodsRule:
 
 def _contrasted(stored: Stored) -> str:
     """The values that are held against those of other pairs."""
-    kinds = ("negclip_loss", "density", "soft_cap")
+    kinds = ("negclip_loss", "normsim_d", "density", "soft_cap")
     names = [method["name"] for method in stored["methods"] if any(method.get(kind) is not None for kind in kinds)]
     return f"the pairs beside which {', '.join(names)} is measured" if names else ""
 

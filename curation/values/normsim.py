@@ -1,7 +1,7 @@
 """NormSim (Wang et al. 2024, arXiv:2405.19547): how near a picture is to those of a target set.
 
 The p-norm of the cosines of a picture and all pictures of the target: for p = 2 the root of the variance alignment
-score (VAS, arXiv:2402.02055), for p = inf the cosine of the nearest.
+score (VAS, arXiv:2402.02055), for p = inf the largest of them without sign.
 """
 
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class NormSim:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Target:
-    """A target to hold pictures against: the sum of outer products (d, d) of its rows, or these rows (m, d)."""
+    """A target to hold pictures against: the sum of outer products (d, d) of its rows, or these and their opposites."""
 
     products: Floats | None = None
     rows: Singles | None = None
@@ -42,7 +42,7 @@ class Target:
         """Of the features of the target's pictures."""
         units = unit_singles(rows)
         if rule.norm == "inf":
-            return cls(rows=units)
+            return cls(rows=np.concatenate([units, -units]))
         doubles = units.astype(np.float64)
         return cls(products=doubles.T @ doubles)
 

@@ -5,12 +5,13 @@ from dataclasses import dataclass, fields
 from typing import Annotated, Literal
 
 from annotated_types import Gt
+from pydantic import AliasChoices, Field
 
 from evenly.bounds import FINITE, PairColumn, Wording, check_bounds
 from evenly.curation.errors import RuleError
 from evenly.curation.rank import BestShare
 from evenly.curation.step import Need
-from evenly.curation.values.methods import VALUE_METHODS, Methods
+from evenly.curation.values.methods import VALUE_METHODS, Method
 
 Place = Literal["pool", "texts", "images", "pairs"]
 PLACES: tuple[Place, ...] = ("pool", "texts", "images", "pairs")
@@ -32,7 +33,7 @@ class ValueBounds:
     min: Annotated[float, FINITE] | None = None
     max: Annotated[float, FINITE] | None = None
     keep_top: BestShare | None = None
-    among: tuple[Choice, ...] | None = None
+    among: Annotated[tuple[Choice, ...] | None, Field(alias="in", validation_alias=AliasChoices("in", "among"))] = None
 
     def __post_init__(self) -> None:
         check_bounds(self, RuleError)
@@ -58,7 +59,7 @@ class Scorer:
     """A Python function `FILE.py:FUNCTION` that gives a value for each row of an Arrow table of the columns `reads`.
 
     imports: files beside it that it imports. version: what else its values depend on, such as a model's name.
-    timeout_s: how long a batch may take.
+    timeout_s: how long a batch may take, or loading the modules.
     """
 
     python: str | None = None
@@ -74,10 +75,11 @@ class Scorer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Value(ValueBounds, Scorer, Methods):
+class Value(ValueBounds, Scorer, Method):
     """One value per pair, and those of it that stay.
 
-    column: of the pool, or of a step before; in its place stands `python`, or a method.
+    column: of the pool, or of a step before; in its place stands `python`, or a method. model: the encoder whose
+    features a method reads; None: the build's.
     """
 
     column: PairColumn | None = None
@@ -91,6 +93,8 @@ class Value(ValueBounds, Scorer, Methods):
                 f"a value must come from exactly one of column, python, {', '.join(VALUE_METHODS)}; got "
                 f"{', '.join(sources) or 'none of them'}. Choose one."
             )
+        if self.model is not None and (not self.chosen or self.soft_cap is not None):
+            raise RuleError(f"`model` must go with a method on features; got it beside {sources[0]}. Leave it out.")
         if self.chosen and self.at != "pairs":
             raise RuleError(f"`at` must be pairs for {sources[0]}, which reads features; got {self.at}. Leave it out.")
         if self.python is None:
@@ -108,6 +112,13 @@ class Value(ValueBounds, Scorer, Methods):
             )
         if self.at == "pool":
             raise RuleError("`at` must be texts, images or pairs for python; got pool. Leave it out, or write texts.")
+
+    @property
+    def columns(self) -> list[tuple[str, str]]:
+        """The columns that it names, each after its field."""
+        column = [] if self.column is None else [self.column]
+        named = {"column": column, "reads": self.reads, "soft_cap.of": self.soft_cap.of if self.soft_cap else ()}
+        return [(field, name) for field, names in named.items() for name in names]
 
     @property
     def is_text(self) -> bool:

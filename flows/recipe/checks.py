@@ -139,17 +139,20 @@ def _of_named_columns(
 ) -> list[str]:
     """Problems of fields that name columns which none of all pools has; none where only rows tell the columns."""
     rules = {section: getattr(recipe.curate, section) for section in type(recipe.curate).model_fields}
-    rules |= {f"values.{name}": value for name, value in (recipe.curate.values or {}).items()}
-    wanted = {
-        f"curate.{place}.{field}": column
-        for place, rule in rules.items()
-        if is_dataclass(rule)
-        for field, column in columns_named(rule).items()
-        if column not in COLUMNS_OF_STEPS and column.removesuffix("_value") not in {*TEXT_FILTERS, *IMAGE_FILTERS}
-    }
+    columns_of = {place: [*columns_named(rule).items()] for place, rule in rules.items() if is_dataclass(rule)}
+    values = recipe.curate.values or {}
+    columns_of |= {f"values.{name}": value.columns for name, value in values.items()}
+    measured = [name for name, value in values.items() if value.column is None]
+    given = {*COLUMNS_OF_STEPS, *(f"{name}{end}" for name in measured for end in ("", "_error", "_weight"))}
+    wanted = [
+        (f"curate.{place}.{field}", column)
+        for place, named in columns_of.items()
+        for field, column in named
+        if column not in given and column.removesuffix("_value") not in {*TEXT_FILTERS, *IMAGE_FILTERS}
+    ]
     if isinstance(labels, LabelColumns):
         of_labels = {"labels.column": labels.label, "labels.group": labels.group}
-        wanted |= {field: column for field, column in of_labels.items() if column is not None}
+        wanted += [(field, column) for field, column in of_labels.items() if column is not None]
     columns = {"uid"}
     for source, files in pools:
         if source.kind not in {*_HEADED, "folder"}:
@@ -160,13 +163,13 @@ def _of_named_columns(
             if names is None:
                 return []
             columns.update({*pool_names(source, names, text=text)} - _ARRIVAL)
-            if {*wanted.values()} <= columns:
+            if {column for _, column in wanted} <= columns:
                 return []
     listing = ", ".join(map(visible, sorted(columns)))
     return [
         f"`{field}` must be a column of the pool; got `{name}`. It has {listing}. Name one of them"
         + (", or write null." if field == "labels.group" else ".")
-        for field, name in wanted.items()
+        for field, name in wanted
         if name not in columns
     ]
 

@@ -113,15 +113,8 @@ Filters = Annotated[
 ]
 
 
-def _with_among(values: object) -> object:
-    """The fields of a value with `among` for `in`, which is no name of a field."""
-    if not isinstance(values, Mapping):
-        return values
-    return {"among" if name == "in" else name: value for name, value in values.items()}
-
-
 ValueName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
-Values = dict[ValueName, Annotated[Value, BeforeValidator(_with_among)]]
+Values = dict[ValueName, Value]
 
 
 class Preselect(Section):
@@ -226,6 +219,7 @@ class Curate(_AllSections):
             "rank": self.rank and self.rank.model,
             "image_based": self.image_based and self.image_based.model,
             "deduplicate": self.deduplicate and self.deduplicate.model,
+            **{f"values.{name}": value.model for name, value in (self.values or {}).items()},
         }
         return {f"curate.{section}.model": model for section, model in named.items() if model}
 

@@ -1,10 +1,10 @@
 """Turn what pydantic finds wrong in a recipe into lines that name field, value, rule and remedy."""
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import fields, is_dataclass
-from typing import Any, get_args
+from dataclasses import Field, fields, is_dataclass
+from typing import Any, get_args, get_origin
 
 from pydantic import ValidationError
 
@@ -104,7 +104,8 @@ def _describe(problem: Any, model: type[Any], whole: str) -> str:  # noqa: ANN40
         rule = _KINDS.get(kind, rule)
     if problem["type"] == "string_pattern_mismatch":
         rule = f"match {problem['ctx']['pattern']}"
-        rule += "" if "A-Z" in rule else ": lower-case letters, digits, - and _"
+        dash = ", -" if re.match(problem["ctx"]["pattern"], "a-b") else ""
+        rule += "" if "A-Z" in rule else f": lower-case letters, digits{dash} and _"
     if problem["type"] == "too_short":
         rule = f"have at least {problem['ctx']['min_length']} of them"
     if problem["type"] == "dataclass_type":
@@ -127,6 +128,9 @@ def _fields_at(model: type[Any], place: tuple[Any, ...]) -> list[str]:
     for part in place:
         if isinstance(part, int):
             continue
+        if get_origin(section) in (dict, Mapping):
+            section = _inner(get_args(section)[1])
+            continue
         types = _field_types(section)
         if part not in types:
             return []
@@ -137,12 +141,20 @@ def _fields_at(model: type[Any], place: tuple[Any, ...]) -> list[str]:
 def _field_types(section: Any) -> dict[str, Any]:  # noqa: ANN401 - a section or a rule
     """The fields of a section or of a rule, and the type of each."""
     if is_dataclass(section):
-        return {field.name: field.type for field in fields(section)}
+        return {_written(field): field.type for field in fields(section)}
     return {name: field.annotation for name, field in getattr(section, "model_fields", {}).items()}
 
 
+def _written(field: Field[Any]) -> str:
+    """The name that a recipe has for the field of a rule."""
+    notes = getattr(field.type, "__metadata__", ())
+    return next((str(note.alias) for note in notes if getattr(note, "alias", None)), field.name)
+
+
 def _inner(annotation: Any) -> Any:  # noqa: ANN401 - a type expression
-    """The section inside `Section | None` or `tuple[Section, ...]`."""
+    """The section inside `Section | None` or `tuple[Section, ...]`; a mapping of sections as it is."""
+    if get_origin(annotation) in (dict, Mapping):
+        return annotation
     for part in get_args(annotation):
         if part is not Ellipsis and part is not type(None):
             return _inner(part)

@@ -19,7 +19,7 @@ MAX_BYTES = 1_000_000
 class Code:
     """The sources of a function: that of its module, `sources[module]`, and of those that it imports, by name.
 
-    timeout_s: how long a call may take.
+    timeout_s: how long a call may take, or loading the modules.
     """
 
     module: str

@@ -88,10 +88,10 @@ def _counted(scores: SentRows, run: Run) -> pa.Table:
     return pa.table({"values": values, "counts": counts})
 
 
-def vectors_of(rows: pa.Table) -> npt.NDArray[np.float16]:
-    """The features (n, d) of captions in the column VECTOR."""
-    column = rows[VECTOR].combine_chunks()
-    matrix: npt.NDArray[np.float16] = column.flatten().to_numpy().reshape(len(column), -1)
+def vectors_of(rows: pa.Table, name: str = VECTOR) -> npt.NDArray[np.float16]:
+    """The features (n, d) in a column, of captions if no other is named."""
+    column = rows[name].combine_chunks()
+    matrix: npt.NDArray[np.float16] = column.flatten().to_numpy().reshape(len(column), column.type.list_size)
     return matrix
 
 

@@ -61,10 +61,6 @@ def run_scorers(run: Run, upstream: Records, rule: ScorersRule) -> StepOutput:
     return StepOutput(decisions=table)
 
 
-LOAD_S = 600.0
-"""How long a scorer's modules may take to load, models included."""
-
-
 def _check_ready(run: Run, rule: ScorersRule) -> None:
     """Run modules that have scored nothing yet once: what they lack is said before anything is downloaded."""
     names = (SCORES[place].name for place in SCORES)
@@ -78,6 +74,10 @@ def _check_ready(run: Run, rule: ScorersRule) -> None:
 
 def _code_hashes(run: Run, _upstream: Records, rule: ScorersRule) -> dict[str, str]:
     return {f"code of {scorer.name}": run.scorers[scorer.name].digest for scorer in rule.scorers}
+
+
+class _EndedError(ScoringError):
+    """A scorer's process ended."""
 
 
 class _Child:
@@ -105,26 +105,35 @@ class _Child:
         except ScoringError as error:
             raise InputError(
                 f"`curate.values.{name}.python` must load; {error}. Correct it; files beside it that it imports stand "
-                "in `imports`."
+                "in `imports`, and loading a model may take a longer `timeout_s`."
             ) from None
 
     def score(self, batch: pa.Table) -> Any:  # noqa: ANN401 - whatever the scorer gives
-        """The scorer's values for a batch. Raises ScoringError where it raises, ends, or is not done in time."""
-        return self._ask(self._started(), partial(_score, batch=batch), self._code.timeout_s)
+        """The scorer's values for a batch. Raises ScoringError where it raises, ends, or is not done in time.
+
+        A process that ended may have been killed by somebody else: a second one is asked.
+        """
+        work = partial(_score, batch=batch)
+        try:
+            return self._ask(self._started(), work)
+        except _EndedError:
+            return self._ask(self._started(), work)
 
     def _started(self) -> ProcessPoolExecutor:
         if self._executor is None:
             self._executor = self._stack.enter_context(worker_pool(1, initializer=_prepare))
-            self._ask(self._executor, _load, LOAD_S)
+            self._ask(self._executor, _load)
         return self._executor
 
-    def _ask(self, executor: ProcessPoolExecutor, function: Callable[[Code], Any], limit_s: float) -> Any:  # noqa: ANN401 - whatever the scorer gives
+    def _ask(self, executor: ProcessPoolExecutor, function: Callable[[Code], Any]) -> Any:  # noqa: ANN401 - whatever the scorer gives
         try:
-            result, message = executor.submit(_within, function, self._code).result(limit_s)
-        except (TimeoutError, BrokenProcessPool) as error:
+            result, message = executor.submit(_within, function, self._code).result(self._code.timeout_s)
+        except TimeoutError:
             self.__exit__()
-            said = f"no answer within {limit_s:g} s" if isinstance(error, TimeoutError) else "its process ended"
-            raise ScoringError(said, silent=True) from None
+            raise ScoringError(f"no answer within {self._code.timeout_s:g} s", silent=True) from None
+        except BrokenProcessPool:
+            self.__exit__()
+            raise _EndedError("its process ended", silent=True) from None
         if message is not None:
             raise ScoringError(visible(without_secrets(message)))
         return result

@@ -9,10 +9,8 @@ import pyarrow.compute as pc
 from evenly.curation.values.negclip_loss import NegCLIPLoss, draw_batches, negclip_values
 from evenly.tasks.pictures.pairs import VECTOR, send_with_captions, vectors_of
 from evenly.tasks.pictures.sent_rows import SentRows, rows_of_uids, send_partitions
-from evenly.tasks.rebuild.values.measuring import Measuring, captioned, column_of, pictures, spread_key
+from evenly.tasks.rebuild.values.measuring import PICTURE, Measuring, captioned, column_of, spread_key, with_vectors
 from evenly.tasks.run import Run
-
-_IMAGE = "image_vector"
 
 
 def measure_negclip_loss(given: Measuring) -> SentRows:
@@ -42,13 +40,7 @@ def measure_negclip_loss(given: Measuring) -> SentRows:
 
 def _with_pictures(run: Run, rows: pa.Table) -> pa.Table:
     """The pairs of a partition with the features of their pictures beside those of their captions."""
-    d = rows.schema.field(VECTOR).type.list_size
-    images = np.empty((0, d), np.float16)
-    if rows.num_rows:
-        different, places = pictures(run, rows["image_id"].combine_chunks())
-        images = different[places.to_numpy()]
-    lists = pa.FixedSizeListArray.from_arrays(pa.array(images.reshape(-1)), d)
-    return rows.select(["uid", VECTOR]).append_column(_IMAGE, lists)
+    return with_vectors(rows.schema.field(VECTOR).type.list_size, run, rows.select(["uid", "image_id", VECTOR]))
 
 
 def _batched(vectors: SentRows, sums: SentRows | None, batches: int, number: int, run: Run) -> pa.Table:
@@ -68,14 +60,10 @@ def _contrasted(drawn: SentRows, temperature: float, name: str, rounds: int | No
     for batch in sorted(rows["batch"].unique().to_pylist()):
         # In the order of uids, so that sums are the same whoever sent the pairs.
         pairs = rows.filter(pc.equal(rows["batch"], batch)).sort_by("uid").combine_chunks()
-        values = negclip_values(_matrix(pairs, _IMAGE), vectors_of(pairs), temperature)
+        values = negclip_values(vectors_of(pairs, PICTURE), vectors_of(pairs), temperature)
         sums = pairs["sum"].to_numpy() + values
         parts.append(pa.table({"uid": pairs["uid"], "sum": sums}))
     table = pa.concat_tables(parts)
     if rounds is None:
         return table
     return pa.table({"uid": table["uid"], name: column_of(table["sum"].to_numpy() / rounds)})
-
-
-def _matrix(rows: pa.Table, name: str) -> np.ndarray:
-    return vectors_of(rows.select([name]).rename_columns([VECTOR]))

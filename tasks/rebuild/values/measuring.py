@@ -1,6 +1,6 @@
 """The pairs and rule that a method is given, and the features of the pairs that a partition shows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -12,11 +12,12 @@ import pyarrow.compute as pc
 
 from evenly.curation.arrays import Floats
 from evenly.tasks.pictures.centroids import rows_of_pictures
-from evenly.tasks.pictures.sent_rows import SentRows
+from evenly.tasks.pictures.sent_rows import SentRows, send_items
 from evenly.tasks.run import Each, Records, Run
 
 DIGITS = 6
 """Decimals to which values are stored."""
+PICTURE = "image_vector"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +54,32 @@ def pictures(run: Run, ids: pa.Array) -> tuple[npt.NDArray[np.float16], pa.Array
     """The features of the different pictures among `ids`, and the place of each one's."""
     different = ids.unique()
     return rows_of_pictures(run, different), pc.index_in(ids, different)
+
+
+def with_vectors(dimension: int, run: Run, pairs: pa.Table) -> pa.Table:
+    """The pairs, [uid, image_id] and more, with the features of their pictures, PICTURE."""
+    rows = np.empty((0, dimension), np.float16)
+    if pairs.num_rows:
+        different, places = pictures(run, pairs["image_id"].combine_chunks())
+        rows = different[places.to_numpy()]
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), dimension)
+    return pairs.drop_columns(["image_id"]).append_column(PICTURE, lists)
+
+
+def send_values(
+    given: Measuring, title: str, uids: Sequence[pa.Array], columns: Mapping[str, npt.NDArray[Any]]
+) -> SentRows:
+    """Values of all pairs in the order of `uids`, which each partition gave of its own, sent by uid."""
+    starts = np.cumsum([0, *map(len, uids)])
+    tables = [
+        pa.table({"uid": of_part, **{name: values[start:end] for name, values in columns.items()}})
+        for of_part, start, end in zip(uids, starts, starts[1:], strict=False)
+    ]
+    return send_items(given.run, given.each, title, "uid", give=_given, items=tables)
+
+
+def _given(_run: Run, table: pa.Table) -> list[pa.Table]:
+    return [table]
 
 
 def column_of(values: Floats) -> pa.Array:

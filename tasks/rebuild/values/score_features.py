@@ -1,4 +1,4 @@
-"""Measure pairs by methods of evenly on the stored features of the build's encoder."""
+"""Measure pairs by methods of evenly on stored features: those of the build's encoder, or of one that a value names."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -11,20 +11,21 @@ from evenly.curation.values.methods import MethodsRule
 from evenly.curation.values.scoring import refuse_taken
 from evenly.storage.files.features import read_linear_head
 from evenly.storage.ledger import StepOutput
-from evenly.tasks.encoders import step_encoder
+from evenly.tasks.encoders import encoder_identity, step_encoder
 from evenly.tasks.pictures.sent_rows import SentRows, rows_of_uids
 from evenly.tasks.rebuild.values.contrasts import measure_negclip_loss
-from evenly.tasks.rebuild.values.densities import measure_density
 from evenly.tasks.rebuild.values.measuring import Measuring
 from evenly.tasks.rebuild.values.of_pictures import measure_aesthetic, measure_normsim
+from evenly.tasks.rebuild.values.prunings import measure_density, measure_normsim_d
 from evenly.tasks.rebuild.values.soft_caps import measure_soft_cap
 from evenly.tasks.reference_sets import check_references, references_hash
 from evenly.tasks.run import Each, Records, Run
-from evenly.tasks.step import Step
+from evenly.tasks.step import Step, each_for, run_for
 
 MEASURES: Mapping[str, Callable[[Measuring], SentRows]] = {
     "negclip_loss": measure_negclip_loss,
     "normsim": measure_normsim,
+    "normsim_d": measure_normsim_d,
     "density": measure_density,
     "aesthetic": measure_aesthetic,
     "soft_cap": measure_soft_cap,
@@ -52,8 +53,9 @@ def measure_pairs(run: Run, upstream: Records, rule: MethodsRule, each: Each) ->
             names = (method.name, *([f"{method.name}_weight"] if method.soft_cap else []))
             refuse_taken(method.name, names, upstream)
             (kind,) = method.chosen
+            own, own_each = run_for(run, method), each_for(each, method)
             given = Measuring(
-                run=run, upstream=upstream, each=each, name=method.name, rule=method.rule, values=dict(values)
+                run=own, upstream=upstream, each=own_each, name=method.name, rule=method.rule, values=dict(values)
             )
             values[method.name] = undone.enter_context(MEASURES[kind](given))
         undone.pop_all()
@@ -71,8 +73,11 @@ def give_values(run: Run, upstream: Records, _rule: MethodsRule, measured: Measu
     return StepOutput(decisions=decisions)
 
 
-def _file_hashes(run: Run, _upstream: Records, rule: MethodsRule) -> dict[str, str]:
-    return {f"{name} {field}": references_hash(run, path) for name, field, path in _files(rule)}
+def _hashes(run: Run, _upstream: Records, rule: MethodsRule) -> dict[str, str]:
+    """The hashes of files, and the identities of encoders that methods name beside the run's."""
+    files = {f"{name} {field}": references_hash(run, path) for name, field, path in _files(rule)}
+    named = [method for method in rule.methods if method.model is not None]
+    return files | {f"model of {method.name}": encoder_identity(run_for(run, method)) for method in named}
 
 
 def _check_ready(run: Run, rule: MethodsRule) -> None:
@@ -95,8 +100,9 @@ SCORE_FEATURES = Step(
     resolve=measure_pairs,
     judge=give_values,
     release=Measured.release,
-    inputs=_file_hashes,
+    inputs=_hashes,
     model=step_encoder,
     ready=_check_ready,
     seeded=True,
+    version=2,
 )

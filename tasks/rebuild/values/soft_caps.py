@@ -11,8 +11,8 @@ from evenly.curation.draws import draws
 from evenly.curation.errors import RuleError
 from evenly.curation.step import gives
 from evenly.curation.values.soft_cap import SoftCap, sampling_weights, soft_cap
-from evenly.tasks.pictures.sent_rows import SentRows, rows_of_uids, send_items
-from evenly.tasks.rebuild.values.measuring import Measuring
+from evenly.tasks.pictures.sent_rows import SentRows, rows_of_uids
+from evenly.tasks.rebuild.values.measuring import Measuring, send_values
 from evenly.tasks.run import Records, Run
 
 
@@ -36,16 +36,8 @@ def measure_soft_cap(given: Measuring) -> SentRows:
     with given.run.progress.bar("drawing pairs", None):
         weights[order] = sampling_weights(scores[order])
         repeats[order] = soft_cap(scores[order], keys[order], rule)
-    starts = np.cumsum([0, *(len(scores) for _, scores, _ in parts)])
-    tables = [
-        pa.table({"uid": uids, given.name: repeats[start:end], f"{given.name}_weight": weights[start:end]})
-        for (uids, _, _), start, end in zip(parts, starts, starts[1:], strict=False)
-    ]
-    return send_items(given.run, given.each, "giving repeats", "uid", give=_given, items=tables)
-
-
-def _given(_run: Run, table: pa.Table) -> list[pa.Table]:
-    return [table]
+    columns = {given.name: repeats, f"{given.name}_weight": weights}
+    return send_values(given, "giving repeats", [uids for uids, _, _ in parts], columns)
 
 
 def _scores(

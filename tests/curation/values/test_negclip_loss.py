@@ -22,8 +22,7 @@ def by_the_equation(images, texts, temperature):
     values = []
     for i in range(len(images)):
         own = math.exp(images[i] @ texts[i] / temperature)
-        of_texts = sum(math.exp(images[i] @ text / temperature) for text in texts)
-        of_images = sum(math.exp(image @ texts[i] / temperature) for image in images)
+        of_texts, of_images = (np.exp(one / temperature).sum() for one in (texts @ images[i], images @ texts[i]))
         values.append(temperature / 2 * (math.log(own / of_texts) + math.log(own / of_images)))
     return values
 
@@ -35,6 +34,22 @@ def test_a_value_is_what_the_equation_gives(n, temperature):
     assert np.allclose(
         negclip_values(images, texts, temperature), by_the_equation(images, texts, temperature), atol=2e-6
     )
+
+
+def at(*degrees):
+    """Unit rows in the plane."""
+    return np.column_stack([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))])
+
+
+def test_three_pairs_in_the_plane_have_these_values():
+    """As the authors' code gives them."""
+    values = negclip_values(at(0, 30, 90), at(10, 20, 80), 0.1)
+    assert values == pytest.approx([-0.0492984, -0.0503186, -0.0017193], abs=2e-7)
+
+
+def test_a_value_is_finite_where_pictures_and_captions_are_alike():
+    """The authors' code gives minus infinity: exp(100) is more than single precision holds."""
+    assert negclip_values(np.eye(4), np.eye(4), 0.01).tolist() == [0.0] * 4
 
 
 def test_a_caption_that_fits_every_picture_is_worth_less_than_one_that_fits_its_own():

@@ -5,13 +5,13 @@ import pytest
 
 from evenly.curation.errors import RuleError
 from evenly.curation.values.normsim import NormSim, Target
-from tests.curation.values.test_negclip_loss import unit
+from tests.curation.values.test_negclip_loss import at, unit
 
 
 def by_the_equation(rows, target, p):
     cosines = rows.astype(np.float64) @ target.astype(np.float64).T
     lengths = np.linalg.norm(rows.astype(np.float64), axis=1)[:, None] * np.linalg.norm(target.astype(float), axis=1)
-    return np.linalg.norm(cosines / lengths, ord=p, axis=1) if p == 2 else (cosines / lengths).max(axis=1)
+    return np.linalg.norm(cosines / lengths, ord=p, axis=1)
 
 
 @pytest.mark.parametrize(("norm", "p"), [(2, 2), ("inf", np.inf)])
@@ -19,6 +19,15 @@ def test_a_value_is_the_norm_of_the_cosines_with_the_target(norm, p):
     rows, target = unit(300, seed=1), unit(70, seed=2)
     values = Target.of(target, NormSim(target="t", norm=norm)).norms(rows)
     assert np.allclose(values, by_the_equation(rows, target, p), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("norm", "expected"), [(2, [1, 1.1584559, 0.9396926]), ("inf", [0.9848078, 0.8191520, 0.9396926])]
+)
+def test_three_pictures_in_the_plane_have_these_values(norm, expected):
+    """As the authors' code gives them; one is nearest to the opposite of a target."""
+    values = Target.of(at(80, 190), NormSim(target="t", norm=norm)).norms(at(0, 45, 100))
+    assert values == pytest.approx(expected, abs=2e-7)
 
 
 def test_the_2_norm_is_the_root_of_the_variance_alignment_score():

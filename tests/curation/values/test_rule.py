@@ -1,15 +1,21 @@
 """The rule of a value says what it lacks, and comes back from a recipe and a record as it was."""
 
 import json
+import re
 
 import pytest
+from pydantic import ValidationError
 
+from evenly.curation.encoder_name import EncoderName
 from evenly.curation.errors import RuleError
 from evenly.curation.steps import STEPS
 from evenly.curation.values.judgement import VALUES
+from evenly.curation.values.methods import SCORE_FEATURES
 from evenly.curation.values.rule import PLACES, NamedBounds, ScorersRule, Value, ValuesRule
 from evenly.curation.values.scoring import SCORES
+from evenly.flows.recipe import Recipe
 from evenly.flows.recipe.curation import Curate
+from evenly.flows.recipe.problems import describe_problems
 from evenly.storage.records import stored_fields
 
 
@@ -63,6 +69,48 @@ def test_scorers_come_back_from_a_record_as_they_were():
     assert ScorersRule.load(json.loads(json.dumps(stored_fields(rule)))) == rule
 
 
-def test_a_name_is_a_plain_word():
-    with pytest.raises(ValueError, match="Clip Score"):
-        Curate.model_validate({"values": {"Clip Score": {"column": "s", "min": 1}}})
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        (
+            {"colum": "s", "min": 1},
+            r"curate\.values\.mine\.colum` must be a known field.* `column`\? Known: aesthetic, at, .*, in, ",
+        ),
+        ({"column": "s", "in": 3}, r"`curate\.values\.mine\.in` must be a list; got `3`"),
+        (
+            {"column": "s", "min": 1, "model": "embedded2"},
+            "`model` must go with a method on features; got it beside column",
+        ),
+        ({"soft_cap": {"of": {"s": 1}}, "min": 1, "model": "embedded2"}, "got it beside soft_cap"),
+        ({"normsim_d": {"round": 3}, "min": 0}, r"normsim_d\.round` must be a known field.* `rounds`\? Known: rounds"),
+    ],
+)
+def test_a_line_names_the_field_as_the_recipe_has_it(fields, line):
+    content = {"name": "x", "seed": 1, "sources": [{"kind": "csv", "path": "p"}]}
+    with pytest.raises(ValidationError) as refused:
+        Recipe.model_validate(content | {"curate": {"download": {}, "values": {"mine": fields}}})
+    (told,) = describe_problems(refused.value, Recipe)
+    assert re.search(line, told)
+
+
+def test_an_encoder_of_a_value_is_among_the_models_and_what_is_stored_is_as_before_without_one():
+    values = {"near": {"negclip_loss": {}, "keep_top": 0.3}, "far": {"normsim_d": {}, "min": 0, "model": "embedded2"}}
+    curate = Curate.model_validate({"values": values, "download": {}})
+    assert curate.models == {"curate.values.far.model": EncoderName(model="embedded2")}
+    assert curate.needing("features") == ["values.near", "values.far"]
+    near, far = stored_fields(curate.rule_of(SCORE_FEATURES))["methods"]
+    assert "model" not in near
+    assert far["model"] == {"model": "embedded2"}
+
+
+def test_what_was_stored_as_among_is_read_again():
+    assert Curate.model_validate({"values": {"kind": {"column": "s", "among": ["a"]}}}).values["kind"].among == ("a",)
+
+
+@pytest.mark.parametrize("name", ["Clip Score", "clip-score"])
+def test_a_name_is_a_plain_word(name):
+    content = {"name": "x", "seed": 1, "sources": [{"kind": "csv", "path": "p"}]}
+    with pytest.raises(ValidationError) as refused:
+        Recipe.model_validate(content | {"curate": {"values": {name: {"column": "s", "min": 1}}}})
+    (told,) = describe_problems(refused.value, Recipe)
+    assert "lower-case letters, digits and _; got" in told

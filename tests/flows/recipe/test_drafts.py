@@ -283,6 +283,20 @@ def test_check_names_columns_that_no_pool_and_no_step_gives(tmp_path, evenly):
         "`curate.cap.column` must be a column of the pool", "`curate.match.language` must be a column of the pool"
     ]  # fmt: skip
     assert all("It has caption, source, source_id, species, uid, url. Name one of them." in line for line in lines)
+    (tmp_path / "mine.py").write_text("")
+    values = {
+        "mine": {"python": "mine.py:score", "reads": ["caption", "species", "genus"], "min": 1},
+        "yours": {"python": "mine.py:score", "reads": ["mine", "mine_error", "width"], "min": 1},
+        "repeats": {"soft_cap": {"of": {"mine": 1, "nearness": 1, "clip": 2}}, "min": 1},
+        "nearness": {"negclip_loss": {}, "min": -1},
+        "rank": {"column": "rank", "min": 1},
+    }
+    lines = check(tmp_path, evenly, sources=source, curate={"download": {}, "values": values})
+    assert [line.partition(". It has")[0] for line in sorted(lines)] == [
+        "`curate.values.mine.reads` must be a column of the pool; got `genus`",
+        "`curate.values.rank.column` must be a column of the pool; got `rank`",
+        "`curate.values.repeats.soft_cap.of` must be a column of the pool; got `clip`",
+    ]
 
 
 def drawn(path, side, caption):

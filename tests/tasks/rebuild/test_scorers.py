@@ -34,6 +34,17 @@ def last_digit(rows):
             raise ValueError("three is <b>out</b>\\nand more")
     return [float(count) for count in rows["count"].to_pylist()]
 
+def stays(rows):
+    return [float(count) for count in rows["count"].to_pylist()]
+
+def killed_once(rows):
+    import os, signal
+    try:
+        os.remove(MARK)
+    except FileNotFoundError:
+        return stays(rows)
+    os.kill(os.getpid(), signal.SIGKILL)
+
 def ends(rows):
     import os
     os._exit(3)
@@ -43,7 +54,7 @@ def ends(rows):
 def run_of(root, values, *, bits=0, pairs=40):
     """A run over a small pool, with its scorers read."""
     root.mkdir(exist_ok=True)
-    (root / "my_scorers.py").write_text(SCORERS)
+    (root / "my_scorers.py").write_text(SCORERS + f"MARK = {str(root / 'mark')!r}\n")
     (root / "my_unit.py").write_text("UNIT = 0.5\n")
     pool = root / f"pool-{pairs}.jsonl"
     lines = [{"caption": f"number {n}", "url": f"https://a.test/{n}.png", "count": n} for n in range(pairs)]
@@ -111,6 +122,13 @@ def test_a_scorer_that_ends_its_process_ends_the_run_in_words(tmp_path):
         scored(run_of(tmp_path / "a", value("ends")), value("ends"))
 
 
+def test_a_scorer_that_somebody_kills_once_is_asked_again(tmp_path):
+    run = run_of(tmp_path / "a", value("killed_once"))
+    (tmp_path / "a" / "mark").touch()
+    assert scored(run, value("killed_once"))[-1].reasons == {"low_mine": 5}
+    assert not (tmp_path / "a" / "mark").exists()
+
+
 def test_what_it_imports_is_declared_and_there_before_the_first_step(tmp_path):
     for values, message in (
         (value("length", imports=()), "No module named 'my_unit'"),
@@ -118,3 +136,14 @@ def test_what_it_imports_is_declared_and_there_before_the_first_step(tmp_path):
     ):
         with pytest.raises(InputError, match=message):
             scored(run_of(tmp_path / "a", values), values)
+
+
+def test_modules_that_take_longer_to_load_than_a_batch_may_end_the_run(tmp_path):
+    values = value("stays", timeout_s=1.0, imports=("my_unit.py", "my_model.py"))
+    tmp_path.joinpath("a").mkdir()
+    (tmp_path / "a" / "my_model.py").write_text("import time\ntime.sleep(30)\n")
+    run = run_of(tmp_path / "a", values)
+    scorer = run.scorers["mine"]
+    slow = replace(scorer, sources=scorer.sources | {"my_unit": b"import my_model"})
+    with pytest.raises(InputError, match=r"must load; no answer within 1 s.* a longer `timeout_s`"):
+        scored(replace(run, scorers={"mine": slow}), values)

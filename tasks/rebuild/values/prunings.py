@@ -1,5 +1,10 @@
-"""Density-based pruning of all pairs: clusters meet in the partition of their number."""
+"""Values of all pairs by which pruning lets them go: of density clusters meet in the partition of their number.
 
+NormSim-D prunes in one process, which reads the features of a partition at a time.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -8,9 +13,22 @@ import pyarrow as pa
 from evenly.curation.arrays import Floats, Ints, Singles
 from evenly.curation.exclusions.clusters import ImageBased, nearest_centroids
 from evenly.curation.values.density import Density, Quotas, cluster_complexities, share_out
+from evenly.curation.values.normsim_d import pruned_values
+from evenly.storage.tables.partitions import Partition
+from evenly.tasks.encoders import open_encoder
 from evenly.tasks.pictures.centroids import fitted_centroids
+from evenly.tasks.pictures.pairs import send_by_picture, vectors_of
 from evenly.tasks.pictures.sent_rows import SentRows, send_partitions
-from evenly.tasks.rebuild.values.measuring import Measuring, column_of, pictured, pictures, spread_key
+from evenly.tasks.rebuild.values.measuring import (
+    PICTURE,
+    Measuring,
+    column_of,
+    pictured,
+    pictures,
+    send_values,
+    spread_key,
+    with_vectors,
+)
 from evenly.tasks.run import Run
 
 _SCALE = 10_000
@@ -68,3 +86,31 @@ def _entered(labelled: SentRows, quotas: Quotas, name: str, run: Run) -> pa.Tabl
     values = [np.empty(0), *(quotas.values(int(label), int(n)) for label, n in zip(labels, counts, strict=True))]
     merged: Floats = np.concatenate(values)
     return pa.table({"uid": rows["uid"], name: column_of(merged)})
+
+
+def measure_normsim_d(given: Measuring) -> SentRows:
+    """The share of all pairs that goes before each does, the target being what is left."""
+    run, each = given.run, given.each
+    work = partial(with_vectors, open_encoder(run).dimension)
+    with send_by_picture(run, each, "reading features", partial(pictured, given.upstream), work) as sent:
+        vectors = send_partitions(run, each, "sorting features", "uid", partial(_sorted, sent))
+    with vectors:
+        uids = [part["uid"].combine_chunks() for part in _parts(vectors, run)]
+        with run.progress.bar("pruning pairs", None):
+            values = pruned_values(partial(_matrices, vectors, run), given.rule)
+    return send_values(given, f"giving {given.name}", uids, {given.name: np.asarray(column_of(values))})
+
+
+def _sorted(sent: SentRows, run: Run) -> pa.Table:
+    return sent.of(run).sort_by("uid")
+
+
+def _parts(sent: SentRows, run: Run) -> Iterator[pa.Table]:
+    """The rows of each partition of uids: together they are in the order of uids, however they are cut."""
+    for part in Partition.all(run.bits):
+        yield sent.of(replace(run, part=part))
+
+
+def _matrices(sent: SentRows, run: Run) -> Iterator[np.ndarray]:
+    for part in _parts(sent, run):
+        yield vectors_of(part, PICTURE)
