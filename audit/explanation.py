@@ -56,9 +56,11 @@ class StepSight:
 
     @property
     def held_against(self) -> dict[str, Any]:
-        """The notes that are about this pair too: the threshold of values, and t, where that is one for all pairs."""
+        """What numbers were held against: the threshold of what decided, or as noted of all pairs, and t of all."""
         names = ("threshold",) if "language" in self.notes else ("threshold", "t")
-        return {name: self.notes[name] for name in names if self.notes.get(name) is not None}
+        rules = (rule for rule in self.decided_by.values() if isinstance(rule, Mapping) and "threshold" in rule)
+        numbers = next(rules, self.notes)
+        return {name: numbers[name] for name in names if numbers.get(name) is not None}
 
 
 @dataclass(frozen=True, kw_only=True)

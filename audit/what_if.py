@@ -23,6 +23,8 @@ from evenly.curation.duplicates.merging import last_survivors
 from evenly.curation.errors import MissingStepError
 from evenly.curation.step import Given, Judged, Judgement, Reads, differing_fields
 from evenly.curation.steps import STEPS
+from evenly.curation.values.judgement import numbers
+from evenly.curation.values.rule import NamedBounds
 from evenly.keys import places_in
 from evenly.storage.feature_store import FeatureStore, text_id
 from evenly.storage.ledger import Ledger, StepRecord
@@ -50,6 +52,29 @@ def suppose(build: PublishedBuild, steps: Sequence[SupposedStep]) -> WhatIf:
         supposing.go_on(judgement, build.step(name), by_name.get(name))
     laid = (supposing.overlay, supposing.upstream)
     return WhatIf.of(build, laid, rules=supposing.rules, unknown=supposing.unknown, open_steps=supposing.open_steps)
+
+
+def recorded_deciles(build: PublishedBuild, field: str, bounds: Mapping[str, NamedBounds]) -> list[float]:
+    """The deciles of the numbers that a field of `curate` bounds, values.NAME.min or align.min_score, as recorded.
+
+    To four digits; none where the field is no such bound or nothing was recorded. bounds: of values, by name.
+    """
+    section, *names = field.split(".")
+    bound = bounds.get(names[0]) if section == "values" and names[1:] in (["min"], ["max"]) else None
+    if bound is not None:
+        column, record = bound.column, build.giver(bound.column)
+    elif names == ["min_score"]:
+        own = [name for name, step in STEPS.items() if step.section == section]
+        column, record = "value", next((step for step in build.deciding if step.name in own), None)
+    else:
+        return []
+    if record is None:
+        return []
+    values = build.ledger.decisions(record, [column])[column].combine_chunks()
+    values = values if bound is None else numbers(values, bound)
+    known = values.filter(pc.invert(pc.is_nan(values))).drop_null()
+    deciles = pc.quantile(known, [tenth / 10 for tenth in range(1, 10)]).to_pylist() if len(known) else []
+    return sorted({float(f"{decile:.4g}") for decile in deciles})
 
 
 class _Supposing:

@@ -210,17 +210,19 @@ def _any_is(columns: Sequence[str], text: str) -> pc.Expression:
 
 
 def _sight(build: PublishedBuild, record: StepRecord, row: Mapping[str, Any]) -> StepSight:
-    name, uid = record.name, str(row["uid"])
+    name, uid, reason = record.name, str(row["uid"]), row[f"{record.name}_reason"] or ""
     column_names = [] if record is build.deciding[0] else build.plain_columns(record)
     columns = {column: row[column] for column in column_names if row.get(column) is not None}
     into = row[f"{name}_into"]
     rows = _child_rows(build, record, uid)
-    pair = {"reason": row[f"{name}_reason"] or "", "value": row[f"{name}_value"], "source": row.get("source")}
+    pair = {"reason": reason, "value": row[f"{name}_value"], "source": row.get("source")}
+    if reason and "thresholds" in record.hashes:  # of all pairs
+        pair["thresholds"] = build.ledger.table(record, "thresholds").to_pylist()
     return StepSight(
         step=name,
         version=record.version,
         verdict=row[f"{name}_verdict"],
-        reason=row[f"{name}_reason"] or "",
+        reason=reason,
         value=row[f"{name}_value"],
         rule=record.rule,
         notes=record.notes,

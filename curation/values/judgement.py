@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.curation.align import top_threshold
+from evenly.curation.align import Align, resolve_threshold, top_threshold
 from evenly.curation.columns import column
 from evenly.curation.decisions import Decisions, first_of
 from evenly.curation.errors import RuleError
@@ -58,6 +58,16 @@ def judge_value(values: pa.Array, rule: NamedBounds, threshold: float | None = N
     reason = pc.if_else(is_nan, rule.reason("nan"), pc.if_else(values.is_null(), rule.reason("text"), reason))
     reason = pc.if_else(is_empty, rule.reason("null"), reason)
     return Decisions.of(reason=reason, value=values, failed=pc.or_(is_nan, values.is_null()))
+
+
+def judge_alone(values: pa.Array, rule: NamedBounds) -> Decisions:
+    """Decide values of which there are no others: keep_top is a share of these."""
+    if rule.keep_top is None:
+        return judge_value(values, rule)
+    known = numbers(values, rule)
+    return judge_value(
+        values, rule, resolve_threshold(known.filter(pc.invert(pc.is_nan(known))), Align(keep_top=rule.keep_top))
+    )
 
 
 def _is_empty(values: pa.Array) -> pa.BooleanArray:
@@ -140,10 +150,12 @@ def _totals(_given: Given, thresholds: pa.Table) -> dict[str, pa.Table]:
 
 
 def _deciding(stored: Stored, pair: Stored) -> Stored:
-    """The value that decided: where it comes from, and its bounds."""
+    """The value that decided: where it comes from, its bounds, and the number that `keep_top` came to."""
     for value in ValuesRule.load(stored).values:
         if pair["reason"] in {value.reason(kind) for kind in KINDS}:
-            return {value.name: {"column": value.column, **value.bounds}}
+            limits = {row["name"]: row["threshold"] for row in pair.get("thresholds", ())}
+            reached = {} if limits.get(value.name) is None else {"threshold": limits[value.name]}
+            return {value.name: {"column": value.column, **value.bounds, **reached}}
     return {}
 
 

@@ -138,6 +138,15 @@ class NamedBounds(ValueBounds):
         return f"{kind}_{self.name}"
 
 
+def named_bounds(values: Mapping[str, Value]) -> dict[str, NamedBounds]:
+    """The bounds of the values of a recipe, by their names."""
+    names = [field.name for field in fields(ValueBounds)]
+    return {
+        name: NamedBounds(name=name, column=value.column or name, **{field: getattr(value, field) for field in names})
+        for name, value in values.items()
+    }
+
+
 @dataclass(frozen=True, kw_only=True)
 class ValuesRule:
     """Values that are looked at by one step; the first in this order that refuses a pair decides it."""
@@ -147,12 +156,7 @@ class ValuesRule:
     @classmethod
     def at(cls, place: Place, values: Mapping[str, Value]) -> "ValuesRule | None":
         """The rule of the values of a recipe that are looked at there; None where there are none."""
-        names = [field.name for field in fields(ValueBounds)]
-        chosen = [
-            NamedBounds(name=name, column=value.column or name, **{field: getattr(value, field) for field in names})
-            for name, value in values.items()
-            if value.at == place
-        ]
+        chosen = [bounds for bounds in named_bounds(values).values() if bounds.at == place]
         return cls(values=tuple(chosen)) if chosen else None
 
     @classmethod

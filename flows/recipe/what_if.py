@@ -7,9 +7,10 @@ from pydantic import ValidationError
 
 from evenly.audit.published import PublishedBuild
 from evenly.audit.supposed import WhatIf
-from evenly.audit.what_if import SupposedStep, suppose
+from evenly.audit.what_if import SupposedStep, recorded_deciles, suppose
 from evenly.curation.balance.judgement import BALANCE, MIX_SOURCES
 from evenly.curation.captions.judgement import RECAPTION
+from evenly.curation.values.rule import named_bounds
 from evenly.flows.recipe import Recipe, read_recipe
 from evenly.flows.recipe.curation import Curate
 from evenly.flows.recipe.problems import describe_problems
@@ -25,23 +26,28 @@ _SECTION = "curate"
 
 
 def build_of_recipe(recipe: Recipe, build: str | None, *, root: Place | None) -> PublishedBuild:
-    """The newest stored build of a recipe, or the one that is named.
+    """The build of a recipe that was promoted last, the newest where none was, or the one that is named.
 
     Raises InputError where the recipe has none, or differs from it outside of `curate`.
     """
     workspace = Workspace.at(root)
     builds = Builds(workspace)
-    names = [each["build"] for each in builds.manifests() if each["recipe_name"] == recipe.name]
-    if build is None and not names:
-        raise InputError(f"`recipe` must have a build in this workspace; `{recipe.name}` has none. Rebuild it first.")
-    manifest = builds.read(names[-1] if build is None else build)
+    name = build or builds.latest_of(recipe.name)
+    if name is None:
+        names = [each["build"] for each in builds.manifests() if each["recipe_name"] == recipe.name]
+        if not names:
+            raise InputError(
+                f"`recipe` must have a build in this workspace; `{recipe.name}` has none. Rebuild it first."
+            )
+        name = names[-1]
+    manifest = builds.read(name)
     differing = [
         name for name in changed_fields(manifest["recipe"], content_of(recipe)) if not name.startswith("curate.")
     ]
     if differing:
         raise InputError(
             f"`recipe` must be that of build `{manifest['build']}` but for `curate`; {', '.join(differing)} differ. "
-            "Rebuild, or ask of another build with --build."
+            "Rebuild and promote, or ask of another build with --build."
         )
     return PublishedBuild(workspace, manifest)
 
@@ -76,7 +82,7 @@ def read_changes(changes: Sequence[str]) -> dict[str, Any]:
 
 
 def what_if(recipe: Place, changes: Sequence[str], *, build: str | None = None, root: Place | None = None) -> WhatIf:
-    """The newest build of a recipe, or another, as it would be by the recipe's `curate` with some fields changed."""
+    """The promoted build of a recipe, or another, as it would be by the recipe's `curate` with some fields changed."""
     read = _changed_recipe(recipe, read_changes(changes))
     return _suppose(build_of_recipe(read, build, root=root), read.curate)
 
@@ -86,16 +92,21 @@ def curve(
 ) -> tuple[str, list[dict[str, Any]]]:
     """The field, and for each of several values of it the pairs kept and the share of the tail in their matches.
 
-    field: FIELD=VALUE,VALUE,…, or a field that holds a number alone: shares from .1 to 1, else a quarter to four times.
+    field: FIELD=VALUE,VALUE,…, or a field alone: of a bound of recorded numbers their deciles, of a share .1 to 1, of
+    another number a quarter to four times.
     """
     chosen = read_changes(changes)
+    changed = _changed_recipe(recipe, chosen)
+    published, rows = build_of_recipe(changed, build, root=root), list[dict[str, Any]]()
     name, equals, texts = field.partition("=")
     name = name.strip().removeprefix(f"{_SECTION}.")
     if equals:
         values = [value for text in texts.split(",") for value in read_changes([f"{name}={text}"]).values()]
     else:
-        values = _around(name, _value_of(_changed_recipe(recipe, chosen).curate, name))
-    published, rows = build_of_recipe(_changed_recipe(recipe, chosen), build, root=root), []
+        value = _value_of(changed.curate, name)
+        deciles = recorded_deciles(published, name, named_bounds(changed.curate.values or {}))
+        is_set = isinstance(value, int | float)
+        values = sorted({*deciles, *([value] if is_set else [])}) if deciles else _around(name, value)
     for value in values:
         supposed = _suppose(published, _changed_recipe(recipe, {**chosen, name: value}).curate)
         least, most = supposed.bounds or (None, None)

@@ -99,3 +99,45 @@ def test_another_seed_or_a_recipe_without_a_build_is_refused(built, tmp_path, ol
     recipe.write_text(RECIPE.replace(old, new))
     with pytest.raises(InputError, match=words):
         evenly.what_if(recipe, root=folder / "w", build=build.id if new.startswith("seed") else None)
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory):
+    """A build of pairs with a score, of which the best quarter stays, and a newer one of few pairs, not promoted."""
+    folder = tmp_path_factory.mktemp("scored")
+    rows = [{"caption": f"number {n}", "score": None if n == 7 else n / 100, "id": str(n)} for n in range(101)]
+    (folder / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe = folder / "scored.yaml"
+    recipe.write_text(
+        "name: scored\nseed: 3\nsources: [{kind: jsonl, path: pool.jsonl, url: null, caption: caption}]\n"
+        "curate: {values: {score: {column: score, keep_top: 0.25}}}\n"
+    )
+    build = evenly.rebuild(recipe, root=folder / "w", quiet=True)
+    few = evenly.rebuild(recipe, root=folder / "w", limit=20, quiet=True)
+    return recipe, folder / "w", build, few
+
+
+def test_the_promoted_build_is_judged_and_another_by_its_name(scored):
+    recipe, root, build, few = scored
+    assert few.id != build.id
+    assert evenly.what_if(recipe, root=root)["build"] == build.id
+    assert evenly.what_if(recipe, root=root, build=few.id)["build"] == few.id
+
+
+def test_a_curve_of_a_bound_goes_over_the_deciles_of_what_was_recorded(scored):
+    recipe, root, _, _ = scored
+    change = "values.score={column: score, min: 0.33}"
+    said = evenly.what_if(recipe, [change], curve="values.score.min", root=root)
+    rows = said["curve"]["rows"]
+    assert [row["value"] for row in rows] == [0.109, 0.208, 0.307, 0.33, 0.406, 0.505, 0.604, 0.703, 0.802, 0.901]
+    assert [row["kept"] for row in rows][:3] == [90, 80, 70]
+
+
+def test_why_says_which_number_the_best_share_came_to(scored, capsys):
+    _, root, build, _ = scored
+    table = build.to_pandas(["uid", "reason", "score"], rows="all").set_index("uid")
+    uid = table.index[table["reason"] == "below_top_score"][0]
+    COMMANDS["why"](sample=uid, root=str(root))
+    shown = capsys.readouterr().out
+    assert f"(below_top_score, value {table.loc[uid, 'score']}, threshold 0.75)" in shown
+    assert "score.keep_top 0.25, score.threshold 0.75" in shown

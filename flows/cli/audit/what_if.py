@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def what_if_command(
-    recipe: Annotated[Place, typer.Argument(help="A recipe; its newest stored build is judged again.")],
+    recipe: Annotated[Place, typer.Argument(help="A recipe; its promoted build is judged again, or the newest.")],
     changes: Annotated[
         Sequence[str] | None, Named("--set", "FIELD=VALUE"), "A field below `curate` and its value; null leaves it out."
     ] = None,
@@ -69,7 +69,7 @@ def _print_supposed(facts: dict[str, Any]) -> None:
             print_rows(words, facts[move])
     lines = [f"{step}: {', '.join(fields)}" for step, fields in facts["rules"].items()] or ["no rule differs"]
     kept, bounds, balance = facts["kept"], facts["kept"]["bounds"], facts["balancing"]
-    lines.append(f"kept {kept['before']:,} -> {kept['after']:,}{_bounds(bounds, kept['after'])}")
+    lines.append(f"build {facts['build']}: kept {kept['before']:,} -> {kept['after']:,}{_bounds(bounds, kept['after'])}")
     if balance["before"] and balance["after"]:
         lines += [
             f"{words} {balance['before'][name]} -> {balance['after'][name]}"

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from itertools import islice
@@ -13,7 +13,10 @@ import pyarrow as pa
 from evenly.curation.concepts.judgement import unmatched_reasons
 from evenly.curation.concepts.matching import MatchRule
 from evenly.curation.concepts.multilingual import named_entries
+from evenly.curation.errors import RuleError
 from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS
+from evenly.curation.values.judgement import judge_alone
+from evenly.curation.values.rule import Value, named_bounds
 from evenly.flows.recipe import Recipe
 from evenly.flows.recipe.curation import Curate
 from evenly.flows.recipe.files import read_listing
@@ -21,7 +24,8 @@ from evenly.flows.recipe.problems import RecipeError
 from evenly.signatures import Place
 from evenly.storage.decoders import DecoderPool, DecodeTroubleError
 from evenly.storage.files.splits import compared_keys, places_of_keys
-from evenly.storage.pools.local_rows import LocalRow, in_columns
+from evenly.storage.pools.local_rows import LocalRow, LocalRows, in_columns
+from evenly.storage.pools.rows import RawRows
 from evenly.storage.pools.source import (
     FEATURES_KIND,
     LOCAL_READERS,
@@ -32,7 +36,7 @@ from evenly.storage.pools.source import (
     read_labels,
     source_files,
 )
-from evenly.storage.pools.texts import as_label, as_text
+from evenly.storage.pools.texts import as_label, as_text, joined_pools
 from evenly.storage.stores.connection import is_url
 from evenly.storage.stores.many_paths import matching_files
 from evenly.storage.web.decoding import size_in_process
@@ -90,16 +94,17 @@ def recipe_losses(recipe: Recipe, run: Run) -> list[dict[str, Any]]:
     rows = []
     for place, source in enumerate(run.sources):
         if not is_url(source.path) and matching_files(source.path):
-            sample = sample_pool(source, progress=run.progress)
+            columns = {value.column for value in (recipe.curate.values or {}).values() if value.column is not None}
+            sample = sample_pool(source, progress=run.progress, columns=sorted(columns))
             lost = [vars(loss) | {"dropped": loss.dropped} for loss in losses(run, recipe.curate, sample)]
             rows.append({"source": place, "path": recipe.sources[place].path, "rows": sample.rows, "losses": lost})
     return rows
 
 
-def sample_pool(source: PoolSource, *, progress: Progress) -> PoolSample:
-    """The first rows of a pool on this machine. Raises PoolError where it cannot be read."""
+def sample_pool(source: PoolSource, *, progress: Progress, columns: Sequence[str] = ()) -> PoolSample:
+    """The first rows of a pool on this machine, with these `columns`. Raises PoolError where it cannot be read."""
     if source.kind not in LOCAL_READERS or source.kind == FEATURES_KIND:
-        return _captions(source)
+        return _captions(source, columns)
     read = LOCAL_READERS[source.kind].rows
     rows, is_whole = first_rows(row for path in source_files(source) for row in read(path, source.caption))
     pairs = [row for row in rows if not row.reject]
@@ -111,6 +116,8 @@ def sample_pool(source: PoolSource, *, progress: Progress) -> PoolSample:
             "height": pa.array([size.get("height") for size in sizes], pa.int64()),
         }
     )
+    if columns:
+        table = _with_columns(table, [stretch.extra for stretch in _pairs_in_columns(rows, source)], columns)
     return PoolSample(
         pairs=table,
         rejects=Counter(row.reject for row in rows if row.reject),
@@ -125,6 +132,7 @@ def losses(run: Run, curate: Curate, sample: PoolSample) -> list[Loss]:
     lost += [loss_of(run, sample, name, curate.text[name]) for name in TEXT_FILTERS if name in curate.text]
     if curate.match is not None and curate.match.language is None:
         lost.append(_loss_of_match(run, sample, curate.match))
+    lost += _losses_of_values(sample, curate.values or {})
     if sample.has_sizes and curate.download is not None:
         lost += [Loss(field="curate.download", values={}, reasons=sample.unreadable)] if sample.unreadable else []
         lost += [loss_of(run, sample, name, curate.image[name]) for name in IMAGE_FILTERS if name in curate.image]
@@ -150,7 +158,20 @@ def _loss_of_match(run: Run, sample: PoolSample, rule: MatchRule) -> Loss:
     return Loss(field="curate.match", values={"metadata": rule.metadata}, reasons=Counter(filter(None, reasons)))
 
 
-def _captions(source: PoolSource) -> PoolSample:
+def _losses_of_values(sample: PoolSample, values: Mapping[str, Value]) -> Iterator[Loss]:
+    """What bounds of columns of the pool would drop of a sample. Raises RecipeError for a column of another type."""
+    for name, bounds in named_bounds(values).items():
+        if values[name].column is None or bounds.column not in sample.pairs.column_names:
+            continue
+        try:
+            reasons = judge_alone(sample.pairs[bounds.column].combine_chunks(), bounds).reason.to_pylist()
+        except RuleError as error:
+            raise RecipeError(f"`curate.{str(error).removeprefix('`')}") from None
+        counts = Counter(filter(None, reasons))
+        yield Loss(field=f"curate.values.{name}", values=bounds.bounds, reasons=dict(counts.most_common()))
+
+
+def _captions(source: PoolSource, columns: Sequence[str]) -> PoolSample:
     """The first captions of a pool whose pictures are not here."""
     stretches, rows = list[pa.Array](), 0
     for stretch in read_captions(source):
@@ -158,13 +179,26 @@ def _captions(source: PoolSource) -> PoolSample:
         rows += len(stretch)
         if rows > MOST_ROWS:
             break
-    captions = pa.chunked_array(stretches, pa.string()).slice(0, MOST_ROWS)
+    table = pa.table({"caption": pa.chunked_array(stretches, pa.string()).slice(0, MOST_ROWS)})
+    if columns and source.kind in READERS:
+        table = _with_columns(table, [raw.table for raw in _first_raws(source)[0]], columns)
+    without = table["caption"].null_count
     return PoolSample(
-        pairs=pa.table({"caption": captions.filter(captions.is_valid())}),
-        rejects={"missing_caption": captions.null_count} if captions.null_count else {},
+        pairs=table.filter(table["caption"].is_valid()),
+        rejects={"missing_caption": without} if without else {},
         unreadable={},
         is_whole=rows <= MOST_ROWS,
     )
+
+
+def _with_columns(rows: pa.Table, tables: Sequence[pa.Table], columns: Sequence[str]) -> pa.Table:
+    """The rows, with those of the columns that stretches of the pool have and the rows lack."""
+    tables = [table.select([name for name in columns if name in table.column_names]) for table in tables]
+    read = joined_pools(tables) if tables else pa.table({})
+    for name in read.column_names:
+        if name not in rows.column_names:
+            rows = rows.append_column(name, read[name].slice(0, rows.num_rows))
+    return rows
 
 
 def first_rows(rows: Iterator[LocalRow]) -> tuple[list[LocalRow], bool]:
@@ -262,27 +296,41 @@ def _sample(source: PoolSource, labels: object) -> tuple[pa.Table, bool] | None:
     column = getattr(labels, "label", None)
     if source.kind in LOCAL_READERS:
         read = LOCAL_READERS[source.kind].rows
-        files = source_files(source)
-        rows, is_whole = first_rows(row for path in files for row in read(path, source.caption))
-        stretches = in_columns((row for row in rows if not row.reject), files[0])
-        tables = [_named(rows.extra, rows.url, rows.extra["file_name"], column) for rows in stretches]
+        rows, is_whole = first_rows(row for path in source_files(source) for row in read(path, source.caption))
+        stretches = _pairs_in_columns(rows, source)
+        tables = [_named(pairs.extra, pairs.url, pairs.extra["file_name"], column) for pairs in stretches]
     else:
         tables, is_whole = _of_tables(source, column)
     return (pa.concat_tables(tables), is_whole) if tables else None
 
 
+def _pairs_in_columns(rows: Iterable[LocalRow], source: PoolSource) -> Iterator[LocalRows]:
+    """Rows of a pool that make a pair; those that make none are left out last, since lists are read by stretches."""
+    for stretch in in_columns(iter(rows), source_files(source)[0]):
+        is_pair = stretch.reject.is_null()
+        yield LocalRows(*(part.filter(is_pair) for part in stretch))
+
+
 def _of_tables(source: PoolSource, column: str | None) -> tuple[list[pa.Table], bool]:
-    text = () if source.url is None else (source.url,)
-    raws = (raw for file in source_files(source) for raw in READERS[source.kind].rows(file, text))
-    tables, rows = list[pa.Table](), 0
+    tables, (raws, is_whole) = list[pa.Table](), _first_raws(source)
     for raw in raws:
         nothing = pa.nulls(raw.table.num_rows, pa.string())
         url = nothing if source.url is None else as_text(raw.table[source.url], raw.not_text.get(source.url, ()))[0]
         tables.append(_named(raw.table, url, nothing, column))
+    return tables, is_whole
+
+
+def _first_raws(source: PoolSource) -> tuple[list[RawRows], bool]:
+    """The first rows of a pool of tables as they are there, and whether these are all."""
+    text = () if source.url is None else (source.url,)
+    first, rows = list[RawRows](), 0
+    raws = (raw for file in source_files(source) for raw in READERS[source.kind].rows(file, text))
+    for raw in raws:
+        first.append(raw)
         rows += raw.table.num_rows
         if rows >= MOST_ROWS:
             break
-    return tables, next(islice(raws, 1), None) is None
+    return first, next(islice(raws, 1), None) is None
 
 
 def _named(rows: pa.Table, url: pa.Array, file_name: pa.Array, column: str | None) -> pa.Table:

@@ -349,6 +349,41 @@ def test_check_counts_what_each_limit_would_drop_of_pools_that_lie_here(tmp_path
     }
 
 
+ABSENT = {"folder": {"sources": {"missing_picture": 1}}, "parquet": {}, "csv": {}, "jsonl": {}}
+
+
+@pytest.mark.parametrize("kind", ABSENT)
+def test_check_counts_what_bounds_of_columns_would_drop(tmp_path, kind):
+    scores = [0.1, 0.2, 0.3, 0.4, None]
+    rows = pa.table({"url": LINKS[:5], "caption": ["a robin"] * 5, "score": scores, "place": ["a", "b", "a", "a", "a"]})
+    source = {"kind": kind, "path": f"pool.{kind}"}
+    if kind == "folder":
+        for number in range(5):
+            drawn(tmp_path / "photos" / f"{number}.png", 40, "")
+        names = pa.array([f"{number}.png" for number in (0, 1, 9, 2, 3, 4)])
+        listed = pa.concat_tables([rows[:2], rows[:1], rows[2:]]).set_column(0, "file_name", names)
+        pa.csv.write_csv(listed, tmp_path / "photos" / "metadata.csv")
+        source["path"] = "photos"
+    elif kind == "jsonl":
+        (tmp_path / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows.to_pylist()))
+    else:
+        {"parquet": pq.write_table, "csv": pa.csv.write_csv}[kind](rows, tmp_path / source["path"])
+    values = {"best": {"column": "score", "keep_top": 0.25}, "near": {"column": "place", "in": ["a"]}}
+    curate = {"values": values | {"high": {"column": "score", "max": 0.25}, "later": {"column": "width", "min": 3}}}
+    Path("r.yaml").write_text(yaml.safe_dump({"name": "r", "seed": 1, "sources": [source], "curate": curate}))
+    read = check_recipe(Path("r.yaml"))
+    (pool,) = recipe_losses(read, run_in(read, quiet=True))
+    assert {loss["field"]: loss["reasons"] for loss in pool["losses"] if loss["reasons"]} == ABSENT[kind] | {
+        "curate.values.best": {"below_top_best": 2, "null_best": 1},
+        "curate.values.near": {"other_near": 1},
+        "curate.values.high": {"high_high": 2, "null_high": 1},
+    }
+    curate["values"] = {"best": {"column": "place", "min": 1}}
+    Path("r.yaml").write_text(yaml.safe_dump({"name": "r", "seed": 1, "sources": [source], "curate": curate}))
+    (pool,) = recipe_losses(check_recipe(Path("r.yaml")), run_in(read, quiet=True))
+    assert [loss["reasons"] for loss in pool["losses"] if "values" in loss["field"]] == [{"text_best": 5}]
+
+
 @pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl", "webdataset"])
 def test_captions_of_every_kind_of_pool_are_counted(tmp_path, kind):
     table = pa.table({"url": LINKS, "text": ["robin", *CAPTIONS[1:]]})
