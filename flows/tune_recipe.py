@@ -11,7 +11,6 @@ from evenly.flows.recipe import read_recipe
 from evenly.flows.recipe.steps import changed_fields, content_of
 from evenly.flows.recipe.untrusted_yaml import UnreadableYamlError, read_yaml
 from evenly.flows.recipe.what_if import build_of_recipe, what_if
-from evenly.flows.refine_encoder import guarded_lists
 from evenly.flows.runs import in_shared_use, run_in
 from evenly.options import TuneOptions
 from evenly.signatures import options_of, taking_values
@@ -44,8 +43,7 @@ def tune_recipe(recipe: str, tries: Sequence[str], **values: object) -> dict[str
     if not supposed:
         raise InputError(f"`try` must have a setting that can be judged; got none. {next(iter(skipped.values()))}")
     run = frozen_run(run_in(chosen, root=options.root, quiet=options.quiet))
-    lists = guarded_lists(run, chosen, recipe, build.name)
-    result = judge_settings(run, build.manifest, supposed, lists=lists, seeds=options.seeds)
+    result = judge_settings(run, build.manifest, supposed, seeds=options.seeds)
     return {"build": build.name, **result, "skipped": skipped | result["skipped"]}
 
 

@@ -67,7 +67,8 @@ def make_planted_pool(
 ) -> dict[str, int]:
     """Draw the pool into `<folder>/pictures`, with planted.yaml and truth.csv beside it; how many pairs are of what.
 
-    metadata.csv of the pool: file_name, caption, label, group, good_score, noise_score. May be killed and called again.
+    metadata.csv of the pool: file_name, caption, label, group, good_score, noise_score and permuted_score, which is the
+    good one of other pairs. May be killed and called again.
     FolderError if a list, a truth or a recipe with another content is there.
     """
     pairs, pool = plan_pairs(count, seed=seed), folder / "pictures"
@@ -132,15 +133,19 @@ def _draw(path: Path, *, seed: int) -> None:
     draw_into(path.stem, folder=path.parent, seed=seed)
 
 
-def _list(pairs: Iterable[PlantedPair], seed: int) -> str:
-    rows = []
-    for pair in pairs:
-        noise = (demo_draw(seed, "good", pair.code) + demo_draw(seed, "noise of good", pair.code)) / 2
-        good = _RIGHT_GAINS * pair.is_right + (1 - _RIGHT_GAINS) * noise
+def _list(pairs: Sequence[PlantedPair], seed: int) -> str:
+    rows, good = [], {pair.code: _good_score(pair, seed) for pair in pairs}
+    permuted = sorted(good, key=lambda code: demo_draw(seed, "permuted", code))
+    for pair, other in zip(pairs, permuted, strict=True):
         caption = good_caption(name_picture(pair.caption_of), seed, pair.caption_of)
-        scores = (f"{good:.4f}", f"{demo_draw(seed, 'noise', pair.code):.4f}")
-        rows.append((pair.file, caption, pair.label, pair.group, *scores))
-    return _csv(("file_name", "caption", "label", "group", "good_score", "noise_score"), rows)
+        scores = (good[pair.code], demo_draw(seed, "noise", pair.code), good[other])
+        rows.append((pair.file, caption, pair.label, pair.group, *(f"{score:.4f}" for score in scores)))
+    return _csv(("file_name", "caption", "label", "group", "good_score", "noise_score", "permuted_score"), rows)
+
+
+def _good_score(pair: PlantedPair, seed: int) -> float:
+    noise = (demo_draw(seed, "good", pair.code) + demo_draw(seed, "noise of good", pair.code)) / 2
+    return _RIGHT_GAINS * pair.is_right + (1 - _RIGHT_GAINS) * noise
 
 
 def _csv(names: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

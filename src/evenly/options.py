@@ -97,7 +97,7 @@ class TuneOptions(InWorkspace):
     """Options of judging other settings of a recipe."""
 
     product: Annotated[bool, Named("--product"), "All values of the fields together, not each field alone."] = False
-    seeds: Annotated[int, Ge(1), "How often heads are trained on the pairs of each."] = 3
+    seeds: Annotated[int, Ge(1), "How often pairs are held out anew, and heads trained on those of each setting."] = 5
     quiet: Quiet = False
 
 

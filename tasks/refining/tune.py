@@ -1,35 +1,35 @@
 """Settings of a recipe, judged by heads that are trained on the pairs that each would keep.
 
-All are judged on the same held-out pairs. One half of their groups chooses a setting, and the other says what it gains.
+All are judged on the same held-out pairs of the recipe, which each seed deals anew. Each half of their groups chooses a
+setting, and the other half says what that gains.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from evenly.adapters.evaluation.measures.bootstrap import Interval, percentile_interval, resampled_means
-from evenly.adapters.features import Floats
+from evenly.adapters.evaluation.measures.bootstrap import Interval
+from evenly.adapters.evaluation.measures.paired import SplitAnswers, cross_fit
+from evenly.adapters.features import Floats, Integers
 from evenly.adapters.splits import unit_hash
+from evenly.adapters.twins import twins_of
 from evenly.features.errors import RowsError
 from evenly.features.refining.pairs import Names, PairRows
+from evenly.features.refining.refinement import Refinement
 from evenly.features.refining.training import TrainingRule
 from evenly.keys import places_in
 from evenly.storage.errors import InputError
-from evenly.storage.feature_store import FeatureStore
 from evenly.storage.samples import BuildSamples
-from evenly.tasks.encoders import encoder_identity
+from evenly.tasks.labelled_rows import all_groups, check_encoder, kept_pairs
 from evenly.tasks.refining.measures import ALL_PAIRS, TO_LABEL, correct_of, difference_columns
-from evenly.tasks.refining.pairs import GuardedList
-from evenly.tasks.refining.worth import HeldOutPairs, Seeds, heads_by_seed, hold_out, rows_to_train
+from evenly.tasks.refining.pairs import RefiningParts, dealt_parts, pair_rows
+from evenly.tasks.refining.worth import drawn_pairs, trained_heads
 from evenly.tasks.run import Run
 
 RECIPE, RANDOM = "the recipe", "random pairs of the build's pool"
-CHOOSES, TESTS = "chooses", "tests"
-"""The halves of the held-out groups."""
 _BATCHES = 4
 """An epoch of the recipe's pairs has at least so many."""
 _MOST_EPOCHS = 1000
@@ -44,10 +44,49 @@ class Setting:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Arm:
-    """A way to choose pairs, and what heads trained on them find: correct (queries, seeds), and their groups.
+class Split:
+    """The recipe's pairs as a seed holds them out: `val` chooses the epoch, `test` judges; dealt_by: the deal's number.
 
-    queries: held-out captions and pictures, each at R@1 and R@10.
+    training: as for `most` pairs, all that the recipe leaves to train on.
+    """
+
+    seed: int
+    dealt_by: int
+    val: PairRows
+    test: PairRows
+    training: TrainingRule
+    most: int = 0
+
+    @classmethod
+    def of(cls, recipe: PairRows, training: TrainingRule, *, seed: int, run_seed: int) -> Self:
+        """The split of the recipe's pairs by a seed."""
+        dealt_by = int(unit_hash(run_seed, "tune", "split", str(seed)) * 2**53)
+        parts = dealt_parts(recipe.groups, seed=dealt_by)
+        val, test = (recipe.rows(parts == part) for part in ("val", "test"))
+        split = cls(seed=seed, dealt_by=dealt_by, val=val, test=test, training=training)
+        most = len(split.train(recipe))
+        batch_size = min(training.batch_size, max(2, most // _BATCHES))
+        return replace(split, most=most, training=replace(training, batch_size=batch_size))
+
+    def train(self, pairs: PairRows) -> PairRows:
+        """The pairs that may be trained on: of no group and no picture that is held out."""
+        pairs = pairs.rows(dealt_parts(pairs.groups, seed=self.dealt_by) == "train")
+        return pairs.rows(~twins_of(pairs.image, np.concatenate([self.val.image, self.test.image])))
+
+    def heads(self, run: Run, pairs: PairRows) -> Refinement:
+        """Heads trained on the pairs, in as many batches as `most` would be trained in."""
+        size, epochs = self.training.batch_size, self.training.epochs
+        epochs = round(epochs * (self.most // size) / max(1, len(pairs) // size))
+        rule = replace(self.training, epochs=min(_MOST_EPOCHS, max(1, epochs)))
+        return trained_heads(run, pairs, self.val, rule, seed=self.seed)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Arm:
+    """A way to choose pairs, and what heads trained on them find: `correct` of the queries of all splits (n,).
+
+    queries: held-out captions and pictures, each at R@1 and R@10. groups and splits (n,): that of each. available and
+    trained: pairs of a split, in the mean.
     """
 
     name: str
@@ -55,6 +94,7 @@ class Arm:
     trained: int
     correct: Floats
     groups: Names
+    splits: Integers
 
 
 def judge_settings(
@@ -62,29 +102,32 @@ def judge_settings(
     manifest: Mapping[str, Any],
     settings: Mapping[str, Setting],
     *,
-    lists: Sequence[GuardedList] = (),
     seeds: int,
     training: TrainingRule | None = None,
 ) -> dict[str, Any]:
     """Heads trained by each setting of a build's recipe, by the recipe itself and on random pairs, and the verdict.
 
-    `rows` of all, `verdict`, the setting that was `chosen` with its `gain`, and `skipped` with the reason.
+    `rows` of all, what `compare_arms` says, and `skipped` with the reason.
     """
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    held_out = hold_out(run, manifest, lists)
-    recipe = held_out.trained
-    rule = training or TrainingRule()
-    rule = replace(rule, batch_size=min(rule.batch_size, max(2, len(recipe) // _BATCHES)))
-    bar = run.progress.bar("tune: heads", (len(settings) + 2) * seeds)
+    check_encoder(run, manifest)
+    everyone, names = all_groups(run, manifest)
+    group_of = dict(zip(everyone["uid"].to_pylist(), names.tolist(), strict=True))
+
+    def rows_of(pairs: pa.Table) -> PairRows:
+        return pair_rows(run, pairs, np.array([group_of[uid] for uid in pairs["uid"].to_pylist()], np.str_))
+
+    recipe, rule = rows_of(kept_pairs(run, manifest)), training or TrainingRule()
     arms, skipped = list[Arm](), dict[str, str]()
+    tables = {name: _labelled(run, manifest, setting.pairs) for name, setting in settings.items()}
+    bar = run.progress.bar("tune: heads", (len(settings) + 2) * seeds)
     with threadpool_limits(1), bar as advance:  # as worth does
-        trainings = Seeds(run=run, rule=rule, count=len(recipe), numbers=range(1, seeds + 1), advance=advance)
-        tables = {name: _labelled(run, manifest, setting.pairs) for name, setting in settings.items()}
-        for name, table in {RECIPE: None, RANDOM: _encoded(run, manifest), **tables}.items():
+        splits = [Split.of(recipe, rule, seed=seed, run_seed=run.seed) for seed in range(1, seeds + 1)]
+        for name, table in {RECIPE: None, RANDOM: _random(run, manifest, 2 * len(recipe)), **tables}.items():
             try:
-                pairs = recipe if table is None else rows_to_train(run, table, held_out, name=name)
-                arms.append(judge_arm(name, pairs, held_out, trainings))
+                pairs = recipe if table is None else rows_of(table)
+                arms.append(judge_arm(run, name, pairs, splits, advance=advance))
             except (InputError, RowsError) as error:
                 if name == RECIPE:
                     raise
@@ -92,7 +135,7 @@ def judge_settings(
     about = {name: {"kept": len(one.pairs), "unknown": one.unknown} for name, one in settings.items()}
     result = compare_arms(arms, seed=run.seed)
     rows = [row | about.get(row["pairs"], {}) for row in result["rows"]]
-    return {**result, "rows": rows, "seeds": seeds, "trained": len(recipe), "skipped": skipped}
+    return {**result, "rows": rows, "seeds": seeds, "trained": arms[0].trained, "skipped": skipped}
 
 
 def _labelled(run: Run, manifest: Mapping[str, Any], pairs: pa.Table) -> pa.Table:
@@ -103,93 +146,88 @@ def _labelled(run: Run, manifest: Mapping[str, Any], pairs: pa.Table) -> pa.Tabl
     return pairs.filter(pairs["image_id"].is_valid())
 
 
-def _encoded(run: Run, manifest: Mapping[str, Any]) -> pa.Table:
-    """All pairs of the build whose picture was encoded, kept or not, with the captions that they came with."""
+def _random(run: Run, manifest: Mapping[str, Any], most: int) -> pa.Table:
+    """At most so many pairs of the build that have a picture, kept or not, drawn by hash; with their own captions."""
     pairs = BuildSamples(run.workspace, manifest).read(["uid", "image_id", "caption", "label"], "image_id IS NOT NULL")
-    missing = set(FeatureStore(run.workspace, encoder_identity(run), "images").missing(pairs["image_id"].to_pylist()))
-    return pairs.filter(pa.array([name not in missing for name in pairs["image_id"].to_pylist()], pa.bool_()))
+    drawn = sorted(
+        range(len(pairs)), key=lambda place: unit_hash(run.seed, "tune", "random", pairs["uid"][place].as_py())
+    )
+    return pairs.take(np.sort(drawn[:most]))
 
 
-def judge_arm(name: str, pairs: PairRows, held_out: HeldOutPairs, seeds: Seeds) -> Arm:
-    """Heads by each seed on at most so many of the pairs, in as many batches as so many pairs would be trained in."""
-    trained, size = min(seeds.count, len(pairs)), seeds.rule.batch_size
-    more = (seeds.count // size) / max(1, trained // size)
-    rule = replace(seeds.rule, epochs=min(_MOST_EPOCHS, max(1, round(seeds.rule.epochs * more))))
-    of_seeds = list[Floats]()
-    groups = np.empty(0, np.str_)
-    for heads in heads_by_seed(pairs, held_out, replace(seeds, rule=rule)):
-        correct = correct_of(held_out.parts, "test", heads)
-        ones = [one for (measure, of), one in correct.items() if of == ALL_PAIRS and TO_LABEL not in measure]
+def judge_arm(run: Run, name: str, pairs: PairRows, splits: Sequence[Split], *, advance: Callable[[int], None]) -> Arm:
+    """Heads for each split, trained on at most as many of the pairs as the recipe has."""
+    sizes, correct, groups = list[tuple[int, int]](), list[Floats](), list[Names]()
+    for split in splits:
+        train = split.train(pairs)
+        if not len(train):
+            raise InputError(f"`{name}` must keep pairs to train on; it keeps none that are not held out.")
+        drawn = drawn_pairs(train, split.most, seed=split.seed)
+        measures = correct_of(RefiningParts(pairs={"test": split.test}), "test", split.heads(run, drawn))
+        ones = [one for (measure, of), one in measures.items() if of == ALL_PAIRS and TO_LABEL not in measure]
         if not ones:
             raise InputError("the build must hold out at least two pairs to judge by; it has fewer. Tune a larger one.")
-        of_seeds.append(np.concatenate([one.values for one in ones]))
-        groups = np.concatenate([one.groups for one in ones])
-    return Arm(name=name, available=len(pairs), trained=trained, correct=np.stack(of_seeds, axis=1), groups=groups)
+        sizes.append((len(train), len(drawn)))
+        correct.append(np.concatenate([one.values for one in ones]))
+        groups.append(np.concatenate([one.groups for one in ones]))
+        advance(1)
+    available, trained = (round(float(np.mean(of_splits))) for of_splits in zip(*sizes, strict=True))
+    return Arm(
+        name=name,
+        available=available,
+        trained=trained,
+        correct=np.concatenate(correct),
+        groups=np.concatenate(groups),
+        splits=np.repeat(np.arange(len(splits)), [len(values) for values in correct]),
+    )
 
 
 def compare_arms(arms: Sequence[Arm], *, seed: int) -> dict[str, Any]:
-    """Every arm beside the recipe, which is the first, on both halves; the setting that is best on one, and its gain.
+    """Every arm beside the recipe, which is the first; the settings that the halves of the groups choose, and the gain.
 
-    The gain is what the other half says, with the interval over its groups and the seeds.
+    choices: the setting that each half finds best; chosen: that of both, None where they differ. gain and
+    against_random: how many more queries the choices find than the recipe, and than random pairs (`CrossFit`).
     """
-    recipe, *others = arms
-    settings = [arm for arm in others if arm.name != RANDOM]
-    halves = {half: halves_of(recipe.groups, seed=seed) == half for half in (CHOOSES, TESTS)}
+    names = [arm.name for arm in arms]
+    settings = [place for place, name in enumerate(names) if name not in {RECIPE, RANDOM}]
+    answers = SplitAnswers(
+        correct=np.stack([arm.correct for arm in arms]), groups=arms[0].groups, splits=arms[0].splits
+    )
+    rivals = [0, *(place for place, name in enumerate(names) if name == RANDOM)]
+    result = cross_fit(answers, settings or [0], rivals, seed=seed)
     rows = [
-        {"pairs": arm.name, "available": arm.available, "trained": arm.trained}
-        | {name: value for half, is_in in halves.items() for name, value in _columns(recipe, arm, half, is_in, seed)}
-        for arm in arms
+        {"pairs": arm.name, "available": arm.available, "trained": arm.trained, "value": round(value, 4)}
+        | difference_columns(difference)
+        for arm, value, difference in zip(arms, result.values, result.differences, strict=True)
     ]
     if not settings:
-        return {"rows": rows, "chosen": None, "gain": None, "verdict": "no setting could be judged."}
-    best = max(settings, key=lambda arm: float(arm.correct[halves[CHOOSES]].mean()))
-    gain = paired_gain(recipe, best, halves[TESTS], seed=seed)
-    rival = next((arm for arm in others if arm.name == RANDOM), None)
-    against = None if rival is None else paired_gain(rival, best, halves[TESTS], seed=seed)
+        return {"rows": rows, "choices": [], "chosen": None, "gain": None, "verdict": "no setting could be judged."}
+    (gain, *against), choices = result.gains, [names[place] for place in result.choices]
     return {
         "rows": rows,
-        "chosen": best.name,
+        "choices": choices,
+        "chosen": choices[0] if choices[0] == choices[1] else None,
         "gain": difference_columns(gain),
-        "against_random": None if against is None else difference_columns(against),
-        "verdict": _verdict(best.name, gain, against),
+        "against_random": difference_columns(against[0]) if against else None,
+        "verdict": _verdict(choices, gain, against),
     }
 
 
-def halves_of(groups: Names, *, seed: int) -> npt.NDArray[np.str_]:
-    """The half of each group (n,): they are ranked by hash, and the first half chooses."""
-    names, places = np.unique(groups, return_inverse=True)
-    ranks = np.argsort(np.argsort([unit_hash(seed, "tune", str(name)) for name in names]))
-    return np.where(ranks < len(names) / 2, CHOOSES, TESTS)[places]
-
-
-def paired_gain(before: Arm, after: Arm, is_in: npt.NDArray[np.bool_], *, seed: int) -> Interval:
-    """The share of the queries `is_in` that an arm finds more than another, with its interval.
-
-    Groups and seeds are resampled, and both arms have the same: a seed has the same draws and the same first heads.
-    """
-    differences = after.correct[is_in] - before.correct[is_in]
-    by_seed = resampled_means(differences, seed=seed, groups=before.groups[is_in])
-    count = by_seed.shape[1]
-    drawn = np.random.default_rng([seed, count]).multinomial(count, [1 / count] * count, size=len(by_seed)) / count
-    estimate = float(differences.mean()) if differences.size else float("nan")
-    return percentile_interval(estimate, (by_seed * drawn).sum(axis=1))
-
-
-def _columns(
-    recipe: Arm, arm: Arm, half: str, is_in: npt.NDArray[np.bool_], seed: int
-) -> Iterator[tuple[str, float | None]]:
-    """The recall of an arm on a half, and the difference to the recipe."""
-    yield f"{half}_value", round(float(arm.correct[is_in].mean()), 4) if is_in.any() else None
-    for name, value in difference_columns(paired_gain(recipe, arm, is_in, seed=seed)).items():
-        yield f"{half}_{name}", value
-
-
-def _verdict(name: str, gain: Interval, against: Interval | None) -> str:
+def _verdict(choices: Sequence[str], gain: Interval, against: Sequence[Interval]) -> str:
+    first, second = choices
     if not gain.low > 0:
-        return f"nothing beats the recipe: {name}, the best on the half that chooses, differs by {_words(gain)}."
-    if against is None or against.low > 0:
-        return f"{name} beats the recipe by {_words(gain)}."
-    return f"{name} beats the recipe by {_words(gain)}, but not as many random pairs: {_words(against)}."
+        chosen = (
+            f"{first}, which both halves of the held-out groups choose,"
+            if first == second
+            else f"{first} or {second}, as the halves choose,"
+        )
+        return f"nothing beats the recipe: {chosen} differs by {_words(gain)}."
+    said = f"{first} beats the recipe by {_words(gain)}"
+    if first != second:
+        said = f"{first} or {second} beats the recipe, and which is not shown: chosen by halves, by {_words(gain)}"
+    if all(rival.low > 0 for rival in against):
+        return f"{said}."
+    return f"{said}, but not as many random pairs: {_words(against[0])}."
 
 
 def _words(interval: Interval) -> str:

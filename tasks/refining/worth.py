@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any
@@ -178,16 +178,12 @@ def hold_out(
 def training_pairs(run: Run, manifest: Mapping[str, Any], held_out: HeldOutPairs) -> PairRows:
     """The kept pairs of another build of the pool that may be trained on: no group, picture or twin that is held out.
 
-    A pair that another build drops early was never merged there with those of the same picture.
+    A pair that another build drops early was never merged there with those of the same picture. Raises InputError where
+    there is none.
     """
-    return rows_to_train(run, kept_pairs(run, manifest), held_out, name=manifest["build"])
-
-
-def rows_to_train(run: Run, kept: pa.Table, held_out: HeldOutPairs, *, name: str) -> PairRows:
-    """The pairs, as `kept_pairs` has them, that may be trained on. Raises InputError where there is none."""
-    pairs = _pairs_of_part(run, kept, held_out, "train", apart_from=held_out.judged)
+    pairs = _pairs_of_part(run, kept_pairs(run, manifest), held_out, "train", apart_from=held_out.judged)
     if not len(pairs):
-        raise InputError(f"`{name}` must keep pairs to train on; it keeps none that are not held out.")
+        raise InputError(f"`{manifest['build']}` must keep pairs to train on; it keeps none that are not held out.")
     return pairs
 
 
@@ -217,9 +213,12 @@ class Seeds:
 def judge_variant(name: str, pairs: PairRows, held_out: HeldOutPairs, seeds: Seeds) -> WorthVariant:
     """Heads trained on so many of the pairs by each seed, drawn by it; val chooses the epoch, test judges."""
     of_seeds: dict[tuple[str, str], list[Correct]] = {}
-    for heads in heads_by_seed(pairs, held_out, seeds):
+    for seed in seeds.numbers:
+        drawn = drawn_pairs(pairs, seeds.count, seed=seed)
+        heads = trained_heads(seeds.run, drawn, held_out.parts.pairs["val"], seeds.rule, seed=seed)
         for key, one in judged(held_out.parts, heads).items():
             of_seeds.setdefault(key, []).append(one)
+        seeds.advance(1)
     correct = {
         key: Correct(values=np.mean([one.values for one in ones], axis=0), groups=ones[0].groups)
         for key, ones in of_seeds.items()
@@ -227,13 +226,10 @@ def judge_variant(name: str, pairs: PairRows, held_out: HeldOutPairs, seeds: See
     return WorthVariant(name=name, available=len(pairs), trained=min(seeds.count, len(pairs)), correct=correct)
 
 
-def heads_by_seed(pairs: PairRows, held_out: HeldOutPairs, seeds: Seeds) -> Iterator[Refinement]:
-    """Heads trained on so many of the pairs, drawn by each seed, in the order of the seeds."""
-    for seed in seeds.numbers:
-        by_hash = sorted(range(len(pairs)), key=lambda place: unit_hash(seed, "worth", str(pairs.uids[place])))
-        drawn = pairs.rows(np.sort(by_hash[: seeds.count]))
-        yield trained_heads(seeds.run, drawn, held_out.parts.pairs["val"], seeds.rule, seed=seed)
-        seeds.advance(1)
+def drawn_pairs(pairs: PairRows, count: int, *, seed: int) -> PairRows:
+    """At most so many of the pairs, drawn by the seed."""
+    by_hash = sorted(range(len(pairs)), key=lambda place: unit_hash(seed, "worth", str(pairs.uids[place])))
+    return pairs.rows(np.sort(by_hash[:count]))
 
 
 def trained_heads(run: Run, pairs: PairRows, val: PairRows, rule: TrainingRule, *, seed: int) -> Refinement:

@@ -69,7 +69,9 @@ def _print_supposed(facts: dict[str, Any]) -> None:
             print_rows(words, facts[move])
     lines = [f"{step}: {', '.join(fields)}" for step, fields in facts["rules"].items()] or ["no rule differs"]
     kept, bounds, balance = facts["kept"], facts["kept"]["bounds"], facts["balancing"]
-    lines.append(f"build {facts['build']}: kept {kept['before']:,} -> {kept['after']:,}{_bounds(bounds, kept['after'])}")
+    lines.append(
+        f"build {facts['build']}: kept {kept['before']:,} -> {kept['after']:,}{_bounds(bounds, kept['after'])}"
+    )
     if balance["before"] and balance["after"]:
         lines += [
             f"{words} {balance['before'][name]} -> {balance['after'][name]}"

@@ -213,12 +213,12 @@ class RecipeTuning(TuneOptions):
 
 @taking(RecipeTuning)
 def tune_settings(
-    recipe: Annotated[Place, typer.Argument(help="A recipe; its newest build is judged again by each setting.")],
+    recipe: Annotated[Place, typer.Argument(help="A recipe; its promoted build is judged again by each setting.")],
     options: RecipeTuning,
 ) -> dict[str, Any]:
     """Say whether other settings of a recipe choose better pairs: heads are trained on what each would keep.
 
-    Example: evenly tune recipes/demo.yaml --try align.keep_top=.5,.7 --try balance.t=4,12 --seeds 3
+    Example: evenly tune recipes/demo.yaml --try align.keep_top=.5,.7 --try balance.t=4,12
     """
     import pandas as pd
 
@@ -254,10 +254,5 @@ def _rows_shown(result: dict[str, Any]) -> list[dict[str, Any]]:
     for row in result["rows"]:
         cells = {"trained on": row["pairs"], "kept": row.get("kept"), "unknown": row.get("unknown")}
         cells |= {"there": row["available"], "pairs": row["trained"]}
-        for half in ("chooses", "tests"):
-            value, low, high = (row[f"{half}_{name}"] for name in ("value", "difference_low", "difference_high"))
-            is_first = not rows or low is None
-            words = "" if value is None else f"{value:.3f}"
-            cells[f"half that {half}"] = words if is_first else f"{words} [{low:+.3f}, {high:+.3f}]"
-        rows.append(cells)
+        rows.append(cells | {"found": _cell(row, is_first=not rows, intervals=True)})
     return rows
