@@ -64,16 +64,16 @@ def recorded_deciles(build: PublishedBuild, field: str, bounds: Mapping[str, Nam
     if bound is not None:
         column, record = bound.column, build.giver(bound.column)
     elif names == ["min_score"]:
-        own = [name for name, step in STEPS.items() if step.section == section]
-        column, record = "value", next((step for step in build.deciding if step.name in own), None)
+        steps = [name for name, step in STEPS.items() if step.section == section]
+        column, record = "value", next((step for step in build.deciding if step.name in steps), None)
     else:
         return []
     if record is None:
         return []
     values = build.ledger.decisions(record, [column])[column].combine_chunks()
     values = values if bound is None else numbers(values, bound)
-    known = values.filter(pc.invert(pc.is_nan(values))).drop_null()
-    deciles = pc.quantile(known, [tenth / 10 for tenth in range(1, 10)]).to_pylist() if len(known) else []
+    values = values.filter(pc.invert(pc.is_nan(values))).drop_null()
+    deciles = pc.quantile(values, [tenth / 10 for tenth in range(1, 10)]).to_pylist() if len(values) else []
     return sorted({float(f"{decile:.4g}") for decile in deciles})
 
 
