@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
+import pyarrow as pa
 from annotated_types import Ge, Gt, Le
 
 from evenly.bounds import FINITE, check_bounds
@@ -56,6 +57,14 @@ def cluster_complexities(centroids: Singles, sums: Floats, counts: Ints, neighbo
     return np.asarray(np.where(counts > 0, complexity, np.nanmean(complexity)))
 
 
+def cluster_totals(rows: pa.Table, k: int) -> Ints:
+    """The number of pairs [cluster, distance] in each cluster, and the sum of their distances (2, k)."""
+    totals, labels = np.zeros((2, k), np.int64), rows["cluster"].to_numpy()
+    np.add.at(totals[0], labels, 1)
+    np.add.at(totals[1], labels, rows["distance"].to_numpy())
+    return totals
+
+
 def share_out(complexities: Floats, counts: Ints, temperature: float) -> Quotas:
     """The quotas of clusters of `counts` pairs for every N: those nearest to softmax(complexity / temperature) * N.
 
@@ -89,3 +98,11 @@ def share_out(complexities: Floats, counts: Ints, temperature: float) -> Quotas:
     sizes.append(total)
     quotas.append(most)
     return Quotas(sizes=np.asarray(sizes), quotas=np.maximum.accumulate(np.asarray(quotas), axis=0))
+
+
+def values_by_rank(rows: pa.Table, quotas: Quotas) -> tuple[pa.ChunkedArray, Floats]:
+    """The uids and values of pairs [uid, cluster, distance]: by rank in their cluster, farthest first, then uid."""
+    rows = rows.sort_by([("cluster", "ascending"), ("distance", "descending"), ("uid", "ascending")])
+    labels, counts = np.unique(rows["cluster"].to_numpy(), return_counts=True)
+    values = [np.empty(0), *(quotas.values(int(label), int(n)) for label, n in zip(labels, counts, strict=True))]
+    return rows["uid"], np.concatenate(values)

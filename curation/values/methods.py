@@ -65,6 +65,11 @@ class NamedMethod(Method):
     name: str
 
     @property
+    def columns(self) -> Sequence[str]:
+        """The columns that it gives."""
+        return (self.name, *([f"{self.name}_weight"] if self.soft_cap else []))
+
+    @property
     def rule(self) -> Any:  # noqa: ANN401 - of the method
         """The rule of the method."""
         (rule,) = self.chosen.values()
@@ -83,6 +88,16 @@ class MethodsRule:
         named = [(name, value) for name, value in values.items() if value.chosen]
         chosen = [NamedMethod(name=name, model=value.model, **value.chosen) for name, value in named]
         return cls(methods=tuple(chosen)) if chosen else None
+
+    @property
+    def in_order(self) -> Sequence[NamedMethod]:
+        """The methods, those that read the values of others last."""
+        return sorted(self.methods, key=lambda method: method.soft_cap is not None)
+
+    @property
+    def files(self) -> Sequence[tuple[str, str, str]]:
+        """The value, the field and the path of each file that they name."""
+        return [(method.name, field, path) for method in self.methods for field, path in method.files]
 
     @property
     def needs(self) -> dict[str, Collection[Need]]:

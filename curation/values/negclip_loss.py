@@ -9,10 +9,12 @@ from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from annotated_types import Ge, Gt
 
 from evenly.bounds import FINITE, check_bounds
 from evenly.curation.arrays import Floats, Ints, Rows, Singles
+from evenly.curation.columns import fixed_rows
 from evenly.curation.draws import draws
 from evenly.curation.errors import RuleError
 
@@ -61,6 +63,22 @@ def negclip_values(images: Rows, texts: Rows, temperature: float) -> Floats:
         by_text = np.logaddexp(by_text, _log_sum_exp(scores, axis=0))
     own = (images.astype(np.float64) * texts).sum(axis=1)
     return np.asarray(own - temperature / 2 * (by_image + by_text))
+
+
+def with_contrasts(rows: pa.Table, images: str, texts: str, temperature: float) -> pa.Table:
+    """The `sum` of each pair [uid, batch, sum], that of its value in its batch added to it; [uid, sum].
+
+    images, texts: the columns of their features.
+    """
+    parts = [pa.table({"uid": pa.array([], pa.string()), "sum": pa.array([], pa.float64())})]
+    for batch in sorted(rows["batch"].unique().to_pylist()):
+        # In the order of uids, so that sums are the same whoever sent the pairs.
+        pairs = rows.filter(pc.equal(rows["batch"], batch)).sort_by("uid").combine_chunks()
+        width = pairs.schema.field(images).type.list_size
+        of_images, of_texts = (fixed_rows(pairs, name, pa.float16(), width) for name in (images, texts))
+        sums = pairs["sum"].to_numpy() + negclip_values(of_images, of_texts, temperature)
+        parts.append(pa.table({"uid": pairs["uid"], "sum": sums}))
+    return pa.concat_tables(parts)
 
 
 def _log_sum_exp(scores: Singles, axis: int) -> Floats:

@@ -3,20 +3,17 @@
 from collections.abc import Sequence
 from functools import partial
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from xxhash import xxh3_64_intdigest
 
 from evenly.curation.align import Align, judge_alignment
 from evenly.features import cosine_scores
-from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
-from evenly.tasks.encoders import encoder_identity, open_encoder, step_encoder
-from evenly.tasks.pictures.encoded import image_rows
+from evenly.tasks.encoders import open_encoder, step_encoder
 from evenly.tasks.pictures.pairs import ScoreFacts, send_with_captions, vectors_of
 from evenly.tasks.pictures.sent_rows import send_partitions
+from evenly.tasks.rebuild.values.measuring import captioned, pictures
 from evenly.tasks.run import Each, Records, Run, with_model
 from evenly.tasks.step import Step
 
@@ -26,7 +23,7 @@ def score_pairs(run: Run, upstream: Records, rule: Align, each: Each) -> ScoreFa
     if _is_recaptioned(upstream) and rule.model is None:
         scores = send_partitions(run, each, "reading scores", "uid", partial(_stored_scores, upstream))
     else:
-        scores = send_with_captions(run, each, "scoring pairs", partial(_captioned, upstream), _scored)
+        scores = send_with_captions(run, each, "scoring pairs", partial(captioned, upstream), _scored)
     return ScoreFacts.of(scores, rule, each)
 
 
@@ -59,24 +56,11 @@ def _stored_scores(upstream: Records, run: Run) -> pa.Table:
     return run.ledger.alive(upstream, ["caption_score"]).rename_columns(["uid", "score"])
 
 
-def _captioned(upstream: Records, run: Run) -> pa.Table:
-    caption = "chosen_caption" if _is_recaptioned(upstream) else "caption"
-    return run.ledger.alive(upstream, ["image_id", caption]).rename_columns(["uid", "image_id", "caption"])
-
-
 def _scored(run: Run, rows: pa.Table) -> pa.Table:
     if not rows.num_rows:
         return pa.table({"uid": rows["uid"], "score": pa.array([], pa.float64())})
-    images, places = _pictures(run, rows)
-    return pa.table({"uid": rows["uid"], "score": cosine_scores(images[places], vectors_of(rows))})
-
-
-def _pictures(run: Run, rows: pa.Table) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.int64]]:
-    """The features of the pictures of some pairs, each once, and the place of each pair's."""
-    ids = rows["image_id"].combine_chunks()
-    different = ids.unique()
-    store = FeatureStore(run.workspace, encoder_identity(run), "images")
-    return image_rows(run, store, different), pc.index_in(ids, different).to_numpy()
+    images, places = pictures(run, rows["image_id"].combine_chunks())
+    return pa.table({"uid": rows["uid"], "score": cosine_scores(images[places.to_numpy()], vectors_of(rows))})
 
 
 ALIGN = Step(

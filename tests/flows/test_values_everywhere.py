@@ -114,11 +114,11 @@ def test_partitions_and_a_bucket_give_the_build_of_one_folder(recipe, bucket, tm
     (tmp_path / "stored").mkdir()
     stored = write_recipe(tmp_path / "stored", f"{bucket}/pool/*.tar")
     assert rebuilt(stored, f"{bucket}/w")["content_hash"] == whole["content_hash"]
-    monkeypatch.setattr(partitioning, "MOST_ROWS", 4)
-    for name, chosen, root in (("folder", recipe, tmp_path / "cut"), ("bucket", stored, f"{bucket}/cut")):
+    for most_rows, bits, chosen, root in ((4, 3, recipe, tmp_path / "cut"), (20, 1, stored, f"{bucket}/cut")):
+        monkeypatch.setattr(partitioning, "MOST_ROWS", most_rows)
         cut = rebuilt(chosen, root, workers=1)
-        assert Ledger(Workspace.at(root)).get(cut["steps"][0]["key"]).bits == 3, name
-        assert cut["content_hash"] == whole["content_hash"], name
+        assert Ledger(Workspace.at(root)).get(cut["steps"][0]["key"]).bits == bits
+        assert cut["content_hash"] == whole["content_hash"]
 
 
 @pytest.mark.slow

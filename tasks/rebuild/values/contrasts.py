@@ -4,10 +4,9 @@ from functools import partial
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from evenly.curation.values.negclip_loss import NegCLIPLoss, draw_batches, negclip_values
-from evenly.tasks.pictures.pairs import VECTOR, send_with_captions, vectors_of
+from evenly.curation.values.negclip_loss import NegCLIPLoss, draw_batches, with_contrasts
+from evenly.tasks.pictures.pairs import VECTOR, send_with_captions
 from evenly.tasks.pictures.sent_rows import SentRows, rows_of_uids, send_partitions
 from evenly.tasks.rebuild.values.measuring import PICTURE, Measuring, captioned, column_of, spread_key, with_vectors
 from evenly.tasks.run import Run
@@ -55,15 +54,7 @@ def _batched(vectors: SentRows, sums: SentRows | None, batches: int, number: int
 
 def _contrasted(drawn: SentRows, temperature: float, name: str, rounds: int | None, run: Run) -> pa.Table:
     """The sums with the contrasts of this round; with the number of `rounds`, of which this is the last, their mean."""
-    rows = drawn.of(run)
-    parts = [pa.table({"uid": pa.array([], pa.string()), "sum": pa.array([], pa.float64())})]
-    for batch in sorted(rows["batch"].unique().to_pylist()):
-        # In the order of uids, so that sums are the same whoever sent the pairs.
-        pairs = rows.filter(pc.equal(rows["batch"], batch)).sort_by("uid").combine_chunks()
-        values = negclip_values(vectors_of(pairs, PICTURE), vectors_of(pairs), temperature)
-        sums = pairs["sum"].to_numpy() + values
-        parts.append(pa.table({"uid": pairs["uid"], "sum": sums}))
-    table = pa.concat_tables(parts)
+    table = with_contrasts(drawn.of(run), PICTURE, VECTOR, temperature)
     if rounds is None:
         return table
     return pa.table({"uid": table["uid"], name: column_of(table["sum"].to_numpy() / rounds)})

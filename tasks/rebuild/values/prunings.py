@@ -10,9 +10,16 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 
-from evenly.curation.arrays import Floats, Ints, Singles
+from evenly.curation.arrays import Ints, Singles
 from evenly.curation.exclusions.clusters import ImageBased, nearest_centroids
-from evenly.curation.values.density import Density, Quotas, cluster_complexities, share_out
+from evenly.curation.values.density import (
+    Density,
+    Quotas,
+    cluster_complexities,
+    cluster_totals,
+    share_out,
+    values_by_rank,
+)
 from evenly.curation.values.normsim_d import pruned_values
 from evenly.storage.tables.partitions import Partition
 from evenly.tasks.encoders import open_encoder
@@ -71,21 +78,12 @@ def _labelled(pairs: SentRows, centroids: Singles, run: Run) -> pa.Table:
 
 
 def _totals(labelled: SentRows, k: int, run: Run) -> Ints:
-    """The number of pairs in each cluster, and the sum of their distances (2, k)."""
-    rows, totals = labelled.of(run), np.zeros((2, k), np.int64)
-    labels = rows["cluster"].to_numpy()
-    np.add.at(totals[0], labels, 1)
-    np.add.at(totals[1], labels, rows["distance"].to_numpy())
-    return totals
+    return cluster_totals(labelled.of(run), k)
 
 
 def _entered(labelled: SentRows, quotas: Quotas, name: str, run: Run) -> pa.Table:
-    """The value of each pair by its rank in its cluster, farthest first; of equally far ones by uid."""
-    rows = labelled.of(run).sort_by([("cluster", "ascending"), ("distance", "descending"), ("uid", "ascending")])
-    labels, counts = np.unique(rows["cluster"].to_numpy(), return_counts=True)
-    values = [np.empty(0), *(quotas.values(int(label), int(n)) for label, n in zip(labels, counts, strict=True))]
-    merged: Floats = np.concatenate(values)
-    return pa.table({"uid": rows["uid"], name: column_of(merged)})
+    uids, values = values_by_rank(labelled.of(run), quotas)
+    return pa.table({"uid": uids, name: column_of(values)})
 
 
 def measure_normsim_d(given: Measuring) -> SentRows:

@@ -1,6 +1,6 @@
 """Measure pairs by methods of evenly on stored features: those of the build's encoder, or of one that a value names."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,9 +49,8 @@ def measure_pairs(run: Run, upstream: Records, rule: MethodsRule, each: Each) ->
     """Measure all pairs by one method after the other."""
     values = dict[str, SentRows]()
     with ExitStack() as undone:
-        for method in sorted(rule.methods, key=lambda method: method.soft_cap is not None):  # which reads the others
-            names = (method.name, *([f"{method.name}_weight"] if method.soft_cap else []))
-            refuse_taken(method.name, names, upstream)
+        for method in rule.in_order:
+            refuse_taken(method.name, method.columns, upstream)
             (kind,) = method.chosen
             own, own_each = run_for(run, method), each_for(each, method)
             given = Measuring(
@@ -75,23 +74,17 @@ def give_values(run: Run, upstream: Records, _rule: MethodsRule, measured: Measu
 
 def _hashes(run: Run, _upstream: Records, rule: MethodsRule) -> dict[str, str]:
     """The hashes of files, and the identities of encoders that methods name beside the run's."""
-    files = {f"{name} {field}": references_hash(run, path) for name, field, path in _files(rule)}
+    files = {f"{name} {field}": references_hash(run, path) for name, field, path in rule.files}
     named = [method for method in rule.methods if method.model is not None]
     return files | {f"model of {method.name}": encoder_identity(run_for(run, method)) for method in named}
 
 
 def _check_ready(run: Run, rule: MethodsRule) -> None:
-    for _, field, path in _files(rule):
+    for _, field, path in rule.files:
         if field == "aesthetic.head":
             read_linear_head(Path(run.locate(path)))
         else:
             check_references(run, path)
-
-
-def _files(rule: MethodsRule) -> Iterator[tuple[str, str, str]]:
-    for method in rule.methods:
-        for field, path in method.files:
-            yield method.name, field, path
 
 
 SCORE_FEATURES = Step(

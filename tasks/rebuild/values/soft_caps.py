@@ -8,9 +8,8 @@ import pyarrow as pa
 
 from evenly.curation.arrays import Floats, Words
 from evenly.curation.draws import draws
-from evenly.curation.errors import RuleError
-from evenly.curation.step import gives
-from evenly.curation.values.soft_cap import SoftCap, sampling_weights, soft_cap
+from evenly.curation.step import require_column
+from evenly.curation.values.soft_cap import SoftCap, sampled
 from evenly.tasks.pictures.sent_rows import SentRows, rows_of_uids
 from evenly.tasks.rebuild.values.measuring import Measuring, send_values
 from evenly.tasks.run import Records, Run
@@ -20,22 +19,13 @@ def measure_soft_cap(given: Measuring) -> SentRows:
     """The number of times that each pair is drawn, and its weight; a pair without a score has NaN in both."""
     rule: SoftCap = given.rule
     for name in rule.of:
-        if name not in given.values and not gives(given.upstream, name):
-            known = sorted({*given.values, *(name for record in given.upstream for name in record.columns)})
-            raise RuleError(
-                f"`values.{given.name}.soft_cap.of` must name values of methods, or columns of steps before; got "
-                f"{name!r}. There are {', '.join(known)}."
-            )
+        if name not in given.values:
+            require_column(given.upstream, f"values.{given.name}.soft_cap.of", name)
     parts = given.each.partitions("reading scores", partial(_scores, given.upstream, rule, given.values))
     scores = np.concatenate([scores for _, scores, _ in parts])
     keys = np.concatenate([keys for _, _, keys in parts])
-    weights, repeats = np.full(len(scores), np.nan), np.full(len(scores), np.nan)
-    known = np.isfinite(scores)
-    # In one order, so that sums of weights are the same however pairs were cut.
-    order = np.flatnonzero(known)[np.argsort(keys[known], kind="stable")]
     with given.run.progress.bar("drawing pairs", None):
-        weights[order] = sampling_weights(scores[order])
-        repeats[order] = soft_cap(scores[order], keys[order], rule)
+        repeats, weights = sampled(scores, keys, rule)
     columns = {given.name: repeats, f"{given.name}_weight": weights}
     return send_values(given, "giving repeats", [uids for uids, _, _ in parts], columns)
 

@@ -102,7 +102,7 @@ def test_each_method_is_measured_and_another_number_of_partitions_gives_the_same
 
 def test_sampling_by_a_column_that_is_not_there_is_refused(tmp_path):
     values = {"repeats": Value(soft_cap=SoftCap(of={"nearnes": 1.0}), min=1.0)}
-    with pytest.raises(RuleError, match=r"must name values of methods, or columns of steps before; got 'nearnes'"):
+    with pytest.raises(RuleError, match=r"of` must be a column of the pool or of a step before; got 'nearnes'"):
         measured(tmp_path / "w", values)
 
 
