@@ -102,7 +102,7 @@ def test_whoever_ends_in_the_midst_of_it_the_build_is_the_same_and_no_process_st
     scored = [pid for pid, name in begun(note) if name == "batch"]
     if who == "scorer" and moment != "imported before the first step":
         assert end.status == 0, end.err
-        assert len(scored) == 3 + (moment != "imported to score")
+        assert 3 <= len(scored) <= 4  # that in which it was killed is scored again
     else:
         assert end.status != 0
         assert len([line for line in end.err.splitlines() if line.startswith("evenly:")]) <= 1
