@@ -30,6 +30,7 @@ class NothingLeftError(RuntimeError):
     """A step kept no pair, so there is nothing to go on with."""
 
 
+@with_model
 def run_for(run: Run, rule: object) -> Run:
     """The run of a step by its rule: with the encoder that this names, where it has a `model` of its own."""
     named = getattr(rule, "model", None)
@@ -41,10 +42,10 @@ def run_for(run: Run, rule: object) -> Run:
 
 @dataclass(frozen=True, kw_only=True)
 class EachFor:
-    """Work on partitions for a step whose rule names an encoder of its own."""
+    """Work on partitions by runs that `change` makes of theirs: such as with another encoder."""
 
     each: Each
-    rule: Any
+    change: Callable[[Run], Run]
 
     @property
     def n_workers(self) -> int:
@@ -53,21 +54,21 @@ class EachFor:
 
     def partitions(self, title: str, function: Callable[[Run], ResultT]) -> list[ResultT]:
         """See evenly.tasks.run.Each."""
-        return self.each.partitions(title, partial(_in_run_for, self.rule, function))
+        return self.each.partitions(title, partial(_in_changed, self.change, function))
 
     def items(self, title: str, function: Callable[[Run, ItemT], ResultT], items: Sequence[ItemT]) -> Iterator[ResultT]:
         """See evenly.tasks.run.Each."""
-        return self.each.items(title, partial(_in_run_for, self.rule, function), items)
+        return self.each.items(title, partial(_in_changed, self.change, function), items)
 
 
-@with_model
-def _in_run_for(rule: object, function: Callable[..., ResultT], run: Run, *items: object) -> ResultT:
-    return function(run_for(run, rule), *items)
+def _in_changed(change: Callable[[Run], Run], function: Callable[..., ResultT], run: Run, *items: object) -> ResultT:
+    return function(change(run), *items)
 
 
 def each_for(each: Each, rule: object) -> Each:
     """What works on partitions for a step by its rule."""
-    return EachFor(each=each, rule=rule) if isinstance(getattr(rule, "model", None), EncoderName) else each
+    is_named = isinstance(getattr(rule, "model", None), EncoderName)
+    return EachFor(each=each, change=partial(run_for, rule=rule)) if is_named else each
 
 
 def plain_rule(rule: object) -> dict[str, Any]:

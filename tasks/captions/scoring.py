@@ -1,9 +1,7 @@
 """The scores of candidates: how well each fits its picture, by two encoders, and what it names that is unseen."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache, partial
-from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -24,9 +22,8 @@ from evenly.tasks.pictures.encoded import image_rows, store_images
 from evenly.tasks.pictures.pairs import VECTOR, send_by_picture, send_with_captions, vectors_of
 from evenly.tasks.pictures.sent_rows import PicturePlaces, PictureSources, SentRows, send_places, send_sources
 from evenly.tasks.run import Each, EncoderChoice, Records, Run, with_model
+from evenly.tasks.step import EachFor
 
-ItemT = TypeVar("ItemT")
-ResultT = TypeVar("ResultT")
 _AT_ONCE = 1 << 16  # captions and their references
 
 
@@ -41,7 +38,8 @@ def score_offers(
     scored = send_with_captions(run, each, "scoring captions", to_score, work)
     if judge is None:
         return scored
-    second, through = with_encoder(run, judge), EncoderEach(each=each, choice=judge)
+    other = partial(with_encoder, choice=judge)
+    second, through = other(run), EachFor(each=each, change=other)
     with scored, send_sources(second, through) as sources:
         work = partial(_judged, sources)
         return send_with_captions(second, through, "judging captions", scored.of, work)
@@ -50,37 +48,6 @@ def score_offers(
 def with_encoder(run: Run, choice: EncoderChoice) -> Run:
     """The run with another encoder."""
     return replace(run, encoder=choice, encoder_identity=None)
-
-
-@dataclass(frozen=True, kw_only=True)
-class EncoderEach:
-    """An `Each` whose functions are given runs with another encoder."""
-
-    each: Each
-    choice: EncoderChoice
-
-    @property
-    def n_workers(self) -> int:
-        """The number of workers at a time."""
-        return self.each.n_workers
-
-    def partitions(self, title: str, function: Callable[[Run], ResultT]) -> list[ResultT]:
-        """The result of `function` for the run of each partition, in their order."""
-        return self.each.partitions(title, partial(_of_encoder, self.choice, function))
-
-    def items(self, title: str, function: Callable[[Run, ItemT], ResultT], items: Sequence[ItemT]) -> Iterator[ResultT]:
-        """The result of `function` for each of `items`, in their order."""
-        return self.each.items(title, partial(_item_of_encoder, self.choice, function), items)
-
-
-def _of_encoder(choice: EncoderChoice, function: Callable[[Run], ResultT], run: Run) -> ResultT:
-    return function(with_encoder(run, choice))
-
-
-def _item_of_encoder(
-    choice: EncoderChoice, function: Callable[[Run, ItemT], ResultT], run: Run, item: ItemT
-) -> ResultT:
-    return function(with_encoder(run, choice), item)
 
 
 def _to_score(offered: SentRows, run: Run) -> pa.Table:
