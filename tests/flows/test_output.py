@@ -2,7 +2,7 @@
 
 import pytest
 
-from evenly.flows.cli import app
+from evenly.flows.cli import MODULES, app, command_line
 from evenly.flows.cli.classes.describe import print_described
 from evenly.flows.cli.help_page import FIRST_STEPS, SUBJECTS, summary
 from evenly.flows.cli.output import print_facts, print_rows
@@ -19,6 +19,15 @@ def test_help_has_every_command_once_by_subject_with_its_whole_summary(evenly):
     assert "..." not in out.replace("[ARGS]...", "")
     assert [line[:-1] for line in out.splitlines() if line in {f"{subject}:" for subject in SUBJECTS}] == [*SUBJECTS]
     assert all(f"\n  {line}\n" in out for line in FIRST_STEPS.splitlines())
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_command_is_found_with_its_module_alone(module):
+    names = MODULES[module].split()
+    alone = command_line(names[0])
+    found = [one.name for one in (*alone.registered_commands, *alone.registered_groups)]
+    assert sorted(found) == sorted(names)
+    assert {one.name for one in (*app.registered_commands, *app.registered_groups)} >= {*names}
 
 
 @pytest.mark.parametrize("group", ["descriptions", "metadata"])
