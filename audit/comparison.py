@@ -215,7 +215,7 @@ def _altered(
         if all(_gives_same(older.giver(column), newer.giver(column), ledger.part) for column in columns):
             continue
         before, after = _values(older, ledger, columns, uids), _values(newer, ledger, columns, uids)
-        differs = ~_same(before, after).to_numpy(zero_copy_only=False)
+        differs = ~_equal(before, after).to_numpy(zero_copy_only=False)
         any_differs |= differs
         if differs.any():
             step = next(step for step in (*steps, "collect") if older.step(step) or newer.step(step))
@@ -240,7 +240,7 @@ def _values(build: PublishedBuild, ledger: Ledger, columns: Iterable[str], uids:
     return values
 
 
-def _same(first: pa.Array, second: pa.Array) -> pa.BooleanArray:
+def _equal(first: pa.Array, second: pa.Array) -> pa.BooleanArray:
     """Equal, where two nulls are."""
     both_null = pc.and_(pc.is_null(first), pc.is_null(second))
     return pc.or_(pc.fill_null(pc.equal(first, second), False), both_null)

@@ -79,18 +79,18 @@ def explain(workspace: Workspace, manifest: Mapping[str, Any], name: str, *, rep
 
 def unknown_sample(build: PublishedBuild, query: str) -> UnknownSampleError:
     """The error for a sample that a build knows nothing of; it counts the rows without a uid, which it may be among."""
-    said = f"it never saw `{visible(query)}`."
+    cause = f"it never saw `{visible(query)}`."
     if refused := _without_uid(build):
         total = sum(refused.values())
-        each = ", ".join(
+        counts = ", ".join(
             f"{count:,} of {visible(source)} ({visible(reason)})" for (source, reason), count in refused.items()
         )
-        said = (
+        cause = (
             f"it knows none by `{visible(query)}`, which may be among the {total:,} pool rows without a uid that "
-            f"`{build.deciding[0].name}` refused: {each}."
+            f"`{build.deciding[0].name}` refused: {counts}."
         )
     return UnknownSampleError(
-        f"`sample` must name a pair of build `{build.name}`; {said} Ask with a uid, with a URL, file name or id "
+        f"`sample` must name a pair of build `{build.name}`; {cause} Ask with a uid, with a URL, file name or id "
         "exactly as the pool has it, or with the path of a picture."
     )
 

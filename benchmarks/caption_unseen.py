@@ -17,9 +17,10 @@ from benchmarks.caption_measures import Floats, auc_interval, ratio_interval
 from evenly.adapters.evaluation.measures.bootstrap import Interval
 from evenly.curation.captions.unseen import recognised_limits
 from evenly.demo.scenes.scores import facts_of, score_caption
+from evenly.descriptions.captions.asked import made
 from evenly.features.unit_rows import SCORE_DIGITS
 from evenly.storage.feature_store import FeatureStore
-from evenly.tasks.captions.captioner import Captioner, Shown, made
+from evenly.tasks.captions.captioner import Captioner, Shown
 from evenly.tasks.encoders import encoder_identity, text_rows
 from evenly.tasks.rebuild.concepts import record_named
 from evenly.tasks.run import Records, Run

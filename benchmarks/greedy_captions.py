@@ -14,9 +14,10 @@ import numpy.typing as npt
 import pyarrow as pa
 from annotated_types import Ge, Le
 
+from evenly.descriptions.captions.asked import made
 from evenly.features import cosine_scores, to_unit_rows, top_concepts
 from evenly.storage.feature_store import FeatureStore
-from evenly.tasks.captions.captioner import Captioner, Shown, made
+from evenly.tasks.captions.captioner import Captioner, Shown
 from evenly.tasks.captions.retrieved import ConceptRows, concept_rows
 from evenly.tasks.encoders import encoder_identity, open_encoder
 from evenly.tasks.pictures.encoded import image_rows

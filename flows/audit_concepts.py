@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 
+from evenly.curation.concepts.name_audit import FrequencyRule
 from evenly.descriptions.chat.endpoint import LanguageModel
+from evenly.descriptions.relevance import RelevanceRule
 from evenly.flows.recipe import Source
 from evenly.flows.runs import build_run, in_shared_use, pool_of, workspace_run
-from evenly.tasks.classes.frequency import AUDIT_CONCEPTS, JUDGE_RELEVANCE, FrequencyRule, RelevanceRule
+from evenly.tasks.classes.frequency import AUDIT_CONCEPTS, JUDGE_RELEVANCE
 from evenly.tasks.server.jobs import job
 from evenly.tasks.stage import run_step
 

@@ -1,7 +1,7 @@
 """The data that adapters are fitted on: the labelled kept pairs of a build with features, split, and class texts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from evenly.adapters import adapter_class
 from evenly.adapters.class_texts import FREQUENT_NAMES, ClassTexts, ListSplit
 from evenly.adapters.errors import InvalidFeaturesError
 from evenly.adapters.features import Features, Floats, Integers
-from evenly.adapters.methods.cooked import Cooked
+from evenly.adapters.labelled import LabelledPairs, LabelledRows, Strings, takes_second
 from evenly.adapters.splits import joined_groups, settle_parts, split_by_group
 from evenly.adapters.twins import Twins
 from evenly.features.pictures.views import MOST_BOXES, View, box_views
@@ -28,44 +28,6 @@ from evenly.tasks.encoders import encoder_identity, second_backbone_rows, text_r
 from evenly.tasks.pictures.views import view_rows
 from evenly.tasks.run import Run
 from evenly.tasks.splits import build_twins
-
-Strings = npt.NDArray[np.str_]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class LabelledPairs:
-    """Labelled pictures (n), in the order of their uids: which class and part each is of.
-
-    `pairs` has uid, image_id, label, caption and url; `labels` (n,) are places in `classes`; `split` (n,) is "train",
-    "val" or "test"; `groups` (n,) names what never parts. `notes` say what was left out.
-    """
-
-    pairs: pa.Table
-    labels: Integers
-    split: Strings
-    groups: Strings
-    classes: tuple[str, ...]
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class LabelledRows(LabelledPairs):
-    """Labelled pictures with their features and the texts of their classes.
-
-    `prototypes` are class vectors (c, d) per set of texts, "names" first; `unseen` pictures of none of the classes, by
-    set, and `unseen_groups` the groups of each. `unlabelled` are pictures without a label; the pool of `features` holds
-    them and the train pictures, whose labels are hidden.
-    """
-
-    features: Features
-    unlabelled: Features
-    prototypes: Mapping[str, Floats]
-    unseen: Mapping[str, Features]
-    unseen_groups: Mapping[str, Strings]
-
-    def without_train_pool(self) -> Features:
-        """`features` with the pictures without a label alone as pool: who draws train pictures adds the others."""
-        return replace(self.features, unlabelled=self.unlabelled.image, unlabelled_second=self.unlabelled.second)
 
 
 def labelled_rows(run: Run, manifest: Mapping[str, Any], rule: ClassTexts, *, adapters: Sequence[str]) -> LabelledRows:
@@ -212,15 +174,6 @@ def _labelled(
 
 def _of_classes(kept: pa.Table, classes: Sequence[str]) -> npt.NDArray[np.bool_]:
     return np.asarray(pc.fill_null(pc.is_in(kept["label"], pa.array(classes, pa.string())), False))
-
-
-def takes_second(rule: ClassTexts, adapters: Sequence[str]) -> bool:
-    """Whether one of the adapters takes rows of a second backbone, or the scores on pictures of no class do.
-
-    These scores include those of an ensemble of COOkeD's.
-    """
-    kinds = [Cooked] * any(vars(rule.unseen).values()) + [adapter_class(name) for name in adapters]
-    return any("second" in {*kind.needs, *kind.row_needs, *kind.uses} for kind in kinds)
 
 
 def check_encoder(run: Run, manifest: Mapping[str, Any]) -> None:

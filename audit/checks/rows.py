@@ -53,7 +53,7 @@ def check_conservation(build: PublishedBuild) -> Iterator[Finding]:
             if disorder := sum(part.disorder for part in judged):
                 yield Finding.of("conservation", record.name, f"{disorder} uids are doubled or out of order")
             if any(part.is_other for part in judged):
-                yield Finding.of("conservation", record.name, _others(judged, is_first=number == 0))
+                yield Finding.of("conservation", record.name, _miscount(judged, is_first=number == 0))
             yield from _check_counts(record, judged)
             if odd := sum(part.odd for part in judged):
                 what = f"{odd} rows are merged without a twin, or not merged with one"
@@ -103,7 +103,7 @@ def _disorder(uids: pa.Array, part: Partition) -> int:
     return (disorder or 0) + int(((words < part.first) | (words >= part.end)).sum())
 
 
-def _others(judged: Sequence[_Judged], *, is_first: bool) -> str:
+def _miscount(judged: Sequence[_Judged], *, is_first: bool) -> str:
     kept, before = sum(part.kept for part in judged), sum(part.before for part in judged)
     if is_first:  # each pair is one arrival that was kept, and each kept arrival is a pair
         return f"{kept} pairs, but {before} arrivals were kept, or others"

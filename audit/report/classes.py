@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
-from evenly.audit.report.adapter_tables import by_adapter, ensembles_of, notes_of, plain_rows, unseen_of
+from evenly.adapters.evaluation.tables import by_adapter, ensembles_of, notes_of, plain_rows, unseen_of
 from evenly.audit.report.plots.classes import frequency_plot
 from evenly.audit.report.plots.curves import reliability_plot
 from evenly.audit.report.plots.figures import interval_plot

@@ -40,8 +40,8 @@ def read_gallery(build: PublishedBuild, read_bytes: ReadBytes) -> dict[str, Any]
     """Cards under kept, merged (each with `twin`) and gone, with `shown` and `total` of each."""
     gallery = {
         "kept": _kept(build),
-        "merged": list(_gone(build, merged=True)),
-        "gone": list(_gone(build, merged=False)),
+        "merged": list(_lost_cards(build, merged=True)),
+        "gone": list(_lost_cards(build, merged=False)),
     }
     cards = [card for group in gallery.values() for card in group]
     cards += [card["twin"] for card in gallery["merged"] if card["twin"] is not None]
@@ -57,7 +57,7 @@ def _kept(build: PublishedBuild) -> list[Card]:
     return [_card(row) for row in _varied(rows, KEPT)]
 
 
-def _gone(build: PublishedBuild, *, merged: bool) -> Iterator[Card]:
+def _lost_cards(build: PublishedBuild, *, merged: bool) -> Iterator[Card]:
     """Up to PER_REASON pairs for every step and reason; those merged come with the pair that stands for them."""
 
     def gone_for(step_and_reason: tuple[StepRecord, str]) -> list[Card]:

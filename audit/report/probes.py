@@ -5,7 +5,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from evenly.audit.report.adapter_tables import plain_rows
+from evenly.adapters.evaluation.tables import plain_rows
 from evenly.audit.report.plots.figures import COLOURS, drawn
 from evenly.audit.safe_text import visible
 from evenly.storage.ledger import Ledger, StepRecord

@@ -9,6 +9,7 @@ from typing import Any
 from evenly.adapters.class_texts import SYNONYMS, EditedTexts, EvaluationRule
 from evenly.adapters.methods.fudd import ConfusablePairs
 from evenly.descriptions.chat.endpoint import LanguageModel
+from evenly.descriptions.described import METHODS_ABOUT_PAIRS, DescribeRule, NamesRule
 from evenly.descriptions.methods import METHODS, UnknownMethodError
 from evenly.flows.cli.classes.description_versions import edited_description
 from evenly.flows.recipe import Recipe, Source
@@ -18,15 +19,7 @@ from evenly.signatures import Place
 from evenly.storage.builds import Builds
 from evenly.storage.ledger import StepRecord
 from evenly.tasks.classes.confusable import FIND_CONFUSABLE, ConfusableRule
-from evenly.tasks.classes.describe import (
-    METHODS_ABOUT_PAIRS,
-    DescribeRule,
-    NamesRule,
-    accepted_pair_texts,
-    accepted_phrases,
-    accepted_texts,
-    finished_description,
-)
+from evenly.tasks.classes.describe import accepted, finished_description
 from evenly.tasks.run import EncoderChoice, Run
 from evenly.tasks.splits import split_of_build
 
@@ -110,8 +103,11 @@ def _texts(run: Run, described: StepRecord | None, edited: StepRecord | None) ->
     `given` says which methods these are, of which file.
     """
     records = [record for record in (described, edited) if record is not None]
-    texts = {method: per_class for record in records for method, per_class in accepted_texts(run, record).items()}
-    phrases = [accepted_phrases(run, record) for record in records if "description" in record.rule["methods"]]
+    read = [accepted(run, record) for record in records]
+    texts = {method: per_class for each in read for method, per_class in each.texts().items()}
+    phrases = [
+        each.phrases() for record, each in zip(records, read, strict=True) if "description" in record.rule["methods"]
+    ]
     fields = {
         "describe": records[0].key if records else None,
         "texts": texts,
@@ -132,7 +128,7 @@ def _about_pairs(run: Run, listing: ClassListing, described: StepRecord | None) 
     """The texts about pairs, and about how many pairs of how many they are."""
     facts = {} if described is None else {name: described.notes[name] for name in ("pairs_asked", "pairs_possible")}
     return {
-        "pair_texts": [] if described is None else accepted_pair_texts(run, described),
+        "pair_texts": [] if described is None else accepted(run, described).of_pairs(),
         "pairs": {"top": listing.pairs.top} | facts,
     }
 

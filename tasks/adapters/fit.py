@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from evenly.adapters import ADAPTERS
@@ -21,17 +20,10 @@ from evenly.adapters.class_texts import (
     text_sources,
 )
 from evenly.adapters.errors import MissingFeaturesError
-from evenly.adapters.evaluation.measures.calibration import reliability
-from evenly.adapters.evaluation.measures.classification import softmax
-from evenly.adapters.evaluation.measures.ensemble_parts import judge_parts
-from evenly.adapters.evaluation.measures.head_tail import head_tail, tail_classes
-from evenly.adapters.evaluation.measures.paired import paired_tests
-from evenly.adapters.evaluation.measures.rejection import judge_rejection
-from evenly.adapters.evaluation.measures.unseen import judge_unseen
 from evenly.adapters.evaluation.protocols.evaluation_data import EvaluationData
 from evenly.adapters.evaluation.protocols.experiment import Evaluation, fit_and_evaluate
-from evenly.adapters.features import Features, GroupedFeatures, Integers
-from evenly.adapters.methods.cooked import Cooked
+from evenly.adapters.evaluation.protocols.further_tables import further_tables, predictions_of
+from evenly.adapters.labelled import LabelledRows, takes_second
 from evenly.adapters.methods.vcd import DescribedClasses
 from evenly.adapters.saved import to_arrays, to_card
 from evenly.curation.concepts.name_frequency import NameCounter
@@ -42,7 +34,7 @@ from evenly.storage.ledger import StepOutput
 from evenly.storage.records import content_hash
 from evenly.storage.samples import BuildSamples
 from evenly.tasks.encoders import second_identity, step_encoder
-from evenly.tasks.labelled_rows import LabelledRows, labelled_rows, takes_second
+from evenly.tasks.labelled_rows import labelled_rows
 from evenly.tasks.run import Records, Run
 from evenly.tasks.splits import grouped_inputs
 from evenly.tasks.step import Step, plain_rule
@@ -82,9 +74,9 @@ def evaluate_adapters(run: Run, _upstream: Records, rule: EvaluationRule) -> Ste
         "curves": pa.Table.from_pandas(evaluation.curves, preserve_index=False),
         "per_class": pa.Table.from_pandas(evaluation.per_class, preserve_index=False),
         "split": pa.table({"uid": rows.pairs["uid"], **parts}),
-        "predictions": _predictions(rows, evaluation),
+        "predictions": predictions_of(rows, evaluation),
         "texts": pa.Table.from_pylist(sources, schema=SCHEMA),
-        **further_tables(run, manifest, rule, rows, evaluation),
+        **further_tables(rows, evaluation, class_frequencies(run, manifest, rule), seed=run.seed),
     }
     undescribed = [] if rule.describe else [NOT_DESCRIBED]
     notes = [*rows.notes, *_about_pool(rule, rows), *undescribed, *in_words(sources), *evaluation.notes]
@@ -125,26 +117,6 @@ def _settings(rule: EvaluationRule) -> dict[str, dict[str, Any]]:
     """Parameters that the recipe fixes: how texts count together, and among how many classes pairs were sought."""
     settings: dict[str, dict[str, Any]] = {"vcd": {"aggregate": rule.aggregate}} if rule.aggregate else {}
     return settings | ({"fudd": {"k": rule.pairs["top"]}} if rule.pairs is not None else {})
-
-
-def _predictions(rows: LabelledRows, evaluation: Evaluation) -> pa.Table:
-    """The prediction of each adapter for each test picture: uid, name, texts, class, predicted, confidence."""
-    test = rows.pairs.filter(pa.array(rows.split == "test"))
-    names = np.array(rows.classes)
-    tables = [
-        pa.table(
-            {
-                "uid": test["uid"],
-                "name": pa.array([name] * len(test)),
-                "texts": pa.array([texts] * len(test)),
-                "class": test["label"],
-                "predicted": pa.array(names[logits.argmax(axis=1)]),
-                "confidence": pa.array(softmax(logits).max(axis=1)),
-            }
-        )
-        for (name, texts), logits in evaluation.test_logits.items()
-    ]
-    return pa.concat_tables(tables)
 
 
 def _save(
@@ -219,101 +191,7 @@ EVALUATE_ADAPTERS = Step(
 )
 
 
-AS_FITTED, AT_TEMPERATURE = "as fitted", "at temperature"
-
-
-def further_tables(
-    run: Run, manifest: Mapping[str, Any], rule: ClassTexts, rows: LabelledRows, evaluation: Evaluation
-) -> dict[str, pa.Table]:
-    """Tables by name; each that has something to say.
-
-    `pairs`: every two adapters on the test pictures. `frequencies`: how many captions of the pool name each class or
-    one of its synonyms, and whether it is of the tail. `head_tail`: accuracy in both, per adapter. `reliability`: bins
-    of confidence, per adapter, as fitted and at its temperature. `ood`: every score on the unseen pictures, by the
-    logits of the adapter that validation liked best; `open_set`: what rejecting by each score gives. `ensembles`: what
-    each classifier is worth that an adapter is the mean of.
-    """
-    test = np.flatnonzero(rows.split == "test")
-    if not len(test):
-        return {}
-    labels, groups = rows.labels[test], rows.groups[test]
-    predictions = {key: logits.argmax(axis=1) for key, logits in evaluation.test_logits.items()}
-    correct = {
-        f"{name} {texts}": labels_of_adapter == labels for (name, texts), labels_of_adapter in predictions.items()
-    }
-    counts = class_frequencies(run, manifest, rule)
-    frequencies = pd.DataFrame({"class": rows.classes, "captions": counts, "tail": tail_classes(counts, rows.classes)})
-    parts = [
-        head_tail(labels_of_adapter, labels, rows.classes, counts, seed=run.seed, groups=groups).assign(
-            name=name, texts=texts
-        )
-        for (name, texts), labels_of_adapter in predictions.items()
-    ]
-    tables = {
-        "pairs": paired_tests(correct, seed=run.seed, groups=groups),
-        "frequencies": frequencies,
-        "head_tail": pd.concat(parts, ignore_index=True),
-        "reliability": reliability_bins(evaluation, labels),
-        **_unseen(run, rows, evaluation, test),
-        "ensembles": _ensembles(run, rows, evaluation, test),
-    }
-    return {name: pa.Table.from_pandas(table, preserve_index=False) for name, table in tables.items() if len(table)}
-
-
-def reliability_bins(evaluation: Evaluation, labels: Integers) -> pd.DataFrame:
-    """Fifteen bins per adapter, texts and state: name, texts, state, lower, upper, n, confidence, accuracy.
-
-    `state` is "as fitted" or "at temperature"; the second is left out where no validation row could fit one. `labels`
-    are those of the test rows. `confidence` and `accuracy` are NaN in empty bins.
-    """
-    temperatures = {(row["name"], row["texts"]): row["temperature"] for row in evaluation.results.to_dict("records")}
-    tables = []
-    for (name, texts), logits in evaluation.test_logits.items():
-        for state, temperature in ((AS_FITTED, 1.0), (AT_TEMPERATURE, temperatures[name, texts])):
-            if np.isfinite(temperature):
-                bins = reliability(softmax(logits / temperature), labels).drop(columns="gap")
-                tables.append(bins.assign(name=name, texts=texts, state=state))
-    return pd.concat(tables, ignore_index=True)
-
-
 def class_frequencies(run: Run, manifest: Mapping[str, Any], rule: ClassTexts) -> np.ndarray:
     """Captions of the whole pool (c,) that name the class or one of its accepted synonyms, each caption once."""
     captions = BuildSamples(run.workspace, manifest).read(["caption"])
     return NameCounter(names_of_classes(rule), plurals=True).count(captions["caption"].combine_chunks()).of_concepts
-
-
-def _unseen(run: Run, rows: LabelledRows, evaluation: Evaluation, test: np.ndarray) -> dict[str, pd.DataFrame]:
-    """`ood` and `open_set` of the best adapter by validation; COOkeD's scores from an ensemble of its own."""
-    if not rows.unseen:
-        return {}
-    name, texts = evaluation.best_on_validation()
-    prototypes = rows.prototypes.get(texts, rows.prototypes["names"])
-    features = rows.features.with_prototypes(prototypes)
-    train, validation = (np.flatnonzero(rows.split == part) for part in ("train", "val"))
-    adapter = evaluation.fitted[name, texts].adapter
-    unseen = {kind: features_of_set.with_prototypes(prototypes) for kind, features_of_set in rows.unseen.items()}
-    cooked = Cooked().fit(features.rows(train), rows.labels[train])
-    of_val, of_test = (_rows(features, rows, part) for part in (validation, test))
-    groups = rows.unseen_groups
-    table = judge_unseen(adapter, of_test, unseen, unseen_groups=groups, seed=run.seed, cooked=cooked)
-    rejection = judge_rejection(adapter, of_val, of_test, unseen, unseen_groups=groups, seed=run.seed, cooked=cooked)
-    return {"ood": table.assign(name=name, texts=texts), "open_set": rejection.assign(name=name, texts=texts)}
-
-
-def _rows(features: Features, rows: LabelledRows, places: np.ndarray) -> GroupedFeatures:
-    return GroupedFeatures(features=features.rows(places), labels=rows.labels[places], groups=rows.groups[places])
-
-
-def _ensembles(run: Run, rows: LabelledRows, evaluation: Evaluation, test: np.ndarray) -> pd.DataFrame:
-    """name, texts and the columns of `judge_parts` for each adapter that is an ensemble."""
-    tables = [
-        judge_parts(
-            tuned.adapter,
-            _rows(rows.features, rows, test),
-            seed=run.seed,
-            unseen=rows.unseen,
-            unseen_groups=rows.unseen_groups,
-        ).assign(name=name, texts=texts)
-        for (name, texts), tuned in evaluation.fitted.items()
-    ]
-    return pd.concat(tables, ignore_index=True) if any(map(len, tables)) else pd.DataFrame()

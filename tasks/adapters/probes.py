@@ -12,6 +12,7 @@ from evenly.adapters.class_texts import ListSplit
 from evenly.adapters.evaluation.measures.binding import ProbeSet, binding_table
 from evenly.adapters.evaluation.measures.diversity import schur_complement_entropy
 from evenly.adapters.evaluation.protocols.retrieval import RetrievalRows, judge_pairs
+from evenly.adapters.labelled import Strings
 from evenly.adapters.training import row_keys
 from evenly.curation.step import NoRule
 from evenly.demo.pictures.binding import COLOURS, THINGS, compositions, question
@@ -23,7 +24,7 @@ from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.samples import BuildSamples
 from evenly.tasks.classes.texts import single
 from evenly.tasks.encoders import encoder_identity, open_encoder, step_encoder, text_rows
-from evenly.tasks.labelled_rows import Strings, all_groups, kept_pairs, labelled_pairs
+from evenly.tasks.labelled_rows import all_groups, kept_pairs, labelled_pairs
 from evenly.tasks.pictures.encoded import image_rows
 from evenly.tasks.run import Records, Run
 from evenly.tasks.splits import grouped_inputs, inputs_of_build

@@ -9,10 +9,11 @@ import pyarrow as pa
 from annotated_types import Ge, Gt, Le
 
 from evenly.curation.encoder_name import EncoderName
+from evenly.descriptions.captions.asked import made
 from evenly.features.captioning import CaptionModel, CaptionSampling, check_caption_model_name, load_caption_model
 from evenly.storage.feature_store import TextStore
 from evenly.storage.web.images import read_images
-from evenly.tasks.captions.captioner import Captioner, Shown, made
+from evenly.tasks.captions.captioner import Captioner, Shown
 from evenly.tasks.run import Run, with_model
 
 _AT_ONCE = 256  # pictures whose bytes are held

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
+from evenly.descriptions.captions.asked import ChatCaptions
 from evenly.descriptions.chat.budget import likely_prompt_tokens, most_prompt_tokens
 from evenly.descriptions.chat.client import Reply
 from evenly.descriptions.chat.embedded import embedded_name
@@ -16,7 +17,7 @@ from evenly.descriptions.chat.request import ChatRequest
 from evenly.storage.chat.requests import Requests
 from evenly.storage.web.images import PLACES
 from evenly.tasks.captions import CAPTIONERS
-from evenly.tasks.captions.captioner import ChatCaptions, Shown, payment_of
+from evenly.tasks.captions.captioner import Shown
 from evenly.tasks.captions.offers import NamedCaptioner, texts_of_pairs
 from evenly.tasks.chat.endpoints import embedded_model, prices_of
 from evenly.tasks.pictures.sent_rows import SentRows
@@ -149,7 +150,7 @@ def _rehearsed(run: Run, captioner: NamedCaptioner, pairs: pa.Table) -> Rehearse
 
 def _row(run: Run, captioner: NamedCaptioner, sums: Rehearsed, *, pairs: int, pairs_are: Pairs) -> dict[str, Any]:
     """The row of a captioner; replies are expected to be as long as the stored ones, else as they may be."""
-    prices = prices_of(replace(run, payment=payment_of(captioner.rule)))
+    prices = prices_of(replace(run, payment=captioner.rule))
     left = sums.requests - sums.stored
     expected = min(sums.longest, round(sums.stored_tokens / sums.stored * left)) if sums.stored else sums.longest
     return {

@@ -21,11 +21,12 @@ from evenly.curation.captions.choice import GIVEN
 from evenly.curation.captions.unseen import draw_pairs, join_draws, recognised_limits, unseen_names
 from evenly.curation.concepts.multilingual import named_entries
 from evenly.curation.errors import RuleError
+from evenly.descriptions.captions.asked import MADE
 from evenly.features import cosine_scores
 from evenly.features.unit_rows import SCORE_DIGITS
 from evenly.storage.feature_store import FeatureStore, text_id
 from evenly.tasks.captions import CAPTIONERS
-from evenly.tasks.captions.captioner import MADE, Shown
+from evenly.tasks.captions.captioner import Shown
 from evenly.tasks.encoders import encoder_identity, store_texts
 from evenly.tasks.pictures.encoded import image_rows
 from evenly.tasks.pictures.pairs import send_merged

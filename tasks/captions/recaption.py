@@ -19,12 +19,13 @@ from evenly.curation.captions.grammar import GrammarScore, fit_grammar
 from evenly.curation.captions.quality import ECHOES_TEXT, OVER_CONTEXT, UNSEEN, echoes_text, flag_captions
 from evenly.curation.captions.scores import REWRITTEN, compare_captions, count_rewritten, share_by_origin
 from evenly.curation.errors import ColumnsError
+from evenly.descriptions.captions.asked import ChatCaptions
 from evenly.descriptions.chat.endpoint import Payment
 from evenly.features.open_clip_models import check_model_name
 from evenly.storage.ledger import StepOutput
 from evenly.storage.records import stored_fields
 from evenly.tasks.captions import CAPTIONERS
-from evenly.tasks.captions.captioner import ChatCaptions, account_of
+from evenly.tasks.captions.captioner import account_of
 from evenly.tasks.captions.offers import (
     ORIGINAL,
     ConceptLimits,

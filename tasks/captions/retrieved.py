@@ -10,9 +10,10 @@ import pyarrow as pa
 from annotated_types import Ge, Le
 
 from evenly.curation.concepts.equal_entries import english_plurals
+from evenly.descriptions.captions.asked import made
 from evenly.features import top_concepts
 from evenly.storage.feature_store import FeatureStore
-from evenly.tasks.captions.captioner import Captioner, Shown, made
+from evenly.tasks.captions.captioner import Captioner, Shown
 from evenly.tasks.encoders import encoder_identity, text_rows
 from evenly.tasks.pictures.encoded import image_rows
 from evenly.tasks.rebuild.concepts import record_named

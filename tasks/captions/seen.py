@@ -5,18 +5,10 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from evenly.descriptions.captions.asked import ChatCaptions, Question, check_sees, each_row
 from evenly.descriptions.captions.questions import PROMPTS, about_picture
 from evenly.storage.records import content_hash
-from evenly.tasks.captions.captioner import (
-    Captioner,
-    ChatCaptions,
-    Question,
-    SentPictures,
-    Shown,
-    ask_captions,
-    check_sees,
-    each_row,
-)
+from evenly.tasks.captions.captioner import Captioner, SentPictures, Shown, ask_captions
 from evenly.tasks.chat.endpoints import endpoint_identity
 from evenly.tasks.run import Run
 

@@ -13,9 +13,10 @@ import pyarrow as pa
 from annotated_types import Ge, Le
 
 from evenly.curation.draws import draw
+from evenly.descriptions.captions.asked import ChatCaptions, Question, each_row, made
 from evenly.descriptions.captions.questions import EXAMPLES, Example, about_tags
 from evenly.storage.records import content_hash
-from evenly.tasks.captions.captioner import Captioner, ChatCaptions, Question, Shown, ask_captions, each_row, made
+from evenly.tasks.captions.captioner import Captioner, Shown, ask_captions
 from evenly.tasks.chat.endpoints import endpoint_identity
 from evenly.tasks.run import Run
 

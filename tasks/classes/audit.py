@@ -23,6 +23,7 @@ from evenly.adapters.evaluation.protocols.description_audit import (
 )
 from evenly.adapters.features import Features, Floats, Integers
 from evenly.adapters.forms.local_texts import choose_weight, local_scores, reference_similarities
+from evenly.adapters.labelled import LabelledRows
 from evenly.adapters.methods.vcd import Aggregate
 from evenly.descriptions.control_texts import DescribedText, random_texts, repeated_names, shuffled_texts
 from evenly.descriptions.descriptions import ACCEPTED
@@ -32,7 +33,7 @@ from evenly.storage.files.wordnets import load_noun_synsets
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.tasks.classes.texts import single
 from evenly.tasks.encoders import step_encoder, text_rows
-from evenly.tasks.labelled_rows import LabelledRows, labelled_rows
+from evenly.tasks.labelled_rows import labelled_rows
 from evenly.tasks.run import Records, Run
 from evenly.tasks.splits import grouped_inputs
 from evenly.tasks.step import Step

@@ -2,10 +2,8 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import reduce
-from operator import add
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,18 +11,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.adapters.class_texts import SYNONYMS
-from evenly.curation.concepts.name_frequency import NameCounter, most_frequent_name
+from evenly.curation.concepts.name_audit import count_each_name
 from evenly.descriptions.chat.embedded import embedded_name
-from evenly.descriptions.chat.endpoint import Endpoint, EndpointRule
+from evenly.descriptions.chat.endpoint import Endpoint
 from evenly.descriptions.chat.rehearsal import Rehearsal
-from evenly.descriptions.class_list import ClassList, parse_class_list
+from evenly.descriptions.class_list import ClassList
 from evenly.descriptions.describe import Pairs, describe
+from evenly.descriptions.described import Accepted, DescribeRule, NamesRule, askings
 from evenly.descriptions.descriptions import ACCEPTED, Descriptions
 from evenly.descriptions.estimate import estimate, nothing_to_ask
-from evenly.descriptions.method import DescriptionMethod
-from evenly.descriptions.methods import METHODS, chosen_methods
+from evenly.descriptions.methods import chosen_methods
 from evenly.descriptions.methods.synonyms import TIED, consistent_synonyms
-from evenly.descriptions.texts.grounding import Grounding, Subject
+from evenly.descriptions.texts.grounding import Grounding
 from evenly.storage.builds import Builds
 from evenly.storage.chat.requests import Requests
 from evenly.storage.files.wordnets import load_noun_synsets
@@ -49,33 +47,6 @@ from evenly.tasks.server.events import ClassesDescribed, emit
 from evenly.tasks.splits import build_inputs
 from evenly.tasks.step import Step
 
-METHODS_ABOUT_PAIRS = frozenset(method.name for method in chosen_methods(list(METHODS)) if method.scope == "pair")
-
-
-@dataclass(frozen=True, kw_only=True)
-class DescribeRule(EndpointRule):
-    """A class list as it stands in its `text`, by which methods it is described, and who is asked."""
-
-    class_list: ClassList
-    text: str
-    methods: tuple[str, ...]
-
-    def stored(self) -> dict[str, Any]:
-        """The rule as the ledger stores it: the list by its name and text."""
-        fields = {"methods": list(self.methods), "base_url": self.base_url, "model": self.model}
-        return {"list": self.class_list.name, "text": self.text, **fields}
-
-    @classmethod
-    def load(cls, stored: Mapping[str, Any]) -> "DescribeRule":
-        """The rule out of what `stored` gave."""
-        return cls(
-            class_list=parse_class_list(stored["text"], stored["list"]),
-            text=stored["text"],
-            methods=tuple(stored["methods"]),
-            base_url=stored["base_url"],
-            model=stored["model"],
-        )
-
 
 def describe_class_list(run: Run, upstream: Records, rule: DescribeRule) -> StepOutput:
     """Table `descriptions`: every text with its verdict, reason and request id; notes: what it took.
@@ -89,7 +60,7 @@ def describe_class_list(run: Run, upstream: Records, rule: DescribeRule) -> Step
     with open_endpoint(rule) as endpoint:
         client = chat_client(run, endpoint, name=class_list.name, budget=budget)
         grounding = Grounding(load_noun_synsets())
-        with run.progress.bar("describing classes", _askings(methods, len(class_list.classes), len(pairs))) as advance:
+        with run.progress.bar("describing classes", askings(methods, len(class_list.classes), len(pairs))) as advance:
             descriptions = describe(
                 class_list,
                 methods=methods,
@@ -123,12 +94,6 @@ def announce_described(run: Run, described: StepRecord) -> str:
         )
     )
     return line
-
-
-def _askings(methods: Sequence[DescriptionMethod], n_classes: int, n_pairs: int) -> int:
-    """The total of the progress of `describe`: classes, pairs or the list, by each method about them."""
-    counts = {"class": n_classes, "pair": n_pairs, "list": 1}
-    return sum(counts[method.scope] for method in methods)
 
 
 def _with_consistent_synonyms(run: Run, class_list: ClassList, descriptions: Descriptions) -> Descriptions:
@@ -182,34 +147,9 @@ def estimate_list(
     return [estimated.row() for estimated in estimates]
 
 
-def accepted_texts(run: Run, described: StepRecord) -> dict[str, dict[str, list[str]]]:
-    """The accepted texts about classes: method -> class -> texts; the class "" stands for the list as a whole."""
-    texts: dict[str, dict[str, list[str]]] = {}
-    for row in _accepted(run, described):
-        if row["method"] not in METHODS_ABOUT_PAIRS:
-            texts.setdefault(row["method"], {}).setdefault(row["class"], []).append(row["text"])
-    return texts
-
-
-def accepted_phrases(run: Run, described: StepRecord) -> dict[str, list[str]]:
-    """Class -> what its accepted texts of the method `description` say of it, without its name around."""
-    phrases: dict[str, list[str]] = {}
-    for row in _accepted(run, described):
-        if row["method"] == "description":
-            phrases.setdefault(row["class"], []).append(row["phrase"])
-    return phrases
-
-
-def accepted_pair_texts(run: Run, described: StepRecord) -> list[list[str]]:
-    """[class, class that it is told from, text] for each accepted text about a pair, in the order of the table."""
-    rows = _accepted(run, described)
-    return [[row["class"], row["other"], row["text"]] for row in rows if row["method"] in METHODS_ABOUT_PAIRS]
-
-
-def _accepted(run: Run, described: StepRecord) -> list[dict[str, Any]]:
-    table = run.ledger.table(described, "descriptions", ["class", "method", "text", "phrase", "verdict", "other"])
-    rows: list[dict[str, Any]] = table.filter(pc.equal(table["verdict"], ACCEPTED)).to_pylist()
-    return rows
+def accepted(run: Run, described: StepRecord) -> Accepted:
+    """The accepted texts of a record of `describe`."""
+    return Accepted(run.ledger.table(described, "descriptions", Accepted.COLUMNS))
 
 
 def finished_description(run: Run, upstream: Records, rule: DescribeRule) -> StepRecord | None:
@@ -227,7 +167,7 @@ def _inputs(run: Run, _upstream: Records, rule: DescribeRule) -> dict[str, str]:
 
     A further try is a new observation: it finds all replies that came stored, and asks the rest.
     """
-    inputs = {"questions": _wording(rule)}
+    inputs = {"questions": content_hash(rule.wording())}
     if {*SYNONYMS} & {*rule.methods}:
         inputs |= {"encoder": encoder_identity(run), "tied": str(TIED)}
     records, stored = run.ledger.records("describe"), rule.stored()
@@ -236,17 +176,6 @@ def _inputs(run: Run, _upstream: Records, rule: DescribeRule) -> dict[str, str]:
 
 def _tries(number: int) -> dict[str, str]:
     return {"tries": str(number)} if number > 0 else {}
-
-
-def _wording(rule: DescribeRule) -> str:
-    """The hash of what each method asks, by its question about a class that stands for all."""
-    subject = Subject(name="one", against=Subject(name="other"))
-    methods = chosen_methods(list(rule.methods), small_model=rule.is_embedded)
-    questions = {
-        method.name: [question.content(identity="", model="") for question in method.questions(subject)]
-        for method in methods
-    }
-    return content_hash({"asked": questions, "instructions": [method.instruction for method in methods]})
 
 
 DESCRIBE = Step(
@@ -268,18 +197,6 @@ class PoolOfCaptions(Protocol):
         """The build."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class NamesRule:
-    """The classes whose names are counted, in the captions of a `build`; None: of the run's sources."""
-
-    class_list: ClassList
-    build: str | None = None
-
-    def stored(self) -> dict[str, Any]:
-        """The rule as the ledger stores it: the list by its name, for its text stands with the description."""
-        return {"list": self.class_list.name, "build": self.build}
-
-
 def count_names(run: Run, upstream: Records, rule: NamesRule) -> StepOutput:
     """Count the captions that hold each class name and each of its accepted synonyms, by the description in `upstream`.
 
@@ -287,27 +204,13 @@ def count_names(run: Run, upstream: Records, rule: NamesRule) -> StepOutput:
     name, captions; the class's own name first), `most_frequent` (class, captions that hold any of its names, strict,
     relaxed: the name that each of REAL's rules chooses). Notes: `captions_searched`.
     """
-    classes = rule.class_list.classes
-    texts = accepted_texts(run, upstream[0])
-    names = [[name, *(text for method in SYNONYMS for text in texts.get(method, {}).get(name, ()))] for name in classes]
-    counter = NameCounter(names)
-    frequencies = reduce(add, map(counter.count, pool_captions(run, rule)), counter.count(pa.array([], pa.string())))
-    rows = [
-        {"class": name, "name": text, "captions": count}
-        for name, counts in zip(classes, frequencies.of_names, strict=True)
-        for text, count in counts.items()
-    ]
-    chosen = [
-        {
-            "class": name,
-            "captions": int(total),
-            "strict": most_frequent_name(name, counts, rule="strict"),
-            "relaxed": most_frequent_name(name, counts, rule="relaxed"),
-        }
-        for name, counts, total in zip(classes, frequencies.of_names, frequencies.of_concepts, strict=True)
-    ]
-    tables = {"names": pa.Table.from_pylist(rows), "most_frequent": pa.Table.from_pylist(chosen)}
-    return StepOutput(tables=tables, notes={"list": rule.class_list.name, "captions_searched": frequencies.captions})
+    texts = accepted(run, upstream[0]).texts()
+    names = {
+        name: [name, *(text for method in SYNONYMS for text in texts.get(method, {}).get(name, ()))]
+        for name in rule.class_list.classes
+    }
+    tables, searched = count_each_name(names, pool_captions(run, rule))
+    return StepOutput(tables=tables, notes={"list": rule.class_list.name, "captions_searched": searched})
 
 
 def pool_captions(run: Run, rule: PoolOfCaptions) -> Iterator[pa.Array]:

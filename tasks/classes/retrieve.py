@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.adapters.class_texts import ListSplit
+from evenly.adapters.labelled import Strings
 from evenly.adapters.splits import PARTS
 from evenly.curation.duplicates.fingerprints import COLOUR_BYTES
 from evenly.curation.exclusions.decontaminate import Contamination, Pictures, nearest_features
@@ -32,7 +33,7 @@ from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.tasks.classes.texts import single
 from evenly.tasks.encoders import encoder_identity, step_encoder, text_rows
-from evenly.tasks.labelled_rows import Strings, check_encoder, kept_pairs, kept_with_groups, labelled_pairs
+from evenly.tasks.labelled_rows import check_encoder, kept_pairs, kept_with_groups, labelled_pairs
 from evenly.tasks.reference_sets import read_references, references_hash
 from evenly.tasks.run import Records, Run
 from evenly.tasks.splits import grouped_inputs, split_hash

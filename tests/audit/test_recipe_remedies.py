@@ -1,7 +1,7 @@
 """What a recipe must say so that features are there, in words."""
 
 from evenly.adapters import ADAPTERS, adapter_class
-from evenly.audit.report.adapter_tables import recipe_remedy
+from evenly.adapters.evaluation.tables import recipe_remedy
 
 OF_EVERY_BUILD = {"prototypes", "norms", "captions", "unlabelled"}
 BESIDE_TEXTS = {"class_text_labels", "descriptor_text_labels", "pair_text_classes"}

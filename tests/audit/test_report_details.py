@@ -8,8 +8,8 @@ from html.parser import HTMLParser
 import pyarrow as pa
 import pytest
 
+from evenly.adapters.evaluation.tables import better_and_worse, by_adapter, notes_of, plain_rows, unseen_of
 from evenly.audit.report import render_report
-from evenly.audit.report.adapter_tables import better_and_worse, by_adapter, notes_of, plain_rows, unseen_of
 from evenly.audit.report.classes import read_details
 from evenly.audit.report.plots.classes import MOST_NAMES, frequency_plot
 from evenly.storage.ledger import Ledger, StepOutput, StepSpec

@@ -2,8 +2,8 @@
 
 import pyarrow as pa
 
+from evenly.descriptions.described import compare_texts
 from evenly.descriptions.descriptions import SCHEMA
-from evenly.descriptions.versions import compare_texts
 
 
 def table(*rows):

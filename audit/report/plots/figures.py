@@ -306,7 +306,7 @@ def label_ends(panel: "Axes", labels: Sequence[tuple[Line, str, str]]) -> None:
     """
     low, high = panel.get_ylim()
     ends = np.array([(line.accuracy[-1] - low) / (high - low) for line, _, _ in labels])
-    for (line, name, colour), place in zip(labels, _apart(ends), strict=True):
+    for (line, name, colour), place in zip(labels, _spaced_places(ends), strict=True):
         panel.annotate(
             visible(name)[:_NAME_LENGTH],
             (line.x[-1], line.accuracy[-1]),
@@ -320,7 +320,7 @@ def label_ends(panel: "Axes", labels: Sequence[tuple[Line, str, str]]) -> None:
         )
 
 
-def _apart(ends: np.ndarray) -> np.ndarray:
+def _spaced_places(ends: np.ndarray) -> np.ndarray:
     """Places (k,) near `ends`, in their order, `_LABEL_STEP` apart and within 0 to 1 where they fit."""
     order = np.argsort(ends, kind="stable")
     places = ends[order].copy()

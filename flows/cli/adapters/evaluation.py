@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from evenly.adapters.evaluation.measures.slices import worst_slices
-from evenly.audit.report.adapter_tables import better_and_worse, by_adapter, ensembles_of, notes_of, unseen_of
+from evenly.adapters.evaluation.tables import better_and_worse, by_adapter, ensembles_of, notes_of, unseen_of
 from evenly.flows.cli.adapters.own_features.fit import plain
 from evenly.flows.cli.datasets.outcome import Root, best_on_validation, check_has_classes, evaluations_of
 from evenly.flows.cli.errors import UsageError

@@ -12,10 +12,10 @@ from evenly.adapters import adapter_name
 from evenly.adapters.evaluation.protocols.evaluation_data import EvaluationData
 from evenly.adapters.evaluation.protocols.leaderboard import Leaderboard, LeaderboardPlan, compare_adapters
 from evenly.adapters.evaluation.protocols.leaderboard_runs import LeaderboardRun
+from evenly.adapters.evaluation.tables import recipe_remedy
 from evenly.adapters.own_features.arrays import class_names_in, joined_parts, parts_in
 from evenly.adapters.own_features.part_checks import LEFT_OUT
 from evenly.adapters.training import row_keys
-from evenly.audit.report.adapter_tables import recipe_remedy
 from evenly.audit.report.plots.leaderboard import draw_leaderboard
 from evenly.flows.cli.adapters.options import LeaderboardOptions
 from evenly.flows.cli.adapters.own_features.fit import plain

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from evenly.adapters.methods.fudd import ConfusablePairs
 from evenly.descriptions.chat.endpoint import LanguageModel
+from evenly.descriptions.described import METHODS_ABOUT_PAIRS
 from evenly.flows.cli.errors import PrefectServerError, UsageError
 from evenly.flows.describe_classes import describe_classes
 from evenly.flows.process.prefect_api import prefect_api
@@ -26,7 +27,7 @@ from evenly.storage.pools.rows import file_kind
 from evenly.storage.workspace import Workspace
 from evenly.tasks.chat.endpoints import account, spent
 from evenly.tasks.classes.confusable import expected_pairs
-from evenly.tasks.classes.describe import COUNT_NAMES, METHODS_ABOUT_PAIRS, estimate_list
+from evenly.tasks.classes.describe import COUNT_NAMES, estimate_list
 from evenly.tasks.server.artifacts import server_client
 from evenly.tasks.server.events import WORKSPACE
 

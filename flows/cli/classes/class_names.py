@@ -14,7 +14,7 @@ from evenly.signatures import Place
 from evenly.storage.files.class_lists import MAX_BYTES
 from evenly.storage.files.wordnets import load_noun_synsets
 from evenly.storage.reading.budget import read_text
-from evenly.tasks.classes.describe import accepted_texts
+from evenly.tasks.classes.describe import accepted
 from evenly.unique_keys import read_json
 
 WORDNET = "wordnet"
@@ -81,7 +81,7 @@ def _of_version(list_or_key: str, root: Place | None) -> tuple[dict[str, list[st
             "list "
             f"by one of these, or give `{WORDNET}` or a file."
         )
-    texts = accepted_texts(workspace_run(root, quiet=True), version.record)
+    texts = accepted(workspace_run(root, quiet=True), version.record).texts()
     names_by_class: dict[str, list[str]] = {}
     for method in SYNONYMS:
         for name, names in texts.get(method, {}).items():

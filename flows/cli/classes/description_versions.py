@@ -18,11 +18,11 @@ import pyarrow.compute as pc
 
 from evenly.descriptions.chat.client import ClientCounts
 from evenly.descriptions.class_list import ClassList, parse_class_list
+from evenly.descriptions.described import compare_texts
 from evenly.descriptions.descriptions import ACCEPTED, Descriptions
 from evenly.descriptions.edited import EDITED, export_csv, read_edited
 from evenly.descriptions.errors import EditedTextsError
 from evenly.descriptions.exports import TEXT_EXPORTS
-from evenly.descriptions.versions import compare_texts
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.recipe.files import ListingText, read_class_file
 from evenly.signatures import Place

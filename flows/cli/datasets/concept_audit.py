@@ -9,7 +9,9 @@ import pandas as pd
 
 from evenly.adapters.evaluation.measures.head_tail import TAIL_RULES, TailRule, tail_classes
 from evenly.curation.concepts.matching import normalised
+from evenly.curation.concepts.name_audit import FrequencyRule
 from evenly.descriptions.chat.endpoint import LanguageModel
+from evenly.descriptions.relevance import RelevanceRule
 from evenly.flows.audit_concepts import audit_concepts
 from evenly.flows.cli.classes.class_names import names_of
 from evenly.flows.cli.datasets.options import ConceptsOptions
@@ -22,7 +24,6 @@ from evenly.storage.builds import Builds
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.records import replacing
 from evenly.storage.workspace import Workspace
-from evenly.tasks.classes.frequency import FrequencyRule, RelevanceRule
 
 TABLES = (".csv", ".parquet")
 FEWEST_TOLD_APART = 20

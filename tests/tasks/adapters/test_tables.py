@@ -4,7 +4,7 @@ import pytest
 
 from evenly.adapters.evaluation.measures.classification import expected_calibration_error, softmax
 from evenly.adapters.evaluation.protocols.experiment import Evaluation
-from evenly.tasks.adapters.fit import reliability_bins
+from evenly.adapters.evaluation.protocols.further_tables import reliability_bins
 
 LABELS = np.array([0, 1, 2, 1, 0, 2])
 LOGITS = np.random.default_rng(0).normal(size=(6, 3)) * 4

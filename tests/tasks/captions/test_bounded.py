@@ -5,6 +5,7 @@ import weakref
 
 import pytest
 
+from evenly.descriptions.captions import asked as asked_module
 from evenly.descriptions.chat.request import ChatRequest
 from evenly.tasks.captions import captioner as captioner_module
 from evenly.tasks.captions import realigned, seen
@@ -34,7 +35,7 @@ class Living:
         self.made += 1
         self.requests = max(self.requests, len(self._requests))
         if not self.made % AT_ONCE:  # all that lives is looked through
-            answers = sum(type(thing) is captioner_module._Answer for thing in gc.get_objects())
+            answers = sum(type(thing) is asked_module._Answer for thing in gc.get_objects())
             self.answers = max(self.answers, answers)
         return request
 
@@ -46,7 +47,7 @@ def living(monkeypatch):
     monkeypatch.setattr(seen, "about_picture", living)
     with_texts = Living(realigned.about_texts)
     monkeypatch.setattr(realigned, "about_texts", with_texts)
-    monkeypatch.setattr(captioner_module, "_AT_ONCE", AT_ONCE)
+    monkeypatch.setattr(asked_module, "_AT_ONCE", AT_ONCE)
     return {"seen": living, "realigned": with_texts}
 
 
@@ -70,7 +71,7 @@ def test_how_many_rows_are_read_at_a_time_changes_nothing(tmp_path, monkeypatch)
         whole = recaption(run, [asked])
         for path in run.workspace.root.glob("ledger/**/recaption*"):
             path.rename(path.with_suffix(".gone"))
-        monkeypatch.setattr(captioner_module, "_AT_ONCE", 1)
+        monkeypatch.setattr(asked_module, "_AT_ONCE", 1)
         monkeypatch.setattr(recaption_module, "_AT_ONCE", 1)
         assert recaption(run, [asked]).output_hash == whole.output_hash
 

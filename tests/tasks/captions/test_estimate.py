@@ -6,13 +6,13 @@ from dataclasses import replace
 import pytest
 import yaml
 
+from evenly.descriptions.captions.asked import ChatCaptions
 from evenly.flows.cli.datasets.builds import COMMANDS
 from evenly.flows.cli.datasets.planning import plan_recipe
 from evenly.flows.recipe import read_recipe
 from evenly.flows.recipe.steps import steps_of
 from evenly.flows.runs import run_in
 from evenly.storage.ledger import StepRecord
-from evenly.tasks.captions.captioner import ChatCaptions
 from evenly.tasks.captions.estimate import estimate_captions, estimate_captions_at_most
 from evenly.tasks.captions.recaption import RECAPTION
 from evenly.tasks.engine import InProcess

@@ -8,10 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from evenly.descriptions.class_list import parse_class_list
+from evenly.descriptions.described import NamesRule
 from evenly.descriptions.descriptions import table_of
 from evenly.storage.ledger import StepOutput, StepSpec
 from evenly.storage.pools.source import PoolSource
-from evenly.tasks.classes.describe import COUNT_NAMES, NamesRule, count_names
+from evenly.tasks.classes.describe import COUNT_NAMES, count_names
 from evenly.tasks.run import Run
 from tests.labelled_build import Picture, publish
 

@@ -31,7 +31,7 @@ from evenly.storage.files.arrays import write_arrays
 from evenly.storage.files.image_folders import read_image_folder, read_picture
 from evenly.storage.files.splits import read_split
 from evenly.tasks.adapters.pictures import EncodedPictures, encode_pictures
-from evenly.tasks.classes.describe import accepted_phrases, accepted_texts
+from evenly.tasks.classes.describe import accepted
 from evenly.tasks.classes.texts import class_texts, filled_templates
 from evenly.tasks.encoders import encoder_identity, second_identity
 from evenly.tasks.labelled_rows import labelled_rows, paired_features
@@ -107,8 +107,8 @@ def _described(run: Run, listing: Path | None) -> dict[str, np.ndarray]:
         version = find_version(str(listing), root=run.workspace.root)
     except NotFoundError:
         return {}
-    texts, phrases = accepted_texts(run, version.record), accepted_phrases(run, version.record)
-    rule = ClassTexts(classes=version.class_list.classes, texts=texts, phrases=phrases)
+    texts = accepted(run, version.record)
+    rule = ClassTexts(classes=version.class_list.classes, texts=texts.texts(), phrases=texts.phrases())
     return text_arrays(class_texts(run, rule))
 
 
