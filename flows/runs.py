@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from pydantic import TypeAdapter
 
-from evenly.descriptions.chat.endpoint import Payment
 from evenly.features.open_clip_models import check_model_name
 from evenly.storage.builds import Builds
 from evenly.storage.errors import InputError
@@ -154,7 +153,6 @@ def workspace_run(
     quiet: bool = False,
     encoder: EncoderChoice | None = None,
     second: SecondChoice | None = None,
-    payment: Payment | None = None,
 ) -> Run:
     """A run without a recipe, for work on what a workspace holds."""
     return Run(
@@ -162,6 +160,5 @@ def workspace_run(
         seed=0,
         encoder=encoder or EncoderChoice(),
         second=second,
-        payment=payment or Payment(),
         progress=Progress(quiet=quiet),
     )
