@@ -20,6 +20,9 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - a cell of any table
 
 Row = Mapping[str, Any]
 
+ALPHA = 0.05
+MOST_PAIRED = 24
+"""Adapters in the square of pairs."""
 NO_TEXTS = " none"
 _WORD = re.compile(r"\w+")
 REMEDIES = {
@@ -125,7 +128,45 @@ def ensembles_of(rows: Sequence[Row]) -> dict[str, dict[str, list[Row]]]:
     return ensembles
 
 
-def better_and_worse(pairs: Sequence[Row], *, alpha: float) -> list[tuple[str, str]]:
-    """The better and the worse adapter, in words, of each row of `pairs` whose Holm p is below `alpha`."""
+def better_and_worse(pairs: Sequence[Row]) -> list[tuple[str, str]]:
+    """The better and the worse adapter, in words, of each row of `pairs` whose Holm p is below ALPHA."""
     named = [(row, row["a"].removesuffix(NO_TEXTS), row["b"].removesuffix(NO_TEXTS)) for row in pairs]
-    return [(b, a) if row["difference"] > 0 else (a, b) for row, a, b in named if row["p_holm"] < alpha]
+    return [(b, a) if row["difference"] > 0 else (a, b) for row, a, b in named if row["p_holm"] < ALPHA]
+
+
+def label_of(row: Row) -> str:
+    """An adapter with its texts, in words."""
+    texts = row.get("texts")
+    name = str(row.get("name")).replace("_", " ")
+    return f"{name} ({texts})" if texts and texts != "none" else name
+
+
+def pairs_square(rows: Sequence[Row], results: Sequence[Row]) -> dict[str, Any] | None:
+    """A square of differences, row minus column, of the most accurate adapters."""
+    shown = results[:MOST_PAIRED]
+    names = [f"{row['name']} {row['texts']}" for row in shown]
+    by_pair = {(row["a"], row["b"]): (row, -1.0) for row in rows} | {(row["b"], row["a"]): (row, 1.0) for row in rows}
+    if not rows or not all((a, b) in by_pair for a in names for b in names if a != b):
+        return None
+    return {
+        "labels": [label_of(row) for row in shown],
+        "cells": [[_cell(*by_pair[a, b]) if a != b else None for b in names] for a in names],
+        "left_out": len(results) - len(shown),
+        "significant": sum(row["p_holm"] < ALPHA for row in rows),
+        "all": len(rows),
+        "n": rows[0]["n"],
+        "groups": rows[0]["groups"],
+    }
+
+
+def _cell(row: Row, sign: float) -> dict[str, Any]:
+    """The difference to the other adapter, its interval, and whether it is told apart."""
+    ends = [None if row[end] is None else sign * row[end] + 0.0 for end in ("low", "high")]  # + 0.0: no minus zero
+    low, high = ends if sign > 0 else ends[::-1]
+    return {"difference": sign * row["difference"] + 0.0, "low": low, "high": high, "differs": row["p_holm"] < ALPHA}
+
+
+def spans_zero(row: Mapping[str, Any]) -> bool | None:
+    """Whether the interval of the difference holds zero; None where there is no interval."""
+    low, high = row.get("difference_low"), row.get("difference_high")
+    return None if low is None or high is None else bool(low <= 0 <= high)

@@ -190,7 +190,7 @@ def test_without_a_measured_score_nothing_is_gathered():
 def test_better_and_worse_name_the_pairs_below_alpha_only():
     close = PAIRS[0] | {"p_holm": 0.2}
     other = PAIRS[0] | {"a": "linear none", "b": "gda names", "difference": 0.2}
-    assert better_and_worse([PAIRS[0], close, other], alpha=0.05) == [
+    assert better_and_worse([PAIRS[0], close, other]) == [
         ("gda names", f"zero_shot {EVIL}"),
         ("gda names", "linear"),
     ]

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from evenly.adapters.evaluation.measures.slices import worst_slices
-from evenly.adapters.evaluation.tables import better_and_worse, by_adapter, ensembles_of, notes_of, unseen_of
+from evenly.adapters.evaluation.tables import ALPHA, better_and_worse, by_adapter, ensembles_of, notes_of, unseen_of
 from evenly.flows.cli.adapters.own_features.fit import plain
 from evenly.flows.cli.datasets.outcome import Root, best_on_validation, check_has_classes, evaluations_of
 from evenly.flows.cli.errors import UsageError
@@ -88,7 +88,6 @@ def _worst(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 MOST_ROWS = 20  # of a table of slices on the terminal; --json has them all
 MOST_PAIRS = 8
-ALPHA = 0.05
 MEASURES = {"auroc": "AUROC: 1 is best, 0.5 is chance", "fpr95": "FPR95: 0 is best"}
 
 
@@ -224,7 +223,7 @@ def _print_pairs(rows: Sequence[Row]) -> None:
     """The pairs that differ, or where there are many how many others each adapter is ahead of."""
     if not rows:
         return
-    differ = better_and_worse(rows, alpha=ALPHA)
+    differ = better_and_worse(rows)
     print_text(f"\npairs of adapters with Holm's p < {ALPHA:g}: {len(differ)} of {len(rows)}")
     if len(differ) <= MOST_PAIRS:
         for first, second in differ:
