@@ -11,6 +11,8 @@ from evenly.adapters import adapter_class
 from evenly.adapters.class_texts import ClassTexts
 from evenly.adapters.features import Features, Floats, Integers
 from evenly.adapters.methods.cooked import Cooked
+from evenly.adapters.own_features.arrays import SHARED, image_arrays, text_arrays
+from evenly.adapters.splits import PARTS
 
 Strings = npt.NDArray[np.str_]
 
@@ -58,3 +60,25 @@ def takes_second(rule: ClassTexts, adapters: Sequence[str]) -> bool:
     """
     kinds = [Cooked] * any(vars(rule.unseen).values()) + [adapter_class(name) for name in adapters]
     return any("second" in {*kind.needs, *kind.row_needs, *kind.uses} for kind in kinds)
+
+
+_SETS = {"far": "ood", "near": "near_ood"}
+_OF_TEXTS = [name for name in SHARED if not name.startswith("unlabelled")]
+
+
+def labelled_arrays(rows: LabelledRows) -> dict[str, np.ndarray]:
+    """The file of labelled pictures and texts of their classes that `evenly fit --arrays` reads."""
+    arrays = text_arrays({name: getattr(rows.features, name) for name in _OF_TEXTS})
+    arrays |= {"prototypes": rows.prototypes["names"], "classes": np.array(rows.classes, dtype=np.str_)}
+    uids, captions = (np.array(rows.pairs[name].to_pylist(), dtype=np.str_) for name in ("uid", "caption"))
+    for part in PARTS:
+        places = np.flatnonzero(rows.split == part)
+        features = rows.features.rows(places)
+        arrays |= image_arrays(features if part == "train" else replace(features, views=None), part)
+        arrays |= {f"{part}_labels": rows.labels[places], f"{part}_groups": rows.groups[places]}
+        arrays |= {f"{part}_ids": uids[places], f"{part}_captions": captions[places]}
+    if len(rows.unlabelled):
+        arrays |= image_arrays(replace(rows.unlabelled, norms=None), "unlabelled")
+    for name, features in rows.unseen.items():
+        arrays |= image_arrays(features, _SETS[name])
+    return arrays

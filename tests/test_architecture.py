@@ -433,7 +433,7 @@ def test_a_function_takes_at_most_eight_parameters():
 
 
 # What must not grow. Lower a number whenever the tree is below it.
-MOST_FRAME = 0.597  # of all lines but the demo's; 0.57 is the aim
+MOST_FRAME = 0.575  # of all lines but the demo's; 0.57 is the aim
 MOST_LONG_LISTS = 38  # functions over six parameters
 MOST_LEANING = 0.025  # of docstrings begin with what, how, which, those or its
 MOST_FUNCTION_WORDS = 0.018
@@ -442,7 +442,7 @@ STEP_PLACES = {
     "balance": 14,
     "rank": 13,
     "recaption": 10,
-    "align": 8,
+    "align": 7,
     "download": 8,
     "collect": 7,
     "match_concepts": 7,
@@ -460,7 +460,6 @@ STEP_PLACES = {
     "embed_images": 4,
     "match_again": 4,
     "deduplicate_captions": 3,
-    "mix_sources": 3,
     "block_domains": 2,
 }
 

@@ -270,3 +270,16 @@ def pair_rows_in(arrays: Arrays, part: str | None) -> RetrievalRows:
         labels=labels,
         groups=arrays.get(f"{of}groups", own),
     )
+
+
+def text_arrays(fields: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Fields of a record that are not per image under the names that a file has for them; empty ones are left out."""
+    return {
+        SHARED[name]: value for name, value in fields.items() if name in SHARED and value is not None and len(value)
+    }
+
+
+def image_arrays(features: Features, part: str) -> dict[str, np.ndarray]:
+    """Fields per image of a part under the names that a file has for them; those that are not there are left out."""
+    fields = {name: getattr(features, name) for name in PER_IMAGE}
+    return {PER_IMAGE[name].format(part): value for name, value in fields.items() if value is not None}

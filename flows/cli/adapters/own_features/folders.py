@@ -1,8 +1,6 @@
 """`evenly extract`: a folder of classes, or a build, becomes the file of features that `fit` and `leaderboard` read."""
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.adapters.class_texts import ClassTexts, EvaluationRule
-from evenly.adapters.features import Features
-from evenly.adapters.own_features.arrays import PER_IMAGE, SHARED
+from evenly.adapters.class_texts import ClassTexts
+from evenly.adapters.labelled import labelled_arrays
+from evenly.adapters.own_features.arrays import text_arrays
 from evenly.adapters.splits import PARTS, settle_parts, split_by_group
 from evenly.adapters.twins import TWIN_COSINE, twin_clusters
 from evenly.flows.cli.adapters.options import ExtractOptions
@@ -36,9 +34,6 @@ from evenly.tasks.classes.texts import class_texts, filled_templates
 from evenly.tasks.encoders import encoder_identity, second_identity
 from evenly.tasks.labelled_rows import labelled_rows, paired_features
 from evenly.tasks.run import EncoderChoice, Run, SecondChoice
-
-_SETS = {"far": "ood", "near": "near_ood"}
-_OF_TEXTS = [name for name in SHARED if not name.startswith("unlabelled")]
 
 
 def extract_folder(folder: Path, out: Path, options: ExtractOptions) -> dict[str, Any]:
@@ -89,13 +84,6 @@ def extract_folder(folder: Path, out: Path, options: ExtractOptions) -> dict[str
         "class_texts": len(described.get("class_texts", ())),
         "skipped": dict(+skipped),
         "notes": list(notes),
-    }
-
-
-def text_arrays(fields: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Fields of a record that are not per image under the names that a file has for them; empty ones are left out."""
-    return {
-        SHARED[name]: value for name, value in fields.items() if name in SHARED and value is not None and len(value)
     }
 
 
@@ -176,7 +164,10 @@ def extract_pairs(recipe: Place, *, out: Path, class_list: str | None, root: Pla
     run = run_in(chosen, root=root)
     rules = [rule for rule in evaluation_rules(run, chosen, recipe, "latest") if class_list in {None, rule.list}]
     manifest = Builds(run.workspace).read(f"{chosen.name}-latest")
-    arrays = _of_list(run, manifest, rules[0]) if rules else paired_features(run, manifest)
+    if rules:
+        arrays = labelled_arrays(labelled_rows(run, manifest, rules[0], adapters=rules[0].adapters))
+    else:
+        arrays = paired_features(run, manifest)
     encoder = manifest["encoder"]
     arrays["encoder"] = np.array((encoder["model"], encoder["pretrained"] or "", encoder["identity"]), dtype=np.str_)
     if run.second is not None and "aux_train_features" in arrays:
@@ -185,26 +176,3 @@ def extract_pairs(recipe: Place, *, out: Path, class_list: str | None, root: Pla
     write_arrays(out, arrays)
     rows = {part: len(arrays[f"{part}_ids"]) for part in PARTS} if rules else {"pairs": len(arrays["ids"])}
     return {"out": str(out), "build": manifest["build"], "encoder": encoder["identity"], **rows}
-
-
-def _of_list(run: Run, manifest: Mapping[str, Any], rule: EvaluationRule) -> dict[str, np.ndarray]:
-    rows = labelled_rows(run, manifest, rule, adapters=rule.adapters)
-    arrays = text_arrays({name: getattr(rows.features, name) for name in _OF_TEXTS})
-    arrays |= {"prototypes": rows.prototypes["names"], "classes": np.array(rows.classes, dtype=np.str_)}
-    uids, captions = (np.array(rows.pairs[name].to_pylist(), dtype=np.str_) for name in ("uid", "caption"))
-    for part in PARTS:
-        places = np.flatnonzero(rows.split == part)
-        features = rows.features.rows(places)
-        arrays |= _per_image(features if part == "train" else replace(features, views=None), part)
-        arrays |= {f"{part}_labels": rows.labels[places], f"{part}_groups": rows.groups[places]}
-        arrays |= {f"{part}_ids": uids[places], f"{part}_captions": captions[places]}
-    if len(rows.unlabelled):
-        arrays |= _per_image(replace(rows.unlabelled, norms=None), "unlabelled")
-    for name, features in rows.unseen.items():
-        arrays |= _per_image(features, _SETS[name])
-    return arrays
-
-
-def _per_image(features: Features, part: str) -> dict[str, np.ndarray]:
-    fields = {name: getattr(features, name) for name in PER_IMAGE}
-    return {PER_IMAGE[name].format(part): value for name, value in fields.items() if value is not None}
