@@ -12,10 +12,9 @@ from annotated_types import Ge, Le
 from evenly.curation.concepts.equal_entries import english_plurals
 from evenly.descriptions.captions.asked import made
 from evenly.features import top_concepts
-from evenly.storage.feature_store import FeatureStore
 from evenly.tasks.captions.captioner import Captioner, Shown
-from evenly.tasks.encoders import encoder_identity, text_rows
-from evenly.tasks.pictures.encoded import image_rows
+from evenly.tasks.encoders import text_rows
+from evenly.tasks.pictures.encoded import rows_of_pictures
 from evenly.tasks.rebuild.concepts import record_named
 from evenly.tasks.run import Each, Records, Run
 
@@ -70,7 +69,7 @@ def _offer(run: Run, rule: RetrievedRule, shown: Shown) -> pa.Table:
     distinct = ids.unique()
     if not len(distinct):
         return made(shown.pairs, places=[], captions=[])
-    images = image_rows(run, FeatureStore(run.workspace, encoder_identity(run), "images"), distinct)
+    images = rows_of_pictures(run, distinct)
     nearest, _ = top_concepts(images, concepts.rows, min(rule.candidates, len(concepts.names)))
     by_picture = dict(zip(distinct.to_pylist(), map(_texts, images, nearest, [concepts] * len(images)), strict=True))
     texts = [by_picture[image_id] for image_id in ids.to_pylist()]

@@ -18,7 +18,7 @@ from evenly.storage.web.images import read_images
 from evenly.tasks.captions.offers import OFFERED, UNSEEN_NAMES, ConceptLimits, unseen_concepts
 from evenly.tasks.decoding import pictures_with_bytes
 from evenly.tasks.encoders import encoder_identity, open_encoder
-from evenly.tasks.pictures.encoded import image_rows, store_images
+from evenly.tasks.pictures.encoded import pictures_of, store_images
 from evenly.tasks.pictures.pairs import VECTOR, send_by_picture, send_with_captions, vectors_of
 from evenly.tasks.pictures.sent_rows import PicturePlaces, PictureSources, SentRows, send_places, send_sources
 from evenly.tasks.run import Each, EncoderChoice, Records, Run, with_model
@@ -57,15 +57,12 @@ def _to_score(offered: SentRows, run: Run) -> pa.Table:
 
 @with_model
 def _scored(limits: ConceptLimits | None, run: Run, rows: pa.Table) -> pa.Table:
-    store = FeatureStore(run.workspace, encoder_identity(run), "images")
     scores, cut = np.empty(0), np.empty(0, np.bool_)
     unseen = pa.nulls(rows.num_rows, UNSEEN_NAMES)
     ref_clip = pa.nulls(rows.num_rows, pa.float64())
     if rows.num_rows:
-        ids = rows["image_id"].combine_chunks()
-        different = ids.unique()
-        images = image_rows(run, store, different)
-        of_row = pc.index_in(ids, different).to_numpy()
+        images, places = pictures_of(run, rows["image_id"].combine_chunks())
+        of_row = places.to_numpy()
         scores = cosine_scores(images[of_row], vectors_of(rows))
         ref_clip = _ref_clip_scores(rows, scores)
         captions = rows["caption"].combine_chunks()

@@ -15,9 +15,7 @@ from evenly.curation.exclusions.clusters import (
     fit_centroids,
     number_of_clusters,
 )
-from evenly.storage.feature_store import FeatureStore
-from evenly.tasks.encoders import encoder_identity
-from evenly.tasks.pictures.encoded import image_rows
+from evenly.tasks.pictures.encoded import rows_of_pictures
 from evenly.tasks.run import Each, Run
 
 _BINS = 1 << 16
@@ -37,12 +35,6 @@ def fitted_centroids(run: Run, each: Each, ids: PictureIds, rule: ImageBased) ->
     k = number_of_clusters(n, len(order), rule)
     with run.progress.bar("clustering pictures", None):
         return fit_centroids(names[order].tolist(), rows, rule, seed=run.seed, k=k)
-
-
-def rows_of_pictures(run: Run, ids: pa.Array) -> np.ndarray:
-    """The features of pictures, in the order given."""
-    store = FeatureStore(run.workspace, encoder_identity(run), "images")
-    return image_rows(run, store, ids) if len(ids) else np.empty((0, 0), np.float16)
 
 
 def _bins_of(run: Run, ids: pa.Array) -> Ints:

@@ -91,6 +91,18 @@ def image_rows(run: Run, store: FeatureStore, image_ids: Sequence[str] | pa.Arra
     return store.read(image_ids)[0]
 
 
+def rows_of_pictures(run: Run, ids: Sequence[str] | pa.Array) -> np.ndarray:
+    """The same by the run's encoder."""
+    store = FeatureStore(run.workspace, encoder_identity(run), "images")
+    return image_rows(run, store, ids) if len(ids) else np.empty((0, 0), np.float16)
+
+
+def pictures_of(run: Run, ids: pa.Array) -> tuple[np.ndarray, pa.Array]:
+    """The features of the different pictures among `ids`, and the place of each one's."""
+    different = ids.unique()
+    return rows_of_pictures(run, different), pc.index_in(ids, different)
+
+
 def _take_features(run: Run, store: FeatureStore, wanted: set[str]) -> None:
     """Store what pools of features hold of the pictures `wanted`, whose ids are hashes of these features."""
     for source in run.sources:

@@ -11,9 +11,10 @@ from evenly.curation.align import Align, judge_alignment
 from evenly.features import cosine_scores
 from evenly.storage.ledger import StepOutput
 from evenly.tasks.encoders import open_encoder, step_encoder
+from evenly.tasks.pictures.encoded import pictures_of
 from evenly.tasks.pictures.pairs import ScoreFacts, send_with_captions, vectors_of
 from evenly.tasks.pictures.sent_rows import send_partitions
-from evenly.tasks.rebuild.values.measuring import captioned, pictures
+from evenly.tasks.rebuild.values.measuring import captioned
 from evenly.tasks.run import Each, Records, Run, with_model
 from evenly.tasks.step import Step
 
@@ -59,7 +60,7 @@ def _stored_scores(upstream: Records, run: Run) -> pa.Table:
 def _scored(run: Run, rows: pa.Table) -> pa.Table:
     if not rows.num_rows:
         return pa.table({"uid": rows["uid"], "score": pa.array([], pa.float64())})
-    images, places = pictures(run, rows["image_id"].combine_chunks())
+    images, places = pictures_of(run, rows["image_id"].combine_chunks())
     return pa.table({"uid": rows["uid"], "score": cosine_scores(images[places.to_numpy()], vectors_of(rows))})
 
 

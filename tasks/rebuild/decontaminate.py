@@ -18,10 +18,9 @@ from evenly.curation.exclusions.decontaminate import (
     nearest_features,
     nearest_hashes,
 )
-from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
-from evenly.tasks.encoders import encoder_identity, step_encoder
-from evenly.tasks.pictures.encoded import image_rows
+from evenly.tasks.encoders import step_encoder
+from evenly.tasks.pictures.encoded import rows_of_pictures
 from evenly.tasks.pictures.pairs import send_by_picture
 from evenly.tasks.pictures.sent_rows import Exchanged, SentRows, alive, rows_of_uids
 from evenly.tasks.reference_sets import References, check_references, read_references, references_hash
@@ -96,8 +95,7 @@ def _compared(rule: Decontamination, held_out: Pictures, run: Run, pairs: pa.Tab
     """NEAREST of the pairs that show the pictures of a partition."""
     if not pairs.num_rows:
         return NEAREST.empty_table()
-    store = FeatureStore(run.workspace, encoder_identity(run), "images")
-    pool = replace(_pictures(pairs), rows=image_rows(run, store, pairs["image_id"].combine_chunks()))
+    pool = replace(_pictures(pairs), rows=rows_of_pictures(run, pairs["image_id"].combine_chunks()))
     number, distance = nearest_features(pool, held_out, rule)
     return pa.table([pairs["uid"], number, distance], schema=NEAREST)
 

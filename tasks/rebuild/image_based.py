@@ -5,7 +5,6 @@ from functools import partial
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from evenly.curation.arrays import Ints, Singles
 from evenly.curation.exclusions.clusters import (
@@ -16,7 +15,8 @@ from evenly.curation.exclusions.clusters import (
 from evenly.storage.errors import InputError
 from evenly.storage.ledger import StepOutput
 from evenly.tasks.encoders import step_encoder
-from evenly.tasks.pictures.centroids import fitted_centroids, rows_of_pictures
+from evenly.tasks.pictures.centroids import fitted_centroids
+from evenly.tasks.pictures.encoded import pictures_of, rows_of_pictures
 from evenly.tasks.pictures.pairs import send_by_picture
 from evenly.tasks.pictures.sent_rows import Exchanged, SentRows, alive, rows_of_uids
 from evenly.tasks.rebuild.concepts import record_named
@@ -99,12 +99,8 @@ def _count_members(upstream: Records, centroids: Singles, run: Run) -> Ints:
 
 
 def _labelled(centroids: Singles, run: Run, pairs: pa.Table) -> pa.Table:
-    ids = pairs["image_id"].combine_chunks()
-    different = ids.unique()
-    labels, cosines = np.empty(0, np.int64), np.empty(0)
-    if len(ids):
-        labels, cosines = nearest_centroids(rows_of_pictures(run, different), centroids)
-    places = pc.index_in(ids, different)
+    rows, places = pictures_of(run, pairs["image_id"].combine_chunks())
+    labels, cosines = nearest_centroids(rows, centroids) if len(rows) else (np.empty(0, np.int64), np.empty(0))
     columns = {"cluster": pa.array(labels).take(places), "cosine": pa.array(cosines).take(places)}
     return pa.table({"uid": pairs["uid"], **columns})
 

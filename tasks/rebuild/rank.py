@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from evenly.adapters.features import Features
 from evenly.adapters.ranking import RankingHead
@@ -14,11 +13,11 @@ from evenly.adapters.saved_ranking import NAME, ranking_head
 from evenly.curation.rank import HeadRank, judge_rank
 from evenly.storage.artifacts.kinds import adapter_at
 from evenly.storage.errors import InputError
-from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
 from evenly.storage.records import content_hash
 from evenly.tasks.classes.texts import single
 from evenly.tasks.encoders import encoder_identity, step_encoder
+from evenly.tasks.pictures.encoded import pictures_of
 from evenly.tasks.pictures.pairs import ScoreFacts, send_by_picture
 from evenly.tasks.pictures.sent_rows import alive
 from evenly.tasks.run import Each, Records, Run
@@ -51,14 +50,11 @@ def describe_head(run: Run, _upstream: Records, rule: HeadRank, facts: ScoreFact
 
 
 def _scored(adapter: str, run: Run, pairs: pa.Table) -> pa.Table:
-    ids = pairs["image_id"].combine_chunks()
-    different, scores = ids.unique(), np.empty(0)
-    if len(ids):
-        encoder = encoder_identity(run)
-        rows = single(FeatureStore(run.workspace, encoder, "images").read(different)[0])
+    (rows, places), scores = pictures_of(run, pairs["image_id"].combine_chunks()), np.empty(0)
+    if len(rows):
         head, _ = open_head(run, adapter)
-        scores = np.round(head.score(Features(image=rows, encoder=encoder)), DIGITS)
-    return pa.table({"uid": pairs["uid"], "score": pa.array(scores, pa.float64()).take(pc.index_in(ids, different))})
+        scores = np.round(head.score(Features(image=single(rows), encoder=encoder_identity(run))), DIGITS)
+    return pa.table({"uid": pairs["uid"], "score": pa.array(scores, pa.float64()).take(places)})
 
 
 def open_head(run: Run, location: str) -> tuple[RankingHead, dict[str, Any]]:

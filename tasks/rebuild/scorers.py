@@ -14,13 +14,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Self
 
-import numpy as np
 import pyarrow as pa
 
 import evenly
 from evenly.audit.safe_text import visible
 from evenly.curation.values.rule import ScorersRule, Value
-from evenly.curation.values.scoring import SCORES, ScoringError, decide, refuse_columns, scored
+from evenly.curation.values.scoring import SCORES, ScoringError, array_of_values, decide, refuse_columns, scored
 from evenly.redaction import without_secrets
 from evenly.storage.errors import InputError
 from evenly.storage.files.code import Code, read_code
@@ -162,11 +161,7 @@ def _load(code: Code) -> None:
 
 
 def _score(code: Code, batch: pa.Table) -> pa.Array:
-    values = _function(code)(batch)
-    if isinstance(values, np.ndarray) and values.ndim != 1:
-        raise TypeError(f"must give one value for each row; gave an array of shape {values.shape}")
-    values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
-    return values if isinstance(values, pa.Array) else pa.array(values)
+    return array_of_values(_function(code)(batch))
 
 
 @lru_cache(maxsize=1)

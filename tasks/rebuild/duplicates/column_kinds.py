@@ -39,11 +39,11 @@ from evenly.curation.duplicates.near_rows import COMPARISONS as FEATURE_COMPARIS
 from evenly.curation.duplicates.near_rows import NearRows, has_direction
 from evenly.curation.duplicates.record_linkage import Linked, mix
 from evenly.curation.duplicates.sketches import VERSION, plan_search, sign_codes
-from evenly.storage.feature_store import FeatureStore, RowStore
+from evenly.storage.feature_store import RowStore
 from evenly.storage.records import content_hash
 from evenly.tasks.encoders import encoder_identity, store_texts, text_rows
 from evenly.tasks.engine import InProcess
-from evenly.tasks.pictures.encoded import image_rows
+from evenly.tasks.pictures.encoded import rows_of_pictures
 from evenly.tasks.rebuild.duplicates.kinds import Kind, Rows, pairs_to_compare
 from evenly.tasks.run import Records, Run
 
@@ -290,7 +290,7 @@ class PictureFeatures(NearFeatures):
 
     def vectors(self, run: Run, pairs: pa.Table) -> np.ndarray:
         """See NearFeatures."""
-        return image_rows(run, FeatureStore(run.workspace, encoder_identity(run), "images"), _ids(pairs))
+        return rows_of_pictures(run, _ids(pairs))
 
     def contents(self, run: Run, upstream: Records) -> Contents:
         """See Kind."""
@@ -327,7 +327,7 @@ class RecordFeatures(NearFeatures):
 
     def vectors(self, run: Run, pairs: pa.Table) -> np.ndarray:
         """See NearFeatures."""
-        images = image_rows(run, FeatureStore(run.workspace, encoder_identity(run), "images"), _ids(pairs))
+        images = rows_of_pictures(run, _ids(pairs))
         return mix(images, text_rows(run, _captions(pairs)), weight=self.rule.weight)
 
 

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from evenly.curation.arrays import Floats
-from evenly.tasks.pictures.centroids import rows_of_pictures
+from evenly.tasks.pictures.encoded import pictures_of
 from evenly.tasks.pictures.sent_rows import SentRows, send_items
 from evenly.tasks.run import Each, Records, Run
 
@@ -50,17 +49,11 @@ def captioned(upstream: Records, run: Run) -> pa.Table:
     return run.ledger.alive(upstream, ["image_id", *names]).rename_columns(["uid", "image_id", "caption"])
 
 
-def pictures(run: Run, ids: pa.Array) -> tuple[npt.NDArray[np.float16], pa.Array]:
-    """The features of the different pictures among `ids`, and the place of each one's."""
-    different = ids.unique()
-    return rows_of_pictures(run, different), pc.index_in(ids, different)
-
-
 def with_vectors(dimension: int, run: Run, pairs: pa.Table) -> pa.Table:
     """The pairs, [uid, image_id] and more, with the features of their pictures, PICTURE."""
     rows = np.empty((0, dimension), np.float16)
     if pairs.num_rows:
-        different, places = pictures(run, pairs["image_id"].combine_chunks())
+        different, places = pictures_of(run, pairs["image_id"].combine_chunks())
         rows = different[places.to_numpy()]
     lists = pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), dimension)
     return pairs.drop_columns(["image_id"]).append_column(PICTURE, lists)

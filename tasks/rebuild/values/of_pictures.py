@@ -13,9 +13,10 @@ from evenly.curation.values.normsim import NormSim, Target
 from evenly.storage.errors import InputError
 from evenly.storage.files.features import read_linear_head
 from evenly.tasks.encoders import open_encoder
+from evenly.tasks.pictures.encoded import pictures_of
 from evenly.tasks.pictures.pairs import send_by_picture
 from evenly.tasks.pictures.sent_rows import SentRows
-from evenly.tasks.rebuild.values.measuring import Measuring, column_of, pictured, pictures
+from evenly.tasks.rebuild.values.measuring import Measuring, column_of, pictured
 from evenly.tasks.reference_sets import read_references
 from evenly.tasks.run import Run
 
@@ -51,5 +52,5 @@ def _measured(given: Measuring, score: Callable[[Rows], Floats]) -> SentRows:
 def _scored(name: str, score: Callable[[Rows], Floats], run: Run, pairs: pa.Table) -> pa.Table:
     if not pairs.num_rows:
         return pa.table({"uid": pairs["uid"], name: column_of(np.empty(0))})
-    rows, places = pictures(run, pairs["image_id"].combine_chunks())
+    rows, places = pictures_of(run, pairs["image_id"].combine_chunks())
     return pa.table({"uid": pairs["uid"], name: column_of(score(rows)).take(places)})

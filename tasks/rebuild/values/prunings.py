@@ -24,6 +24,7 @@ from evenly.curation.values.normsim_d import pruned_values
 from evenly.storage.tables.partitions import Partition
 from evenly.tasks.encoders import open_encoder
 from evenly.tasks.pictures.centroids import fitted_centroids
+from evenly.tasks.pictures.encoded import pictures_of
 from evenly.tasks.pictures.pairs import send_by_picture, vectors_of
 from evenly.tasks.pictures.sent_rows import SentRows, send_partitions
 from evenly.tasks.rebuild.values.measuring import (
@@ -31,7 +32,6 @@ from evenly.tasks.rebuild.values.measuring import (
     Measuring,
     column_of,
     pictured,
-    pictures,
     send_values,
     spread_key,
     with_vectors,
@@ -68,7 +68,7 @@ def _labelled(pairs: SentRows, centroids: Singles, run: Run) -> pa.Table:
     rows = pairs.of(run)
     labels, cosines, places = np.empty(0, np.int64), np.empty(0), np.empty(0, np.int64)
     if rows.num_rows:
-        features, of_pairs = pictures(run, rows["image_id"].combine_chunks())
+        features, of_pairs = pictures_of(run, rows["image_id"].combine_chunks())
         labels, cosines = nearest_centroids(features, centroids)
         places = of_pairs.to_numpy()
     distances = np.rint((1 - cosines) * _SCALE).astype(np.int64)
