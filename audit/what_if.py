@@ -262,7 +262,7 @@ class _Supposing:
         if judged is not None and unknown and judgement.of_all(rule):
             moved = None if judgement.moved is None else judgement.moved(rule, judged, unknown)
             self.open_steps.append(OpenStep(step=judgement.name, pairs=unknown, moved=moved))
-        if self.laid - {judgement.name} and (fitted := judgement.fitted(supposed.rule)):
+        if self.rules.keys() - {judgement.name} and (fitted := judgement.fitted(supposed.rule)):
             self.open_steps.append(OpenStep(step=judgement.name, pairs=unknown, fitted=fitted))
 
 
