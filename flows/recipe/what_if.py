@@ -10,6 +10,7 @@ from evenly.audit.supposed import WhatIf
 from evenly.audit.what_if import SupposedStep, recorded_deciles, suppose
 from evenly.curation.balance.judgement import BALANCE, MIX_SOURCES
 from evenly.curation.captions.judgement import RECAPTION
+from evenly.curation.concepts.judgement import MATCH_CONCEPTS
 from evenly.curation.values.rule import named_bounds
 from evenly.flows.recipe import Recipe, read_recipe
 from evenly.flows.recipe.curation import Curate
@@ -53,7 +54,7 @@ def build_of_recipe(recipe: Recipe, build: str | None, *, root: Place | None) ->
 
 
 def curate_of(build: PublishedBuild) -> dict[str, Any]:
-    """The section `curate` of a build's recipe, as a recipe file has it."""
+    """The section `curate` of a build's recipe, as a recipe file has it, without what follows from its other fields."""
     curate: dict[str, Any] = dict(build.manifest["recipe"][_SECTION])
     if section := curate.get(RECAPTION.section):
         captioners = [
@@ -63,6 +64,11 @@ def curate_of(build: PublishedBuild) -> dict[str, Any]:
     balance = curate.get(BALANCE.section) or {}
     if "reference" in balance and (balance.get("language") is None or balance.get("tail_share") is not None):
         curate[BALANCE.section] = {name: value for name, value in balance.items() if name != "reference"}
+    if match := curate.get(MATCH_CONCEPTS.section):
+        unless_said = match.get("mode") == "normalized" and match.get("language") is None
+        curate[MATCH_CONCEPTS.section] = {
+            name: value for name, value in match.items() if (name, value) != ("plurals", unless_said)
+        }
     return curate
 
 
