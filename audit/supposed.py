@@ -1,6 +1,6 @@
 """A build as it would be by other rules, in numbers and pair by pair: what `what_if.suppose` gives."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -12,39 +12,21 @@ from evenly.audit.explanation import Explanation
 from evenly.audit.overlay import Overlay
 from evenly.audit.published import PublishedBuild
 from evenly.audit.safe_text import visible
+from evenly.curation.balance.data_card import summed_balancing
 from evenly.curation.steps import STEPS
-from evenly.keys import places_in
+from evenly.curation.supposed import (
+    MOVES,
+    UNKNOWN,
+    OpenStep,
+    compared_ends,
+    counted_moves,
+    end_otherwise,
+    ended_pairs,
+    kept_bounds,
+)
 from evenly.storage.ledger import Ledger, StepRecord
 
 EXAMPLES = 10
-ENTER, LEAVE, UNKNOWN = "enter", "leave", "unknown"
-MOVES = (ENTER, LEAVE, UNKNOWN)
-"""Moves of a pair: it comes into the build, goes out of it, or nothing is known of it at a step."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class OpenStep:
-    """A step whose verdicts on known pairs are not certain: `pairs` unknown ones might be judged with them.
-
-    moved: how many known pairs may leave for that, and how many may come back; None: that is not bounded. fitted: what
-    the step fits to all pairs, and is that of the build here.
-    """
-
-    step: str
-    pairs: int
-    moved: tuple[int, int] | None = None
-    fitted: str = ""
-
-    def to_text(self) -> str:
-        """The step and what is not certain, as a sentence."""
-        if self.fitted:
-            return (
-                f"{self.step}: {self.fitted} are those of the build; a rebuild fits them to the pairs that come then."
-            )
-        bounds = "which is not bounded"
-        if self.moved is not None:
-            bounds = f"by which at most {self.moved[0]:,} known pairs leave and {self.moved[1]:,} come back"
-        return f"{self.step}: {self.pairs:,} unknown pairs may be judged with the known ones, {bounds}."
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,28 +62,13 @@ class WhatIf:
         """The differences between a build and the same by other rules, `laid` over its ledger."""
         ledger, records = laid
         uids = ledger.decisions(records[0], ["uid"])["uid"].combine_chunks()
-        ended = {"before": _ended(build.ledger, build.deciding), "after": _ended(ledger, records, unknown)}
-        places = {side: places_in(uids, table["uid"]) for side, table in ended.items()}
-        fates = pa.table(
-            {"uid": uids}
-            | {
-                f"{side}_{end}": table[end].combine_chunks().take(places[side])
-                for side, table in ended.items()
-                for end in _ENDS
-            }
-        )
-        ended_at, ends_at = (fates[f"{side}_step"].combine_chunks() for side in ended)
-        is_unknown = pc.fill_null(pc.equal(fates["after_reason"].combine_chunks(), UNKNOWN), False)
-        comes, goes = (
-            pc.and_(out.is_valid(), kept.is_null()) for out, kept in ((ended_at, ends_at), (ends_at, ended_at))
-        )
-        move = pc.if_else(is_unknown, UNKNOWN, pc.if_else(comes, ENTER, pc.if_else(goes, LEAVE, "")))
-        differs = pc.not_equal(*(_joined(fates, side) for side in ended))
+        before = ended_pairs(_dropped(build.ledger, build.deciding), {})
+        ends = compared_ends(uids, before, ended_pairs(_dropped(ledger, records), unknown))
         kept_before, kept_after = _kept(build.ledger, build.deciding), _kept(ledger, records)
         return cls(
             published=build,
             rules=rules,
-            kept={"before": ended_at.null_count, "after": ends_at.null_count},
+            kept={side: ends[f"{side}_step"].null_count for side in ("before", "after")},
             steps=[
                 {
                     "step": name,
@@ -112,7 +79,7 @@ class WhatIf:
                 for name in STEPS
                 if name in kept_before or name in kept_after
             ],
-            fates=fates.append_column("move", move).filter(differs),
+            fates=end_otherwise(ends),
             open_steps=open_steps,
             balancing={"before": _balanced(build.ledger, build.deciding), "after": _balanced(ledger, records)},
             ledger=ledger,
@@ -137,20 +104,11 @@ class WhatIf:
     @property
     def bounds(self) -> tuple[int, int] | None:
         """How many pairs are kept at least and at most, whatever is unknown; None where that is not bounded."""
-        kept, moved = self.kept["after"], [step.moved for step in self.open_steps]
-        if len(moved) > 1 or None in moved:
-            return None
-        leave, back = moved[0] or (0, 0) if moved else (0, 0)
-        return max(kept - leave, 0), kept + back + self.unknown
+        return kept_bounds(self.kept["after"], self.unknown, self.open_steps)
 
     def moves(self, move: str) -> list[dict[str, Any]]:
         """How many pairs make a move, by step and reason: of those that enter, where they had ended."""
-        side = "before" if move == ENTER else "after"
-        rows = self.fates.filter(pc.equal(self.fates["move"], move)).select([f"{side}_{end}" for end in _ENDS])
-        counted = rows.rename_columns(_ENDS).group_by([*_ENDS]).aggregate([([], "count_all")])
-        order = {step["step"]: place for place, step in enumerate(self.steps)}
-        groups = counted.rename_columns([*_ENDS, "pairs"]).to_pylist()
-        return sorted(groups, key=lambda row: (order[row["step"]], -row["pairs"], row["reason"]))
+        return counted_moves(self.fates, move, [str(step["step"]) for step in self.steps])
 
     def examples(self, move: str, n: int = EXAMPLES) -> list[dict[str, Any]]:
         """The first pairs by uid, which is a hash, that make a move."""
@@ -228,27 +186,11 @@ _ENDED_BY = {
     "merged": "would be merged into another by `{}`",
     UNKNOWN: "is unknown at `{}`, which would have to look at it",
 }
-_ENDS = ("step", "reason")
 
 
-def _ended(ledger: Ledger, records: Sequence[StepRecord], unknown: Mapping[str, pa.Array] | None = None) -> pa.Table:
-    """Where each pair that is not kept ended: uid, step, reason."""
-    tables = [pa.table({name: pa.array([], pa.string()) for name in ("uid", *_ENDS)})]
-    is_gone = pc.field("verdict") != "kept"
+def _dropped(ledger: Ledger, records: Sequence[StepRecord]) -> Iterator[tuple[str, pa.Table]]:
     for record in records:
-        rows = ledger.decisions(record, ["uid", "reason"], is_gone)
-        tables.append(pa.table({"uid": rows["uid"], "step": _all(record.name, len(rows)), "reason": rows["reason"]}))
-    for name, uids in (unknown or {}).items():
-        tables.append(pa.table({"uid": uids, "step": _all(name, len(uids)), "reason": _all(UNKNOWN, len(uids))}))
-    return pa.concat_tables(tables)
-
-
-def _all(word: str, n: int) -> pa.Array:
-    return pa.repeat(pa.scalar(word), n)
-
-
-def _joined(fates: pa.Table, side: str) -> pa.Array:
-    return pc.binary_join_element_wise(*(pc.fill_null(fates[f"{side}_{end}"], "") for end in _ENDS), " ")
+        yield record.name, ledger.decisions(record, ["uid", "reason"], pc.field("verdict") != "kept")
 
 
 def _kept(ledger: Ledger, records: Sequence[StepRecord]) -> dict[str, int]:
@@ -258,20 +200,9 @@ def _kept(ledger: Ledger, records: Sequence[StepRecord]) -> dict[str, int]:
 
 
 def _balanced(ledger: Ledger, records: Sequence[StepRecord]) -> dict[str, Any] | None:
-    """Of the last step that balances: thresholds by language, pairs expected to stay, the tail's share of what stays.
-
-    The tail are the concepts that are not thinned out.
-    """
+    """The last step that balances, as `summed_balancing` says it; None where none does."""
     record = next((step for step in reversed(records) if "draws" in step.hashes), None)
     if record is None:
         return None
     thresholds = ledger.table(record, "thresholds", ["language", "t", "expected"])
-    counts = ledger.table(record, "counts", ["after", "p"])
-    matches = pc.sum(counts["after"]).as_py() or 0
-    of_tail = pc.sum(counts.filter(pc.greater_equal(counts["p"], 1.0))["after"]).as_py() or 0
-    return {
-        "step": record.name,
-        "t": dict(zip(thresholds["language"].to_pylist(), thresholds["t"].to_pylist(), strict=True)),
-        "expected": round(pc.sum(thresholds["expected"]).as_py() or 0.0, 3),
-        "tail_share": round(of_tail / matches, 6) if matches else None,
-    }
+    return {"step": record.name} | summed_balancing(thresholds, ledger.table(record, "counts", ["after", "p"]))

@@ -17,12 +17,13 @@ import pyarrow.compute as pc
 from evenly.audit.errors import CannotTellError
 from evenly.audit.overlay import Overlay
 from evenly.audit.published import PublishedBuild
-from evenly.audit.supposed import OpenStep, WhatIf
+from evenly.audit.supposed import WhatIf
 from evenly.curation.columns import taken_rows
 from evenly.curation.duplicates.merging import last_survivors
 from evenly.curation.errors import MissingStepError
 from evenly.curation.step import Given, Judged, Judgement, Reads, differing_fields
 from evenly.curation.steps import STEPS
+from evenly.curation.supposed import OpenStep
 from evenly.curation.values.judgement import numbers
 from evenly.curation.values.rule import NamedBounds
 from evenly.keys import places_in

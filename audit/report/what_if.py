@@ -9,7 +9,8 @@ from evenly.audit.published import ReadBytes
 from evenly.audit.report.gallery import read_thumbnails
 from evenly.audit.report.page import page_environment
 from evenly.audit.report.plots.figures import COLOURS, SERIES, drawn
-from evenly.audit.supposed import ENTER, MOVES, WhatIf
+from evenly.audit.supposed import WhatIf
+from evenly.curation.supposed import ENTER, MOVES
 from evenly.storage.samples import sql_in
 
 _COLUMNS = ("uid", "url", "file_name", "source_id", "caption", "image_id")

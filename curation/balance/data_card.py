@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from evenly.curation.arrays import Flags, Floats
 from evenly.curation.errors import ColumnsError
@@ -126,6 +127,20 @@ def describe_balancing(
         agreement=_agreement(bounded, kept),
         entries=counts,
     )
+
+
+def summed_balancing(thresholds: pa.Table, counts: pa.Table) -> dict[str, Any]:
+    """Thresholds by language, pairs expected to stay, and the tail's share of the matches that stay.
+
+    The tail are the concepts that are not thinned out.
+    """
+    matches = pc.sum(counts["after"]).as_py() or 0
+    of_tail = pc.sum(counts.filter(pc.greater_equal(counts["p"], 1.0))["after"]).as_py() or 0
+    return {
+        "t": dict(zip(thresholds["language"].to_pylist(), thresholds["t"].to_pylist(), strict=True)),
+        "expected": round(pc.sum(thresholds["expected"]).as_py() or 0.0, 3),
+        "tail_share": round(of_tail / matches, 6) if matches else None,
+    }
 
 
 def _values(card: BalanceCard | DataCard) -> dict[str, Any]:

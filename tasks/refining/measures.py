@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from evenly.adapters.contract import affine
-from evenly.adapters.evaluation.measures.bootstrap import Interval, paired_bootstrap
+from evenly.adapters.evaluation.measures.bootstrap import Interval, difference_columns, paired_bootstrap
 from evenly.adapters.evaluation.measures.retrieval import (
     Relevance,
     average_precisions,
@@ -149,12 +149,6 @@ def compared(
         values = {"before": round(gaps[0], 4), "after": round(gaps[1], 4), **change}
         rows.append({"measure": "modality gap", "of": ALL_PAIRS, "n": len(pairs), **values})
     return rows
-
-
-def difference_columns(difference: Interval) -> dict[str, float | None]:
-    """difference, difference_low and difference_high, to 4 digits; None for an end that is not defined."""
-    names = ("difference", "difference_low", "difference_high")
-    return {name: None if np.isnan(end) else round(end, 4) for name, end in zip(names, difference, strict=True)}
 
 
 class _Direction(NamedTuple):

@@ -11,9 +11,8 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 
-from evenly.adapters.evaluation.measures.bootstrap import Interval
-from evenly.adapters.evaluation.measures.paired import SplitAnswers, cross_fit
-from evenly.adapters.features import Floats, Integers
+from evenly.adapters.evaluation.protocols.settings import RANDOM, RECIPE, Arm, compare_arms
+from evenly.adapters.features import Floats
 from evenly.adapters.splits import unit_hash
 from evenly.adapters.twins import twins_of
 from evenly.features.errors import RowsError
@@ -24,12 +23,11 @@ from evenly.keys import places_in
 from evenly.storage.errors import InputError
 from evenly.storage.samples import BuildSamples
 from evenly.tasks.labelled_rows import all_groups, check_encoder, kept_pairs
-from evenly.tasks.refining.measures import ALL_PAIRS, TO_LABEL, correct_of, difference_columns
+from evenly.tasks.refining.measures import ALL_PAIRS, TO_LABEL, correct_of
 from evenly.tasks.refining.pairs import RefiningParts, dealt_parts, pair_rows
 from evenly.tasks.refining.worth import drawn_pairs, trained_heads
 from evenly.tasks.run import Run
 
-RECIPE, RANDOM = "the recipe", "random pairs of the build's pool"
 _BATCHES = 4
 """An epoch of the recipe's pairs has at least so many."""
 _MOST_EPOCHS = 1000
@@ -79,22 +77,6 @@ class Split:
         epochs = round(epochs * (self.most // size) / max(1, len(pairs) // size))
         rule = replace(self.training, epochs=min(_MOST_EPOCHS, max(1, epochs)))
         return trained_heads(run, pairs, self.val, rule, seed=self.seed)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Arm:
-    """A way to choose pairs, and what heads trained on them find: `correct` of the queries of all splits (n,).
-
-    queries: held-out captions and pictures, each at R@1 and R@10. groups and splits (n,): that of each. available and
-    trained: pairs of a split, in the mean.
-    """
-
-    name: str
-    available: int
-    trained: int
-    correct: Floats
-    groups: Names
-    splits: Integers
 
 
 def judge_settings(
@@ -180,57 +162,3 @@ def judge_arm(run: Run, name: str, pairs: PairRows, splits: Sequence[Split], *, 
         groups=np.concatenate(groups),
         splits=np.repeat(np.arange(len(splits)), [len(values) for values in correct]),
     )
-
-
-def compare_arms(arms: Sequence[Arm], *, seed: int) -> dict[str, Any]:
-    """Every arm beside the recipe, which is the first; the settings that the halves of the groups choose, and the gain.
-
-    choices: the setting that each half finds best; chosen: that of both, None where they differ. gain and
-    against_random: how many more queries the choices find than the recipe, and than random pairs (`CrossFit`).
-    """
-    names = [arm.name for arm in arms]
-    settings = [place for place, name in enumerate(names) if name not in {RECIPE, RANDOM}]
-    answers = SplitAnswers(
-        correct=np.stack([arm.correct for arm in arms]), groups=arms[0].groups, splits=arms[0].splits
-    )
-    rivals = [0, *(place for place, name in enumerate(names) if name == RANDOM)]
-    result = cross_fit(answers, settings or [0], rivals, seed=seed)
-    rows = [
-        {"pairs": arm.name, "available": arm.available, "trained": arm.trained, "value": round(value, 4)}
-        | difference_columns(difference)
-        for arm, value, difference in zip(arms, result.values, result.differences, strict=True)
-    ]
-    if not settings:
-        return {"rows": rows, "choices": [], "chosen": None, "gain": None, "verdict": "no setting could be judged."}
-    (gain, *against), choices = result.gains, [names[place] for place in result.choices]
-    return {
-        "rows": rows,
-        "choices": choices,
-        "chosen": choices[0] if choices[0] == choices[1] else None,
-        "gain": difference_columns(gain),
-        "against_random": difference_columns(against[0]) if against else None,
-        "verdict": _verdict(choices, gain, against),
-    }
-
-
-def _verdict(choices: Sequence[str], gain: Interval, against: Sequence[Interval]) -> str:
-    first, second = choices
-    if not gain.low > 0:
-        chosen = (
-            f"{first}, which both halves of the held-out groups choose,"
-            if first == second
-            else f"{first} or {second}, as the halves choose,"
-        )
-        return f"nothing beats the recipe: {chosen} differs by {_words(gain)}."
-    said = f"{first} beats the recipe by {_words(gain)}"
-    if first != second:
-        said = f"{first} or {second} beats the recipe, and which is not shown: chosen by halves, by {_words(gain)}"
-    if all(rival.low > 0 for rival in against):
-        return f"{said}."
-    return f"{said}, but not as many random pairs: {_words(against[0])}."
-
-
-def _words(interval: Interval) -> str:
-    if np.isnan(interval.low):
-        return f"{interval.estimate:+.3f}, without an interval"
-    return f"{interval.estimate:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]"

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from annotated_types import Ge
 
-from evenly.adapters.evaluation.measures.bootstrap import paired_bootstrap
+from evenly.adapters.evaluation.measures.bootstrap import difference_columns, paired_bootstrap
 from evenly.adapters.splits import PARTS, unit_hash
 from evenly.adapters.twins import twins_of
 from evenly.features.errors import RowsError
@@ -28,7 +28,7 @@ from evenly.storage.ledger import StepOutput
 from evenly.storage.records import content_hash
 from evenly.tasks.encoders import encoder_identity, step_encoder
 from evenly.tasks.labelled_rows import all_groups, kept_pairs
-from evenly.tasks.refining.measures import Correct, correct_of, difference_columns, judged, mean_recall
+from evenly.tasks.refining.measures import Correct, correct_of, judged, mean_recall
 from evenly.tasks.refining.needs import truth_inputs
 from evenly.tasks.refining.pairs import (
     GuardedList,

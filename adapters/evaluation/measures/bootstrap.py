@@ -27,6 +27,12 @@ class Interval(NamedTuple):
         return not (self.low > 0 or self.high < 0)
 
 
+def difference_columns(difference: Interval) -> dict[str, float | None]:
+    """difference, difference_low and difference_high, to 4 digits; None for an end that is not defined."""
+    names = ("difference", "difference_low", "difference_high")
+    return {name: None if np.isnan(end) else round(end, 4) for name, end in zip(names, difference, strict=True)}
+
+
 def bootstrap_accuracy(
     correct: npt.ArrayLike, *, seed: int, groups: Sequence[Any] | npt.NDArray[Any] | None = None, n: int = REPLICATES
 ) -> Interval:

@@ -5,13 +5,14 @@ import pyarrow as pa
 import pytest
 
 from evenly.adapters.evaluation.measures.paired import is_first_half
+from evenly.adapters.evaluation.protocols.settings import RANDOM, RECIPE, Arm, compare_arms
 from evenly.features.refining.training import TrainingRule
 from evenly.flows.tune_recipe import settings_of
 from evenly.storage.builds import Builds
 from evenly.storage.errors import InputError
 from evenly.tasks.progress import Progress
 from evenly.tasks.refining import tune as tune_module
-from evenly.tasks.refining.tune import RANDOM, RECIPE, Arm, Setting, compare_arms, judge_settings
+from evenly.tasks.refining.tune import Setting, judge_settings
 from evenly.tasks.run import Run
 from tests.labelled_build import Picture, WordEncoder, publish
 
