@@ -19,6 +19,9 @@ from evenly.bounds import FINITE, check_bounds
 from evenly.curation.arrays import Floats, Ints, Singles
 from evenly.curation.errors import RuleError
 
+_SCALE = 10_000
+"""Cosines have 4 digits: whole numbers, which add up to the same in any order."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Density:
@@ -55,6 +58,17 @@ def cluster_complexities(centroids: Singles, sums: Floats, counts: Ints, neighbo
     inter = distances[:, :neighbours].mean(axis=1) if len(centroids) > 1 else np.ones(1)
     complexity = np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0) * inter
     return np.asarray(np.where(counts > 0, complexity, np.nanmean(complexity)))
+
+
+def with_distances(uids: pa.ChunkedArray, labels: Ints, cosines: Floats) -> pa.Table:
+    """Pairs [uid, cluster, distance] by the cluster of their picture and its cosine with the centre."""
+    return pa.table({"uid": uids, "cluster": labels, "distance": np.rint((1 - cosines) * _SCALE).astype(np.int64)})
+
+
+def quotas_of(centroids: Singles, totals: Ints, rule: Density) -> Quotas:
+    """The quotas of clusters by their `cluster_totals` (2, k)."""
+    counts, sums = totals[0], totals[1] / _SCALE
+    return share_out(cluster_complexities(centroids, sums, counts, rule.neighbours), counts, rule.temperature)
 
 
 def cluster_totals(rows: pa.Table, k: int) -> Ints:

@@ -13,11 +13,11 @@ from evenly.curation.captions.scores import ref_clip_scores, reference_places
 from evenly.features import cosine_scores
 from evenly.features.pictures.text_reader import TextReader
 from evenly.features.unit_rows import SCORE_DIGITS
-from evenly.storage.feature_store import FeatureStore, TextStore
+from evenly.storage.feature_store import TextStore
 from evenly.storage.web.images import read_images
 from evenly.tasks.captions.offers import OFFERED, UNSEEN_NAMES, ConceptLimits, unseen_concepts
 from evenly.tasks.decoding import pictures_with_bytes
-from evenly.tasks.encoders import encoder_identity, open_encoder
+from evenly.tasks.encoders import open_encoder
 from evenly.tasks.pictures.encoded import pictures_of, store_images
 from evenly.tasks.pictures.pairs import VECTOR, send_by_picture, send_with_captions, vectors_of
 from evenly.tasks.pictures.sent_rows import PicturePlaces, PictureSources, SentRows, send_places, send_sources
@@ -95,10 +95,9 @@ def _judged(sources: PictureSources, run: Run, rows: pa.Table) -> pa.Table:
     scores = np.empty(0)
     if rows.num_rows:
         ids = rows["image_id"].combine_chunks()
-        different = ids.unique()
-        store_images(run, different.sort(), sources)
-        images = FeatureStore(run.workspace, encoder_identity(run), "images").read(different)[0]
-        scores = cosine_scores(images[pc.index_in(ids, different).to_numpy()], vectors_of(rows))
+        store_images(run, ids.unique().sort(), sources)
+        images, places = pictures_of(run, ids)
+        scores = cosine_scores(images[places.to_numpy()], vectors_of(rows))
     return rows.drop([VECTOR]).append_column("judged", pa.array(scores, pa.float64()))
 
 

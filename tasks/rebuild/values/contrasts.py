@@ -8,7 +8,7 @@ import pyarrow as pa
 from evenly.curation.values.negclip_loss import NegCLIPLoss, draw_batches, with_contrasts
 from evenly.tasks.pictures.pairs import VECTOR, send_with_captions
 from evenly.tasks.pictures.sent_rows import SentRows, rows_of_uids, send_partitions
-from evenly.tasks.rebuild.values.measuring import PICTURE, Measuring, captioned, column_of, spread_key, with_vectors
+from evenly.tasks.rebuild.values.measuring import PICTURE, Measuring, captioned, column_of, spread_keys, with_vectors
 from evenly.tasks.run import Run
 
 
@@ -47,9 +47,8 @@ def _batched(vectors: SentRows, sums: SentRows | None, batches: int, number: int
     rows = vectors.of(run)
     uids = rows["uid"].combine_chunks()
     drawn = draw_batches(uids, batches, seed=run.seed, round_number=number)
-    keys = pa.array([spread_key(batch, batches) for batch in range(batches)])
     sum_so_far = pa.array(np.zeros(len(uids))) if sums is None else rows_of_uids(sums.of(run), uids)["sum"]
-    return rows.append_column("batch", keys.take(pa.array(drawn))).append_column("sum", sum_so_far)
+    return rows.append_column("batch", spread_keys(drawn, batches)).append_column("sum", sum_so_far)
 
 
 def _contrasted(drawn: SentRows, temperature: float, name: str, rounds: int | None, run: Run) -> pa.Table:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from evenly.curation.arrays import Floats
+from evenly.curation.arrays import Floats, Ints
 from evenly.tasks.pictures.encoded import pictures_of
 from evenly.tasks.pictures.sent_rows import SentRows, send_items
 from evenly.tasks.run import Each, Records, Run
@@ -80,9 +80,9 @@ def column_of(values: Floats) -> pa.Array:
     return pa.array(np.round(values, DIGITS) + 0.0, pa.float64())
 
 
-def spread_key(number: int, numbers: int) -> str:
-    """The hex digits by which number 0, 1 ... of `numbers` meets its kind in a partition, spread over all of them."""
-    return f"{number * (1 << 32) // numbers:08x}"
+def spread_keys(numbers: Ints, count: int) -> pa.Array:
+    """The hex digits by which numbers 0 to `count` - 1 meet their kind in a partition, spread over all of them."""
+    return pa.array([f"{number * (1 << 32) // count:08x}" for number in range(count)]).take(pa.array(numbers))
 
 
 def _count(upstream: Records, run: Run) -> int:

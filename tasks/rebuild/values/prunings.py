@@ -15,10 +15,10 @@ from evenly.curation.exclusions.clusters import ImageBased, nearest_centroids
 from evenly.curation.values.density import (
     Density,
     Quotas,
-    cluster_complexities,
     cluster_totals,
-    share_out,
+    quotas_of,
     values_by_rank,
+    with_distances,
 )
 from evenly.curation.values.normsim_d import pruned_values
 from evenly.storage.tables.partitions import Partition
@@ -33,13 +33,10 @@ from evenly.tasks.rebuild.values.measuring import (
     column_of,
     pictured,
     send_values,
-    spread_key,
+    spread_keys,
     with_vectors,
 )
 from evenly.tasks.run import Run
-
-_SCALE = 10_000
-"""Cosines have 4 digits: whole numbers, which add up to the same in any order."""
 
 
 def measure_density(given: Measuring) -> SentRows:
@@ -53,8 +50,7 @@ def measure_density(given: Measuring) -> SentRows:
     with labelled:
         k = len(centroids)
         totals = np.sum(each.partitions("measuring clusters", partial(_totals, labelled, k)), axis=0)
-        counts, sums = totals[0], totals[1] / _SCALE
-        quotas = share_out(cluster_complexities(centroids, sums, counts, rule.neighbours), counts, rule.temperature)
+        quotas = quotas_of(centroids, totals, rule)
         work = partial(_entered, labelled, quotas, given.name)
         return send_partitions(run, each, f"measuring {given.name}", "uid", work)
 
@@ -71,10 +67,8 @@ def _labelled(pairs: SentRows, centroids: Singles, run: Run) -> pa.Table:
         features, of_pairs = pictures_of(run, rows["image_id"].combine_chunks())
         labels, cosines = nearest_centroids(features, centroids)
         places = of_pairs.to_numpy()
-    distances = np.rint((1 - cosines) * _SCALE).astype(np.int64)
-    table = pa.table({"uid": rows["uid"], "cluster": labels[places], "distance": distances[places]})
-    keys = pa.array([spread_key(cluster, len(centroids)) for cluster in range(len(centroids))])
-    return table.append_column("key", keys.take(table["cluster"].combine_chunks()))
+    table = with_distances(rows["uid"], labels[places], cosines[places])
+    return table.append_column("key", spread_keys(labels[places], len(centroids)))
 
 
 def _totals(labelled: SentRows, k: int, run: Run) -> Ints:
