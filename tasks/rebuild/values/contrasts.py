@@ -15,7 +15,7 @@ from evenly.tasks.run import Run
 def measure_negclip_loss(given: Measuring) -> SentRows:
     """The contrast of each pair in its batch, the mean of all rounds."""
     rule: NegCLIPLoss = given.rule
-    pairs = given.count()
+    pairs = next(record.counts["kept"] for record in reversed(given.upstream) if record.counts)
     batches, rounds = rule.batches(pairs), rule.rounds_of(pairs)
     run, each = given.run, given.each
     give = partial(captioned, given.upstream)

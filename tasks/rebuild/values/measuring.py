@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,10 +31,6 @@ class Measuring:
     name: str
     rule: Any
     values: Mapping[str, SentRows] = field(default_factory=dict)
-
-    def count(self) -> int:
-        """The number of pairs."""
-        return sum(self.each.partitions("counting pairs", partial(_count, self.upstream)))
 
 
 def pictured(upstream: Records, run: Run) -> pa.Table:
@@ -83,7 +78,3 @@ def column_of(values: Floats) -> pa.Array:
 def spread_keys(numbers: Ints, count: int) -> pa.Array:
     """The hex digits by which numbers 0 to `count` - 1 meet their kind in a partition, spread over all of them."""
     return pa.array([f"{number * (1 << 32) // count:08x}" for number in range(count)]).take(pa.array(numbers))
-
-
-def _count(upstream: Records, run: Run) -> int:
-    return int(run.ledger.alive(upstream, []).num_rows)
