@@ -1,13 +1,17 @@
 """`evenly what-if`, over a table of captions: what it says, draws and writes, and what it refuses."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
 import evenly
 from evenly.audit.errors import CannotTellError
 from evenly.flows.cli.audit.audit import COMMANDS
+from evenly.flows.recipe.curation import Curate
 from evenly.flows.recipe.problems import RecipeError
+from evenly.flows.recipe.section import with_values
+from evenly.flows.recipe.what_if import curate_of
 from evenly.storage.errors import InputError
 
 RECIPE = """
@@ -141,3 +145,18 @@ def test_why_says_which_number_the_best_share_came_to(scored, capsys):
     shown = capsys.readouterr().out
     assert f"(below_top_score, value {table.loc[uid, 'score']}, threshold 0.75)" in shown
     assert "score.keep_top 0.25, score.threshold 0.75" in shown
+
+
+@pytest.mark.parametrize(
+    ("match", "mode", "plurals"),
+    [
+        ({"mode": "faithful", "plurals": False}, "normalized", True),
+        ({"mode": "normalized", "plurals": True}, "faithful", False),
+        ({"mode": "normalized", "plurals": False}, "normalized", False),
+    ],
+)
+def test_a_field_that_follows_from_another_follows_from_its_new_value(match, mode, plurals):
+    stored = {"match": {"metadata": "wordnet", "language": None, "unmatched": "drop", **match}}
+    curate = curate_of(SimpleNamespace(manifest={"recipe": {"curate": stored}}))
+    changed = Curate.model_validate(with_values(curate, {"match.mode": mode}))
+    assert changed.match.plurals is plurals
