@@ -92,9 +92,11 @@ def image_rows(run: Run, store: FeatureStore, image_ids: Sequence[str] | pa.Arra
 
 
 def rows_of_pictures(run: Run, ids: Sequence[str] | pa.Array) -> np.ndarray:
-    """The same by the run's encoder."""
+    """The same by the run's encoder; of no picture as long as those that are stored, 0 where none is."""
     store = FeatureStore(run.workspace, encoder_identity(run), "images")
-    return image_rows(run, store, ids) if len(ids) else np.empty((0, 0), np.float16)
+    if not len(ids) and store.version is None:
+        return np.empty((0, 0), np.float16)
+    return image_rows(run, store, ids)
 
 
 def pictures_of(run: Run, ids: pa.Array) -> tuple[np.ndarray, pa.Array]:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from evenly.audit.report.plots.curves import corruption_plot, reliability_plot
-from evenly.audit.report.plots.figures import COLOURS, SERIES, Line, _apart, limits, standing_alone
+from evenly.audit.report.plots.figures import COLOURS, SERIES, Line, _spaced_places, limits, standing_alone
 from evenly.audit.report.plots.leaderboard import FAMILIES, draw_leaderboard, leaderboard_plot
 
 EVIL = "<script>alert(1)</script> $x^2$ \x1b[31m\u202e 漢字 |"
@@ -131,12 +131,12 @@ def test_line_colours_stand_out_on_light_and_dark_pages(colour, ground):
 
 def test_labels_keep_their_order_and_do_not_overlap():
     ends = np.array([0.5, 0.5, 0.49, 0.95, 0.98, 0.1])
-    places = _apart(ends)
+    places = _spaced_places(ends)
     assert np.array_equal(np.argsort(places, kind="stable"), np.argsort(ends, kind="stable"))
     assert (np.diff(np.sort(places)) > 0.067).all()
     assert places.max() <= 1.001
-    np.testing.assert_allclose(_apart(np.array([0.2, 0.8])), [0.2, 0.8])
-    assert _apart(np.empty(0)).shape == (0,)
+    np.testing.assert_allclose(_spaced_places(np.array([0.2, 0.8])), [0.2, 0.8])
+    assert _spaced_places(np.empty(0)).shape == (0,)
 
 
 def test_limits_hold_points_and_intervals():
