@@ -274,22 +274,32 @@ class _Process:
 
 
 _process: _Process | None = None
+_failure: OSError | None = None
 
 
 def start_worker(
     rule: DownloadRule, connect: Connect, lock_file: Path, measure: Measure | None, limits: HostLimits | None = None
 ) -> None:
-    """Prepare a fresh process, which shows by a lock on `lock_file` that it lives."""
-    global _process  # noqa: PLW0603 - a pool's initialiser has no other way to hand things to its tasks
+    """Prepare a fresh process, which shows by a lock on `lock_file` that it lives.
+
+    Where that file cannot be opened, its first shard says so: a process that fails here ends its pool without a reason.
+    """
+    global _process, _failure  # noqa: PLW0603 - a pool's initialiser has no other way to hand things to its tasks
     set_start_method("fork", force=True)  # nothing is started: but only so do locks of thread pools need no clean-up
-    lock = os.open(lock_file, os.O_RDWR | os.O_CREAT, 0o644)
-    fcntl.flock(lock, fcntl.LOCK_SH)
+    try:
+        lock = os.open(lock_file, os.O_RDWR | os.O_CREAT, 0o644)
+        fcntl.flock(lock, fcntl.LOCK_SH)
+    except OSError as error:
+        _failure = error
+        return
     checks = PictureChecks(max_pixels=rule.max_pixels, measure=measure)
     _process = _Process(rule=rule, client=WebClient(rule, connect, limits), checks=checks, measure=measure, lock=lock)
 
 
 def run_shard(task: ShardTask) -> dict[str, int]:
     """Fetch a shard and publish it; returns the URLs per outcome. Raises DownloadError, nothing published."""
+    if _failure is not None:
+        raise _failure
     if _process is None:
         raise DownloadError("`start_worker` must run first in this process; it did not.")
     return ShardRun(task, _process.client, _process.checks, _process.measure).run()

@@ -25,7 +25,9 @@ from evenly.storage.web.download import DownloadWorkers, FailureRule, _cut, _gat
 from evenly.storage.web.errors import DownloadError
 from evenly.storage.web.images import find_places, read_image_bytes, read_images
 from evenly.storage.web.rule import DownloadRule, Retry
+from evenly.storage.web.shard_run import run_shard, start_worker
 from evenly.storage.web.shards import RECORDS, URLS, read_downloads, shard_names
+from evenly.storage.worker_pool import worker_pool
 
 from .conftest import HOST, Answer, picture, serve
 from .fetched import download_images
@@ -412,6 +414,13 @@ def test_a_folder_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DownloadError, match="`folder` must be writable"):
         download_images(["http://a.test/"], QUICK, folder=tmp_path / "file")
+
+
+def test_a_worker_that_cannot_begin_says_why(tmp_path):
+    lock = tmp_path / "gone" / ".workers"  # as on a disk that becomes read-only while workers start
+    workers = worker_pool(1, initializer=start_worker, initargs=(QUICK, {}, lock, None))
+    with workers as pool, pytest.raises(FileNotFoundError, match=r"\.workers"):
+        pool.submit(run_shard, None).result(60)
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1 torn"])
