@@ -143,6 +143,9 @@ class ShardRun:
         except FetchError as error:
             fetched.outcome, fetched.evidence = error.outcome, error.evidence
             return None, None, None, None, None, error.outcome
+        except OSError as error:  # no decoder can be started; raised here it would be printed, and forgotten
+            self._trouble = error
+            return None, None, None, None, None, "stopped"
         return data, None, None, None, None, None
 
     def _open_writer(self, *_: object) -> "ShardRun":
