@@ -13,6 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+_SLOT = re.compile(r"\.writer-\d+\.json")
 # What differs from run to run in the name of a file: UUIDs, what tempfile draws, hashes, numbers.
 _VOLATILE = re.compile(
     r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?<=^tmp)[a-z0-9_]{8}|(?<=\.)[a-z0-9_]{8}(?=\.tmp$)|[0-9a-f]{8,}|^[0-9a-f]{2}$|\d+"
@@ -28,11 +29,11 @@ class Names:
 
     @classmethod
     def of(cls, root: Path) -> "Names":
-        """The files, and the empty folders with a slash at the end."""
+        """The files, and the empty folders with a slash at the end; places of writers are one, however many wrote."""
         found = set()
         for folder, folders, files in os.walk(root):
             place = Path(folder).relative_to(root).as_posix()
-            found |= {f"{place}/{name}" for name in files}
+            found |= {f"{place}/{_SLOT.sub('.writer-0.json', name)}" for name in files}
             if not folders and not files and place != ".":
                 found.add(f"{place}/")
         return cls(frozenset(found))

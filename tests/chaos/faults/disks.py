@@ -38,7 +38,8 @@ def file_too_large(trial: Trial) -> None:
     """No file may grow beyond a drawn size, as by a quota."""
     command = trial.start()
     if trial.reach(command, trial.point()):
-        limit = trial.luck.choice([0, 4096, 65536])
+        room = command.err.stat().st_size + 4096  # its errors go to a file too, and must have room there
+        limit = max(room, trial.luck.choice([0, 4096, 65536]))
         trial.notes.append(f"{limit} bytes")
         resource.prlimit(command.process.pid, resource.RLIMIT_FSIZE, (limit, limit))
         trial.expect_plain(command.end())
