@@ -73,6 +73,7 @@ class RayWorkers(Workers):
                             "command again: what is finished is kept and reused."
                         ) from None
                     except _lost() as error:
+                        _check_own_node(title, error)
                         if attempts[ended] == ATTEMPTS:
                             raise EngineError(lost_again(title)) from None
                         self.run.progress.say(f"{title}: {_cause(error)}; its partitions are given to another")
@@ -221,6 +222,17 @@ def _lost() -> tuple[type[Exception], ...]:
 
     gone = (exceptions.WorkerCrashedError, exceptions.NodeDiedError, exceptions.LocalRayletDiedError)
     return (*gone, exceptions.ObjectLostError, exceptions.OutOfMemoryError)
+
+
+def _check_own_node(title: str, error: Exception) -> None:
+    """Raise EngineError where Ray's node of this process is gone: Ray ends the process within a second, wordless."""
+    from ray import exceptions
+
+    if isinstance(error, exceptions.LocalRayletDiedError):
+        raise EngineError(
+            f"{title}: the Ray node that this command works by must go on; it ended. Run the same command again: what "
+            "is finished is kept and reused."
+        ) from None
 
 
 def _cause(error: Exception) -> str:
