@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import io
 import os
@@ -21,11 +22,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from evenly.storage.web.decoding import PictureChecks
 from evenly.storage.web.download import DownloadWorkers, FailureRule, _cut, _gathered
 from evenly.storage.web.errors import DownloadError
+from evenly.storage.web.fetching import WebClient
+from evenly.storage.web.guard import parse_connect
 from evenly.storage.web.images import find_places, read_image_bytes, read_images
 from evenly.storage.web.rule import DownloadRule, Retry
-from evenly.storage.web.shard_run import run_shard, start_worker
+from evenly.storage.web.shard_run import URLS_FILE, ShardRun, ShardTask, run_shard, start_worker
 from evenly.storage.web.shards import RECORDS, URLS, read_downloads, shard_names
 from evenly.storage.worker_pool import worker_pool
 
@@ -421,6 +425,22 @@ def test_a_worker_that_cannot_begin_says_why(tmp_path):
     workers = worker_pool(1, initializer=start_worker, initargs=(QUICK, {}, lock, None))
     with workers as pool, pytest.raises(FileNotFoundError, match=r"\.workers"):
         pool.submit(run_shard, None).result(60)
+
+
+def test_a_shard_whose_pictures_no_decoder_can_be_started_for_says_why(web, tmp_path):
+    class OutOfHandles(PictureChecks):
+        def check(self, _data):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    (tmp_path / "work").mkdir()
+    with pa.OSFile(str(tmp_path / "work" / URLS_FILE), "wb") as sink, pa.ipc.new_file(sink, URLS) as writer:
+        writer.write_table(pa.Table.from_pylist([{"url": url(1), "key": "1", "first_attempt": 1}], URLS))
+    web.put("/1", Answer(200, picture(1)))
+    places = {"name": "a", "work": tmp_path / "work", "folder": tmp_path, "tar": "a.tar"}
+    task = ShardTask(**places, threads=1, tolerate=frozenset())
+    client = WebClient(QUICK, parse_connect(web.connect))
+    with OutOfHandles(max_pixels=9) as checks, pytest.raises(DownloadError, match=r"got `.*Too many open files`"):
+        ShardRun(task, client, checks, None).run()
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1 torn"])
