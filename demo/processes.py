@@ -1,16 +1,10 @@
 """Work spread over processes that do not outlive the one which started them."""
 
-import functools
-import multiprocessing
 import os
-import signal
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
-from multiprocessing import resource_tracker
 from typing import TypeVar
+
+from evenly.storage.worker_pool import worker_pool
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -35,39 +29,11 @@ def run_all(function: Callable[[A], R], items: Sequence[A], *, progress: Progres
     if workers < 2 or len(items) < _FEW:
         yield from _counted(map(function, items), progress)
         return
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer=_end_with_parent, initargs=(os.getpid(),))
-    try:
-        with _sigint_blocked():
-            results = pool.map(function, items, chunksize=_CHUNK)  # starts the processes
-        yield from _counted(results, progress)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _sigint_blocked() -> Iterator[None]:
-    """Processes started here never see Ctrl-C: it is for this process to handle."""
-    resource_tracker.ensure_running()  # where it must start first, it unblocks the signal in this thread
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    with worker_pool(workers) as pool:
+        yield from _counted(pool.map(function, items, chunksize=_CHUNK), progress)
 
 
 def _counted(results: Iterator[R], progress: Progress) -> Iterator[R]:
     for result in results:
         yield result
         progress(1)
-
-
-def _end_with_parent(parent: int) -> None:
-    """Leave when `parent` is gone: a pool's workers wait for ever on a parent that was killed with -9."""
-    threading.Thread(target=functools.partial(_watch, parent), daemon=True).start()
-
-
-def _watch(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)

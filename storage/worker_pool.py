@@ -1,7 +1,11 @@
-"""Processes that share out work: Ctrl-C does not reach them, and they end with the process that started them."""
+"""Processes that share out work.
+
+Ctrl-C does not reach them, they end with the process that started them, and they do not run its script again.
+"""
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -9,14 +13,15 @@ from contextlib import contextmanager
 from functools import lru_cache
 from multiprocessing import connection, parent_process, resource_tracker, util
 from multiprocessing.context import SpawnContext, SpawnProcess
+from types import ModuleType
 from typing import Any
 
 
 class _Worker(SpawnProcess):
-    """A spawned process in which SIGINT is blocked from its first instruction on: Ctrl-C is its parent's to handle."""
+    """A spawned process that starts as `starting_workers` says."""
 
     def start(self) -> None:
-        with no_interrupts():
+        with starting_workers():
             super().start()
 
 
@@ -55,14 +60,20 @@ def _start_worker(
 
 
 @contextmanager
-def no_interrupts() -> Iterator[None]:
-    """Threads and processes that start in this context are not reached by Ctrl-C."""
+def starting_workers() -> Iterator[None]:
+    """Threads and processes that start in this context are not reached by Ctrl-C: it is their parent's to handle.
+
+    Spawned processes do not run this process's script: it may lack `if __name__ == "__main__"`, and start them again.
+    """
     resource_tracker.ensure_running()  # where it must start first, it unblocks the signal in this thread
     _end_tracker_with(os.getpid())
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
     try:
         yield
     finally:
+        sys.modules["__main__"] = script
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 

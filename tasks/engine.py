@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from evenly.curation.concepts.matching import in_order
 from evenly.storage.tables.partitions import Partition
-from evenly.storage.worker_pool import end_with_parent, no_interrupts, worker_pool
+from evenly.storage.worker_pool import end_with_parent, starting_workers, worker_pool
 from evenly.tasks.run import Run
 from evenly.tasks.server.api import in_run
 from evenly.tasks.server.logs import keep_off_terminal
@@ -135,7 +135,7 @@ class Workers:
 
         self._open()
         run = replace(self._run_of(function), encoder_identity=known_identity(self.run))
-        with no_interrupts():
+        with starting_workers():
             if in_run():
                 parameters = {"title": title, "function": function, "run": run, "chunk": list(chunk)}
                 return self._runner.submit(_chunk_task(), parameters)

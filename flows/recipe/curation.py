@@ -74,11 +74,10 @@ def with_preset(curate: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f"preset `{name}` needs image_based with a target; got none")
     filled = dict(curate)
     for section, values in PRESETS[name].items():
-        chosen = curate.get(section)
-        if chosen is None:
-            filled[section] = values
-        elif section in ("text", "image") and isinstance(chosen, Mapping):
-            filled[section] = {**values, **chosen}
+        chosen = curate.get(section, values)  # null: off
+        filled[section] = (
+            {**values, **chosen} if section in ("text", "image") and isinstance(chosen, Mapping) else chosen
+        )
     return filled
 
 
@@ -105,16 +104,23 @@ def _of_whole_target(rule: BalanceRule) -> BalanceRule:
 _MERGING_OFF = {"exact": False, "perceptual": None, "semantic": None, "linked": None}
 
 RecipeBalance = Annotated[BalanceRule, BeforeValidator(_checked_balance), AfterValidator(_of_whole_target)]
+
+
+def _without_nulls(values: object) -> object:
+    """What is named and not null: one that is null is left out."""
+    if isinstance(values, Mapping):
+        return {name: value for name, value in values.items() if value is not None}
+    return {} if values is None else values
+
+
 Filters = Annotated[
     dict[str, dict[str, Any]],
-    BeforeValidator(
-        lambda values: {} if values is None else values, json_schema_input_type=dict[str, dict[str, Any]] | None
-    ),
+    BeforeValidator(_without_nulls, json_schema_input_type=dict[str, dict[str, Any] | None] | None),
 ]
-
-
 ValueName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
-Values = dict[ValueName, Value]
+Values = Annotated[
+    dict[ValueName, Value], BeforeValidator(_without_nulls, json_schema_input_type=dict[ValueName, Value | None])
+]
 
 
 class Preselect(Section):

@@ -19,7 +19,7 @@ from evenly.storage.errors import InputError
 from evenly.storage.step_records import code_version
 from evenly.storage.stores.object_path import ObjectPath
 from evenly.storage.tables.exchange import exchange_folder, remove_exchange, temporary_folder
-from evenly.storage.worker_pool import no_interrupts
+from evenly.storage.worker_pool import starting_workers
 from evenly.tasks.engine import EngineError
 from evenly.tasks.run import EXCHANGE_VARIABLE, Run
 from evenly.tasks.server.api import in_run
@@ -150,7 +150,7 @@ def connecting(demand: str) -> Iterator[None]:
     is_main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGTERM)
     try:
-        with no_interrupts():
+        with starting_workers():
             yield
     except Exception as error:  # noqa: BLE001 - Ray raises nearly any class, Exception itself too
         raise EngineError(f"{demand}; {_cause(error)}: docs/ray.md.") from None

@@ -179,7 +179,7 @@ class _Function:
     wrapped_future: Any
 
     def result(self) -> Any:  # noqa: ANN401 - any function's
-        """What it gave. Raises what it raised, not Ray's copy of that with a traceback as its message."""
+        """The result. Raises what the function raised, not Ray's copy of that with a traceback as its message."""
         import ray
 
         try:

@@ -11,8 +11,7 @@ from evenly.demo.processes import run_all
 from evenly.flows.process.interruption import INTERRUPTED
 
 ROOT = Path(__file__).resolve().parents[2]
-PARENT = """
-from evenly.demo.processes import run_all
+WORK = """
 import os, time
 
 def work(number):
@@ -20,13 +19,15 @@ def work(number):
         print(os.getpid(), flush=True)
         time.sleep(60)
     return number
+"""
+PARENT = """
+from evenly.demo.processes import run_all
+from evenly.flows.process.interruption import Interruption
+from work import work
 
-if __name__ == "__main__":
-    from evenly.flows.process.interruption import Interruption
-
-    with Interruption() as interruption:
-        status = len(list(run_all(work, range(400))))
-    interruption.finish(status)
+with Interruption() as interruption:
+    status = len(list(run_all(work, range(400))))
+interruption.finish(status)
 """
 
 
@@ -51,6 +52,7 @@ def parent(tmp_path):
     """A command whose workers have begun, in a process group of its own, and the id of one of them."""
     script = tmp_path / "parent.py"
     script.write_text(PARENT)
+    (tmp_path / "work.py").write_text(WORK)
     process = subprocess.Popen(
         [sys.executable, str(script)],
         stdout=subprocess.PIPE,

@@ -12,20 +12,22 @@ import pytest
 from evenly.storage.worker_pool import worker_pool
 
 ROOT = Path(__file__).resolve().parents[2]
-PARENT = """
+WORK = """
 import os, time
-from evenly.storage.worker_pool import worker_pool
 
 def work(number):
     os.write(1, b"%d\\n" % os.getpid())  # in one piece: both write to one pipe
     time.sleep(60)
+"""
+PARENT = """
+from evenly.storage.worker_pool import worker_pool
+from work import work
 
-if __name__ == "__main__":
-    try:
-        with worker_pool(2) as pool:
-            list(pool.map(work, range(2)))
-    except KeyboardInterrupt:
-        print("interrupted", flush=True)
+try:
+    with worker_pool(2) as pool:
+        list(pool.map(work, range(2)))
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
 """
 
 
@@ -51,6 +53,7 @@ def parent(tmp_path):
     """A process in a group of its own, whose two workers have begun; their ids."""
     script = tmp_path / "parent.py"
     script.write_text(PARENT)
+    (tmp_path / "work.py").write_text(WORK)
     command = subprocess.Popen(
         [sys.executable, str(script)],
         stdout=subprocess.PIPE,
@@ -67,6 +70,19 @@ def parent(tmp_path):
 def test_results_come_in_order():
     with worker_pool(2) as pool:
         assert list(pool.map(square, range(20))) == [number * number for number in range(20)]
+
+
+def test_a_script_that_is_not_guarded_runs_once(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from evenly.storage.worker_pool import worker_pool\n"
+        "with worker_pool(2) as pool:\n"
+        "    print(list(pool.map(abs, [-1, -2])), flush=True)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    command = [sys.executable, str(script)]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert (result.stdout, result.stderr) == ("[1, 2]\n", "")
 
 
 def test_an_error_of_a_worker_is_raised_here():

@@ -57,6 +57,12 @@ def test_what_the_recipe_gives_itself_goes_before_the_preset(tmp_path):
     assert rules(tmp_path, preset="datacomp_clip_score", align={"min_score": 0.28})["align"] == {"min_score": 0.28}
 
 
+def test_what_the_recipe_sets_to_null_is_off(tmp_path):
+    checked = rules(tmp_path, preset="datacomp_basic", text=None, image={"image_aspect": None})
+    assert "check_texts" not in checked
+    assert [*checked["check_images"]] == ["image_size"]
+
+
 @pytest.mark.parametrize("name", sorted(NEED_TARGET))
 def test_a_preset_that_needs_a_target_says_so(tmp_path, name):
     with pytest.raises(RecipeError, match="needs image_based with a target"):
