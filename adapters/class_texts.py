@@ -111,10 +111,10 @@ EDITED = "edited"
 """What is said `about` texts that a person wrote or edited, before the file's name."""
 
 
-def text_sources(rule: ClassTexts, about: Mapping[str, str]) -> list[dict[str, Any]]:
+def text_sources(rule: ClassTexts, notes: Mapping[str, str]) -> list[dict[str, Any]]:
     """Rows of SCHEMA for a rule of `evaluate_adapters`: a use, a source ("recipe" or a method), how many texts.
 
-    Uses are "prototypes" (a row for each set by a method), "pair_texts" and those of BESIDE. `about` says in words what
+    Uses are "prototypes" (a row for each set by a method), "pair_texts" and those of BESIDE. `notes` says in words what
     there is to say, "" where nothing: of generated texts what is handed in by their use.
     """
     rows = [
@@ -128,7 +128,7 @@ def text_sources(rule: ClassTexts, about: Mapping[str, str]) -> list[dict[str, A
         rows.append(_row(PAIR_TEXTS, "differential", len(rule.pair_texts), note))
     for kind, method in BESIDE.items():
         rows.append(_row(kind, BY_HAND, len(set(getattr(rule, kind)))))
-        rows.append(_row(kind, method, len(generated_texts(rule, kind)), about.get(kind, "")))
+        rows.append(_row(kind, method, len(generated_texts(rule, kind)), notes.get(kind, "")))
     return [row for row in rows if row["texts"] or row["use"] == PAIR_TEXTS]
 
 

@@ -66,8 +66,8 @@ class Adapter(ABC):
         say what was done instead where the support does not allow the method, else "".
         """
         self._check_parameters()
-        features.require(*self.needs, by=type(self).__name__)
-        prototypes = features.required_prototypes(by=type(self).__name__)
+        features.require(*self.needs, adapter=type(self).__name__)
+        prototypes = features.required_prototypes(adapter=type(self).__name__)
         checked = checked_labels(labels, n=len(features), n_classes=len(prototypes))
         for name in self.learned_names():
             vars(self).pop(name, None)
@@ -182,7 +182,7 @@ class Adapter(ABC):
         name = type(self).__name__
         if not hasattr(self, "prototypes_"):
             raise NotFittedError(f"`{name}` must be fitted before it predicts; it is not. Call `fit` first.")
-        features.require(*self.fields_of_rows(), by=name)
+        features.require(*self.fields_of_rows(), adapter=name)
         if features.dimension != self.prototypes_.shape[1]:
             raise InvalidFeaturesError(
                 f"`image` must have dimension {self.prototypes_.shape[1]}, as at `fit`; got {features.dimension}. "

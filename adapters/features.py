@@ -136,18 +136,18 @@ class Features:
         """The same images with other class prototypes (c, d): names, descriptions, synonyms or any other texts."""
         return replace(self, prototypes=prototypes)
 
-    def require(self, *names: str, by: str) -> None:
-        """Raise MissingFeaturesError naming those of `names` that the record does not hold and adapter `by` needs."""
+    def require(self, *names: str, adapter: str) -> None:
+        """Raise MissingFeaturesError naming those of `names` that an adapter needs and the record does not hold."""
         missing = [name for name in names if getattr(self, name) is None]
         if missing:
             raise MissingFeaturesError(
-                f"`features` for adapter `{by}` must hold {', '.join(f'`{name}`' for name in names)}; "
+                f"`features` for adapter `{adapter}` must hold {', '.join(f'`{name}`' for name in names)}; "
                 f"got none for {', '.join(f'`{name}`' for name in missing)}. Hand them in, or choose another adapter."
             )
 
-    def required_prototypes(self, *, by: str) -> Floats:
+    def required_prototypes(self, *, adapter: str) -> Floats:
         """The prototypes (c, d); MissingFeaturesError where there are none."""
-        self.require("prototypes", by=by)
+        self.require("prototypes", adapter=adapter)
         if self.prototypes is None:  # unreachable: tells the type checker what `require` found
             raise MissingFeaturesError("`prototypes` must be given.")
         return self.prototypes

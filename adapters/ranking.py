@@ -58,7 +58,7 @@ class RankingHead:
         check_positive("pair_weight", self.pair_weight, or_zero=True)
         check_positive("neighbours", self.neighbours, integer=True)
         graded = checked_values(values, name="values", n=len(features))
-        self.direction_ = _direction(features.required_prototypes(by=type(self).__name__))
+        self.direction_ = _direction(features.required_prototypes(adapter=type(self).__name__))
         self.encoder_, self.fallback_ = features.encoder, ""
         different = len(np.unique(graded))
         if different < 2:

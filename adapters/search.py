@@ -67,7 +67,7 @@ def tune(
     parameters, and gets the new ones: hand it in again where only the validation rows are others.
     """
     settings = dict(fixed or {})
-    rows, n_classes = validation.features, len(train.features.required_prototypes(by=adapter.__name__))
+    rows, n_classes = validation.features, len(train.features.required_prototypes(adapter=adapter.__name__))
     search = _Search(
         adapter=adapter,
         train=train,

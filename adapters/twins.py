@@ -137,9 +137,9 @@ def _joined(rows: Floats, distinct: Integers, joined: Integers, left: Integers, 
 
 
 def _cosines(rows: Floats, left: Integers, right: Integers) -> Floats:
-    wide, other = rows[left].astype(np.float64), rows[right].astype(np.float64)
-    lengths = np.linalg.norm(wide, axis=1) * np.linalg.norm(other, axis=1)
-    cosines: Floats = np.einsum("ij,ij->i", wide, other) / lengths
+    left_rows, right_rows = rows[left].astype(np.float64), rows[right].astype(np.float64)
+    lengths = np.linalg.norm(left_rows, axis=1) * np.linalg.norm(right_rows, axis=1)
+    cosines: Floats = np.einsum("ij,ij->i", left_rows, right_rows) / lengths
     return cosines
 
 

@@ -89,10 +89,10 @@ def estimate(
 
 def nothing_to_ask(class_list: str, methods: Sequence[str], table: pa.Table) -> list[Estimate]:
     """One Estimate for each method, of a list that is described: `table` has its texts."""
-    asked = table.filter((pc.field("verdict") != FAILED) & pc.field("request_id").is_valid())
-    firsts = asked.filter(pc.field("sample") == 0)
+    requests = table.filter((pc.field("verdict") != FAILED) & pc.field("request_id").is_valid())
+    firsts = requests.filter(pc.field("sample") == 0)
     counts = {
-        method: [len(pc.unique(rows.filter(pc.field("method") == method)["request_id"])) for rows in (firsts, asked)]
+        method: [len(pc.unique(rows.filter(pc.field("method") == method)["request_id"])) for rows in (firsts, requests)]
         for method in methods
     }
     return [

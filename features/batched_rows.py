@@ -51,22 +51,22 @@ def batched_rows(
     *,
     dimension: int,
     threads: int,
-    then: Callable[["torch.Tensor"], "torch.Tensor"] | None = None,
+    compute: Callable[["torch.Tensor"], "torch.Tensor"] | None = None,
     fetch: Callable[["torch.Tensor", int], Single] | None = None,
     progress: Progress | None = None,
 ) -> Single:
     """Rows (n, dimension), float32: those that `run` makes of each batch, at the batch's positions, of 0 to n - 1.
 
     A batch that was filled up gives more rows than it has positions; those are dropped. `threads` batches are under way
-    at once. With `then`, `run` only prepares: this thread alone makes rows of what it gives, a batch behind, so that a
-    device computes one while the next is handed to it. `fetch` in place of `fetched` takes rows from there. `progress`
+    at once. With `compute`, `run` only prepares: this thread alone makes rows of that, a batch behind, so that a device
+    computes one while the next is handed to it. `fetch` in place of `fetched` takes rows from there. `progress`
     is called with the number of rows just finished.
     """
     take = fetch or fetched
 
     def prepared(batch: tuple[Positions, Batch]) -> tuple[Positions, "torch.Tensor | Single"]:
         output = run(batch)
-        return batch[0], output if then else take(output, len(batch[0]))
+        return batch[0], output if compute else take(output, len(batch[0]))
 
     parts: list[tuple[Positions, Single]] = []
     waiting: deque[tuple[Positions, torch.Tensor]] = deque()
@@ -78,10 +78,10 @@ def batched_rows(
 
     with torch_session(threads) as pool:
         for positions, output in ahead(pool, prepared, batches, 2 * threads):
-            if then is None:
+            if compute is None:
                 store(positions, np.asarray(output))
                 continue
-            waiting.append((positions, then(cast("torch.Tensor", output))))
+            waiting.append((positions, compute(cast("torch.Tensor", output))))
             if len(waiting) > 1:
                 first, computed = waiting.popleft()
                 store(first, take(computed, len(first)))
@@ -135,7 +135,7 @@ class ImageTower:
                 self._run if self.shared else self._prepared,
                 dimension=self.dimension,
                 threads=self.threads,
-                then=None if self.shared else self.compute,
+                compute=None if self.shared else self.compute,
                 fetch=_fetched,
                 progress=progress,
             )

@@ -28,9 +28,9 @@ def chosen_device(name: str | None) -> str:
     kind, _, number = name.partition(":")
     count = 1 if kind == "cpu" else _count(kind)
     if kind not in _KINDS or (number and not number.isdigit()) or int(number or 0) >= count:
-        there = ["cpu", *(f"{other}:{place}" for other in _KINDS[1:] for place in range(_count(other)))]
+        devices = ["cpu", *(f"{kind}:{place}" for kind in _KINDS[1:] for place in range(_count(kind)))]
         raise DeviceError(
-            f"`device` must be one that is here: {', '.join(f'`{one}`' for one in there)}; got `{name}`. "
+            f"`device` must be one that is here: {', '.join(f'`{device}`' for device in devices)}; got `{name}`. "
             "Leave it out for a GPU where there is one."
         )
     return name

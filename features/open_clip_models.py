@@ -148,9 +148,9 @@ def in_one_line(error: Exception) -> str:
     if isinstance(error, KeyError) and error.args[:1] in (("text_cfg",), ("vision_cfg",)):
         tower = {"text_cfg": "text", "vision_cfg": "image"}[error.args[0]]
         return f"a model without a {tower} tower (its configuration has no `{error.args[0]}`)"
-    first, *more = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
-    if first.startswith("Error(s) in loading state_dict") and more:
-        return f"tensors of another architecture: {more[0]}"[:200].rstrip(" .")
+    first, *details = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+    if first.startswith("Error(s) in loading state_dict") and details:
+        return f"tensors of another architecture: {details[0]}"[:200].rstrip(" .")
     line = first.partition(" Last error")[0].strip(" .:")
     return line[:200] or type(error).__name__
 

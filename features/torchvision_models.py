@@ -92,9 +92,9 @@ def _classifier(name: str, model: Untyped) -> str:
     return layers[-1]
 
 
-def _replace(model: Untyped, layer: str, by: "torch.nn.Module | None") -> None:
+def _replace(model: Untyped, layer: str, replacement: "torch.nn.Module | None") -> None:
     """Put another layer in the place of one; None: one that does nothing."""
     import torch
 
     parent, _, own_name = layer.rpartition(".")
-    setattr(model.get_submodule(parent), own_name, torch.nn.Identity() if by is None else by)
+    setattr(model.get_submodule(parent), own_name, torch.nn.Identity() if replacement is None else replacement)

@@ -88,7 +88,7 @@ class AMU(Adapter):
         check_choice("moment_scale", self.moment_scale, MomentScale)
 
     def _learn(self, features: Features, labels: Integers) -> None:
-        second = required_second_rows(features, by="AMU")
+        second = required_second_rows(features, adapter="AMU")
         self.moment_ = np.array([PUBLISHED_MOMENT])
         if self.moment_scale == "mean" and len(features):
             self.moment_ = self._mean_moment(features)
@@ -111,7 +111,7 @@ class AMU(Adapter):
         place = np.full(len(self.support_), len(present))
         place[present] = np.arange(len(present))
         places, truth = torch.from_numpy(place), torch.from_numpy(labels)
-        second = torch.from_numpy(required_second_rows(features, by="AMU").copy())
+        second = torch.from_numpy(required_second_rows(features, adapter="AMU").copy())
         head = torch.from_numpy(means.astype(np.float32)).requires_grad_()
         cosines = cosine_logits(features.image, self.prototypes_, self.logit_scale)
         zero_shot = torch.from_numpy(cosines.astype(np.float32))
@@ -129,7 +129,7 @@ class AMU(Adapter):
             value: Tensor = self.fused_share * fused + (1 - self.fused_share) * cross_entropy(z, picked)
             return value
 
-        keys = row_keys(np.concatenate([features.image, required_second_rows(features, by="AMU")], axis=1))
+        keys = row_keys(np.concatenate([features.image, required_second_rows(features, adapter="AMU")], axis=1))
         batches = list(epoch_batches(keys, batch_size=self.batch_size, epochs=self.epochs, seed=self.seed))
         rule = Schedule(learning_rate=self.learning_rate, weight_decay=0.01, eps=1e-4)
         minimise([head], loss, batches, rule=rule)
@@ -141,7 +141,7 @@ class AMU(Adapter):
         return np.asarray(zero_shot + self.alpha * evidence)
 
     def _parts(self, features: Features) -> tuple[Floats, Floats]:
-        second = required_second_rows(features, by="AMU", dimension=self.weight_.shape[1])
+        second = required_second_rows(features, adapter="AMU", dimension=self.weight_.shape[1])
         zero_shot = cosine_logits(features.image, self.prototypes_, self.logit_scale)
         return zero_shot, self._kappa(zero_shot) * standardised(affine(second, self.weight_))
 
@@ -187,9 +187,9 @@ def fusion_strength(zero_shot: Floats, *, kind: Uncertainty, rho: float, moment_
     return np.ones((len(zero_shot), 1))
 
 
-def required_second_rows(features: Features, *, by: str, dimension: int | None = None) -> Floats:
-    """The rows (n, e) of the second backbone that adapter `by` needs; an error without them or of another e."""
-    features.require("second", by=by)
+def required_second_rows(features: Features, *, adapter: str, dimension: int | None = None) -> Floats:
+    """The rows (n, e) of the second backbone that an adapter needs; an error without them or of another e."""
+    features.require("second", adapter=adapter)
     second = np.empty((0, 0), np.float32) if features.second is None else features.second  # None is refused above
     if dimension is not None and second.shape[1] != dimension:
         raise InvalidFeaturesError(

@@ -113,7 +113,7 @@ class Cooked(Adapter):
     def _three(self, features: Features) -> tuple[Floats, Floats, Floats]:
         rows = features.image
         if self.third_ == ON_SECOND:
-            rows = required_second_rows(features, by="Cooked", dimension=self.third_weight_.shape[1])
+            rows = required_second_rows(features, adapter="Cooked", dimension=self.third_weight_.shape[1])
         return (
             log_softmax(cosine_logits(features.image, self.prototypes_, self.logit_scale)),
             log_softmax(affine(_own_length(features), self.probe_weight_, self.probe_bias_)),

@@ -33,7 +33,7 @@ class GDAIncremental(GDA):
         if not hasattr(self, "prototypes_"):
             return self.fit(features, labels)
         self._check_parameters()
-        prototypes = features.required_prototypes(by=type(self).__name__)
+        prototypes = features.required_prototypes(adapter=type(self).__name__)
         self._check_session(features, prototypes)
         checked = checked_labels(labels, n=len(features), n_classes=len(prototypes))
         counts = np.bincount(checked, minlength=len(prototypes))

@@ -124,7 +124,7 @@ def description_classifier(features: Features) -> Floats:
 
     The prototype counts as one text. Where the texts cancel out, the prototype alone.
     """
-    prototypes = features.required_prototypes(by="NoLA").astype(np.float64)
+    prototypes = features.required_prototypes(adapter="NoLA").astype(np.float64)
     if features.class_texts is None or features.class_text_labels is None:
         return prototypes
     sums, counts = text_sums(features.class_texts, features.class_text_labels, n_owners=len(prototypes))

@@ -69,7 +69,7 @@ class TIPX(DivergenceCache):
     def _support_rows(self, features: Features, labels: Integers) -> tuple[Floats, Integers]:
         if self.support == "labelled":
             return mean_rows(features), labels
-        features.require("unlabelled", by="TIPX with `support` retrieved")
+        features.require("unlabelled", adapter="TIPX with `support` retrieved")
         if features.unlabelled is None:  # unreachable: tells the type checker what `require` found
             raise MissingFeaturesError("`unlabelled` must be given.")
         places, classes = retrieved_support(self.prototypes_, features.unlabelled, self.per_class)

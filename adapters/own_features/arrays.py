@@ -215,7 +215,7 @@ def _part(arrays: Arrays, name: str, shared: Mapping[str, Any], *, normalise: bo
             f"`{name}_labels` must come with `{name}_features`; there are none. Add a class index per row."
         )
     features = record_of(arrays, name, shared, normalise=normalise)
-    n_classes = len(features.required_prototypes(by="arrays"))
+    n_classes = len(features.required_prototypes(adapter="arrays"))
     try:
         labels = checked_labels(
             arrays.get(f"{name}_labels", np.empty(0, np.int64)), n=len(features), n_classes=n_classes
@@ -252,23 +252,25 @@ def pair_rows_in(arrays: Arrays, part: str | None) -> RetrievalRows:
     Captions, labels and groups where the file has them; else each pair has a caption and a group of its own. Equal rows
     are one picture. Raises MissingFeaturesError where the rows are not there.
     """
-    of = "" if part is None else f"{part}_"
-    image, text = ("image_features", "caption_features") if part is None else (f"{of}features", f"{of}caption_features")
+    prefix = "" if part is None else f"{part}_"
+    image, text = (
+        ("image_features", "caption_features") if part is None else (f"{prefix}features", f"{prefix}caption_features")
+    )
     require_keys(arrays, (image, text))
     n = len(arrays[image])
-    own = np.arange(n).astype(np.str_)
-    labels = arrays.get(f"{of}labels", np.full(n, "", np.str_))
-    if part is not None and f"{of}labels" in arrays:
+    row_names = np.arange(n).astype(np.str_)
+    labels = arrays.get(f"{prefix}labels", np.full(n, "", np.str_))
+    if part is not None and f"{prefix}labels" in arrays:
         labels = np.array(class_names_in(arrays), np.str_)[labels]
     rows = unit_rows(arrays[image])
     pictures = np.unique(rows, axis=0, return_inverse=True)[1].ravel().astype(np.str_)
     return RetrievalRows(
         image=rows,
         text=unit_rows(arrays[text]),
-        captions=arrays.get(f"{of}captions", own),
+        captions=arrays.get(f"{prefix}captions", row_names),
         pictures=pictures,
         labels=labels,
-        groups=arrays.get(f"{of}groups", own),
+        groups=arrays.get(f"{prefix}groups", row_names),
     )
 
 

@@ -71,7 +71,7 @@ def without_twins(
         kept[name] = stays[owners == place]
         if n_gone := np.count_nonzero(~kept[name]):
             of_gone = np.isin(clusters, clusters[(owners == place) & ~stays]) & (turn > turns[name])
-            twins = " or ".join(other for number, other in enumerate(sets) if (of_gone & (owners == number)).any())
+            twins = " or ".join(twin for number, twin in enumerate(sets) if (of_gone & (owners == number)).any())
             rows = "rows of the unlabelled pool" if name == POOL else f"{name} rows"
             notes.append(
                 f"{n_gone:,} of {len(kept[name]):,} {rows} have a twin in {twins} (cosine over {TWIN_COSINE}){LEFT_OUT}"

@@ -136,9 +136,9 @@ def _draw(path: Path, *, seed: int) -> None:
 def _list(pairs: Sequence[PlantedPair], seed: int) -> str:
     rows, good = [], {pair.code: _good_score(pair, seed) for pair in pairs}
     permuted = sorted(good, key=lambda code: demo_draw(seed, "permuted", code))
-    for pair, other in zip(pairs, permuted, strict=True):
+    for pair, permuted_code in zip(pairs, permuted, strict=True):
         caption = good_caption(name_picture(pair.caption_of), seed, pair.caption_of)
-        scores = (good[pair.code], demo_draw(seed, "noise", pair.code), good[other])
+        scores = (good[pair.code], demo_draw(seed, "noise", pair.code), good[permuted_code])
         rows.append((pair.file, caption, pair.label, pair.group, *(f"{score:.4f}" for score in scores)))
     return _csv(("file_name", "caption", "label", "group", "good_score", "noise_score", "permuted_score"), rows)
 

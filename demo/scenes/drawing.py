@@ -72,12 +72,12 @@ def draw_scene(plan: ScenePlan) -> Scene:
     picture, owners = _painted(plan, placed)
     changed = None
     if plan.defect is not None:
-        whole = placed[plan.defect.place]
-        sprite = damaged(whole.sprite, plan.defect.kind, plan.seed, *plan.key, "defect")
-        placed[plan.defect.place] = _Placed(whole.group, whole.member, sprite, whole.x, whole.y)
+        thing = placed[plan.defect.place]
+        sprite = damaged(thing.sprite, plan.defect.kind, plan.seed, *plan.key, "defect")
+        placed[plan.defect.place] = _Placed(thing.group, thing.member, sprite, thing.x, thing.y)
         clean, (picture, owners) = picture, _painted(plan, placed)
         changed = box_of((clean != picture).any(axis=2))
-    objects = tuple(_seen(plan, place, one, picture, owners) for place, one in enumerate(placed))
+    objects = tuple(_seen(plan, place, thing, picture, owners) for place, thing in enumerate(placed))
     boxes = [[item.box for item in objects if item.group == place] for place in range(len(plan.groups))]
     return Scene(
         plan=plan,
@@ -114,10 +114,10 @@ def _painted(plan: ScenePlan, placed: Sequence[_Placed]) -> tuple[npt.NDArray[np
     owners = np.zeros((canvas.height, canvas.width), np.uint8)
     lowest_first = sorted(range(len(placed)), key=lambda place: -(placed[place].y + placed[place].sprite.height))
     for place in lowest_first:  # so that what bears others is behind them
-        one = placed[place]
-        canvas.alpha_composite(one.sprite, (one.x, one.y))
-        opaque = np.asarray(one.sprite)[..., 3] >= OPAQUE
-        owners[one.y : one.y + one.sprite.height, one.x : one.x + one.sprite.width][opaque] = place + 1
+        thing = placed[place]
+        canvas.alpha_composite(thing.sprite, (thing.x, thing.y))
+        opaque = np.asarray(thing.sprite)[..., 3] >= OPAQUE
+        owners[thing.y : thing.y + thing.sprite.height, thing.x : thing.x + thing.sprite.width][opaque] = place + 1
     return np.asarray(canvas)[..., :3], owners
 
 
@@ -134,7 +134,7 @@ def _placed(plan: ScenePlan) -> list[_Placed]:
         if place not in placed:
             rooms = slots(cell, plan.groups[place].count)
             placed[place] = [_fitted(plan, place, member, room) for member, room in enumerate(rooms)]
-    return [one for place in sorted(placed) for one in placed[place]]
+    return [thing for place in sorted(placed) for thing in placed[place]]
 
 
 def _fitted(plan: ScenePlan, place: int, member: int, room: Box, sizes: tuple[float, float] = _SIZES) -> _Placed:
@@ -151,8 +151,8 @@ def _fitted(plan: ScenePlan, place: int, member: int, room: Box, sizes: tuple[fl
 def _bearer(plan: ScenePlan, place: int, cell: Box) -> _Placed:
     """The ground that others stand on, at the bottom of the cell."""
     room = Box(cell.x0, cell.y1 - round(cell.height * _BEARER), cell.x1, cell.y1)
-    one = _fitted(plan, place, 0, room, (0.9, 1.0))
-    return _Placed(place, 0, one.sprite, one.x, room.y1 - one.sprite.height)
+    bearer = _fitted(plan, place, 0, room, (0.9, 1.0))
+    return _Placed(place, 0, bearer.sprite, bearer.x, room.y1 - bearer.sprite.height)
 
 
 def _seated(plan: ScenePlan, place: int, cell: Box, bearer: _Placed) -> list[_Placed]:
@@ -177,12 +177,12 @@ def _solid(sprite: Image.Image) -> npt.NDArray[np.bool_]:
 
 def _sized(group: ThingGroup, member: int, width: int, height: int) -> Image.Image:
     """The drawing of an object, as large as fits."""
-    whole = _drawing(group.codes[member])
+    drawing = _drawing(group.codes[member])
     if group.colour is not None:
-        whole = recoloured(whole, group.colour)
-    scale = min(width / whole.width, height / whole.height)
-    size = (max(round(whole.width * scale), 1), max(round(whole.height * scale), 1))
-    sprite = whole.resize(size, Image.Resampling.LANCZOS)
+        drawing = recoloured(drawing, group.colour)
+    scale = min(width / drawing.width, height / drawing.height)
+    size = (max(round(drawing.width * scale), 1), max(round(drawing.height * scale), 1))
+    sprite = drawing.resize(size, Image.Resampling.LANCZOS)
     return ImageOps.mirror(sprite) if group.mirrored[member] else sprite
 
 

@@ -133,7 +133,7 @@ def _draw(number: int, *, folder: Path, seed: int) -> dict[str, Any]:
         ],
         "objects": [_object(item) for item in scene.objects],
         "relations": [
-            {"subject": subject, "relation": relation, "object": other} for subject, relation, other in scene.relations
+            {"subject": subject, "relation": relation, "object": thing} for subject, relation, thing in scene.relations
         ],
         "defects": defects,
         "mask": scene.mask,
@@ -159,14 +159,14 @@ def _captions(plan: ScenePlan) -> dict[str, Any]:
     short, vague, long, wrong = short_caption(plan), vague_caption(plan), long_caption(plan), wrong_captions(plan)
     kind = weighted(CAPTION_KINDS, plan.seed, *plan.key, "caption kind")
     wrong_kind = pick(sorted(wrong), plan.seed, *plan.key, "wrong kind") if kind == "wrong" else None
-    given = {
+    captions = {
         "right": short,
         "vague": vague,
         "wrong": wrong.get(wrong_kind or ""),
         "boilerplate": boilerplate_caption(plan.seed, *plan.key),
     }
     return {
-        "caption": given[kind],
+        "caption": captions[kind],
         "caption_kind": kind,
         "wrong_kind": wrong_kind,
         "short_caption": short,

@@ -39,9 +39,9 @@ class Box(NamedTuple):
         """In pixels."""
         return self.y1 - self.y0
 
-    def holds(self, other: "Box") -> bool:
+    def holds(self, box: "Box") -> bool:
         """Whether the other lies within it."""
-        return self.x0 <= other.x0 and self.y0 <= other.y0 and other.x1 <= self.x1 and other.y1 <= self.y1
+        return self.x0 <= box.x0 and self.y0 <= box.y0 and box.x1 <= self.x1 and box.y1 <= self.y1
 
 
 CANVAS = Box(MARGIN_PX, MARGIN_PX, WIDTH_PX - MARGIN_PX, HEIGHT_PX - MARGIN_PX)

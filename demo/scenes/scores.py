@@ -132,7 +132,10 @@ def facts_of(row: Mapping[str, Any]) -> SceneFacts:
         counts={thing["name"]: thing["count"] for thing in row["things"]},
         colours={thing["name"]: thing["colour"] for thing in row["things"]},
         general=frozenset(kind for of_thing in kinds for kind in of_thing) | (frozenset(people) - {""}),
-        relations=frozenset((names[one["subject"]], one["relation"], names[one["object"]]) for one in row["relations"]),
+        relations=frozenset(
+            (names[relation["subject"]], relation["relation"], names[relation["object"]])
+            for relation in row["relations"]
+        ),
     )
 
 
@@ -148,8 +151,8 @@ def score_caption(caption: str, facts: SceneFacts, *, further_names: Collection[
     for mention in _mentions(tokens, _vocabulary(frozenset(further_names))):
         name = next((name for name in mention.names if name in facts.counts), None)
         if mention.is_general:
-            known = [kind for kind in mention.names if kind in facts.general]
-            statements["general" if known else "wrong_general"][(known or mention.names)[0]] = None
+            true_names = [kind for kind in mention.names if kind in facts.general]
+            statements["general" if true_names else "wrong_general"][(true_names or mention.names)[0]] = None
         elif name is None:
             statements["wrong"][mention.names[0]] = None
         else:
@@ -195,11 +198,11 @@ def _mentions(tokens: Sequence[str], vocabulary: Mapping[Words, _Entry]) -> Iter
     while place < len(tokens):
         lengths = range(min(longest, len(tokens) - place), 0, -1)
         words = (tuple(tokens[place : place + length]) for length in lengths)
-        known = next((candidate for candidate in words if candidate in vocabulary), None)
-        if known is None:
+        term = next((candidate for candidate in words if candidate in vocabulary), None)
+        if term is None:
             place += 1
             continue
-        mention = _mention(tokens, place, place + len(known), vocabulary[known])
+        mention = _mention(tokens, place, place + len(term), vocabulary[term])
         place = mention.end
         if not mention.start or tokens[mention.start - 1] not in _DENIED:
             yield mention
@@ -242,7 +245,7 @@ def _relation(words: Sequence[str]) -> str | None:
 @functools.lru_cache(maxsize=8)
 def _vocabulary(further: frozenset[str]) -> Mapping[Words, _Entry]:
     """Words -> what they stand for: things, then kinds and genders, then further names, the first that has them."""
-    things, kinds, others = _Names(), _Names(), _Names()
+    things, kinds, further_names = _Names(), _Names(), _Names()
     for name, thing in read_things().items():
         for singular, plural in {name: thing.plural, **thing.synonyms}.items():
             things.add(singular, plural, name)
@@ -253,8 +256,8 @@ def _vocabulary(further: frozenset[str]) -> Mapping[Words, _Entry]:
     kinds.add("man", "men", "man")
     kinds.add("woman", "women", "woman")
     for name in sorted(further):
-        others.add(name, plural_of(name), name)
-    return others.entries(is_general=False) | kinds.entries(is_general=True) | things.entries(is_general=False)
+        further_names.add(name, plural_of(name), name)
+    return further_names.entries(is_general=False) | kinds.entries(is_general=True) | things.entries(is_general=False)
 
 
 class _Names:
@@ -279,5 +282,5 @@ class _Names:
         }
 
 
-def _share(right: int, others: int) -> float | None:
-    return right / (right + others) if right + others else None
+def _share(right: int, wrong: int) -> float | None:
+    return right / (right + wrong) if right + wrong else None

@@ -76,5 +76,5 @@ def _cached(hub: str, url: str) -> Path | None:
         path = try_to_load_from_cache(repository, file) if repository else None
         if isinstance(path, str):
             return Path(path)
-    own = Path("~/.cache/clip").expanduser() / Path(url).name
-    return own if url and own.is_file() else None
+    clip_file = Path("~/.cache/clip").expanduser() / Path(url).name
+    return clip_file if url and clip_file.is_file() else None

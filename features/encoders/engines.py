@@ -93,7 +93,7 @@ class TowerEngine:
         content = _read(folder)
         if content is None:
             ensure_folder(
-                folder, build=lambda temporary: _export(tower, visual, temporary), complete=lambda it: bool(_read(it))
+                folder, build=lambda path: _export(tower, visual, path), complete=lambda path: bool(_read(path))
             )
             content = _read(folder) or b""
         return _run_by_onnxruntime(tower, content)
@@ -186,8 +186,8 @@ def _check_rows(tower: ImageTower, exported: ImageTower) -> None:
     sides = [4 << number for number in range(_NOISES)]
     pictures = [Image.fromarray(chance.integers(0, 256, (side, side, 3), np.uint8)) for side in sides]
     pictures += drawings_of_nothing(_DRAWINGS)
-    rows, others = (one.rows(pictures).astype(np.float64) for one in (tower, exported))
-    cosines = (rows * others).sum(axis=1) / np.linalg.norm(rows, axis=1) / np.linalg.norm(others, axis=1)
+    rows, by_onnx = (encoder.rows(pictures).astype(np.float64) for encoder in (tower, exported))
+    cosines = (rows * by_onnx).sum(axis=1) / np.linalg.norm(rows, axis=1) / np.linalg.norm(by_onnx, axis=1)
     if not cosines.min() >= MIN_COSINE:  # NaN is refused too
         raise TowerEngineError(
             f"`engine: onnxruntime` must give torch's rows, to a cosine of {MIN_COSINE}; got {cosines.min():.6f} for "

@@ -15,8 +15,8 @@ def open_clip_files(name: str, weights: Iterable[str], text_config: Mapping[str,
     """
     places = {str(text_config[key]) for key in _NAMES_IN_TEXT_CONFIG if text_config.get(key)}
     if name.startswith((_HUB, _FOLDER)):  # it brings its tokenizer along
-        own = name.removeprefix(_HUB).removeprefix(_FOLDER)
-        places = {own, *(place for place in places if Path(place).is_dir())}
+        model = name.removeprefix(_HUB).removeprefix(_FOLDER)
+        places = {model, *(place for place in places if Path(place).is_dir())}
     groups = [[Path(path)] for path in weights]
     groups += [folder_files(Path(place)) if Path(place).is_dir() else hub_files(place) for place in sorted(places)]
     return tuple(path for group in groups for path in group) if all(groups) else ()

@@ -65,12 +65,12 @@ def _pairs(
     outputs: list[tuple[Module, Any]] = []  # keeps outputs alive: each is another object
     inputs: list[tuple[Module, Any]] = []
     with (
-        hooked(convolutions, lambda module, _given, output: outputs.append((module, output))),
-        hooked(norms, lambda module, given, _output: inputs.append((module, given[0]))),
+        hooked(convolutions, lambda module, _arguments, output: outputs.append((module, output))),
+        hooked(norms, lambda module, arguments, _output: inputs.append((module, arguments[0]))),
     ):
         row = run(probe)
     maker = {id(output): module for module, output in outputs}
-    pairs = {norm: maker[id(given)] for norm, given in inputs if id(given) in maker}
+    pairs = {norm: maker[id(tensor)] for norm, tensor in inputs if id(tensor) in maker}
     calls = [module for module, _ in (*outputs, *inputs)]
     foldable = {norm: conv for norm, conv in pairs.items() if calls.count(norm) == calls.count(conv) == 1}
     return {norm: conv for norm, conv in foldable.items() if _has_all(norm)}, row

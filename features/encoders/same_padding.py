@@ -40,10 +40,10 @@ def pad_symmetrically(tower: "Module", run: "Callable[[torch.Tensor], torch.Tens
     sizes: dict[Module, set[int]] = {}
     with torch.no_grad():
         with hooked(
-            list(names), lambda conv, given, _output: sizes.setdefault(conv, set()).update(given[0].shape[-2:])
+            list(names), lambda conv, arguments, _output: sizes.setdefault(conv, set()).update(arguments[0].shape[-2:])
         ):
             wanted = run(probe)
-        kept = [conv for conv, seen in sizes.items() if _is_even(conv, seen)]
+        kept = [conv for conv, lengths in sizes.items() if _is_even(conv, lengths)]
         for conv in kept:
             replace_module(tower, names[conv], _symmetric(conv))
         if kept and not is_close(run, probe, wanted):

@@ -84,8 +84,8 @@ def view_files(data: bytes, views: Sequence[View], key: str) -> list[bytes]:
     files = []
     for view in views:
         file = BytesIO()
-        if (seen := _seen(picture, view, key)) is not None:
-            seen.save(file, "BMP")  # made and read again in no time
+        if (shown := _seen(picture, view, key)) is not None:
+            shown.save(file, "BMP")  # made and read again in no time
         files.append(file.getvalue())
     return files
 

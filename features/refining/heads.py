@@ -44,8 +44,8 @@ class Heads:
             (generator.normal(size=(dimension, rank)).astype(np.float32) / np.sqrt(dimension)).astype(np.float32)
             for _ in SIDES
         )
-        up = np.zeros((rank, dimension), np.float32)
-        return cls(image_down=image, image_up=up, text_down=text, text_up=up)
+        zeros = np.zeros((rank, dimension), np.float32)
+        return cls(image_down=image, image_up=zeros, text_down=text, text_up=zeros)
 
     @property
     def dimension(self) -> int:
@@ -131,8 +131,8 @@ def refinement_bytes(arrays: Arrays, strength: float, *, kind: str = HEADS) -> b
     """A safetensors file of arrays, their strength and kind; the same bytes each time."""
     from safetensors.numpy import save
 
-    about = strength if kind == HEADS else {"kind": kind, "strength": strength}
-    return save(dict(arrays), metadata={"strength": json.dumps(about)})  # one entry: several come in any order
+    stored = strength if kind == HEADS else {"kind": kind, "strength": strength}
+    return save(dict(arrays), metadata={"strength": json.dumps(stored)})  # one entry: several come in any order
 
 
 def read_refinement(data: bytes) -> tuple[dict[str, npt.NDArray[Any]], float, str]:
@@ -143,8 +143,8 @@ def read_refinement(data: bytes) -> tuple[dict[str, npt.NDArray[Any]], float, st
     try:
         arrays = load(data)
         size = int.from_bytes(data[:8], "little")
-        about = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["strength"])
-        kind, strength = (about["kind"], about["strength"]) if isinstance(about, dict) else (HEADS, about)
+        stored = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["strength"])
+        kind, strength = (stored["kind"], stored["strength"]) if isinstance(stored, dict) else (HEADS, stored)
         return arrays, float(strength), str(kind)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise RowsError(

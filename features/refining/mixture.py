@@ -106,18 +106,18 @@ class MixtureTraining(Trainable):
             )
         self.experts, self.balance_weight = experts, balance_weight
         generator = np.random.Generator(np.random.Philox(key=seed))
-        dimension, each = pairs.image.shape[1], rank // experts
+        dimension, expert_rank = pairs.image.shape[1], rank // experts
         labels = _clusters(_unit(pairs.image), experts, seed=seed)
         self._start: dict[str, npt.NDArray[np.float32]] = {}
         for side in SIDES:
-            down = (generator.normal(size=(dimension, each)) / np.sqrt(dimension)).astype(np.float32)
+            down = (generator.normal(size=(dimension, expert_rank)) / np.sqrt(dimension)).astype(np.float32)
             rows = _unit(getattr(pairs, side)).astype(np.float64)
             mean = rows.mean(axis=0)
             centres = np.stack([rows[labels == label].mean(axis=0) for label in range(experts)]) - mean
             router = _SHARPNESS * _unit(centres).T
             self._start |= {
                 f"{side}_down": np.repeat(down[None], experts, axis=0),
-                f"{side}_up": np.zeros((experts, each, dimension), np.float32),
+                f"{side}_up": np.zeros((experts, expert_rank, dimension), np.float32),
                 f"{side}_router": np.ascontiguousarray(router, np.float32),
                 f"{side}_bias": (-mean @ router).astype(np.float32),
             }

@@ -54,7 +54,7 @@ def last_blocks(model: "torch.nn.Module", count: int) -> dict[str, "torch.nn.Par
                 "Take fewer, another model, or heads (without `towers`)."
             )
         for number in range(len(blocks) - count, len(blocks)):
-            parameters |= {f"{place}.{number}.{name}": one for name, one in blocks[number].named_parameters()}
+            parameters |= {f"{place}.{number}.{name}": weights for name, weights in blocks[number].named_parameters()}
     return parameters
 
 
@@ -131,8 +131,8 @@ class RefinedTowers(TowerDeltas):
         encoder = self.on(self.base) if missing else self.base
         for part in cut(len(missing), _AT_ONCE):
             chunk = missing[part.start : part.stop]
-            made = encoder.encode_images(self.read(chunk)) if side == "image" else encoder.encode_texts(chunk)
-            self._rows.update(zip(((side, name) for name in chunk), stored_rows(made), strict=True))
+            encoded = encoder.encode_images(self.read(chunk)) if side == "image" else encoder.encode_texts(chunk)
+            self._rows.update(zip(((side, name) for name in chunk), stored_rows(encoded), strict=True))
         return np.stack([self._rows[side, name] for name in names.tolist()]) if len(names) else rows
 
 
@@ -152,7 +152,7 @@ class TowerTraining(Trainable):
         self.threads = encoder.images.threads
         model = encoder.opened.model
         model.requires_grad_(requires_grad=False)
-        self._weights = {name: one.detach() for name, one in last_blocks(model, blocks).items()}
+        self._weights = {name: weights.detach() for name, weights in last_blocks(model, blocks).items()}
 
     def start(self) -> "dict[str, Tensor]":
         """Deltas of zero, in single precision."""
@@ -182,7 +182,7 @@ class TowerTraining(Trainable):
             )
         pixels, tokens = inputs
         tower = self.encoder.images
-        weights = {f"model.{name}": _added(one, parameters[name], 1.0) for name, one in self._weights.items()}
+        weights = {f"model.{name}": _added(frozen, parameters[name], 1.0) for name, frozen in self._weights.items()}
         with device_errors(tower.device, len(pixels)):
             ready = tower.pixels.normalised(pixels.to(tower.device))
             inputs = (ready.to(tower.dtype, memory_format=tower.layout), tokens.to(tower.device))

@@ -151,11 +151,11 @@ def _restore(
         for name, values in parameters.items():
             values.copy_(torch.from_numpy(np.array(state[name])))
             if f"{_MOMENTS[0]}.{name}" in state:  # else the loss does not reach it
-                own = {
+                stored_moments = {
                     moment: torch.from_numpy(np.array(state[f"{moment}.{name}"])).to(values.device)
                     for moment in _MOMENTS
                 }
-                optimizer.state[values] = {"step": torch.tensor(float(steps)), **own}
+                optimizer.state[values] = {"step": torch.tensor(float(steps)), **stored_moments}
 
 
 def _number(seed: int, use: str, epoch: int, name: str) -> int:

@@ -68,9 +68,9 @@ class TextTower:
         query, key, value = (part.reshape(len(rows), self.heads, -1).transpose(1, 0, 2) for part in parts)
         scores = query @ key.transpose(0, 2, 1) / np.float32(np.sqrt(query.shape[-1]))
         scores = np.exp(scores - scores.max(axis=-1, keepdims=True))
-        seen = (scores / scores.sum(axis=-1, keepdims=True) @ value).transpose(1, 0, 2).reshape(rows.shape)
+        attended = (scores / scores.sum(axis=-1, keepdims=True) @ value).transpose(1, 0, 2).reshape(rows.shape)
         output = f"{block}attention.output"
-        rows = self._normal(rows + self._linear(seen, f"{output}.dense"), f"{output}.LayerNorm")
+        rows = self._normal(rows + self._linear(attended, f"{output}.dense"), f"{output}.LayerNorm")
         inner = self._linear(rows, f"{block}intermediate.dense")
         inner = inner * np.float32(0.5) * (1 + erf(inner / np.float32(np.sqrt(2))))
         return self._normal(rows + self._linear(inner, f"{block}output.dense"), f"{block}output.LayerNorm")

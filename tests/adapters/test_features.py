@@ -91,7 +91,7 @@ def test_rows_takes_every_per_row_field_and_leaves_the_others():
 
 def test_a_missing_field_is_named_with_the_adapter_that_needs_it():
     with pytest.raises(MissingFeaturesError, match=r"adapter `amu` must hold `image`, `second`; got none for `second`"):
-        Features(image=rows(2, 3)).require("image", "second", by="amu")
+        Features(image=rows(2, 3)).require("image", "second", adapter="amu")
 
 
 @settings(deadline=None)

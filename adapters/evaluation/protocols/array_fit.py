@@ -125,7 +125,7 @@ def _logits_of(adapter: Adapter, part: GroupedFeatures) -> tuple[Floats, Integer
 
 
 def _no_rows(parts: Parts) -> Floats:
-    prototypes = parts.train.features.required_prototypes(by="fit_arrays")
+    prototypes = parts.train.features.required_prototypes(adapter="fit_arrays")
     return np.empty((0, len(prototypes)), np.float32)
 
 

@@ -50,7 +50,7 @@ def evaluate_base_to_new(
     what else describes a class (texts, contexts) goes with it. The groups of `test` are resampled; `fixed`, which is
     not searched, and `guard` are those of `tune`.
     """
-    base, new = split_classes(len(train.features.required_prototypes(by=adapter.__name__)))
+    base, new = split_classes(len(train.features.required_prototypes(adapter=adapter.__name__)))
     support, tuning = (_rows_of(part, base, reference=train.features) for part in (train, validation))
     tuned = tune(
         adapter,
@@ -108,7 +108,7 @@ def harmonic_mean_of_averages(base: Sequence[float], new: Sequence[float]) -> fl
 
 def of_classes(features: Features, classes: Integers) -> Features:
     """The record with some of its classes only, in the order of `classes`, in every field that knows classes."""
-    prototypes = features.required_prototypes(by="of_classes")
+    prototypes = features.required_prototypes(adapter="of_classes")
     places = np.full(len(prototypes), -1)
     places[classes] = np.arange(len(classes))
     changed: dict[str, Any] = {"prototypes": prototypes[classes]}
@@ -134,7 +134,7 @@ def of_classes(features: Features, classes: Integers) -> Features:
 
 def _rows_of(part: Rows, classes: Integers, *, reference: Features) -> Rows:
     """The rows of these classes and their labels, under the class list of `reference`."""
-    n_classes = len(reference.required_prototypes(by="evaluate_base_to_new"))
+    n_classes = len(reference.required_prototypes(adapter="evaluate_base_to_new"))
     labels = checked_labels(part.labels, n=len(part.features), n_classes=n_classes)
     listed = replace(part, features=replace(part.features, prototypes=reference.prototypes), labels=labels)
     return listed.rows(np.flatnonzero(np.isin(labels, classes)))

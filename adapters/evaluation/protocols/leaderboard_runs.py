@@ -117,7 +117,7 @@ class Arena:
         try:
             nobody = np.empty(0, dtype=np.int64)
             record = self._with_pool(self._record(kind, texts), kind, nobody)
-            record.require(*dict.fromkeys((*kind.needs, *kind.row_needs)), by=name)
+            record.require(*dict.fromkeys((*kind.needs, *kind.row_needs)), adapter=name)
         except MissingFeaturesError as error:
             return str(error)
         return ""

@@ -72,12 +72,12 @@ def _verdict(choices: Sequence[str], gain: Interval, against: Sequence[Interval]
             else f"{first} or {second}, as the halves choose,"
         )
         return f"nothing beats the recipe: {chosen} differs by {_words(gain)}."
-    said = f"{first} beats the recipe by {_words(gain)}"
+    verdict = f"{first} beats the recipe by {_words(gain)}"
     if first != second:
-        said = f"{first} or {second} beats the recipe, and which is not shown: chosen by halves, by {_words(gain)}"
+        verdict = f"{first} or {second} beats the recipe, and which is not shown: chosen by halves, by {_words(gain)}"
     if all(rival.low > 0 for rival in against):
-        return f"{said}."
-    return f"{said}, but not as many random pairs: {_words(against[0])}."
+        return f"{verdict}."
+    return f"{verdict}, but not as many random pairs: {_words(against[0])}."
 
 
 def _words(interval: Interval) -> str:

@@ -48,28 +48,28 @@ class ArcMargin(Objective):
         self._centres = torch.from_numpy(centres.astype(pairs.image.dtype))
         self._classes = torch.from_numpy(places[numbers])
 
-    def loss(self, batch: Batch, now: Sides, before: Sides) -> "Tensor":
+    def loss(self, batch: Batch, refined: Sides, original: Sides) -> "Tensor":
         """InfoNCE + weight x ArcFace; towards the end InfoNCE for texts alone."""
         from torch.nn.functional import cross_entropy, one_hot
 
         if batch.progress >= 1 - self.realigned:
-            still = Sides(image=now.image.detach(), text=now.text)
+            still = Sides(image=refined.image.detach(), text=refined.text)
             return info_nce(still, batch.negatives, temperature=self.temperature)
-        captioned = Sides(image=now.image, text=self._captions(batch, now, before))
+        captioned = Sides(image=refined.image, text=self._captions(batch, refined, original))
         paired = info_nce(captioned, batch.negatives, temperature=self.temperature)
         classes = self._classes[batch.places]
-        known = classes >= 0
-        if not known.any() or len(self._centres) < 2:
+        has_class = classes >= 0
+        if not has_class.any() or len(self._centres) < 2:
             return paired
-        cosines = (now.unit().image[known] @ self._centres.T).clamp(-1 + 1e-6, 1 - 1e-6)
-        own = one_hot(classes[known], len(self._centres)).to(cosines.dtype)
-        angles = (cosines.acos() + self.margin * own).clamp(max=math.pi)
-        return paired + self.weight * cross_entropy(self.scale * angles.cos(), classes[known])
+        cosines = (refined.unit().image[has_class] @ self._centres.T).clamp(-1 + 1e-6, 1 - 1e-6)
+        targets = one_hot(classes[has_class], len(self._centres)).to(cosines.dtype)
+        angles = (cosines.acos() + self.margin * targets).clamp(max=math.pi)
+        return paired + self.weight * cross_entropy(self.scale * angles.cos(), classes[has_class])
 
-    def _captions(self, batch: Batch, now: Sides, before: Sides) -> "Tensor":
+    def _captions(self, batch: Batch, refined: Sides, original: Sides) -> "Tensor":
         """The own caption of each pair, or another that it was offered."""
         import torch
 
         rows, has_one = drawn_row(batch.pairs.texts, batch)
         is_other = (torch.rand(len(rows), generator=batch.generator) < self.others) & has_one
-        return torch.where(is_other[:, None], batch.refined(Sides(image=before.image, text=rows)).text, now.text)
+        return torch.where(is_other[:, None], batch.refined(Sides(image=original.image, text=rows)).text, refined.text)

@@ -52,7 +52,7 @@ class Dclip(Objective):
         cosines = (student.image * unit.image.detach()).sum(1) + (student.text * unit.text.detach()).sum(1)
         return losses + self.weight * (1 - cosines / 2).mean()
 
-    def _taught(self, batch: Batch, own: Sides) -> Sides:
+    def _taught(self, batch: Batch, original: Sides) -> Sides:
         from torch.nn.functional import normalize
 
         teacher = self._teacher
@@ -60,11 +60,11 @@ class Dclip(Objective):
         words, is_word = of_batch(batch.pairs.words, batch)
         views, words = normalize(views, dim=2), normalize(words, dim=2)
         scores = _SHARPNESS * (words @ teacher["query"]) @ (views @ teacher["key"]).transpose(1, 2)
-        seen = scores.softmax(2) @ views
+        attended_views = scores.softmax(2) @ views
         counts = is_word.sum(1, keepdim=True).clamp(min=1)
-        image = own.image + (seen * is_word[:, :, None]).sum(1) / counts
-        said = scores.masked_fill(~is_word[:, :, None], _FAR).softmax(1).transpose(1, 2) @ words
-        text = own.text + said.mean(1)
+        image = original.image + (attended_views * is_word[:, :, None]).sum(1) / counts
+        attended_words = scores.masked_fill(~is_word[:, :, None], _FAR).softmax(1).transpose(1, 2) @ words
+        text = original.text + attended_words.mean(1)
         return Sides(
             image=image + image @ teacher["image_down"] @ teacher["image_up"],
             text=text + text @ teacher["text_down"] @ teacher["text_up"],

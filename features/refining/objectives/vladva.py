@@ -93,19 +93,21 @@ class VladVa(Objective):
         import torch
         from torch.nn.functional import cross_entropy
 
-        of = self._decoder
+        decoder = self._decoder
         starts = self._starts[places]
         lengths = self._starts[places + 1] - starts - self.before
         share = torch.rand((len(places), self.drawn), generator=generator, dtype=torch.float64)
-        at = (starts + self.before)[:, None] + (share * lengths[:, None]).long()
+        drawn = (starts + self.before)[:, None] + (share * lengths[:, None]).long()
         has_text = lengths > 0
         if not has_text.any():
             return unit.image.sum() * 0
-        at = at[has_text]
-        known = of["embed"][torch.stack([self._words[at - back] for back in range(self.before, 0, -1)], dim=2)]
-        heard = known.flatten(2) @ of["mix"]
+        drawn = drawn[has_text]
+        context = decoder["embed"][
+            torch.stack([self._words[drawn - shift] for shift in range(self.before, 0, -1)], dim=2)
+        ]
+        mixed = context.flatten(2) @ decoder["mix"]
         losses = [
-            cross_entropy(((heard + row[:, None]).tanh() @ of["out"]).flatten(0, 1), self._words[at].flatten())
-            for row in (unit.image[has_text] @ of["image"], unit.text[has_text] @ of["text"])
+            cross_entropy(((mixed + row[:, None]).tanh() @ decoder["out"]).flatten(0, 1), self._words[drawn].flatten())
+            for row in (unit.image[has_text] @ decoder["image"], unit.text[has_text] @ decoder["text"])
         ]
         return (losses[0] + losses[1]) / 2

@@ -88,7 +88,7 @@ def array_leaderboard(arrays: Path, plan: LeaderboardPlan, options: LeaderboardO
         split=split,
         groups=groups,
         classes=class_names_in(file_data),
-        prototypes={"prototypes": features.required_prototypes(by="leaderboard")},
+        prototypes={"prototypes": features.required_prototypes(adapter="leaderboard")},
         keys=keys,
     )
     hashes = {name: [key.hex() for key in row_keys(array.reshape(1, -1))] for name, array in file_data.items()}

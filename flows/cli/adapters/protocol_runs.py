@@ -79,7 +79,7 @@ def sessions(file: Path, *, first: int, step: int, alpha: float, normalise: bool
     `alpha` is not searched: later sessions have no say in what an earlier one chose.
     """
     parts = _judgeable(file, normalise=normalise)
-    n_classes = len(parts.train.features.required_prototypes(by="sessions"))
+    n_classes = len(parts.train.features.required_prototypes(adapter="sessions"))
     if first > n_classes:
         raise UsageError(f"`--first` must be at most the {n_classes} classes of the file; got {first}. Lower it.")
     result = evaluate_sessions(

@@ -190,7 +190,7 @@ class NeedsMore(ZeroShot):
 @dataclass(kw_only=True, eq=False)
 class FindsOutLate(ZeroShot):
     def _learn(self, features, _labels):
-        features.require("captions", by="finds_out_late")
+        features.require("captions", adapter="finds_out_late")
 
 
 def test_an_adapter_whose_fields_are_missing_is_named_with_them(rows, monkeypatch):
