@@ -85,35 +85,35 @@ def judge_alignment(scores: pa.Array, threshold: float) -> Decisions:
 
 
 @contextmanager
-def _open(judge_scores: Callable[[pa.Array, float], Decisions], given: Given) -> Iterator[Rejudging]:
+def _open(judge_scores: Callable[[pa.Array, float], Decisions], inputs: Given) -> Iterator[Rejudging]:
     """By the stored scores, and the threshold that all of these give, or that was noted."""
-    threshold, counted = given.notes.get("threshold"), given.recounts or "threshold" not in given.notes
+    threshold, counted = inputs.notes.get("threshold"), inputs.recounts or "threshold" not in inputs.notes
     if counted:
-        parts = given.each(f"counting scores of {given.record.name}", partial(_counted, given))
-        threshold = threshold_of_counts(parts, given.rule)
+        parts = inputs.each(f"counting scores of {inputs.record.name}", partial(_counted, inputs))
+        threshold = threshold_of_counts(parts, inputs.rule)
     threshold = float("-inf") if threshold is None else threshold
 
     def judge(tables: PartTables) -> Judged:
-        uids, scores = _scored(given, tables)
+        uids, scores = _scored(inputs, tables)
         detail = f"stored score held against the {'' if counted else 'noted '}threshold {threshold:.4f} of all scores"
         return Judged(uids=uids, decisions=judge_scores(scores, threshold), detail=detail)
 
     yield Rejudging(judge=judge, notes={"threshold": threshold if np.isfinite(threshold) else None})
 
 
-def _counted(given: Given, tables: PartTables) -> pa.Table:
-    values, counts = np.unique(_scored(given, tables)[1].drop_null().to_numpy(), return_counts=True)
+def _counted(inputs: Given, tables: PartTables) -> pa.Table:
+    values, counts = np.unique(_scored(inputs, tables)[1].drop_null().to_numpy(), return_counts=True)
     return pa.table({"values": values, "counts": counts})
 
 
-def _scored(given: Given, tables: PartTables) -> tuple[pa.Array, pa.Array]:
+def _scored(inputs: Given, tables: PartTables) -> tuple[pa.Array, pa.Array]:
     """The uids of pairs, and the score of each: that of its chosen caption, else the one that the step stored."""
-    is_chosen = given.record.name == ALIGN.name and not _is_measured(given.upstream, given.rule)
-    pairs = tables.alive(given.upstream, [_CAPTION_SCORE] if is_chosen else [])
+    is_chosen = inputs.record.name == ALIGN.name and not _is_measured(inputs.upstream, inputs.rule)
+    pairs = tables.alive(inputs.upstream, [_CAPTION_SCORE] if is_chosen else [])
     uids = column(pairs, "uid", pa.string())
     if is_chosen:
         return uids, column(pairs, _CAPTION_SCORE, pa.float64())
-    return uids, taken_rows(tables.decisions(given.record, ["uid", "value"]), uids)["value"].combine_chunks()
+    return uids, taken_rows(tables.decisions(inputs.record, ["uid", "value"]), uids)["value"].combine_chunks()
 
 
 def _is_measured(upstream: Sequence[FinishedStep], rule: Align) -> bool:

@@ -77,9 +77,9 @@ def compiled(loop: Callable[..., Any]) -> Callable[..., Any]:
         return njit(nogil=True)(loop)  # type: ignore[no-any-return]
 
 
-def is_compiled_for(n: int, few: int, *, loaded: int = 0) -> bool:
-    """Whether `n` pieces of work are for compiled code: fewer than `few` are done sooner than numba is loaded.
+def is_compiled_for(n: int, least: int, *, loaded: int = 0) -> bool:
+    """Whether `n` pieces of work are for compiled code: fewer than `least` are done sooner than numba is loaded.
 
     loaded: the same where numba is loaded.
     """
-    return n >= (min(few, loaded) if "numba" in sys.modules else few)
+    return n >= (min(least, loaded) if "numba" in sys.modules else least)

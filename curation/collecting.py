@@ -95,10 +95,10 @@ def with_uids(table: pa.Table) -> pa.Table:
 
 
 @contextmanager
-def _open(given: Given) -> Iterator[Rejudging]:
+def _open(inputs: Given) -> Iterator[Rejudging]:
     def judge(tables: PartTables) -> Judged:
-        columns = [name for name in ("url", "caption", "source_id") if name in given.record.columns]
-        pairs = tables.alive([given.record], columns)
+        columns = [name for name in ("url", "caption", "source_id") if name in inputs.record.columns]
+        pairs = tables.alive([inputs.record], columns)
         urls, captions, ids = (
             column(pairs, name, pa.string()) if name in columns else pa.nulls(pairs.num_rows, pa.string())
             for name in ("url", "caption", "source_id")

@@ -58,9 +58,9 @@ def draws_at(*, seed: int, step: str, uids: pa.Array, rows: Ints, entries: pa.Ar
     return _compiled(_field(str(seed)) + _field(step), (uids, rows), (entries, numbers))
 
 
-def is_for_kernel(n: int, few: int) -> bool:
-    """Whether `n` hashes are made by the compiled kernel: fewer than `few` are there sooner than numba is loaded."""
-    return is_compiled_for(n, few, loaded=OPEN_FROM if _KERNEL in sys.modules else LOADED_FROM)
+def is_for_kernel(n: int, least: int) -> bool:
+    """Whether `n` hashes are made by the compiled kernel: fewer than `least` are there sooner than numba is loaded."""
+    return is_compiled_for(n, least, loaded=OPEN_FROM if _KERNEL in sys.modules else LOADED_FROM)
 
 
 def _hashed(seed: int, step: str, uids: Sequence[str], entries: Sequence[str]) -> Floats:

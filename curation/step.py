@@ -101,9 +101,9 @@ def gives(records: Sequence[FinishedStep], column: str) -> bool:
 def require_column(records: Sequence[FinishedStep], field: str, column: str) -> None:
     """Raise RuleError for a column, named by a field of a rule, that none of the steps gave."""
     if not gives(records, column):
-        known = ", ".join(sorted({name for record in records for name in record.columns}))
+        columns = ", ".join(sorted({name for record in records for name in record.columns}))
         raise RuleError(
-            f"`{field}` must be a column of the pool or of a step before; got {column!r}. There are {known}."
+            f"`{field}` must be a column of the pool or of a step before; got {column!r}. There are {columns}."
         )
 
 
@@ -168,11 +168,11 @@ class Rejudging:
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _no_facts(_given: Given) -> None:
+def _no_facts(_inputs: Given) -> None:
     return None
 
 
-def _no_notes(_given: Given, _facts: object) -> Mapping[str, Any]:
+def _no_notes(_inputs: Given, _facts: object) -> Mapping[str, Any]:
     return {}
 
 
@@ -181,7 +181,7 @@ class ByLedger:
     """How a step judges pairs by what the ledger shows alone: as it runs, and again whenever somebody asks.
 
     Functions of a module, so that workers can be given them. facts: what must be known of all pairs, counted in
-    every part where `given.recounts`, else read of the tables that the step stored. judge: the pairs of a part, by
+    every part where `inputs.recounts`, else read of the tables that the step stored. judge: the pairs of a part, by
     these. totals: tables of all pairs that the step stores, each by its name. notes: of all pairs.
     """
 
@@ -195,12 +195,12 @@ class ByLedger:
         """Whether a verdict depends on other pairs."""
         return self.facts is not _no_facts
 
-    def __call__(self, given: Given) -> "Opened":
+    def __call__(self, inputs: Given) -> "Opened":
         """The step to be judged again."""
-        facts = self.facts(given)
-        judge, notes = partial(self.judge, given, facts), self.notes(given, facts)
+        facts = self.facts(inputs)
+        judge, notes = partial(self.judge, inputs, facts), self.notes(inputs, facts)
         tables = self.totals
-        totals = None if tables is None else lambda _: tables(given, facts)
+        totals = None if tables is None else lambda _: tables(inputs, facts)
         return nullcontext(Rejudging(judge=judge, totals=totals, notes=notes))
 
 
@@ -265,8 +265,8 @@ class Judgement:
         """The rule that a record of the step stores. Raises what the rule does; TypeError where a field is missing."""
         if self.load is not None:
             return self.load(stored)
-        known = {one.name for one in fields(self.rule)}
-        return self.rule(**{name: value for name, value in stored.items() if name in known})
+        names = {entry.name for entry in fields(self.rule)}
+        return self.rule(**{name: value for name, value in stored.items() if name in names})
 
 
 def by_row(
@@ -284,16 +284,16 @@ def by_row(
 def _judge_rows(
     rows: Callable[[Given], Callable[[pa.Table, PartTables], Judged]],
     recorded: Callable[[Given], Sequence[str]],
-    given: Given,
+    inputs: Given,
     _facts: None,
     tables: PartTables,
 ) -> Judged:
-    pairs, own = tables.alive(given.upstream, given.reads), list(recorded(given))
-    if own:
-        stored = taken_rows(tables.decisions(given.record, ["uid", *own]), pairs["uid"].combine_chunks())
-        for name in own:
+    pairs, recordings = tables.alive(inputs.upstream, inputs.reads), list(recorded(inputs))
+    if recordings:
+        stored = taken_rows(tables.decisions(inputs.record, ["uid", *recordings]), pairs["uid"].combine_chunks())
+        for name in recordings:
             pairs = pairs.append_column(name, stored[name])
-    return rows(given)(pairs, tables)
+    return rows(inputs)(pairs, tables)
 
 
 def rows_of_pairs(tables: PartTables, record: FinishedStep, name: str, uids: pa.Array) -> pa.Table:

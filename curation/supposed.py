@@ -89,8 +89,8 @@ def kept_bounds(kept: int, unknown: int, open_steps: Sequence[OpenStep]) -> tupl
     moved = [step.moved for step in open_steps]
     if len(moved) > 1 or None in moved:
         return None
-    leave, back = moved[0] or (0, 0) if moved else (0, 0)
-    return max(kept - leave, 0), kept + back + unknown
+    leaving, returning = moved[0] or (0, 0) if moved else (0, 0)
+    return max(kept - leaving, 0), kept + returning + unknown
 
 
 def _all(word: str, n: int) -> pa.Array:

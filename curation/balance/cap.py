@@ -71,19 +71,19 @@ def values_over(counts: Sequence[pa.Table], most: int) -> pa.Table:
     return summed.filter(pc.greater(summed["pairs"], most)).sort_by("value")
 
 
-def first_drawn(uids: pa.Array, values: pa.Array, over: pa.Table, most: int, *, seed: int) -> pa.Table:
-    """Of each value in `over`, the `most` + 1 pairs of smallest draws, [value, draw, uid], sorted by all three."""
-    inside = pc.is_in(values, over["value"])
+def first_drawn(uids: pa.Array, values: pa.Array, over_cap: pa.Table, most: int, *, seed: int) -> pa.Table:
+    """Of each value in `over_cap`, the `most` + 1 pairs of smallest draws, [value, draw, uid], sorted by all three."""
+    inside = pc.is_in(values, over_cap["value"])
     uids, values = uids.filter(inside), values.filter(inside)
     return _smallest(pa.table([values, pa.array(_draws(uids, seed)), uids], schema=_DRAWN), most + 1)
 
 
-def cut_values(over: pa.Table, drawn: Sequence[pa.Table], most: int) -> pa.Table:
+def cut_values(over_cap: pa.Table, drawn: Sequence[pa.Table], most: int) -> pa.Table:
     """The table CAPS, of the values that are over the cap and what `first_drawn` gives of each part."""
     smallest = _smallest(pa.concat_tables([_DRAWN.empty_table(), *drawn]), most + 1)
     first_out = smallest.take(pa.array(np.arange(most, len(smallest), most + 1)))
-    kept = pa.array(np.full(len(over), most, np.int64))
-    return pa.table([over["value"], over["pairs"], kept, first_out["draw"], first_out["uid"]], schema=CAPS)
+    kept = pa.array(np.full(len(over_cap), most, np.int64))
+    return pa.table([over_cap["value"], over_cap["pairs"], kept, first_out["draw"], first_out["uid"]], schema=CAPS)
 
 
 def cap_by(uids: pa.Array, values: pa.Array, caps: pa.Table, *, seed: int) -> tuple[Decisions, pa.Array]:
@@ -124,34 +124,34 @@ def _counted(upstream: Sequence[FinishedStep], name: str, tables: PartTables) ->
     return count_values(_pairs(upstream, name, tables)[1])
 
 
-def _drawn(given: tuple[Sequence[FinishedStep], CapRule, int], over: pa.Table, tables: PartTables) -> pa.Table:
-    upstream, rule, seed = given
-    return first_drawn(*_pairs(upstream, rule.column, tables), over, rule.most, seed=seed)
+def _drawn(settings: tuple[Sequence[FinishedStep], CapRule, int], over_cap: pa.Table, tables: PartTables) -> pa.Table:
+    upstream, rule, seed = settings
+    return first_drawn(*_pairs(upstream, rule.column, tables), over_cap, rule.most, seed=seed)
 
 
-def _caps(given: Given) -> pa.Table:
+def _caps(inputs: Given) -> pa.Table:
     """The table CAPS, counted again or as it is stored."""
-    rule: CapRule = given.rule
-    require_column(given.upstream, "cap.column", rule.column)
-    if not given.recounts:
-        return given.tables.table(given.record, "caps")
-    over = values_over(given.each("counting values", partial(_counted, given.upstream, rule.column)), rule.most)
-    if not len(over):
+    rule: CapRule = inputs.rule
+    require_column(inputs.upstream, "cap.column", rule.column)
+    if not inputs.recounts:
+        return inputs.tables.table(inputs.record, "caps")
+    over_cap = values_over(inputs.each("counting values", partial(_counted, inputs.upstream, rule.column)), rule.most)
+    if not len(over_cap):
         return CAPS.empty_table()
-    known = (given.upstream, rule, given.seed)
-    return cut_values(over, given.each("finding caps", partial(_drawn, known, over)), rule.most)
+    settings = (inputs.upstream, rule, inputs.seed)
+    return cut_values(over_cap, inputs.each("finding caps", partial(_drawn, settings, over_cap)), rule.most)
 
 
-def _capped(given: Given, caps: pa.Table, tables: PartTables) -> Judged:
+def _capped(inputs: Given, caps: pa.Table, tables: PartTables) -> Judged:
     """Each pair by its value: the value is its draw, `cap_threshold` what that must be below."""
-    uids, values = _pairs(given.upstream, given.rule.column, tables)
-    decisions, threshold = cap_by(uids, values, caps, seed=given.seed)
-    known = "of all pairs ranked again" if given.recounts else "as stored"
+    uids, values = _pairs(inputs.upstream, inputs.rule.column, tables)
+    decisions, threshold = cap_by(uids, values, caps, seed=inputs.seed)
+    basis = "of all pairs ranked again" if inputs.recounts else "as stored"
     columns = {"cap_threshold": threshold}
-    return Judged(uids=uids, decisions=decisions, columns=columns, detail=f"draw made again, threshold {known}")
+    return Judged(uids=uids, decisions=decisions, columns=columns, detail=f"draw made again, threshold {basis}")
 
 
-def _totals(_given: Given, caps: pa.Table) -> dict[str, pa.Table]:
+def _totals(_inputs: Given, caps: pa.Table) -> dict[str, pa.Table]:
     return {"caps": caps}
 
 

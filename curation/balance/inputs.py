@@ -243,10 +243,10 @@ def _tail(rule: BalanceRule, facts: BalanceFacts, sums: BalanceSums) -> dict[str
 def _deciding(sums: BalanceSums, concepts: pa.Array) -> dict[str, Any]:
     """How many pairs are drawn for, which concepts decide many of them, and which have pairs that name nothing else."""
     drawn = int(sums.decides.sum())
-    many = np.flatnonzero(sums.decides > WARN_SHARE * drawn)
+    deciding = np.flatnonzero(sums.decides > WARN_SHARE * drawn)
     return {
         "drawn": drawn,
-        "decide_many": _largest(sums.decides, many, concepts),
+        "decide_many": _largest(sums.decides, deciding, concepts),
         "alone": int(sums.alone.sum()),
         "alone_most": _largest(sums.alone, np.flatnonzero(sums.alone), concepts)[:SHOWN],
     }

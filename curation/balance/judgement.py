@@ -18,58 +18,58 @@ from evenly.curation.step import ByLedger, Given, Judged, Judgement, PartTables,
 
 
 @contextmanager
-def _open_balancing(given: Given) -> Iterator[Rejudging]:
+def _open_balancing(inputs: Given) -> Iterator[Rejudging]:
     with ExitStack() as stack:
         picks: Any = None
-        if given.rule.texts != "each" and given.exchange is not None:
-            exchange = stack.enter_context(given.exchange())
-            picks = PicksByUrl.of(exchange, given.each, given.upstream, seed=given.seed)
+        if inputs.rule.texts != "each" and inputs.exchange is not None:
+            exchange = stack.enter_context(inputs.exchange())
+            picks = PicksByUrl.of(exchange, inputs.each, inputs.upstream, seed=inputs.seed)
         else:
-            picks = pick_of_all(given.tables, given.upstream, given.rule, seed=given.seed)
-        step = given.record.name
-        balancing = Balancing(step=step, upstream=given.upstream, rule=given.rule, seed=given.seed, picks=picks)
-        if given.recounts:
-            facts, known = balancing.facts(given.each, given.tables), "from the matches of all pairs counted again"
+            picks = pick_of_all(inputs.tables, inputs.upstream, inputs.rule, seed=inputs.seed)
+        step = inputs.record.name
+        balancing = Balancing(step=step, upstream=inputs.upstream, rule=inputs.rule, seed=inputs.seed, picks=picks)
+        if inputs.recounts:
+            facts, basis = balancing.facts(inputs.each, inputs.tables), "from the matches of all pairs counted again"
         else:
-            facts, known = BalanceFacts.stored(given.tables, given.record, given.upstream), "as stored"
+            facts, basis = BalanceFacts.stored(inputs.tables, inputs.record, inputs.upstream), "as stored"
 
         def judge(tables: PartTables) -> Judged:
             judged = balancing.judged(facts, tables)
             n_draws = len(judged.tables["draws"]["draws"].combine_chunks().flatten())
             draws = {0: "no draw needed", 1: "1 draw made again"}.get(n_draws, f"{n_draws:,} draws made again")
-            partial_sums = judged.partial if given.recounts else None
-            return replace(judged, partial=partial_sums, detail=f"{draws}, probabilities {known}")
+            partial_sums = judged.partial if inputs.recounts else None
+            return replace(judged, partial=partial_sums, detail=f"{draws}, probabilities {basis}")
 
         def totals(partials: Sequence[pa.Table]) -> Mapping[str, pa.Table]:
-            concepts = matched_entries(given.tables, given.upstream)
+            concepts = matched_entries(inputs.tables, inputs.upstream)
             sums = BalanceSums.summed(partials, facts.languages, len(concepts))
-            return sum_tables(given.rule, facts, concepts, sums)
+            return sum_tables(inputs.rule, facts, concepts, sums)
 
         yield Rejudging(judge=judge, totals=totals)
 
 
-def _mixing(given: Given) -> SourceMixing:
-    return SourceMixing(upstream=given.upstream, rules=given.rule.sources, seed=given.seed)
+def _mixing(inputs: Given) -> SourceMixing:
+    return SourceMixing(upstream=inputs.upstream, rules=inputs.rule.sources, seed=inputs.seed)
 
 
-def _cut(given: Given) -> tuple[Mapping[str, SourceCut], str | None]:
+def _cut(inputs: Given) -> tuple[Mapping[str, SourceCut], str | None]:
     """Where the kept pairs of each source end, and which source bounds a mix of shares, if it is counted again."""
-    if given.recounts:
-        return _mixing(given).cuts(given.each)
-    return stored_cuts(given.rule.sources, given.tables, given.record), None
+    if inputs.recounts:
+        return _mixing(inputs).cuts(inputs.each)
+    return stored_cuts(inputs.rule.sources, inputs.tables, inputs.record), None
 
 
-def _mixed(given: Given, facts: tuple[Mapping[str, SourceCut], str | None], tables: PartTables) -> Judged:
+def _mixed(inputs: Given, facts: tuple[Mapping[str, SourceCut], str | None], tables: PartTables) -> Judged:
     """Each pair by its source: the value is its draw, `mix_threshold` what that must be below."""
-    cuts, mixing = facts[0], _mixing(given)
-    known = f"from {sum(cut.pairs for cut in cuts.values()):,} pairs ranked again" if given.recounts else "as stored"
+    cuts, mixing = facts[0], _mixing(inputs)
+    basis = f"from {sum(cut.pairs for cut in cuts.values()):,} pairs ranked again" if inputs.recounts else "as stored"
     judged = mixing.decided(cuts, tables)
-    if not given.recounts and pc.any(pc.equal(judged.decisions.value, judged.columns["mix_threshold"])).as_py():
-        judged = mixing.decided(mixing.cuts(given.each)[0], tables)  # where draws are equal, uids decide
-    return replace(judged, detail=f"draw made again, threshold {known}")
+    if not inputs.recounts and pc.any(pc.equal(judged.decisions.value, judged.columns["mix_threshold"])).as_py():
+        judged = mixing.decided(mixing.cuts(inputs.each)[0], tables)  # where draws are equal, uids decide
+    return replace(judged, detail=f"draw made again, threshold {basis}")
 
 
-def _limiting(_given: Given, facts: tuple[Mapping[str, SourceCut], str | None]) -> dict[str, str]:
+def _limiting(_inputs: Given, facts: tuple[Mapping[str, SourceCut], str | None]) -> dict[str, str]:
     return {} if facts[1] is None else {"limiting_source": facts[1]}
 
 
@@ -93,7 +93,7 @@ MIX_SOURCES = Judgement(
     rejudge=ByLedger(
         facts=_cut,
         judge=_mixed,
-        totals=lambda given, facts: {"sources": source_table(given.rule.sources, facts[0])},
+        totals=lambda inputs, facts: {"sources": source_table(inputs.rule.sources, facts[0])},
         notes=_limiting,
     ),
     rule=MixRule,

@@ -39,11 +39,11 @@ class PicksByUrl:
     seed: int
 
     @classmethod
-    def of(cls, exchange: Exchange, each: EachPart, upstream: Sequence[Any], *, seed: int) -> "PicksByUrl":
+    def of(cls, exchange: Exchange, over_parts: EachPart, upstream: Sequence[Any], *, seed: int) -> "PicksByUrl":
         """Pick one of the texts of each URL that several pairs have, as `pick_texts` does of all pairs at once."""
         picks = cls(exchange=exchange, upstream=upstream, seed=seed)
-        each("sending URLs", picks._send_urls)
-        each("picking texts", picks._send_picks)
+        over_parts("sending URLs", picks._send_urls)
+        over_parts("picking texts", picks._send_picks)
         return picks
 
     def in_part(self, part: int) -> pa.Table:
@@ -72,14 +72,14 @@ class Balancing:
     seed: int
     picks: pa.Table | PicksByUrl | None
 
-    def facts(self, each: EachPart, whole: StepTables[Any], *, ahead: int = 1) -> BalanceFacts:
+    def facts(self, over_parts: EachPart, tables: StepTables[Any], *, ahead: int = 1) -> BalanceFacts:
         """Count the matches of all pairs, and choose thresholds by them.
 
-        whole: the tables of all parts. ahead: halvings of the range of thresholds that one pass over the parts tries.
+        tables: the tables of all parts. ahead: halvings of the range of thresholds that one pass over the parts tries.
         """
-        parts = each(f"counting for {self.step}", self._counted)
+        parts = over_parts(f"counting for {self.step}", self._counted)
         languages = tuple(sorted({name for names, _ in parts for name in names})) or ("",)
-        counts = np.zeros((len(languages), len(matched_entries(whole, self.upstream))))
+        counts = np.zeros((len(languages), len(matched_entries(tables, self.upstream))))
         for names, cells in parts:
             rows = np.array([languages.index(name) for name in names], np.int64)
             counts[rows[cells["language"].to_numpy()], cells["entry"].to_numpy()] += cells["count"].to_numpy()
@@ -87,7 +87,7 @@ class Balancing:
 
         def expected(tried: Sequence[Floats]) -> list[int]:
             facts = [replace(untried, thresholds=thresholds) for thresholds in tried]
-            units = each(f"thresholds of {self.step}", partial(self._expected, facts))
+            units = over_parts(f"thresholds of {self.step}", partial(self._expected, facts))
             return [int(total) for total in np.sum(units, axis=0)]
 
         return replace(untried, thresholds=thresholds_by(self.rule, languages, counts, expected, ahead=ahead))
@@ -144,14 +144,14 @@ class SourceMixing:
     rules: Mapping[str, SourceRule]
     seed: int
 
-    def cuts(self, each: EachPart) -> tuple[dict[str, SourceCut], str | None]:
+    def cuts(self, over_parts: EachPart) -> tuple[dict[str, SourceCut], str | None]:
         """Count all pairs by source and draw, and cut each source: what `cut_sources` gives."""
         counts: dict[str, SourceCounts] = {}
-        for part in each("counting sources", self._counted):
+        for part in over_parts("counting sources", self._counted):
             counts = {name: counts[name] + part[name] if counts else part[name] for name in part}
 
         def draws_of(bins: Mapping[str, int]) -> dict[str, list[tuple[float, str]]]:
-            parts = each("finding thresholds", partial(self._drawn, bins))
+            parts = over_parts("finding thresholds", partial(self._drawn, bins))
             return {name: [drawn for part in parts for drawn in part[name]] for name in bins}
 
         return cut_sources(self.rules, counts, draws_of)

@@ -164,8 +164,8 @@ def cut_sources(
             threshold=rule.probability,
         )
     for name, drawn in (draws_of(bins) if bins else {}).items():
-        before = int(counts[name].bins[: bins[name]].sum())
-        threshold, first_out = sorted(drawn)[cuts[name].kept - before]
+        drawn_below = int(counts[name].bins[: bins[name]].sum())
+        threshold, first_out = sorted(drawn)[cuts[name].kept - drawn_below]
         cuts[name] = replace(cuts[name], threshold=threshold, first_out=first_out)
     return cuts, limiting
 

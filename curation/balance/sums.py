@@ -84,16 +84,16 @@ class BalanceSums:
         """SUMS: a row per language, and one per language and entry that occurs."""
         numbers, entries = np.nonzero(self.before)
         first = np.unique(entries, return_index=True)[1]  # of an entry in several languages, its first row has these
-        once = np.zeros(len(entries), np.int64)
-        once[first] = 1
+        is_first = np.zeros(len(entries), np.int64)
+        is_first[first] = 1
         names = pa.array(languages, pa.string())
         of_entries = {
             "language": names.take(pa.array(numbers)),
             "entry": pa.array(entries, pa.int32()),
             "before": self.before[numbers, entries],
             "after": self.after[numbers, entries],
-            "decides": self.decides[entries] * once,
-            "alone": self.alone[entries] * once,
+            "decides": self.decides[entries] * is_first,
+            "alone": self.alone[entries] * is_first,
         }
         nothing = pa.nulls(len(entries), pa.int64())
         of_languages = {
@@ -129,9 +129,9 @@ class BalanceSums:
             for total, name in ((decides, "decides"), (alone, "alone")):
                 if name in table.column_names:  # a part that was stored before these were counted
                     total[entries] += table[name].to_numpy()[of_entry].astype(np.int64)
-            own = table.filter(pa.array(~of_entry))
+            of_languages = table.filter(pa.array(~of_entry))
             for total, name in ((pairs, "pairs"), (kept, "after"), (units, "units")):
-                total[numbers[~of_entry]] += own[name].to_numpy()
+                total[numbers[~of_entry]] += of_languages[name].to_numpy()
         return cls(before=before, after=after, pairs=pairs, kept=kept, units=units, decides=decides, alone=alone)
 
 

@@ -198,13 +198,13 @@ def _smallest_reaching(
     low, high = 0.0, highest
     if expected([high])[0] <= target:
         return high
-    known = dict[float, int]()
+    reached = dict[float, int]()
     while high - low > _STEPS * high:
         middle = (low + high) / 2
-        if middle not in known:
+        if middle not in reached:
             tried = _middles(low, high, ahead)
-            known = dict(zip(tried, expected(tried), strict=True))
-        low, high = (middle, high) if known[middle] < target else (low, middle)
+            reached = dict(zip(tried, expected(tried), strict=True))
+        low, high = (middle, high) if reached[middle] < target else (low, middle)
     return high
 
 

@@ -23,14 +23,14 @@ from evenly.curation.step import (
 )
 
 
-def _chosen(given: Given) -> Callable[[pa.Table, PartTables], Judged]:
+def _chosen(inputs: Given) -> Callable[[pa.Table, PartTables], Judged]:
     def judge(pairs: pa.Table, tables: PartTables) -> Judged:
         uids = column(pairs, "uid", pa.string())
-        rows = rows_of_pairs(tables, given.record, "candidates", uids)
+        rows = rows_of_pairs(tables, inputs.record, "candidates", uids)
         for field in CANDIDATES:
             if field.name not in rows.column_names:  # of an earlier version
                 rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
-        choice = choose_captions(uids, rows.select(CANDIDATES.names), given.rule, seed=given.seed)
+        choice = choose_captions(uids, rows.select(CANDIDATES.names), inputs.rule, seed=inputs.seed)
         columns = {name: column(choice.chosen, name, CHOSEN.field(name).type) for name in CHOSEN.names if name != "uid"}
         detail = f"chosen again among {rows.num_rows:,} candidates by their stored scores"
         return Judged(uids=uids, decisions=choice.decisions, columns=columns, detail=detail)

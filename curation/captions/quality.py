@@ -51,8 +51,8 @@ _MARKUP = re.compile(r"<[^>]{1,200}>|\[[^\]]{1,200}\]\(|[*_#`]{2,}|^\s*[-*#>]\s"
 def _repeats(text: str) -> bool:
     words = [word.casefold() for word in _WORD.findall(text)]
     runs = list(pairwise(words))
-    twice = any(first == second for first, second in runs)
-    return twice or (len(runs) > 3 and 1 - len(set(runs)) / len(runs) >= REPEATED_SHARE)
+    is_doubled = any(first == second for first, second in runs)
+    return is_doubled or (len(runs) > 3 and 1 - len(set(runs)) / len(runs) >= REPEATED_SHARE)
 
 
 def _names_person(text: str) -> bool:
@@ -96,4 +96,4 @@ def flag_captions(captions: Sequence[str | None]) -> list[list[str]]:
 
 
 def _flags(text: str) -> list[str]:
-    return [name for name, has in FLAGS.items() if has(text)]
+    return [name for name, is_flagged in FLAGS.items() if is_flagged(text)]

@@ -41,16 +41,16 @@ def reference_places(uids: pa.Array, captions: pa.Array, ranks: Ints) -> tuple[I
     than REFERENCES the original and the first of the others, by hash.
     """
     pairs = uids.dictionary_encode().indices.to_numpy().astype(np.int64)
-    given = np.flatnonzero(ranks < 2)
-    uids_and_texts = [column.take(pa.array(given)).to_pylist() for column in (uids, captions)]
+    originals = np.flatnonzero(ranks < 2)
+    uids_and_texts = [column.take(pa.array(originals)).to_pylist() for column in (uids, captions)]
     drawn = draws(seed=0, step="references", uids=uids_and_texts[0], entries=uids_and_texts[1])
-    given = given[np.lexsort((drawn, ranks[given], pairs[given]))]
-    of_given = pairs[given]
-    starts = np.searchsorted(of_given, pairs)
-    counts = np.minimum(np.searchsorted(of_given, pairs, side="right") - starts, REFERENCES)
+    originals = originals[np.lexsort((drawn, ranks[originals], pairs[originals]))]
+    of_originals = pairs[originals]
+    starts = np.searchsorted(of_originals, pairs)
+    counts = np.minimum(np.searchsorted(of_originals, pairs, side="right") - starts, REFERENCES)
     candidates = np.repeat(np.arange(len(uids)), counts)
     numbers = np.arange(len(candidates)) - np.repeat(np.cumsum(counts) - counts, counts)
-    references = given[starts[candidates] + numbers]
+    references = originals[starts[candidates] + numbers]
     is_other = candidates != references
     return candidates[is_other], references[is_other]
 
@@ -67,9 +67,9 @@ def count_rewritten(chosen: pa.Table) -> pa.Table:
     rows = []
     for origin in sorted(pc.unique(origins).to_pylist()):
         of_origin = chosen.filter(pc.equal(origins, origin))
-        both = of_origin.filter(pc.and_(pc.is_valid(of_origin["original_ref"]), pc.is_valid(of_origin["caption_ref"])))
-        sums = {name: _sum((both if name in _REFERENCED else of_origin)[name]) for name in _SUMS}
-        rows.append({"origin": origin, "pairs": of_origin.num_rows, "referenced": both.num_rows, **sums})
+        valid = of_origin.filter(pc.and_(pc.is_valid(of_origin["original_ref"]), pc.is_valid(of_origin["caption_ref"])))
+        sums = {name: _sum((valid if name in _REFERENCED else of_origin)[name]) for name in _SUMS}
+        rows.append({"origin": origin, "pairs": of_origin.num_rows, "referenced": valid.num_rows, **sums})
     return pa.Table.from_pylist(rows, REWRITTEN)
 
 

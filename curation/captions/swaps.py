@@ -44,10 +44,10 @@ def _is_noun(word: str, nouns: Collection[str]) -> bool:
 
 def _different(words: list[re.Match[str]], *, last: bool = False) -> tuple[re.Match[str], re.Match[str]] | None:
     """The first word and the first, or last, that is another; None where all are equal."""
-    others = [word for word in words if word.group().casefold() != words[0].group().casefold()]
-    return (words[0], others[-1 if last else 0]) if others else None
+    different = [word for word in words if word.group().casefold() != words[0].group().casefold()]
+    return (words[0], different[-1 if last else 0]) if different else None
 
 
 def _exchanged(caption: str, first: re.Match[str], second: re.Match[str]) -> str:
-    between = caption[first.end() : second.start()]
-    return f"{caption[: first.start()]}{second.group()}{between}{first.group()}{caption[second.end() :]}"
+    middle = caption[first.end() : second.start()]
+    return f"{caption[: first.start()]}{second.group()}{middle}{first.group()}{caption[second.end() :]}"

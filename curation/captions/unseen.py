@@ -49,21 +49,21 @@ def recognised_limits(cosines: Floats, named: Sequence[Ints]) -> Floats:
     """
     limits = np.full(len(cosines), np.nan)
     above = int(BEYOND * cosines.shape[1])
-    for place, (row, own) in enumerate(zip(cosines, named, strict=True)):
+    for place, (row, entries) in enumerate(zip(cosines, named, strict=True)):
         ordered = np.sort(row)
-        if _least_chance(ordered, row[own]) > RECOGNISED:
+        if _least_chance(ordered, row[entries]) > RECOGNISED:
             limits[place] = ordered[len(row) - 1 - above]
     return limits
 
 
-def _least_chance(ordered: Floats, own: Floats) -> float:
-    """The 95 % lower bound of the chance that one of `own` is larger than another cosine, ties half (Mann-Whitney)."""
-    n, others = len(own), len(ordered) - len(own)
-    if not n or not others:
+def _least_chance(ordered: Floats, named: Floats) -> float:
+    """The 95 % lower bound of the chance that one of `named` exceeds another cosine, ties half (Mann-Whitney)."""
+    n_named, n_unnamed = len(named), len(ordered) - len(named)
+    if not n_named or not n_unnamed:
         return 0.0
-    below = np.searchsorted(ordered, own, side="left") + np.searchsorted(ordered, own, side="right")
-    chance = (float(below.sum()) / 2 - n * n / 2) / (n * others)
-    return chance - _NORMAL * math.sqrt((n + others + 1) / (12 * n * others))
+    below = np.searchsorted(ordered, named, side="left") + np.searchsorted(ordered, named, side="right")
+    chance = (float(below.sum()) / 2 - n_named * n_named / 2) / (n_named * n_unnamed)
+    return chance - _NORMAL * math.sqrt((n_named + n_unnamed + 1) / (12 * n_named * n_unnamed))
 
 
 def unseen_names(is_unseen: npt.NDArray[np.bool_], parents: Ints, names: pa.Array, *, n_rows: int) -> pa.ListArray:

@@ -54,11 +54,11 @@ _LEFT_OUT = pa.schema({"entry": pa.string(), "source": pa.string(), "why": pa.st
 
 def without_content(entry: str) -> str:
     """Why `entry` names nothing that a picture shows: single_letter, function_word (all of its words are), or ""."""
-    first, _, others = entry.casefold().partition(" ")
+    first, _, further_words = entry.casefold().partition(" ")
     first = first.strip(".'")
-    if not others and len(first) == 1 and first != first.upper():  # a single Chinese character is a word
+    if not further_words and len(first) == 1 and first != first.upper():  # a single Chinese character is a word
         return "single_letter"
-    is_one = first in FUNCTION_WORDS and FUNCTION_WORDS.issuperset(word.strip(".'") for word in others.split())
+    is_one = first in FUNCTION_WORDS and FUNCTION_WORDS.issuperset(word.strip(".'") for word in further_words.split())
     return "function_word" if is_one else ""
 
 

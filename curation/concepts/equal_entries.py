@@ -113,5 +113,5 @@ def _stems(words: pa.Array) -> pa.Array:
 
 
 def _irregular(key: str) -> str:
-    before, blank, word = key.rpartition(" ")
-    return before + blank + (_IRREGULAR.get(word) or f"{word[:-3]}men")
+    beginning, blank, word = key.rpartition(" ")
+    return beginning + blank + (_IRREGULAR.get(word) or f"{word[:-3]}men")

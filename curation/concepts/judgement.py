@@ -63,12 +63,12 @@ def _with_languages(caption: str, upstream: Sequence[FinishedStep], rule: MatchR
     return [caption, rule.language]
 
 
-def _concepts(given: Given) -> pa.Table:
+def _concepts(inputs: Given) -> pa.Table:
     """The list that captions were matched with: the step's own, or that of the matching before it."""
-    for record in (given.record, *given.upstream):
+    for record in (inputs.record, *inputs.upstream):
         if "concepts" in record.hashes:
-            return given.tables.table(record, "concepts")
-    raise MissingStepError(f"`{given.record.name}` must store its concepts, or a step before it; none does.")
+            return inputs.tables.table(record, "concepts")
+    raise MissingStepError(f"`{inputs.record.name}` must store its concepts, or a step before it; none does.")
 
 
 def _lists(concepts: pa.Table) -> dict[str, list[str]]:
@@ -96,15 +96,15 @@ def _matcher(entries: tuple[str, ...], mode: Mode, *, plurals: bool) -> Matcher:
     return Matcher(entries, mode, plurals=plurals)
 
 
-def _matched(given: Given) -> Callable[[pa.Table, PartTables], Judged]:
-    rule: MatchRule = given.rule
-    concepts = _concepts(given)
+def _matched(inputs: Given) -> Callable[[pa.Table, PartTables], Judged]:
+    rule: MatchRule = inputs.rule
+    concepts = _concepts(inputs)
     multilingual = None if rule.language is None else MultilingualMatcher(_lists(concepts), rule.mode)
 
     def judge(pairs: pa.Table, _tables: PartTables) -> Judged:
-        captions, has_list = column(pairs, given.reads[0], pa.string()), None
+        captions, has_list = column(pairs, inputs.reads[0], pa.string()), None
         if multilingual is not None:
-            languages = column(pairs, given.reads[1], pa.string())
+            languages = column(pairs, inputs.reads[1], pa.string())
             entries, has_list = multilingual.match(captions, languages), multilingual.knows(languages)
         else:
             entries = _named(captions, concepts["entry"].combine_chunks(), rule)

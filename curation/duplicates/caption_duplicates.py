@@ -197,12 +197,12 @@ def _find(  # noqa: PLR0917 - what a batch holds, then the rule
         forest.add(*still_true.edges, -sets.jaccard(*still_true.edges))
     fresh = None if still_true is None else still_true.fresh[firsts]
     codes = (bands_of(sets, rule, seed) if rule.scope == "pool" else images.astype(np.uint64).reshape(-1, 1))[firsts]
-    near = near_sets(sets.folds()[firsts], sets.sizes[firsts], rule.min_jaccard)
-    for left, right in candidate_pairs(codes, word_masks(codes.shape[1]), near=near, fresh=fresh):
+    signatures = near_sets(sets.folds()[firsts], sets.sizes[firsts], rule.min_jaccard)
+    for left, right in candidate_pairs(codes, word_masks(codes.shape[1]), signatures=signatures, fresh=fresh):
         forest.add(*captions.accepted(firsts[left], firsts[right]))
-        near.skip_weaker(forest, firsts)
+        signatures.skip_weaker(forest, firsts)
     edges = forest.edges()
-    notes = search_notes(rule, near.candidates)
+    notes = search_notes(rule, signatures.candidates)
     if rule.scope == "image":
         return DuplicatePairs(left=edges[0], right=edges[1], measure=sets.jaccard, notes=notes)
     recall = measure_recall(

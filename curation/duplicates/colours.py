@@ -108,8 +108,8 @@ def shifted_pairs(
     """
     telling = telling_rows(colours)
     codes = hashes[telling].reshape(-1, 1)
-    near = Signatures.within(codes, max_distance)
-    for first_places, second_places in candidate_pairs(codes, pairs_of_blocks(max_distance + 2), near=near):
+    signatures = Signatures.within(codes, max_distance)
+    for first_places, second_places in candidate_pairs(codes, pairs_of_blocks(max_distance + 2), signatures=signatures):
         left, right = telling[first_places], telling[second_places]
         is_shifted = differ_by_shift(colours, left, right, max_colour, max_shifted)
         if is_shifted.any():
@@ -124,8 +124,8 @@ def telling_rows(colours: Bytes) -> Ints:
 def differ_by_shift(colours: Bytes, left: Ints, right: Ints, max_colour: float, max_shifted: float) -> Flags:
     """Return whether the grids of pairs (m,) differ by more than `max_colour`, and after a change by `max_shifted`."""
     is_shifted = colour_distances(colours, left, right) > max_colour
-    apart = np.flatnonzero(is_shifted)
-    is_shifted[apart] = find_shifts(colours, left[apart], right[apart], max_shifted)[0] > 0
+    shifted = np.flatnonzero(is_shifted)
+    is_shifted[shifted] = find_shifts(colours, left[shifted], right[shifted], max_shifted)[0] > 0
     return is_shifted
 
 
@@ -167,11 +167,11 @@ class ColourCells:
         values, levels = np.zeros(n_nodes, np.int64), np.full(n_nodes, 127, np.int64)
         rows = {0: np.arange(len(colours))}
         for node in range(n_nodes):
-            held = rows.pop(node)
-            if len(held) >= _CELL_SAMPLE:
-                values[node], levels[node] = _halving(colours[held], limit)
-            is_over = colours[held, values[node]] > levels[node]
-            rows |= {2 * node + 1: held[~is_over], 2 * node + 2: held[is_over]}
+            members = rows.pop(node)
+            if len(members) >= _CELL_SAMPLE:
+                values[node], levels[node] = _halving(colours[members], limit)
+            is_over = colours[members, values[node]] > levels[node]
+            rows |= {2 * node + 1: members[~is_over], 2 * node + 2: members[is_over]}
         return cls(values, levels)
 
     def assign(self, colours: Bytes, limit: float) -> tuple[Ints, Ints]:

@@ -55,13 +55,13 @@ def _within(edges: pa.Table, kind: _Kind, limit: float) -> pa.BooleanArray:
 
 
 @contextmanager
-def _open(kind: _Kind, given: Given) -> Iterator[Rejudging]:
+def _open(kind: _Kind, inputs: Given) -> Iterator[Rejudging]:
     columns = ["uid_a", "uid_b", "distance"]
-    edges = pa.concat_tables(given.each("reading edges", lambda part: part.table(given.record, "edges", columns)))
+    edges = pa.concat_tables(inputs.each("reading edges", lambda part: part.table(inputs.record, "edges", columns)))
     sides = [column(edges, name, pa.string()) for name in ("uid_a", "uid_b")]
     uids = pc.unique(pa.concat_arrays(sides)).sort()
-    wanted = [name for name in ("url", "width", "height", "image_id", "phash") if given.has(name)]
-    pairs = taken_rows(pa.concat_tables(given.each("reading pairs", partial(_shown, given, wanted, uids))), uids)
+    wanted = [name for name in ("url", "width", "height", "image_id", "phash") if inputs.has(name)]
+    pairs = taken_rows(pa.concat_tables(inputs.each("reading pairs", partial(_shown, inputs, wanted, uids))), uids)
     left, right = (pc.index_in(side, uids) for side in sides)
     n = len(uids)
     component = components(n, *(side.to_numpy().astype(np.int64) for side in (left, right)))
@@ -69,7 +69,7 @@ def _open(kind: _Kind, given: Given) -> Iterator[Rejudging]:
     survivors = pa.array(choose_survivors(component, area, np.zeros(n)))
     reasons = pa.repeat(pa.scalar(kind.reason), n)
     if not kind.is_exact:
-        is_within = _within(edges, kind, getattr(given.rule, kind.limit))
+        is_within = _within(edges, kind, getattr(inputs.rule, kind.limit))
     else:
         is_within = pc.equal(pairs["image_id"].take(left), pairs["image_id"].take(right))
         reasons = exact_reasons(column(pairs, "url", pa.string()), pairs["url"].take(survivors)).cast(pa.string())
@@ -83,12 +83,12 @@ def _open(kind: _Kind, given: Given) -> Iterator[Rejudging]:
     merged = pa.table(fates_of_all).filter(pc.not_equal(survivors, pa.array(range(n), pa.int64())))
 
     def judge(tables: PartTables) -> Judged:
-        own = column(tables.alive(given.upstream, []), "uid", pa.string())
-        fates = taken_rows(merged, own)
-        stored = taken_rows(tables.decisions(given.record, ["uid", "value"]), own)
-        reason = pc.if_else(pc.is_in(own, odd), OUTSIDE_RULE, pc.fill_null(fates["reason"], ""))
+        part_uids = column(tables.alive(inputs.upstream, []), "uid", pa.string())
+        fates = taken_rows(merged, part_uids)
+        stored = taken_rows(tables.decisions(inputs.record, ["uid", "value"]), part_uids)
+        reason = pc.if_else(pc.is_in(part_uids, odd), OUTSIDE_RULE, pc.fill_null(fates["reason"], ""))
         return Judged(
-            uids=own,
+            uids=part_uids,
             decisions=Decisions.of(
                 reason=reason, value=pc.coalesce(fates["value"], stored["value"]), into=fates["into"]
             ),
@@ -98,8 +98,8 @@ def _open(kind: _Kind, given: Given) -> Iterator[Rejudging]:
     yield Rejudging(judge=judge)
 
 
-def _shown(given: Given, columns: list[str], uids: pa.Array, tables: PartTables) -> pa.Table:
-    return rows_with(tables.alive(given.upstream, columns), uids)
+def _shown(inputs: Given, columns: list[str], uids: pa.Array, tables: PartTables) -> pa.Table:
+    return rows_with(tables.alive(inputs.upstream, columns), uids)
 
 
 _COMPARED = {"url": pa.string(), "caption": pa.string(), "image_id": pa.string()}

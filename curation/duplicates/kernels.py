@@ -112,8 +112,8 @@ def emit_pairs(  # noqa: PLR0917 - compiled code takes no keywords
                 a, b = min(order[i], order[j]), max(order[i], order[j])
                 if not agree_under_any(codes[a], codes[b], earlier):
                     passed += 1
-                    within = component[a]
-                    if within != component[b] or differing <= (limit - _SLACK) * factors[within] + _SLACK:
+                    group = component[a]
+                    if group != component[b] or differing <= (limit - _SLACK) * factors[group] + _SLACK:
                         left[count], right[count] = a, b
                         count += 1
             j += 1

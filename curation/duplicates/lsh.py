@@ -65,17 +65,17 @@ class Signatures:
 
 
 def candidate_pairs(
-    codes: Words, masks: Words, *, near: Signatures | None = None, fresh: Flags | None = None
+    codes: Words, masks: Words, *, signatures: Signatures | None = None, fresh: Flags | None = None
 ) -> Iterator[tuple[Ints, Ints]]:
     """Yield all pairs (i, j), i < j, of `codes` (n, w) that agree under one of `masks` (t, w), each pair once.
 
-    Where given, only those that are `near`, and those of which at least one row is `fresh` (n,). Pairs come in parts of
-    at most CHUNK, in no order that means anything.
+    Where given, only those that `signatures` allow, and those with at least one row that is `fresh` (n,). Pairs come in
+    parts of at most CHUNK, in no order that means anything.
     """
     for table in range(len(masks)):
         keys = table_keys(codes, masks[table])
         order = np.argsort(keys) if fresh is None else _shared_with(keys, fresh)
-        yield from pairs_of_table(order, keys[order], codes, masks[: table + 1], near=near, fresh=fresh)
+        yield from pairs_of_table(order, keys[order], codes, masks[: table + 1], near=signatures, fresh=fresh)
 
 
 def table_keys(codes: Words, mask: Words) -> Words:
@@ -117,16 +117,16 @@ def pairs_of_table(
 
 def in_batches(pairs: Iterable[tuple[Ints, Ints]], n: int) -> Iterator[tuple[Ints, Ints]]:
     """Yield the same pairs in parts of n to 2 n, the last one smaller."""
-    held, count = list[tuple[Ints, Ints]](), 0
+    batch, count = list[tuple[Ints, Ints]](), 0
     for left, right in pairs:
         for start in range(0, len(left), n):
-            held.append((left[start : start + n], right[start : start + n]))
-            count += len(held[-1][0])
+            batch.append((left[start : start + n], right[start : start + n]))
+            count += len(batch[-1][0])
             if count >= n:
-                yield np.concatenate([side for side, _ in held]), np.concatenate([side for _, side in held])
-                held, count = [], 0
-    if held:
-        yield np.concatenate([side for side, _ in held]), np.concatenate([side for _, side in held])
+                yield np.concatenate([side for side, _ in batch]), np.concatenate([side for _, side in batch])
+                batch, count = [], 0
+    if batch:
+        yield np.concatenate([side for side, _ in batch]), np.concatenate([side for _, side in batch])
 
 
 def shared_keys(keys: Words) -> Flags:

@@ -55,8 +55,8 @@ class NearRows:
         if still_true is not None:
             forest.add(*still_true.edges, -cosines(self.rows, *still_true.edges))
         fresh = None if still_true is None else still_true.fresh[firsts]
-        near = Signatures.within(codes, search.max_distance)
-        for left, right in candidate_pairs(codes, search.masks(key), near=near, fresh=fresh):
+        signatures = Signatures.within(codes, search.max_distance)
+        for left, right in candidate_pairs(codes, search.masks(key), signatures=signatures, fresh=fresh):
             forest.add(*self.accepted(firsts[left], firsts[right]))
         edges = forest.edges()
         recall = measure_recall(
@@ -75,7 +75,7 @@ class NearRows:
             measure=partial(cosines, self.rows),
             colour=None if self.colours is None else partial(colour_distances, self.colours),
             compared=recall.compared,
-            notes=recall.notes | search.notes(near.candidates),
+            notes=recall.notes | search.notes(signatures.candidates),
         )
 
     @property

@@ -30,9 +30,9 @@ _ROUNDING = 1e-9
 _SCORES = ("unsafe_score", "unsafe_class")
 
 
-def _safe(given: Given) -> Callable[[pa.Table, PartTables], Judged]:
+def _safe(inputs: Given) -> Callable[[pa.Table, PartTables], Judged]:
     """By the stored scores of the detector; what lists hold is not stored."""
-    detector = given.rule.get("detector")
+    detector = inputs.rule.get("detector")
     rule = None if detector is None else Unsafe(**{**detector, "classes": tuple(detector["classes"])})
 
     def judge(pairs: pa.Table, _tables: PartTables) -> Judged:
@@ -52,17 +52,17 @@ def _safe(given: Given) -> Callable[[pa.Table, PartTables], Judged]:
     return judge
 
 
-def _scores(given: Given) -> list[str]:
-    return ["reason", "value", *(name for name in _SCORES if name in given.record.columns)]
+def _scores(inputs: Given) -> list[str]:
+    return ["reason", "value", *(name for name in _SCORES if name in inputs.record.columns)]
 
 
-def _clean(given: Given) -> Callable[[pa.Table, PartTables], Judged]:
+def _clean(inputs: Given) -> Callable[[pa.Table, PartTables], Judged]:
     """By the stored distances to pictures of evaluation sets."""
-    limits = {"perceptual": given.rule["perceptual"], "semantic": given.rule["semantic"]}
+    limits = {"perceptual": inputs.rule["perceptual"], "semantic": inputs.rule["semantic"]}
 
     def judge(pairs: pa.Table, tables: PartTables) -> Judged:
         uids = column(pairs, "uid", pa.string())
-        rows = rows_of_pairs(tables, given.record, "contamination", uids)
+        rows = rows_of_pairs(tables, inputs.record, "contamination", uids)
         nearest = {kind: _nearest(uids, rows, kind, limit) for kind, limit in limits.items()}
         decisions = judge_contamination(nearest["perceptual"], nearest["semantic"])
         return Judged(uids=uids, decisions=decisions, detail="recorded matches held against the rule")
@@ -84,9 +84,9 @@ def _nearest(uids: pa.Array, rows: pa.Table, kind: str, limit: float | None) -> 
     return numbers, distances.fill_null(np.nan).to_numpy()
 
 
-def _on_target(given: Given) -> Callable[[pa.Table, PartTables], Judged]:
+def _on_target(inputs: Given) -> Callable[[pa.Table, PartTables], Judged]:
     """By whether a target picture is in the pair's cluster."""
-    clusters = given.tables.table(given.record, "clusters", ["cluster", "target"])
+    clusters = inputs.tables.table(inputs.record, "clusters", ["cluster", "target"])
     targets = clusters.filter(pc.greater(clusters["target"], 0))["cluster"].to_numpy()
 
     def judge(pairs: pa.Table, _tables: PartTables) -> Judged:

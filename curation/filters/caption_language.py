@@ -63,16 +63,16 @@ def measure_language(batch: pa.Table, rule: CaptionLanguage) -> pa.Array:
 def measure_languages(batch: pa.Table, rule: CaptionLanguage) -> pa.Table:
     """Return [value, detected_language] of each `caption`: the confidence of `measure_language`, and a code of `among`.
 
-    Of a caption that the rule keeps it is the likeliest wanted language, of another the likeliest other: at
+    Of a caption that the rule keeps it is the likeliest wanted language, of another the likeliest unwanted: at
     `min_confidence` 0.5 that is the likeliest of all. Null where the caption has no letters to judge by.
     """
     detector = language_detector(tuple(sorted(set(rule.among))))
     has_letter, probabilities = detector.probabilities(column(batch, "caption", pa.string()))
     is_wanted = np.array([code in rule.languages for code in detector.languages])
     wanted, wanted_codes = _likeliest(probabilities, detector.languages, is_wanted)
-    other, other_codes = _likeliest(probabilities, detector.languages, ~is_wanted)
-    values = _rounded(wanted / (wanted + other))
-    codes = np.where(values >= rule.min_confidence, wanted_codes, other_codes)
+    unwanted, unwanted_codes = _likeliest(probabilities, detector.languages, ~is_wanted)
+    values = _rounded(wanted / (wanted + unwanted))
+    codes = np.where(values >= rule.min_confidence, wanted_codes, unwanted_codes)
     columns = {
         "value": _of_rows(has_letter, pa.array(values)),
         "detected_language": _of_rows(has_letter, pa.array(detector.languages, pa.string()).take(pa.array(codes))),

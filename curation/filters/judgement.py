@@ -64,15 +64,15 @@ def _reads_pictures(_upstream: object, rule: FilterRules) -> list[str]:
     return sorted({"image_id", *rule.columns(IMAGE_FILTERS)})
 
 
-def _looked_up(filters: Mapping[str, Filter], given: Given) -> list[str]:
+def _looked_up(filters: Mapping[str, Filter], inputs: Given) -> list[str]:
     """The values of filters with a lookup: the list that they read may be gone."""
-    return [f"{name}_value" for name in given.rule.rules if filters[name].lookup]
+    return [f"{name}_value" for name in inputs.rule.rules if filters[name].lookup]
 
 
-def _filtered(filters: Mapping[str, Filter], given: Given) -> Callable[[pa.Table, PartTables], Judged]:
+def _filtered(filters: Mapping[str, Filter], inputs: Given) -> Callable[[pa.Table, PartTables], Judged]:
     rules = {
-        name: replace(rule, sha256=given.notes.get(name, "")) if filters[name].lookup else rule
-        for name, rule in given.rule.rules.items()
+        name: replace(rule, sha256=inputs.notes.get(name, "")) if filters[name].lookup else rule
+        for name, rule in inputs.rule.rules.items()
     }
     looked_up = [name for name in rules if filters[name].lookup]
 
@@ -85,9 +85,9 @@ def _filtered(filters: Mapping[str, Filter], given: Given) -> Callable[[pa.Table
     return judge
 
 
-def _filtered_pictures(given: Given) -> Callable[[pa.Table, PartTables], Judged]:
+def _filtered_pictures(inputs: Given) -> Callable[[pa.Table, PartTables], Judged]:
     """By filters; that a picture could not be decoded within its budget is a recording."""
-    judge_all = _filtered(IMAGE_FILTERS, given)
+    judge_all = _filtered(IMAGE_FILTERS, inputs)
 
     def judge(pairs: pa.Table, tables: PartTables) -> Judged:
         judged = judge_all(pairs, tables)
@@ -106,8 +106,8 @@ def _other_lookups(stored: Stored, supposed: Stored) -> list[str]:
     return [name for name in supposed if TEXT_FILTERS[name].lookup and stored.get(name) != supposed[name]]
 
 
-def _fingerprinted(given: Given) -> Sequence[str]:
-    return ("phash", "reason") if "phash" in given.record.columns else ()
+def _fingerprinted(inputs: Given) -> Sequence[str]:
+    return ("phash", "reason") if "phash" in inputs.record.columns else ()
 
 
 def _deciding(filters: Mapping[str, Filter], stored: Stored, pair: Stored) -> Stored:

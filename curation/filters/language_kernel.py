@@ -28,23 +28,23 @@ def text_kinds(data: np.ndarray, offsets: np.ndarray, flags: np.ndarray) -> np.n
     kinds = np.empty(len(offsets) - 1, np.uint8)
     for text in range(len(kinds)):
         place, stop = offsets[text], offsets[text + 1]
-        seen = np.uint8(0)
+        text_flags = np.uint8(0)
         while place < stop:
             lead = np.int64(data[place])
             place += 1
             if lead < 0x80:
-                seen |= flags[lead]
+                text_flags |= flags[lead]
                 continue
             n_following = 1 if lead < 0xE0 else 2 if lead < 0xF0 else 3
             point = lead & (0x3F >> n_following)
             for following in range(place, min(place + n_following, stop)):
                 point = point << 6 | (np.int64(data[following]) & 0x3F)
             place += n_following
-            seen |= flags[point] if point < len(flags) else np.uint8(CHANGES)
-        if seen & CHANGES or (seen & UPPER and not seen & LOWER):
+            text_flags |= flags[point] if point < len(flags) else np.uint8(CHANGES)
+        if text_flags & CHANGES or (text_flags & UPPER and not text_flags & LOWER):
             kinds[text] = UNSTEADY
         else:
-            kinds[text] = STEADY if seen & LETTER else WORDLESS
+            kinds[text] = STEADY if text_flags & LETTER else WORDLESS
     return kinds
 
 
@@ -98,17 +98,17 @@ def _walk(steps: np.ndarray, rows: np.ndarray, data: np.ndarray, offsets: np.nda
         while text < n and (offsets[text] - base) * LANES < size * (lane + 1):
             text += 1
         stops[lane] = offsets[text] - base
-    at = np.zeros(LANES, np.uint32)
+    current = np.zeros(LANES, np.uint32)
     common = (stops - begins).min()
     for step in range(common):
         for lane in range(LANES):
             place = begins[lane] + step
-            row = np.uint32(rows[at[lane] * goes_on[place]])
+            row = np.uint32(rows[current[lane] * goes_on[place]])
             state = steps[row << _EIGHT | np.uint32(data[base + place])]
-            at[lane] = state
+            current[lane] = state
             states[place] = state
     for lane in range(LANES):
-        state = at[lane]
+        state = current[lane]
         for place in range(begins[lane] + common, stops[lane]):
             row = np.uint32(rows[state * goes_on[place]])
             state = steps[row << _EIGHT | np.uint32(data[base + place])]
@@ -123,6 +123,6 @@ def gather(features: np.ndarray, weights: np.ndarray, begins: np.ndarray, table:
         for number in range(text_rows.shape[1]):
             place = begins[text] + number
             text_weights[text, 0, number] = weights[place]
-            row, own = table[features[place]], text_rows[text, number]
+            row, text_row = table[features[place]], text_rows[text, number]
             for language in range(len(row)):
-                own[language] = row[language]
+                text_row[language] = row[language]

@@ -64,9 +64,9 @@ def judge_alone(values: pa.Array, rule: NamedBounds) -> Decisions:
     """Decide values of which there are no others: keep_top is a share of these."""
     if rule.keep_top is None:
         return judge_value(values, rule)
-    known = numbers(values, rule)
+    scores = numbers(values, rule)
     return judge_value(
-        values, rule, resolve_threshold(known.filter(pc.invert(pc.is_nan(known))), Align(keep_top=rule.keep_top))
+        values, rule, resolve_threshold(scores.filter(pc.invert(pc.is_nan(scores))), Align(keep_top=rule.keep_top))
     )
 
 
@@ -83,13 +83,13 @@ def _among(values: pa.Array, rule: NamedBounds) -> Decisions:
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
     try:
-        known = pa.array(rule.among).cast(values.type)
+        choices = pa.array(rule.among).cast(values.type)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError):
         raise RuleError(
             f"`values.{rule.name}.in` must list values as {rule.column!r} holds them, {values.type}; got "
             f"{list(rule.among or ())}. Correct them."
         ) from None
-    reason = pc.if_else(pc.is_in(values, known), "", rule.reason("other"))
+    reason = pc.if_else(pc.is_in(values, choices), "", rule.reason("other"))
     reason = pc.if_else(values.is_null(), rule.reason("null"), reason)
     is_number = pa.types.is_integer(values.type) or pa.types.is_floating(values.type)
     return Decisions.of(
@@ -112,15 +112,15 @@ def _counted(upstream: Sequence[FinishedStep], rule: ValuesRule, tables: PartTab
     return pa.concat_tables(parts)
 
 
-def _thresholds(given: Given) -> pa.Table:
+def _thresholds(inputs: Given) -> pa.Table:
     """The table THRESHOLDS, counted again or as it is stored."""
-    rule: ValuesRule = given.rule
+    rule: ValuesRule = inputs.rule
     for value in rule.values:
-        require_column(given.upstream, f"values.{value.name}.column", value.column)
-    if not given.recounts:
-        return given.tables.table(given.record, "thresholds")
+        require_column(inputs.upstream, f"values.{value.name}.column", value.column)
+    if not inputs.recounts:
+        return inputs.tables.table(inputs.record, "thresholds")
     shares = [value for value in rule.values if value.keep_top is not None]
-    parts = given.each("counting values", partial(_counted, given.upstream, rule)) if shares else []
+    parts = inputs.each("counting values", partial(_counted, inputs.upstream, rule)) if shares else []
     rows = []
     for value in shares:
         counts = [part.filter(pc.equal(part["name"], value.name)) for part in parts]
@@ -130,14 +130,14 @@ def _thresholds(given: Given) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=THRESHOLDS)
 
 
-def _judged(given: Given, thresholds: pa.Table, tables: PartTables) -> Judged:
-    rule: ValuesRule = given.rule
-    pairs = _pairs(given.upstream, rule, tables)
+def _judged(inputs: Given, thresholds: pa.Table, tables: PartTables) -> Judged:
+    rule: ValuesRule = inputs.rule
+    pairs = _pairs(inputs.upstream, rule, tables)
     limits = dict(zip(thresholds["name"].to_pylist(), thresholds["threshold"].to_pylist(), strict=True))
     decided = [
         judge_value(pairs[value.column].combine_chunks(), value, limits.get(value.name)) for value in rule.values
     ]
-    counted = f", thresholds {'counted again' if given.recounts else 'as stored'}" if limits else ""
+    counted = f", thresholds {'counted again' if inputs.recounts else 'as stored'}" if limits else ""
     return Judged(
         uids=column(pairs, "uid", pa.string()),
         decisions=first_of(*decided),
@@ -145,7 +145,7 @@ def _judged(given: Given, thresholds: pa.Table, tables: PartTables) -> Judged:
     )
 
 
-def _totals(_given: Given, thresholds: pa.Table) -> dict[str, pa.Table]:
+def _totals(_inputs: Given, thresholds: pa.Table) -> dict[str, pa.Table]:
     return {"thresholds": thresholds}
 
 

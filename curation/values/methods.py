@@ -35,7 +35,7 @@ class Methods:
     def files(self) -> Iterator[tuple[str, str]]:
         """The files and folders that the method names, by field."""
         for name, rule in self.chosen.items():
-            for field in FILES & {one.name for one in fields(rule)}:
+            for field in FILES & {entry.name for entry in fields(rule)}:
                 yield f"{name}.{field}", getattr(rule, field)
 
 

@@ -61,8 +61,8 @@ def negclip_values(images: Rows, texts: Rows, temperature: float) -> Floats:
         scores = images[block] @ texts.T / np.float32(temperature)
         by_image[block] = _log_sum_exp(scores, axis=1)
         by_text = np.logaddexp(by_text, _log_sum_exp(scores, axis=0))
-    own = (images.astype(np.float64) * texts).sum(axis=1)
-    return np.asarray(own - temperature / 2 * (by_image + by_text))
+    paired = (images.astype(np.float64) * texts).sum(axis=1)
+    return np.asarray(paired - temperature / 2 * (by_image + by_text))
 
 
 def with_contrasts(rows: pa.Table, images: str, texts: str, temperature: float) -> pa.Table:

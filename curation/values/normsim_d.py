@@ -45,12 +45,12 @@ def pruned_values(parts: Callable[[], Iterable[Rows]], rule: NormSimD) -> Floats
     n, cuts = sum(sizes), np.cumsum(sizes)[:-1]
     values, left, size = np.empty(n), np.ones(n, np.bool_), max(1, -(-n // rule.rounds))
     products = _products(parts(), np.split(left, cuts))
-    for gone in range(0, n, size):
-        mean = np.rint(products / (float(n - gone) * _ROW**2) * _MEAN)
+    for n_pruned in range(0, n, size):
+        mean = np.rint(products / (float(n - n_pruned) * _ROW**2) * _MEAN)
         chosen = zip(parts(), np.split(left, cuts), strict=True)
         nearness = np.concatenate([_nearness(rows[are_left], mean) for rows, are_left in chosen])
         going = np.flatnonzero(left)[np.argsort(nearness, kind="stable")[:size]]
-        values[going] = (gone + np.arange(len(going))) / n
+        values[going] = (n_pruned + np.arange(len(going))) / n
         are_going = np.zeros(n, np.bool_)
         are_going[going] = True
         left &= ~are_going
@@ -62,14 +62,14 @@ def _products(parts: Iterable[Rows], chosen: Iterable[npt.NDArray[np.bool_]]) ->
     """The sum of the outer products (d, d) of the chosen rows with themselves."""
     products = np.zeros((), np.int64)
     for rows, are_chosen in zip(parts, chosen, strict=True):
-        for whole in _whole(rows[are_chosen]):
-            products = products + (whole.T @ whole).astype(np.int64)
+        for block in _whole(rows[are_chosen]):
+            products = products + (block.T @ block).astype(np.int64)
     return products
 
 
 def _nearness(rows: Rows, mean: Floats) -> Floats:
     """The mean of the squared cosines (m,) of each of the rows with the target, at a scale of its own."""
-    return np.concatenate([np.empty(0), *(((whole @ mean) * whole).sum(axis=1) for whole in _whole(rows))])
+    return np.concatenate([np.empty(0), *(((block @ mean) * block).sum(axis=1) for block in _whole(rows))])
 
 
 def _whole(rows: Rows) -> Iterable[Floats]:

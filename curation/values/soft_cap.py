@@ -51,9 +51,9 @@ def sampling_weights(scores: Floats) -> Floats:
 def sampled(scores: Floats, keys: Words, rule: SoftCap) -> tuple[Floats, Floats]:
     """The repeats and the weight of each pair; a pair without a score has NaN in both."""
     weights, repeats = np.full(len(scores), np.nan), np.full(len(scores), np.nan)
-    known = np.isfinite(scores)
+    is_scored = np.isfinite(scores)
     # In one order, so that sums of weights are the same however pairs were cut.
-    order = np.flatnonzero(known)[np.argsort(keys[known], kind="stable")]
+    order = np.flatnonzero(is_scored)[np.argsort(keys[is_scored], kind="stable")]
     weights[order] = sampling_weights(scores[order])
     repeats[order] = soft_cap(scores[order], keys[order], rule)
     return repeats, weights

@@ -116,7 +116,9 @@ def test_sets_that_are_near_enough_are_candidates(texts, min_jaccard):
     sets = ShingleSets.of(texts)
     near = near_sets(sets.folds(), sets.sizes, min_jaccard)
     all_agree = np.zeros((len(texts), 1), np.uint64)
-    pairs = [pair for part in candidate_pairs(all_agree, word_masks(1), near=near) for pair in zip(*part, strict=True)]
+    pairs = [
+        pair for part in candidate_pairs(all_agree, word_masks(1), signatures=near) for pair in zip(*part, strict=True)
+    ]
     for i, j in itertools.combinations(range(len(texts)), 2):
         index = sets.jaccard(np.array([i]), np.array([j]))[0]
         assert (i, j) in pairs or index < min_jaccard

@@ -26,7 +26,7 @@ def codes_of(rows):
 
 def pairs_of(codes, masks, max_distance=None, fresh=None):
     near = Signatures.within(codes, max_distance)
-    parts = candidate_pairs(codes, masks, near=near, fresh=fresh)
+    parts = candidate_pairs(codes, masks, signatures=near, fresh=fresh)
     found = [pair for part in parts for pair in zip(*part, strict=True)]
     assert len(found) == len(set(found)) == near.candidates
     return set(found)
