@@ -92,8 +92,8 @@ class Builds:
 
     def hold(self, recipe: str, reason: str) -> None:
         """Keep rebuilds of `recipe` from promoting what they build, until `promote_by_hand`."""
-        since = datetime.now(UTC).isoformat(timespec="seconds")
-        replace_record(self._holds / f"{recipe}.json", {"recipe": recipe, "reason": reason, "since": since})
+        held_since = datetime.now(UTC).isoformat(timespec="seconds")
+        replace_record(self._holds / f"{recipe}.json", {"recipe": recipe, "reason": reason, "since": held_since})
 
     def hold_on(self, recipe: str) -> str | None:
         """Why promotions of a recipe are held, or None."""
@@ -179,8 +179,8 @@ def open_two(
     """The workspace at `root` and the manifests of two builds; `latest` beside another is that of the same recipe."""
     workspace = Workspace.at(root)
     builds, names = Builds(workspace), (before, after)
-    others = [builds.read(name) for name in names if name != LATEST]
-    latest = f"{others[0]['recipe_name']}-{LATEST}" if len(others) == 1 else LATEST
+    manifests = [builds.read(name) for name in names if name != LATEST]
+    latest = f"{manifests[0]['recipe_name']}-{LATEST}" if len(manifests) == 1 else LATEST
     older, newer = (builds.read(latest if name == LATEST else name) for name in names)
     return workspace, older, newer
 

@@ -231,8 +231,8 @@ class Ledger:
             if step_columns:
                 table = self.decisions(record, ["uid", *step_columns])
                 judged_alike = table["uid"].equals(judged)  # then pairs need not be looked up
-                taken = table.filter(kept) if judged_alike else table.take(places_in(arrays["uid"], table["uid"]))
-                arrays |= {name: taken[name].combine_chunks() for name in step_columns}
+                aligned = table.filter(kept) if judged_alike else table.take(places_in(arrays["uid"], table["uid"]))
+                arrays |= {name: aligned[name].combine_chunks() for name in step_columns}
         if missing := [name for name in wanted if name not in arrays]:
             raise KeyError(f"no step before gave the columns {missing}")
         return pa.table({name: arrays[name] for name in ["uid", *wanted]})

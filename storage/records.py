@@ -273,19 +273,19 @@ ALWAYS_IN_RECIPES: Mapping[str, str] = {
 }
 
 
-def stored_fields(value: Any, *, in_recipe: bool = False, without: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401 - as `value`
-    """A rule, or what it holds, as JSON has it: of each class the fields that are stored, but those in `without`."""
+def stored_fields(value: Any, *, in_recipe: bool = False, excluded: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401 - as `value`
+    """A rule, or what it holds, as JSON has it: of each class the fields that are stored, but those in `excluded`."""
     if isinstance(value, Mapping):
-        return {name: stored_fields(entry, in_recipe=in_recipe, without=without) for name, entry in value.items()}
+        return {name: stored_fields(entry, in_recipe=in_recipe, excluded=excluded) for name, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [stored_fields(entry, in_recipe=in_recipe, without=without) for entry in value]
+        return [stored_fields(entry, in_recipe=in_recipe, excluded=excluded) for entry in value]
     if not isinstance(value, BaseModel) and not is_dataclass(value):
         return value
     kind = type(value).__name__
     always = {*ALWAYS.get(kind, "").split(), *(ALWAYS_IN_RECIPES.get(kind, "").split() if in_recipe else ())}
-    out = (without or {}).get(kind, "").split()
+    out = (excluded or {}).get(kind, "").split()
     return {
-        name: stored_fields(getattr(value, name), in_recipe=in_recipe, without=without)
+        name: stored_fields(getattr(value, name), in_recipe=in_recipe, excluded=excluded)
         for name, default in _defaults(type(value))
         if name not in out and (name in always or default is MISSING or getattr(value, name) != default)
     }
@@ -297,5 +297,5 @@ def _defaults(kind: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - a class
         for name, of_model in kind.model_fields.items():
             yield name, MISSING if of_model.is_required() else of_model.get_default(call_default_factory=True)
         return
-    for one in fields(kind):
-        yield one.name, one.default if one.default_factory is MISSING else one.default_factory()
+    for entry in fields(kind):
+        yield entry.name, entry.default if entry.default_factory is MISSING else entry.default_factory()

@@ -155,9 +155,9 @@ def outcomes_of(table: pa.Table, steps: Sequence[str]) -> pa.Table:
     verdict = pa.repeat(pa.scalar("kept"), table.num_rows)
     step = reason = pa.repeat(pa.scalar(""), table.num_rows)
     for name in reversed(steps):
-        given = table[f"{name}_verdict"].combine_chunks()
-        goes = pc.fill_null(pc.not_equal(given, "kept"), False)
-        verdict = pc.if_else(goes, given, verdict)
+        step_verdicts = table[f"{name}_verdict"].combine_chunks()
+        goes = pc.fill_null(pc.not_equal(step_verdicts, "kept"), False)
+        verdict = pc.if_else(goes, step_verdicts, verdict)
         step = pc.if_else(goes, name, step)
         reason = pc.if_else(goes, table[f"{name}_reason"].combine_chunks(), reason)
     return pa.table({"verdict": verdict, "step": step, "reason": reason})

@@ -201,15 +201,15 @@ def writing(workspace: Workspace, recipe: str, *, wait_s: float = 0.0, say: Say 
 
 @dataclass(frozen=True)
 class _Trouble:
-    """The holder of a workspace: who it is, and the error that says so."""
+    """The holder of a workspace, in words, and the error that names it."""
 
-    who: str
+    holder: str
     error: str
 
 
 def _trouble(error: str, holder: Mapping[str, Any] | None) -> _Trouble | None:
-    who = "" if holder is None else described_holder(holder)
-    return None if holder is None else _Trouble(who, error.replace("{}", who))
+    name = "" if holder is None else described_holder(holder)
+    return None if holder is None else _Trouble(name, error.replace("{}", name))
 
 
 @contextmanager
@@ -228,7 +228,7 @@ def _taken(take: Callable[[ExitStack], _Trouble | None], subject: str, *, wait_s
         if left <= 0:
             raise WriterError(trouble.error)
         if not waits:
-            say(f"for {subject}, at most {wait_s:.0f} s: {trouble.who}")
+            say(f"for {subject}, at most {wait_s:.0f} s: {trouble.holder}")
         waits = True
         time.sleep(min(left, _WAIT_POLL_S))
 

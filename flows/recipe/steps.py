@@ -89,7 +89,7 @@ def curating_steps(curate: Curate, *, limit: int | None, mix: MixRule | None) ->
 
 def content_of(recipe: Recipe) -> dict[str, Any]:
     """The part of a recipe that a build's content depends on: no paths, endpoints or schedules."""
-    content: dict[str, Any] = stored_fields(recipe, in_recipe=True, without=OUTSIDE_CONTENT)
+    content: dict[str, Any] = stored_fields(recipe, in_recipe=True, excluded=OUTSIDE_CONTENT)
     return content
 
 

@@ -30,7 +30,7 @@ ADAPTER = ArtifactKind(
     noun="adapter",
     content="arrays",
     needed={"adapter": str, "arrays": dict, "learned": dict, "parameters": dict},
-    again="Fit it again.",
+    cure="Fit it again.",
     maker="`evenly fit`",
     made_of=_adapter_made_of,
 )
@@ -39,16 +39,16 @@ REFINED = ArtifactKind(
     noun="refined encoder",
     content="heads",
     needed={"base": str, "build": str, "encoder": dict, "rule": dict, "notes": dict},
-    again="Refine again.",
+    cure="Refine again.",
     maker="`evenly refine`",
     made_of=_refined_made_of,
 )
-HEADS = ArtifactKind(noun="heads of a seed", content="heads", needed={}, again="Run it again.", maker="`evenly worth`")
+HEADS = ArtifactKind(noun="heads of a seed", content="heads", needed={}, cure="Run it again.", maker="`evenly worth`")
 INDEX = ArtifactKind(
     noun="index",
     content="",
     needed={"kind": str, "rows": int, "uuid": str, "version": int},
-    again="Make the index again: `evenly index`.",
+    cure="Make the index again: `evenly index`.",
     maker="`evenly index`",
 )
 
@@ -107,10 +107,10 @@ def read_adapter(artifacts: Artifacts, name: str) -> tuple[dict[str, Any], dict[
     try:
         arrays = load(content)
     except SafetensorError as error:
-        raise DamagedError(f"{place} must be safetensors; got `{first_line(error)}`. {ADAPTER.again}") from None
+        raise DamagedError(f"{place} must be safetensors; got `{first_line(error)}`. {ADAPTER.cure}") from None
     shapes = {key: {"shape": list(array.shape), "dtype": str(array.dtype)} for key, array in arrays.items()}
     if shapes != card["arrays"]:
-        raise DamagedError(f"{place} must be those that its card names; they are not. {ADAPTER.again}")
+        raise DamagedError(f"{place} must be those that its card names; they are not. {ADAPTER.cure}")
     return card, arrays
 
 

@@ -41,7 +41,7 @@ class ArtifactKind:
     noun: str
     content: str
     needed: Mapping[str, type]
-    again: str
+    cure: str
     maker: str
     made_of: Callable[[Mapping[str, Any]], dict[str, Any]] = lambda _card: {}
 
@@ -115,27 +115,27 @@ class Artifacts:
         card = self._card(name)
         if not self.kind.content:
             return card, b""
-        digest, beside = card.get(self._key), self.folder / f"{name}{_SUFFIX}"
+        digest, file = card.get(self._key), self.folder / f"{name}{_SUFFIX}"
         for objects in (self.objects, *(parent / OBJECTS for parent in (self.folder, *self.folder.parents[:_PARENTS]))):
             with suppress(FileNotFoundError):
                 if digest is not None:
                     return card, _checked(object_path(objects, digest), digest, self._wrong(name))
         try:
-            content = beside.read_bytes()
+            content = file.read_bytes()
         except FileNotFoundError:
             raise DamagedError(
                 f"{self.kind.noun} `{name}` must have its {self.kind.content} in `{self.objects}`; they are not there. "
-                f"{self.kind.again}"
+                f"{self.kind.cure}"
             ) from None
         if digest is not None and hashlib.sha256(content).hexdigest() != digest:
             raise DamagedError(
-                f"`{beside}` must hold the {self.kind.content} of the card beside it; it does not: they have changed, "
-                f"or writing the two was broken off in between. {self.kind.again}"
+                f"`{file}` must hold the {self.kind.content} of the card beside it; it does not: they have changed, "
+                f"or writing the two was broken off in between. {self.kind.cure}"
             )
         if takes_over and digest is not None:
             with suppress(OSError, StorageError):  # a folder that is read-only: it stays a pair
                 put_object(self.objects, content)
-                beside.unlink(missing_ok=True)
+                file.unlink(missing_ok=True)
         return card, content
 
     @property
@@ -147,19 +147,19 @@ class Artifacts:
         return _SUFFIX if self.kind.content else ".json"
 
     def _card(self, name: str) -> dict[str, Any]:
-        path, beside = self.folder / f"{name}.json", self.folder / f"{name}{_SUFFIX}"
+        path, file = self.folder / f"{name}.json", self.folder / f"{name}{_SUFFIX}"
         if not path.is_file():
-            if self.kind.content and beside.is_file():
+            if self.kind.content and file.is_file():
                 raise DamagedError(
-                    f"`{beside}` must have its card beside it, `{path.name}`; there is none: writing the two was "
-                    f"broken off in between. {self.kind.again}"
+                    f"`{file}` must have its card beside it, `{path.name}`; there is none: writing the two was "
+                    f"broken off in between. {self.kind.cure}"
                 )
             raise self._absent(name)
         card = read_record(path)
         if wrong := [key for key, kind in self.kind.needed.items() if not isinstance(card.get(key), kind)]:
             raise DamagedError(
                 f"`{path}` must be the card of {_with_article(self.kind.noun)}; got no `{wrong[0]}` of its kind. "
-                f"{self.kind.again}"
+                f"{self.kind.cure}"
             )
         return card
 
@@ -171,7 +171,7 @@ class Artifacts:
         )
 
     def _wrong(self, name: str) -> str:
-        return f"must hold the {self.kind.content} of {self.kind.noun} `{name}`; it does not. {self.kind.again}"
+        return f"must hold the {self.kind.content} of {self.kind.noun} `{name}`; it does not. {self.kind.cure}"
 
     def _sweep(self, replaced: Collection[str]) -> None:
         """Remove objects of a user's folder that no card in it names: what was replaced, or broken off an hour ago."""

@@ -64,9 +64,9 @@ def hosts_of(urls: pa.Array) -> pa.Array:
     """`host_of` each URL. Plain ones, nearly all, are cut by one pattern; Python's parser is asked of the others."""
     hosts = pc.struct_field(pc.extract_regex(urls, _PLAIN_HOST), "host")
     hosts = pc.ascii_lower(pc.ascii_rtrim(hosts, "."))
-    others = pc.and_(pc.is_null(hosts), pc.is_valid(urls))
-    rest = pa.array([host_of(url) for url in urls.filter(others).to_pylist()], pa.string())
-    return pc.replace_with_mask(hosts, others, rest)
+    is_irregular = pc.and_(pc.is_null(hosts), pc.is_valid(urls))
+    parsed_hosts = pa.array([host_of(url) for url in urls.filter(is_irregular).to_pylist()], pa.string())
+    return pc.replace_with_mask(hosts, is_irregular, parsed_hosts)
 
 
 def host_of(url: str | None) -> str | None:

@@ -67,14 +67,14 @@ def read_caption_truth(path: Path, pictures: Collection[str]) -> dict[str, Capti
 
 def _wrong(row: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, str]]]:
     right = _text(row["short_caption"])
-    for one in row.get("wrong_captions") or ():
-        kind, wrong = _text(one["kind"]), _text(one["caption"])
+    for wrong_caption in row.get("wrong_captions") or ():
+        kind, wrong = _text(wrong_caption["kind"]), _text(wrong_caption["caption"])
         if kind and wrong not in {"", right}:
             yield kind, (right, wrong)
-    kinds = {_text(one["kind"]).replace("_", " ") for one in row.get("defects") or ()}
-    others = [kind for kind in _DEFECTS if kind not in kinds]
-    if len(others) == len(_DEFECTS) - 1 and len(kinds) == 1:
-        drawn = others[sum(row["sha256"].encode()) % len(others)]
+    kinds = {_text(defect["kind"]).replace("_", " ") for defect in row.get("defects") or ()}
+    absent = [kind for kind in _DEFECTS if kind not in kinds]
+    if len(absent) == len(_DEFECTS) - 1 and len(kinds) == 1:
+        drawn = absent[sum(row["sha256"].encode()) % len(absent)]
         yield "defect", (f"{right}, with a {kinds.pop()}", f"{right}, with a {drawn}")
 
 

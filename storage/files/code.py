@@ -85,7 +85,7 @@ def _read_within(allowed: Path, file: Path, setting: str, workspace: Path | None
     except OSError:
         raise InputError(f"`--allow-code` must be a folder; got `{allowed}`, which is none. Correct it.") from None
     absolute = Path(os.path.abspath(allowed))  # noqa: PTH100
-    base = next((one for one in (absolute, root) if place.is_relative_to(one)), None)
+    base = next((candidate for candidate in (absolute, root) if place.is_relative_to(candidate)), None)
     if base is None:
         raise InputError(f"`{setting}` must lie in `{allowed}`, which is allowed; got `{file}`. Move it there.")
     if workspace is not None and (root / place.relative_to(base)).is_relative_to(workspace.resolve()):

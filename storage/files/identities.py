@@ -45,8 +45,8 @@ class IdentityRecord:
     @property
     def path(self) -> Path:
         """Where it lies."""
-        of = {"facts": self.facts, "code": self._code, "machine": platform.node()}
-        return self.cache / _FOLDER / f"{self.kind}-{content_hash(of)[:24]}.json"
+        key = {"facts": self.facts, "code": self._code, "machine": platform.node()}
+        return self.cache / _FOLDER / f"{self.kind}-{content_hash(key)[:24]}.json"
 
     @property
     def _code(self) -> list[str]:
@@ -57,7 +57,7 @@ class IdentityRecord:
 
         Of files that look otherwise, as one that was installed anew or got a further link, the content is looked at.
         """
-        record, since = _read(self.path), time.time_ns()
+        record, since_ns = _read(self.path), time.time_ns()
         if record is None or _is_current(record):
             return None if record is None else str(record["identity"])
         try:
@@ -69,7 +69,7 @@ class IdentityRecord:
         except OSError:
             return None
         files = [file | stamp for stamp, file in zip(stamps, record["files"], strict=True)]
-        self._write(record["identity"], files, since)
+        self._write(record["identity"], files, since_ns)
         return str(record["identity"])
 
     def settle(self, identity: str, files: Sequence[Path], *, since_ns: int) -> str | None:
@@ -78,8 +78,8 @@ class IdentityRecord:
         Where the record said another, though nothing of its files looked changed, that is returned: who used it must
         stop. Files that are younger than a clock's tick are not recorded.
         """
-        said = self.read()
-        if said == identity:
+        recorded = self.read()
+        if recorded == identity:
             return None
         with suppress(OSError):  # a cache that cannot be written is computed anew each time
             self.path.unlink(missing_ok=True)
@@ -91,7 +91,7 @@ class IdentityRecord:
                 for path in self.path.parent.glob("*.json"):  # of files that are gone, as of models tried in passing
                     if not all(Path(file["path"]).exists() for file in (_read(path) or {"files": ()})["files"]):
                         path.unlink(missing_ok=True)
-        return said
+        return recorded
 
     def _write(self, identity: str, files: Sequence[Mapping[str, Any]], since_ns: int) -> None:
         if all(file["ctime_ns"] < since_ns - _SETTLED_NS for file in files):
@@ -101,18 +101,18 @@ class IdentityRecord:
 
     def get(self, compute: Callable[[], str], files: Sequence[Path]) -> str:
         """The identity as recorded, else computed, and then recorded."""
-        said, since = self.read(), time.time_ns()
-        if said is None:
-            said = compute()
-            self.settle(said, files, since_ns=since)
-        return said
+        recorded, since_ns = self.read(), time.time_ns()
+        if recorded is None:
+            recorded = compute()
+            self.settle(recorded, files, since_ns=since_ns)
+        return recorded
 
 
-def refuse_other(what: str, recorded: str | None, opened: str) -> None:
+def refuse_other(name: str, recorded: str | None, opened: str) -> None:
     """Raise InputError where what was opened is another than its record said."""
     if recorded not in {None, opened}:
         raise InputError(
-            f"{what} must be what its record says, {str(recorded)[:12]}; opened, it is {opened[:12]}: its files were "
+            f"{name} must be what its record says, {str(recorded)[:12]}; opened, it is {opened[:12]}: its files were "
             "changed meanwhile, or so that size, times and inode of none tell. Nothing was stored with it, and the "
             "record is mended. Run again: it is another one."
         )
@@ -136,13 +136,13 @@ def altered(cache: Path, identities: set[str] | None = None) -> Iterator[tuple[s
 
 def versions(*distributions: str) -> dict[str, str]:
     """The versions of those that are installed."""
-    there = {}
+    installed = {}
     for name in distributions:
         try:
-            there[name] = version(name)
+            installed[name] = version(name)
         except PackageNotFoundError:
             continue
-    return there
+    return installed
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -35,8 +35,8 @@ def places_of_keys(pairs: pa.Table, keys: pa.Array) -> pa.Array:
 def compared_keys(pairs: pa.Table, keys: pa.Array) -> str:
     """Examples of keys and pairs that do not meet: the first of both."""
     names = _file_names(pairs)
-    own, noun = (pairs["url"], "URLs") if names is None or names.null_count == len(names) else (names, "file names")
-    return f"keys begin with {_first(keys)}; {noun} of the pool begin with {_first(own)}"
+    shown, noun = (pairs["url"], "URLs") if names is None or names.null_count == len(names) else (names, "file names")
+    return f"keys begin with {_first(keys)}; {noun} of the pool begin with {_first(shown)}"
 
 
 def has_file_names(sources: Sequence[PoolSource]) -> bool:

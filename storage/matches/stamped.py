@@ -65,12 +65,12 @@ class StampedFile:
     def opened(self, path: Path | None = None) -> Iterator[pq.ParquetFile]:
         """The file, or another at `path` beside it, to read from. Raises DamagedError where it cannot be read."""
         path = self.path if path is None else path
-        again = f"{self.command.split()[-1]} again."
+        cure = f"{self.command.split()[-1]} again."
         try:
-            with open_checked(path, f"Remove it, and {again}") as source, pq.ParquetFile(source) as file:
+            with open_checked(path, f"Remove it, and {cure}") as source, pq.ParquetFile(source) as file:
                 yield file
         except (OSError, ValueError) as error:  # pyarrow's errors are among them
-            raise DamagedError(f"`{path}` must be readable; {first_line(error)}. {again.capitalize()}") from None
+            raise DamagedError(f"`{path}` must be readable; {first_line(error)}. {cure.capitalize()}") from None
 
 
 def write_stamped(

@@ -71,12 +71,12 @@ def idle_downloads(
     workspace: Workspace, files: Sequence[StoredFile], urls: Hashes, is_old: IsOld
 ) -> Iterator[Leftover]:
     """Shards of which no URL is one of a pair of a build, whole; their records go first, so that they do not count."""
-    beside: dict[str, list[StoredFile]] = {}
+    by_shard: dict[str, list[StoredFile]] = {}
     for file in files:
         if file.name.startswith("downloads/") and file.name.count("/") == 1:
-            beside.setdefault(file.path.name.partition(".")[0], []).append(file)
+            by_shard.setdefault(file.path.name.partition(".")[0], []).append(file)
     for name in shard_names(workspace.downloads):
-        members = sorted(beside.get(name, []), key=lambda file: file.path.name != f"{name}.parquet")
+        members = sorted(by_shard.get(name, []), key=lambda file: file.path.name != f"{name}.parquet")
         records = workspace.downloads / f"{name}.parquet"
         if members and all(map(is_old, members)) and not np.isin(_hashes(read_urls(records)), urls).any():
             yield Leftover(kind="downloads", why="pictures that no build shows", files=members)
@@ -164,18 +164,18 @@ def look_through(workspace: Workspace, exchange: Path, wanted: Wanted) -> Worksp
 
     leftovers = list(broken_off(files, exchange))
     temporary = {file.name for leftover in leftovers for file in leftover.files}
-    others = [file for file in files if file.name not in temporary]
-    recorded = read_recorded(workspace, others)
-    leftovers += unneeded(workspace, others, recorded, is_old)
-    leftovers += unnamed_artifacts(others, recorded, is_old)
-    for dataset in datasets(others, recorded.versions):
+    lasting = [file for file in files if file.name not in temporary]
+    recorded = read_recorded(workspace, lasting)
+    leftovers += unneeded(workspace, lasting, recorded, is_old)
+    leftovers += unnamed_artifacts(lasting, recorded, is_old)
+    for dataset in datasets(lasting, recorded.versions):
         leftovers += unneeded_files(dataset, is_old)
     rows = list[IdleRows]()
     if wanted.downloads:
         urls = values_shown(workspace, recorded.manifests, "url")
-        leftovers += idle_downloads(workspace, others, urls, is_old)
+        leftovers += idle_downloads(workspace, lasting, urls, is_old)
     if wanted.features:
-        rows += idle_rows(datasets(others, recorded.versions), values_shown(workspace, recorded.manifests, "image_id"))
+        rows += idle_rows(datasets(lasting, recorded.versions), values_shown(workspace, recorded.manifests, "image_id"))
     return WorkspaceContents(files=files, leftovers=leftovers, rows=rows)
 
 
@@ -198,8 +198,8 @@ def clean_workspace(workspace: Workspace, exchange: Path, wanted: Wanted, *, wai
         in_use = [leftover for leftover in contents.leftovers if not _remove(workspace, leftover)]
         if not isinstance(workspace.root, ObjectPath):
             _remove_empty(contents.leftovers, workspace.root)
-    gone = [leftover for leftover in contents.leftovers if leftover not in in_use]
-    return WorkspaceContents(files=contents.files, leftovers=gone, in_use=in_use, rows=rows)
+    removed = [leftover for leftover in contents.leftovers if leftover not in in_use]
+    return WorkspaceContents(files=contents.files, leftovers=removed, in_use=in_use, rows=rows)
 
 
 def _drop_idle_rows(workspace: Workspace, exchange: Path, wanted: Wanted) -> Sequence[IdleRows]:

@@ -45,8 +45,8 @@ class ForgetList:
         if not self.hashes:
             return pa.array(np.zeros(len(values), np.bool_))
         distinct = values.unique()
-        held = [text is not None and self.hash_of(naming, text) in self.hashes for text in distinct.to_pylist()]
-        return pc.fill_null(pc.is_in(values, distinct.filter(pa.array(held, pa.bool_()))), False)
+        is_listed = [text is not None and self.hash_of(naming, text) in self.hashes for text in distinct.to_pylist()]
+        return pc.fill_null(pc.is_in(values, distinct.filter(pa.array(is_listed, pa.bool_()))), False)
 
     def hash_of(self, naming: Naming, value: str) -> str:
         """BLAKE2b by the key, 64 hex digits; a uid never has the hash of a URL."""

@@ -212,12 +212,12 @@ def _downloads(files: Sequence[StoredFile]) -> Iterator[Leftover]:
     lock = None
     members = []
     for file in downloads:
-        beside = _BESIDE_RECORDS.fullmatch(file.path.name)
+        match = _BESIDE_RECORDS.fullmatch(file.path.name)
         if isinstance(file.path, ObjectPath):
-            is_left = beside is not None and beside[1] not in shards
+            is_left = match is not None and match[1] not in shards
             is_left = is_left and time.time() - file.changed > ABANDONED_AFTER_S
         else:
-            is_left = PARTIAL in file.path.parts or (beside is not None and beside[1] not in shards)
+            is_left = PARTIAL in file.path.parts or (match is not None and match[1] not in shards)
             lock = file.path.parents[file.name.count("/") - 1] / ".lock"
         members += [file] if is_left else []
     if members and (lock is None or not lock.exists() or is_free(lock)):

@@ -141,9 +141,9 @@ def unnamed_artifacts(files: Sequence[StoredFile], recorded: Recorded, is_old: I
         named = {digest for record in stored for digest in digests_in(json.dumps(record, default=str))}
         contents = [file for file in contents if file.path.stem not in named]
     states = [file for file in old if file.name.startswith("refined/running/")]
-    for members, why in ((contents, "what was replaced or broken off"), (states, "refining that was broken off")):
+    for members, reason in ((contents, "what was replaced or broken off"), (states, "refining that was broken off")):
         if members:
-            yield Leftover(kind=members[0].kind, why=why, files=members)
+            yield Leftover(kind=members[0].kind, why=reason, files=members)
 
 
 def is_of_rebuild(record: StepRecord) -> bool:

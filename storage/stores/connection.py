@@ -147,16 +147,16 @@ def end_of(store: "ObjectStore", key: str, length: int) -> tuple[bytes, int]:
 
     if not isinstance(store, AzureStore):
         try:
-            found = obstore.get(store, key, options={"range": {"suffix": length}})
+            response = obstore.get(store, key, options={"range": {"suffix": length}})
         except GenericError as error:
             if not _NO_RANGE.search(str(error)) or obstore.head(store, key)["size"]:
                 raise
             return b"", 0
-        return bytes(found.bytes()), int(found.meta["size"])
-    found = obstore.get(store, key)  # its bytes come when they are asked for
-    size = int(found.meta["size"])
+        return bytes(response.bytes()), int(response.meta["size"])
+    response = obstore.get(store, key)  # its bytes come when they are asked for
+    size = int(response.meta["size"])
     return bytes(
-        found.bytes() if size <= length else obstore.get_range(store, key, start=size - length, end=size)
+        response.bytes() if size <= length else obstore.get_range(store, key, start=size - length, end=size)
     ), size
 
 

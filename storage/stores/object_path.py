@@ -112,7 +112,7 @@ class ObjectPath(PosixPath):
         import obstore
 
         with readable_errors(self.bucket):
-            return any(len(found) for found in obstore.list(self.store, self._prefix, chunk_size=1))
+            return any(len(page) for page in obstore.list(self.store, self._prefix, chunk_size=1))
 
     def stat(self, **_: Any) -> os.stat_result:  # noqa: ANN401
         """Size and time of the last change; FileNotFoundError where there is no object of this name."""
@@ -120,11 +120,11 @@ class ObjectPath(PosixPath):
 
         with readable_errors(self.bucket):
             try:
-                found = obstore.head(self.store, self.key)
+                meta = obstore.head(self.store, self.key)
             except FileNotFoundError:
                 raise self._absent() from None
-        changed = found["last_modified"].timestamp()
-        return os.stat_result((0o100644, 0, 0, 1, 0, 0, found["size"], int(changed), int(changed), int(changed)))
+        changed = meta["last_modified"].timestamp()
+        return os.stat_result((0o100644, 0, 0, 1, 0, 0, meta["size"], int(changed), int(changed), int(changed)))
 
     def iterdir(self) -> Generator["ObjectPath", None, None]:
         """The paths directly below, objects and folders."""
@@ -154,8 +154,8 @@ class ObjectPath(PosixPath):
 
         below = len(self._prefix or "")
         with readable_errors(self.bucket):
-            for found in obstore.list(self.store, self._prefix, chunk_size=1000):
-                yield from ((item["path"][below:], int(item["size"])) for item in found)
+            for page in obstore.list(self.store, self._prefix, chunk_size=1000):
+                yield from ((item["path"][below:], int(item["size"])) for item in page)
 
     # Reading.
 
@@ -175,8 +175,8 @@ class ObjectPath(PosixPath):
 
         with readable_errors(self.bucket):
             try:
-                found = obstore.get(self.store, self.key)
-                content, meta = bytes(found.bytes()), found.meta
+                response = obstore.get(self.store, self.key)
+                content, meta = bytes(response.bytes()), response.meta
             except FileNotFoundError:
                 raise self._absent() from None
         mark = {name: str(meta[name]) for name in ("e_tag", "version") if meta.get(name)}
@@ -304,15 +304,15 @@ class ObjectPath(PosixPath):
 
         below = len(self._prefix or "")
         with readable_errors(self.bucket):
-            found = obstore.list_with_delimiter(self.store, self._prefix)
-        folders = [prefix.rstrip("/")[below:] for prefix in found["common_prefixes"]]
-        return folders, [item["path"][below:] for item in found["objects"]]
+            listing = obstore.list_with_delimiter(self.store, self._prefix)
+        folders = [prefix.rstrip("/")[below:] for prefix in listing["common_prefixes"]]
+        return folders, [item["path"][below:] for item in listing["objects"]]
 
     def _absent(self) -> FileNotFoundError:
         return FileNotFoundError(2, "No such object", str(self))
 
-    def _refusal(self, what: str) -> StoreError:
-        return StoreError(f"`{self}` must be in a folder for {what}; it lies in an object store. Use a folder.")
+    def _refusal(self, purpose: str) -> StoreError:
+        return StoreError(f"`{self}` must be in a folder for {purpose}; it lies in an object store. Use a folder.")
 
 
 def _matching(place: ObjectPath, *, name: str, is_last: bool) -> list[ObjectPath]:
@@ -323,4 +323,4 @@ def _matching(place: ObjectPath, *, name: str, is_last: bool) -> list[ObjectPath
     if not any(letter in name for letter in "*?["):
         return [place / name] if not is_last or (place / name).exists() else []
     folders, files = place._children()  # noqa: SLF001 - of this module's own class
-    return [place / one for one in (*folders, *(files if is_last else ())) if fnmatch.fnmatchcase(one, name)]
+    return [place / entry for entry in (*folders, *(files if is_last else ())) if fnmatch.fnmatchcase(entry, name)]

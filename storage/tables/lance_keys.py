@@ -69,12 +69,12 @@ class KeyedRows:
                 for files, length in _together(fragments, ROWS_PER_FILE):
                     count = int(((rows >= start) & (rows < start + length)).sum())
                     if 0 < count * _SCANNED_FROM < length and not isinstance(path, ObjectPath):
-                        for taken, table in _taken(path, remedy, dataset, files, rows=rows - start, columns=columns):
-                            yield places[taken], table
+                        for numbers, table in _taken(path, remedy, dataset, files, rows=rows - start, columns=columns):
+                            yield places[numbers], table
                     elif count:
                         check_pages(path, remedy, dataset, set(columns), files)
-                        for within, batch in _batches_with(rows - start, dataset, files, columns):
-                            yield places[within], batch
+                        for is_in_batch, batch in _batches_with(rows - start, dataset, files, columns):
+                            yield places[is_in_batch], batch
                     start += length
 
 
@@ -116,8 +116,8 @@ class VectorIndex:
     def nearest(self, query: np.ndarray, k: int, *, nprobes: int) -> list[str]:
         """The ids of `k` rows that are near to a query (d,), by cosine, of `nprobes` of the index's cells."""
         with readable_rows(self._path, self._remedy):
-            near = {"column": COLUMN, "q": query.astype(np.float32), "k": k, "nprobes": nprobes}
-            scanner = self._dataset.scanner(columns=[KEY, "_distance"], nearest=near)
+            search = {"column": COLUMN, "q": query.astype(np.float32), "k": k, "nprobes": nprobes}
+            scanner = self._dataset.scanner(columns=[KEY, "_distance"], nearest=search)
             ids: list[str] = scanner.to_table()[KEY].to_pylist()
         return ids
 
@@ -135,14 +135,14 @@ def _taken(
     start = 0
     for fragment in files:
         length = fragment.count_rows()
-        within = np.flatnonzero((rows >= start) & (rows < start + length))
-        within = within[np.argsort(rows[within])]
-        if len(within):
-            local = rows[within] - start
+        numbers = np.flatnonzero((rows >= start) & (rows < start + length))
+        numbers = numbers[np.argsort(rows[numbers])]
+        if len(numbers):
+            local = rows[numbers] - start
             check_taken(path, remedy, dataset, set(columns), fragment=fragment, rows=local)
             table = fragment.take(local.tolist(), columns=list(columns))
             table.validate(full=True)
-            yield within, table
+            yield numbers, table
         start += length
 
 
@@ -158,10 +158,10 @@ def _batches_with(
     )
     start = 0
     for batch in scanner.to_batches():
-        within = (rows >= start) & (rows < start + batch.num_rows)
-        if within.any():
+        is_in_batch = (rows >= start) & (rows < start + batch.num_rows)
+        if is_in_batch.any():
             batch.validate(full=True)
-            yield within, pa.Table.from_batches([batch.take(pa.array(rows[within] - start))])
+            yield is_in_batch, pa.Table.from_batches([batch.take(pa.array(rows[is_in_batch] - start))])
         start += batch.num_rows
 
 
@@ -221,13 +221,13 @@ def _key_range(path: Path, remedy: str, file: str) -> tuple[str, str] | None:
 
 def _together(fragments: Iterable[Any], most: int) -> Iterator[tuple[list[Any], int]]:
     """Fragments in order, as many together as have at most so many rows, and how many these are."""
-    together, rows = list[Any](), 0
+    group, rows = list[Any](), 0
     for fragment in fragments:
         length = fragment.count_rows()
-        if together and rows + length > most:
-            yield together, rows
-            together, rows = [], 0
-        together.append(fragment)
+        if group and rows + length > most:
+            yield group, rows
+            group, rows = [], 0
+        group.append(fragment)
         rows += length
-    if together:
-        yield together, rows
+    if group:
+        yield group, rows

@@ -244,11 +244,11 @@ def _spans(
         return
     first = 0
     for buffer in buffers:
-        held = buffer.size // width
-        for row in rows[(rows >= first) & (rows < first + held)].tolist():
+        n_rows = buffer.size // width
+        for row in rows[(rows >= first) & (rows < first + n_rows)].tolist():
             begin = buffer.position + (row - first) * width
             yield begin, begin + width
-        first += held
+        first += n_rows
 
 
 def _numbers(field: Any) -> Iterator[int]:  # noqa: ANN401 - Lance's

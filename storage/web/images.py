@@ -54,12 +54,12 @@ def read_images(folder: Path, image_ids: Sequence[str], places: pa.Table | None 
 
 def reader(folder: Path) -> Callable[[Sequence[str]], Iterator[bytes]]:
     """A function from a few image ids to their original bytes, in order."""
-    asked, places = set[str](), None
+    located, places = set[str](), None
 
     def read(image_ids: Sequence[str]) -> Iterator[bytes]:
-        nonlocal asked, places
-        if places is None or not asked.issuperset(image_ids):  # after a batch, single ones of it may be asked for
-            asked, places = set(image_ids), find_places(folder, image_ids)
+        nonlocal located, places
+        if places is None or not located.issuperset(image_ids):  # after a batch, single ones of it may be asked for
+            located, places = set(image_ids), find_places(folder, image_ids)
         return read_images(folder, image_ids, places)
 
     return read

@@ -195,13 +195,13 @@ def count_unrecorded(urls: Iterable[pa.Array], folder: Path, exchange: Path, *, 
         for number in range(1 << bits):
             if tables := received_rows(wanted, number):
                 keys = pa.concat_tables(tables)["key"].unique()
-                known = pa.concat_tables([URLS.empty_table().select(["key"]), *received_rows(recorded, number)])["key"]
-                count += len(keys) - (pc.sum(pc.is_in(keys, known.combine_chunks())).as_py() or 0)
+                stored = pa.concat_tables([URLS.empty_table().select(["key"]), *received_rows(recorded, number)])["key"]
+                count += len(keys) - (pc.sum(pc.is_in(keys, stored.combine_chunks())).as_py() or 0)
     return count
 
 
-def failures_due(folder: Path, retry: Retry, asked: Iterable[pa.Array] | None = None) -> pa.Table:
-    """The latest records [PENDING_BY] of URLs that are asked again, sorted by URL; `asked`: of these URLs alone.
+def failures_due(folder: Path, retry: Retry, wanted_urls: Iterable[pa.Array] | None = None) -> pa.Table:
+    """The latest records [PENDING_BY] of URLs that are asked again, sorted by URL; `wanted_urls`: of these URLs alone.
 
     URLs are read only of shards in which a record failed for such a reason: without any, two small columns are.
     """
@@ -214,10 +214,10 @@ def failures_due(folder: Path, retry: Retry, asked: Iterable[pa.Array] | None = 
         return pa.schema([RECORDS.field(name) for name in PENDING_BY]).empty_table()
     latest = read_downloads(folder, PENDING_BY, urls=pa.concat_arrays(urls).unique())
     latest = latest.filter(is_due(latest, retry)).combine_chunks()
-    if asked is None or not latest.num_rows:
+    if wanted_urls is None or not latest.num_rows:
         return latest
     failing = latest["url"].combine_chunks()
-    shown = [part.filter(pc.is_in(part, value_set=failing)) for part in asked]
+    shown = [part.filter(pc.is_in(part, value_set=failing)) for part in wanted_urls]
     return latest.filter(pc.is_in(failing, value_set=pa.concat_arrays([failing.slice(0, 0), *shown])))
 
 
@@ -228,8 +228,8 @@ def is_due(records: pa.Table, retry: Retry) -> pa.ChunkedArray:
     due = pc.is_in(outcomes, value_set=pa.array(passing, pa.string()))
     if retry.until is None:
         return due
-    until = pa.scalar(retry.until, RECORDS.field("fetched_at").type)
-    return pc.and_(due, pc.fill_null(pc.less_equal(records["fetched_at"], until), False))
+    end = pa.scalar(retry.until, RECORDS.field("fetched_at").type)
+    return pc.and_(due, pc.fill_null(pc.less_equal(records["fetched_at"], end), False))
 
 
 def read_shards(folder: Path, shards: Sequence[str], columns: Sequence[str]) -> pa.Table:

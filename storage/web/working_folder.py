@@ -76,8 +76,8 @@ def _held_folder(folder: Path) -> Iterator[Path]:
         os.close(run)
 
 
-def _in_use(folder: Path, by: str = "") -> DownloadError:
-    return DownloadError(f"`folder` must be used by one download at a time; `{folder}` is in use{by}. Wait for it.")
+def _in_use(folder: Path, holder: str = "") -> DownloadError:
+    return DownloadError(f"`folder` must be used by one download at a time; `{folder}` is in use{holder}. Wait for it.")
 
 
 def _take(descriptor: int, *, wait_s: float) -> bool:
