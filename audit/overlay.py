@@ -1,6 +1,6 @@
 """The ledger of a build as it would be by other rules: tables of steps judged again lie over the stored ones."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -57,13 +57,23 @@ class Overlay(Ledger):
         columns = [name for name in decisions.column_names if name not in DECISION_COLUMNS]
         return replace(record, columns=columns, hashes={**record.hashes, **dict.fromkeys(tables, "")})
 
-    def stored_rows(self, runs: Sequence[StepRecord], uids: pa.Array) -> dict[str, pa.Table]:
-        """The rows of pairs in the decisions and the tables of the first of these runs that judged each pair."""
+    def stored_rows(
+        self,
+        runs: Sequence[StepRecord],
+        uids: pa.Array,
+        alike: Callable[[StepRecord, pa.Array], pa.BooleanArray] | None = None,
+    ) -> dict[str, pa.Table]:
+        """The rows of pairs in the decisions and the tables of the first of these runs that judged each pair.
+
+        alike: whether each of these pairs was judged in a run as it would be now.
+        """
         parts: dict[str, list[pa.Table]] = {}
         for record in runs:
             rows = rows_with(super().table(record, "decisions"), uids)
             if parts and not len(rows):
                 continue
+            if alike is not None and len(rows):
+                rows = rows.filter(alike(record, rows["uid"].combine_chunks()))
             judged = rows["uid"].combine_chunks()
             uids = uids.filter(places_in(uids, judged).is_null())
             parts.setdefault("decisions", []).append(rows)

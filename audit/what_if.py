@@ -7,7 +7,7 @@ the pair is unknown there, and goes no further. What is said of the others is ex
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import numpy as np
@@ -168,9 +168,9 @@ class _Supposing:
         known = uids
         if record.hashes and judgement.grouped(supposed.rule):
             known = known.filter(pc.invert(pc.is_in(known, self._regrouped(record))))
-        if record.hashes and (reads := judgement.measured_of or judgement.reads) is not None:
-            known = known.filter(self._comes_alike(record, reads, rule, known))
-        rows = self.overlay.stored_rows(runs, known)
+        reads = judgement.measured_of or judgement.reads
+        alike = None if reads is None else partial(self._come_alike, reads, rule)
+        rows = self.overlay.stored_rows(runs, known, alike)
         self.overlay.lay(record, rows)
         judged = rows["decisions"]["uid"].combine_chunks()
         if len(judged) < len(uids):
@@ -220,11 +220,16 @@ class _Supposing:
     def _giver(self, column: str) -> str:
         return next((record.name for record in reversed(self.upstream) if column in record.columns), "")
 
-    def _comes_alike(self, record: StepRecord, reads: Reads, rule: Any, uids: pa.Array) -> pa.BooleanArray:  # noqa: ANN401 - of its own class
-        """Whether each pair comes with the values, in the columns that a step reads, of which it has measured."""
-        alike, stored = pa.repeat(pa.scalar(True), len(uids)), self._before(record)
+    def _come_alike(self, reads: Reads, rule: Any, run: StepRecord, uids: pa.Array) -> pa.BooleanArray:  # noqa: ANN401 - of its own class
+        """Whether each pair comes with the values, in the columns that a step reads, that it had in a run of the step."""
+        stored = self._before(run)
+        if stored is None:
+            return pa.repeat(pa.scalar(False), len(uids))
+        outputs = {record.name: record.output_hash for record in stored}
+        same = {record.name for record in self.upstream if outputs.get(record.name) == record.output_hash} - self.laid
+        alike = pa.repeat(pa.scalar(True), len(uids))
         for name, stored_name in zip(reads(self.upstream, rule), reads(stored, rule), strict=True):
-            if name == stored_name and self._giver(name) not in self.laid:
+            if name == stored_name and self._giver(name) in same:
                 continue
             values = [
                 taken_rows(ledger.alive(upstream, [column]), uids)[column].combine_chunks()
@@ -237,13 +242,21 @@ class _Supposing:
             alike = pc.and_(alike, equal)
         return alike
 
-    def _before(self, record: StepRecord) -> Sequence[StepRecord]:
-        return self.build.records[: self.build.records.index(record)]
+    def _before(self, run: StepRecord) -> Sequence[StepRecord] | None:
+        """The steps before a run of a step; None where one is not stored any more."""
+        records = [self._outputs.get(of_step) for of_step in run.inputs.items() if of_step[0] in STEPS]
+        return None if None in records else [record for record in records if record is not None]
+
+    @cached_property
+    def _outputs(self) -> Mapping[tuple[str, str], StepRecord]:
+        """A run of each step by each of its outputs: the build's own, else the newest."""
+        runs = sorted(self.overlay.records(), key=lambda run: run.ended)
+        return {(run.name, run.output_hash): run for run in (*runs, *self.build.records)}
 
     def _regrouped(self, record: StepRecord) -> pa.Array:
         """The pairs into which other pairs are merged than were in the build."""
         names = {name for name, step in STEPS.items() if step.search is not None}
-        stored = self._before(record)
+        stored = self.build.records[: self.build.records.index(record)]
         groups, stored_groups = (
             _merged(ledger, [merging for merging in records if merging.name in names])
             for ledger, records in ((self.overlay, self.upstream), (self.build.ledger, stored))

@@ -285,6 +285,17 @@ def test_a_rebuild_by_other_rules_does_what_was_said(of_pictures, name):
     holds(of_pictures, CHANGES[name])
 
 
+def test_what_another_run_measured_of_pictures_is_known(tmp_path):
+    names = ("collect", "match_concepts", "preselect", "download", "check_images", "deduplicate_exact")
+    built = build_of(tmp_path / "w", {name: BUILT[name] for name in names})
+    rules = with_rules({record.name: record.rule for record in built.records}, {"preselect": None})
+    assert supposed(built, rules).unknown
+    rebuilt = records_by(built.run, rules)
+    said = supposed(built, rules)
+    assert (said.unknown, list(said.open_steps)) == (0, [])
+    assert ends(said.ledger, said.records) == ends(built.run.ledger, rebuilt)
+
+
 def test_each_field_of_each_rule_is_tried_or_refused():
     tried = {(step, field) for changes in CHANGES.values() for step, rule in changes.items() for field in rule or ()}
     tried |= {(step, field) for names in (FIXED, ELSEWHERE) for step, of_step in names.items() for field in of_step}

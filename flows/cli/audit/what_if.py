@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 def what_if_command(
     recipe: Annotated[Place, typer.Argument(help="A recipe; its promoted build is judged again, or the newest.")],
     changes: Annotated[
-        Sequence[str] | None, Named("--set", "FIELD=VALUE"), "A field below `curate` and its value; null leaves it out."
+        Sequence[str] | None,
+        Named("--set", "FIELD=VALUE"),
+        "A field below `curate` and its value; null switches it off.",
     ] = None,
     build: Annotated[str | None, "Another build of the recipe."] = None,
     curve: Annotated[
