@@ -221,7 +221,7 @@ class _Supposing:
         return next((record.name for record in reversed(self.upstream) if column in record.columns), "")
 
     def _come_alike(self, reads: Reads, rule: Any, run: StepRecord, uids: pa.Array) -> pa.BooleanArray:  # noqa: ANN401 - of its own class
-        """Whether each pair comes with the values, in the columns that a step reads, that it had in a run of the step."""
+        """Whether each pair comes with the values that it had in a run of the step, in the columns that this reads."""
         stored = self._before(run)
         if stored is None:
             return pa.repeat(pa.scalar(False), len(uids))

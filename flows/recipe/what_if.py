@@ -73,7 +73,7 @@ def curate_of(build: PublishedBuild) -> dict[str, Any]:
 
 
 def read_changes(changes: Sequence[str]) -> dict[str, Any]:
-    """Fields of `curate` and their values, out of texts like `align.keep_top=0.5`; null switches a step or filter off."""
+    """Fields of `curate` and their values, out of texts like `align.keep_top=0.5`; null: off."""
     read = dict[str, Any]()
     for text in changes:
         name, equals, value = text.partition("=")

@@ -20,7 +20,7 @@ def what_if_command(
     changes: Annotated[
         Sequence[str] | None,
         Named("--set", "FIELD=VALUE"),
-        "A field below `curate` and its value; null switches it off.",
+        "A field below `curate` and its value; null: off.",
     ] = None,
     build: Annotated[str | None, "Another build of the recipe."] = None,
     curve: Annotated[
