@@ -1,6 +1,8 @@
 """Fetching one URL: guarded connection, opt-outs, size cap, redirects, and a second try where it is worth one."""
 
+import errno
 import http.client
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +12,7 @@ from typing import Protocol
 
 from evenly.storage.web.addresses import WebAddress, follow, parse_address
 from evenly.storage.web.decoding import PictureFacts
-from evenly.storage.web.errors import FetchError
+from evenly.storage.web.errors import DownloadError, FetchError
 from evenly.storage.web.guard import Connect, Deadline, GuardedConnection, Resolver
 from evenly.storage.web.rule import DownloadRule, user_agent
 from evenly.storage.web.site_files import MAX_BYTES as SITE_FILE_BYTES
@@ -28,6 +30,7 @@ MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _CHUNK = 1 << 16
 _FIRST_WAIT_S = 0.5
+_NO_HANDLES = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 @dataclass(kw_only=True)
@@ -73,7 +76,10 @@ class WebClient:
         }
 
     def fetch(self, url: str, *, first_attempt: int = 1) -> Fetched:
-        """Fetch `url`; tries are counted from `first_attempt`. Whatever the web does is an outcome, never an error."""
+        """Fetch `url`; tries are counted from `first_attempt`. Whatever the web does is an outcome, never an error.
+
+        Raises DownloadError where this process may open no more files.
+        """
         return self._patiently(
             lambda fetched: self._get(url, fetched, cap=self._rule.max_bytes, asks=True), first_attempt
         )
@@ -85,6 +91,8 @@ class WebClient:
             try:
                 fetched.body = attempt(fetched)
             except FetchError as error:
+                if error.outcome in {"dns", "connection"}:
+                    _require_handles(error.__context__)
                 fetched.outcome, fetched.evidence = error.outcome, error.evidence
                 wait_s = error.wait_s if error.wait_s is not None else _FIRST_WAIT_S * 2 ** (number - first)
                 if not error.again or wait_s > self._rule.max_wait_s or number == first + self._rule.retries:
@@ -190,6 +198,19 @@ class WebClient:
             body=fetched.body,
             encoding=fetched.content_encoding,
         )
+
+
+def _require_handles(cause: BaseException | None) -> None:
+    """Raise DownloadError where a connection or look-up failed for want of file handles here, not by the site."""
+    try:
+        if isinstance(cause, OSError) and cause.errno in _NO_HANDLES:
+            raise cause
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        raise DownloadError(
+            f"a download worker must be allowed to open a file for each of its requests; got `{error.strerror}`. Raise "
+            "the limit (`ulimit -n`) or close other programs, and run again: finished shards are kept."
+        ) from None
 
 
 def _require_success(response: http.client.HTTPResponse) -> None:

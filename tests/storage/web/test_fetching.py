@@ -1,6 +1,8 @@
 import contextlib
 import gzip
 import json
+import os
+import resource
 import socket
 import threading
 import time
@@ -8,6 +10,7 @@ import zlib
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 
 import pytest
 
@@ -381,3 +384,19 @@ def test_a_tdm_file_is_not_asked_for_where_it_is_not_respected(web):
     tdm(web, [{"location": "/", "tdm-reservation": 1}])
     assert fetch(web, web.put("/a.png", Answer(200, PNG)), respect=("robots",)).outcome == "success"
     assert not web.asked["/.well-known/tdmrep.json"]
+
+
+@pytest.mark.parametrize("respect", [(), ("robots",)])
+def test_where_this_process_has_no_file_handles_left_the_site_is_not_blamed(web, respect):
+    url = web.put("/a.png", Answer(200, PNG))
+    client = WebClient(DownloadRule(timeout_s=2, retries=0, respect=respect), parse_connect(web.connect))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with Path(os.devnull).open() as free:
+        number = free.fileno()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (number, limits[1]))
+    try:
+        with pytest.raises(DownloadError, match="must be allowed to open a file for each of its requests"):
+            client.fetch(url)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert client.fetch(url).outcome == "success"
