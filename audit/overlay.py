@@ -38,10 +38,6 @@ class Overlay(Ledger):
         for name, table in tables.items():
             self._over[record.name, name] = table
 
-    def lift(self, record: StepRecord) -> None:
-        """Take away what lies over the tables of a step."""
-        self._over = {key: table for key, table in self._over.items() if key[0] != record.name}
-
     def lay_judged(self, record: StepRecord, judged: Judged, totals: Mapping[str, pa.Table]) -> StepRecord:
         """Lay what a step says of pairs over what it has stored of them; the record of the step as it then is."""
         decisions = judged.decisions.to_table(judged.uids)

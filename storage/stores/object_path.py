@@ -265,10 +265,6 @@ class ObjectPath(PosixPath):
         """False."""
         return False
 
-    def as_uri(self) -> str:
-        """The URL."""
-        return str(self)
-
     def relative_to(self, other: Any, *_: Any, **__: Any) -> PurePosixPath:  # type: ignore[override]  # noqa: ANN401
         """The names below another place of the same store."""
         return PurePosixPath(*self.parts).relative_to(PurePosixPath(*path_at(other).parts))
