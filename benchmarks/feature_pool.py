@@ -109,7 +109,7 @@ def rebuild(recipe: Path, root: Path, workers: int) -> str:
         records = run_steps(cut, steps_of(chosen), each)
         with measured("publish"):
             manifest = publish_build(
-                cut, records, name=chosen.name, recipe=content_of(chosen), limit=None, max_change=None, each=each
+                cut, records, name=chosen.name, recipe=content_of(chosen), limit=None, max_change=None, engine=each
             )
     return str(manifest["content_hash"])
 

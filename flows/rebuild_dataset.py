@@ -138,6 +138,6 @@ def publish_rebuild(
             run = replace(run, encoder_identity=encode_pairs(run, records, each)["encoder"])
         content = content_of(recipe)
         build = publish_build(
-            run, records, name=recipe.name, recipe=content, limit=limit, split=split, max_change=max_change, each=each
+            run, records, name=recipe.name, recipe=content, limit=limit, split=split, max_change=max_change, engine=each
         )
         return published(run, build, previous=previous, max_change=max_change)

@@ -151,15 +151,15 @@ TROUBLE = "trouble"
 """The column with the reason why a picture has no fingerprint, null where it has one."""
 
 
-def send_fingerprints(run: Run, each: Each, upstream: Records) -> SentRows:
+def send_fingerprints(run: Run, engine: Each, upstream: Records) -> SentRows:
     """Of each pair whose picture has bytes: uid, fingerprint and TROUBLE, by uid."""
     with (
-        send_partitions(run, each, "sorting pictures", "image_id", partial(pictures_with_bytes, upstream)) as shown,
-        send_measured(run, each, FINGERPRINT.name) as measured,
+        send_partitions(run, engine, "sorting pictures", "image_id", partial(pictures_with_bytes, upstream)) as shown,
+        send_measured(run, engine, FINGERPRINT.name) as measured,
     ):
-        unmeasured = sum(each.partitions("looking for fingerprints", partial(_count_unmeasured, shown, measured)))
-        with send_places(run, each) if unmeasured else PicturePlaces() as places:
-            return send_partitions(run, each, "fingerprints", "uid", partial(_of_pairs, shown, measured, places))
+        unmeasured = sum(engine.partitions("looking for fingerprints", partial(_count_unmeasured, shown, measured)))
+        with send_places(run, engine) if unmeasured else PicturePlaces() as places:
+            return send_partitions(run, engine, "fingerprints", "uid", partial(_of_pairs, shown, measured, places))
 
 
 def read_fingerprints(run: Run, shown: pa.Table) -> pa.Table:

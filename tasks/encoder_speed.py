@@ -53,8 +53,8 @@ def tune_encoder(
             if size in too_large or refused:
                 continue
             count = size * threads * 2
-            given = list(pictures) if pictures is not None else drawn_pictures(count)
-            repeated = (given * -(-count // len(given)))[:count]
+            samples = list(pictures) if pictures is not None else drawn_pictures(count)
+            repeated = (samples * -(-count // len(samples)))[:count]
             try:
                 with TemporaryDirectory() as exported:
                     runner = TowerEngine(name=engine, cache=Path(exported))
@@ -68,7 +68,7 @@ def tune_encoder(
                 refused.append(str(error))
             advance(1)
     fastest = max(speed.encoding for _, speed in speeds)
-    engine, best = next(one for one in speeds if one[1].encoding >= _CLOSE * fastest)
+    engine, best = next(speed for speed in speeds if speed[1].encoding >= _CLOSE * fastest)
     path = _record_of(run, run.encoder)
     path.parent.mkdir(parents=True, exist_ok=True)
     numbers = {"precision": run.encoder.precision, "resize": run.encoder.resize, "engine": engine}

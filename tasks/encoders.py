@@ -249,15 +249,15 @@ def _record(chosen: _Chosen) -> IdentityRecord:
 
 @lru_cache(maxsize=1)
 def _load_second(choice: SecondChoice, cache: Path, device: str | None) -> SecondBackbone:
-    since = time.time_ns()
+    since_ns = time.time_ns()
     backbone = load_second(choice.model, choice.pretrained, cache=cache / "encoders", device=device)
-    _record((choice, device, cache)).settle(backbone.identity, backbone.files, since_ns=since)
+    _record((choice, device, cache)).settle(backbone.identity, backbone.files, since_ns=since_ns)
     return backbone
 
 
 @lru_cache(maxsize=2)
 def _load(choice: EncoderChoice, cache: Path) -> Encoder:
-    since = time.time_ns()
+    since_ns = time.time_ns()
     engine = TowerEngine(name=choice.engine, cache=cache / "encoders")  # first: its packages may not be here
     encoder = load_encoder(
         choice.model,
@@ -270,5 +270,5 @@ def _load(choice: EncoderChoice, cache: Path) -> Encoder:
         resize=choice.resize,
     ).with_long_texts(choice.long_texts)
     encoder = encoder.with_engine(engine)
-    _record((choice, None, cache)).settle(encoder.identity, encoder.files, since_ns=since)
+    _record((choice, None, cache)).settle(encoder.identity, encoder.files, since_ns=since_ns)
     return encoder

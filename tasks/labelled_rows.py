@@ -137,9 +137,9 @@ def _boxes(run: Run, manifest: Mapping[str, Any], column: str | None, uids: pa.A
     table = samples.read(["uid", column])
     boxes, left_out = list[list[View]](), 0
     for value in table[column].take(pc.index_in(uids, table["uid"].combine_chunks())).to_pylist():
-        given = box_views(value)
-        boxes.append([view for view in given[:MOST_BOXES] if isinstance(view, View)])
-        left_out += len(given) - len(boxes[-1])
+        stored = box_views(value)
+        boxes.append([view for view in stored[:MOST_BOXES] if isinstance(view, View)])
+        left_out += len(stored) - len(boxes[-1])
     return boxes, left_out
 
 
@@ -200,9 +200,9 @@ def all_groups(run: Run, manifest: Mapping[str, Any]) -> tuple[pa.Table, Strings
     merged: list[tuple[str, str]] = []
     for step in manifest["steps"]:
         if step["counts"].get("merged") and step["name"] != "collect":
-            into = f"{step['name']}_into"
-            table = samples.read(["uid", into], f"{into} IS NOT NULL")
-            merged += zip(table["uid"].to_pylist(), table[into].to_pylist(), strict=True)
+            target = f"{step['name']}_into"
+            table = samples.read(["uid", target], f"{target} IS NOT NULL")
+            merged += zip(table["uid"].to_pylist(), table[target].to_pylist(), strict=True)
     uids = everyone["uid"].to_pylist()
     groups = joined_groups(uids, everyone["group"].to_pylist(), merged)
     return everyone.select(["uid", "caption"]), build_twins(run.workspace, manifest).joined(uids, groups)

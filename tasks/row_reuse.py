@@ -44,12 +44,12 @@ def earlier_runs(ledger: Ledger, spec: StepSpec, upstream: Sequence[str]) -> lis
     records = ledger.records()
     outputs = {(record.name, record.output_hash): record for record in records}
     runs = [record for record in records if record.name == spec.name]
-    found = []
+    matching = []
     for record in sorted(runs, key=lambda run_record: run_record.ended, reverse=True):
         earlier = _upstream(record, spec, upstream, outputs)
         if earlier is not None:
-            found.append(EarlierRun(record=record, upstream=earlier))
-    return found
+            matching.append(EarlierRun(record=record, upstream=earlier))
+    return matching
 
 
 def find_reusable(
@@ -91,11 +91,11 @@ def _upstream(
     fields = ("name", "version", "rule", "model", "seed")
     if any(getattr(record, name) != getattr(spec, name) for name in fields):
         return None
-    others = {name: value for name, value in spec.inputs.items() if name not in upstream}
-    if set(record.inputs) != {*upstream, *others} or any(record.inputs[name] != others[name] for name in others):
+    further = {name: value for name, value in spec.inputs.items() if name not in upstream}
+    if set(record.inputs) != {*upstream, *further} or any(record.inputs[name] != further[name] for name in further):
         return None
-    before = [outputs.get((name, record.inputs[name])) for name in upstream]
-    return None if None in before else [step_record for step_record in before if step_record is not None]
+    earlier = [outputs.get((name, record.inputs[name])) for name in upstream]
+    return None if None in earlier else [step_record for step_record in earlier if step_record is not None]
 
 
 def same_rows(rows: pa.Table, earlier: pa.Table, reads: Sequence[str]) -> pa.BooleanArray:

@@ -78,16 +78,16 @@ def read_engine(value: object) -> EngineChoice:
 
     Raises ValueError, whose text begins with what it must be.
     """
-    given = value.get("ray") if isinstance(value, Mapping) and set(value) == {"ray"} else value
+    name = value.get("ray") if isinstance(value, Mapping) and set(value) == {"ray"} else value
     if value == "local" or isinstance(value, EngineChoice):
         return value if isinstance(value, EngineChoice) else EngineChoice()
-    if given == "ray":
+    if name == "ray":
         return EngineChoice(name="ray")
-    if isinstance(given, str) and _RAY_ADDRESS.fullmatch(given):
-        return EngineChoice(name="ray", address=given)
+    if isinstance(name, str) and _RAY_ADDRESS.fullmatch(name):
+        return EngineChoice(name="ray", address=name)
     raise ValueError(
         f"must be local, ray (a cluster of this machine) or the address of a Ray cluster: auto, HOST:PORT or "
-        f"ray://HOST:PORT; got `{given}`"
+        f"ray://HOST:PORT; got `{name}`"
     )
 
 

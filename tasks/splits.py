@@ -27,15 +27,15 @@ def build_twins(workspace: Workspace, manifest: Mapping[str, Any]) -> Twins:
     if manifest["encoder"] is None:
         return Twins(clusters=())
     samples, encoder = manifest["samples"], str(manifest["encoder"]["identity"])
-    where = f"{samples['last']}_verdict = 'kept' AND image_id IS NOT NULL"
+    condition = f"{samples['last']}_verdict = 'kept' AND image_id IS NOT NULL"
     stored = FeatureStore(workspace, encoder, "images").version
-    return _twins(workspace, str(manifest["recipe_name"]), int(samples["version"]), where, encoder, stored)
+    return _twins(workspace, str(manifest["recipe_name"]), int(samples["version"]), condition, encoder, stored)
 
 
 @lru_cache(maxsize=4)
-def _twins(workspace: Workspace, recipe: str, version: int, where: str, encoder: str, _stored: int | None) -> Twins:
+def _twins(workspace: Workspace, recipe: str, version: int, condition: str, encoder: str, _stored: int | None) -> Twins:
     """The twins of a version of the sample table; they are looked for once in a process, for rows `_stored` so far."""
-    pairs = Samples(workspace, recipe).read(version, ["uid", "image_id"], where)
+    pairs = Samples(workspace, recipe).read(version, ["uid", "image_id"], condition)
     ids = pairs["image_id"].combine_chunks().dictionary_encode()
     numbers = np.arange(len(ids.dictionary))
     blocks = list(FeatureStore(workspace, encoder, "images").stored_batches(ids.dictionary))

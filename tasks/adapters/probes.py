@@ -61,8 +61,8 @@ def measure_retrieval(run: Run, _upstream: Records, rule: PairRetrievalRule) -> 
     manifest = Builds(run.workspace).read(rule.build)
     uids, total = _drawn(run, manifest, rule)
     if len(uids) < 2:
-        where = f"`{rule.build}`" if rule.part is None else f"the part `{rule.part.part}` of list `{rule.part.list}`"
-        raise InputError(f"`build` must keep at least 2 pairs with pictures; got {total} in {where}. Choose another.")
+        place = f"`{rule.build}`" if rule.part is None else f"the part `{rule.part.part}` of list `{rule.part.list}`"
+        raise InputError(f"`build` must keep at least 2 pairs with pictures; got {total} in {place}. Choose another.")
     measures = judge_pairs(_pair_rows(run, manifest, uids), seed=run.seed)
     numbers = {"matched_cosine": measures.matched_cosine, "modality_gap": measures.modality_gap}
     return StepOutput(

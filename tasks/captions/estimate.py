@@ -80,7 +80,7 @@ class CaptionRehearsal(Rehearsal):
 
 
 def estimate_captions(
-    run: Run, captioners: Sequence[NamedCaptioner], upstream: Records, each: Each
+    run: Run, captioners: Sequence[NamedCaptioner], upstream: Records, engine: Each
 ) -> list[dict[str, Any]]:
     """A row for each captioner that asks a chat model, for the pairs that the steps `upstream` have kept.
 
@@ -92,10 +92,10 @@ def estimate_captions(
         return []
     columns = sorted({name for captioner in asking for name in CAPTIONERS[captioner.kind].columns(captioner.rule)})
     rows = []
-    with texts_of_pairs(run, upstream, columns, each) as (_, shown):
+    with texts_of_pairs(run, upstream, columns, engine) as (_, shown):
         for captioner in asking:
             sums, pairs = Rehearsed(), 0
-            for n_pairs, part in each.partitions(
+            for n_pairs, part in engine.partitions(
                 f"estimating {captioner.name}", partial(_of_partition, captioner, shown)
             ):
                 sums.add(part)

@@ -61,7 +61,7 @@ class SortedPairs:
     workers: int
 
 
-def offer_captions(run: Run, upstream: Records, captioners: Sequence[NamedCaptioner], each: Each) -> SentRows:
+def offer_captions(run: Run, upstream: Records, captioners: Sequence[NamedCaptioner], engine: Each) -> SentRows:
     """All candidates by uid: OFFERED, and CONCEPTS where captions are matched."""
     kinds = [CAPTIONERS[captioner.kind] for captioner in captioners]
     columns = sorted(
@@ -70,39 +70,39 @@ def offer_captions(run: Run, upstream: Records, captioners: Sequence[NamedCaptio
     with ExitStack() as sent:
 
         def send(title: str, key: str, give: Give) -> SentRows:
-            return sent.enter_context(send_partitions(run, each, title, key, give))
+            return sent.enter_context(send_partitions(run, engine, title, key, give))
 
-        merged, shown = sent.enter_context(texts_of_pairs(run, upstream, columns, each))
+        merged, shown = sent.enter_context(texts_of_pairs(run, upstream, columns, engine))
         rows = [send("reading captions", "uid", partial(_given, upstream, merged))]
         places = PicturePlaces()
         if any(kind.reads_pictures for kind in kinds):
-            places = sent.enter_context(send_places(run, each))
+            places = sent.enter_context(send_places(run, engine))
         for captioner, kind in zip(captioners, kinds, strict=True):
-            facts = kind.prepare(run, upstream, captioner.rule, each)
-            work = SortedPairs(shown=shown, places=places, facts=facts, workers=each.n_workers)
+            facts = kind.prepare(run, upstream, captioner.rule, engine)
+            work = SortedPairs(shown=shown, places=places, facts=facts, workers=engine.n_workers)
             rows.append(send(f"captions by {captioner.name}", "uid", partial(_made, captioner, kind.offer, work)))
-        return send_partitions(run, each, "gathering captions", "uid", partial(_joined, upstream, rows))
+        return send_partitions(run, engine, "gathering captions", "uid", partial(_joined, upstream, rows))
 
 
 @contextmanager
 def texts_of_pairs(
-    run: Run, upstream: Records, columns: Sequence[str], each: Each
+    run: Run, upstream: Records, columns: Sequence[str], engine: Each
 ) -> Iterator[tuple[SentRows, SentRows]]:
     """Pairs that are merged into others, by uid; and the pairs that are left, as captioners are shown them.
 
     Raises RuleError where the pool has no column that captioners read.
     """
-    there = record_named(upstream, "collect").columns
-    if missing := [name for name in columns if name not in there]:
+    pool_columns = record_named(upstream, "collect").columns
+    if missing := [name for name in columns if name not in pool_columns]:
         raise RuleError(
             f"`columns` of captioners must be columns of the pool; got {', '.join(missing)}. There are "
-            f"{', '.join(sorted(there))}."
+            f"{', '.join(sorted(pool_columns))}."
         )
     collected = partial(_collected, upstream, [])
     with (
-        send_merged(run, each, partial(_merged, upstream), collected) as merged,
+        send_merged(run, engine, partial(_merged, upstream), collected) as merged,
         send_partitions(
-            run, each, "sorting pairs", "image_id", partial(_to_caption, upstream, merged, columns)
+            run, engine, "sorting pairs", "image_id", partial(_to_caption, upstream, merged, columns)
         ) as shown,
     ):
         yield merged, shown
@@ -126,9 +126,9 @@ def _own(upstream: Records, columns: Sequence[str], run: Run) -> pa.Table:
     return alive.select(["uid", "image_id", "caption", *columns]).combine_chunks()
 
 
-def _twins(own: pa.Table, merged: SentRows, run: Run) -> pa.Table:
-    """Uid and caption of the pairs merged into those of `own`, where it is another than theirs; each once, sorted."""
-    uids, captions = own["uid"].combine_chunks(), own["caption"].combine_chunks()
+def _twins(originals: pa.Table, merged: SentRows, run: Run) -> pa.Table:
+    """Uid and caption of the pairs merged into `originals`, where it is another than theirs; each once, sorted."""
+    uids, captions = originals["uid"].combine_chunks(), originals["caption"].combine_chunks()
     twins = merged.of(run)
     places = pc.index_in(twins["uid"].combine_chunks(), uids)
     twins, places = twins.filter(pc.is_valid(places)), places.drop_null()
@@ -140,13 +140,11 @@ def _twins(own: pa.Table, merged: SentRows, run: Run) -> pa.Table:
 
 def _given(upstream: Records, merged: SentRows, run: Run) -> pa.Table:
     """OFFERED of each pair's own caption, and those of all pairs merged into it, each caption once."""
-    own = _own(upstream, [], run)
-    twins = _twins(own, merged, run)
-    images = (
-        own["image_id"].combine_chunks().take(pc.index_in(twins["uid"].combine_chunks(), own["uid"].combine_chunks()))
-    )
-    twins = twins.append_column("image_id", images)
-    return pa.concat_tables([_as_offered(own, ORIGINAL), _as_offered(twins, TWIN)]).combine_chunks()
+    originals = _own(upstream, [], run)
+    twins = _twins(originals, merged, run)
+    places = pc.index_in(twins["uid"].combine_chunks(), originals["uid"].combine_chunks())
+    twins = twins.append_column("image_id", originals["image_id"].combine_chunks().take(places))
+    return pa.concat_tables([_as_offered(originals, ORIGINAL), _as_offered(twins, TWIN)]).combine_chunks()
 
 
 def _as_offered(rows: pa.Table, origin: str) -> pa.Table:
@@ -175,17 +173,17 @@ def _numbers(uids: pa.Array) -> pa.Array:
 
 def _to_caption(upstream: Records, merged: SentRows, columns: Sequence[str], run: Run) -> pa.Table:
     """uid, image_id, texts, and the columns that captioners read, of the pairs of a partition."""
-    own = _own(upstream, columns, run)
-    twins = _twins(own, merged, run)
-    is_given = pc.fill_null(pc.not_equal(own["caption"].combine_chunks(), ""), False)
-    pairs = pc.index_in(twins["uid"].combine_chunks(), own["uid"].combine_chunks())
+    originals = _own(upstream, columns, run)
+    twins = _twins(originals, merged, run)
+    is_given = pc.fill_null(pc.not_equal(originals["caption"].combine_chunks(), ""), False)
+    pairs = pc.index_in(twins["uid"].combine_chunks(), originals["uid"].combine_chunks())
     places = np.r_[np.flatnonzero(is_given), pairs.to_numpy()].astype(np.int64)
-    captions = [own["caption"].combine_chunks().filter(is_given), twins["caption"].combine_chunks()]
-    offsets = np.r_[0, np.cumsum(np.bincount(places, minlength=own.num_rows))]
+    captions = [originals["caption"].combine_chunks().filter(is_given), twins["caption"].combine_chunks()]
+    offsets = np.r_[0, np.cumsum(np.bincount(places, minlength=originals.num_rows))]
     texts = pa.ListArray.from_arrays(
         pa.array(offsets, pa.int32()), pa.concat_arrays(captions).take(pa.array(np.argsort(places, kind="stable")))
     )
-    return own.drop(["caption"]).append_column("texts", texts)
+    return originals.drop(["caption"]).append_column("texts", texts)
 
 
 def _made(
@@ -193,19 +191,19 @@ def _made(
 ) -> pa.Table:
     """OFFERED of what a captioner makes of the pairs of a partition."""
     pairs = work.shown.of(run).sort_by([("image_id", "ascending"), ("uid", "ascending")])
-    made = MADE.empty_table()
+    offers = MADE.empty_table()
     if pairs.num_rows:
-        known = None
+        places = None
         if CAPTIONERS[captioner.kind].reads_pictures:
             ids = pairs["image_id"].combine_chunks().unique()
-            known = work.places.of(run, ids)
-            known = _distinct_places(known.filter(pc.is_in(known["image_id"], ids)))
-        made = offer(
+            places = work.places.of(run, ids)
+            places = _distinct_places(places.filter(pc.is_in(places["image_id"], ids)))
+        offers = offer(
             run,
             captioner.rule,
-            Shown(name=captioner.name, pairs=pairs, places=known, facts=work.facts, workers=work.workers),
+            Shown(name=captioner.name, pairs=pairs, places=places, facts=work.facts, workers=work.workers),
         )
-    return made.append_column("origin", pa.repeat(captioner.name, made.num_rows)).select(OFFERED.names)
+    return offers.append_column("origin", pa.repeat(captioner.name, offers.num_rows)).select(OFFERED.names)
 
 
 def _distinct_places(places: pa.Table) -> pa.Table:
@@ -257,9 +255,9 @@ def with_concepts(run: Run, upstream: Records, offered: pa.Table) -> pa.Table:
     return offered.append_column(CONCEPTS, named_entries(concept_matcher(run, rule), texts, run.processes))
 
 
-def concept_limits(run: Run, upstream: Records, offered: SentRows, each: Each) -> ConceptLimits:
+def concept_limits(run: Run, upstream: Records, offered: SentRows, engine: Each) -> ConceptLimits:
     """The limits of the concepts that given captions name, by a sample of the pool."""
-    sample = join_draws(each.partitions("drawing pairs", partial(_drawn, offered)))
+    sample = join_draws(engine.partitions("drawing pairs", partial(_drawn, offered)))
     concepts = sample[CONCEPTS].combine_chunks()
     of_pair, entries = pc.list_parent_indices(concepts).to_numpy(), pc.list_flatten(concepts).to_numpy()
     order = np.argsort(entries, kind="stable")
@@ -272,9 +270,9 @@ def concept_limits(run: Run, upstream: Records, offered: SentRows, each: Each) -
         images = _directions(image_rows(run, _store(run, "images"), sample["image_id"].combine_chunks()))
         store = store_texts(run, names.to_pylist())
         for start in range(0, len(different), _CONCEPTS_AT_ONCE):
-            here = slice(start, start + _CONCEPTS_AT_ONCE)
-            texts = _directions(store.read(_text_ids(names[here]))[0])
-            limits[here] = recognised_limits((texts @ images.T).round(SCORE_DIGITS), named[here])
+            chunk = slice(start, start + _CONCEPTS_AT_ONCE)
+            texts = _directions(store.read(_text_ids(names[chunk]))[0])
+            limits[chunk] = recognised_limits((texts @ images.T).round(SCORE_DIGITS), named[chunk])
     is_recognised = ~np.isnan(limits)
     entries = different[is_recognised].astype(np.int64)
     return ConceptLimits(
@@ -296,17 +294,17 @@ def unseen_concepts(
     if len(places):
         texts = _store(run, "texts").read(_text_ids(limits.names.take(pa.array(different))))[0]
         for start in range(0, len(places), _AT_ONCE):
-            here = slice(start, start + _AT_ONCE)
-            cosines = cosine_scores(images[of_row[parents[here]]], texts[of_concept[here]])
-            is_unseen[here] = cosines < limits.limits[places[here]]
+            chunk = slice(start, start + _AT_ONCE)
+            cosines = cosine_scores(images[of_row[parents[chunk]]], texts[of_concept[chunk]])
+            is_unseen[chunk] = cosines < limits.limits[places[chunk]]
     return unseen_names(is_unseen, parents, limits.names.take(pa.array(places)), n_rows=rows.num_rows)
 
 
 def _drawn(offered: SentRows, run: Run) -> pa.Table:
     """Pairs of a partition that may be in the sample: uid, image_id, and the concepts of their own captions."""
     rows = offered.of(run)
-    own = rows.filter(pc.equal(rows["origin"], GIVEN[0])).select(["uid", "image_id", CONCEPTS])
-    return draw_pairs(own, seed=run.seed)
+    originals = rows.filter(pc.equal(rows["origin"], GIVEN[0])).select(["uid", "image_id", CONCEPTS])
+    return draw_pairs(originals, seed=run.seed)
 
 
 def _directions(rows: npt.NDArray[np.float16]) -> Floats:

@@ -53,11 +53,11 @@ def _offer(run: Run, rule: RealignedRule, shown: Shown) -> pa.Table:
 def _questions(rule: RealignedRule, pairs: pa.Table, pictures: SentPictures, number: int) -> Iterator[Question]:
     """The questions of a round: with the caption of the round before, where there is one, and the picture's texts."""
     for place, row in enumerate(each_row(pairs)):
-        given = [*([] if row["last"] is None else [row["last"]]), *row["texts"]][: rule.texts]
+        texts = [*([] if row["last"] is None else [row["last"]]), *row["texts"]][: rule.texts]
         picture, sampling = pictures[row["image_id"]], rule.sampling
         request = about_picture(picture, "short", sampling, sample=number)
-        if given:
-            request = about_texts(picture, given, rule.prompt, sampling, sample=number)
+        if texts:
+            request = about_texts(picture, texts, rule.prompt, sampling, sample=number)
         yield Question(place=place, request=request)
 
 

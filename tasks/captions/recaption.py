@@ -79,8 +79,8 @@ class RecaptionRule:
         captioners = []
         for values in stored["captioners"]:
             kind: Any = CAPTIONERS[values["kind"]].rule
-            given = {name: value for name, value in values.items() if name not in {"name", "kind"}}
-            rule = TypeAdapter(kind).validate_python(given)
+            settings = {name: value for name, value in values.items() if name not in {"name", "kind"}}
+            rule = TypeAdapter(kind).validate_python(settings)
             captioners.append(NamedCaptioner(name=values["name"], kind=values["kind"], rule=rule))
         judge = TypeAdapter(EncoderChoice).validate_python(stored["judge"]) if "judge" in stored else None
         choose = TypeAdapter(ChoiceRule).validate_python(stored["choose"])
@@ -102,20 +102,20 @@ class Offers(Exchanged):
     grammar: GrammarScore | None
 
 
-def resolve_offers(run: Run, upstream: Records, rule: RecaptionRule, each: Each) -> Offers:
+def resolve_offers(run: Run, upstream: Records, rule: RecaptionRule, engine: Each) -> Offers:
     """Ask all captioners and score what they offer. What they answered is stored, whatever happens after it."""
-    offered = offer_captions(run, upstream, rule.captioners, each)
+    offered = offer_captions(run, upstream, rule.captioners, engine)
     try:
-        limits = concept_limits(run, upstream, offered, each) if matches_concepts(upstream) else None
-        scored = score_offers(run, offered, each, rule.judge, limits)
+        limits = concept_limits(run, upstream, offered, engine) if matches_concepts(upstream) else None
+        scored = score_offers(run, offered, engine, rule.judge, limits)
     except BaseException:
         offered.release()
         raise
     offers = Offers(offered=offered, scored=scored, limits=limits, texts=None, grammar=None)
     try:
         if rule.read_text:
-            offers = replace(offers, texts=send_picture_texts(run, upstream, each))
-        return replace(offers, grammar=_grammar(rule, each, offered))
+            offers = replace(offers, texts=send_picture_texts(run, upstream, engine))
+        return replace(offers, grammar=_grammar(rule, engine, offered))
     except BaseException:
         offers.release()
         raise
@@ -148,8 +148,8 @@ def compare_all(
     for row in refused.to_pylist():
         by_captioner.setdefault(row["origin"], Counter())[row["refused"]] += row["pairs"]
     notes: dict[str, Any] = compare_captions(counts) | {"chosen": share_by_origin(counts)}
-    notes["offered"] = {name: of.pop("", 0) for name, of in sorted(by_captioner.items())}
-    notes["refused"] = {name: dict(sorted(of.items())) for name, of in sorted(by_captioner.items()) if of}
+    notes["offered"] = {name: tally.pop("", 0) for name, tally in sorted(by_captioner.items())}
+    notes["refused"] = {name: dict(sorted(tally.items())) for name, tally in sorted(by_captioner.items()) if tally}
     if unanswered := pc.sum(refused.filter(refused["passing"])["pairs"]).as_py():
         notes["unanswered"] = unanswered
     accounts = {
@@ -192,7 +192,7 @@ def _with_flags(rows: pa.Table, score: GrammarScore | None) -> pa.Table:
         UNSEEN: pc.fill_null(pc.greater(pc.list_value_length(rows["unseen"]), 0), False).to_pylist(),
     }
     flags = [
-        [*names, *(name for name, has in zip(further, row, strict=True) if has)]
+        [*names, *(name for name, is_set in zip(further, row, strict=True) if is_set)]
         for names, *row in zip(flag_captions(texts), *further.values(), strict=True)
     ]
     grammar = pa.nulls(len(texts), pa.float64())
@@ -213,9 +213,9 @@ def _counted(offered: pa.Table) -> pa.Table:
     return counts.rename_columns([*keys, "pairs"])
 
 
-def _grammar(rule: RecaptionRule, each: Each, offered: SentRows) -> GrammarScore | None:
+def _grammar(rule: RecaptionRule, engine: Each, offered: SentRows) -> GrammarScore | None:
     """The score of grammar fitted on captions of the pool; None where the rule does not read it and there are few."""
-    parts = each.partitions("sampling captions", partial(_sample, offered))
+    parts = engine.partitions("sampling captions", partial(_sample, offered))
     texts = sorted({text for part in parts for text in part}, key=_hash)[:_SAMPLE]
     try:
         return fit_grammar(texts)
@@ -227,8 +227,8 @@ def _grammar(rule: RecaptionRule, each: Each, offered: SentRows) -> GrammarScore
 
 def _sample(offered: SentRows, run: Run) -> list[str]:
     rows = offered.of(run)
-    own = rows.filter(pc.and_(pc.equal(rows["origin"], ORIGINAL), pc.is_valid(rows["caption"])))
-    texts: list[str] = own["caption"].combine_chunks().unique().to_pylist()
+    originals = rows.filter(pc.and_(pc.equal(rows["origin"], ORIGINAL), pc.is_valid(rows["caption"])))
+    texts: list[str] = originals["caption"].combine_chunks().unique().to_pylist()
     return sorted(texts, key=_hash)[:_SAMPLE]
 
 

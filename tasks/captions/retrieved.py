@@ -59,7 +59,7 @@ def concept_rows(run: Run, upstream: Records, *, counted: bool = False) -> Conce
     return ConceptRows(names=names, rows=rows, counted=text_rows(run, texts).reshape(len(names), len(COUNTS), -1))
 
 
-def _prepare(run: Run, upstream: Records, rule: RetrievedRule, _each: Each) -> ConceptRows:
+def _prepare(run: Run, upstream: Records, rule: RetrievedRule, _engine: Each) -> ConceptRows:
     return concept_rows(run, upstream, counted=rule.sentence == "template")
 
 

@@ -28,21 +28,21 @@ _AT_ONCE = 1 << 16  # captions and their references
 
 
 def score_offers(
-    run: Run, offered: SentRows, each: Each, judge: EncoderChoice | None, limits: ConceptLimits | None
+    run: Run, offered: SentRows, engine: Each, judge: EncoderChoice | None, limits: ConceptLimits | None
 ) -> SentRows:
     """The candidates that were not refused, by uid: OFFERED, score, cut, unseen, ref_clip_score, and judged, if it is.
 
     cut: whether the caption is longer than the encoder reads. unseen: names of unseen concepts, null without limits.
     """
     to_score, work = partial(_to_score, offered), partial(_scored, limits)
-    scored = send_with_captions(run, each, "scoring captions", to_score, work)
+    scored = send_with_captions(run, engine, "scoring captions", to_score, work)
     if judge is None:
         return scored
-    other = partial(with_encoder, choice=judge)
-    second, through = other(run), EachFor(each=each, change=other)
-    with scored, send_sources(second, through) as sources:
+    with_judge = partial(with_encoder, choice=judge)
+    second, judging = with_judge(run), EachFor(each=engine, change=with_judge)
+    with scored, send_sources(second, judging) as sources:
         work = partial(_judged, sources)
-        return send_with_captions(second, through, "judging captions", scored.of, work)
+        return send_with_captions(second, judging, "judging captions", scored.of, work)
 
 
 def with_encoder(run: Run, choice: EncoderChoice) -> Run:
@@ -111,11 +111,11 @@ def text_reader() -> TextReader:
     return TextReader()
 
 
-def send_picture_texts(run: Run, upstream: Records, each: Each) -> SentRows:
+def send_picture_texts(run: Run, upstream: Records, engine: Each) -> SentRows:
     """[uid, PICTURE_TEXT] of the pairs whose picture has bytes, by uid."""
-    with send_places(run, each) as places:
+    with send_places(run, engine) as places:
         pairs = partial(pictures_with_bytes, upstream)
-        return send_by_picture(run, each, "reading text in pictures", pairs, partial(_with_texts, places))
+        return send_by_picture(run, engine, "reading text in pictures", pairs, partial(_with_texts, places))
 
 
 def _with_texts(places: PicturePlaces, run: Run, pairs: pa.Table) -> pa.Table:

@@ -65,7 +65,7 @@ def keep_tags(tags: Sequence[str], *, uid: str, sample: int, dropout: float) -> 
 def _offer(run: Run, rule: TagsRule, shown: Shown) -> pa.Table:
     tagged = np.array([bool(tags) for _, tags in _tagged(rule, shown)])
     bare = np.flatnonzero(~tagged).tolist()
-    without = made(shown.pairs, places=bare, captions=[None] * len(bare), refused=["no_tags"] * len(bare))
+    untagged = made(shown.pairs, places=bare, captions=[None] * len(bare), refused=["no_tags"] * len(bare))
 
     def questions() -> Iterator[Question]:
         for place, (uid, tags) in enumerate(_tagged(rule, shown)):
@@ -74,9 +74,9 @@ def _offer(run: Run, rule: TagsRule, shown: Shown) -> pa.Table:
                 yield Question(place=place, request=about_tags(kept, rule.examples, rule.sampling, sample=sample))
 
     if not tagged.any():
-        return without
+        return untagged
     answers = ask_captions(run, rule, shown, questions(), int(tagged.sum()) * rule.samples)
-    return pa.concat_tables([answers, without])
+    return pa.concat_tables([answers, untagged])
 
 
 def _tagged(rule: TagsRule, shown: Shown) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -54,7 +54,7 @@ def _count(
     encoder: Encoder, column: str, rows: Sequence[Mapping[str, Any]], counts: dict[tuple[str, str], TokenCounts]
 ) -> None:
     """Add the texts of a column, where there are any, to the counts of their source."""
-    given = [row for row in rows if row[column] is not None]
-    tokens = encoder.token_counts([row[column] for row in given])
-    for row, count in zip(given, tokens, strict=True):
+    filled = [row for row in rows if row[column] is not None]
+    tokens = encoder.token_counts([row[column] for row in filled])
+    for row, count in zip(filled, tokens, strict=True):
         counts.setdefault((row["source"] or "", column), TokenCounts()).add([count])

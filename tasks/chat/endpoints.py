@@ -39,9 +39,9 @@ TIMEOUT_S = 120.0
 def open_endpoint(rule: EndpointRule) -> Iterator[Endpoint]:
     """The endpoint that the rule names by base_url and model; the embedded one runs while it is open."""
     if rule.is_embedded:
-        since = time.time_ns()
+        since_ns = time.time_ns()
         with embedded_llm(slots=CONCURRENCY) as endpoint:
-            _record().settle(endpoint.identity, [embedded_file()], since_ns=since)
+            _record().settle(endpoint.identity, [embedded_file()], since_ns=since_ns)
             refuse_other("the embedded language model", embedded_model(), endpoint.identity)
             yield endpoint
     else:

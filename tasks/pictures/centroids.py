@@ -23,12 +23,12 @@ PictureIds = Callable[[Run], pa.Array]
 """The ids of the pictures of the run's partition, each once."""
 
 
-def fitted_centroids(run: Run, each: Each, ids: PictureIds, rule: ImageBased) -> Singles:
+def fitted_centroids(run: Run, engine: Each, ids: PictureIds, rule: ImageBased) -> Singles:
     """The unit centroids (k, d) of the pictures, the same in any number of partitions."""
-    bins = np.sum(each.partitions("drawing pictures", partial(_count_draws, ids)), axis=0)
+    bins = np.sum(engine.partitions("drawing pictures", partial(_count_draws, ids)), axis=0)
     n = int(bins.sum())
     last = int(np.searchsorted(np.cumsum(bins), min(n, FIT_PICTURES)))
-    parts = each.partitions("reading pictures", partial(_drawn, ids, last))
+    parts = engine.partitions("reading pictures", partial(_drawn, ids, last))
     names = np.concatenate([names for names, _ in parts])
     order = draw_order(names.tolist(), seed=run.seed)[: min(n, FIT_PICTURES)]
     rows = np.concatenate([rows for _, rows in parts if len(rows)])[order]

@@ -26,33 +26,33 @@ Work = Callable[[Run, pa.Table], pa.Table]
 VECTOR = "text_vector"
 
 
-def send_by_picture(run: Run, each: Each, title: str, pairs: Give, work: Work) -> SentRows:
+def send_by_picture(run: Run, engine: Each, title: str, pairs: Give, work: Work) -> SentRows:
     """The rows that `work` makes of all pairs, by uid; `pairs` gives those of a partition of uids."""
-    with send_partitions(run, each, "sorting pairs", "image_id", pairs) as sent:
-        return send_partitions(run, each, title, "uid", partial(_worked, sent, work))
+    with send_partitions(run, engine, "sorting pairs", "image_id", pairs) as sent:
+        return send_partitions(run, engine, title, "uid", partial(_worked, sent, work))
 
 
-def send_with_captions(run: Run, each: Each, title: str, pairs: Give, work: Work) -> SentRows:
+def send_with_captions(run: Run, engine: Each, title: str, pairs: Give, work: Work) -> SentRows:
     """The same of pairs [uid, image_id, caption, ...], to which the features of each one's caption, VECTOR, are added.
 
     Captions that have none yet are encoded, each once, where all pairs with it meet.
     """
-    with send_partitions(run, each, "sorting captions", "text_id", partial(_with_text_ids, pairs)) as captions:
-        counts = each.partitions("encoding captions", partial(_encode, captions))
+    with send_partitions(run, engine, "sorting captions", "text_id", partial(_with_text_ids, pairs)) as captions:
+        counts = engine.partitions("encoding captions", partial(_encode, captions))
         say_longer(run, sum(longer for _, longer in counts), sum(new for new, _ in counts))
-        shown = send_partitions(run, each, "reading captions", "image_id", partial(_with_vectors, captions))
+        shown = send_partitions(run, engine, "reading captions", "image_id", partial(_with_vectors, captions))
     with shown:
-        return send_partitions(run, each, title, "uid", partial(_worked, shown, work))
+        return send_partitions(run, engine, title, "uid", partial(_worked, shown, work))
 
 
-def send_merged(run: Run, each: Each, merged: Give, columns: Give) -> SentRows:
+def send_merged(run: Run, engine: Each, merged: Give, columns: Give) -> SentRows:
     """The `columns` of pairs that were merged into others, by the uids of these, which are then their `uid`.
 
     merged: gives [uid, survivor] of all pairs that were merged. columns: gives uid and further columns of the pairs of
     a partition.
     """
-    with send_items(run, each, "following merged pairs", "uid", give=partial(_listed, merged), items=[0]) as gone:
-        return send_partitions(run, each, "reading merged pairs", "uid", partial(_of_survivors, gone, columns))
+    with send_items(run, engine, "following merged pairs", "uid", give=partial(_listed, merged), items=[0]) as sent:
+        return send_partitions(run, engine, "reading merged pairs", "uid", partial(_of_survivors, sent, columns))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,10 +63,10 @@ class ScoreFacts(Exchanged):
     threshold: float
 
     @classmethod
-    def of(cls, scores: SentRows, rule: Align | Rank, each: Each) -> Self:
+    def of(cls, scores: SentRows, rule: Align | Rank, engine: Each) -> Self:
         """The scores, with the threshold that they give; each score that occurs is counted."""
         try:
-            counts = [] if rule.keep_top is None else each.partitions("counting scores", partial(_counted, scores))
+            counts = [] if rule.keep_top is None else engine.partitions("counting scores", partial(_counted, scores))
             return cls(scores=scores, threshold=threshold_of_counts(counts, rule))
         except BaseException:
             scores.release()
@@ -128,8 +128,8 @@ def _listed(merged: Give, run: Run, _item: int) -> Iterator[pa.Table]:
     yield merged(run)
 
 
-def _of_survivors(gone: SentRows, columns: Give, run: Run) -> pa.Table:
-    merged, rows = gone.of(run), columns(run)
+def _of_survivors(sent: SentRows, columns: Give, run: Run) -> pa.Table:
+    merged, rows = sent.of(run), columns(run)
     places = pc.index_in(merged["uid"].combine_chunks(), rows["uid"].combine_chunks())
     present = pc.is_valid(places)
     survivors = rows.take(places.filter(present))

@@ -38,9 +38,9 @@ class Exchanged:
 
     def release(self) -> None:
         """Remove them."""
-        for held in vars(self).values():
-            if isinstance(held, Exchanged | RowExchange):
-                held.release()
+        for rows in vars(self).values():
+            if isinstance(rows, Exchanged | RowExchange):
+                rows.release()
 
     def __enter__(self) -> Self:
         return self
@@ -70,17 +70,17 @@ def alive(upstream: Records, columns: Sequence[str], run: Run) -> pa.Table:
     return run.ledger.alive(upstream, columns)
 
 
-def send_partitions(run: Run, each: Each, title: str, key: str, give: Give) -> SentRows:
+def send_partitions(run: Run, engine: Each, title: str, key: str, give: Give) -> SentRows:
     """Send what every partition gives to the partitions of `key`, text that begins with hex digits.
 
     Partitions give tables of equal columns.
     """
-    return _sent(run, key, lambda exchange: each.partitions(title, partial(_send_partition, exchange, key, give)))
+    return _sent(run, key, lambda exchange: engine.partitions(title, partial(_send_partition, exchange, key, give)))
 
 
 def send_items(
     run: Run,
-    each: Each,
+    engine: Each,
     title: str,
     key: str,
     *,
@@ -88,8 +88,8 @@ def send_items(
     items: Sequence[ItemT],
 ) -> SentRows:
     """Send the tables that every one of `items` gives, at least one of them, each of equal columns."""
-    numbered = list(enumerate(items))
-    return _sent(run, key, lambda exchange: list(each.items(title, partial(_send_item, exchange, key, give), numbered)))
+    queue = list(enumerate(items))
+    return _sent(run, key, lambda exchange: list(engine.items(title, partial(_send_item, exchange, key, give), queue)))
 
 
 def _sent(run: Run, key: str, send: Callable[[RowExchange], Sequence[Sequence[pa.Schema]]]) -> SentRows:
@@ -140,7 +140,7 @@ class PictureSources(Exchanged):
     places: PicturePlaces = field(default_factory=PicturePlaces)
 
 
-def send_sources(run: Run, each: Each) -> PictureSources:
+def send_sources(run: Run, engine: Each) -> PictureSources:
     """What features are made of, sent where the run has partitions."""
     if not run.bits:
         return PictureSources()
@@ -150,9 +150,9 @@ def send_sources(run: Run, each: Each) -> PictureSources:
     vectors = None
     if pieces:
         give = partial(_vectors, open_encoder(run).dimension)
-        vectors = send_items(run, each, "reading features", "image_id", give=give, items=pieces)
+        vectors = send_items(run, engine, "reading features", "image_id", give=give, items=pieces)
     try:
-        return PictureSources(vectors=vectors, places=send_places(run, each))
+        return PictureSources(vectors=vectors, places=send_places(run, engine))
     except BaseException:
         PictureSources(vectors=vectors).release()
         raise
@@ -203,38 +203,38 @@ def with_url_keys(run: Run, pairs: pa.Table) -> pa.Table:
     return pairs.append_column(URL_KEY, url_keys(pairs["url"])) if run.bits else pairs
 
 
-def send_records(run: Run, each: Each, columns: Sequence[str]) -> SentRows:
+def send_records(run: Run, engine: Each, columns: Sequence[str]) -> SentRows:
     """Every observation there is [url, url_key, attempt, columns], by the keys of URLs."""
     wanted = list(dict.fromkeys(["url", "attempt", *columns]))
     return send_items(
-        run, each, "sorting records", URL_KEY, give=partial(_records, wanted), items=_chunks(run)
+        run, engine, "sorting records", URL_KEY, give=partial(_records, wanted), items=_chunks(run)
     )  # fmt: skip
 
 
-def send_places(run: Run, each: Each) -> PicturePlaces:
+def send_places(run: Run, engine: Each) -> PicturePlaces:
     """Where the bytes of pictures lie; used in a `with`, or released at the end."""
     if not run.bits:
         return PicturePlaces()
-    return PicturePlaces(sent=send_items(run, each, "sorting places", "image_id", give=_places, items=_chunks(run)))
+    return PicturePlaces(sent=send_items(run, engine, "sorting places", "image_id", give=_places, items=_chunks(run)))
 
 
-def send_measured(run: Run, each: Each, measure: str) -> SentRows:
+def send_measured(run: Run, engine: Each, measure: str) -> SentRows:
     """[image_id, value] of pictures for which a value of `measure` is stored, by image_id."""
     return send_items(
-        run, each, f"sorting {measure}s", "image_id", give=partial(_measured, measure), items=_chunks(run)
+        run, engine, f"sorting {measure}s", "image_id", give=partial(_measured, measure), items=_chunks(run)
     )
 
 
-def send_observed(run: Run, each: Each, title: str, pairs: Give, columns: Sequence[str]) -> SentRows:
+def send_observed(run: Run, engine: Each, title: str, pairs: Give, columns: Sequence[str]) -> SentRows:
     """[uid, columns] of the last observation of the URL of each pair, by uid; nulls where there is none.
 
     pairs: gives [uid, url] of a partition.
     """
     with (
-        send_partitions(run, each, "sorting URLs", URL_KEY, partial(_keyed, pairs)) as asked,
-        send_records(run, each, columns) as records,
+        send_partitions(run, engine, "sorting URLs", URL_KEY, partial(_keyed, pairs)) as urls,
+        send_records(run, engine, columns) as records,
     ):
-        return send_partitions(run, each, title, "uid", partial(_observed, asked, records, list(columns)))
+        return send_partitions(run, engine, title, "uid", partial(_observed, urls, records, list(columns)))
 
 
 def rows_of_uids(rows: pa.Table, uids: pa.Array) -> pa.Table:
@@ -246,8 +246,8 @@ def _keyed(pairs: Give, run: Run) -> pa.Table:
     return with_url_keys(run, pairs(run))
 
 
-def _observed(asked: SentRows, records: SentRows, columns: list[str], run: Run) -> pa.Table:
-    pairs, latest = asked.of(run), latest_records(records.of(run))
+def _observed(urls: SentRows, records: SentRows, columns: list[str], run: Run) -> pa.Table:
+    pairs, latest = urls.of(run), latest_records(records.of(run))
     places = pc.index_in(pairs["url"].combine_chunks(), latest["url"].combine_chunks())
     return pa.table({"uid": pairs["uid"], **{name: latest[name].take(places) for name in columns}})
 

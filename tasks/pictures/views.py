@@ -41,15 +41,16 @@ class ViewRows:
 
 def view_rows(
     run: Run,
-    own: Floats,
+    picture_rows: Floats,
     image_ids: Sequence[str],
     views: Sequence[Sequence[View]],
     *,
     backbone: SecondBackbone | None = None,
 ) -> ViewRows:
-    """Rows of the views of pictures of the run's workspace, of which `own` (n, d) are the rows; what is stored stays.
+    """Rows of the views of pictures of the run's workspace; what is stored stays.
 
-    A view is the same whatever else is asked for, and so are its features. By the encoder, or the backbone given.
+    `picture_rows` (n, d) are those of whole pictures. A view is the same whatever else is asked for, and so
+    are its features. By the encoder, or the backbone given.
     """
     names = [[f"{image_id}:{view}" for view in of_image] for image_id, of_image in zip(image_ids, views, strict=True)]
     distinct = list(dict.fromkeys(name for of_image in names for name in of_image))
@@ -64,10 +65,10 @@ def view_rows(
                 rows = to_unit_rows(encoder.encode_images([file for _, file in batch], progress=advance))
                 store.append([name for name, _ in batch], *rows, device=encoder.device_name)
         absent = store.missing(absent)
-    gone = set(absent)
-    stored = [name for name in distinct if name not in gone]
+    missing = set(absent)
+    stored = [name for name in distinct if name not in missing]
     place = {name: number for number, name in enumerate(stored)}
-    vectors = np.concatenate([single(store.read(stored)[0]), own]) if stored else own
+    vectors = np.concatenate([single(store.read(stored)[0]), picture_rows]) if stored else picture_rows
     of_images = [
         [place[name] for name in of_image if name in place] or [len(stored) + row] for row, of_image in enumerate(names)
     ]

@@ -92,13 +92,13 @@ class BalanceJob:
 
     def _write(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
         work, groups = self.fitted, self.pool.groups
-        with work.each(self.out, rows=self.pool.rows, stretches=len(groups), at_once=work.threads) as (each, ledger):
+        with work.each(self.out, rows=self.pool.rows, stretches=len(groups), at_once=work.threads) as (engine, ledger):
             held_bytes = min(HELD_BYTES, allowed_memory(work.memory) // 4)
-            thresholds = _chosen_thresholds(self.pool, self.rule, each, held_bytes) * self.rule.headroom
+            thresholds = _chosen_thresholds(self.pool, self.rule, engine, held_bytes) * self.rule.headroom
             judge = Judge(pool=self.pool, thresholds=thresholds, law=self.rule.law, seed=self.seed)
             key = content_hash(wanted) if self.has_workers else None
             sums, reasons = np.zeros((len(SUMS), len(self.pool.languages)), np.int64), Counter[str]()
-            tables = _summed(_decided(judge, each, ledger, key), sums, reasons)
+            tables = _summed(_decided(judge, engine, ledger, key), sums, reasons)
             write_balanced(self.out, tables, lambda: {**wanted, **_facts(judge, sums, reasons)})
         return {}
 
@@ -128,20 +128,20 @@ def explain_row(uid: str, matches: Sequence[Path], out: Path, *, entries: str | 
     return explanations
 
 
-def _chosen_thresholds(pool: MatchedPool, rule: BalanceRule, each: Each, most_bytes: int) -> Floats:
+def _chosen_thresholds(pool: MatchedPool, rule: BalanceRule, engine: Each, most_bytes: int) -> Floats:
     """Thresholds per language (L,), before headroom.
 
     For a target, matches are held where they take at most `most_bytes`, else read again for every three halvings of the
     range: the sums are of integers, and so the same.
     """
     is_held = rule.target is not None and pool.held_bytes <= most_bytes
-    held = [pool.pairs(table) for table in pool.tables(_COUNTED)] if is_held else []
+    loaded = [pool.pairs(table) for table in pool.tables(_COUNTED)] if is_held else []
 
     def expected(tried: Sequence[Floats]) -> list[int]:
         function = TriedThresholds(pool, tried)
-        sums = [function.units(pairs) for pairs in held]
+        sums = [function.units(pairs) for pairs in loaded]
         if not is_held:
-            sums = list(each.items(f"trying {len(tried)} thresholds", function, pool.groups))
+            sums = list(engine.items(f"trying {len(tried)} thresholds", function, pool.groups))
         return [int(units) for units in np.sum(sums, axis=0)]
 
     return thresholds_by(rule, pool.languages, pool.counts, expected, ahead=1 if is_held else _AHEAD)
@@ -196,13 +196,13 @@ class Judge:
         return pa.table([table["uid"], *columns], schema=BALANCED), sums
 
 
-def _decided(judge: Judge, each: Each, ledger: Ledger, key: str | None) -> Iterator[Decided]:
+def _decided(judge: Judge, engine: Each, ledger: Ledger, key: str | None) -> Iterator[Decided]:
     """The decisions for each row group in order; where a `key` is given, other processes keep them as parts."""
     if key is None:
-        yield from each.items("balancing", judge, judge.pool.groups)
+        yield from engine.items("balancing", judge, judge.pool.groups)
         return
     parts = PoolParts(ledger=ledger, step=STEP, key=key)
-    for stored in each.items("balancing", partial(_kept, judge, key), judge.pool.groups):
+    for stored in engine.items("balancing", partial(_kept, judge, key), judge.pool.groups):
         for part in stored:
             yield parts.read(part).cast(BALANCED), parts.sums(part)
 

@@ -133,7 +133,7 @@ def _by_reason(rows: Sequence[tuple[str, str, str | None]]) -> dict[str, Any]:
         examples = [row for row in rows if row[1] == reason][:EXAMPLES]
         facts[reason] = {"entries": count, "examples": [entry for entry, _, _ in examples]}
         if examples[0][2] is not None:
-            facts[reason]["same_as"] = [same for _, _, same in examples]
+            facts[reason]["same_as"] = [entry for _, _, entry in examples]
     return facts
 
 

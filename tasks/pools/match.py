@@ -129,8 +129,8 @@ class MatchJob:
         """Match and write; captions that were matched now in a second."""
         started, key, matched = perf_counter(), content_hash(self.facts), list[int]()
         stretches, rows = self.stretches, count_rows(list(self.files))
-        with self.fitted.each(self.out, rows=rows, stretches=len(stretches), at_once=1) as (each, ledger):
-            done = each.items("matching", partial(_match_stretch, self.rule, self.columns, key), stretches)
+        with self.fitted.each(self.out, rows=rows, stretches=len(stretches), at_once=1) as (engine, ledger):
+            done = engine.items("matching", partial(_match_stretch, self.rule, self.columns, key), stretches)
             parts = PoolParts(ledger=ledger, step=STEP, key=key)
 
             def tables(file: Path, its_hash: str) -> Iterator[pa.Table]:

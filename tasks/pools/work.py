@@ -112,9 +112,9 @@ class PoolWork:
             pairs=rows,
             recent=RecentTables(max_bytes=0),
         )
-        here = nullcontext(InProcess(run=run, threads=at_once))
-        with open_workers(run, self.processes) if self.has_workers(stretches) else here as each:
-            yield each, run.ledger
+        in_process = nullcontext(InProcess(run=run, threads=at_once))
+        with open_workers(run, self.processes) if self.has_workers(stretches) else in_process as engine:
+            yield engine, run.ledger
 
 
 def written_facts(
@@ -151,9 +151,9 @@ class PoolParts:
     key: str
 
     def of(
-        self, stretch: Mapping[str, Any], made: Callable[[], Iterable[tuple[pa.Table, pa.Table | None]]]
+        self, stretch: Mapping[str, Any], make: Callable[[], Iterable[tuple[pa.Table, pa.Table | None]]]
     ) -> tuple[list[StoredPart], int]:
-        """The parts of a stretch in order, as stored or of `made` tables with sums; and how many rows were made now.
+        """The parts of a stretch in order, as stored or of the tables with sums of `make`; and how many rows are new.
 
         Sums: what a part gives to those over the pool.
         """
@@ -170,7 +170,7 @@ class PoolParts:
             key, started = self._part_key(stretch, number), datetime.now(UTC)
             return self.ledger.store_part(key, self.step, output, uids=None, started=started)
 
-        return list(in_order(keep, enumerate(pairwise(chain(made(), [None]))), 1)), sum(rows)
+        return list(in_order(keep, enumerate(pairwise(chain(make(), [None]))), 1)), sum(rows)
 
     def read(self, part: StoredPart) -> pa.Table:
         """The rows of a part. Raises DamagedError where they have changed since they were stored."""

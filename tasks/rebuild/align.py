@@ -19,13 +19,13 @@ from evenly.tasks.run import Each, Records, Run, with_model
 from evenly.tasks.step import Step
 
 
-def score_pairs(run: Run, upstream: Records, rule: Align, each: Each) -> ScoreFacts:
+def score_pairs(run: Run, upstream: Records, rule: Align, engine: Each) -> ScoreFacts:
     """Score every pair's chosen caption, and choose the threshold."""
     if _is_recaptioned(upstream) and rule.model is None:
-        scores = send_partitions(run, each, "reading scores", "uid", partial(_stored_scores, upstream))
+        scores = send_partitions(run, engine, "reading scores", "uid", partial(_stored_scores, upstream))
     else:
-        scores = send_with_captions(run, each, "scoring pairs", partial(captioned, upstream), _scored)
-    return ScoreFacts.of(scores, rule, each)
+        scores = send_with_captions(run, engine, "scoring pairs", partial(captioned, upstream), _scored)
+    return ScoreFacts.of(scores, rule, engine)
 
 
 @with_model

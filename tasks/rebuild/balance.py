@@ -34,9 +34,9 @@ class FactsOfAll(Exchanged):
     exchange: RowExchange | None
 
 
-def balance_facts(step: str, run: Run, upstream: Records, rule: BalanceRule, each: Each) -> FactsOfAll:
+def balance_facts(step: str, run: Run, upstream: Records, rule: BalanceRule, engine: Each) -> FactsOfAll:
     """Count the matches of all pairs, and choose thresholds by them."""
-    ledgers = EachLedger(each=each)
+    ledgers = EachLedger(each=engine)
     with ExitStack() as undone:
         exchange = picks = None
         if rule.texts == "one_per_image":
@@ -93,10 +93,10 @@ def concept_lines(record: StepRecord) -> list[str]:
         moved = f"{tail['pool']:.1%} of all matches before any draw, {tail['kept']:.1%} of those kept"
         lines.append(f"{'tail':<24} {tail['concepts']:,} concepts that are not thinned out: {moved}")
     if notes["decide_many"] and drawn >= WARN_PAIRS:
-        many = ", ".join(f"{concept} {count / drawn:.1%}" for concept, count in notes["decide_many"][:SHOWN])
-        more = f" and {len(notes['decide_many']) - SHOWN} more" if len(notes["decide_many"]) > SHOWN else ""
+        concepts = ", ".join(f"{concept} {count / drawn:.1%}" for concept, count in notes["decide_many"][:SHOWN])
+        further = f" and {len(notes['decide_many']) - SHOWN} more" if len(notes["decide_many"]) > SHOWN else ""
         pairs = f"over {WARN_SHARE:.0%} of the {drawn:,} pairs drawn for"
-        lines.append(f"{'warning':<24} concepts that each decide {pairs}: {many}{more}")
+        lines.append(f"{'warning':<24} concepts that each decide {pairs}: {concepts}{further}")
     if notes["alone"]:
         most = ", ".join(f"{concept} {count:,}" for concept, count in notes["alone_most"])
         lines.append(f"{'warning':<24} {notes['alone']:,} pairs hang on a single head concept: {most}")

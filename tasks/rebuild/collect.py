@@ -74,7 +74,7 @@ class PoolRows(Exchanged):
     limits: Sequence[int] | None
 
 
-def send_pools(run: Run, _upstream: Records, rule: CollectRule, each: Each) -> PoolRows:
+def send_pools(run: Run, _upstream: Records, rule: CollectRule, engine: Each) -> PoolRows:
     """Part the rows of all pools by uid."""
     limits = None
     with ExitStack() as undone:
@@ -84,7 +84,7 @@ def send_pools(run: Run, _upstream: Records, rule: CollectRule, each: Each) -> P
             for number, source in enumerate(run.sources)
             for place, piece in enumerate(pool_pieces(source))
         ]
-        sent = list(each.items("reading pools", partial(_send, exchange), pieces))
+        sent = list(engine.items("reading pools", partial(_send, exchange), pieces))
         for source in run.sources:
             rows = sum(
                 n_rows for (_, piece_source, _), (n_rows, _) in zip(pieces, sent, strict=True) if piece_source == source
@@ -92,9 +92,9 @@ def send_pools(run: Run, _upstream: Records, rule: CollectRule, each: Each) -> P
             require_rows(rows, source)
         empty = joined_pools([schema.empty_table() for _, schemas in sent for schema in schemas])
         if rule.limit is not None:
-            counts = each.partitions("counting pairs", partial(_count_pairs, exchange))
-            before = np.concatenate([[0], np.cumsum(counts)[:-1]])
-            limits = np.clip(rule.limit - before, 0, None).tolist()
+            counts = engine.partitions("counting pairs", partial(_count_pairs, exchange))
+            n_earlier = np.concatenate([[0], np.cumsum(counts)[:-1]])
+            limits = np.clip(rule.limit - n_earlier, 0, None).tolist()
         undone.pop_all()
     return PoolRows(exchange=exchange, empty=empty, limits=limits)
 
@@ -125,8 +125,8 @@ def collect_pairs(run: Run, _upstream: Records, _rule: CollectRule, sent: PoolRo
     arrivals = rows.select([name for name in shown if name in rows.column_names])
     of_a_pair, is_kept = pc.is_in(reasons, pa.array(["", "same_pair"])), pc.equal(reasons, "")
     for name, elsewhere in (("url", of_a_pair), ("caption", of_a_pair), ("source_id", is_kept)):
-        own = pc.if_else(elsewhere, None, rows[name])
-        arrivals = arrivals.set_column(arrivals.column_names.index(name), name, own)
+        values = pc.if_else(elsewhere, None, rows[name])
+        arrivals = arrivals.set_column(arrivals.column_names.index(name), name, values)
     for name in ("uid", "verdict", "reason", "into"):
         arrivals = arrivals.append_column(name, decided[name])
     kept = pc.equal(decided["verdict"], "kept")
@@ -209,19 +209,19 @@ def check_labels(run: Run, collected: StepRecord, rule: CollectRule) -> None:
     for ledger in ledgers:
         labels = ledger.alive([collected], ["label"])["label"]
         labelled += len(labels) - labels.null_count
-    said = f"{labelled:,} of {n_pairs:,} pairs have a label"
+    finding = f"{labelled:,} of {n_pairs:,} pairs have a label"
     if labelled or not n_pairs or isinstance(run.labels, LabelColumns):
-        run.progress.say(f"{'labels':<24} {said}", logging.INFO if labelled else logging.WARNING)
+        run.progress.say(f"{'labels':<24} {finding}", logging.INFO if labelled else logging.WARNING)
         return
     named = [name for name in ("url", "file_name") if name in collected.columns]
     pairs = pa.concat_tables([ledger.alive([collected], named) for ledger in ledgers], promote_options="default")
-    said = f"{said}; {compared_keys(pairs, read_labels(run.labels)['key'])}"
+    finding = f"{finding}; {compared_keys(pairs, read_labels(run.labels)['key'])}"
     if rule.limit is None:
         raise PoolError(
             f"`labels.key` must name a column of the pairs' URLs or, of pictures at hand, file names; got "
-            f"`{run.labels.key}` of `{run.labels.file}`: {said}. Correct it, or leave labels out."
+            f"`{run.labels.key}` of `{run.labels.file}`: {finding}. Correct it, or leave labels out."
         )
-    run.progress.warn(f"{'labels':<24} {said}")
+    run.progress.warn(f"{'labels':<24} {finding}")
 
 
 def _pool_column(pairs: pa.Table, name: str, field: str) -> pa.Array:

@@ -51,14 +51,14 @@ class HeldOut(Exchanged):
         return _together([references.pictures for references in self.sets.values()])
 
 
-def compare_features(run: Run, upstream: Records, rule: Decontamination, each: Each) -> HeldOut:
+def compare_features(run: Run, upstream: Records, rule: Decontamination, engine: Each) -> HeldOut:
     """Read the evaluation sets; compare features with theirs where the pool's lie."""
     sets = {name: read_references(run, path, features=rule.semantic is not None) for name, path in _sets(rule).items()}
     held_out = HeldOut(sets=sets, nearest=None)
     if rule.semantic is None:
         return held_out
     shown, compare = partial(alive, upstream, SHOWN), partial(_compared, rule, held_out.pictures)
-    nearest = send_by_picture(run, each, "comparing features", shown, compare)
+    nearest = send_by_picture(run, engine, "comparing features", shown, compare)
     return replace(held_out, nearest=nearest)
 
 

@@ -18,8 +18,8 @@ from evenly.tasks.step import Step
 
 def merged_pairs(ledger: Ledger, records: Records) -> pa.Table:
     """The pairs that these steps merged [uid, survivor]: which pair each ended in, after all of them."""
-    where = pc.field("verdict") == "merged"
-    tables = [ledger.decisions(record, ["uid", "into"], where) for record in records if record.counts.get("merged")]
+    is_merged = pc.field("verdict") == "merged"
+    tables = [ledger.decisions(record, ["uid", "into"], is_merged) for record in records if record.counts.get("merged")]
     empty = pa.table({name: pa.array([], pa.string()) for name in ("uid", "into")})
     merged = pa.concat_tables([empty, *tables])
     return pa.table({"uid": merged["uid"], "survivor": last_survivors(merged)})

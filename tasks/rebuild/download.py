@@ -56,26 +56,26 @@ DOWNLOADING = ".downloading.json"
 JUDGED = ("outcome", "verdict", *OBSERVED, "evidence")
 
 
-def fetch_images(run: Run, upstream: Records, rule: PoolDownload, each: Each) -> None:
+def fetch_images(run: Run, upstream: Records, rule: PoolDownload, engine: Each) -> None:
     """Fetch or take what is not recorded yet, once no other run downloads; records are durable shard by shard."""
     lock = run.workspace.locks / DOWNLOADING
-    while (other := _fetch(run, upstream, rule, each, lock)) is not None:
-        run.progress.say(f"{'download':<24} waits for the folder of downloads: {described_holder(other)}")
+    while (holder := _fetch(run, upstream, rule, engine, lock)) is not None:
+        run.progress.say(f"{'download':<24} waits for the folder of downloads: {described_holder(holder)}")
         with waited_lock(lock):
             pass  # what the other has fetched is looked up, not fetched again
 
 
-def _fetch(run: Run, upstream: Records, rule: PoolDownload, each: Each, lock: Path) -> Mapping[str, Any] | None:
+def _fetch(run: Run, upstream: Records, rule: PoolDownload, engine: Each, lock: Path) -> Mapping[str, Any] | None:
     """Fetch or take what is not recorded yet; where another run downloads nothing, and its holder of the `lock`."""
-    with run.progress.bar("looking up URLs", None), _pending(run, upstream, each) as pending:
-        counts = _Counts.summed(each.partitions("counting URLs", partial(_counts, pending)))
+    with run.progress.bar("looking up URLs", None), _pending(run, upstream, engine) as pending:
+        counts = _Counts.summed(engine.partitions("counting URLs", partial(_counts, pending)))
         if not counts.local + counts.features + counts.web:
             return None
-        with lock_holder(lock) as other:
-            if other is None:
+        with lock_holder(lock) as holder:
+            if holder is None:
                 _say_asked_again(run, counts.failed)
                 _fetch_pending(run, pending, counts, rule)
-            return other
+            return holder
 
 
 def _fetch_pending(run: Run, pending: SentRows, counts: "_Counts", rule: PoolDownload) -> None:
@@ -128,8 +128,8 @@ def _say_asked_again(run: Run, failed: Counter[str]) -> None:
     run.asked_again.update(failed)
     if failed and run.retry is not None:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in failed.most_common())
-        until = "" if run.retry.until is None else f", recorded by {run.retry.until:%Y-%m-%d %H:%M} UTC"
-        run.progress.say(f"{'download':<24} asks {failed.total():,} URLs again that failed{until}: {reasons}")
+        limit = "" if run.retry.until is None else f", recorded by {run.retry.until:%Y-%m-%d %H:%M} UTC"
+        run.progress.say(f"{'download':<24} asks {failed.total():,} URLs again that failed{limit}: {reasons}")
 
 
 def _is_due(run: Run, upstream: Records) -> bool:
@@ -146,21 +146,21 @@ def each_urls(run: Run, upstream: Records) -> Iterator[pa.Array]:
     )
 
 
-def _pending(run: Run, upstream: Records, each: Each) -> SentRows:
+def _pending(run: Run, upstream: Records, engine: Each) -> SentRows:
     """The URLs to be asked, as `pending_urls` gives them and `failed_by`, why they failed before; by their keys."""
     with (
-        send_partitions(run, each, "sorting URLs", URL_KEY, partial(_distinct_urls, upstream)) as asked,
-        send_records(run, each, PENDING_BY) as records,
+        send_partitions(run, engine, "sorting URLs", URL_KEY, partial(_distinct_urls, upstream)) as urls,
+        send_records(run, engine, PENDING_BY) as records,
     ):
-        return send_partitions(run, each, "looking up URLs", "key", partial(_pending_of, asked, records))
+        return send_partitions(run, engine, "looking up URLs", "key", partial(_pending_of, urls, records))
 
 
 def _distinct_urls(upstream: Records, run: Run) -> pa.Table:
     return with_url_keys(run, pa.table({"url": run.ledger.alive(upstream, ["url"])["url"].combine_chunks().unique()}))
 
 
-def _pending_of(asked: SentRows, records: SentRows, run: Run) -> pa.Table:
-    urls = asked.of(run)["url"].combine_chunks().unique()
+def _pending_of(sent_urls: SentRows, records: SentRows, run: Run) -> pa.Table:
+    urls = sent_urls.of(run)["url"].combine_chunks().unique()
     recorded = records.of(run)
     recorded = latest_records(recorded.filter(pc.is_in(recorded["url"], urls)))
     pending = pending_urls(urls, recorded, run.retry)
@@ -202,11 +202,11 @@ def hash_observations(run: Run, upstream: Records, _rule: PoolDownload) -> dict[
     return {"observations": table_hash(read_downloads(run.workspace.downloads, columns, urls=urls))}
 
 
-def find_observations(run: Run, upstream: Records, _rule: PoolDownload, each: Each) -> SentRows | None:
+def find_observations(run: Run, upstream: Records, _rule: PoolDownload, engine: Each) -> SentRows | None:
     """What was observed of the URL of each pair, by uid, where the run has partitions."""
     if not run.bits:
         return None
-    return send_observed(run, each, "looking up records", partial(alive, upstream, ["url"]), JUDGED)
+    return send_observed(run, engine, "looking up records", partial(alive, upstream, ["url"]), JUDGED)
 
 
 def judge_downloads(run: Run, upstream: Records, _rule: PoolDownload, observed: SentRows | None) -> StepOutput:

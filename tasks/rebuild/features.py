@@ -36,12 +36,12 @@ class ShownPictures(Exchanged):
     sources: PictureSources
 
 
-def send_pictures(run: Run, upstream: Records, _rule: NoRule, each: Each) -> ShownPictures:
+def send_pictures(run: Run, upstream: Records, _rule: NoRule, engine: Each) -> ShownPictures:
     """The pictures of the pairs, and what their features are made of."""
-    pictures = send_partitions(run, each, "sorting pictures", "image_id", partial(_distinct_pictures, upstream))
+    pictures = send_partitions(run, engine, "sorting pictures", "image_id", partial(_distinct_pictures, upstream))
     try:
-        missing = sum(each.partitions("looking up features", partial(_count_missing, pictures)))
-        return ShownPictures(pictures=pictures, sources=send_sources(run, each) if missing else PictureSources())
+        missing = sum(engine.partitions("looking up features", partial(_count_missing, pictures)))
+        return ShownPictures(pictures=pictures, sources=send_sources(run, engine) if missing else PictureSources())
     except BaseException:
         pictures.release()
         raise
@@ -89,24 +89,24 @@ def _count_missing(pictures: SentRows, run: Run) -> int:
 
 
 @part("extract features")
-def extract_features(run: Run, manifest: Mapping[str, Any], each: Each | None = None) -> dict[str, Any]:
+def extract_features(run: Run, manifest: Mapping[str, Any], engine: Each | None = None) -> dict[str, Any]:
     """Make sure that every kept pair of a build has image and caption features; how many there are and were new."""
-    return _encode(run, [run.ledger.get(step["key"]) for step in manifest["steps"]], each)
+    return _encode(run, [run.ledger.get(step["key"]) for step in manifest["steps"]], engine)
 
 
 @part("encode pairs")
-def encode_pairs(run: Run, records: Records, each: Each | None = None) -> dict[str, Any]:
+def encode_pairs(run: Run, records: Records, engine: Each | None = None) -> dict[str, Any]:
     """The same for the pairs that all steps of `records` kept, before they are published."""
-    return _encode(run, records, each)
+    return _encode(run, records, engine)
 
 
-def _encode(run: Run, records: Records, each: Each | None) -> dict[str, Any]:
+def _encode(run: Run, records: Records, engine: Each | None) -> dict[str, Any]:
     encoder = encoder_identity(run)  # first: workers are told it
-    each = each or InProcess(run=run)
-    with send_pictures(run, records, NoRule(), each) as shown:
-        images = each.partitions("extracting features", partial(_store_pictures, shown))
-    with send_partitions(run, each, "sorting captions", "text_id", partial(_captions, records)) as captions:
-        texts = each.partitions("encoding captions", partial(_store_captions, captions))
+    engine = engine or InProcess(run=run)
+    with send_pictures(run, records, NoRule(), engine) as shown:
+        images = engine.partitions("extracting features", partial(_store_pictures, shown))
+    with send_partitions(run, engine, "sorting captions", "text_id", partial(_captions, records)) as captions:
+        texts = engine.partitions("encoding captions", partial(_store_captions, captions))
     say_longer(run, sum(longer for _, _, longer in texts), sum(new for _, new, _ in texts))
     return {
         "encoder": encoder,

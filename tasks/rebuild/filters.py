@@ -86,9 +86,9 @@ def judge_by(
     return StepOutput(decisions=table, notes={name: lookup.sha256 for name, lookup in lookups.items()})
 
 
-def measure_images(run: Run, upstream: Records, _rule: FilterRules, each: Each) -> SentRows | None:
+def measure_images(run: Run, upstream: Records, _rule: FilterRules, engine: Each) -> SentRows | None:
     """The fingerprint of each pair's picture, by uid, where the run has partitions."""
-    return send_fingerprints(run, each, upstream) if run.bits else None
+    return send_fingerprints(run, engine, upstream) if run.bits else None
 
 
 def check_images(run: Run, upstream: Records, rule: FilterRules, sent: SentRows | None) -> StepOutput:

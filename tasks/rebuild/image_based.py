@@ -39,20 +39,20 @@ class Clusters(Exchanged):
     labels: SentRows
 
 
-def find_clusters(run: Run, upstream: Records, rule: TargetClusters, each: Each) -> Clusters:
+def find_clusters(run: Run, upstream: Records, rule: TargetClusters, engine: Each) -> Clusters:
     """Cluster the pictures that were encoded: centroids are fitted to all, or to FIT_PICTURES drawn of more."""
     target = read_references(run, rule.target, features=True)
     if target.pictures.rows is None:
         raise InputError(f"`target` must have features; got none at `{rule.target}`. Correct the path.")
-    centroids = fitted_centroids(run, each, partial(_encoded, upstream), rule)
-    counts = each.partitions("counting clusters", partial(_count_members, upstream, centroids))
+    centroids = fitted_centroids(run, engine, partial(_encoded, upstream), rule)
+    counts = engine.partitions("counting clusters", partial(_count_members, upstream, centroids))
     shown = partial(alive, upstream, ["image_id"])
     return Clusters(
         centroids=centroids,
         pool=np.sum(counts, axis=0),
         target=nearest_centroids(target.pictures.rows, centroids)[0],
         unreadable=target.unreadable,
-        labels=send_by_picture(run, each, "labelling pictures", shown, partial(_labelled, centroids)),
+        labels=send_by_picture(run, engine, "labelling pictures", shown, partial(_labelled, centroids)),
     )
 
 

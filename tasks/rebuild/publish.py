@@ -48,14 +48,14 @@ def publish_build(
     limit: int | None,
     max_change: float | None,
     split: Mapping[str, str] | None = None,
-    each: Each | None = None,
+    engine: Each | None = None,
 ) -> dict[str, Any]:
     """Make the build of `records` visible; its manifest. A build of this content that exists already stays as it is.
 
     `latest` moves to it, unless it was limited, its share of kept pairs differs from the last by over `max_change`, or
     promotions of the recipe are held; with None it stays. `split`: what `evenly.tasks.splits` says of the recipe's
-    split file. `each` works on partitions where the run has several. The manifest's `encoder` is the one that a step or
-    `encode_pairs` used, and null where none was.
+    split file. `engine` works on partitions where the run has several. The manifest's `encoder` is the one that a step
+    or `encode_pairs` used, and null where none was.
     """
     encoder = _encoder(run, records)
     forget = [record.inputs[FORGOTTEN] for record in records if FORGOTTEN in record.inputs]
@@ -74,7 +74,7 @@ def publish_build(
             "content_hash": content,
             "content_version": CONTENT_VERSION,
             "steps": [{field: getattr(record, field) for field in RECORDED} for record in records],
-            "samples": _write_samples(run, name, records, each or InProcess(run=run)),
+            "samples": _write_samples(run, name, records, engine or InProcess(run=run)),
             "encoder": encoder,
             "split": split,
             "forget": forget,
@@ -137,22 +137,22 @@ def _has_pictures(records: Records) -> bool:
     return any("image_id" in record.columns for record in records)
 
 
-def _write_samples(run: Run, name: str, records: Records, each: Each) -> dict[str, Any]:
+def _write_samples(run: Run, name: str, records: Records, engine: Each) -> dict[str, Any]:
     samples, deciding = Samples(run.workspace, name), [record for record in records if "decisions" in record.hashes]
     if run.bits:
-        version = samples.commit(_write_parts(run, samples, records, each))
+        version = samples.commit(_write_parts(run, samples, records, engine))
     else:
         version = samples.write(_wide(run, records))
     first, last = deciding[0].counts, deciding[-1]
     return {"version": version, "rows": first["kept"], "kept": last.counts["kept"], "last": last.name}
 
 
-def _write_parts(run: Run, samples: Samples, records: Records, each: Each) -> list[SamplePart]:
+def _write_parts(run: Run, samples: Samples, records: Records, engine: Each) -> list[SamplePart]:
     if not _has_pictures(records):
-        return each.partitions("publish", partial(_write_part, samples, records, None))
+        return engine.partitions("publish", partial(_write_part, samples, records, None))
     title, pictures = "looking up places", partial(_urls_of_pictures, records)
-    with send_observed(run, each, title, pictures, PLACE_COLUMNS) as places:
-        return each.partitions("publish", partial(_write_part, samples, records, places))
+    with send_observed(run, engine, title, pictures, PLACE_COLUMNS) as places:
+        return engine.partitions("publish", partial(_write_part, samples, records, places))
 
 
 def _write_part(samples: Samples, records: Records, places: SentRows | None, run: Run) -> SamplePart:

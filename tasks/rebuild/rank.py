@@ -27,11 +27,11 @@ DIGITS = 6
 """Decimals to which scores are stored, and at which the threshold acts."""
 
 
-def score_pictures(run: Run, upstream: Records, rule: HeadRank, each: Each) -> ScoreFacts:
+def score_pictures(run: Run, upstream: Records, rule: HeadRank, engine: Each) -> ScoreFacts:
     """Score every pair's picture, and choose the threshold: each score that occurs is counted."""
     pairs = partial(alive, upstream, ["image_id"])
-    scores = send_by_picture(run, each, "ranking pictures", pairs, partial(_scored, rule.adapter))
-    return ScoreFacts.of(scores, rule, each)
+    scores = send_by_picture(run, engine, "ranking pictures", pairs, partial(_scored, rule.adapter))
+    return ScoreFacts.of(scores, rule, engine)
 
 
 def rank_pairs(run: Run, upstream: Records, _rule: HeadRank, facts: ScoreFacts) -> StepOutput:

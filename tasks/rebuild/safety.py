@@ -60,15 +60,15 @@ class SafetyFacts(Exchanged):
     detected: SentRows | None
 
 
-def detect_unsafe(run: Run, upstream: Records, rule: SafetyRule, each: Each) -> SafetyFacts:
+def detect_unsafe(run: Run, upstream: Records, rule: SafetyRule, engine: Each) -> SafetyFacts:
     """Look at the pictures of all pairs, and at which pairs were merged into others since the download."""
     merged = detected = None
     try:
         if rule.files or rule.looks:
             looks = partial(alive, upstream[: _until_looked_at(upstream) + 1], LOOKS[1:])
-            merged = send_merged(run, each, partial(_merged, upstream), looks)
+            merged = send_merged(run, engine, partial(_merged, upstream), looks)
         if rule.detector is not None:
-            detected = _send_detected(run, upstream, rule.detector, each)
+            detected = _send_detected(run, upstream, rule.detector, engine)
     except BaseException:
         SafetyFacts(merged=merged, detected=None).release()
         raise
@@ -156,11 +156,11 @@ def _judge_urls(name: str, table: pa.Table, blocklist: Blocklist) -> Decisions:
     return judge_hosts(hosts_of(column(table, name, pa.string())), blocklist.entries, blocklist.sha256)
 
 
-def _send_detected(run: Run, upstream: Records, rule: Unsafe, each: Each) -> SentRows:
+def _send_detected(run: Run, upstream: Records, rule: Unsafe, engine: Each) -> SentRows:
     """[uid, unsafe_score, unsafe_class] of every pair, by uid; null where only features are there."""
     pairs = partial(_shown, upstream)
-    with send_places(run, each) as places:
-        return send_by_picture(run, each, "looking for unsafe pictures", pairs, partial(_detected, rule, places))
+    with send_places(run, engine) as places:
+        return send_by_picture(run, engine, "looking for unsafe pictures", pairs, partial(_detected, rule, places))
 
 
 def _shown(upstream: Records, run: Run) -> pa.Table:
@@ -174,10 +174,10 @@ def _detected(rule: Unsafe, places: PicturePlaces, run: Run, pairs: pa.Table) ->
     bare = pairs["is_bare"].to_numpy()
     scores = np.full((len(ids), len(detector.classes)), np.nan, np.float32)
     if not bare.all():
-        seen = ids.filter(pa.array(~bare))
-        different = seen.unique()
-        known = _scores(run, detector, different, places)
-        scores[~bare] = known[pc.index_in(seen, different).to_numpy()]
+        readable = ids.filter(pa.array(~bare))
+        different = readable.unique()
+        distinct_scores = _scores(run, detector, different, places)
+        scores[~bare] = distinct_scores[pc.index_in(readable, different).to_numpy()]
     values, names = measure_unsafe(scores, detector.classes, rule)
     return pa.table({"uid": pairs["uid"], "unsafe_score": values, "unsafe_class": names})
 

@@ -142,9 +142,9 @@ def _prepare() -> None:
     """Have the process end with its parent, and find no modules but installed ones and evenly."""
     end_with_parent()
     installed = [Path(place).resolve() for place in (sys.prefix, sys.base_prefix)]
-    own = Path(evenly.__file__).parent.parent
+    source_root = Path(evenly.__file__).parent.parent
     paths = [(entry, Path(entry).resolve()) for entry in sys.path if entry]
-    sys.path[:] = [entry for entry, path in paths if path == own or any(map(path.is_relative_to, installed))]
+    sys.path[:] = [entry for entry, path in paths if path == source_root or any(map(path.is_relative_to, installed))]
 
 
 def _within(function: Callable[[Code], Any], code: Code) -> tuple[Any, str | None]:

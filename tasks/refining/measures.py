@@ -132,13 +132,13 @@ def compared(
     Where there are `rivals`, such as `label_rivals`, there is a further row for each, in which `before` is the rival.
     """
     frozen = heads.at(0.0)
-    before, after = judged(parts, frozen), judged(parts, heads)
+    original, refined = judged(parts, frozen), judged(parts, heads)
     against = [
-        (AGAINST_RIVAL.format(measure), subset, old, after[measure, subset])
+        (AGAINST_RIVAL.format(measure), subset, old, refined[measure, subset])
         for (measure, subset), old in (rivals or {}).items()
     ]
     rows = []
-    for measure, subset, old, new in [*((*key, old, after[key]) for key, old in before.items()), *against]:
+    for measure, subset, old, new in [*((*key, old, refined[key]) for key, old in original.items()), *against]:
         difference = paired_bootstrap(old.values, new.values, seed=seed, groups=old.groups)
         values = {"before": round(old.mean, 4), "after": round(new.mean, 4), **difference_columns(difference)}
         rows.append({"measure": measure, "of": subset, "n": len(old.values), **values})

@@ -69,12 +69,12 @@ def caption_probes(run: Run, pairs: PairRows, kept: pa.Table) -> CaptionProbes:
     truth = _truth_of(run, pairs, kept)
     wrong: dict[str, list[tuple[int, str, str]]] = {}
     long: dict[int, str] = {}
-    for place, (caption, known) in enumerate(zip(pairs.captions.tolist(), truth, strict=True)):
+    for place, (caption, facts) in enumerate(zip(pairs.captions.tolist(), truth, strict=True)):
         by_rule = {f"two {kind} swapped": (caption, text) for kind, text in swapped_words(caption, _nouns()).items()}
-        for kind, both in {**known.wrong, **by_rule}.items():
-            wrong.setdefault(kind, []).append((place, *both))
-        if known.long or len(caption.split()) >= LONG_WORDS:
-            long[place] = known.long or caption
+        for kind, texts in {**facts.wrong, **by_rule}.items():
+            wrong.setdefault(kind, []).append((place, *texts))
+        if facts.long or len(caption.split()) >= LONG_WORDS:
+            long[place] = facts.long or caption
     return CaptionProbes(
         wrong={kind: _wrong_captions(run, pairs, rows) for kind, rows in sorted(wrong.items())},
         long=_with_captions(run, pairs, long) if len(long) > 1 else None,
@@ -101,10 +101,10 @@ def _truth_of(run: Run, pairs: PairRows, kept: pa.Table) -> list[CaptionTruth]:
     """Of each pair what is known of its captions: pictures of folders go by the hash of their bytes."""
     urls = dict(zip(kept["uid"].to_pylist(), kept["url"].to_pylist(), strict=True))
     digests = [(urls[uid] or "").removeprefix(_DIGEST) for uid in pairs.uids.tolist()]
-    known: dict[str, CaptionTruth] = {}
+    truths: dict[str, CaptionTruth] = {}
     for path in truth_files(run):
-        known = read_caption_truth(path, set(digests)) | known
-    return [known.get(digest, _UNKNOWN) for digest in digests]
+        truths = read_caption_truth(path, set(digests)) | truths
+    return [truths.get(digest, _UNKNOWN) for digest in digests]
 
 
 def _wrong_captions(run: Run, pairs: PairRows, rows: Sequence[tuple[int, str, str]]) -> WrongCaptions:
@@ -165,9 +165,9 @@ class _Source:
             return [None] * len(self.kept)
         return list(table[column].take(pc.index_in(self.kept["uid"], table["uid"].combine_chunks())).to_pylist())
 
-    def refuse(self, name: str, what: str, remedy: str) -> InputError:
+    def refuse(self, name: str, need: str, remedy: str) -> InputError:
         """Why the build cannot give it."""
-        return InputError(f"`build` must have {what} for `{name}`; `{self.manifest['build']}` has none. {remedy}")
+        return InputError(f"`build` must have {need} for `{name}`; `{self.manifest['build']}` has none. {remedy}")
 
 
 def with_needs(
@@ -181,8 +181,8 @@ def with_needs(
 ) -> PairRows:
     """The pairs with the fields that an objective needs. Raises InputError where the build has nothing for one."""
     source = _Source(run=run, manifest=manifest, kept=kept, pairs=pairs, phrases=phrases)
-    made: dict[str, Any] = {name: _MAKERS[name](source) for name in needs}
-    return replace(pairs, **made)
+    values: dict[str, Any] = {name: _MAKERS[name](source) for name in needs}
+    return replace(pairs, **values)
 
 
 def needed_inputs(run: Run, needs: Sequence[str]) -> dict[str, str]:
@@ -199,8 +199,8 @@ def _views(source: _Source) -> SharedRows:
 def _second(source: _Source) -> SharedRows:
     """The quarters of each picture by the second backbone."""
     backbone, ids = open_second(source.run), source.kept["image_id"].to_pylist()
-    own = np.zeros((len(ids), backbone.dimension), np.float32)
-    return _stacked(view_rows(source.run, own, ids, [QUARTERS] * len(ids), backbone=backbone).rows)
+    no_rows = np.zeros((len(ids), backbone.dimension), np.float32)
+    return _stacked(view_rows(source.run, no_rows, ids, [QUARTERS] * len(ids), backbone=backbone).rows)
 
 
 def _stacked(rows: Single) -> SharedRows:
@@ -218,7 +218,7 @@ def _texts(source: _Source) -> SharedRows:
     """Captions that captioners offered for each pair, and those of its duplicates; its own where no pair has any."""
     offered = _offered(source)
     if not any(offered):
-        offered = [[own] for own in source.pairs.captions.tolist()]
+        offered = [[caption] for caption in source.pairs.captions.tolist()]
     return _shared_texts(source.run, offered)
 
 
@@ -232,20 +232,20 @@ def _offered(source: _Source) -> list[list[str]]:
                 by_uid.setdefault(row["uid"], []).append(row["caption"])
     merged = source.of_kept("merged_captions")
     return [
-        [text for text in dict.fromkeys([*(of_pair or ()), *by_uid.get(uid, ())]) if text and text != own]
-        for uid, own, of_pair in zip(source.pairs.uids.tolist(), source.pairs.captions.tolist(), merged, strict=True)
+        [text for text in dict.fromkeys([*(texts or ()), *by_uid.get(uid, ())]) if text and text != caption]
+        for uid, caption, texts in zip(source.pairs.uids.tolist(), source.pairs.captions.tolist(), merged, strict=True)
     ]
 
 
 def _long_texts(source: _Source) -> npt.NDArray[np.object_]:
     """The pool's long caption of each pair, else the longest of its captions."""
     longest = [
-        max([own, *offered], key=len)
-        for own, offered in zip(source.pairs.captions.tolist(), _offered(source), strict=True)
+        max([caption, *offered], key=len)
+        for caption, offered in zip(source.pairs.captions.tolist(), _offered(source), strict=True)
     ]
-    given = source.of_kept(LONG_CAPTION)
+    stored = source.of_kept(LONG_CAPTION)
     texts = np.empty(len(longest), np.object_)
-    texts[:] = [text if isinstance(text, str) and text else other for text, other in zip(given, longest, strict=True)]
+    texts[:] = [text if isinstance(text, str) and text else long for text, long in zip(stored, longest, strict=True)]
     return texts
 
 
@@ -254,8 +254,8 @@ def _duplicates(source: _Source) -> SharedRows:
     steps = [step["name"] for step in source.manifest["steps"] if step["counts"].get("merged")]
     table = source.samples(["image_id", "caption", *(f"{name}_into" for name in steps)])
     uids = table["uid"].to_pylist()
-    into = [column for name in steps for column in table[f"{name}_into"].to_pylist()]
-    edges = [(uid, target) for uid, target in zip(uids * len(steps), into, strict=True) if target]
+    targets = [column for name in steps for column in table[f"{name}_into"].to_pylist()]
+    edges = [(uid, target) for uid, target in zip(uids * len(steps), targets, strict=True) if target]
     records = joined_groups(uids, [None] * len(uids), edges)
     of_record: dict[str, list[int]] = {}
     image_ids, captions = table["image_id"].to_pylist(), table["caption"].to_pylist()
@@ -263,18 +263,18 @@ def _duplicates(source: _Source) -> SharedRows:
         if image_ids[place] and captions[place]:
             of_record.setdefault(record, []).append(place)
     record_of = dict(zip(uids, records.tolist(), strict=True))
-    own = [
+    of_pairs = [
         [place for place in of_record.get(record_of[uid], ()) if uids[place] != uid][:MOST]
         for uid in source.pairs.uids.tolist()
     ]
-    distinct = sorted({place for places in own for place in places})
+    distinct = sorted({place for places in of_pairs for place in places})
     if not distinct:
         raise source.refuse("duplicates", "merged duplicates", "Let `curate.deduplicate` merge some.")
     ids = [image_ids[place] for place in distinct]
     store_images(source.run, sorted(set(ids)))
     images = raw_rows(*FeatureStore(source.run.workspace, encoder_identity(source.run), "images").read(ids))
     texts = raw_text_rows(source.run, [captions[place] for place in distinct])
-    return SharedRows(rows=np.stack([images, texts], axis=1), places=_places(own, distinct))
+    return SharedRows(rows=np.stack([images, texts], axis=1), places=_places(of_pairs, distinct))
 
 
 def _synonyms(source: _Source) -> SharedRows:
@@ -291,15 +291,15 @@ def _synonyms(source: _Source) -> SharedRows:
 
 def _shared_texts(run: Run, of_pairs: Sequence[Sequence[str]]) -> SharedRows:
     """Rows of the first texts of each pair, each once."""
-    own = [list(dict.fromkeys(texts))[:MOST] for texts in of_pairs]
-    distinct = sorted({text for texts in own for text in texts})
-    return SharedRows(rows=raw_text_rows(run, distinct), places=_places(own, distinct))
+    distinct_of_pairs = [list(dict.fromkeys(texts))[:MOST] for texts in of_pairs]
+    distinct = sorted({text for texts in distinct_of_pairs for text in texts})
+    return SharedRows(rows=raw_text_rows(run, distinct), places=_places(distinct_of_pairs, distinct))
 
 
-def _places(own: Sequence[Sequence[Any]], distinct: Sequence[Any]) -> npt.NDArray[np.int64]:
+def _places(of_pairs: Sequence[Sequence[Any]], distinct: Sequence[Any]) -> npt.NDArray[np.int64]:
     place_of = {value: place for place, value in enumerate(distinct)}
-    places = np.full((len(own), max(1, *map(len, own))), -1, np.int64)
-    for row, values in enumerate(own):
+    places = np.full((len(of_pairs), max(1, *map(len, of_pairs))), -1, np.int64)
+    for row, values in enumerate(of_pairs):
         places[row, : len(values)] = [place_of[value] for value in values]
     return places
 

@@ -75,8 +75,8 @@ class RefiningParts:
 
 def list_inputs(run: Run, build: str, lists: Sequence[GuardedList]) -> dict[str, str]:
     """The inputs of a step that asks for `refining_parts` with class lists of a build."""
-    inputs = ((one.list, grouped_inputs(run, build, one.split)) for one in lists)
-    return {f"{name} {of}": value for of, by_name in inputs for name, value in by_name.items()}
+    inputs = ((guarded.list, grouped_inputs(run, build, guarded.split)) for guarded in lists)
+    return {f"{name} {list_name}": value for list_name, by_name in inputs for name, value in by_name.items()}
 
 
 def refining_parts(
@@ -91,37 +91,37 @@ def refining_parts(
     check_encoder(run, manifest)
     kept, groups = kept_with_groups(run, manifest)
     names = groups.astype(np.str_)
-    labelled = {one.list: labelled_pairs(run, manifest, one) for one in lists}
+    labelled = {guarded.list: labelled_pairs(run, manifest, guarded) for guarded in lists}
     pairs = pair_rows(run, kept, names)
     place_of = {uid: place for place, uid in enumerate(pairs.uids.tolist())}
     split = dealt_parts(names, seed=run.seed)
     for part in ("val", "test"):  # test last: it has the last word
-        claimed = [one.pairs["uid"].filter(pa.array(one.split == part)).to_pylist() for one in labelled.values()]
+        claimed = [rows.pairs["uid"].filter(pa.array(rows.split == part)).to_pylist() for rows in labelled.values()]
         places = np.array([place_of[uid] for uids in claimed for uid in uids], np.int64)
         split[np.isin(names, names[places])] = part
     of_lists: dict[str, dict[str, ClassRows]] = {"val": {}, "test": {}}
-    for one in lists:
-        of_list = labelled[one.list]
+    for guarded in lists:
+        of_list = labelled[guarded.list]
         places = np.array([place_of[uid] for uid in of_list.pairs["uid"].to_pylist()], np.int64)
-        said = [one.said(name) for name in one.classes]
-        texts = raw_text_rows(run, said)
+        spoken = [guarded.said(name) for name in guarded.classes]
+        texts = raw_text_rows(run, spoken)
         for part, rows in of_lists.items():
             mine = (of_list.split == part) & (split[places] == part) if len(places) else np.zeros(0, np.bool_)
             if mine.any():
-                rows[one.list] = ClassRows(
+                rows[guarded.list] = ClassRows(
                     image=pairs.image[places[mine]],
                     uids=pairs.uids[places[mine]],
                     labels=of_list.labels[mine],
                     groups=names[places[mine]],
                     texts=texts,
-                    said=np.array(said, np.str_),
-                    classes=np.array(one.classes, np.str_),
+                    said=np.array(spoken, np.str_),
+                    classes=np.array(guarded.classes, np.str_),
                 )
     of_parts = {part: pairs.rows(split == part) for part in PARTS}
     phrases: dict[str, list[str]] = {}
-    for one in lists:
-        for name, others in one.synonyms.items():
-            phrases.setdefault(name, []).extend(map(one.said, others))
+    for guarded in lists:
+        for name, synonyms in guarded.synonyms.items():
+            phrases.setdefault(name, []).extend(map(guarded.said, synonyms))
     trained = kept.filter(pa.array(split == "train"))
     of_parts["train"] = with_needs(run, manifest, trained, of_parts["train"], phrases=phrases, needs=needs)
     return RefiningParts(pairs=of_parts, lists=of_lists, probes=caption_probes(run, of_parts["test"], kept))
@@ -161,30 +161,30 @@ class OtherPictures:
     template: str = TEMPLATE
 
 
-def other_rows(run: Run, other: OtherPictures) -> ClassRows:
+def other_rows(run: Run, source: OtherPictures) -> ClassRows:
     """The pictures of a folder as the frozen encoder gives them, each a group of its own; they are encoded once.
 
     Those that cannot be decoded are left out, and that is said. Raises InputError where none is left.
     """
-    folder = Path(other.folder)
+    folder = Path(source.folder)
     rows = read_image_folder(folder).rows
     store = FeatureStore(run.workspace, encoder_identity(run), "images")
     path_of = dict(zip(rows["image_id"].to_pylist(), rows["path"].to_pylist(), strict=True))
     missing = store.missing(list(path_of))
-    encoded = encode_pictures(run, (read_picture(folder, path_of[one]) for one in missing), total=len(missing))
+    encoded = encode_pictures(run, (read_picture(folder, path_of[name]) for name in missing), total=len(missing))
     if encoded.places:
         store.append(
             [missing[place] for place in encoded.places], *to_unit_rows(encoded.image * encoded.norms[:, None])
         )
     for path, reason in encoded.failed[:1]:
-        run.progress.warn(f"{other.name}: {len(encoded.failed):,} pictures are left out, such as `{path}`: {reason}")
+        run.progress.warn(f"{source.name}: {len(encoded.failed):,} pictures are left out, such as `{path}`: {reason}")
     failed = {path for path, _ in encoded.failed}
     rows = rows.filter(pa.array([path not in failed for path in rows["path"].to_pylist()]))
     if not rows.num_rows:
-        raise InputError(f"`{other.folder}` must hold pictures that can be decoded; got none. Name another folder.")
+        raise InputError(f"`{source.folder}` must hold pictures that can be decoded; got none. Name another folder.")
     labels = rows["label"].to_pylist()
     classes = sorted(set(labels))
-    texts = [other.template.replace("{}", name) for name in classes]
+    texts = [source.template.replace("{}", name) for name in classes]
     return ClassRows(
         image=raw_rows(*store.read(rows["image_id"].combine_chunks())),
         uids=np.array(rows["image_id"].to_pylist(), np.str_),
@@ -196,6 +196,6 @@ def other_rows(run: Run, other: OtherPictures) -> ClassRows:
     )
 
 
-def other_inputs(others: Sequence[OtherPictures]) -> dict[str, str]:
+def other_inputs(sources: Sequence[OtherPictures]) -> dict[str, str]:
     """The hash of each folder's pictures and their classes."""
-    return {f"pictures {one.name}": table_hash(read_image_folder(Path(one.folder)).rows) for one in others}
+    return {f"pictures {source.name}": table_hash(read_image_folder(Path(source.folder)).rows) for source in sources}

@@ -125,8 +125,8 @@ def heads_of(run: Run, record: StepRecord, rule: RefineRule) -> bytes:
     with suppress(FileNotFoundError):
         put_object(objects, earlier.read_bytes())
         earlier.unlink(missing_ok=True)
-    for again in (False, True):
-        if again:
+    for is_retry in (False, True):
+        if is_retry:
             choose_heads(run, (), rule)
         with suppress(FileNotFoundError, DamagedError):
             return object_content(objects, digest)
@@ -141,14 +141,14 @@ def _best(
 ) -> tuple[Refinement, list[dict[str, Any]]]:
     """The chosen refinement, and a row for all that were tried, the frozen encoder first."""
     best = trained.frozen()
-    was = correct_of(parts, "val", best)
-    rows, chosen = [_choice(0, 0.0, was, allowed=True)], 0
+    frozen = correct_of(parts, "val", best)
+    rows, chosen = [_choice(0, 0.0, frozen, allowed=True)], 0
     for epoch, refinement in _epochs(run, rule, parts, trained):
         for strength in STRENGTHS:
             tried = refinement.at(strength)
             correct = correct_of(parts, "val", tried)
             allowed = all(
-                one.mean >= was[key].mean - rule.margin for key, one in correct.items() if key[0] == "zero-shot"
+                score.mean >= frozen[key].mean - rule.margin for key, score in correct.items() if key[0] == "zero-shot"
             )
             rows.append(_choice(epoch, strength, correct, allowed=allowed))
             if allowed and rows[-1]["recall"] > rows[chosen]["recall"]:
@@ -157,7 +157,7 @@ def _best(
 
 
 def _choice(epoch: int, strength: float, correct: dict[tuple[str, str], Correct], *, allowed: bool) -> dict[str, Any]:
-    accuracy = {f"zero_shot {of}": one.mean for (measure, of), one in correct.items() if measure == "zero-shot"}
+    accuracy = {f"zero_shot {subset}": score.mean for (kind, subset), score in correct.items() if kind == "zero-shot"}
     return {"epoch": epoch, "strength": strength, "recall": mean_recall(correct), **accuracy, "allowed": allowed}
 
 
@@ -225,7 +225,8 @@ def _inputs(run: Run, _upstream: Records, rule: RefineRule) -> dict[str, str]:
     objective = OBJECTIVES[rule.objective]
     needed = needed_inputs(run, objective.needs) | ({"rival": "logistic regression"} if objective.learns_labels else {})
     versions = {
-        f"{name} version": of for name, of in training_versions(rule.objective, rule.sampler, rule.experts).items()
+        f"{name} version": version
+        for name, version in training_versions(rule.objective, rule.sampler, rule.experts).items()
     }
     lists = list_inputs(run, rule.build, rule.lists)
     return grouped_inputs(run, rule.build) | truth_inputs(run) | needed | versions | lists

@@ -114,9 +114,9 @@ def judge_settings(
                 if name == RECIPE:
                     raise
                 skipped[name] = str(error)
-    about = {name: {"kept": len(one.pairs), "unknown": one.unknown} for name, one in settings.items()}
+    sizes = {name: {"kept": len(setting.pairs), "unknown": setting.unknown} for name, setting in settings.items()}
     result = compare_arms(arms, seed=run.seed)
-    rows = [row | about.get(row["pairs"], {}) for row in result["rows"]]
+    rows = [row | sizes.get(row["pairs"], {}) for row in result["rows"]]
     return {**result, "rows": rows, "seeds": seeds, "trained": arms[0].trained, "skipped": skipped}
 
 
@@ -146,12 +146,12 @@ def judge_arm(run: Run, name: str, pairs: PairRows, splits: Sequence[Split], *, 
             raise InputError(f"`{name}` must keep pairs to train on; it keeps none that are not held out.")
         drawn = drawn_pairs(train, split.most, seed=split.seed)
         measures = correct_of(RefiningParts(pairs={"test": split.test}), "test", split.heads(run, drawn))
-        ones = [one for (measure, of), one in measures.items() if of == ALL_PAIRS and TO_LABEL not in measure]
-        if not ones:
+        scores = [score for (kind, subset), score in measures.items() if subset == ALL_PAIRS and TO_LABEL not in kind]
+        if not scores:
             raise InputError("the build must hold out at least two pairs to judge by; it has fewer. Tune a larger one.")
         sizes.append((len(train), len(drawn)))
-        correct.append(np.concatenate([one.values for one in ones]))
-        groups.append(np.concatenate([one.groups for one in ones]))
+        correct.append(np.concatenate([score.values for score in scores]))
+        groups.append(np.concatenate([score.groups for score in scores]))
         advance(1)
     available, trained = (round(float(np.mean(of_splits))) for of_splits in zip(*sizes, strict=True))
     return Arm(

@@ -77,7 +77,7 @@ class WorthRule:
     others: tuple[OtherPictures, ...] = ()
 
     def __post_init__(self) -> None:
-        names = [*(one.list for one in self.lists), *(one.name for one in self.others)]
+        names = [*(entry.list for entry in self.lists), *(entry.name for entry in self.others)]
         if repeated := sorted({name for name in names if names.count(name) > 1}):
             raise InputError(
                 f"folders of pictures must have names that no other and no class list has; got `{repeated[0]}` twice. "
@@ -129,15 +129,15 @@ def compare_variants(run: Run, _upstream: Records, rule: WorthRule) -> StepOutpu
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     builds = Builds(run.workspace)
-    others = {one.name: other_rows(run, one) for one in rule.others}
+    other_pictures = {source.name: other_rows(run, source) for source in rule.others}
     unbalanced = None if rule.unbalanced is None else builds.read(rule.unbalanced)
-    held_out = hold_out(run, builds.read(rule.build), rule.lists, unbalanced=unbalanced, others=others)
-    whole = held_out.trained
+    held_out = hold_out(run, builds.read(rule.build), rule.lists, unbalanced=unbalanced, other_pictures=other_pictures)
+    train = held_out.trained
     variants, skipped = [], {}
     bar = run.progress.bar("worth: heads", (len(rule.variants) + 1) * rule.seeds)
     with threadpool_limits(1), bar as advance:  # by more threads, sums may come in another order
-        seeds = Seeds(run=run, rule=rule.training, count=len(whole), numbers=range(1, rule.seeds + 1), advance=advance)
-        variants.append(judge_variant(WHOLE, whole, held_out, seeds))
+        seeds = Seeds(run=run, rule=rule.training, count=len(train), numbers=range(1, rule.seeds + 1), advance=advance)
+        variants.append(judge_variant(WHOLE, train, held_out, seeds))
         for variant in rule.variants:
             try:
                 pairs = training_pairs(run, builds.read(variant.build), held_out)
@@ -145,7 +145,7 @@ def compare_variants(run: Run, _upstream: Records, rule: WorthRule) -> StepOutpu
             except (InputError, RowsError) as error:
                 skipped[variant.name] = str(error)
     rows = worth_table([*variants, frozen_variant(held_out)], seed=run.seed)
-    return StepOutput(tables={"worth": pa.Table.from_pylist(rows)}, notes={"trained": len(whole), "skipped": skipped})
+    return StepOutput(tables={"worth": pa.Table.from_pylist(rows)}, notes={"trained": len(train), "skipped": skipped})
 
 
 def hold_out(
@@ -154,7 +154,7 @@ def hold_out(
     lists: Sequence[GuardedList],
     *,
     unbalanced: Mapping[str, Any] | None = None,
-    others: Mapping[str, Any] | None = None,
+    other_pictures: Mapping[str, Any] | None = None,
 ) -> HeldOutPairs:
     """The held-out pairs of a build, those of its pool that balancing alone dropped, and other pictures."""
     parts = refining_parts(run, manifest, lists)
@@ -165,7 +165,7 @@ def hold_out(
     for part in PARTS:
         part_of |= {group_of[uid]: part for uid in parts.pairs[part].uids.tolist()}
     held_out = HeldOutPairs(
-        parts=replace(parts, lists={**parts.lists, "test": {**parts.lists.get("test", {}), **(others or {})}}),
+        parts=replace(parts, lists={**parts.lists, "test": {**parts.lists.get("test", {}), **(other_pictures or {})}}),
         group_of=group_of,
         part_of=part_of,
     )
@@ -191,10 +191,8 @@ def _pairs_of_part(run: Run, kept: pa.Table, held_out: HeldOutPairs, part: str, 
     """The pairs whose group is of a part, but for those whose picture is a twin of one of the rows."""
     groups = np.array([held_out.group_of.get(uid, uid) for uid in kept["uid"].to_pylist()], np.str_)
     dealt = dealt_parts(groups, seed=run.seed)
-    is_of_part = np.array(
-        [held_out.part_of.get(group, own) == part for group, own in zip(groups.tolist(), dealt.tolist(), strict=True)],
-        np.bool_,
-    )
+    by_group = zip(groups.tolist(), dealt.tolist(), strict=True)
+    is_of_part = np.array([held_out.part_of.get(group, drawn) == part for group, drawn in by_group], np.bool_)
     pairs = pair_rows(run, kept.filter(pa.array(is_of_part)), groups[is_of_part])
     return pairs.rows(~twins_of(pairs.image, apart_from))
 
@@ -216,12 +214,12 @@ def judge_variant(name: str, pairs: PairRows, held_out: HeldOutPairs, seeds: See
     for seed in seeds.numbers:
         drawn = drawn_pairs(pairs, seeds.count, seed=seed)
         heads = trained_heads(seeds.run, drawn, held_out.parts.pairs["val"], seeds.rule, seed=seed)
-        for key, one in judged(held_out.parts, heads).items():
-            of_seeds.setdefault(key, []).append(one)
+        for key, score in judged(held_out.parts, heads).items():
+            of_seeds.setdefault(key, []).append(score)
         seeds.advance(1)
     correct = {
-        key: Correct(values=np.mean([one.values for one in ones], axis=0), groups=ones[0].groups)
-        for key, ones in of_seeds.items()
+        key: Correct(values=np.mean([score.values for score in scores], axis=0), groups=scores[0].groups)
+        for key, scores in of_seeds.items()
     }
     return WorthVariant(name=name, available=len(pairs), trained=min(seeds.count, len(pairs)), correct=correct)
 
@@ -252,8 +250,8 @@ def trained_heads(run: Run, pairs: PairRows, val: PairRows, rule: TrainingRule, 
 
 
 def _heads_name(pairs: PairRows, val: PairRows, rule: TrainingRule, seed: int) -> str:
-    about = {"objective": _OBJECTIVE, "rule": asdict(rule), "seed": seed, "version": REFINE_ENCODER.version}
-    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    facts = {"objective": _OBJECTIVE, "rule": asdict(rule), "seed": seed, "version": REFINE_ENCODER.version}
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for rows in (pairs, val):
         for field, values in vars(rows).items():
             if values is None:
@@ -274,12 +272,12 @@ def worth_table(variants: Sequence[WorthVariant], *, seed: int) -> list[dict[str
     first = variants[0]
     rows = []
     for variant in variants:
-        about = {"pairs": variant.name, "available": variant.available, "trained": variant.trained}
-        for (measure, of), one in variant.correct.items():
-            was = first.correct[measure, of]
-            difference = paired_bootstrap(was.values, one.values, seed=seed, groups=was.groups)
-            values = {"measure": measure, "of": of, "n": len(one.values), "value": round(one.mean, 4)}
-            rows.append({**about, **values, **difference_columns(difference)})
+        columns = {"pairs": variant.name, "available": variant.available, "trained": variant.trained}
+        for (measure, subset), score in variant.correct.items():
+            baseline = first.correct[measure, subset]
+            difference = paired_bootstrap(baseline.values, score.values, seed=seed, groups=baseline.groups)
+            values = {"measure": measure, "of": subset, "n": len(score.values), "value": round(score.mean, 4)}
+            rows.append({**columns, **values, **difference_columns(difference)})
     return rows
 
 

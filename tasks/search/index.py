@@ -98,8 +98,8 @@ class FeatureIndex:
                 f"`index` must be one that was made; there is no {kind} of the features by encoder {encoder[:12]}. "
                 f"Make it: `evenly index --kind {kind}`."
             )
-        self.facts, made = stored
-        self._nearest, self.unindexed = _opened(store, kind, made)
+        self.facts, stamp = stored
+        self._nearest, self.unindexed = _opened(store, kind, stamp)
 
     def candidates(self, query: Single, k: int) -> list[str]:
         """Ids of `k` rows that are near to a query (d,)."""
@@ -119,11 +119,11 @@ def make_index(workspace: Workspace, encoder: str, kind: str, progress: Progress
     """
     check_kind(kind)
     store = FeatureStore(workspace, encoder, "images")
-    for other in KINDS if kind != BINARY and not force else ():
+    for existing in KINDS if kind != BINARY and not force else ():
         with suppress(NotFoundError, DamagedError):
-            if other not in (kind, BINARY) and FeatureIndex(workspace, encoder, other):
+            if existing not in (kind, BINARY) and FeatureIndex(workspace, encoder, existing):
                 raise InputError(
-                    f"`--kind` must be {other}, the index that is there, or {BINARY}, which stands beside it; got "
+                    f"`--kind` must be {existing}, the index that is there, or {BINARY}, which stands beside it; got "
                     f"`{kind}`. Replace it: --force."
                 )
     version = newest_version(store.path)
@@ -136,9 +136,9 @@ def make_index(workspace: Workspace, encoder: str, kind: str, progress: Progress
         )
     started = time.perf_counter()
     with progress.bar(f"making the index {kind}", None):
-        made = _make_codes(store, version) if kind == BINARY else _make_cells(store, kind, rows, dimension)
+        stamp = _make_codes(store, version) if kind == BINARY else _make_cells(store, kind, rows, dimension)
     seconds = time.perf_counter() - started
-    nearest, _ = _opened(store, kind, made)
+    nearest, _ = _opened(store, kind, stamp)
     with progress.bar("measuring the index", None):
         efforts = _EFFORTS[BINARY if kind == BINARY else "ivf"]
         measured = _measured(workspace, encoder, efforts, nearest)
@@ -151,7 +151,7 @@ def make_index(workspace: Workspace, encoder: str, kind: str, progress: Progress
         **measured,
     )
     made_of = {"encoder": encoder, "rule": {"kind": kind}, "features": version}
-    _indexes(store).put(f"images-{kind}", asdict(facts) | asdict(made), made_of=made_of, force=True)
+    _indexes(store).put(f"images-{kind}", asdict(facts) | asdict(stamp), made_of=made_of, force=True)
     return facts
 
 
@@ -160,30 +160,30 @@ def _bytes(store: FeatureStore, kind: str, rows: int, dimension: int) -> int:
     return rows * -(-dimension // 64) * 8 if kind == BINARY else VectorIndex(store.path, _remedy(kind)).bytes
 
 
-def _opened(store: FeatureStore, kind: str, made: "_Made") -> tuple[Nearest, int]:
+def _opened(store: FeatureStore, kind: str, stamp: "_Made") -> tuple[Nearest, int]:
     """The source of candidates, and the number of rows that it does not know."""
     if kind != BINARY:
         index = VectorIndex(store.path, _remedy(kind))
-        if index.uuid != made.uuid:
+        if index.uuid != stamp.uuid:
             raise NotFoundError(
                 f"`index` must be one that was made; of `{store.path}` another was made after this {kind}, or it was "
                 f"broken off: {index.kind}. Choose that, or: {_remedy(kind)}"
             )
         return lambda rows, k, probes: [index.nearest(row, k, nprobes=probes) for row in rows], index.unindexed
     codes = _codes_path(store)
-    rows = _size(codes, made.version, _ANEW)[0] if newest_version(codes) == made.version else None
+    rows = _size(codes, stamp.version, _ANEW)[0] if newest_version(codes) == stamp.version else None
     if rows is None or rows > store.count():
         raise NotFoundError(
             f"codes `{codes}` must be the last that were made, of features still there; they are not. {_remedy(kind)}"
         )
-    centre = np.asarray(made.centre, np.float32)
+    centre = np.asarray(stamp.centre, np.float32)
 
     def nearest(rows: Single, k: int, _probes: int) -> list[list[str]]:
-        tables = each_fragment(codes, _ANEW, version=made.version, columns=["row"])
+        tables = each_fragment(codes, _ANEW, version=stamp.version, columns=["row"])
         lists = shortlists(binary_codes(rows, centre), (_matrix(table["row"]) for table in tables), k)
         places = np.unique(np.concatenate(lists))
-        ids = rows_at(codes, _ANEW, places, version=made.version, columns=[KEY])[KEY].combine_chunks()
-        return [ids.take(pa.array(np.searchsorted(places, near))).to_pylist() for near in lists]
+        ids = rows_at(codes, _ANEW, places, version=stamp.version, columns=[KEY])[KEY].combine_chunks()
+        return [ids.take(pa.array(np.searchsorted(places, neighbours))).to_pylist() for neighbours in lists]
 
     return nearest, store.count() - rows
 
@@ -223,20 +223,20 @@ def _measured(
     store = FeatureStore(workspace, encoder, "images")
     queries = list[tuple[str, str, Single]]()
     for kind, name in (("images", "pictures"), ("texts", "texts")):
-        asked = FeatureStore(workspace, encoder, kind)
-        ids = _drawn_ids(asked.path)
-        rows = asked.read(ids)[0].astype(np.float32) if ids else np.zeros((0, 1), np.float32)
-        queries += [(name, own, row) for own, row in zip(ids, rows, strict=True)]
+        queried = FeatureStore(workspace, encoder, kind)
+        ids = _drawn_ids(queried.path)
+        rows = queried.read(ids)[0].astype(np.float32) if ids else np.zeros((0, 1), np.float32)
+        queries += [(name, query, row) for query, row in zip(ids, rows, strict=True)]
     asked_rows = np.stack([row for _, _, row in queries])
     truth = [
-        [name for name in near if name != own][:NEAREST]
-        for (_, own, _), near in zip(queries, _true_nearest(store.path, asked_rows, NEAREST + 1), strict=True)
+        [name for name in neighbours if name != query][:NEAREST]
+        for (_, query, _), neighbours in zip(queries, _true_nearest(store.path, asked_rows, NEAREST + 1), strict=True)
     ]
-    for effort, given in _tried(asked_rows, efforts, nearest):
+    for effort, answers in _tried(asked_rows, efforts, nearest):
         probes, candidates = effort
         shares = defaultdict[str, list[float]](list)
-        for (name, _, _), wanted, near in zip(queries, truth, given, strict=True):
-            shares[name].append(len({*wanted} & {*near}) / len(wanted))
+        for (name, _, _), wanted, neighbours in zip(queries, truth, answers, strict=True):
+            shares[name].append(len({*wanted} & {*neighbours}) / len(wanted))
         recall = {name: round(float(np.mean(values)), 4) for name, values in shares.items()}
         if min(recall.values()) >= WANTED_RECALL:
             break
@@ -260,21 +260,21 @@ def _tried(
     """Each effort, and what it gives for each row: the candidates of fewer are the beginning of those of more."""
     for probes, group in groupby(efforts, key=itemgetter(0)):
         counts = [candidates for _, candidates in group]
-        near = nearest(rows, max(counts), probes)
+        neighbours = nearest(rows, max(counts), probes)
         for candidates in counts:
-            yield (probes, candidates), [names[:candidates] for names in near]
+            yield (probes, candidates), [names[:candidates] for names in neighbours]
 
 
 def _true_nearest(path: Path, queries: Single, k: int) -> list[list[str]]:
     """The ids of the `k` rows nearest to each query (m, d); of equal scores the smaller id."""
-    near: list[list[tuple[float, str]]] = [[] for _ in queries]
+    neighbours: list[list[tuple[float, str]]] = [[] for _ in queries]
     for table in each_fragment(path, MADE_AGAIN, version=newest_version(path) or 0, columns=[KEY, COLUMN]):
         rows, ids = _matrix(table[COLUMN]), table[KEY].combine_chunks()
         places, scores = top_concepts(queries, rows, min(k, len(rows)))
         for number, (row_places, row_scores) in enumerate(zip(places, scores, strict=True)):
             names = ids.take(pa.array(row_places)).to_pylist()
-            near[number] = sorted([*near[number], *zip((-row_scores).tolist(), names, strict=True)])[:k]
-    return [[name for _, name in pairs] for pairs in near]
+            neighbours[number] = sorted([*neighbours[number], *zip((-row_scores).tolist(), names, strict=True)])[:k]
+    return [[name for _, name in pairs] for pairs in neighbours]
 
 
 def _drawn_ids(path: Path) -> list[str]:
@@ -316,5 +316,5 @@ def _stored(store: FeatureStore, kind: str) -> tuple[IndexFacts, "_Made"] | None
         card, _ = _indexes(store).read(f"images-{kind}")
     except NotFoundError:
         return None
-    facts, made = ({field.name: card[field.name] for field in fields(holder)} for holder in (IndexFacts, _Made))
-    return IndexFacts(**facts), _Made(**made | {"centre": tuple(made["centre"])})
+    facts, stamp = ({field.name: card[field.name] for field in fields(holder)} for holder in (IndexFacts, _Made))
+    return IndexFacts(**facts), _Made(**stamp | {"centre": tuple(stamp["centre"])})

@@ -66,10 +66,10 @@ def meet(table: pa.Table, conditions: Sequence[Condition]) -> pa.Array:
         else:
             meets = pc.and_(meets, is_met)
     for masks in alternatives.values():
-        either = masks[0]
+        meets_any = masks[0]
         for mask in masks[1:]:
-            either = pc.or_(either, mask)
-        meets = pc.and_(meets, either)
+            meets_any = pc.or_(meets_any, mask)
+        meets = pc.and_(meets, meets_any)
     return meets
 
 
@@ -146,9 +146,9 @@ class SearchedPairs:
     def batches(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         """These columns of the pairs, sorted by uid, some 65,536 rows at a time."""
         self.matched = 0
-        asked = {condition.column for condition in self.selection.where}
-        judged = self._judged if self.selection.rows != "all" or asked & set(OUTCOME) else []
-        wanted = list(dict.fromkeys([*columns, *judged, *sorted(asked - set(OUTCOME))]))
+        compared = {condition.column for condition in self.selection.where}
+        judged = self._judged if self.selection.rows != "all" or compared & set(OUTCOME) else []
+        wanted = list(dict.fromkeys([*columns, *judged, *sorted(compared - set(OUTCOME))]))
         for table in self._samples.batches(wanted):
             outcomes = outcomes_of(table, self._steps) if judged else None
             chosen = table.filter(self._chosen(table, outcomes)).select(list(columns))
@@ -178,13 +178,13 @@ class SearchedPairs:
     def facts(self, uids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """By uid: where each pair ended, with the value and the twin of the step that decided, and what it is."""
         plain = [name for name in _KNOWN_BY if name in self._columns]
-        where = [condition.column for condition in self.selection.where if condition.column not in OUTCOME]
+        named = [condition.column for condition in self.selection.where if condition.column not in OUTCOME]
         judged = [*self._judged, *self._deciding("value"), *self._deciding("into")]
-        wanted = list(dict.fromkeys(["uid", *plain, *where, *judged]))
+        wanted = list(dict.fromkeys(["uid", *plain, *named, *judged]))
         table = self._samples.read(wanted, sql_in("uid", uids))
         outcomes = outcomes_of(table, self._steps).to_pylist()
         rows = table.to_pylist()
-        return {row["uid"]: self._fact(row, outcome, plain, where) for row, outcome in zip(rows, outcomes, strict=True)}
+        return {row["uid"]: self._fact(row, outcome, plain, named) for row, outcome in zip(rows, outcomes, strict=True)}
 
     @cached_property
     def _columns(self) -> list[str]:
@@ -219,11 +219,11 @@ class SearchedPairs:
         return pc.and_(chosen, is_kept if self.selection.rows == "kept" else pc.invert(is_kept))
 
     def _fact(
-        self, row: Mapping[str, Any], outcome: Mapping[str, str], plain: Sequence[str], where: Sequence[str]
+        self, row: Mapping[str, Any], outcome: Mapping[str, str], plain: Sequence[str], named: Sequence[str]
     ) -> dict[str, Any]:
         step = outcome["step"]
         decided = {name: row.get(f"{step}_{name}") if step else None for name in ("value", "into")}
-        return {**{name: row[name] for name in dict.fromkeys([*plain, *where])}, **outcome, **decided}
+        return {**{name: row[name] for name in dict.fromkeys([*plain, *named])}, **outcome, **decided}
 
 
 @dataclass(frozen=True, kw_only=True)

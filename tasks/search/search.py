@@ -156,12 +156,12 @@ class SearchResult:
                 f"by a shortlist of {share:.2%} of the rows".replace("%", " %")
             )
         if self.unindexed:
-            how = (
+            treatment = (
                 "not searched: run `evenly index` again"
                 if self.index and self.index["kind"] == BINARY
                 else "searched beside it"
             )
-            notes.append(f"{self.unindexed:,} pictures are newer than the index, and {how}")
+            notes.append(f"{self.unindexed:,} pictures are newer than the index, and {treatment}")
         if self.matched < self.pairs:
             notes.append(f"{self.pairs - self.matched:,} are not of the rows that were asked for")
         if self.without_picture:

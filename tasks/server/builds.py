@@ -242,8 +242,8 @@ def _difference_lines(build: Published) -> Iterator[str]:
     yield f"# {markdown_text(build.build)}"
     difference = build.difference
     if difference is None:
-        alone = "The first build of its recipe." if build.manifest["limit"] is None else "A part of the pool."
-        yield f"\n{alone if build.previous is None else 'The last build again: nothing has changed.'}"
+        sentence = "The first build of its recipe." if build.manifest["limit"] is None else "A part of the pool."
+        yield f"\n{sentence if build.previous is None else 'The last build again: nothing has changed.'}"
         return
     kept = f"kept {difference.kept_before:,} → {difference.kept_after:,}, unchanged {difference.unchanged:,}"
     yield f"\nSince {markdown_text(difference.before)}: {kept}."

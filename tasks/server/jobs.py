@@ -191,13 +191,13 @@ def reason_to_skip(catch_up: CatchUp) -> str:
         now = datetime.now(UTC)
         runs = _due_runs(client, run.deployment_id, now)
         reasons = reasons_to_skip(run, runs, catch_up, now) | _reasons_left_out(runs)
-        for each in runs:
-            if each.id in reasons:
-                client.update_flow_run(each.id, name=reasons[each.id].partition(",")[0])  # lists show no messages
-                if each.id != run.id:
-                    client.set_flow_run_state(each.id, ended("", reasons[each.id], outcome="skipped"))
-            elif each.state.name == "AwaitingConcurrencySlot" and not each.run_count:
-                client.set_flow_run_state(each.id, Scheduled(scheduled_time=each.expected_start_time))
+        for entry in runs:
+            if entry.id in reasons:
+                client.update_flow_run(entry.id, name=reasons[entry.id].partition(",")[0])  # lists show no messages
+                if entry.id != run.id:
+                    client.set_flow_run_state(entry.id, ended("", reasons[entry.id], outcome="skipped"))
+            elif entry.state.name == "AwaitingConcurrencySlot" and not entry.run_count:
+                client.set_flow_run_state(entry.id, Scheduled(scheduled_time=entry.expected_start_time))
         if run.id not in reasons:
             _let_others_first(client, run)
     return reasons.get(run.id, "")
@@ -232,8 +232,8 @@ def reasons_to_skip(run: Any, runs: Sequence[Any], catch_up: CatchUp, now: datet
 
     The one that begins makes up for all that wait: a newer one would find a newer still where runs begin late.
     """
-    waiting = [each for each in runs if each.auto_scheduled and each.state.is_scheduled() and not each.run_count]
-    due = {each.id: each.expected_start_time for each in (run, *waiting) if each.expected_start_time}
+    waiting = [entry for entry in runs if entry.auto_scheduled and entry.state.is_scheduled() and not entry.run_count]
+    due = {entry.id: entry.expected_start_time for entry in (run, *waiting) if entry.expected_start_time}
     if run.id not in due:
         return {}
     if catch_up == "all":  # but one of each time: the server may make two while a recipe is deployed anew
@@ -242,12 +242,12 @@ def reasons_to_skip(run: Any, runs: Sequence[Any], catch_up: CatchUp, now: datet
     if catch_up == "none":
         missed = {identity for identity, time in due.items() if now - max(time, _free_since(runs, time)) > GRACE}
     left = due.keys() - missed
-    taken = run.id if run.id in left else max(left, key=due.__getitem__, default=None)
-    place = "" if taken is None else f", and that of {due[taken]:%F %R} UTC takes its place"
+    chosen = run.id if run.id in left else max(left, key=due.__getitem__, default=None)
+    place = "" if chosen is None else f", and that of {due[chosen]:%F %R} UTC takes its place"
     reasons = {
         identity: f"skipped: due {time:%F %R} UTC" + (", when nothing could run it" if identity in missed else place)
         for identity, time in due.items()
-        if identity != taken
+        if identity != chosen
     }
     return {identity: f"{reason} (schedule.catch_up: {catch_up})" for identity, reason in reasons.items()}
 

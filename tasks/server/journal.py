@@ -78,13 +78,13 @@ class RunNotes:
     def _record(self, error: Exception | None) -> RunRecord:
         has_ended = error is not None or self.build is not None
         retry = None if self.run is None else self.run.retry
-        until = None if retry is None or retry.until is None else _text(retry.until)
+        asked_until = None if retry is None or retry.until is None else _text(retry.until)
         return RunRecord(
             recipe=self.recipe,
             started=_text(self.started),
             ended=_text(datetime.now(UTC) if has_ended else self.started),
             asked_again={} if self.run is None else dict(sorted(self.run.asked_again.items())),
-            asked_until=until,
+            asked_until=asked_until,
             max_age=self.max_age,
             blocks=self.blocks,
             **self.flow_run,
@@ -157,9 +157,9 @@ def tell_stale_builds(run: Run) -> list[str]:
     for old in stale:
         recipe, max_age, root = old.stated.recipe, str(old.stated.max_age), str(run.workspace.root)
         run.progress.warn(f"{'audit':<24} {old.text}")
-        since = old.since.isoformat(timespec="seconds")
-        if create_record(run.workspace.runs / recipe / "stale" / f"{old.build}.json", {"since": since}):
-            emit(BuildStale(build=old.build, recipe=recipe, max_age=max_age, since=since, root=root))
+        stale_since = old.since.isoformat(timespec="seconds")
+        if create_record(run.workspace.runs / recipe / "stale" / f"{old.build}.json", {"since": stale_since}):
+            emit(BuildStale(build=old.build, recipe=recipe, max_age=max_age, since=stale_since, root=root))
             report, number = report_line(run, old.build), str(run_id())
             notice = Notice(event="stale", recipe=recipe, text=old.text, run=number, report=report)
             send_notice(notice, old.stated.blocks, run.progress.warn)
@@ -183,6 +183,6 @@ def stale_builds(workspace: Workspace, looked: datetime) -> Iterator[StaleBuild]
         if stated is None or stated.max_age is None:
             continue
         ends = [record.ended for record in runs[-1:] if record.build == build and record.outcome in _CURRENT]
-        since = max(map(datetime.fromisoformat, (str(manifest["created"]), *ends)))
-        if since < looked - timedelta(seconds=duration_s(stated.max_age)):
-            yield StaleBuild(build=build, since=since, stated=stated, newest=runs[0])
+        stale_since = max(map(datetime.fromisoformat, (str(manifest["created"]), *ends)))
+        if stale_since < looked - timedelta(seconds=duration_s(stated.max_age)):
+            yield StaleBuild(build=build, since=stale_since, stated=stated, newest=runs[0])

@@ -104,9 +104,9 @@ def _read_limits(url: str, prefix: str) -> Iterator[HostLimit]:
     try:
         with server_client() as client:
             while page := client.read_global_concurrency_limits(limit=_PAGE, offset=offset):
-                for each in page:
-                    if each.active and each.name.startswith(prefix):
-                        yield HostLimit(each.name, each.limit, each.slot_decay_per_second)
+                for entry in page:
+                    if entry.active and entry.name.startswith(prefix):
+                        yield HostLimit(entry.name, entry.limit, entry.slot_decay_per_second)
                 offset += len(page)
     except (httpx.HTTPError, PrefectException) as error:
         raise _trouble(url, f"{prefix}...", type(error).__name__) from None

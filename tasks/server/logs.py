@@ -109,12 +109,12 @@ def keep_prefect_secrets() -> None:
 @contextmanager
 def off_terminal() -> Iterator[None]:
     """`keep_off_terminal` while the context lasts."""
-    before = [(logger, logger.level, logger.propagate) for logger in map(logging.getLogger, RUN_LOGGERS)]
+    settings = [(logger, logger.level, logger.propagate) for logger in map(logging.getLogger, RUN_LOGGERS)]
     keep_off_terminal()
     try:
         yield
     finally:
-        for logger, level, propagate in before:
+        for logger, level, propagate in settings:
             logger.setLevel(level)
             logger.propagate = propagate
 

@@ -47,8 +47,8 @@ class Notice:
         from prefect.utilities.urls import url_for
 
         address = url_for("flow-run", obj_id=self.run) or ""
-        where = "" if urlsplit(address).username is not None else address
-        return "\n".join(filter(None, (plain_text(self.text), visible(self.report), where)))
+        link = "" if urlsplit(address).username is not None else address
+        return "\n".join(filter(None, (plain_text(self.text), visible(self.report), link)))
 
 
 def plain_text(text: str) -> str:

@@ -80,7 +80,7 @@ def rebuild(path, root, bits=1):
         each = InProcess(run=cut)
         records = run_steps(cut, steps_of(recipe), each)
         return publish_build(
-            cut, records, name=recipe.name, recipe=content_of(recipe), limit=None, max_change=1.0, each=each
+            cut, records, name=recipe.name, recipe=content_of(recipe), limit=None, max_change=1.0, engine=each
         )
 
 

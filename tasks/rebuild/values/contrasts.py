@@ -12,26 +12,26 @@ from evenly.tasks.rebuild.values.measuring import PICTURE, Measuring, captioned,
 from evenly.tasks.run import Run
 
 
-def measure_negclip_loss(given: Measuring) -> SentRows:
+def measure_negclip_loss(inputs: Measuring) -> SentRows:
     """The contrast of each pair in its batch, the mean of all rounds."""
-    rule: NegCLIPLoss = given.rule
-    pairs = next(record.counts["kept"] for record in reversed(given.upstream) if record.counts)
+    rule: NegCLIPLoss = inputs.rule
+    pairs = next(record.counts["kept"] for record in reversed(inputs.upstream) if record.counts)
     batches, rounds = rule.batches(pairs), rule.rounds_of(pairs)
-    run, each = given.run, given.each
-    give = partial(captioned, given.upstream)
+    run, engine = inputs.run, inputs.engine
+    give = partial(captioned, inputs.upstream)
     sums: SentRows | None = None
-    with send_with_captions(run, each, "reading features", give, _with_pictures) as vectors:
+    with send_with_captions(run, engine, "reading features", give, _with_pictures) as vectors:
         for number in range(rounds):
             title = f"contrasting pairs, round {number + 1} of {rounds}"
-            before, batched = sums, partial(_batched, vectors, sums, batches, number)
+            previous, batched = sums, partial(_batched, vectors, sums, batches, number)
             try:
-                with send_partitions(run, each, "drawing batches", "batch", batched) as drawn:
+                with send_partitions(run, engine, "drawing batches", "batch", batched) as drawn:
                     is_last = number + 1 == rounds
-                    work = partial(_contrasted, drawn, rule.temperature, given.name, rounds if is_last else None)
-                    sums = send_partitions(run, each, title, "uid", work)
+                    work = partial(_contrasted, drawn, rule.temperature, inputs.name, rounds if is_last else None)
+                    sums = send_partitions(run, engine, title, "uid", work)
             finally:
-                if before is not None:
-                    before.release()
+                if previous is not None:
+                    previous.release()
     if sums is None:
         raise RuntimeError("there must be at least one round")
     return sums

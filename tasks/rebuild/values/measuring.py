@@ -27,7 +27,7 @@ class Measuring:
 
     run: Run
     upstream: Records
-    each: Each
+    engine: Each
     name: str
     rule: Any
     values: Mapping[str, SentRows] = field(default_factory=dict)
@@ -55,7 +55,7 @@ def with_vectors(dimension: int, run: Run, pairs: pa.Table) -> pa.Table:
 
 
 def send_values(
-    given: Measuring, title: str, uids: Sequence[pa.Array], columns: Mapping[str, npt.NDArray[Any]]
+    inputs: Measuring, title: str, uids: Sequence[pa.Array], columns: Mapping[str, npt.NDArray[Any]]
 ) -> SentRows:
     """Values of all pairs in the order of `uids`, which each partition gave of its own, sent by uid."""
     starts = np.cumsum([0, *map(len, uids)])
@@ -63,7 +63,7 @@ def send_values(
         pa.table({"uid": of_part, **{name: values[start:end] for name, values in columns.items()}})
         for of_part, start, end in zip(uids, starts, starts[1:], strict=False)
     ]
-    return send_items(given.run, given.each, title, "uid", give=_given, items=tables)
+    return send_items(inputs.run, inputs.engine, title, "uid", give=_given, items=tables)
 
 
 def _given(_run: Run, table: pa.Table) -> list[pa.Table]:

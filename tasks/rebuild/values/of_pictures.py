@@ -21,32 +21,32 @@ from evenly.tasks.reference_sets import read_references
 from evenly.tasks.run import Run
 
 
-def measure_normsim(given: Measuring) -> SentRows:
+def measure_normsim(inputs: Measuring) -> SentRows:
     """The norm of the cosines of each pair's picture with those of the target."""
-    rule: NormSim = given.rule
-    rows = read_references(given.run, rule.target, features=True).pictures.rows
+    rule: NormSim = inputs.rule
+    rows = read_references(inputs.run, rule.target, features=True).pictures.rows
     if rows is None:
         raise InputError(f"`target` must have features; got none at `{rule.target}`. Correct the path.")
-    return _measured(given, Target.of(rows, rule).norms)
+    return _measured(inputs, Target.of(rows, rule).norms)
 
 
-def measure_aesthetic(given: Measuring) -> SentRows:
+def measure_aesthetic(inputs: Measuring) -> SentRows:
     """The score of the linear head for each pair's picture."""
-    rule: Aesthetic = given.rule
-    path = Path(given.run.locate(rule.head))
+    rule: Aesthetic = inputs.rule
+    path = Path(inputs.run.locate(rule.head))
     weight, bias = read_linear_head(path)
-    dimension = open_encoder(given.run).dimension
+    dimension = open_encoder(inputs.run).dimension
     if len(weight) != dimension:
         raise InputError(
             f"head `{path}` must have {dimension} weights, as features of the recipe's encoder; got {len(weight)}. Fit "
             "one to these features."
         )
-    return _measured(given, partial(linear_scores, weight=weight, bias=bias))
+    return _measured(inputs, partial(linear_scores, weight=weight, bias=bias))
 
 
-def _measured(given: Measuring, score: Callable[[Rows], Floats]) -> SentRows:
-    give, work = partial(pictured, given.upstream), partial(_scored, given.name, score)
-    return send_by_picture(given.run, given.each, f"measuring {given.name}", give, work)
+def _measured(inputs: Measuring, score: Callable[[Rows], Floats]) -> SentRows:
+    give, work = partial(pictured, inputs.upstream), partial(_scored, inputs.name, score)
+    return send_by_picture(inputs.run, inputs.engine, f"measuring {inputs.name}", give, work)
 
 
 def _scored(name: str, score: Callable[[Rows], Floats], run: Run, pairs: pa.Table) -> pa.Table:

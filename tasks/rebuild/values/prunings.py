@@ -39,20 +39,20 @@ from evenly.tasks.rebuild.values.measuring import (
 from evenly.tasks.run import Run
 
 
-def measure_density(given: Measuring) -> SentRows:
+def measure_density(inputs: Measuring) -> SentRows:
     """The share of all pairs that goes before each does."""
-    rule: Density = given.rule
-    run, each = given.run, given.each
+    rule: Density = inputs.rule
+    run, engine = inputs.run, inputs.engine
     clusters = ImageBased(clusters=rule.clusters, iterations=rule.iterations)
-    with send_partitions(run, each, "sorting pairs", "image_id", partial(pictured, given.upstream)) as pairs:
-        centroids = fitted_centroids(run, each, partial(_ids, pairs), clusters)
-        labelled = send_partitions(run, each, "labelling pairs", "key", partial(_labelled, pairs, centroids))
+    with send_partitions(run, engine, "sorting pairs", "image_id", partial(pictured, inputs.upstream)) as pairs:
+        centroids = fitted_centroids(run, engine, partial(_ids, pairs), clusters)
+        labelled = send_partitions(run, engine, "labelling pairs", "key", partial(_labelled, pairs, centroids))
     with labelled:
         k = len(centroids)
-        totals = np.sum(each.partitions("measuring clusters", partial(_totals, labelled, k)), axis=0)
+        totals = np.sum(engine.partitions("measuring clusters", partial(_totals, labelled, k)), axis=0)
         quotas = quotas_of(centroids, totals, rule)
-        work = partial(_entered, labelled, quotas, given.name)
-        return send_partitions(run, each, f"measuring {given.name}", "uid", work)
+        work = partial(_entered, labelled, quotas, inputs.name)
+        return send_partitions(run, engine, f"measuring {inputs.name}", "uid", work)
 
 
 def _ids(pairs: SentRows, run: Run) -> pa.Array:
@@ -80,17 +80,17 @@ def _entered(labelled: SentRows, quotas: Quotas, name: str, run: Run) -> pa.Tabl
     return pa.table({"uid": uids, name: column_of(values)})
 
 
-def measure_normsim_d(given: Measuring) -> SentRows:
+def measure_normsim_d(inputs: Measuring) -> SentRows:
     """The share of all pairs that goes before each does, the target being what is left."""
-    run, each = given.run, given.each
+    run, engine = inputs.run, inputs.engine
     work = partial(with_vectors, open_encoder(run).dimension)
-    with send_by_picture(run, each, "reading features", partial(pictured, given.upstream), work) as sent:
-        vectors = send_partitions(run, each, "sorting features", "uid", partial(_sorted, sent))
+    with send_by_picture(run, engine, "reading features", partial(pictured, inputs.upstream), work) as sent:
+        vectors = send_partitions(run, engine, "sorting features", "uid", partial(_sorted, sent))
     with vectors:
         uids = [part["uid"].combine_chunks() for part in _parts(vectors, run)]
         with run.progress.bar("pruning pairs", None):
-            values = pruned_values(partial(_matrices, vectors, run), given.rule)
-    return send_values(given, f"giving {given.name}", uids, {given.name: np.asarray(column_of(values))})
+            values = pruned_values(partial(_matrices, vectors, run), inputs.rule)
+    return send_values(inputs, f"giving {inputs.name}", uids, {inputs.name: np.asarray(column_of(values))})
 
 
 def _sorted(sent: SentRows, run: Run) -> pa.Table:

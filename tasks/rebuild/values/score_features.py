@@ -45,18 +45,18 @@ class Measured:
             rows.release()
 
 
-def measure_pairs(run: Run, upstream: Records, rule: MethodsRule, each: Each) -> Measured:
+def measure_pairs(run: Run, upstream: Records, rule: MethodsRule, engine: Each) -> Measured:
     """Measure all pairs by one method after the other."""
     values = dict[str, SentRows]()
     with ExitStack() as undone:
         for method in rule.in_order:
             refuse_taken(method.name, method.columns, upstream)
             (kind,) = method.chosen
-            own, own_each = run_for(run, method), each_for(each, method)
-            given = Measuring(
-                run=own, upstream=upstream, each=own_each, name=method.name, rule=method.rule, values=dict(values)
+            model_run, runner = run_for(run, method), each_for(engine, method)
+            inputs = Measuring(
+                run=model_run, upstream=upstream, engine=runner, name=method.name, rule=method.rule, values=dict(values)
             )
-            values[method.name] = undone.enter_context(MEASURES[kind](given))
+            values[method.name] = undone.enter_context(MEASURES[kind](inputs))
         undone.pop_all()
     return Measured(values=values)
 

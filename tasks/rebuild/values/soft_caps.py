@@ -15,19 +15,19 @@ from evenly.tasks.rebuild.values.measuring import Measuring, send_values
 from evenly.tasks.run import Records, Run
 
 
-def measure_soft_cap(given: Measuring) -> SentRows:
+def measure_soft_cap(inputs: Measuring) -> SentRows:
     """The number of times that each pair is drawn, and its weight; a pair without a score has NaN in both."""
-    rule: SoftCap = given.rule
+    rule: SoftCap = inputs.rule
     for name in rule.of:
-        if name not in given.values:
-            require_column(given.upstream, f"values.{given.name}.soft_cap.of", name)
-    parts = given.each.partitions("reading scores", partial(_scores, given.upstream, rule, given.values))
+        if name not in inputs.values:
+            require_column(inputs.upstream, f"values.{inputs.name}.soft_cap.of", name)
+    parts = inputs.engine.partitions("reading scores", partial(_scores, inputs.upstream, rule, inputs.values))
     scores = np.concatenate([scores for _, scores, _ in parts])
     keys = np.concatenate([keys for _, _, keys in parts])
-    with given.run.progress.bar("drawing pairs", None):
+    with inputs.run.progress.bar("drawing pairs", None):
         repeats, weights = sampled(scores, keys, rule)
-    columns = {given.name: repeats, f"{given.name}_weight": weights}
-    return send_values(given, "giving repeats", [uids for uids, _, _ in parts], columns)
+    columns = {inputs.name: repeats, f"{inputs.name}_weight": weights}
+    return send_values(inputs, "giving repeats", [uids for uids, _, _ in parts], columns)
 
 
 def _scores(

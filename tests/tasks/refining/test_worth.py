@@ -203,7 +203,7 @@ def test_pictures_of_another_kind_are_encoded_once_and_named_by_their_folders(ru
 
     monkeypatch.setattr(Shades, "encode_images", none_is_left)
     assert np.array_equal(other_rows(run, other).image, rows.image)
-    held_out = hold_out(run, builds[0], (), others={"kinds": rows})
+    held_out = hold_out(run, builds[0], (), other_pictures={"kinds": rows})
     named = frozen_variant(held_out).correct["zero-shot", "kinds"]
     assert sorted(named.values.tolist()) == [0, 1, 1]  # green looks blue
     before = other_inputs([other])
