@@ -93,8 +93,8 @@ def _describe(build: PublishedBuild, record: StepRecord) -> BalanceCard:
     chances, kept = list[Floats](), list[Flags]()
     for ledger in build.partitions():
         decisions = ledger.decisions(record, ["uid", "verdict", "value"])
-        before = _chances_before(build, ledger, record, decisions["uid"].combine_chunks())
-        chances.append(decisions["value"].to_numpy() / before)
+        chances_before = _chances_before(build, ledger, record, decisions["uid"].combine_chunks())
+        chances.append(decisions["value"].to_numpy() / chances_before)
         kept.append(pc.equal(decisions["verdict"], "kept").to_numpy())
     return describe_balancing(
         record.name,

@@ -102,12 +102,12 @@ def _compare(older: PublishedBuild, newer: PublishedBuild, examples: int, part: 
         return []
     names = Reasons()
     ledger = Ledger(older.workspace, part=part)
-    before, after = _aligned(older, newer, ledger, first, names)
+    old_endings, new_endings = _aligned(older, newer, ledger, first, names)
     groups = [
-        *_moves("entered", before, after, older, names, examples=examples),
-        *_moves("left", after, before, newer, names, examples=examples),
+        *_moves("entered", old_endings, new_endings, older, names, examples=examples),
+        *_moves("left", new_endings, old_endings, newer, names, examples=examples),
     ]
-    in_both = before.uids.filter(pa.array((before.steps == 0) & (after.steps == 0)))
+    in_both = old_endings.uids.filter(pa.array((old_endings.steps == 0) & (new_endings.steps == 0)))
     return groups + _altered(older, newer, ledger, in_both, examples)
 
 
@@ -124,9 +124,9 @@ def _is_same(a: StepRecord, b: StepRecord, part: Partition) -> bool:
     """Whether two runs of a step decided the same of a partition."""
     if a.hashes["decisions"] == b.hashes["decisions"]:
         return True
-    one, other = a.layout["decisions"], b.layout["decisions"]
-    return one.bits == other.bits and all(
-        one.digest(number) == other.digest(number) for number in part.numbers_at(one.bits)
+    layout_a, layout_b = a.layout["decisions"], b.layout["decisions"]
+    return layout_a.bits == layout_b.bits and all(
+        layout_a.digest(number) == layout_b.digest(number) for number in part.numbers_at(layout_a.bits)
     )
 
 
@@ -146,7 +146,7 @@ def _aligned(
     is_gone = np.ones(len(a.uids), np.bool_)
     is_gone[places] = False
     uids = pa.concat_arrays([a.uids, b.uids.filter(pa.array(is_new))])
-    before = Endings(
+    endings = Endings(
         uids=uids,
         steps=np.concatenate([a.steps, np.ones(is_new.sum(), np.int64)]),
         reasons=np.concatenate([a.reasons, _why_absent(older, ledger, b.uids.filter(pa.array(is_new)), names)]),
@@ -155,13 +155,13 @@ def _aligned(
     for target, values in ((steps, b.steps), (reasons, b.reasons)):
         target[places], target[len(a.uids) :] = values[~is_new], values[is_new]
     reasons[: len(a.uids)][is_gone] = _why_absent(newer, ledger, a.uids.filter(pa.array(is_gone)), names)
-    return before, Endings(uids=uids, steps=steps, reasons=reasons)
+    return endings, Endings(uids=uids, steps=steps, reasons=reasons)
 
 
 def _judged(ledger: Ledger, record: StepRecord, *, kept: bool = False) -> pa.Array:
     """The uids that a step judged, or those that it kept."""
-    where = pc.field("verdict") == "kept" if kept else None
-    return ledger.decisions(record, ["uid"], where)["uid"].combine_chunks()
+    condition = pc.field("verdict") == "kept" if kept else None
+    return ledger.decisions(record, ["uid"], condition)["uid"].combine_chunks()
 
 
 def _endings(build: PublishedBuild, ledger: Ledger, first: int, uids: pa.Array, names: Reasons) -> Endings:
@@ -171,10 +171,10 @@ def _endings(build: PublishedBuild, ledger: Ledger, first: int, uids: pa.Array, 
         if judged.num_rows != len(places):  # not the pairs that were kept before: `verify` says more
             places = places_in(_judged(ledger, record), uids).to_numpy()
         goes = pc.fill_null(pc.not_equal(judged["verdict"], "kept"), False)
-        gone = goes.combine_chunks().to_numpy(zero_copy_only=False)
-        steps[places[gone]] = number
-        reasons[places[gone]] = names.numbers(judged["reason"].filter(goes))
-        places = places[~gone]
+        is_gone = goes.combine_chunks().to_numpy(zero_copy_only=False)
+        steps[places[is_gone]] = number
+        reasons[places[is_gone]] = names.numbers(judged["reason"].filter(goes))
+        places = places[~is_gone]
     return Endings(uids=uids, steps=steps, reasons=reasons)
 
 
@@ -188,15 +188,15 @@ def _why_absent(build: PublishedBuild, ledger: Ledger, uids: pa.Array, names: Re
 
 
 def _moves(
-    kind: Kind, out: Endings, within: Endings, build: PublishedBuild, names: Reasons, *, examples: int
+    kind: Kind, outside: Endings, inside: Endings, build: PublishedBuild, names: Reasons, *, examples: int
 ) -> Iterator[Group]:
-    """The pairs that are out of `build`, where they ended as `out` says, and in the other one."""
-    moved = (out.steps > 0) & (within.steps == 0)
-    for step in np.unique(out.steps[moved]).tolist():
-        for reason in np.unique(out.reasons[moved & (out.steps == step)]).tolist():
-            rows = moved & (out.steps == step) & (out.reasons == reason)
+    """The pairs that are out of `build`, where they ended as `outside` says, and in the other one."""
+    moved = (outside.steps > 0) & (inside.steps == 0)
+    for step in np.unique(outside.steps[moved]).tolist():
+        for reason in np.unique(outside.reasons[moved & (outside.steps == step)]).tolist():
+            rows = moved & (outside.steps == step) & (outside.reasons == reason)
             named = (build.deciding[step - 1].name, names.name(reason))
-            yield _group(kind, *named, out.uids, rows, examples=examples)
+            yield _group(kind, *named, outside.uids, rows, examples=examples)
 
 
 def _group(kind: Kind, step: str, reason: str, uids: pa.Array, rows: Flags, *, examples: int) -> Group:
@@ -214,8 +214,8 @@ def _altered(
     for name, (columns, steps) in CHANGING.items():
         if all(_gives_same(older.giver(column), newer.giver(column), ledger.part) for column in columns):
             continue
-        before, after = _values(older, ledger, columns, uids), _values(newer, ledger, columns, uids)
-        differs = ~_equal(before, after).to_numpy(zero_copy_only=False)
+        old_values, new_values = _values(older, ledger, columns, uids), _values(newer, ledger, columns, uids)
+        differs = ~_equal(old_values, new_values).to_numpy(zero_copy_only=False)
         any_differs |= differs
         if differs.any():
             step = next(step for step in (*steps, "collect") if older.step(step) or newer.step(step))

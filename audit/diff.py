@@ -81,10 +81,10 @@ class Causes:
             differences["seed"] = f"{a.seed} -> {b.seed}"
         if a.inputs.get(FORGOTTEN) != b.inputs.get(FORGOTTEN):
             differences[FORGOTTEN] = "other forget list"
-        was, now = self._own_inputs(a), self._own_inputs(b)
-        if names := [name for name in dict.fromkeys((*was, *now)) if was.get(name) != now.get(name)]:
-            more = "" if len(names) <= _MOST_NAMED else f" and {len(names) - _MOST_NAMED:,} more"
-            differences["data"] = f"other {', '.join(names[:_MOST_NAMED])}{more} of {step}"
+        old, new = self._own_inputs(a), self._own_inputs(b)
+        if names := [name for name in dict.fromkeys((*old, *new)) if old.get(name) != new.get(name)]:
+            further = "" if len(names) <= _MOST_NAMED else f" and {len(names) - _MOST_NAMED:,} more"
+            differences["data"] = f"other {', '.join(names[:_MOST_NAMED])}{further} of {step}"
         return differences
 
     def _own_inputs(self, record: StepRecord) -> dict[str, str]:

@@ -117,9 +117,9 @@ _ENDED = {"dropped": "dropped it", "failed": "failed on it", "merged": "merged i
 def _measured(sight: StepSight) -> str:
     """The value that a step looked at, what it was held against, and the rule that decided where it is short."""
     value = "" if sight.value is None else f", value {_shown(sight.value)}"
-    held = "".join(f", {name} {_shown(number)}" for name, number in sight.held_against.items())
-    rule = "" if held else ", ".join(_deciding(sight.decided_by))
-    return value + held + (f", {rule}" if rule and len(rule) <= _IN_A_SENTENCE else "")
+    bounds = "".join(f", {name} {_shown(number)}" for name, number in sight.held_against.items())
+    rule = "" if bounds else ", ".join(_deciding(sight.decided_by))
+    return value + bounds + (f", {rule}" if rule and len(rule) <= _IN_A_SENTENCE else "")
 
 
 def _deciding(rule: Mapping[str, Any], place: str = "") -> Iterator[str]:

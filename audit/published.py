@@ -179,10 +179,10 @@ class PublishedBuild:
             if (record := self.giver(column)) is None:
                 continue
             for part, ledger in ledgers.items():
-                asked = [uid for uid in rows if self.around(uid).part == part]
-                table = ledger.decisions(record, ["uid", column], pc.field("uid").isin(asked))
+                part_uids = [uid for uid in rows if self.around(uid).part == part]
+                table = ledger.decisions(record, ["uid", column], pc.field("uid").isin(part_uids))
                 values = dict(zip(table["uid"].to_pylist(), table[column].to_pylist(), strict=True))
-                for uid in asked:
+                for uid in part_uids:
                     rows[uid][column] = values.get(uid)
         return rows
 

@@ -62,8 +62,8 @@ class WhatIf:
         """The differences between a build and the same by other rules, `laid` over its ledger."""
         ledger, records = laid
         uids = ledger.decisions(records[0], ["uid"])["uid"].combine_chunks()
-        before = ended_pairs(_dropped(build.ledger, build.deciding), {})
-        ends = compared_ends(uids, before, ended_pairs(_dropped(ledger, records), unknown))
+        recorded = ended_pairs(_dropped(build.ledger, build.deciding), {})
+        ends = compared_ends(uids, recorded, ended_pairs(_dropped(ledger, records), unknown))
         kept_before, kept_after = _kept(build.ledger, build.deciding), _kept(ledger, records)
         return cls(
             published=build,

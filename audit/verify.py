@@ -72,8 +72,8 @@ def verify_one(
     with pictures as read:
         findings = verify_build(workspace, manifest, read_bytes=read, seed=seed, every_image=every_image, bar=bar)
     if cache is not None and manifest["encoder"] is not None:
-        for path, what in altered(cache, {str(manifest["encoder"]["identity"])}):
-            findings.append(Finding.of("weights", path, f"its content is not the one that was recorded of {what}"))
+        for path, owner in altered(cache, {str(manifest["encoder"]["identity"])}):
+            findings.append(Finding.of("weights", path, f"its content is not the one that was recorded of {owner}"))
     return [finding.to_dict() for finding in findings]
 
 

@@ -124,7 +124,7 @@ class _Supposing:
             self.upstream.append(record)
             return
         self.laid.add(name)
-        given = Given(
+        inputs = Given(
             record=record,
             upstream=self.upstream,
             rule=rule,
@@ -141,7 +141,7 @@ class _Supposing:
             self.upstream.append(record)
             return
         try:
-            with open_step(given) as rejudging:
+            with open_step(inputs) as rejudging:
                 judged = rejudging.judge(self.overlay)
                 partials = [] if judged.partial is None else [judged.partial]
                 totals = {} if rejudging.totals is None else rejudging.totals(partials)
@@ -165,12 +165,12 @@ class _Supposing:
                 f"step `{record.name}` must have been run in this workspace, since its values are measured; it "
                 "was not. Rebuild with it."
             )
-        known = uids
+        measured = uids
         if record.hashes and judgement.grouped(supposed.rule):
-            known = known.filter(pc.invert(pc.is_in(known, self._regrouped(record))))
+            measured = measured.filter(pc.invert(pc.is_in(measured, self._regrouped(record))))
         reads = judgement.measured_of or judgement.reads
         alike = None if reads is None else partial(self._come_alike, reads, rule)
-        rows = self.overlay.stored_rows(runs, known, alike)
+        rows = self.overlay.stored_rows(runs, measured, alike)
         self.overlay.lay(record, rows)
         judged = rows["decisions"]["uid"].combine_chunks()
         if len(judged) < len(uids):

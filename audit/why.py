@@ -27,14 +27,14 @@ from evenly.storage.web.shards import each_records
 from evenly.storage.workspace import Workspace
 
 
-def path_between(edges: pa.Table, uid: str, into: str) -> list[dict[str, Any]]:
-    """Return the fewest edges that lead from `uid` to `into`, in order: from, to, kind and distance of each.
+def path_between(edges: pa.Table, uid: str, target: str) -> list[dict[str, Any]]:
+    """Return the fewest edges that lead from `uid` to `target`, in order: from, to, kind and distance of each.
 
     `edges` has the columns uid_a, uid_b, kind and distance and no direction. [] where no path is recorded.
     """
     came_from: dict[str, tuple[str, dict[str, Any]]] = {}
     visited, waiting = {uid}, deque([uid])
-    while waiting and into not in visited:
+    while waiting and target not in visited:
         uid_reached = waiting.popleft()
         touching = edges.filter(pc.or_(pc.equal(edges["uid_a"], uid_reached), pc.equal(edges["uid_b"], uid_reached)))
         for edge in touching.to_pylist():
@@ -44,10 +44,10 @@ def path_between(edges: pa.Table, uid: str, into: str) -> list[dict[str, Any]]:
                 came_from[neighbour] = (uid_reached, {"kind": edge.get("kind"), "distance": edge.get("distance")})
                 waiting.append(neighbour)
     path: list[dict[str, Any]] = []
-    while into in came_from:
-        uid_reached, measured = came_from[into]
-        path.insert(0, {"from": uid_reached, "to": into, **measured})
-        into = uid_reached
+    while target in came_from:
+        uid_reached, measured = came_from[target]
+        path.insert(0, {"from": uid_reached, "to": target, **measured})
+        target = uid_reached
     return path if path and path[0]["from"] == uid else []
 
 
@@ -123,8 +123,8 @@ def _uids(build: PublishedBuild, query: str) -> tuple[list[str], list[dict[str, 
     for record in {record.key: record for key in KEYS if (record := build.giver(key)) is not None}.values():
         texts = {field.name for field in build.schema(record, "decisions") if pa.types.is_string(field.type)}
         keys = [key for key in KEYS if key in texts and build.giver(key) is record]
-        where = _any_is(keys, query) if keys else pc.scalar(False)
-        uids += build.ledger.decisions(record, ["uid"], where)["uid"].to_pylist()
+        condition = _any_is(keys, query) if keys else pc.scalar(False)
+        uids += build.ledger.decisions(record, ["uid"], condition)["uid"].to_pylist()
     arrivals = _all_arrivals(build, query)
     uids = list(dict.fromkeys([*sorted(uids), *(row.get("uid") or "" for row in arrivals)]))
     return uids, [row for row in arrivals if not row.get("uid")]
@@ -213,7 +213,7 @@ def _sight(build: PublishedBuild, record: StepRecord, row: Mapping[str, Any]) ->
     name, uid, reason = record.name, str(row["uid"]), row[f"{record.name}_reason"] or ""
     column_names = [] if record is build.deciding[0] else build.plain_columns(record)
     columns = {column: row[column] for column in column_names if row.get(column) is not None}
-    into = row[f"{name}_into"]
+    survivor = row[f"{name}_into"]
     rows = _child_rows(build, record, uid)
     pair = {"reason": reason, "value": row[f"{name}_value"], "source": row.get("source")}
     if reason and "thresholds" in record.hashes:  # of all pairs
@@ -230,7 +230,7 @@ def _sight(build: PublishedBuild, record: StepRecord, row: Mapping[str, Any]) ->
         seed=record.seed,
         columns=_plain(columns),
         rows=rows,
-        twin=None if into is None else _twin(build, record, uid, into),
+        twin=None if survivor is None else _twin(build, record, uid, survivor),
         run={"key": record.key, "started": record.started, "ended": record.ended}
         | {"flow_run_id": record.flow_run_id, "code": dict(record.code)},
         decided_by=deciding_rule(record, columns | rows | pair),
@@ -248,12 +248,12 @@ def _child_rows(build: PublishedBuild, record: StepRecord, uid: str) -> dict[str
         columns = [column for column in build.plain_columns(record, name) if column != "uid"]
         if not keys:
             continue
-        where = _any_is(keys, uid)
+        condition = _any_is(keys, uid)
         ledger = build.around(uid) if keys == ["uid"] else build.ledger
         if name == "draws":
-            rows = ledger.table(record, name, where=where).to_pylist()
+            rows = ledger.table(record, name, where=condition).to_pylist()
             rows_by_table[name] = [drawn for row in rows for drawn in draw_rows(row, build.concepts or ())]
-        elif rows := _plain_rows(ledger.table(record, name, columns, where)):
+        elif rows := _plain_rows(ledger.table(record, name, columns, condition)):
             rows_by_table[name] = [_with_concepts(build, row) for row in rows]
     return {name: rows for name, rows in rows_by_table.items() if rows}
 
@@ -266,31 +266,31 @@ def _with_concepts(build: PublishedBuild, row: dict[str, Any]) -> dict[str, Any]
     return row | {"entries": [names[number] for number in numbers]}
 
 
-def _twin(build: PublishedBuild, record: StepRecord, uid: str, into: str) -> dict[str, Any]:
+def _twin(build: PublishedBuild, record: StepRecord, uid: str, survivor: str) -> dict[str, Any]:
     """The pair that stands for a merged one: who it is, how it ended, and the edges that lead to it."""
-    row = build.pair(into) or {"uid": into, "url": None, "caption": None}
+    row = build.pair(survivor) or {"uid": survivor, "url": None, "caption": None}
     twin = {name: row[name] for name in SHOWN if name in row}
-    gone = (step.name for step in build.deciding if row.get(f"{step.name}_verdict") not in (None, "kept"))
-    name = next(gone, "")
+    dropped_by = (step.name for step in build.deciding if row.get(f"{step.name}_verdict") not in (None, "kept"))
+    name = next(dropped_by, "")
     ended = {"step": name, "reason": row[f"{name}_reason"] if name else ""}
-    path = _path(build, record, uid, into) if "edges" in record.hashes else []
+    path = _path(build, record, uid, survivor) if "edges" in record.hashes else []
     return twin | {"ended": ended, "path": path}
 
 
-def _path(build: PublishedBuild, record: StepRecord, uid: str, into: str) -> list[dict[str, Any]]:
+def _path(build: PublishedBuild, record: StepRecord, uid: str, survivor: str) -> list[dict[str, Any]]:
     """The fewest recorded edges from a pair to the one that stands for it.
 
     An edge between the two is looked for first: it lies with one of them, and no way is shorter. Else those around the
     pairs reached so far are read again and again, one edge further each time.
     """
-    between = pc.field("uid_a").isin([uid, into]) & pc.field("uid_b").isin([uid, into])
-    sides = {side.part: side for side in map(build.around, sorted((uid, into)))}
-    direct = pa.concat_tables([side.table(record, "edges", where=between) for side in sides.values()])
-    path, reached, nearer = path_between(direct, uid, into), {uid}, set[str]()
+    is_direct = pc.field("uid_a").isin([uid, survivor]) & pc.field("uid_b").isin([uid, survivor])
+    sides = {side.part: side for side in map(build.around, sorted((uid, survivor)))}
+    direct = pa.concat_tables([side.table(record, "edges", where=is_direct) for side in sides.values()])
+    path, reached, nearer = path_between(direct, uid, survivor), {uid}, set[str]()
     while not path and reached != nearer:
-        near = pc.field("uid_a").isin([*reached]) | pc.field("uid_b").isin([*reached])
-        edges = build.ledger.table(record, "edges", where=near)
-        path = path_between(edges, uid, into)
+        is_reached = pc.field("uid_a").isin([*reached]) | pc.field("uid_b").isin([*reached])
+        edges = build.ledger.table(record, "edges", where=is_reached)
+        path = path_between(edges, uid, survivor)
         nearer, reached = reached, {uid, *edges["uid_a"].to_pylist(), *edges["uid_b"].to_pylist()}
     return path
 

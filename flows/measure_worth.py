@@ -67,14 +67,14 @@ def measure_worth(recipe: str, **values: object) -> dict[str, Any]:
     with open_run(chosen, root=options.root, quiet=options.quiet) as opened:
         run = frozen_run(opened)
         manifest = Builds(run.workspace).read(f"{chosen.name}-latest")
-        others = tuple(_other(run.cache, name) for name in options.also)
+        other_pictures = tuple(_other(run.cache, name) for name in options.also)
         variants: list[PoolVariant] = []
         unbalanced = None
         for name, short, sections in _variants(chosen):
             try:
-                other = _without(chosen, short, sections)
-                with writing(run.workspace, other.name):
-                    build = publish_rebuild(opened, other, promote=False).build
+                variant = _without(chosen, short, sections)
+                with writing(run.workspace, variant.name):
+                    build = publish_rebuild(opened, variant, promote=False).build
                 variants.append(PoolVariant(name=name, build=build))
             except (InputError, NothingLeftError) as error:
                 skipped[name] = str(error)
@@ -89,7 +89,7 @@ def measure_worth(recipe: str, **values: object) -> dict[str, Any]:
             training=TrainingRule(),
             lists=guarded_lists(run, chosen, recipe, manifest["build"]),
             unbalanced=unbalanced,
-            others=others,
+            others=other_pictures,
         )
         record = run_step(run, MEASURE_WORTH, (), rule)
     return {"step": record.key, "skipped": skipped}
@@ -111,9 +111,9 @@ def _other(cache: Path, name: str) -> OtherPictures:
 
 def _variants(recipe: Recipe) -> Iterator[tuple[str, str, Sequence[str]]]:
     """Without all steps that choose, and without each in turn: a name, a short one, and the sections left out."""
-    there = [name for name in LEFT_OUT if getattr(recipe.curate, name)]
-    yield RANDOM, "everything", sorted({section for name in there for section in LEFT_OUT[name]})
-    for name in there:
+    applied = [name for name in LEFT_OUT if getattr(recipe.curate, name)]
+    yield RANDOM, "everything", sorted({section for name in applied for section in LEFT_OUT[name]})
+    for name in applied:
         further = [section for section in LEFT_OUT[name] if section != name and _falls(recipe, section)]
         yield f"without {name}{' and so ' if further else ''}{', '.join(further)}", name, LEFT_OUT[name]
 
@@ -122,21 +122,21 @@ def _falls(recipe: Recipe, section: str) -> bool:
     """Whether a section that cannot stand without another is there."""
     recaption = recipe.curate.recaption
     if section == "recaption":
-        return recaption is not None and any(one.kind == "retrieved" for one in recaption.captioners)
+        return recaption is not None and any(captioner.kind == "retrieved" for captioner in recaption.captioners)
     return bool(getattr(recipe.curate, section))
 
 
 def _without(recipe: Recipe, name: str, sections: Sequence[str]) -> Recipe:
     """Raises InputError where the other sections cannot stand without these."""
-    off: dict[str, Any] = {section: {} if section in {"text", "image"} else None for section in sections}
+    changes: dict[str, Any] = {section: {} if section in {"text", "image"} else None for section in sections}
     recaption = recipe.curate.recaption
     if name == "match" and recaption is not None:
-        others = [one for one in recaption.captioners if one.kind != "retrieved"]
-        off["recaption"] = recaption.model_copy(update={"captioners": others}) if others else None
-    elif "recaption" in off and recipe.curate.match is not None:
-        off = {"match": replace(recipe.curate.match, unmatched="drop")} | off
+        captioners = [captioner for captioner in recaption.captioners if captioner.kind != "retrieved"]
+        changes["recaption"] = recaption.model_copy(update={"captioners": captioners}) if captioners else None
+    elif "recaption" in changes and recipe.curate.match is not None:
+        changes = {"match": replace(recipe.curate.match, unmatched="drop")} | changes
     try:
-        curate = Curate.model_validate(dict(recipe.curate) | off)
+        curate = Curate.model_validate(dict(recipe.curate) | changes)
     except ValidationError as error:
         raise InputError(str(error.errors()[0]["msg"]).removeprefix("Value error, ")) from None
     ending = f"-without-{name.replace('_', '-')}"

@@ -130,14 +130,14 @@ def publish_rebuild(
     cut = cut_run(run, pictured=recipe.has_pictures, memory=memory or recipe.memory, limit=limit)
     run = replace(run, bits=cut.bits, pairs=cut.rows)
     max_change = recipe.guard.max_change if promote else None
-    with open_engine(run, cut.workers) as each:
-        records = run_steps(run, steps, each)
+    with open_engine(run, cut.workers) as engine:
+        records = run_steps(run, steps, engine)
         previous = None if limit else Builds(run.workspace).latest_of(recipe.name)
         say_concepts(run, records)
         if recipe.has_pictures and recipe.features.encode:
-            run = replace(run, encoder_identity=encode_pairs(run, records, each)["encoder"])
-        content = content_of(recipe)
+            run = replace(run, encoder_identity=encode_pairs(run, records, engine)["encoder"])
+        plain = content_of(recipe)
         build = publish_build(
-            run, records, name=recipe.name, recipe=content, limit=limit, split=split, max_change=max_change, engine=each
+            run, records, name=recipe.name, recipe=plain, limit=limit, split=split, max_change=max_change, engine=engine
         )
         return published(run, build, previous=previous, max_change=max_change)

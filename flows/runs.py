@@ -33,8 +33,8 @@ def in_shared_use(flow_function: Callable[Parameters, Result]) -> Callable[Param
 
     @wraps(flow_function)
     def used(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
-        given = inspect.signature(flow_function).bind(*args, **kwargs).arguments
-        workspace = Workspace.at(given.get("root"))
+        arguments = inspect.signature(flow_function).bind(*args, **kwargs).arguments
+        workspace = Workspace.at(arguments.get("root"))
         with shared_use(workspace, flow_function.__name__.replace("_", " ")):
             return flow_function(*args, **kwargs)
 

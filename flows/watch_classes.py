@@ -36,6 +36,6 @@ def watch_classes(
     method = {"methods": chosen, "base_url": options.base_url, "model": options.model}
     look = look_for_lists(run, folder, method, settle_s=options.settle_s)
     shared = fields_of(ListOptions, options) | {"methods": chosen, "root": str(run.workspace.root)}
-    states = [describe_classes(each.name, each.text, **shared, return_state=True) for each in look.new]
+    states = [describe_classes(listed.name, listed.text, **shared, return_state=True) for listed in look.new]
     rows = note_described(run, look, opaque(states))
     return ended(rows, rows_in_words(rows))

@@ -56,8 +56,8 @@ def check_conservation(build: PublishedBuild) -> Iterator[Finding]:
                 yield Finding.of("conservation", record.name, _miscount(judged, is_first=number == 0))
             yield from _check_counts(record, judged)
             if odd := sum(part.odd for part in judged):
-                what = f"{odd} rows are merged without a twin, or not merged with one"
-                yield Finding.of("conservation", record.name, what)
+                finding = f"{odd} rows are merged without a twin, or not merged with one"
+                yield Finding.of("conservation", record.name, finding)
             yield from _check_twins(build, record, twins / record.name)
 
 
@@ -88,8 +88,8 @@ def _judged(build: PublishedBuild, twins: Path, ledger: Ledger) -> list[_Judged]
                 odd=pc.sum(pc.not_equal(is_merged, pc.is_valid(decisions["into"]))).as_py() or 0,
             )
         )
-        if len(into := decisions.filter(is_merged)["into"].drop_null()):
-            send_rows(twins / record.name, f"{ledger.part.number:05d}", bits, "uid", [pa.table({"uid": into})])
+        if len(survivors := decisions.filter(is_merged)["into"].drop_null()):
+            send_rows(twins / record.name, f"{ledger.part.number:05d}", bits, "uid", [pa.table({"uid": survivors})])
         alive = kept
     return judged
 
@@ -104,11 +104,11 @@ def _disorder(uids: pa.Array, part: Partition) -> int:
 
 
 def _miscount(judged: Sequence[_Judged], *, is_first: bool) -> str:
-    kept, before = sum(part.kept for part in judged), sum(part.before for part in judged)
+    kept, arrived = sum(part.kept for part in judged), sum(part.before for part in judged)
     if is_first:  # each pair is one arrival that was kept, and each kept arrival is a pair
-        return f"{kept} pairs, but {before} arrivals were kept, or others"
+        return f"{kept} pairs, but {arrived} arrivals were kept, or others"
     lost, invented = sum(part.lost for part in judged), sum(part.invented for part in judged)
-    return f"judged {kept} rows where the steps before kept {before}: {lost} lost, {invented} invented"
+    return f"judged {kept} rows where the steps before kept {arrived}: {lost} lost, {invented} invented"
 
 
 def _check_counts(record: StepRecord, judged: Sequence[_Judged]) -> Iterator[Finding]:

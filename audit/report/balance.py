@@ -44,12 +44,12 @@ def read_balance(build: PublishedBuild) -> dict[str, Any] | None:
     last = card.balancings[-1]
     if not last.entries.num_rows:
         return None
-    before, after, weighted, p = (
+    drawn_from, after, weighted, p = (
         np.asarray(last.entries[name].to_numpy(), dtype=np.float64) for name in ("before", "after", "weighted", "p")
     )
     threshold = float(last.languages[0]["t"]) if len(last.languages) == 1 else None
-    preselected = not np.allclose(weighted, before)
-    series = {"before any draw": weighted, "after the preselection": before, "kept": after}
+    preselected = not np.allclose(weighted, drawn_from)
+    series = {"before any draw": weighted, "after the preselection": drawn_from, "kept": after}
     if not preselected:
         del series["after the preselection"]
     moments = [_moment(name, counts, p >= 1) for name, counts in series.items()]

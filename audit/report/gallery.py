@@ -62,13 +62,13 @@ def _lost_cards(build: PublishedBuild, *, merged: bool) -> Iterator[Card]:
 
     def gone_for(step_and_reason: tuple[StepRecord, str]) -> list[Card]:
         record, name = step_and_reason
-        verdict, reason, value, into = (f"{record.name}_{column}" for column in ("verdict", "reason", "value", "into"))
-        where = f"{sql_equals(reason, name)} AND {verdict} {'=' if merged else '<>'} 'merged'"
-        rows = build.first((*_COLUMNS, verdict, value, into), where, PER_REASON * _LOOK_AT).to_pylist()
+        verdict, reason, value, target = (f"{record.name}_{end}" for end in ("verdict", "reason", "value", "into"))
+        condition = f"{sql_equals(reason, name)} AND {verdict} {'=' if merged else '<>'} 'merged'"
+        rows = build.first((*_COLUMNS, verdict, value, target), condition, PER_REASON * _LOOK_AT).to_pylist()
         cards = []
         for row in _varied(rows, PER_REASON):
             judged = {"verdict": row[verdict], "step": record.name, "reason": name, "value": row[value]}
-            twin = {"twin": _twin(build, row[into])} if merged else {}
+            twin = {"twin": _twin(build, row[target])} if merged else {}
             cards.append(_card(row) | judged | _meaning(record, row[value]) | twin)
         return cards
 

@@ -60,19 +60,19 @@ def standing_of(workspace: Workspace, manifest: Mapping[str, Any]) -> dict[str, 
             break
         failed += [run] if run.outcome == "failed" else []
     started = islice(read_runs(workspace, recipe, started_by=str(manifest["created"])), PAGE)
-    made = next((run for run in started if run.build == manifest["build"]), None)
+    last_run = next((run for run in started if run.build == manifest["build"]), None)
     earlier = [build for build, moment in created.items() if moment < manifest["created"]]
-    if made is not None and made.previous in created:
-        earlier = [made.previous]
+    if last_run is not None and last_run.previous in created:
+        earlier = [last_run.previous]
     stale = workspace.runs / recipe / "stale" / f"{manifest['build']}.json"
     overdue = None if last is None else (read_if_there(stale) or {}).get("since")
     return {
         "previous": earlier[-1] if earlier else None,
         "latest": latest,
         "latest_is": _compared(created.get(latest or ""), str(manifest["created"])),
-        "was_held": made is not None and made.outcome == "held",
+        "was_held": last_run is not None and last_run.outcome == "held",
         "hold": builds.holds().get(recipe),
-        "asked_again": {} if made is None else dict(made.asked_again),
+        "asked_again": {} if last_run is None else dict(last_run.asked_again),
         "failed": [{"ended": run.ended, "error": run.error} for run in reversed(failed) if last is not None],
         "overdue": overdue if overdue and last is not None and last.ended <= overdue else None,
     }

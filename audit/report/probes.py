@@ -91,7 +91,9 @@ def _tables(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """A table for each of what is judged by the measures of _SHOWN, and one of the kinds of wrong captions."""
     *measures, by_kind = _SHOWN
     judged = dict.fromkeys(row["of"] for row in rows if row["measure"] in measures)
-    tables = [_table(of, [row for row in rows if row["of"] == of and row["measure"] in measures]) for of in judged]
+    tables = [
+        _table(name, [row for row in rows if row["of"] == name and row["measure"] in measures]) for name in judged
+    ]
     wrong = [{**row, "measure": row["of"]} for row in rows if row["measure"] == by_kind]
     return [*tables, *([_table(by_kind, wrong)] if wrong else [])]
 
@@ -122,8 +124,8 @@ def draw_worth(rows: Sequence[Mapping[str, Any]]) -> Markup:
         height=size[0] * (0.9 + 0.24 * len(names)),
         panels=size,
     ) as (axes, done):
-        for axis, ((measure, of), lines) in zip(axes, panels.items(), strict=False):
-            axis.set_title(visible(f"{measure}, {of}")[:_LONGEST], fontsize=9, loc="left", color=COLOURS["ink"])
+        for axis, ((measure, subject), lines) in zip(axes, panels.items(), strict=False):
+            axis.set_title(visible(f"{measure}, {subject}")[:_LONGEST], fontsize=9, loc="left", color=COLOURS["ink"])
             axis.axvline(0, color=COLOURS["muted"], linewidth=1)
             axis.set_yticks(range(len(names)), [visible(name)[:_LONGEST] for name in names], fontsize=8.5)
             axis.set_ylim(len(names) - 0.5, -0.5)

@@ -151,8 +151,8 @@ def in_python(command: Callable[P, object], name: str = "") -> Callable[P, Any]:
 
     texts = {item.name: _help(hints.get(item.name)) for item in items}
     lines = [f"    {parameter}: {text}" for parameter, text in texts.items() if text]
-    about = _without_options(inspect.getdoc(command) or "").partition("\n\nExample:")[0]
-    called.__doc__ = "\n".join([about, "", "Args:", *lines])
+    description = _without_options(inspect.getdoc(command) or "").partition("\n\nExample:")[0]
+    called.__doc__ = "\n".join([description, "", "Args:", *lines])
     called.__signature__ = signature  # type: ignore[attr-defined]  # of a function
     return called
 

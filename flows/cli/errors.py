@@ -63,8 +63,8 @@ def _status(error: BaseException | None) -> int | None:
             return error.code if isinstance(error.code, int) else 0 if error.code is None else 1
         case ValueError() | RuntimeError():  # the roots of all our errors: they are told apart only where needed
             usage, failures = _known_errors()
-            known = isinstance(error, (*usage, *failures))
-            return _say(error, USAGE if isinstance(error, usage) else FINDING) if known else None
+            is_expected = isinstance(error, (*usage, *failures))
+            return _say(error, USAGE if isinstance(error, usage) else FINDING) if is_expected else None
         case MemoryError():
             return _say(OUT_OF_MEMORY, FINDING)
         case OSError():

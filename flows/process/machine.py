@@ -56,14 +56,14 @@ def check_store(root: ObjectPath) -> list[dict[str, str]]:
     """Whether a store answers, refuses to create what exists, and has about our time."""
     try:
         require_conditions(root.store, root.bucket, root.key)
-        before = time.time()
-        difference_s = store_time(root / "clock").timestamp() - before
+        started = time.time()
+        difference_s = store_time(root / "clock").timestamp() - started
     except StoreError as error:
-        what, _, remedy = str(error).partition(". ")
-        return [finding_of(str(root), what, remedy)]
+        fault, _, remedy = str(error).partition(". ")
+        return [finding_of(str(root), fault, remedy)]
     if abs(difference_s) > MOST_CLOCK_S:
-        what = f"the store's clock differs from this machine's by {difference_s:+.0f} s"
-        return [finding_of(str(root), what, "Set the clock of this machine: stores refuse requests of another time.")]
+        fault = f"the store's clock differs from this machine's by {difference_s:+.0f} s"
+        return [finding_of(str(root), fault, "Set the clock of this machine: stores refuse requests of another time.")]
     return []
 
 
@@ -91,8 +91,8 @@ def _check_folder(root: Path) -> list[dict[str, str]]:
     except OSError as error:
         return [finding_of(str(root), f"a file cannot be made and linked: {error.strerror}", _NOT_ANSWERING)]
     if abs(difference_s) > MOST_CLOCK_S:
-        what = f"its file system's clock differs from this machine's by {difference_s:+.0f} s"
-        return [finding_of(str(root), what, "Set the clock of the machine that is behind or ahead.")]
+        fault = f"its file system's clock differs from this machine's by {difference_s:+.0f} s"
+        return [finding_of(str(root), fault, "Set the clock of the machine that is behind or ahead.")]
     return []
 
 
@@ -114,9 +114,9 @@ def _version(name: str) -> str | None:
     return None
 
 
-def finding_of(where: str, what: str, remedy: str) -> dict[str, str]:
+def finding_of(place: str, fault: str, remedy: str) -> dict[str, str]:
     """A finding: where, what, and what helps."""
-    return {"where": where, "what": what, "remedy": remedy}
+    return {"where": place, "what": fault, "remedy": remedy}
 
 
 def children_of(pid: int, processes: Path = Path("/proc")) -> list[int]:

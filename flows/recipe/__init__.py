@@ -314,6 +314,6 @@ def _asks_for_bytes(curate: Curate) -> list[str]:
     """The fields that would judge pictures by their bytes or colours, and so pass those that are not there."""
     names = curate.needing("bytes")
     if curate.recaption is not None:
-        reading = [one.name for one in curate.recaption.captioners if CAPTIONERS[one.kind].reads_pictures]
+        reading = [entry.name for entry in curate.recaption.captioners if CAPTIONERS[entry.kind].reads_pictures]
         names += [f"recaption by {name}" for name in reading]
     return names

@@ -104,9 +104,9 @@ def _texts(run: Run, described: StepRecord | None, edited: StepRecord | None) ->
     """
     records = [record for record in (described, edited) if record is not None]
     read = [accepted(run, record) for record in records]
-    texts = {method: per_class for each in read for method, per_class in each.texts().items()}
+    texts = {method: per_class for kept in read for method, per_class in kept.texts().items()}
     phrases = [
-        each.phrases() for record, each in zip(records, read, strict=True) if "description" in record.rule["methods"]
+        kept.phrases() for record, kept in zip(records, read, strict=True) if "description" in record.rule["methods"]
     ]
     fields = {
         "describe": records[0].key if records else None,

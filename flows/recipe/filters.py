@@ -16,13 +16,13 @@ def check_filters(section: str, rules: Mapping[str, Mapping[str, Any]], filters:
     for name, values in rules.items():
         known_name(f"{section} filter", name, filters)
         rule = filters[name].rule
-        known = {field.name: field.default is MISSING for field in fields(rule)}
+        needed = {field.name: field.default is MISSING for field in fields(rule)}
         place = f"{section}.{name}"
         problems = [
-            unknown_field(f"{place}.{key}", value, sorted(known)) for key, value in values.items() if key not in known
+            unknown_field(f"{place}.{key}", value, sorted(needed)) for key, value in values.items() if key not in needed
         ]
         problems += [
-            missing_field(f"{place}.{key}") for key, is_needed in known.items() if is_needed and key not in values
+            missing_field(f"{place}.{key}") for key, is_needed in needed.items() if is_needed and key not in values
         ]
         problems = problems or [line.replace("`", f"`{place}.", 1) for line in _type_problems(rule, values)]
         if problems:

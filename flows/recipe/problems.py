@@ -30,9 +30,9 @@ class RecipeError(ValueError):
 
 
 def describe_problems(
-    error: ValidationError, model: type[Any], *, whole: str = "recipe", removed: Collection[Place] = ()
+    error: ValidationError, model: type[Any], *, subject: str = "recipe", removed: Collection[Place] = ()
 ) -> list[str]:
-    """One line per problem: "`field` must rule; got `value`. What to do". whole: what fields make up together.
+    """One line per problem: "`field` must rule; got `value`. What to do". subject: what fields make up together.
 
     removed: fields that had problems and were taken out before; what follows from that is not told.
     """
@@ -45,7 +45,7 @@ def describe_problems(
     places = [problem["loc"] for problem in problems]
     misspelt = {_meant(problem, model) for problem in problems if problem["type"] in _UNKNOWN}
     return [
-        _describe(problem, model, whole)
+        _describe(problem, model, subject)
         for problem in problems
         if not _follows(problem, places) and not (problem["type"] == "missing" and problem["loc"] in misspelt)
     ]
@@ -91,7 +91,7 @@ def _follows(problem: Any, places: list[tuple[int | str, ...]]) -> bool:  # noqa
     )
 
 
-def _describe(problem: Any, model: type[Any], whole: str) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
+def _describe(problem: Any, model: type[Any], subject: str) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
     place = tuple(problem["loc"])
     field = ".".join(str(part) for part in place)
     if problem["type"] in _UNKNOWN:
@@ -113,7 +113,7 @@ def _describe(problem: Any, model: type[Any], whole: str) -> str:  # noqa: ANN40
     rule = _LONG.sub(lambda word: f"{word[0][:MAX_SHOWN]}…", rule)
     if problem["type"] == "value_error":  # that of a rule names a remedy of its own
         remedy = "" if rule.endswith(".") else ". Change it and run `evenly check` again."
-        return f"`{field or whole}`: {rule}{remedy}"
+        return f"`{field or subject}`: {rule}{remedy}"
     return f"`{field}` must {rule}; got `{_shown(problem['input'])}`. Change it and run `evenly check` again."
 
 

@@ -33,7 +33,7 @@ def _captioner(value: object) -> NamedCaptioner:
     try:
         return NamedCaptioner(name=name, kind=kind, rule=TypeAdapter(rule).validate_python(fields))
     except ValidationError as error:
-        raise ValueError(" ".join(describe_problems(error, rule, whole=kind))) from None
+        raise ValueError(" ".join(describe_problems(error, rule, subject=kind))) from None
 
 
 _SCHEMA = WithJsonSchema(

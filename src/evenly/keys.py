@@ -16,13 +16,13 @@ _MOST_STEPS = 8
 _AFTER_ALL = np.uint64(2**64 - 1)  # no text begins like this
 
 
-def places_in(wanted: pa.Array | pa.ChunkedArray, known: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """The first place in `known` of each of `wanted`, null where it has none, as `pc.index_in` gives it.
+def places_in(wanted: pa.Array | pa.ChunkedArray, keys: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """The first place in `keys` of each of `wanted`, null where it has none, as `pc.index_in` gives it.
 
-    It is faster where `known` is sorted.
+    It is faster where `keys` is sorted.
     """
-    wanted, known = one_array(wanted), one_array(known)
-    rows, known_rows = _fixed_rows(wanted), _fixed_rows(known)
+    wanted, keys = one_array(wanted), one_array(keys)
+    rows, known_rows = _fixed_rows(wanted), _fixed_rows(keys)
     if rows is not None and known_rows is not None and rows.shape[1] == known_rows.shape[1]:
         words, known_words = _words(rows), _words(known_rows)
         if (known_words[1:] >= known_words[:-1]).all():
@@ -35,10 +35,10 @@ def places_in(wanted: pa.Array | pa.ChunkedArray, known: pa.Array | pa.ChunkedAr
                 left = left[places[left] < len(known_words)]
                 if not len(left):
                     return pa.array(places, mask=~is_known)
-                same = (known_rows[places[left]] == rows[left]).all(axis=1)
-                is_known[left[same]] = True
-                left = left[~same]
-    return pc.index_in(wanted, known)
+                is_same = (known_rows[places[left]] == rows[left]).all(axis=1)
+                is_known[left[is_same]] = True
+                left = left[~is_same]
+    return pc.index_in(wanted, keys)
 
 
 def rows_with(table: pa.Table, uids: pa.Array | pa.ChunkedArray) -> pa.Table:
@@ -51,19 +51,19 @@ def sorted_order(keys: pa.Table) -> pa.Array:
 
     It is faster where the first column holds keys.
     """
-    by = [(name, "ascending") for name in keys.column_names]
+    order_by = [(name, "ascending") for name in keys.column_names]
     first = one_array(keys.column(0))
     valid = first.is_valid().to_numpy(zero_copy_only=False)
     rows = _fixed_rows(first.drop_null())
     if rows is None:
-        return pc.sort_indices(keys, sort_keys=by)
+        return pc.sort_indices(keys, sort_keys=order_by)
     words = np.full(len(first), _AFTER_ALL)
     words[valid] = _words(rows)
     order = np.argsort(words)
     ties = np.flatnonzero(words[order[1:]] == words[order[:-1]])
     tied = np.union1d(ties, ties + 1)
-    among = np.sort(order[tied])
-    order[tied] = among[pc.sort_indices(keys.take(pa.array(among)), sort_keys=by).to_numpy()]
+    tied_rows = np.sort(order[tied])
+    order[tied] = tied_rows[pc.sort_indices(keys.take(pa.array(tied_rows)), sort_keys=order_by).to_numpy()]
     return pa.array(order)
 
 

@@ -144,8 +144,8 @@ def rank_plot(series: Mapping[str, np.ndarray], *, head: int, threshold: float |
             width, style = (1.0, (0, (2, 2))) if colour == "muted" else (2.2, "-")
             ranks = np.arange(1, len(values) + 1)
             axes.loglog(ranks, values, color=COLOURS[colour], linewidth=width, linestyle=style, label=name)
-        taken = np.arange(1, min(len(first), len(last)) + 1)
-        axes.fill_between(taken, last[: len(taken)], first[: len(taken)], color=COLOURS["dropped"], alpha=0.14, lw=0)
+        shared = np.arange(1, min(len(first), len(last)) + 1)
+        axes.fill_between(shared, last[: len(shared)], first[: len(shared)], color=COLOURS["dropped"], alpha=0.14, lw=0)
         if 0 < head < len(first):
             axes.axvline(head + 0.5, color=COLOURS["ink"], linewidth=1)
             for text, side, shift in (("head", "right", -5), ("tail", "left", 5)):

@@ -53,9 +53,10 @@ def encoder_leaderboard(recipe: Place, encoders: Sequence[str], options: Leaderb
     run, rules = _rules(recipe, pairs=options.pairs, part=options.part, root=options.root)
     boards = []
     for named, choice in zip(encoders, choices, strict=True):
-        own = replace(run, encoder=choice, encoder_identity=None)
+        encoder_run = replace(run, encoder=choice, encoder_identity=None)
         boards += [
-            {"encoder": named, **retrieval_facts(own, run_step(own, MEASURE_RETRIEVAL, (), rule))} for rule in rules
+            {"encoder": named, **retrieval_facts(encoder_run, run_step(encoder_run, MEASURE_RETRIEVAL, (), rule))}
+            for rule in rules
         ]
     rows = [
         {"encoder": board["encoder"], "list": board.get("list", ""), **row}

@@ -37,8 +37,8 @@ def examine(workspace: Workspace, *, older_than_s: float) -> dict[str, Any]:
     except StorageError as error:
         findings.append(finding_of(str(workspace.root), *str(error).partition(". ")[::2]))
     for row in grouped([leftover for leftover in leftovers if leftover.is_wrong]):
-        what = f"{row['objects']:,} of {row['of']}, {row['bytes']:,} bytes"
-        findings.append(finding_of(row["kind"], what, _CLEAN))
+        amount = f"{row['objects']:,} of {row['of']}, {row['bytes']:,} bytes"
+        findings.append(finding_of(row["kind"], amount, _CLEAN))
     findings += [finding_of(needed_by, *trouble.partition(". ")[::2]) for needed_by, trouble in troubles(DEFAULTS)]
     for path, name in altered(default_cache()):
         findings.append(finding_of(path, f"its content is not the one that was recorded of {name}", _WEIGHTS))

@@ -160,8 +160,8 @@ def submit_list(
     payload = {"name": listing.name, "text": listing.text, "methods": chosen, "root": str(Workspace.at(root).root)}
     payload |= vars(llm)
     resource = f"evenly.class-list.{identity}"
-    about = Resource({"prefect.resource.id": resource, WORKSPACE: str(payload["root"])})
-    event = Event(event=EVENT, resource=about, payload=payload)
+    subject = Resource({"prefect.resource.id": resource, WORKSPACE: str(payload["root"])})
+    event = Event(event=EVENT, resource=subject, payload=payload)
     with prefect_api(), server_client() as client:
         try:
             client.request("POST", "/events", json=[event.model_dump(mode="json")])

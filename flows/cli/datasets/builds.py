@@ -120,7 +120,7 @@ def _print_drawn(result: dict[str, Any]) -> None:
         counts, files = result["pictures"], "metadata.csv and classes.txt"
         print_text(f"{sum(counts.values())} pictures of {len(counts)} classes in {result['folder']}, with {files}")
     elif "planted" in result:
-        counts = ", ".join(f"{n:,} {of}" for of, n in result["planted"].items())
+        counts = ", ".join(f"{n:,} {kind}" for kind, n in result["planted"].items())
         print_text(f"{counts} in {result['folder']}, with planted.yaml and truth.csv")
     else:
         shares = ", ".join(f"{n:,} {kind}" for kind, n in result["captions"].items())

@@ -82,8 +82,8 @@ def plan_recipe(
         if record is None or is_asked:
             if isinstance(rule, RecaptionRule):
                 captions = plan.captions(rule, records)
-            why = "failed downloads are asked again" if record is not None else _why(run, step, records, rule)
-            rows.append(plan.running(step, "compute", why) | _to_fetch(run, step, records))
+            reason = "failed downloads are asked again" if record is not None else _why(run, step, records, rule)
+            rows.append(plan.running(step, "compute", reason) | _to_fetch(run, step, records))
             blocked, expected = step.name, _with_latest(run, step, records)
         else:
             rows.append(plan.reused(step, record))
@@ -138,11 +138,11 @@ class _Plan:
         row = {"step": step.name, "action": "reuse", "why": summarise_record(record), "rows": record.rows_in}
         return row | {"rows_are": "counted"} | nothing
 
-    def running(self, step: Step[Any], action: str, why: str) -> dict[str, Any]:
+    def running(self, step: Step[Any], action: str, reason: str) -> dict[str, Any]:
         """The row of a step that would run, or may."""
         earlier = [figures_of(record, _size_of(self.run, record)) for record in self.run.ledger.records(step.name)]
         figures = best_figures(step.name, earlier)
-        row = self._row(step.name, action, why) | self._estimate(figures, is_cut=True)
+        row = self._row(step.name, action, reason) | self._estimate(figures, is_cut=True)
         if figures is not None and figures.kept < 1:
             self.rows, self.is_counted = round(self.rows * figures.kept), False
         return row
@@ -161,9 +161,9 @@ class _Plan:
         row = self._row("publish", "unknown", f"depends on what `{blocked}` gives")
         return row | self._estimate(TYPICAL["publish"], is_cut=True)
 
-    def _row(self, step: str, action: str, why: str) -> dict[str, Any]:
+    def _row(self, step: str, action: str, reason: str) -> dict[str, Any]:
         rows_are = "counted" if self.is_counted else "estimated"
-        return {"step": step, "action": action, "why": why, "rows": self.rows, "rows_are": rows_are}
+        return {"step": step, "action": action, "why": reason, "rows": self.rows, "rows_are": rows_are}
 
     def _estimate(self, figures: Figures | None, *, is_cut: bool) -> dict[str, Any]:
         return estimate_step(figures, self.rows, self.cut, is_cut=is_cut)

@@ -69,7 +69,7 @@ def encode_command(options: Encoding) -> dict[str, Any]:
     run = _run(options)
     choice = Asked(column=options.column, views=views, boxes=options.boxes)
     texts = None if options.texts is None else Path(options.texts)
-    return encode_files(run, options.pictures or [], texts, asked=choice, out=Path(options.out))
+    return encode_files(run, options.pictures or [], texts, choice=choice, out=Path(options.out))
 
 
 def encoders_command(root: Root = None) -> dict[str, Any]:
@@ -89,8 +89,8 @@ def encoders_command(root: Root = None) -> dict[str, Any]:
 
     run = workspace_run(root)
     rows = [
-        asdict(one) | {"measured": measured_speed(run, EncoderName(model=one.model, pretrained=one.pretrained))}
-        for one in encoders_at_hand()
+        asdict(model) | {"measured": measured_speed(run, EncoderName(model=model.model, pretrained=model.pretrained))}
+        for model in encoders_at_hand()
     ]
     return {"encoders": rows, "refined": refined_encoders_of(run.workspace).cards()}
 

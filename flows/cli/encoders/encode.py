@@ -33,7 +33,7 @@ class Asked:
     boxes: str | None = None
 
 
-def encode_files(run: Run, pictures: Sequence[Path], texts: Path | None, *, asked: Asked, out: Path) -> dict[str, Any]:
+def encode_files(run: Run, pictures: Sequence[Path], texts: Path | None, *, choice: Asked, out: Path) -> dict[str, Any]:
     """Write paths and rows of pictures, texts and rows of texts, all of unit length; what was counted and failed.
 
     Arrays: paths (n,), image_features (n, d) float32, texts (m,), text_features (m, d) float32, encoder (3,): model,
@@ -46,14 +46,14 @@ def encode_files(run: Run, pictures: Sequence[Path], texts: Path | None, *, aske
             "`encode` must get pictures, `--texts FILE` or both; got neither. Example: evenly encode photos/"
         )
     files = [path for path in pictures if not _is_table(path)]
-    if asked.boxes is not None and (files or not pictures):
+    if choice.boxes is not None and (files or not pictures):
         listing = ", ".join(f"`{path}`" for path in files) or "none"
         raise UsageError(f"`--boxes` must go with Parquet files alone, which hold its column; got {listing}.")
-    if asked.views is not None and not pictures:
+    if choice.views is not None and not pictures:
         raise UsageError("`--views` and `--flip` must go with pictures; got none. Name some.")
     lines = [] if texts is None else read_texts(texts)
-    boxes = [] if asked.boxes is None else [box_values(path, asked.boxes) for path in pictures]
-    sources = _sources(pictures, asked)
+    boxes = [] if choice.boxes is None else [box_values(path, choice.boxes) for path in pictures]
+    sources = _sources(pictures, choice)
     encoded = encode_pictures(run, sources, total=sum(map(count_pictures, pictures))) if pictures else None
     encoder = open_encoder(run)
     result: dict[str, Any] = {"out": str(out), "encoder": encoder.identity, "device": encoder.device_name}
@@ -62,10 +62,10 @@ def encode_files(run: Run, pictures: Sequence[Path], texts: Path | None, *, aske
     if encoded is not None:
         arrays |= {"paths": np.array(encoded.names, np.str_), "image_features": encoded.image}
         result |= {"pictures": len(encoded.names), "failed": dict(encoded.failed)}
-    if encoded is not None and (asked.views is not None or boxes):
+    if encoded is not None and (choice.views is not None or boxes):
         of_rows = itertools.chain.from_iterable(boxes) if boxes else itertools.repeat([])
-        pairs = zip(_sources(pictures, asked), of_rows, strict=False)
-        viewed = encode_views(run, _with_views(pairs, {*encoded.places}, asked.views))
+        pairs = zip(_sources(pictures, choice), of_rows, strict=False)
+        viewed = encode_views(run, _with_views(pairs, {*encoded.places}, choice.views))
         arrays |= {"view_paths": np.array(viewed.names, np.str_), "views": np.array(viewed.views, np.str_)}
         arrays["view_features"] = viewed.image
         result |= {"views": len(viewed.names), "failed": dict([*encoded.failed, *viewed.failed])}

@@ -303,7 +303,7 @@ def _same_times(stored: Sequence[DeploymentSchedule], wanted: Sequence[Deploymen
 
     Of a schedule that is replaced meanwhile, the server may leave runs beside those of the new one.
     """
-    return [(each.schedule, each.active) for each in stored] == [(each.schedule, each.active) for each in wanted]
+    return [(entry.schedule, entry.active) for entry in stored] == [(entry.schedule, entry.active) for entry in wanted]
 
 
 def _times(timing: DeploymentScheduleCreate) -> str:

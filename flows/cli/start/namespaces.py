@@ -190,7 +190,7 @@ def _run_at_event(
             threshold=1,
             within=timedelta(0),
         ),
-        actions=[RunDeployment(deployment_id=deployment, parameters={each: _of_payload(each) for each in parameters})],
+        actions=[RunDeployment(deployment_id=deployment, parameters={name: _of_payload(name) for name in parameters})],
         owner_resource=f"prefect.deployment.{deployment}",
     )
 

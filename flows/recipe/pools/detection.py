@@ -74,8 +74,8 @@ def detect_source(path: Path) -> Detected:
     if kind == "wat":
         return Detected(kind="wat", path=path, summary="pictures that pages of Common Crawl show")
     if kind not in READERS:
-        known = ", ".join([*READERS, "tar"])
-        raise PoolError(f"`--from` must be a folder, or a file of one of {known}; got `{path}`. Choose another.")
+        endings = ", ".join([*READERS, "tar"])
+        raise PoolError(f"`--from` must be a folder, or a file of one of {endings}; got `{path}`. Choose another.")
     return _of_table(path, kind, path)
 
 
@@ -100,7 +100,7 @@ def _of_folder(folder: Path) -> Detected:
 def _of_pictures(folder: Path, files: Sequence[Path], pictures: Sequence[Path]) -> Detected:
     """A folder of pictures, whose captions are in a list or beside them."""
     endings = {file.suffix for file in files}
-    found, caption, group = f"{len(pictures):,} pictures", None, None
+    summary, caption, group = f"{len(pictures):,} pictures", None, None
     lists = [file for file in files if file.stem in _LISTS and file.suffix[1:] in TABLE_READERS]
     if lists:
         kind = lists[0].suffix[1:]
@@ -110,14 +110,14 @@ def _of_pictures(folder: Path, files: Sequence[Path], pictures: Sequence[Path]) 
                 f"a list of pictures must have a column `{FILE_NAME}` with their paths relative to the list; got "
                 f"{', '.join(columns)} at `{lists[0]}`. Name it so."
             )
-        caption = _caption(columns, lists[0], besides={FILE_NAME, _GROUP})
+        caption = _caption(columns, lists[0], excluded={FILE_NAME, _GROUP})
         group = _GROUP if _GROUP in columns else None
-        found += f", captions in the column {caption} of {lists[0].name}"
+        summary += f", captions in the column {caption} of {lists[0].name}"
     elif endings & {".txt", ".json"}:
-        beside = ".txt" if ".txt" in endings else ".json"
-        named = {file.with_suffix("") for file in files if file.suffix == beside}
+        ending = ".txt" if ".txt" in endings else ".json"
+        named = {file.with_suffix("") for file in files if file.suffix == ending}
         count = sum(file.with_suffix("") in named for file in pictures)
-        found += f", {count:,} with a caption in {beside} beside them"
+        summary += f", {count:,} with a caption in {ending} beside them"
     else:
         raise PoolError(
             f"pictures must have captions: a.txt beside a.png, or a list metadata.csv with the columns {FILE_NAME} "
@@ -128,13 +128,13 @@ def _of_pictures(folder: Path, files: Sequence[Path], pictures: Sequence[Path]) 
     class_list = folder / _CLASS_LIST
     has_classes = len(folders) > 1 and folder not in folders
     if has_classes:
-        shown = max((one.relative_to(folder).as_posix() for one in sorted(folders)), key=lambda name: name.count("/"))
-        whole = ", the whole path of a picture's folder" if "/" in shown else ""
-        found += f", {len(folders):,} folders as labels: `{shown}` is one{whole}"
+        shown = max((path.relative_to(folder).as_posix() for path in sorted(folders)), key=lambda name: name.count("/"))
+        path_note = ", the whole path of a picture's folder" if "/" in shown else ""
+        summary += f", {len(folders):,} folders as labels: `{shown}` is one{path_note}"
     return Detected(
         kind="folder",
         path=folder,
-        summary=found,
+        summary=summary,
         caption=None if caption == "caption" else caption,
         classes=has_classes,
         group=group,
@@ -153,23 +153,23 @@ def _of_table(file: Path, kind: str, path: Path) -> Detected:
             f"to it, in a column `{FILE_NAME}`."
         )
     url = next((name for name in _URLS if name in webs), next(iter(webs), None))
-    caption = _caption(columns, file, besides={url})
+    caption = _caption(columns, file, excluded={url})
     ids = {name.lower(): name for name, values in columns.items() if len({*values}) == len(values) and values}
     pool_id = next((ids[name] for name in _IDS if name in ids and ids[name] not in {url, caption}), None)
     summary = f"captions in the column {caption}" + (f", links in {url}" if url else ", no links to pictures")
     return Detected(kind=kind, path=path, summary=summary, url=url, caption=caption, id=pool_id)
 
 
-def _caption(columns: dict[str, list[str]], file: Path, *, besides: set[str | None]) -> str:
+def _caption(columns: dict[str, list[str]], file: Path, *, excluded: set[str | None]) -> str:
     """The column that holds captions: by its name, else the one with the most words."""
-    names = {name.lower(): name for name in columns if name not in besides}
+    names = {name.lower(): name for name in columns if name not in excluded}
     for name in _CAPTIONS:
         if name in names:
             return names[name]
     words = {
         name: sum(len(value.split()) for value in values) / len(values)
         for name, values in columns.items()
-        if values and name not in besides
+        if values and name not in excluded
     }
     best = max(words, key=lambda name: words[name], default=None)
     if best is None or words[best] < _WORDS:

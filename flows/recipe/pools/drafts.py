@@ -128,5 +128,5 @@ def _counts(name: str, sample: PoolSample, run: Run) -> str:
     first = "" if sample.is_whole else "the first "
     dropped = loss_of(run, sample, name, yaml.safe_load(_BROKEN[name])).dropped
     stricter = {shown: loss_of(run, sample, name, yaml.safe_load(f"{{{shown}}}")).dropped for shown in _STRICTER[name]}
-    would = [f"{shown} would drop {count:,}" for shown, count in stricter.items() if count > dropped]
-    return "; ".join([f"{first}{sample.pairs.num_rows:,} pairs{span}: drops {dropped or 'none'}", *would])
+    alternatives = [f"{shown} would drop {count:,}" for shown, count in stricter.items() if count > dropped]
+    return "; ".join([f"{first}{sample.pairs.num_rows:,} pairs{span}: drops {dropped or 'none'}", *alternatives])

@@ -107,14 +107,14 @@ def fit_ranking_file(arrays: Path, out: Path, options: FitOptions) -> dict[str, 
     return {**result, "out": str(out)}
 
 
-def check_refit(out: Path, arrays: Path, adapter: str, given: dict[str, Any], options: FitOptions) -> dict[str, Any]:
+def check_refit(out: Path, arrays: Path, adapter: str, values: dict[str, Any], options: FitOptions) -> dict[str, Any]:
     """Of what the adapter of a folder is to be made; InputError where one is there that is made otherwise.
 
     That is refused before anything is fitted, as is a file in the place of the folder; with `force` it is replaced.
     """
     if out.exists() and not out.is_dir():
         raise UsageError(f"`--out` must be a folder; got the file `{out}`. Choose another name.")
-    rule = {"adapter": adapter, "given": plain(given)}
+    rule = {"adapter": adapter, "given": plain(values)}
     rule |= {name: getattr(options, name) for name in ("normalise", "guard", "seed")}
     made_of = {"file": file_hash(arrays), "rule": rule}
     Artifacts.beside(ADAPTER, out).check_free(SAVED, made_of, force=options.force)
