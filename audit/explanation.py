@@ -56,7 +56,7 @@ class StepSight:
 
     @property
     def held_against(self) -> dict[str, Any]:
-        """What numbers were held against: the threshold of what decided, or as noted of all pairs, and t of all."""
+        """Bounds of numbers: the threshold of what decided, or as noted of all pairs, and t of all."""
         names = ("threshold",) if "language" in self.notes else ("threshold", "t")
         rules = (rule for rule in self.decided_by.values() if isinstance(rule, Mapping) and "threshold" in rule)
         numbers = next(rules, self.notes)

@@ -103,11 +103,11 @@ class WhatIf:
 
     @property
     def bounds(self) -> tuple[int, int] | None:
-        """How many pairs are kept at least and at most, whatever is unknown; None where that is not bounded."""
+        """The least and the most pairs that are kept, whatever is unknown; None where that is not bounded."""
         return kept_bounds(self.kept["after"], self.unknown, self.open_steps)
 
     def moves(self, move: str) -> list[dict[str, Any]]:
-        """How many pairs make a move, by step and reason: of those that enter, where they had ended."""
+        """The number of pairs that make a move, by step and reason: of those that enter, where they had ended."""
         return counted_moves(self.fates, move, [str(step["step"]) for step in self.steps])
 
     def examples(self, move: str, n: int = EXAMPLES) -> list[dict[str, Any]]:
@@ -194,7 +194,7 @@ def _dropped(ledger: Ledger, records: Sequence[StepRecord]) -> Iterator[tuple[st
 
 
 def _kept(ledger: Ledger, records: Sequence[StepRecord]) -> dict[str, int]:
-    """How many pairs each step keeps."""
+    """The number of pairs that each step keeps."""
     is_kept = pc.field("verdict") == "kept"
     return {record.name: ledger.decisions(record, ["uid"], is_kept).num_rows for record in records}
 

@@ -92,7 +92,7 @@ def hashes_of(start: np.ndarray, prefix: bytes, first: Texts, second: Texts, *, 
 
 
 class _Messages(NamedTuple):
-    """What is hashed of each row; `order` (m,) has rows of equally many blocks side by side."""
+    """The message that is hashed of each row; `order` (m,) has rows of equally many blocks side by side."""
 
     prefix: np.ndarray
     first: Texts

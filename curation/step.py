@@ -109,7 +109,7 @@ def require_column(records: Sequence[FinishedStep], field: str, column: str) -> 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Given:
-    """What a judgement is given: the record of the step and those before it, its rule, seed and notes, and all tables.
+    """Inputs of a judgement: the record of the step and those before it, its rule, seed and notes, and all tables.
 
     recounts: whether what is known of all pairs is made again of these; else it is read as the step stored it. reads:
     the columns that its judgement says its verdict depends on. tables: those of all parts. each: work on every
@@ -136,7 +136,7 @@ class Given:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Judged:
-    """What a step must have said of pairs: decisions in the order of `uids`, further columns, rows of other tables.
+    """The judgement of pairs: decisions in the order of `uids`, further columns, rows of other tables.
 
     tables: rows of pairs, each with a column `uid`. partial: what these pairs give to a sum over all. detail: what was
     done for it, in words.
@@ -178,7 +178,7 @@ def _no_notes(_inputs: Given, _facts: object) -> Mapping[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class ByLedger:
-    """How a step judges pairs by what the ledger shows alone: as it runs, and again whenever somebody asks.
+    """A step that judges pairs by what the ledger shows alone: as it runs, and again whenever somebody asks.
 
     Functions of a module, so that workers can be given them. facts: what must be known of all pairs, counted in
     every part where `inputs.recounts`, else read of the tables that the step stored. judge: the pairs of a part, by

@@ -43,7 +43,7 @@ class DescribeRule(EndpointRule):
         )
 
     def wording(self) -> dict[str, Any]:
-        """What each method asks, by its question about a class that stands for all."""
+        """The wording of each method, by its question about a class that stands for all."""
         subject = Subject(name="one", against=Subject(name="other"))
         methods = chosen_methods(list(self.methods), small_model=self.is_embedded)
         questions = {

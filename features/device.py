@@ -37,7 +37,7 @@ def chosen_device(name: str | None) -> str:
 
 
 def device_signs() -> list[str]:
-    """What tells without torch which device `chosen_device` would take: drivers' files, and the variables they read."""
+    """Signs, without torch, of the device that `chosen_device` would take: drivers' files, and their variables."""
     variables = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
     files = [str(path) for path in [*sorted(Path("/dev").glob("nvidia*")), Path("/dev/kfd")] if path.exists()]
     return [*files, *(f"{name}={os.environ[name]}" for name in variables if name in os.environ)]

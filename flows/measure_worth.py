@@ -1,4 +1,4 @@
-"""What each step of a recipe is worth: the pool built anew without it, and heads trained on what is then kept."""
+"""The worth of each step of a recipe: the pool built anew without it, and heads trained on what is then kept."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace

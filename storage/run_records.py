@@ -26,7 +26,7 @@ PAGE = 50
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """What a rebuild came to.
+    """The outcome of a rebuild.
 
     run: the id of its flow run. due: when its schedule had it begin; None for a run by hand. Times are ISO 8601 in UTC;
     `ended` of one that has not ended is that of its start.

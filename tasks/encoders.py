@@ -61,7 +61,7 @@ def open_encoder(run: Run) -> Encoder:
 
 
 def query_encoder(run: Run) -> Encoder | TextTower:
-    """What turns the words of a search into rows: the text tower alone, where the run's encoder is a packaged one."""
+    """The encoder of the words of a search: the text tower alone, where the run's encoder is a packaged one."""
     choice = run.encoder
     is_packaged = choice.model in {EMBEDDED, EMBEDDED_SECOND} and choice.refine is None
     if not is_packaged or (choice.long_texts, choice.precision) != ("cut", "fp32"):

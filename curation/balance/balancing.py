@@ -81,7 +81,7 @@ class RowDecisions:
         ]
 
     def units(self, pairs: MatchedPairs) -> Ints:
-        """How many of these pairs are expected to stay, per language (L,), in units of 2**-30."""
+        """The number of these pairs that is expected to stay, per language (L,), in units of 2**-30."""
         units = np.zeros(len(pairs.languages), dtype=np.int64)
         np.add.at(units, pairs.language, np.rint(self.chances / UNIT).astype(np.int64))
         return units

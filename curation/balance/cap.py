@@ -59,7 +59,7 @@ class CapRule:
 
 
 def count_values(values: pa.Array) -> pa.Table:
-    """How many pairs each value has, [value, pairs]; null is none."""
+    """The number of pairs of each value, [value, pairs]; null is none."""
     counted = pc.value_counts(values.drop_null())
     return pa.table([counted.field("values"), counted.field("counts")], schema=_COUNTS)
 

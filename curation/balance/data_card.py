@@ -65,7 +65,7 @@ class BalanceCard:
 
 @dataclass(frozen=True, kw_only=True)
 class DataCard:
-    """What a build was balanced by, and what came of it; `balancings` in order, preselection first.
+    """The rules that balanced a build, and the result; `balancings` in order, preselection first.
 
     metadata: identity of the concept list (hex sha256), its `concepts`, and how many of them can never match, by why
     ("why (language)" where captions were matched by language).

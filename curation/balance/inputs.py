@@ -49,18 +49,18 @@ class PairsToBalance:
         return count_matches(self.pairs, self.weights)
 
     def tables(self, balanced: Balanced) -> dict[str, pa.Table]:
-        """What a step says of pairs beside its verdicts: draws, and where one text per picture is judged, `texts`."""
+        """Tables of a step beside its verdicts: draws, and where one text per picture is judged, `texts`."""
         return {"draws": balanced.draws} | ({} if self.picked is None else {"texts": self.picked.to_table()})
 
     def sums(self, balanced: Balanced) -> BalanceSums:
-        """What is counted of the pairs that were decided."""
+        """Counts of the decided pairs."""
         kept = balanced.decisions.kept.to_numpy(zero_copy_only=False)
         return BalanceSums.of(self.pairs, kept, np.rint(balanced.expected / UNIT).astype(np.int64), balanced.draws)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class BalanceFacts:
-    """What is known of all pairs.
+    """Facts of all pairs.
 
     languages; counts (L, E); thresholds (L,), before headroom. probabilities (L, E), headroom included: where they are
     read as a step stored them, and counts are not.
@@ -73,7 +73,7 @@ class BalanceFacts:
 
     @classmethod
     def stored(cls, tables: StepTables[S], record: S, upstream: Sequence[S]) -> "BalanceFacts":
-        """What a step stored of all pairs."""
+        """The facts of all pairs as a step stored them."""
         table = tables.table(record, "thresholds", ["language", "t"])
         languages = tuple(table["language"].to_pylist())
         shape = (len(languages), len(matched_entries(tables, upstream)))
@@ -86,7 +86,7 @@ class BalanceFacts:
 
 
 def sum_tables(rule: BalanceRule, facts: BalanceFacts, concepts: pa.Array, sums: BalanceSums) -> dict[str, pa.Table]:
-    """What the step leaves of the whole: counts, per language and concept; thresholds, per language."""
+    """Tables of all pairs: counts, per language and concept; thresholds, per language."""
     probabilities = entry_probabilities(facts.counts, facts.thresholds * rule.headroom)
     return {
         "counts": count_table(sums, facts.languages, concepts, facts.counts, probabilities),
@@ -183,7 +183,7 @@ def _pairs(
 def _earlier(
     ledger: StepTables[S], preselect: S, pairs: MatchedPairs, preselected: MatchedPairs
 ) -> tuple[PreselectionLimits, Floats]:
-    """What the preselection said of these pairs, and the weight of each by it."""
+    """The preselection's draws of these pairs, and the weight of each by it."""
     decisions = ledger.decisions(preselect, ["uid", "value"])
     value = decisions["value"].combine_chunks().take(places_in(pairs.uids, decisions["uid"])).to_numpy()
     texts = np.ones(len(pairs))
@@ -230,7 +230,7 @@ def _threshold(rule: BalanceRule, facts: BalanceFacts) -> dict[str, Any]:
 
 
 def _tail(rule: BalanceRule, facts: BalanceFacts, sums: BalanceSums) -> dict[str, Any]:
-    """How many concepts are left alone (p = 1), and the share of matches that they hold: of the pool, of what stays.
+    """The number of concepts with p = 1, and their share of all matches: of the pool's, of the kept pairs'.
 
     The pool's are estimated where the pairs survived a preselection.
     """
@@ -241,7 +241,7 @@ def _tail(rule: BalanceRule, facts: BalanceFacts, sums: BalanceSums) -> dict[str
 
 
 def _deciding(sums: BalanceSums, concepts: pa.Array) -> dict[str, Any]:
-    """How many pairs are drawn for, which concepts decide many of them, and which have pairs that name nothing else."""
+    """Counts of drawn pairs, the concepts that decide many of them, and those with pairs that name nothing else."""
     drawn = int(sums.decides.sum())
     deciding = np.flatnonzero(sums.decides > WARN_SHARE * drawn)
     return {

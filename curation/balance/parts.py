@@ -127,7 +127,7 @@ class Balancing:
         return names, pa.table({"language": languages, "entry": entries, "count": counts[languages, entries]})
 
     def _expected(self, facts: Sequence[BalanceFacts], ledger: PartTables) -> Ints:
-        """How many pairs of a part are expected to stay by each of several thresholds, in units of 2**-30."""
+        """The number of a part's pairs that is expected to stay by each of several thresholds, in units of 2**-30."""
         part = self._pairs(ledger, facts[0].languages)
         units = [
             expected_units(part.pairs, entry_probabilities(tried.counts, tried.thresholds), part.earlier).sum()

@@ -45,7 +45,7 @@ class PickedTexts:
 
     @classmethod
     def of_table(cls, uids: pa.Array, picks: pa.Table) -> "PickedTexts":
-        """What `to_table` says of the texts `uids`, which may be a part of those that were picked from."""
+        """The rows of `to_table` of the texts `uids`, which may be a part of those that were picked from."""
         places = pc.index_in(uids, picks["uid"].combine_chunks())
         texts, drawn, chosen = (picks[name].combine_chunks().take(places) for name in ("texts", "draw", "chosen"))
         return cls(
@@ -61,7 +61,7 @@ class PickedTexts:
 
 
 def keyed_urls(pairs: pa.Table) -> pa.Table:
-    """Those of pairs [uid, url] that have a URL, with `key`: a hash by which the pairs of one URL meet."""
+    """The pairs [uid, url] that have a URL, with `key`: a hash by which the pairs of one URL meet."""
     pairs = pairs.filter(pc.is_valid(pairs["url"]))
     return pairs.append_column("key", pa.array(text_keys(pairs["url"].to_pylist())))
 

@@ -43,7 +43,7 @@ SOURCES = pa.schema(
 
 @dataclass(frozen=True, kw_only=True)
 class SourceRule:
-    """How much of a source is kept: weight in (0, 1], quota of at least 1 pair, share in (0, 1] of the mix."""
+    """The amount of a source that is kept: weight in (0, 1], quota of at least 1 pair, share in (0, 1] of the mix."""
 
     weight: Share | None = None
     quota: Annotated[int, Ge(1), Wording(remedy="Correct the recipe, or leave it out.")] | None = None
@@ -54,7 +54,7 @@ class SourceRule:
 
     @property
     def probability(self) -> float:
-        """What the draw of a pair must be below: the weight, or 1 where there is none."""
+        """The bound of a pair's draw: the weight, or 1 where there is none."""
         return 1.0 if self.weight is None else self.weight
 
 
@@ -236,7 +236,7 @@ def mix_sources(uids: pa.Array, sources: pa.Array, rules: Mapping[str, SourceRul
 
 
 def _shares(rules: Mapping[str, SourceRule], open_to: Mapping[str, int]) -> tuple[dict[str, int], str | None]:
-    """How many pairs each source with a share may give, and which source allows no more."""
+    """The number of pairs that each source with a share may give, and the source that allows no more."""
     shares = {name: rule.share for name, rule in rules.items() if rule.share is not None}
     if not shares:
         return {}, None

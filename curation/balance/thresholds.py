@@ -34,7 +34,7 @@ UNIT = 2.0**-30
 
 @dataclass(frozen=True, kw_only=True)
 class BalanceRule:
-    """How balancing chooses its thresholds, and how it draws.
+    """The rule of balancing: its thresholds and its draws.
 
     Exactly one of t, tail_share and target. law: v1 draws for each match and keeps a pair that any draws in; v2 draws
     once per pair. texts: judge each text of a picture, or one of them. language: whether each language has its own t;

@@ -74,7 +74,7 @@ _REWARD = 2.0  # weight of CLIPScore in the reward of Cho et al. 2022, arXiv:220
 
 @dataclass(frozen=True, kw_only=True)
 class ChoiceRule:
-    """Which candidate becomes the caption.
+    """The rule that chooses a caption among its candidates.
 
     by `score`: the one that fits the picture best; what a captioner made must beat the given captions by `margin` in
     cosine. by `reward`: the largest 2 CLIPScore + `grammar` times the probability of being a sentence (CLIP-Reward),
@@ -191,7 +191,7 @@ def _is_open(offered: pa.Table, rule: ChoiceRule) -> npt.NDArray[np.bool_]:
 
 
 def _values(offered: pa.Table, rule: ChoiceRule) -> Floats:
-    """What the rule compares, rounded so that 0.8 - 0.1 does not beat 0.7; scores have 4 digits."""
+    """The values that the rule compares, rounded so that 0.8 - 0.1 does not beat 0.7; scores have 4 digits."""
     scores = offered["score"].to_numpy()
     is_made = pc.invert(pc.is_in(offered["origin"], pa.array(GIVEN))).to_numpy()
     scores = np.where(is_made, scores - rule.margin, scores)

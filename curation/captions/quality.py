@@ -1,4 +1,4 @@
-"""What a caption's text alone says against it: repeats, contact data, names of people, words that the picture shows.
+"""Faults of a caption by its text alone: repeats, contact data, names of people, words that the picture shows.
 
 Rules, not models: a flag says what was seen in the text, and the same text always has the same flags. Repeated n-grams
 are how captioners that were trained on a score fail (Cho et al. 2022, arXiv:2205.13115).

@@ -243,7 +243,7 @@ def _numbers() -> Iterator[tuple[str, str]]:
 
 
 def _values(entries: pa.ChunkedArray, offer: Offer | None, value: str, kind: pa.DataType) -> pa.Array:
-    """What a source says of each of `entries`, null where it does not name one."""
+    """A source's value of each of `entries`, null where it does not name one."""
     if offer is None:
         return pa.nulls(len(entries), kind)
     return offer.entries[value].combine_chunks().take(pc.index_in(entries, offer.entries["entry"]))

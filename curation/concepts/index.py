@@ -55,7 +55,7 @@ class WordRuns:
 
     @classmethod
     def of(cls, texts: Sequence[str], owners: Sequence[int]) -> "WordRuns | None":
-        """Those of `texts`; `owners` are the ids that stand for them. None where a text has over MOST_WORDS words."""
+        """The index of `texts`; `owners` are their ids. None where a text has over MOST_WORDS words."""
         owner_of, further, beginnings = dict(zip(texts, owners, strict=True)), dict[str, list[int]](), set[str]()
         for text, owner, last in zip(texts, owners, map(owner_of.__getitem__, texts), strict=True):
             if owner != last:

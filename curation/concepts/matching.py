@@ -53,7 +53,7 @@ _CLOSE = re.compile(f"{_MARK} {_MARK}")
 
 @dataclass(frozen=True, kw_only=True)
 class MatchRule:
-    """Which concepts a caption names: `wordnet`, the nouns of WordNet 3.0, or a concept list.
+    """The rule by which captions name concepts: of `wordnet`, the nouns of WordNet 3.0, or of a concept list.
 
     A list is what `evenly metadata build` wrote (.parquet), a text file with one concept per line, or JSON: a list, or
     an object of language -> list, whose languages are taken together.

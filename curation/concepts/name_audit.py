@@ -1,4 +1,4 @@
-"""How often captions name each class, by each of its names, with captions drawn to be judged (REAL)."""
+"""Counts of captions that name each class, by each name of it, with captions drawn to be judged (REAL)."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -44,7 +44,7 @@ class NameFrequencies:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class NamesHeld:
-    """Which captions hold which names, (m,) each: `rows` of the captions, ascending; `owners`, places of concepts.
+    """Names in captions, (m,) each: `rows` of the captions, ascending; `owners`, places of concepts.
 
     `names` are numbers of names, counted through all concepts in order. A caption stands once for each name it holds.
     """

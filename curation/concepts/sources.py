@@ -195,7 +195,7 @@ def _with_reason(table: pa.Table, reason: str) -> pa.Table:
 
 
 def _joined(refused: pa.Table, left_out: pa.Table) -> pa.Table:
-    """What is refused, each once and in the order of its text, then what is left out."""
+    """The refused entries, each once and in the order of its text, then those left out."""
     distinct = refused.group_by(["entry", "why"], use_threads=False).aggregate([("count", "sum")])
     distinct = distinct.rename_columns({"count_sum": "count"}).sort_by("entry")
     return pa.concat_tables([distinct, left_out], promote_options="default").select(left_out.column_names)

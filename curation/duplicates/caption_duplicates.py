@@ -88,7 +88,7 @@ def deduplicate_captions(
 
 
 def caption_contents(pairs: pa.Table, rule: CaptionTwins) -> Contents:
-    """What is written of the captions of pairs: in full, as sets of trigrams, and where it counts of which picture."""
+    """Columns of the captions of pairs: in full, as sets of trigrams, and where it counts of which picture."""
     texts = [folded_caption(text) for text in column(pairs, "caption", pa.string()).to_pylist()]
     sets, keys = ShingleSets.of(texts), text_keys(texts)
     usable = np.array([text != "" for text in texts], dtype=np.bool_)
@@ -147,7 +147,7 @@ class ShingleSets:
 
     @property
     def sizes(self) -> Ints:
-        """How many trigrams (n,) each text has."""
+        """The number of trigrams (n,) of each text."""
         return np.diff(self.ends, prepend=0)
 
     def folds(self) -> Words:
@@ -244,7 +244,7 @@ def _alone(index: Floats) -> Floats:
 
 
 def search_notes(rule: CaptionTwins, candidates: int) -> dict[str, Any]:
-    """How captions were looked for, `candidates` of the pool in number."""
+    """Notes on the search of captions, `candidates` of the pool in number."""
     if rule.scope == "image":
         return {"search": "exact"}
     b, r, expected = plan_bands(rule.min_jaccard)
@@ -283,7 +283,7 @@ class ComparedCaptions:
         return -np.ones(len(left))
 
     def accepted(self, left: Ints, right: Ints) -> tuple[Ints, Ints, Floats]:
-        """Those of the pairs that are duplicates, and their weights: a larger index is a stronger link."""
+        """The pairs that are duplicates, and their weights: a larger index is a stronger link."""
         index = self.sets.jaccard(left, right, least=self.rule.min_jaccard)
         is_near = (index >= self.rule.min_jaccard) & (self.images[left] == self.images[right])
         return left[is_near], right[is_near], -index[is_near]

@@ -105,7 +105,7 @@ class ComparedLooks:
         return np.zeros(len(left))
 
     def accepted(self, left: Ints, right: Ints) -> tuple[Ints, Ints, Floats]:
-        """Those of the pairs that are duplicates after one change of colour, and their weights."""
+        """The pairs that are duplicates after one change of colour, and their weights."""
         limit = np.inf if self.rule.max_shifted is None else self.rule.max_shifted
         is_shifted = differ_by_shift(self.colours, left, right, self.rule.max_colour, limit)
         left, right = left[is_shifted], right[is_shifted]

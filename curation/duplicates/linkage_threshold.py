@@ -42,7 +42,7 @@ class Links:
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """How well linked records are the true ones.
+    """The agreement of linked records with the true ones.
 
     `ari` with its 95 % interval; `precision`, the share of linked pairs of rows that are of one record (1 without
     links), and `recall`, that of pairs of one record that are linked (1 where there are none).
@@ -83,7 +83,7 @@ def best_threshold(curve: Sequence[tuple[float, float]]) -> tuple[float, float]:
 
 
 def judge_records(records: Ints, truth: Sequence[str], groups: Sequence[str]) -> Agreement:
-    """How well `records` (n,) are the true ones; the interval is a jackknife over folds of whole `groups` (n,).
+    """Agreement of `records` (n,) with the true ones; the interval is a jackknife over folds of whole `groups` (n,).
 
     NaN ends with fewer than two groups. A bootstrap would put copies of a record into one resample, and they would
     link.

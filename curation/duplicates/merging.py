@@ -226,7 +226,7 @@ def _survivors(batch: pa.Table, component: Ints) -> Ints:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Contents:
-    """What is written of the pairs of a partition.
+    """Columns of the pairs of a partition by which they are compared.
 
     columns: by name. keys: a hash (n,) that equal pairs share. usable: False for pairs without duplicates.
     """
@@ -237,7 +237,7 @@ class Contents:
 
 
 def uid_columns(pairs: pa.Table) -> dict[str, pa.Array | np.ndarray]:
-    """What is written of pairs of every kind of duplicates: their uids, and how large their pictures are."""
+    """Columns of pairs for every kind of duplicates: their uids, and the areas of their pictures."""
     return {"uid": column(pairs, "uid", pa.string()), "area": picture_areas(pairs)}
 
 

@@ -25,7 +25,7 @@ _PRECISION = 2e-3  # of products in single precision, generously
 
 @dataclass(frozen=True, kw_only=True)
 class NearRows:
-    """Which rows (n, d) are duplicates: a cosine of at least `min_cosine` and, where given, `colours` within a limit.
+    """Rows (n, d) that are duplicates by a cosine of at least `min_cosine` and, where given, `colours` within a limit.
 
     Rows that are not `usable`, or hold no finite direction, have no duplicates. `sketch` gives the codes of rows where
     they are kept; without it they are made.
@@ -100,7 +100,7 @@ class NearRows:
         return None if self.colours is None else colour_distances(self.colours, left, right)
 
     def accepted(self, left: Ints, right: Ints) -> tuple[Ints, Ints, Floats]:
-        """Those of the pairs that are duplicates, and their weights: a larger cosine is a stronger link."""
+        """The pairs that are duplicates, and their weights: a larger cosine is a stronger link."""
         if self.colours is not None:
             is_near = colour_distances(self.colours, left, right) <= self.max_colour
             left, right = left[is_near], right[is_near]

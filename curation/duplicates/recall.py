@@ -61,7 +61,7 @@ def smallest_draws(uids: pa.Array, *, seed: int, step: str) -> tuple[Ints, Float
 
 
 def drawn_count(n: int, comparisons: int) -> int:
-    """How many of `n` searched rows are compared with all of them."""
+    """The number of `n` searched rows that are compared with all of them."""
     return min(_MOST_ROWS, max(1, comparisons // max(n, 1)))
 
 

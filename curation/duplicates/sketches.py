@@ -28,7 +28,7 @@ _ROUNDED = 1e-3  # a cosine of float16 rows, rounded to 4 digits, may be that of
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """How rows of a cosine are looked for: `tables` of `bits` out of WIDTH, then at most `max_distance` of all bits.
+    """The search of rows of a cosine: `tables` of `bits` out of WIDTH, then at most `max_distance` of all bits.
 
     recall: the expected share that is found of pairs exactly at the cosine; pairs above it are found more often.
     """
@@ -43,7 +43,7 @@ class Search:
         return bit_masks(self.tables, self.bits, width=WIDTH, key=key)
 
     def notes(self, candidates: int) -> dict[str, Any]:
-        """What was searched, `candidates` in number."""
+        """Notes on the search, `candidates` in number."""
         facts = {"tables": self.tables, "bits": self.bits, "candidates": candidates}
         return {"search": facts | {"expected_recall_at_threshold": round(self.recall, 4)}}
 

@@ -52,7 +52,7 @@ class Decontamination(Contamination):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Pictures:
-    """What n pictures are compared by: hashes (n,) and colours (n, 768) of those `decoded` (n,), unit features (n, d).
+    """Values to compare n pictures by: hashes (n,), colours (n, 768) where `decoded` (n,), unit features (n, d).
 
     rows None: there are no features.
     """

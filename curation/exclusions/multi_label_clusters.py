@@ -19,7 +19,7 @@ _DIGITS = 4
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ClusterBalance:
-    """How evenly n pictures fill k clusters by their nearest centre.
+    """The evenness with which n pictures fill k clusters by their nearest centre.
 
     `sizes` (k,). `entropy` is that of the shares over ln k: 1 is even, 0 all in one. `gini` of the sizes: 0 is even.
     `effective` is exp(entropy in nats): as many even clusters would be as diverse. `empty` counts clusters without a
@@ -101,7 +101,7 @@ def _near(rows: Rows, min_cosine: float) -> Flags:
 
 
 def coverage(cosines: Floats) -> dict[str, Any]:
-    """How well the centres cover the pictures, by the cosine (n,) to the nearest: mean, median, 5th percentile."""
+    """The cosine (n,) of pictures to their nearest centre: mean, median, 5th percentile."""
     if not len(cosines):
         return {"mean": None, "p05": None, "median": None}
     low, median = (round(float(np.quantile(cosines, quantile)), _DIGITS) for quantile in (0.05, 0.5))

@@ -93,7 +93,7 @@ def plain_captions(captions: pa.Array) -> pa.Array:
 
 
 def _matches_any(captions: pa.Array, patterns: tuple[str, ...]) -> pa.Array:
-    """Which captions one of `patterns` may match: in one pass over them where RE2 takes all patterns as one."""
+    """Whether one of `patterns` may match each caption: in one pass where RE2 takes all patterns as one."""
     choice = "|".join(f"(?:{pattern})" for pattern in patterns)
     try:
         return pc.match_substring_regex(captions, rf"\A(?:{choice})\z")

@@ -137,7 +137,7 @@ def _cuts(captions: pa.Array) -> Iterator[pa.Array]:
 
 
 def _prepared(captions: pa.Array) -> tuple[Flags, pa.Array]:
-    """Which captions hold a letter, and those: in lower case where all is capitals, and in NFC."""
+    """Whether each caption holds a letter, and those that do: in lower case where all is capitals, and in NFC."""
     from evenly.curation.filters.language_kernel import UNSTEADY, WORDLESS, text_kinds
 
     buffers = text_buffers(captions)

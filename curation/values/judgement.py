@@ -102,7 +102,7 @@ def _pairs(upstream: Sequence[FinishedStep], rule: ValuesRule, tables: Any) -> p
 
 
 def _counted(upstream: Sequence[FinishedStep], rule: ValuesRule, tables: PartTables) -> pa.Table:
-    """How often each number occurs in a part [name, values, counts], of the values that keep a share."""
+    """Counts of each number in a part [name, values, counts], of the values that keep a share."""
     pairs, parts = _pairs(upstream, rule, tables), [_COUNTS.empty_table()]
     for value in rule.values:
         if value.keep_top is not None:

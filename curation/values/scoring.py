@@ -30,7 +30,7 @@ class ScoringError(Exception):
 
 
 def array_of_values(values: Any) -> pa.Array:  # noqa: ANN401 - whatever a scorer gives
-    """What a scorer gave as an array of Arrow. Raises TypeError where it has rows of several values."""
+    """A scorer's values as an array of Arrow. Raises TypeError where it has rows of several values."""
     if isinstance(values, np.ndarray) and values.ndim != 1:
         raise TypeError(f"must give one value for each row; gave an array of shape {values.shape}")
     values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values

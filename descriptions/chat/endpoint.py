@@ -77,7 +77,7 @@ class Prices:
 
 @dataclass(frozen=True, kw_only=True)
 class Payment:
-    """How requests to a language model are paid: prices in US dollars for a million tokens.
+    """Prices of requests to a language model, in US dollars for a million tokens.
 
     What a class list costs in all its runs stays within `budget_usd`. `batch` sends the requests through the endpoint's
     Batch API, and the prices are then those of batches.

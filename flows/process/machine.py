@@ -1,4 +1,4 @@
-"""What a command finds on this machine: versions, room on the disk, a GPU, a clock; never the value of a key.
+"""Facts of this machine: versions, room on the disk, a GPU, a clock; never the value of a key.
 
 And processes by their parents: those of a worker.
 """

@@ -145,7 +145,7 @@ class Describing:
 
 @dataclass(frozen=True, kw_only=True)
 class ListContext:
-    """What a description may draw on beside the class list: a build, or a pool of captions.
+    """The source of a description beside the class list: a build, or a pool of captions.
 
     `build` gives the encoder and the pictures that tell which pairs of classes are taken for each other, in the parts
     of the file `split`, else of the build's own, and the captions in which names are counted; `pool` other captions.

@@ -1,4 +1,4 @@
-"""What a recipe needs of this machine beside evenly itself: packages of extras, and those that hold models.
+"""The needs of a recipe beside evenly itself: packages of extras, and those that hold models.
 
 Nothing is loaded: each check looks for the files that the step would load, and raises what the step would.
 """

@@ -202,7 +202,7 @@ def counts_hash(counts: pa.Table) -> str:
 
 
 def value_counts(texts: pa.ChunkedArray) -> Counter[str]:
-    """How often each text occurs."""
+    """The count of each text."""
     return Counter({tally["values"]: tally["counts"] for tally in pc.value_counts(texts).to_pylist()})
 
 

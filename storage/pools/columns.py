@@ -110,7 +110,7 @@ def pool_names(source: PoolSource, columns: Iterable[str], *, text: Collection[s
 
 
 def url_cases(url: pa.Array, is_bad: pa.Array) -> dict[str, pa.Array]:
-    """Which rows have no URL of the web, by the word for it."""
+    """Masks of rows that have no URL of the web, by the word for it."""
     is_web = pc.fill_null(pc.match_substring_regex(url, WEB_URL), False)
     is_missing = pc.equal(pc.fill_null(url, ""), "")
     return {"missing_url": pc.and_not(is_missing, is_bad), "bad_url": pc.or_(is_bad, pc.invert(is_web))}

@@ -1,4 +1,4 @@
-"""What a site's owner says about machines that collect, and the files of it that are asked for once per origin.
+"""A site owner's rules for machines that collect, and the files of it that are asked for once per origin.
 
 Three ways are known, and the download's rule names those that are respected: robots.txt (RFC 9309), the X-Robots-Tag
 header (noai, noimageai, noindex, noimageindex, none; for all or for one agent) and the TDM reservation protocol's

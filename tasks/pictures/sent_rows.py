@@ -125,7 +125,7 @@ class PicturePlaces(Exchanged):
     sent: SentRows | None = None
 
     def of(self, run: Run, image_ids: Sequence[str] | pa.Array) -> pa.Table:
-        """Those of pictures of the run's partition, and perhaps of others."""
+        """The rows of pictures of the run's partition, and perhaps of others."""
         return find_places(run.workspace.downloads, image_ids) if self.sent is None else self.sent.of(run)
 
 
@@ -141,7 +141,7 @@ class PictureSources(Exchanged):
 
 
 def send_sources(run: Run, engine: Each) -> PictureSources:
-    """What features are made of, sent where the run has partitions."""
+    """The sources of features, sent where the run has partitions."""
     if not run.bits:
         return PictureSources()
     pieces = [

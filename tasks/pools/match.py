@@ -87,7 +87,7 @@ class MatchJob:
 
     @cached_property
     def facts(self) -> dict[str, Any]:
-        """What matches depend on besides the pool's files."""
+        """The facts that matches depend on besides the pool's files."""
         match_list = read_match_list(self.rule)
         entries = {"entries": len(match_list.texts), "texts": texts_hash(match_list.texts)}
         return {

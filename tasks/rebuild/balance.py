@@ -27,7 +27,7 @@ AHEAD = 3
 
 @dataclass(frozen=True, kw_only=True)
 class FactsOfAll(Exchanged):
-    """What is known of all pairs; `exchange`: by which the texts of pictures were picked."""
+    """Facts of all pairs; `exchange`: by which the texts of pictures were picked."""
 
     balancing: Balancing
     balance: BalanceFacts
@@ -81,7 +81,7 @@ def say_concepts(run: Run, records: Records) -> None:
 
 
 def concept_lines(record: StepRecord) -> list[str]:
-    """What a person should know of a step's concepts, a line each; none of other steps."""
+    """Lines on a step's concepts that a person should know; none of other steps."""
     notes = record.notes
     if record.name == "count_concepts" and "largest" in notes:
         largest = ", ".join(f"{concept} {count:,}" for concept, count in notes["largest"])

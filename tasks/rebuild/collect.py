@@ -43,7 +43,7 @@ ARRIVAL_ORDER = ["uid", "source", "file_hash", "row"]
 
 @dataclass(frozen=True, kw_only=True)
 class CollectRule:
-    """How many pairs are taken: the `limit` with the smallest uids, a draw, since uids are hashes; None: all."""
+    """The number of pairs to take: the `limit` with the smallest uids, a draw, since uids are hashes; None: all."""
 
     limit: int | None = None
 

@@ -143,7 +143,7 @@ class MatchList:
 
     @property
     def matching(self) -> dict[str, str]:
-        """What results depend on besides list and rule: those of faithful mode never changed."""
+        """Details that results depend on besides list and rule: none in faithful mode, which never changed."""
         details = {"alike": "first stands for all", "normalising": "twice is once"}
         if self.rule.mode == "faithful":
             return {}
@@ -157,7 +157,7 @@ def _list_of(run: Run, rule: MatchRule) -> MatchList:
 
 
 def match_captions(reads: Reads, run: Run, upstream: Records, rule: MatchRule) -> StepOutput:
-    """Which concepts each caption names; a pair that names none is dropped (no_concept), unless the rule keeps it.
+    """The concepts that each caption names; a pair that names none is dropped (no_concept), unless the rule keeps it.
 
     Where the rule names a column of `language`, a caption is matched against the list of its own; a pair in a language
     without one, or in none, is dropped (no_list_of_language). Table `matches`: uid, entries.
@@ -224,7 +224,7 @@ def record_named(records: Records, name: str) -> StepRecord:
 
 
 def concept_matcher(run: Run, rule: MatchRule) -> Matcher | MultilingualMatcher:
-    """What matches captions by the rule."""
+    """The matcher of captions by the rule."""
     match_list = _list_of(run, rule)
     recorded = _record(run, match_list).settle(match_list.identity, _files(match_list), since_ns=time.time_ns())
     refuse_other(f"the list `{rule.metadata}`", recorded, match_list.identity)

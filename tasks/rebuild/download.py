@@ -110,7 +110,7 @@ def _fetch_pending(run: Run, pending: SentRows, counts: "_Counts", rule: PoolDow
 
 
 class _Counts(NamedTuple):
-    """How many addresses of each kind are to be asked for; failed: those that failed before, by the reason."""
+    """Counts of addresses to be asked for, by kind; failed: of those that failed before, by the reason."""
 
     local: int
     features: int
@@ -178,7 +178,7 @@ def _counts(pending: SentRows, run: Run) -> _Counts:
 
 
 def _parts(run: Run, pending: SentRows, kind: str) -> Iterator[pa.Table]:
-    """What is pending of a kind, LOCAL, FEATURES or "" for the web's, one partition after the other."""
+    """Pending rows of a kind, LOCAL, FEATURES or "" for the web's, one partition after the other."""
     for part in Partition.all(run.bits):
         table = pending.of(replace(run, part=part)).select(URLS.names)
         is_local = pc.match_substring_regex(table["url"], LOCAL_ADDRESS)
@@ -203,7 +203,7 @@ def hash_observations(run: Run, upstream: Records, _rule: PoolDownload) -> dict[
 
 
 def find_observations(run: Run, upstream: Records, _rule: PoolDownload, engine: Each) -> SentRows | None:
-    """What was observed of the URL of each pair, by uid, where the run has partitions."""
+    """The observation of the URL of each pair, by uid, where the run has partitions."""
     if not run.bits:
         return None
     return send_observed(run, engine, "looking up records", partial(alive, upstream, ["url"]), JUDGED)

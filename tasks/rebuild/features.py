@@ -118,7 +118,7 @@ def _encode(run: Run, records: Records, engine: Each | None) -> dict[str, Any]:
 
 @with_model
 def _store_pictures(shown: ShownPictures, run: Run) -> tuple[int, int]:
-    """How many pictures a partition has, and how many of them had no features."""
+    """Counts of a partition's pictures, and of those that had no features."""
     ids = shown.pictures.of(run)["image_id"].combine_chunks().unique().sort()
     return len(ids), store_images(run, ids, shown.sources)
 
@@ -131,7 +131,7 @@ def _captions(records: Records, run: Run) -> pa.Table:
 
 @with_model
 def _store_captions(captions: SentRows, run: Run) -> tuple[int, int, int]:
-    """How many texts a partition has, how many had no features, and how many of these are longer than is read."""
+    """Counts of a partition's texts, of those that had no features, and of these the ones longer than is read."""
     texts = captions.of(run)["text"].combine_chunks().unique().to_pylist()
     return (len(texts), *encode_texts(run, texts))
 

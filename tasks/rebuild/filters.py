@@ -28,7 +28,7 @@ from evenly.tasks.step import Step
 
 @dataclass(frozen=True, kw_only=True)
 class Lookup:
-    """What a filter's `measure` is handed, and the sha256 of the files that it was read from."""
+    """Inputs of a filter's `measure`, and the sha256 of the files that they were read from."""
 
     content: Any
     sha256: str

@@ -50,7 +50,7 @@ def block_domains(run: Run, upstream: Records, rule: BlockedDomains) -> StepOutp
 
 @dataclass(frozen=True, kw_only=True)
 class SafetyFacts(Exchanged):
-    """What is known of pairs from elsewhere, by uid; None: the rule does not ask for it.
+    """Facts of pairs from elsewhere, by uid; None: the rule does not ask for it.
 
     merged: [uid, image_id, phash] of pairs that were merged into others, by the uids of these. detected: the detector's
     [uid, unsafe_score, unsafe_class].
@@ -107,7 +107,7 @@ def count_classes(
 
 
 def _by_lists(run: Run, rule: SafetyRule, pairs: pa.Table, merged: SentRows | None) -> list[Decisions]:
-    """What each list says of each pair and of the pairs merged into it."""
+    """The verdict of each list on each pair and on the pairs merged into it."""
     members = pairs.select(LOOKS)
     if merged is not None:
         further = merged.of(run).select(LOOKS)

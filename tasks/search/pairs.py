@@ -1,4 +1,4 @@
-"""What a search asks for: texts, pictures and pairs, and conditions on columns of the pairs it may give."""
+"""The query of a search: texts, pictures and pairs, and conditions on columns of the pairs it may give."""
 
 import re
 from collections import defaultdict

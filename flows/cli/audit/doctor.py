@@ -25,7 +25,7 @@ def exchange_of(workspace: Workspace) -> Path:
 
 
 def examine(workspace: Workspace, *, older_than_s: float) -> dict[str, Any]:
-    """What lies in a workspace by kind, what the machine has, and what needs attention; `ok` where nothing does."""
+    """The files of a workspace by kind, the state of the machine, and what needs attention; `ok` where nothing does."""
     machine = describe_machine(workspace.root)
     findings = check_machine(workspace.root, machine["free_bytes"])
     exchange = exchange_of(workspace)

@@ -97,7 +97,7 @@ def estimate_listing(
     root: Place | None,
     context: ListContext = NO_CONTEXT,
 ) -> list[dict[str, Any]]:
-    """What describing a class list would ask and cost now, a row for each method; nothing is sent.
+    """The requests and cost of describing a class list now, a row for each method; nothing is sent.
 
     `pairs_asked` and `pairs_possible` are 0 but for methods about pairs of classes.
     """

@@ -1,4 +1,4 @@
-"""What a rebuild would take, step by step: seconds, memory and bytes on disk, from figures of earlier runs or typical.
+"""The cost of a rebuild, step by step: seconds, memory and bytes on disk, from figures of earlier runs or typical.
 
 Figures of a step are scaled by rows. Nothing here reads a workspace: planning.py does.
 """
@@ -20,7 +20,7 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """What a step took for `rows` rows: seconds of work over all processes, bytes on disk, and the share that it kept.
+    """The cost of a step for `rows` rows: seconds of work over all processes, bytes on disk, and the kept share.
 
     0 rows: of a step that judges none, and takes about the same for any pool.
     """
@@ -49,7 +49,7 @@ A step that is not here was not measured.
 
 
 def figures_of(record: StepRecord, size: float) -> Figures:
-    """What a step took as it is recorded; `size`: bytes of its tables.
+    """The cost of a step as it is recorded; `size`: bytes of its tables.
 
     Where it took most verdicts over from an earlier run, its seconds say nothing of those.
     """
@@ -65,13 +65,13 @@ def figures_of(record: StepRecord, size: float) -> Figures:
 
 
 def best_figures(step: str, earlier: Iterable[Figures]) -> Figures | None:
-    """Those of the largest earlier run of a step that say how long it took, else typical ones; None: not known."""
+    """Figures of the largest earlier run of a step that say how long it took, else typical ones; None: not known."""
     timed = [figures for figures in earlier if figures.seconds is not None]
     return max(timed, key=lambda figures: figures.rows, default=TYPICAL.get(step))
 
 
 def estimate_step(figures: Figures | None, rows: int, cut: Cut, *, is_cut: bool) -> dict[str, Any]:
-    """What a step would take for `rows` rows: estimated_s (by the clock), bytes, memory_bytes, basis; None: not known.
+    """The cost of a step for `rows` rows: estimated_s (by the clock), bytes, memory_bytes, basis; None: not known.
 
     is_cut: whether it works on partitions, which the workers share out; else it holds all rows at once.
     """
@@ -89,7 +89,7 @@ def estimate_step(figures: Figures | None, rows: int, cut: Cut, *, is_cut: bool)
 
 
 def sum_estimates(cut: Cut, rows: Sequence[Mapping[str, Any]], *, is_counted: bool) -> dict[str, Any]:
-    """What the steps of a plan that would run take together; `unknown` names those of which nothing is known."""
+    """The cost of all steps of a plan that would run; `unknown` names those of which nothing is known."""
     running = [row for row in rows if row["action"] != "reuse"]
     return {
         "rows": cut.rows,

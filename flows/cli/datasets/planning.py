@@ -95,7 +95,7 @@ def plan_recipe(
 
 
 def plan_descriptions(recipe: Place, *, root: Place | None = None, limit: int | None = None) -> list[dict[str, Any]]:
-    """What describing the recipe's class lists would ask and cost, a row per list and method (estimate.Estimate).
+    """The requests and cost of describing the recipe's class lists, a row per list and method (estimate.Estimate).
 
     None for a trial: with a `limit`, nothing is described. Which pairs of classes are confused is taken from the latest
     build, or where there is none from the class texts; a rebuild takes them from the build that it makes.

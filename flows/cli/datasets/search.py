@@ -117,7 +117,7 @@ def _print_pairs(facts: dict[str, Any]) -> None:
 
 
 def _known_by(row: Mapping[str, Any]) -> dict[str, str]:
-    """What `evenly why` takes for a pair: the file of its picture, else its uid, beside the last part of its URL."""
+    """Argument of `evenly why` for a pair: the file of its picture, else its uid, beside the last part of its URL."""
     if row.get("file_name"):
         return {"picture": row["file_name"]}
     picture = str(row.get("url") or "").partition("?")[0].rstrip("/").rpartition("/")[2]

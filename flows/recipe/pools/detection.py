@@ -1,4 +1,4 @@
-"""What lies at a path, as the source of a recipe: its kind, and which of its columns mean what."""
+"""The source of a recipe at a path: its kind, and the meaning of its columns."""
 
 import os
 import re

@@ -99,7 +99,7 @@ def test_a_pool_of_features_gives_the_same_build_and_features_in_any_number_of_p
         run = features_of(tmp_path / str(bits))
         records, content = rebuild(run, steps, bits)
         cut = replace(run, bits=bits)
-        manifest = publish(cut, records, each=InProcess(run=cut))
+        manifest = publish(cut, records, engine=InProcess(run=cut))
         counts = feature_steps.extract_features(cut, manifest, InProcess(run=cut))
         ids = run.ledger.alive(records, ["image_id"])["image_id"].combine_chunks()
         stored = FeatureStore(run.workspace, encoder_identity(run), "images").read(ids)
@@ -149,7 +149,7 @@ def test_what_loads_an_encoder_is_marked_and_nothing_else_is(tmp_path, kind):
     records, _ = rebuild(run, steps, 2, each)
     assert each.titles == {"embed_images", "encoding captions", "align"}
     each.titles.clear()
-    counts = feature_steps.extract_features(run, publish(run, records, each=each), each)
+    counts = feature_steps.extract_features(run, publish(run, records, engine=each), each)
     assert counts["texts"]
     assert each.titles == {"extracting features", "encoding captions"}
 

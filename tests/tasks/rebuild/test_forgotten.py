@@ -46,7 +46,7 @@ def rebuild(run, bits=0, limit=None, each=None):
     steps = [(COLLECT, COLLECT.read({"limit": limit})), (CHECK_TEXTS, CHECK_TEXTS.read(RULES["check_texts"]))]
     each = each or InProcess(run=cut)
     records = run_steps(cut, steps, each)
-    return publish(cut, records, each=each, limit=limit)
+    return publish(cut, records, engine=each, limit=limit)
 
 
 def elsewhere(run, bits):

@@ -20,7 +20,7 @@ def rebuild(run, bits, *, steps=STEPS, rules=RULES, each=InProcess):
     chosen = [(step, step.read(rules[step.name])) for step in steps]
     workers = each(run=cut)
     records = run_steps(cut, chosen, workers)
-    return records, publish(cut, records, each=workers)
+    return records, publish(cut, records, engine=workers)
 
 
 def content(records) -> list[tuple]:
