@@ -226,10 +226,10 @@ class _Supposing:
         if stored is None:
             return pa.repeat(pa.scalar(False), len(uids))
         outputs = {record.name: record.output_hash for record in stored}
-        same = {record.name for record in self.upstream if outputs.get(record.name) == record.output_hash} - self.laid
+        shared = {record.name for record in self.upstream if outputs.get(record.name) == record.output_hash} - self.laid
         alike = pa.repeat(pa.scalar(True), len(uids))
         for name, stored_name in zip(reads(self.upstream, rule), reads(stored, rule), strict=True):
-            if name == stored_name and self._giver(name) in same:
+            if name == stored_name and self._giver(name) in shared:
                 continue
             values = [
                 taken_rows(ledger.alive(upstream, [column]), uids)[column].combine_chunks()

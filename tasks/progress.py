@@ -100,7 +100,7 @@ class _Work:
     clock: Callable[[], float]
     started: float
     done: int = 0
-    said: float | None = None
+    shown_at: float | None = None
 
     def add(self, done: int) -> None:
         """Count pieces that are done."""
@@ -110,9 +110,9 @@ class _Work:
     def is_due(self) -> bool:
         """Whether a line is due now: it is then taken for said. None is at the end, where the work says so itself."""
         now = self.clock()
-        if self.done == self.total or now - (self.started if self.said is None else self.said) < INTERVAL_S:
+        if self.done == self.total or now - (self.started if self.shown_at is None else self.shown_at) < INTERVAL_S:
             return False
-        self.said = now
+        self.shown_at = now
         return True
 
     @property

@@ -143,12 +143,12 @@ def _of_named_columns(
     values = recipe.curate.values or {}
     columns_of |= {f"values.{name}": value.columns for name, value in values.items()}
     measured = [name for name, value in values.items() if value.column is None]
-    given = {*COLUMNS_OF_STEPS, *(f"{name}{end}" for name in measured for end in ("", "_error", "_weight"))}
+    step_columns = {*COLUMNS_OF_STEPS, *(f"{name}{end}" for name in measured for end in ("", "_error", "_weight"))}
     wanted = [
         (f"curate.{place}.{field}", column)
         for place, named in columns_of.items()
         for field, column in named
-        if column not in given and column.removesuffix("_value") not in {*TEXT_FILTERS, *IMAGE_FILTERS}
+        if column not in step_columns and column.removesuffix("_value") not in {*TEXT_FILTERS, *IMAGE_FILTERS}
     ]
     if isinstance(labels, LabelColumns):
         of_labels = {"labels.column": labels.label, "labels.group": labels.group}

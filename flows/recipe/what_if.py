@@ -35,7 +35,7 @@ def build_of_recipe(recipe: Recipe, build: str | None, *, root: Place | None) ->
     builds = Builds(workspace)
     name = build or builds.latest_of(recipe.name)
     if name is None:
-        names = [each["build"] for each in builds.manifests() if each["recipe_name"] == recipe.name]
+        names = [manifest["build"] for manifest in builds.manifests() if manifest["recipe_name"] == recipe.name]
         if not names:
             raise InputError(
                 f"`recipe` must have a build in this workspace; `{recipe.name}` has none. Rebuild it first."

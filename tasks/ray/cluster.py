@@ -199,14 +199,14 @@ def free_processors() -> int:
 
 def has_gpu(processors: int) -> bool:
     """Whether a living node has a GPU and so many processors."""
-    return any(gpus and here >= processors for here, gpus in _processors_and_gpus())
+    return any(gpus and available >= processors for available, gpus in _processors_and_gpus())
 
 
 def _processors_and_gpus() -> list[tuple[int, int]]:
     import ray
 
     living = (node["Resources"] for node in ray.nodes() if node["Alive"])
-    return [(int(has.get("CPU", 0)), int(has.get("GPU", 0))) for has in living]
+    return [(int(resources.get("CPU", 0)), int(resources.get("GPU", 0))) for resources in living]
 
 
 def environment() -> dict[str, str]:
@@ -232,12 +232,12 @@ def check_nodes(run: Run) -> None:
         looks = {}
         for node in ray.nodes():
             if node["Alive"]:
-                where = NodeAffinitySchedulingStrategy(node_id=node["NodeID"], soft=False)
-                look = ray.remote(look_from_node).options(num_cpus=0, max_retries=1, scheduling_strategy=where)
+                strategy = NodeAffinitySchedulingStrategy(node_id=node["NodeID"], soft=False)
+                look = ray.remote(look_from_node).options(num_cpus=0, max_retries=1, scheduling_strategy=strategy)
                 looks[look.remote(marks, environment().get("PREFECT_API_URL"))] = node["NodeManagerAddress"]
         for reference, host in looks.items():
             try:
-                seen = ray.get(reference, timeout=_LOOK_S)
+                report = ray.get(reference, timeout=_LOOK_S)
             except (ray.exceptions.TaskUnschedulableError, ray.exceptions.NodeDiedError):
                 continue  # it has just been lost: no work is given to it
             except Exception as error:  # noqa: BLE001 - what a node lacks can raise anything
@@ -245,7 +245,7 @@ def check_nodes(run: Run) -> None:
                 raise EngineError(
                     f"Ray's node {host} must be able to run evenly; {cause}. Install there what is installed here."
                 ) from None
-            _check_node(host, seen, run)
+            _check_node(host, report, run)
     finally:
         for mark in marks:
             remove_exchange(mark)
@@ -257,20 +257,20 @@ def look_from_node(marks: Sequence[Path], api_url: str | None) -> dict[str, Any]
     return {"missing": missing, "api": _answers(api_url), "code": code_version(), "machine": platform.node()}
 
 
-def _check_node(host: str, seen: Mapping[str, Any], run: Run) -> None:
-    for folder in seen["missing"]:
+def _check_node(host: str, report: Mapping[str, Any], run: Run) -> None:
+    for folder in report["missing"]:
         is_exchange = isinstance(run.workspace.root, ObjectPath) or Path(folder) != run.workspace.exchange
         remedy = f"Set {EXCHANGE_VARIABLE} to a folder that all nodes share." if is_exchange else "Move --root."
         raise EngineError(f"Ray's node {host} must see `{folder}`; it does not. {remedy}")
-    if not seen["api"]:
+    if not report["api"]:
         raise EngineError(
             f"Ray's node {host} must reach the Prefect API at `{environment().get('PREFECT_API_URL')}`; it does not. "
             "Start `prefect server start --host 0.0.0.0` where all nodes reach it, and set PREFECT_API_URL."
         )
-    here, there = ({name: code[name] for name in ("version", "git_sha")} for code in (code_version(), seen["code"]))
-    if here != there:
+    local, remote = ({name: code[name] for name in ("version", "git_sha")} for code in (code_version(), report["code"]))
+    if local != remote:
         raise EngineError(
-            f"Ray's node {host} must run the code of this machine, {here}; got {there}. Install it there."
+            f"Ray's node {host} must run the code of this machine, {local}; got {remote}. Install it there."
         )
 
 

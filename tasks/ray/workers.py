@@ -220,8 +220,8 @@ def _lost() -> tuple[type[Exception], ...]:
     """The errors of Ray where a worker, its node or its result is gone."""
     from ray import exceptions
 
-    gone = (exceptions.WorkerCrashedError, exceptions.NodeDiedError, exceptions.LocalRayletDiedError)
-    return (*gone, exceptions.ObjectLostError, exceptions.OutOfMemoryError)
+    ended = (exceptions.WorkerCrashedError, exceptions.NodeDiedError, exceptions.LocalRayletDiedError)
+    return (*ended, exceptions.ObjectLostError, exceptions.OutOfMemoryError)
 
 
 def _check_own_node(title: str, error: Exception) -> None:
