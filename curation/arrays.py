@@ -38,7 +38,7 @@ class TextBuffers:
 
 
 def as_texts(texts: pa.Array) -> pa.Array:
-    """Return `texts` as string or large_string; what is neither is cast."""
+    """Return `texts` as string or large_string; other types are cast."""
     if pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type):
         return texts
     try:
@@ -48,7 +48,7 @@ def as_texts(texts: pa.Array) -> pa.Array:
 
 
 def text_buffers(texts: pa.Array) -> TextBuffers:
-    """Return what `texts`, string or large_string, holds, without a copy of the bytes; `data` is never empty."""
+    """Return the buffers of `texts`, string or large_string, without a copy of the bytes; `data` is never empty."""
     _, bounds, data = texts.buffers()
     offsets = np.zeros(1, np.int64)
     if len(texts):

@@ -1,4 +1,4 @@
-"""The judgements of the steps that collect pairs and what is observed of them.
+"""The judgements of the steps that collect pairs and observations of them.
 
 The uid of a pair is 128 bits of its content, never of its position or path.
 """
@@ -116,7 +116,7 @@ def _open(inputs: Given) -> Iterator[Rejudging]:
 
 
 def _deciding(stored: Stored, pair: Stored) -> Stored:
-    """The bound that a download is beyond, or what of a site was respected."""
+    """The bound that a download is beyond, or the rule of a site that was respected."""
     reason = str(pair["reason"])
     name = f"max_{reason.removeprefix('too_many_')}"
     if reason.replace("_", "-") in stored.get("respect", ()):

@@ -44,7 +44,7 @@ class Decisions:
 
     @classmethod
     def of(cls, *, reason: Any, value: Any = None, into: Any = None, failed: Any = None) -> Self:  # noqa: ANN401 - any column
-        """Return decisions from lists, numpy or Arrow arrays; what is left out is null, and False for `failed`."""
+        """Return decisions from lists, numpy or Arrow arrays; omitted columns are null, and False for `failed`."""
         n = len(reason)
         return cls(
             reason=_column(reason, pa.string()),

@@ -8,7 +8,7 @@ CurationError(ValueError)
 
 
 class CurationError(ValueError):
-    """A call to curation is wrong; the text names what, the value and the remedy."""
+    """A call to curation is wrong; the text names the argument, the value and the remedy."""
 
 
 class RuleError(CurationError):

@@ -1,4 +1,4 @@
-"""The judgement of a step: all that it says of itself, and how its verdicts follow again from what is stored.
+"""The judgement of a step: all that it says of itself, and how verdicts follow again from stored tables.
 
 Replay and verification come from here, so that they are the same for every step. A judgement reads what finished steps
 left behind, as the ledger shows it, and gives what the step must have said; nothing is downloaded, encoded or asked.
@@ -48,7 +48,7 @@ S_contra = TypeVar("S_contra", bound=FinishedStep, contravariant=True)
 
 
 class StepTables(Protocol[S_contra]):
-    """Reads what finished steps left behind, as the ledger does."""
+    """Reads the tables of finished steps, as the ledger does."""
 
     def alive(self, records: Sequence[S_contra], columns: Sequence[str], /) -> pa.Table:
         """The pairs that all `records` kept, sorted by uid: [uid, *columns]."""
@@ -69,7 +69,7 @@ class Part(Protocol):
 
 
 class PartTables(StepTables[Any], Protocol):
-    """Reads what finished steps left behind of a part."""
+    """Reads the tables of finished steps of a part."""
 
     @property
     def part(self) -> Part:
@@ -80,7 +80,7 @@ class EachPart(Protocol):
     """Work on all parts of a pool."""
 
     def __call__(self, title: str, function: Callable[[PartTables], T], /) -> list[T]:
-        """What `function` gives of the tables of each part, in their order."""
+        """The result of `function` for the tables of each part, in order."""
 
 
 class Exchange(Protocol):
@@ -178,7 +178,7 @@ def _no_notes(_inputs: Given, _facts: object) -> Mapping[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class ByLedger:
-    """A step that judges pairs by what the ledger shows alone: as it runs, and again whenever somebody asks.
+    """A step that judges pairs by the ledger alone: as it runs, and again whenever somebody asks.
 
     Functions of a module, so that workers can be given them. facts: what must be known of all pairs, counted in
     every part where `inputs.recounts`, else read of the tables that the step stored. judge: the pairs of a part, by
@@ -262,7 +262,7 @@ class Judgement:
     version: int = 1
 
     def stored_rule(self, stored: Mapping[str, Any]) -> Any:  # noqa: ANN401 - of its own class
-        """The rule that a record of the step stores. Raises what the rule does; TypeError where a field is missing."""
+        """The rule that a record of the step stores. Raises errors of the rule; TypeError where a field is missing."""
         if self.load is not None:
             return self.load(stored)
         names = {entry.name for entry in fields(self.rule)}

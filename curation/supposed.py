@@ -1,4 +1,4 @@
-"""A build by other rules beside itself: which pairs enter, leave or are unknown, and what is not certain of them."""
+"""A build by other rules beside itself: pairs that enter, leave or are unknown, and the doubts about them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

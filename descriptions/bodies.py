@@ -1,4 +1,4 @@
-"""Bodies of answers, read whole and within a limit: what they unpack to counts, not what they announce."""
+"""Bodies of answers, read whole and within a limit on their unpacked size, not on the announced one."""
 
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping

@@ -84,7 +84,7 @@ def _split_at_name(text: str, name: str) -> tuple[str, ...]:
 def _send_away(
     drawn: list[int], parts: Sequence[tuple[str, ...]], parts_of_class: Sequence[set[tuple[str, ...]]]
 ) -> None:
-    """Swap what lies at home with the first place where both are abroad after the swap."""
+    """Swap the text at home with the first place where both are abroad after the swap."""
     for place in range(len(drawn)):
         if parts[drawn[place]] not in parts_of_class[place]:
             continue

@@ -1,4 +1,4 @@
-"""What is asked of a class list, and of the answers: the accepted texts, two versions side by side, and a digest."""
+"""The questions about a class list, and of the answers the accepted texts, two versions side by side, and a digest."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,7 +33,7 @@ class DescribeRule(EndpointRule):
 
     @classmethod
     def load(cls, stored: Mapping[str, Any]) -> "DescribeRule":
-        """The rule out of what `stored` gave."""
+        """The rule out of the fields of `stored`."""
         return cls(
             class_list=parse_class_list(stored["text"], stored["list"]),
             text=stored["text"],

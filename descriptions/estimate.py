@@ -1,4 +1,4 @@
-"""Estimates of what describing a class list would ask and cost, by a rehearsal with the stored replies."""
+"""Estimates of the requests and cost of describing a class list, by a rehearsal with the stored replies."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -20,7 +20,7 @@ from evenly.descriptions.texts.grounding import Grounding
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """An estimate of what one method would ask about a class list.
+    """An estimate of the questions of one method about a class list.
 
     `questions` are asked, of whose samples `stored` are there already. `requests_at_least` are sent if each brings
     what is wanted of it, `requests_at_most` if none does. `prompt_tokens` (a token for every four bytes),

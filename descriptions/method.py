@@ -101,7 +101,7 @@ class DescriptionMethod(Protocol):
 
 
 class TextMethod:
-    """The base of methods, with what holds for most of them.
+    """The base of methods, with defaults that hold for most of them.
 
     Questions are about one class, one sample at a time; nothing is known without them. A reply is a list of phrases
     under `key`; a method without a key asks no model. A text is its phrase.

@@ -36,7 +36,7 @@ _SAMPLING = Sampling(temperature=0.0, max_tokens=20)
 
 @dataclass(frozen=True, kw_only=True)
 class NameInCaption:
-    """A caption that holds a name of a class, with what is known of the class."""
+    """A caption that holds a name of a class, with the facts of the class."""
 
     class_name: str
     name: str

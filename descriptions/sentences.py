@@ -1,4 +1,4 @@
-"""Sentences about a class: what the methods `prompts` and `questions` share."""
+"""Sentences about a class: the part that the methods `prompts` and `questions` share."""
 
 import re
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Devices that models run on: which one, and what went wrong there, said with its remedy."""
+"""Devices that models run on: the choice of one, and errors there, with the remedy."""
 
 import os
 import platform

@@ -76,7 +76,7 @@ class Encoder(SecondBackbone, Protocol):
     """
 
     def encode_texts(self, texts: Sequence[str], *, progress: Progress | None = None) -> Single:
-        """Rows of texts; what is longer than the model reads is cut (see `truncated`), unless it was told otherwise."""
+        """Rows of texts; longer ones than the model reads are cut (see `truncated`), unless it was told otherwise."""
         ...
 
     def truncated(self, texts: Sequence[str]) -> list[bool]:

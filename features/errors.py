@@ -13,7 +13,7 @@ FeaturesError(ValueError)
 
 
 class FeaturesError(ValueError):
-    """A call to features is wrong or cannot be met; the text names what, the value and the remedy."""
+    """A call to features is wrong or cannot be met; the text names the argument, the value and the remedy."""
 
 
 class UnknownModelError(FeaturesError):

@@ -1,4 +1,4 @@
-"""Any open_clip model by name, with what must be known about it to say when two of them give the same numbers."""
+"""Any open_clip model by name, with the facts that say when two of them give the same numbers."""
 
 import difflib
 import hashlib

@@ -197,7 +197,7 @@ def _coded(pairs: MatchedPairs, decided: RowDecisions) -> Ints:
 def _table(
     pairs: MatchedPairs, decided: RowDecisions, probabilities: Floats, earlier: PreselectionLimits | None
 ) -> pa.Table:
-    """Return the table DRAWS of what was decided: all matches of pairs with draws, and those that stand without."""
+    """Return the table DRAWS: all matches of pairs with draws, and the pairs that stay without a draw."""
     wanted, n_matches = probabilities.ravel()[pairs.cells], np.where(decided.n_draws > 0, pairs.lengths, 0)
     p = wanted if earlier is None else np.minimum(wanted, earlier.limits)
     certain = decided.kept & (decided.n_draws == 0)

@@ -79,7 +79,7 @@ def first_drawn(uids: pa.Array, values: pa.Array, over_cap: pa.Table, most: int,
 
 
 def cut_values(over_cap: pa.Table, drawn: Sequence[pa.Table], most: int) -> pa.Table:
-    """The table CAPS, of the values that are over the cap and what `first_drawn` gives of each part."""
+    """The table CAPS, of the values over the cap and each part's table of `first_drawn`."""
     smallest = _smallest(pa.concat_tables([_DRAWN.empty_table(), *drawn]), most + 1)
     first_out = smallest.take(pa.array(np.arange(most, len(smallest), most + 1)))
     kept = pa.array(np.full(len(over_cap), most, np.int64))
@@ -143,7 +143,7 @@ def _caps(inputs: Given) -> pa.Table:
 
 
 def _capped(inputs: Given, caps: pa.Table, tables: PartTables) -> Judged:
-    """Each pair by its value: the value is its draw, `cap_threshold` what that must be below."""
+    """Each pair by its value: the value is its draw, `cap_threshold` the bound of the draw."""
     uids, values = _pairs(inputs.upstream, inputs.rule.column, tables)
     decisions, threshold = cap_by(uids, values, caps, seed=inputs.seed)
     basis = "of all pairs ranked again" if inputs.recounts else "as stored"

@@ -1,4 +1,4 @@
-"""The data card of a balancing: how matches are spread over concepts before and after, and what was expected to stay.
+"""The data card of a balancing: the spread of matches over concepts before and after, and the pairs expected to stay.
 
 Source: MetaCLIP (arXiv:2309.16671), which publishes counts per entry as a card of its data; Data Cards (Pushkarna et
 al. 2022, arXiv:2204.01075). Differs: expected and observed pairs stand side by side, and every number follows from

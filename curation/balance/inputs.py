@@ -215,7 +215,7 @@ def _named(records: Sequence[S], name: str) -> S:
 
 
 def balance_notes(rule: BalanceRule, facts: BalanceFacts, concepts: pa.Array, sums: BalanceSums) -> dict[str, Any]:
-    """The threshold, how many pairs are expected to stay, what is left alone, and which concepts decide many pairs."""
+    """The threshold, the number of pairs expected to stay, concepts with p = 1, and those that decide many pairs."""
     notes = _threshold(rule, facts) | {"expected": round(float((sums.units.astype(np.float64) * UNIT).sum()), 3)}
     return notes | _tail(rule, facts, sums) | _deciding(sums, concepts)
 

@@ -60,7 +60,7 @@ def _cut(inputs: Given) -> tuple[Mapping[str, SourceCut], str | None]:
 
 
 def _mixed(inputs: Given, facts: tuple[Mapping[str, SourceCut], str | None], tables: PartTables) -> Judged:
-    """Each pair by its source: the value is its draw, `mix_threshold` what that must be below."""
+    """Each pair by its source: the value is its draw, `mix_threshold` the bound of the draw."""
     cuts, mixing = facts[0], _mixing(inputs)
     basis = f"from {sum(cut.pairs for cut in cuts.values()):,} pairs ranked again" if inputs.recounts else "as stored"
     judged = mixing.decided(cuts, tables)

@@ -1,4 +1,4 @@
-"""Pairs and the concepts that they match, flat: what balancing counts, thins out and draws for."""
+"""Pairs and the concepts that they match, as flat arrays that balancing counts, thins out and draws for."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""Balancing and mixing a pool in parts: what is known of all pairs is counted part by part, and adds up exactly."""
+"""Balancing and mixing a pool in parts: facts of all pairs are counted part by part, and add up exactly."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -93,7 +93,7 @@ class Balancing:
         return replace(untried, thresholds=thresholds_by(self.rule, languages, counts, expected, ahead=ahead))
 
     def judged(self, facts: BalanceFacts, ledger: PartTables) -> Judged:
-        """The pairs of a part by what is known of all: a stay by its chance, with draws, and SUMS as `partial`."""
+        """The pairs of a part by the facts of all: a stay by its chance, with draws, and SUMS as `partial`."""
         part = self._pairs(ledger, facts.languages)
         balanced = balance(
             part.pairs,
@@ -145,7 +145,7 @@ class SourceMixing:
     seed: int
 
     def cuts(self, over_parts: EachPart) -> tuple[dict[str, SourceCut], str | None]:
-        """Count all pairs by source and draw, and cut each source: what `cut_sources` gives."""
+        """Count all pairs by source and draw, and cut each source as `cut_sources` does."""
         counts: dict[str, SourceCounts] = {}
         for part in over_parts("counting sources", self._counted):
             counts = {name: counts[name] + part[name] if counts else part[name] for name in part}

@@ -67,7 +67,7 @@ class MixRule:
 
 @dataclass(frozen=True, kw_only=True)
 class Mixed:
-    """`decisions` hold the draw as their value, `thresholds` (n,) float64 what it must be below.
+    """Decisions with the draw as their value, and its upper bounds: `thresholds` (n,) float64.
 
     Both are null where the pair's source has no rule. `sources` is a table SOURCES; `limiting` names the source that
     bounds a mix of shares, else None.

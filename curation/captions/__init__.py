@@ -1,1 +1,1 @@
-"""Captions for a picture: candidates, what speaks for and against each, and which is chosen."""
+"""Captions for a picture: candidates, their scores and flags, and the choice among them."""

@@ -106,7 +106,7 @@ def caption_outcomes(candidates: pa.Table, decisions: pa.Table) -> dict[str, pa.
 
 
 def _changed(candidates: pa.Table, chosen: pa.Table) -> pa.Table:
-    """A row for each pair with another caption: both captions, their scores by both encoders, and what these gain."""
+    """A row for each pair with another caption: both captions, their scores by both encoders, and the gains."""
     offered = candidates.filter(pc.equal(candidates["refused"], ""))
     places = pc.index_in(offered["uid"], chosen["uid"].combine_chunks()).combine_chunks()
     offered, places = offered.filter(pc.is_valid(places)), places.drop_null()

@@ -1,4 +1,4 @@
-"""CLIPScore and what is derived from it, of captions before and after they were chosen; none of them judges.
+"""CLIPScore and measures made of it, of captions before and after they were chosen; none of them judges.
 
 Hessel et al. 2021, arXiv:2104.08718: 2.5 max(cosine, 0). The paper's are of ViT-B/32 and texts that begin with "A photo
 depicts"; these are of the recipe's encoder and of captions as they stand, so they compare captions of one build only.

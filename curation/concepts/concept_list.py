@@ -1,4 +1,4 @@
-"""The concept list: what captions are matched against and what balancing counts.
+"""The concept list, against which captions are matched and by which balancing counts.
 
 Source: MetaCLIP v1 (Demystifying CLIP Data) for the list, MetaCLIP 2 for the source tags. Differs: the order is
 stated and the list has an identity (upstream dumps an unordered set, so its ids change at every build), all lemmas
@@ -174,7 +174,7 @@ def unmatchable(concepts: Concepts, mode: Mode = "faithful", *, plurals: bool = 
 
 
 class _Gathered:
-    """Entries in the order of first mention with their sources, and what was refused: (entry, source) -> why."""
+    """Entries in the order of first mention with their sources, and refusals: (entry, source) -> why."""
 
     def __init__(
         self, *, max_entries: int | None = None, max_characters: int = MAX_CHARACTERS, function_words: bool = True
@@ -250,7 +250,7 @@ def _values(entries: pa.ChunkedArray, offer: Offer | None, value: str, kind: pa.
 
 
 def _left_out(source: Source, gathered: Mapping[tuple[str, str], str], offer: Offer | None) -> pa.Table:
-    """[entry, source, why, value] of one source: what was refused, then what its own limits leave out."""
+    """[entry, source, why, value] of one source: refused entries, then those that its own limits leave out."""
     table = _reasons({entry: reason for (entry, offered_by), reason in gathered.items() if offered_by == source})
     value = _JUDGED_BY.get(source, "")
     table = table.append_column("value", _values(table["entry"], offer, value, pa.float64()).cast(pa.float64()))

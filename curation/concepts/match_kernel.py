@@ -44,7 +44,7 @@ class Trie(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Room for the rows that are taken at once, and what is known of each of their units.
+    """Room for the rows that are taken at once, and facts of each of their units.
 
     text: the bytes of the rows. separators: where it has blanks and marks. Of each unit: start and size in bytes, key,
     row in the table, id (-1: no text has it), its node, the node of it and its next, and a list to pick some of them.
@@ -517,7 +517,7 @@ def _find_seconds(trie: Trie, block: Block, stops: np.ndarray) -> None:
 
 @compiled
 def _name(trie: Trie, block: Block, stops: np.ndarray, matches: np.ndarray, bounds: np.ndarray) -> bool:
-    """Put what each row names into `matches`, as it comes, and where it ends there into `bounds`.
+    """Put the concepts that each row names into `matches`, as they come, and where they end there into `bounds`.
 
     Return False where `matches` is too short.
     """
@@ -562,7 +562,7 @@ def _name_all(owners: np.ndarray, further: np.ndarray, node: np.uint64, matches:
 
 @compiled
 def _sort(matches: np.ndarray, bounds: np.ndarray, ids: np.ndarray, ends: np.ndarray) -> None:
-    """Append what each row found to `ids`, which ends at ends[0], ascending and each once; set the rest of `ends`."""
+    """Append the matches of each row to `ids`, which ends at ends[0], each once, ascending; set the rest of `ends`."""
     ranks = np.empty(FEW, np.int32)
     start, count = 0, ends[0]
     for row in range(len(bounds)):

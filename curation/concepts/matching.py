@@ -123,7 +123,7 @@ class Matcher:
 
 
 def in_order(function: Callable[[Batch], Result], batches: Iterable[Batch], workers: int) -> Iterator[Result]:
-    """Yield what `function` returns for each batch, in order, by threads; one is taken when there is room for it."""
+    """Yield the result of `function` for each batch, in order, by threads; one is taken when there is room for it."""
     waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="matching") as pool:
         for batch in batches:

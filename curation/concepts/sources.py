@@ -34,7 +34,7 @@ _METACLIP_2 |= {"pmi_above_least": True}
 
 @dataclass(frozen=True, kw_only=True)
 class MetadataRule:
-    """Limits on what a concept list holds. Shares are of the distinct words or titles of their source.
+    """Limits on the entries of a concept list. Shares are of the distinct words or titles of their source.
 
     lemmas: `all` of a synset, or the `first`, as MetaCLIP v1 reads it off the synset's id: in lower case and up to its
     first full stop. pmi_above_least: a pair at `min_pmi` itself stays out. numbers: "0" to "99" come first.
@@ -116,7 +116,7 @@ def offer_unigrams(words: pa.Table, rule: MetadataRule, *, refused: pa.Table | N
 def offer_bigrams(
     pairs: pa.Table, words: pa.Table, total: int, rule: MetadataRule, *, refused: pa.Table | None = None
 ) -> Offer:
-    """Offer `pairs` [entry, count] by falling PMI: what is `below_min_pmi` or `beyond_cap` stays out.
+    """Offer `pairs` [entry, count] by falling PMI: entries `below_min_pmi` or `beyond_cap` stay out.
 
     So does what is `below_min_count`, has `no_unigram_count`, and `refused` [entry, count, why]. `words` [entry, count]
     and `total`, the number of words, are of the corpus that the pairs were counted in.

@@ -37,7 +37,7 @@ def measure_fingerprints(images: Sequence[bytes]) -> pa.Table:
 
 
 def fingerprint_table(fingerprints: Sequence[bytes | None]) -> pa.Table:
-    """Return what `measure_fingerprints` does, of fingerprints as `fingerprint` gives them."""
+    """Return the table of `measure_fingerprints`, of fingerprints as `fingerprint` gives them."""
     missing = pa.array([fingerprint is None for fingerprint in fingerprints], pa.bool_())
     rows = np.frombuffer(
         b"".join(fingerprint or bytes(_FINGERPRINT.itemsize) for fingerprint in fingerprints), dtype=_FINGERPRINT
@@ -100,7 +100,7 @@ def _upright(picture: Image.Image) -> Image.Image:
 
 
 def _on_white(picture: Image.Image) -> Image.Image:
-    """The picture in RGB, what is transparent pasted on white: strip by strip, for the sake of memory."""
+    """The picture in RGB, transparent pixels on white: strip by strip, for the sake of memory."""
     if picture.mode not in ("RGBA", "LA", "PA") and "transparency" not in picture.info:
         return picture.convert("RGB") if picture.mode != "RGB" else picture
     rgb = Image.new("RGB", picture.size)

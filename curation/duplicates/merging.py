@@ -1,4 +1,4 @@
-"""Verdicts from duplicates: components, the survivor of each, and what every other pair is merged into.
+"""Verdicts from duplicates: components, the survivor of each, and the pair that every other one is merged into.
 
 Of all measured duplicates only a minimum spanning forest is held, so that memory grows with the rows and not with the
 pairs: 10,000 near-copies of one picture leave 9,999 edges, not 50 million. With ties broken by the rows' numbers the
@@ -88,7 +88,7 @@ class Forest:
 
 @dataclass
 class NumberedForest:
-    """A minimum spanning forest over rows that have numbers of 64 bits: what it holds grows with those in an edge."""
+    """A minimum spanning forest over rows that have numbers of 64 bits; its size grows with the rows in an edge."""
 
     left: Words = field(default_factory=lambda: np.empty(0, np.uint64))
     right: Words = field(default_factory=lambda: np.empty(0, np.uint64))

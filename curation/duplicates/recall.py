@@ -18,7 +18,7 @@ _MOST_ROWS = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class Recall:
-    """The share of duplicates that a search found, and on what it was measured.
+    """The share of duplicates that a search found, and the rows that it was measured on.
 
     notes: `recall`, None where the drawn rows have no duplicates; under `recall_sample` rows, twins, found and a 95 %
     interval. compared: [uid, twin, found], sorted: the drawn rows and each of their duplicates, null where one has

@@ -1,4 +1,4 @@
-"""Leave out of a training set what an evaluation set holds: pictures with near hashes or features.
+"""Leave out of a training set the pictures of an evaluation set: those with near hashes or features.
 
 Every picture is compared with every picture of the evaluation sets, so nothing is missed; time is the product of both
 numbers. The limits mean what they mean between duplicates (curation/duplicates/image_duplicates.py).

@@ -22,7 +22,7 @@ class FilterRules:
 
     @classmethod
     def of(cls, values: Mapping[str, Mapping[str, Any]], filters: Mapping[str, Filter]) -> "FilterRules":
-        """The rules that the values of a recipe, or of a record, stand for: what is stored has no order of its own."""
+        """The rules that the values of a recipe, or of a record, stand for: stored ones have no order of their own."""
         names = [name for name in filters if name in values] + [name for name in values if name not in filters]
         return cls(rules={name: filters[name].rule(**values[name]) for name in names})
 
@@ -39,7 +39,7 @@ def judge_by_filters(
     contents: Mapping[str, object],
     stored: Sequence[str] = (),
 ) -> tuple[Decisions, dict[str, pa.Array]]:
-    """Judge pairs by what each filter measures of them, after `first`; with it the columns that are stored.
+    """Judge pairs by the measurements of each filter, after `first`; with it the columns that are stored.
 
     rules: by the filter's name, in the order in which filters decide. contents: what a filter looks up. stored: filters
     whose value is a column of the pairs.

@@ -153,7 +153,7 @@ def _prepared(captions: pa.Array) -> tuple[Flags, pa.Array]:
 
 
 def _prepared_one_by_one(captions: pa.Array) -> tuple[Flags, pa.Array]:
-    """What `_prepared` returns."""
+    """The same result as `_prepared`, text by text."""
     steadied = [_steady(text) if _LETTER.search(text) else None for text in captions.to_pylist()]
     texts = pa.array(steadied, captions.type)
     return np.array([text is not None for text in steadied], np.bool_), texts.drop_null()

@@ -1,4 +1,4 @@
-"""Methods of evenly that give a pair a value by its features: which there are, and what their step says of itself."""
+"""Methods of evenly that give a pair a value by its features, and the judgement of their step."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields

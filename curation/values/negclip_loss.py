@@ -1,4 +1,4 @@
-"""negCLIPLoss (Wang et al. 2024, arXiv:2405.19547): the image-text score less what a pair has in common with others.
+"""negCLIPLoss (Wang et al. 2024, arXiv:2405.19547): the image-text score less a pair's likeness to other pairs.
 
 A pair's value is tau times the negative of its term of CLIP's contrastive loss in a batch of pairs, averaged over
 batches that are drawn anew in each round: a caption that agrees with every picture gains nothing by it.

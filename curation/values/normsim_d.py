@@ -1,4 +1,4 @@
-"""NormSim-D (Wang et al. 2024, arXiv:2405.19547; VAS-D of arXiv:2402.02055): NormSim with what is left as its target.
+"""NormSim-D (Wang et al. 2024, arXiv:2405.19547; VAS-D of arXiv:2402.02055): NormSim to the remaining pairs.
 
 The target is all pictures at first. In each round the pairs go whose pictures are least near to it, and the pictures
 of the others are the next target. The value is the share of all pairs that goes before a pair does: the best share of

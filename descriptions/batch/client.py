@@ -156,7 +156,7 @@ class BatchChatClient:
         return reply_of(request_id, record, cached=cached)
 
     async def _collect(self, queue: RequestQueue) -> None:
-        """Send off what has been asked, each time nothing more has come for a while."""
+        """Send off the questions, each time no more have come for a while."""
         while True:
             requests = await queue.gather(self.quiet_s)
             wave = asyncio.create_task(self._wave(queue, requests))
@@ -164,7 +164,7 @@ class BatchChatClient:
             wave.add_done_callback(partial(self._end, queue, requests))
 
     def _end(self, queue: RequestQueue, requests: Mapping[str, ChatRequest], wave: "asyncio.Task[None]") -> None:
-        """Pass on what broke a wave to all that wait for it."""
+        """Pass on the error that broke a wave to all that wait for it."""
         self._tasks.discard(wave)
         if not wave.cancelled() and (error := wave.exception()) is not None:
             queue.fail(requests, error)

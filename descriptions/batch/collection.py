@@ -76,7 +76,7 @@ def tell(work: BatchWork, state: BatchState, remote: RemoteBatch) -> BatchState:
 
 
 async def collect(work: BatchWork, state: BatchState, remote: RemoteBatch, *, attempts: int = 1) -> Collected:
-    """Store the replies of a batch that has ended, settle what its requests have cost, and note the end.
+    """Store the replies of a batch that has ended, settle the cost of the requests, and note the end.
 
     Replies that are stored already stay as they are. A request without a line is held to have run, and its reply lost,
     unless the endpoint counts no more completed requests than there are replies.
@@ -116,7 +116,7 @@ async def collect(work: BatchWork, state: BatchState, remote: RemoteBatch, *, at
 
 
 def reconcile(work: BatchWork) -> None:
-    """Bring events and book up to what is stored, without the endpoint, after a crash in the midst of collecting."""
+    """Bring events and book up to the stored replies, without the endpoint, after a crash amid collecting."""
     for state in open_states(work.batches, work.api.endpoint):
         records = _own_records(work, state)
         if state.batch_id is not None and len(records) == len(state.request_ids):

@@ -128,7 +128,7 @@ def split_requests(
 
 
 def reason_word(value: object, *, default: str) -> str:
-    """A snake_case word of at most 40 letters made of what an endpoint gave as an error's code."""
+    """A snake_case word of at most 40 letters made of an endpoint's error code."""
     text = without_secrets(str(value)) if isinstance(value, str | int) else ""
     return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:40] or default
 

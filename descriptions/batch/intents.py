@@ -1,4 +1,4 @@
-"""Intents of batches: what is written down before and while a batch exists, so that a crash never makes a second one.
+"""Intents of batches, written down before and while a batch exists, so that a crash never makes a second one.
 
 An intent names the requests of a batch. It is stored before anything is sent, and its id travels in the batch's
 metadata. What happens to it later is a list of events, each appended durably once it has happened:
@@ -72,7 +72,7 @@ class Intent:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchState:
-    """An intent and what has happened to it so far."""
+    """An intent and its history so far."""
 
     intent: Intent
     events: tuple[Event, ...] = ()

@@ -1,1 +1,1 @@
-"""Captions by chat models: what is asked about a picture, its texts or its tags, and what of a reply is a caption."""
+"""Captions by chat models: questions about a picture, its texts or its tags, and the captions in replies."""

@@ -1,4 +1,4 @@
-"""Captions of a chat model: what is asked about pairs, and the answers in the order of the questions."""
+"""Captions of a chat model: questions about pairs, and the answers in their order."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -64,7 +64,7 @@ _AT_ONCE = 1024  # rows that are held as Python's objects
 
 @dataclass(frozen=True, kw_only=True)
 class ChatCaptions(PaidEndpoint):
-    """A chat model that writes captions: its endpoint, what it may cost, and how replies are drawn.
+    """A chat model that writes captions: the endpoint, the budget, and how replies are drawn.
 
     samples: captions for each pair. concurrency: requests at a time, by all workers together. max_side: pixels of the
     longer side to which a picture is scaled before it is sent.

@@ -80,7 +80,7 @@ def about_texts(
 
 
 def about_tags(tags: Sequence[str], examples: Sequence[Example], sampling: Sampling, *, sample: int = 0) -> ChatRequest:
-    """A request for a caption of what has these tags, by analogy to the examples."""
+    """A request for a caption of a picture with these tags, by analogy to the examples."""
     turns = [turn for example in examples for turn in _turns(example)]
     message = Message(role="user", content=_tags(tags))
     return ChatRequest(messages=(*turns, message), schema=SCHEMA, sampling=sampling, sample=sample)

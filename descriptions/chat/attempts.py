@@ -1,4 +1,4 @@
-"""Attempts at a chat endpoint, through the `openai` package: one call, what it brought, and the open connection."""
+"""Attempts at a chat endpoint, through the `openai` package: one call, the answer, and the open connection."""
 
 import asyncio
 import json

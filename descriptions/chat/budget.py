@@ -1,4 +1,4 @@
-"""Money: the most that a request may cost is set aside before it leaves, and what it did cost is put in its place.
+"""Money: the most that a request may cost is set aside before it leaves, and then replaced by the true cost.
 
 An attempt that may have reached the endpoint and brought no reply stays at its maximum: nobody can tell what was billed
 for it. So what is spent never exceeds the limit, as long as the endpoint keeps to `max_tokens` and bills by tokens.
@@ -19,7 +19,7 @@ TOKENS_PER_MESSAGE = 16
 
 
 class Spending(Protocol):
-    """The book of one account: reservations, and what became of them. Several processes may write it."""
+    """The book of one account: reservations, and their settlements. Several processes may write it."""
 
     def reserve(self, entry_id: str, usd: float, *, limit_usd: float | None = None) -> bool:
         """Set `usd` aside; durable when it returns. False, and nothing changed, if the total would pass the limit.
@@ -28,17 +28,17 @@ class Spending(Protocol):
         """
 
     def settle(self, entry_id: str, usd: float) -> None:
-        """Put what an entry cost in the place of what was set aside; an entry that is settled already stays so."""
+        """Replace the sum that was set aside for an entry by the cost; an entry that is settled already stays so."""
 
     def total(self) -> float:
-        """US dollars: what is settled, and what is set aside and not settled."""
+        """US dollars: the settled sums, and those set aside and not settled."""
 
     def lost(self) -> Sequence[tuple[str, float]]:
         """Entries that are not settled, with US dollars, the oldest first: lost, or in flight somewhere."""
 
 
 class Budget:
-    """Keeps what is spent at `prices` within `limit_usd`; None sets no limit and only keeps the book."""
+    """Keeps the spending at `prices` within `limit_usd`; None sets no limit and only keeps the book."""
 
     def __init__(self, limit_usd: float | None, prices: Prices, spending: Spending) -> None:
         self.limit_usd = limit_usd
@@ -64,7 +64,7 @@ class Budget:
         return usd
 
     def settle(self, attempt_id: str, usage: Mapping[str, int] | None) -> None:
-        """Book what a reply cost by its prompt_tokens and completion_tokens; None leaves it at its maximum."""
+        """Book the cost of a reply by prompt_tokens and completion_tokens; None leaves it at the maximum."""
         reserved = self._in_flight.pop(attempt_id, None)
         if usage is not None:
             self.spending.settle(attempt_id, self.prices.cost(**usage))
@@ -81,7 +81,7 @@ class Budget:
         return self._in_flight.pop(attempt_id, 0.0)
 
     def settle_stored(self, stored: Callable[[str], Mapping[str, Any] | None]) -> None:
-        """Book what replies have cost that were stored by a process which died before it could.
+        """Book the cost of replies that were stored by a process which died before it could.
 
         `stored` gives the record of a request's reply by id; its `attempt` is the entry that paid for it.
         """

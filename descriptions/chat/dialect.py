@@ -1,4 +1,4 @@
-"""Dialects: the form of request that an endpoint takes, learnt from what it refuses.
+"""Dialects: the form of request that an endpoint takes, learnt from refusals.
 
 A reply is held to its JSON schema by the endpoint where it can do that, else by words in the prompt. The record of a
 reply says which dialect was used.
@@ -19,7 +19,7 @@ WEAKER: Mapping[Structured, Structured] = {"json_schema": "json_object", "json_o
 
 
 def schema_message(schema: Mapping[str, Any]) -> Message:
-    """A system message that says what JSON to answer with, for endpoints that do not take the schema."""
+    """A system message with the JSON to answer with, for endpoints that do not take the schema."""
     rule = json.dumps(dict(schema), ensure_ascii=False, separators=(",", ":"))
     return Message(
         role="system",

@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 
 
 def synchronous(function: Callable[Parameters, Coroutine[Any, Any, Result]]) -> Callable[Parameters, Result]:
-    """A function that gives what an asynchronous one does, once that has ended."""
+    """A function that gives the result of an asynchronous one, once that has ended."""
 
     @wraps(function)
     def ended(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:

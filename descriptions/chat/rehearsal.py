@@ -1,4 +1,4 @@
-"""A chat that answers from the store alone, and notes what it would have to ask."""
+"""A chat that answers from the store alone, and notes the questions that it would have to ask."""
 
 from dataclasses import replace
 from types import TracebackType

@@ -43,7 +43,7 @@ EXAMPLES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Analogies(TextMethod):
-    """A caption made of what is known of a class in structured form, shown by four pairs of tags and caption.
+    """A caption made of facts of a class in structured form, shown by four pairs of tags and caption.
 
     The tags are those handed in, the accepted phrases of `attributes` where that method is chosen, the parts of the
     WordNet definition (with `gloss`) and the other lemmas, at most MOST_TAGS. A caption must hold a word of a tag

@@ -1,4 +1,4 @@
-"""Contexts: what pictures of anything are like besides their object, as in PerceptionCLIP (An et al., 2024)."""
+"""Contexts: looks of pictures besides their object, as in PerceptionCLIP (An et al., 2024)."""
 
 from dataclasses import dataclass
 from typing import ClassVar

@@ -80,7 +80,7 @@ class Neighbours:
 
 
 def kind_of(gloss: str) -> frozenset[str]:
-    """The words of a definition that say what kind of thing it defines: those before its first "that", "with", ..."""
+    """The words of a definition that name the kind of thing: the ones before the first "that", "with", ..."""
     return frozenset(word for word in words_of(kind_part(gloss))[:MOST_WORDS] if word not in _EMPTY)
 
 

@@ -68,7 +68,7 @@ def _downloaded() -> Iterator[EncoderAtHand]:
 
 
 def _cached(hub: str, url: str) -> Path | None:
-    """The file of weights in the cache of the hub, or in open_clip's own, where it keeps what comes by a URL."""
+    """The file of weights in the cache of the hub, or in open_clip's own, where it keeps files that come by a URL."""
     from huggingface_hub import try_to_load_from_cache
 
     repository, _, name = hub.rpartition("/")

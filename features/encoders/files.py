@@ -30,7 +30,7 @@ def timm_files(config: Mapping[str, Any]) -> list[Path]:
 
 
 def torch_files(url: str) -> tuple[Path, ...]:
-    """The file that torch keeps of what it fetched by a URL."""
+    """The file that torch keeps of a download by a URL."""
     import torch
 
     path = Path(torch.hub.get_dir(), "checkpoints", Path(url).name)

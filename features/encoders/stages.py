@@ -61,7 +61,7 @@ _taken: list[Profile] = []  # of the whole process, since threads of pools work 
 
 @contextmanager
 def profiled() -> Iterator[Profile]:
-    """A profile of what this process encodes meanwhile."""
+    """A profile of all encoding in this process meanwhile."""
     profile = Profile()
     _taken.append(profile)
     try:

@@ -1,4 +1,4 @@
-"""Views of pictures: crops fixed by a hash, mirror images, and what lies in boxes."""
+"""Views of pictures: crops fixed by a hash, mirror images, and the contents of boxes."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ _FAR = 1e9  # beyond any picture
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """One view of a picture: its crop of that number, a `quarter` (0 to 3), or what lies in a `box`, else all.
+    """One view of a picture: the crop of that number, a `quarter` (0 to 3), or a `box`, else all.
 
     `box`: pixels [x0, y0, x1, y1]. `flip`: mirrored; a crop at a rate of a half, by its hash.
     """

@@ -67,7 +67,7 @@ def _heads(content: bytes) -> Heads | HeadMixture:
 
 
 def refined_encoder(base: Encoder, content: bytes) -> Encoder:
-    """The encoder that is made of a frozen one by what `Refinement.to_bytes` gave. Raises RowsError for anything else.
+    """The encoder that is made of a frozen one by the bytes of `Refinement.to_bytes`. Raises RowsError for any others.
 
     Of heads it is a RefinedEncoder; with towers pictures and texts are encoded anew.
     """

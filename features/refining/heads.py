@@ -1,4 +1,4 @@
-"""Residual heads of low rank: what a refined encoder adds to the rows of the frozen one."""
+"""Residual heads of low rank, which a refined encoder adds to the rows of the frozen one."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -74,7 +74,7 @@ class Heads:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Heads":
-        """Read what `to_bytes` wrote. Raises RowsError for anything else."""
+        """Read the bytes of `to_bytes`. Raises RowsError for any others."""
         arrays, strength, _ = read_refinement(data)
         check_heads(arrays)
         return cls(**arrays, strength=strength)

@@ -67,7 +67,7 @@ class HeadMixture:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "HeadMixture":
-        """Read what `to_bytes` wrote. Raises RowsError for anything else."""
+        """Read the bytes of `to_bytes`. Raises RowsError for any others."""
         arrays, strength, _ = read_refinement(data)
         _check(arrays)
         return cls(weights=arrays, strength=strength)

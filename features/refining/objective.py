@@ -32,7 +32,7 @@ class Sides:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Batch:
-    """Pairs of a batch by their `places` (b,) among all `pairs`, and what their losses may use.
+    """Pairs of a batch by their `places` (b,) among all `pairs`, and further inputs of losses.
 
     negatives: (b, b) of booleans, whether text j may count against picture i, and picture j against text i. progress:
     how far training is, 0 to 1. generator: for draws, seeded by the batch. refined: what the refined encoder makes of

@@ -1,4 +1,4 @@
-"""The pairs that an encoder is refined on: rows of both sides as the frozen encoder gives them, and what joins them."""
+"""The pairs that an encoder is refined on: rows of both sides as the frozen encoder gives them, and their groups."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -39,7 +39,7 @@ class SharedRows:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PairRows:
-    """Pairs (n) of a picture and a text: rows (n, d) not normalised, uids, and names of what belongs together.
+    """Pairs (n) of a picture and a text: rows (n, d) not normalised, uids, and names of groups.
 
     uids: what batches are drawn by. captions: equal texts are one. groups: pictures that never part, such as
     duplicates. labels: "" where there is none.
@@ -86,7 +86,7 @@ class PairRows:
 
 
 def raw_rows(vectors: Half, norms: Single) -> Single:
-    """Stored rows (n, d) at their lengths (n,): what a refined encoder starts from."""
+    """Stored rows (n, d) at their lengths (n,), which a refined encoder starts from."""
     rows: Single = vectors.astype(np.float32) * np.asarray(norms, np.float32)[:, None]
     return rows
 

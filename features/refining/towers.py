@@ -99,7 +99,7 @@ class TowerDeltas:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "TowerDeltas":
-        """Read what `to_bytes` wrote. Raises RowsError for anything else."""
+        """Read the bytes of `to_bytes`. Raises RowsError for any others."""
         arrays, strength, _ = read_refinement(data)
         return cls(deltas=arrays, strength=strength)
 

@@ -208,7 +208,7 @@ class SpendingJournal:
         return True
 
     def settle(self, entry_id: str, usd: float) -> None:
-        """Put what an entry cost in the place of what was set aside; an entry that is settled already stays so.
+        """Replace the sum that was set aside for an entry by the cost; an entry that is settled already stays so.
 
         Not flushed to disk: a settlement that a power cut takes away leaves the entry at what was set aside.
         """
@@ -221,7 +221,7 @@ class SpendingJournal:
                 self._append({"settle": entry_id, "usd": usd})
 
     def total(self) -> float:
-        """US dollars: what is settled, and what is set aside and not settled. 0 for an account without a journal."""
+        """US dollars: the settled sums, and those set aside and not settled. 0 for an account without a journal."""
         self._look()
         return self._total()
 

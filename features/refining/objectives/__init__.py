@@ -1,4 +1,4 @@
-"""Objectives that encoders are refined by, and samplers of what counts against a pair."""
+"""Objectives that encoders are refined by, and samplers of negatives."""
 
 from evenly.features.refining import mixture
 from evenly.features.refining.objective import Objective, Sampler
