@@ -4,7 +4,7 @@ from pathlib import Path
 
 from evenly.curation.encoder_name import EncoderName
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.rebuild_dataset import publish_rebuild
+from evenly.flows.rebuild_dataset import open_rebuild
 from evenly.flows.recipe import Recipe, RecipeFeatures, Source
 from evenly.flows.recipe.curation import Curate
 from evenly.flows.runs import open_run
@@ -12,6 +12,7 @@ from evenly.storage.pools.rows import file_kind
 from evenly.storage.web.rule import PoolDownload
 from evenly.storage.workspace import Workspace, writing
 from evenly.tasks.server.jobs import job
+from evenly.tasks.stage import run_steps
 
 AS_IT_IS = Curate(download=PoolDownload())
 
@@ -28,8 +29,12 @@ def collect_pool(
     `latest` stays where it is. Raises WriterError where another process does the same there.
     """
     recipe = Recipe(name="pool", seed=0, sources=(source,), curate=AS_IT_IS, features=features)
-    with writing(Workspace.at(root), recipe.name), open_run(recipe, root=root, quiet=quiet) as run:
-        return publish_rebuild(run, recipe, promote=False).build
+    with (
+        writing(Workspace.at(root), recipe.name),
+        open_run(recipe, root=root, quiet=quiet) as run,
+        open_rebuild(run, recipe) as rebuild,
+    ):
+        return rebuild.publish(run_steps(rebuild.run, rebuild.steps, rebuild.engine), promote=False).build
 
 
 def pool_source(pool: str, features: RecipeFeatures, *, caption: str | None, vector: str | None) -> Source:

@@ -13,7 +13,7 @@ from evenly.curation.steps import STEPS
 from evenly.demo.pictures.digits import make_digits
 from evenly.demo.pictures.photographs import make_photographs
 from evenly.features.refining.training import TrainingRule
-from evenly.flows.rebuild_dataset import publish_rebuild
+from evenly.flows.rebuild_dataset import open_rebuild
 from evenly.flows.recipe import Recipe, read_recipe
 from evenly.flows.recipe.curation import Curate
 from evenly.flows.refine_encoder import guarded_lists
@@ -27,7 +27,7 @@ from evenly.tasks.encoders import frozen_run
 from evenly.tasks.refining.pairs import OtherPictures
 from evenly.tasks.refining.worth import MEASURE_WORTH, PoolVariant, WorthRule
 from evenly.tasks.server.jobs import job
-from evenly.tasks.stage import run_step
+from evenly.tasks.stage import run_step, run_steps
 from evenly.tasks.step import NothingLeftError
 
 _FALL_TOGETHER = {"match": ("match", "preselect", "recaption", "balance"), "balance": ("preselect", "balance")}
@@ -73,9 +73,9 @@ def measure_worth(recipe: str, **values: object) -> dict[str, Any]:
         for name, short, sections in _variants(chosen):
             try:
                 variant = _without(chosen, short, sections)
-                with writing(run.workspace, variant.name):
-                    build = publish_rebuild(opened, variant, promote=False).build
-                variants.append(PoolVariant(name=name, build=build))
+                with writing(run.workspace, variant.name), open_rebuild(opened, variant) as rebuild:
+                    records = run_steps(rebuild.run, rebuild.steps, rebuild.engine)
+                    variants.append(PoolVariant(name=name, build=rebuild.publish(records, promote=False).build))
             except (InputError, NothingLeftError) as error:
                 skipped[name] = str(error)
                 run.progress.say(f"{'worth':<24} {name}: not built. {error}")

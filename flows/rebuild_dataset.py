@@ -1,6 +1,8 @@
 """Rebuild a dataset by its recipe: on a schedule, by hand, or as part of the demo."""
 
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,13 +23,13 @@ from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild.balance import say_concepts
 from evenly.tasks.rebuild.features import encode_pairs
 from evenly.tasks.rebuild.publish import publish_build
-from evenly.tasks.run import Run
+from evenly.tasks.run import Each, Records, Run
 from evenly.tasks.server.builds import Published, ended_with, published, show_build, show_results, tell_of
 from evenly.tasks.server.jobs import ended, job, reason_to_skip
 from evenly.tasks.server.journal import RunNotes
 from evenly.tasks.server.notices import Notice, log_to_run, send_notice
 from evenly.tasks.splits import describe_split
-from evenly.tasks.stage import run_steps
+from evenly.tasks.stage import Steps, run_steps
 from evenly.tasks.step import check_ready
 
 if TYPE_CHECKING:
@@ -86,7 +88,9 @@ def rebuild_dataset(recipe: Annotated[str, "The path of the recipe's file."], **
         notes.run = run
         notes.write()
         say_changes(run.workspace, run.progress, chosen)
-        result = notes.build = publish_rebuild(run, chosen, limit=limit, memory=options.memory)
+        with open_rebuild(run, chosen, limit=limit, memory=options.memory) as rebuild:
+            records = run_steps(rebuild.run, rebuild.steps, rebuild.engine)
+            result = notes.build = rebuild.publish(records)
         show_build(run, result)
         build, root_of_run = result.build, str(run.workspace.root)
         for listing in () if limit else chosen.classes:
@@ -117,27 +121,47 @@ def _retry(recipe: Recipe, options: RebuildOptions, started: datetime) -> Retry 
     return None if options.replay_from is not None else recipe.retry_at(started)
 
 
-def publish_rebuild(
-    run: Run, recipe: Recipe, *, limit: int | None = None, promote: bool = True, memory: str | None = None
-) -> Published:
-    """Run the steps of a recipe, encode the pairs that all of them keep where that is asked for, and publish a build.
+@dataclass(frozen=True, kw_only=True)
+class OpenRebuild:
+    """The steps of a recipe in a run whose pools are cut into partitions, and what works on these.
 
-    What the steps need is looked for first.
+    split: what is published of the recipe's split file.
     """
+
+    run: Run
+    engine: Each
+    recipe: Recipe
+    steps: Steps
+    limit: int | None
+    split: Mapping[str, str] | None
+
+    def publish(self, records: Records, *, promote: bool = True) -> Published:
+        """Publish a build of what the steps left; the pairs that all of them keep are encoded where that is asked for.
+
+        Without `promote`, `latest` stays where it is.
+        """
+        run, recipe, engine, limit = self.run, self.recipe, self.engine, self.limit
+        max_change = recipe.guard.max_change if promote else None
+        previous = None if limit else Builds(run.workspace).latest_of(recipe.name)
+        say_concepts(run, records)
+        if recipe.has_pictures and recipe.features.encode:
+            run = replace(run, encoder_identity=encode_pairs(run, records, engine)["encoder"])
+        build = publish_build(
+            run, records, name=recipe.name, recipe=content_of(recipe), limit=limit, split=self.split,
+            max_change=max_change, engine=engine,
+        )  # fmt: skip
+        return published(run, build, previous=previous, max_change=max_change)
+
+
+@contextmanager
+def open_rebuild(
+    run: Run, recipe: Recipe, *, limit: int | None = None, memory: str | None = None
+) -> Iterator[OpenRebuild]:
+    """A rebuild whose steps have what they need: that is looked for first."""
     steps = steps_of(recipe, limit=limit)
     check_ready(run, steps)
     split = describe_split(run, None if recipe.labels is None else recipe.labels.split)
     cut = cut_run(run, pictured=recipe.has_pictures, memory=memory or recipe.memory, limit=limit)
     run = replace(run, bits=cut.bits, pairs=cut.rows)
-    max_change = recipe.guard.max_change if promote else None
     with open_engine(run, cut.workers) as engine:
-        records = run_steps(run, steps, engine)
-        previous = None if limit else Builds(run.workspace).latest_of(recipe.name)
-        say_concepts(run, records)
-        if recipe.has_pictures and recipe.features.encode:
-            run = replace(run, encoder_identity=encode_pairs(run, records, engine)["encoder"])
-        plain = content_of(recipe)
-        build = publish_build(
-            run, records, name=recipe.name, recipe=plain, limit=limit, split=split, max_change=max_change, engine=engine
-        )
-        return published(run, build, previous=previous, max_change=max_change)
+        yield OpenRebuild(run=run, engine=engine, recipe=recipe, steps=steps, limit=limit, split=split)

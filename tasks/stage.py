@@ -81,7 +81,7 @@ def _run_stage(name: str, stage: tuple[Run, Each, Steps, Records], previous: Rec
         if not run.bits:
             (member,) = members
             chosen, reusable = member.to_judge(run, upstream)
-            fresh = None if chosen is None else member.judge(chosen, upstream)
+            fresh = None if chosen is None else member.step.judge(chosen, upstream, *member.judged_by)
             output, work = member.of_all(run, reusable, fresh)
             partials = [] if output.partial is None else [output.partial]
             given = (run_for(run, member.rule), upstream, member.rule, member.facts)
@@ -144,16 +144,16 @@ class StageStep:
             flow_run_id=None,
         )
 
-    def judge(self, run: Run, upstream: Records) -> StepOutput:
-        """The verdicts on the pairs of a run."""
-        known = (self.rule, self.facts) if self.step.has_facts else (self.rule,)
-        return self.step.judge(run_for(run, self.rule), upstream, *known)
+    @property
+    def judged_by(self) -> tuple[Any, ...]:
+        """The rule, and the facts about all pairs where there are any, as `judge` takes them."""
+        return (self.rule, self.facts) if self.step.has_facts else (self.rule,)
 
     def to_judge(self, run: Run, upstream: Records) -> tuple[Run | None, Reusable | None]:
         """The run of the rows that are to be judged, None where there are none, and what is taken over of others."""
-        if self.step.reads is None or self.step.resume is not None:
-            return run, None
-        reusable = find_reusable(run.ledger, self.earlier, upstream, self.step.reads(upstream, self.rule))
+        run, reusable = run_for(run, self.rule), None
+        if self.step.reads is not None and self.step.resume is None:
+            reusable = find_reusable(run.ledger, self.earlier, upstream, self.step.reads(upstream, self.rule))
         if reusable is None:
             return run, None
         return (replace(run, only=reusable.left) if len(reusable.left) else None), reusable
@@ -205,7 +205,7 @@ def _judge_partition(stage: Sequence[StageStep], upstream: Records, run: Run) ->
         else:
             started = datetime.now(UTC)
             chosen, reusable = member.to_judge(run, records)
-            fresh = None if chosen is None else member.judge(chosen, records)
+            fresh = None if chosen is None else member.step.judge(chosen, records, *member.judged_by)
             output, work = member.of_all(run, reusable, fresh)
             uids = _uids_before(run.ledger, records, output)
             part = run.ledger.store_part(key, name, output, uids=uids, started=started, work=work)

@@ -222,23 +222,19 @@ def test_a_flow_file_has_two_words_and_holds_one_flow_of_that_name():
     assert not {path: names for path, names in named.items() if names != [path.stem]}
 
 
-def test_a_command_calls_a_flow_while_it_has_a_prefect_api():
+def test_a_command_calls_a_job_as_a_flow():
     """So that Prefect is set up in one way only, and a server that is away is one line."""
-    flows = {name for path in SOURCES for name in flows_in(path)} | {"extract_features", "encode_pairs"}
-    calls, within = set(), set()
+    flows = {name for path in SOURCES for name in flows_in(path)}
+    called, as_flow = set(), set()
     for path in SOURCES:
         if package_of(path) != "flows" or flows_in(path):
             continue
         for node in nodes_of(path):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) in flows:
-                calls.add(at(path, node.lineno, ast.unparse(node.func)))
-            if isinstance(node, ast.With) and any(
-                ast.unparse(one.context_expr) == "prefect_api()" for one in node.items
-            ):
-                inner = [one for one in ast.walk(node) if isinstance(one, ast.Call)]
-                within |= {at(path, one.lineno, ast.unparse(one.func)) for one in inner}
-    assert len(calls) > 9
-    assert not calls - within
+            if isinstance(node, ast.Call):
+                called.add(ast.unparse(node.func))
+                as_flow |= {ast.unparse(one) for one in node.args if ast.unparse(node.func) == "as_flow"}
+    assert len(as_flow) > 9
+    assert not called & flows
 
 
 def test_processes_are_started_where_it_is_seen_to_that_they_end_with_the_command():

@@ -1,13 +1,18 @@
 """The Prefect API that a command's flows report to: the one of PREFECT_API_URL or a profile; else there is none."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import ParamSpec, TypeVar
 
 from evenly.flows.cli.errors import PrefectServerError
 from evenly.flows.process.environment import OF_A_COMMAND, command_settings, no_widgets
 from evenly.redaction import keep_secrets_out_of_logs, without_secrets
 from evenly.tasks.server.api import has_api
+from evenly.tasks.server.jobs import Job
 from evenly.tasks.server.logs import keep_prefect_secrets, off_terminal
+
+P = ParamSpec("P")
+Result = TypeVar("Result")
 
 
 @contextmanager
@@ -29,6 +34,11 @@ def prefect_api() -> Iterator[None]:
             stack.enter_context(off_terminal())
         stack.enter_context(_needed(str(PREFECT_API_URL.value())))
         yield
+
+
+def as_flow(job: Job[P, Result]) -> Callable[P, Result]:
+    """A job for a command to call: as a flow where Prefect has an API, elsewhere as the function that it is."""
+    return prefect_api()(job if has_api() else job.checked)
 
 
 @contextmanager

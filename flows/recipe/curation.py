@@ -231,14 +231,13 @@ class Curate(_AllSections):
 
     def needing(self, need: Need) -> list[str]:
         """The fields that need something of the pool or of other sections, and are not switched off."""
-        rules = [(judgement, self.rule_of(judgement)) for judgement in STEPS.values()]
-        needs = (
-            (f"{judgement.section}{place}", kinds)
-            for judgement, rule in rules
-            if rule is not None
+        return [
+            f"{judgement.section}{place}"
+            for judgement in STEPS.values()
+            if (rule := self.rule_of(judgement)) is not None
             for place, kinds in judgement.needs(rule).items()
-        )
-        return [name for name, kinds in needs if need in kinds]
+            if need in kinds
+        ]
 
     @model_validator(mode="before")
     @classmethod
@@ -305,7 +304,7 @@ _RULES: Mapping[str, Callable[[Curate], Any]] = {
     DEDUPLICATE_LINKED.name: lambda curate: curate.merging.linked_rule,
     DEDUPLICATE_CAPTIONS.name: lambda curate: curate.merging.captions,
     RECAPTION.name: lambda curate: curate.recaption and curate.recaption.rule,
-    SCORE_FEATURES.name: lambda curate: MethodsRule.of(curate.values or {}),
+    SCORE_FEATURES.name: lambda curate: MethodsRule.of(curate.values) if curate.values else None,
     **{judgement.name: partial(_values_rule, ValuesRule, place) for place, judgement in VALUES.items()},
     **{judgement.name: partial(_values_rule, ScorersRule, place) for place, judgement in SCORES.items()},
 }

@@ -1,6 +1,6 @@
 """The steps of a rebuild by a recipe, in order, each with its rule; and what changed in it since its latest build."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -58,12 +58,15 @@ _MEASURING: Mapping[str, Step[Any]] = {
 """The steps that need more than the ledger, by name; all of another is its judgement."""
 
 
-def known_steps() -> Iterator[Step[Any]]:
-    """All steps that a recipe may switch on, in the order in which they run."""
-    for judgement in STEPS.values():
-        yield _MEASURING.get(judgement.name) or ledger_step(judgement)
-        if judgement.name == MATCH_CONCEPTS.name:
-            yield COUNT_CONCEPTS
+KNOWN_STEPS: Sequence[Step[Any]] = tuple(
+    step
+    for judgement in STEPS.values()
+    for step in (
+        _MEASURING.get(judgement.name) or ledger_step(judgement),
+        *((COUNT_CONCEPTS,) if judgement.name == MATCH_CONCEPTS.name else ()),
+    )
+)
+"""All steps that a recipe may switch on, in the order in which they run."""
 
 
 def steps_of(recipe: Recipe, *, limit: int | None = None) -> list[tuple[Step[Any], Any]]:
@@ -84,7 +87,7 @@ def curating_steps(curate: Curate, *, limit: int | None, mix: MixRule | None) ->
     }
     if curate.download is None:
         rules |= {SAFETY.name: None, MATCH_AGAIN.name: None}
-    return [(step, rules[step.name]) for step in known_steps() if rules[step.name] is not None]
+    return [(step, rules[step.name]) for step in KNOWN_STEPS if rules[step.name] is not None]
 
 
 def content_of(recipe: Recipe) -> dict[str, Any]:

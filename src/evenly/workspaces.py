@@ -23,12 +23,11 @@ def rebuild_recipe(recipe: str | os.PathLike[str], options: RebuildOptions) -> B
     Nothing that it starts outlives the call. Raises RecipeError with a line per problem, before anything is done.
     """
     from evenly.flows.cli.datasets.outcome import check_rebuild
-    from evenly.flows.process.prefect_api import prefect_api
+    from evenly.flows.process.prefect_api import as_flow
     from evenly.flows.rebuild_dataset import rebuild_dataset
 
     check_rebuild(recipe, options)
-    with prefect_api():
-        build = rebuild_dataset(os.fspath(recipe), **flow_values(options))
+    build = as_flow(rebuild_dataset)(os.fspath(recipe), **flow_values(options))
     return Build(*open_build(build, root=options.root))
 
 

@@ -13,14 +13,14 @@ than the time between two of them leaves others. They begin in the order of thei
 a time; each one decides when it begins whether it makes up for them or is skipped, so it does not matter what was away.
 """
 
-import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, update_wrapper, wraps
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
 from uuid import UUID
 
-from evenly.redaction import clean_error
+from evenly.redaction import clean_error, errors_without_secrets
 from evenly.storage.errors import InputError
 from evenly.tasks.server.api import flow_run, has_api, in_run
 from evenly.tasks.server.artifacts import server_client, warned
@@ -85,18 +85,17 @@ class Job(Generic[P, Result]):
     @overload
     def __call__(self, *args: Any, return_state: Literal[True], **kwargs: Any) -> Any: ...  # noqa: ANN401 - Prefect's
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """What the function gives; its flow's state with `return_state`. Raises InputError for a value of another type.
+        """The function's result; its flow's state with `return_state`."""
+        called = self.flow if "return_state" in kwargs or in_run() or has_api() else self.checked
+        return called(*args, **kwargs)
 
-        Errors hold no known secret.
-        """
-        if "return_state" in kwargs or in_run() or has_api():
-            return self.flow(*args, **kwargs)
-        args, kwargs = self._checked(args, kwargs)
-        try:
-            return self.function(*args, **kwargs)
-        except Exception as error:
-            clean_error(error)
-            raise
+    @cached_property
+    def checked(self) -> Callable[P, Result]:
+        """The function; raises InputError for a value of another type, as a flow does, and no error holds a secret."""
+        from pydantic import ConfigDict, validate_call
+
+        checked = validate_call(config=ConfigDict(arbitrary_types_allowed=True))(self.function)
+        return _refused_values(self.function.__name__)(errors_without_secrets()(checked))
 
     @cached_property
     def flow(self) -> "Flow[P, Result]":
@@ -124,22 +123,20 @@ class Job(Generic[P, Result]):
         put_chatter_below_info(self.name)
         return Flow(run, name=self.name, persist_result=False, **self.options)
 
-    def _checked(self, args: Any, kwargs: Any) -> Any:  # noqa: ANN401 - those of any function
-        """Arguments as the types of the parameters have them, as a flow checks those of its run."""
-        from pydantic import ConfigDict, ValidationError, validate_call
 
-        @validate_call(config=ConfigDict(arbitrary_types_allowed=True))
-        @wraps(self.function)
-        def given(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as above
-            return args, kwargs
+@contextmanager
+def _refused_values(function: str) -> Iterator[None]:
+    """Raise InputError for the first argument of a function that its types refuse."""
+    from pydantic import ValidationError
 
-        try:
-            inspect.signature(self.function).bind(*args, **kwargs)
-            return given(*args, **kwargs)
-        except ValidationError as error:
-            first = error.errors()[0]
-            place, rule = ".".join(map(str, first["loc"])), first["msg"].replace("Input should ", "must ")
-            raise InputError(f"`{place}` {rule}; got `{first['input']}`. Correct it.") from None
+    try:
+        yield
+    except ValidationError as error:
+        if error.title != function:  # of something that the function did
+            raise
+        first = error.errors()[0]
+        place, rule = ".".join(map(str, first["loc"])), first["msg"].replace("Input should ", "must ")
+        raise InputError(f"`{place}` {rule}; got `{first['input']}`. Correct it.") from None
 
 
 def job(name: str, **options: Any) -> Callable[[Callable[P, Result]], Job[P, Result]]:  # noqa: ANN401 - Prefect's

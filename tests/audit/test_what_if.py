@@ -23,7 +23,7 @@ from evenly.curation.filters.judgement import FilterRules
 from evenly.curation.step import Judged
 from evenly.curation.steps import STEPS
 from evenly.curation.values.judgement import VALUES
-from evenly.flows.recipe.steps import known_steps
+from evenly.flows.recipe.steps import KNOWN_STEPS
 from evenly.storage.ledger import StepRecord
 from evenly.storage.web.rule import PoolDownload
 from evenly.tasks.rebuild.deduplicate import DEDUPLICATE_LINKED, DEDUPLICATE_SEMANTIC
@@ -299,7 +299,7 @@ def test_what_another_run_measured_of_pictures_is_known(tmp_path):
 def test_each_field_of_each_rule_is_tried_or_refused():
     tried = {(step, field) for changes in CHANGES.values() for step, rule in changes.items() for field in rule or ()}
     tried |= {(step, field) for names in (FIXED, ELSEWHERE) for step, of_step in names.items() for field in of_step}
-    rules = {step.name: step.rule for step in known_steps() if is_dataclass(step.rule)}
+    rules = {step.name: step.rule for step in KNOWN_STEPS if is_dataclass(step.rule)}
     assert [
         (name, field.name)
         for name, rule in rules.items()

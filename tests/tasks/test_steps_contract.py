@@ -13,7 +13,7 @@ from evenly.audit.published import PublishedBuild
 from evenly.audit.replay import replay_step
 from evenly.curation.steps import STEPS
 from evenly.flows.cli.audit.audit import COMMANDS
-from evenly.flows.recipe.steps import known_steps
+from evenly.flows.recipe.steps import KNOWN_STEPS
 from tests.tasks.step_contract import findings, flipped, rewrite, with_row
 from tests.tasks.whole_rebuild import STEPS as RUN
 
@@ -26,7 +26,7 @@ ELSEWHERE = {"deduplicate_semantic", "deduplicate_linked", "rank", "image_based"
 
 
 def test_each_step_of_a_recipe_says_what_it_asks_and_no_other_does():
-    steps = {step.name: step for step in known_steps()}
+    steps = {step.name: step for step in KNOWN_STEPS}
     assert set(STEPS) == steps.keys() - NO_VERDICTS
     assert [
         name for name, step in STEPS.items() if not (step.question[:1].isupper() and step.question.endswith("?"))

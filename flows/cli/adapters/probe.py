@@ -13,7 +13,7 @@ from evenly.flows.cli.adapters.own_features.fit import plain
 from evenly.flows.cli.datasets.outcome import best_on_validation, evaluations_of
 from evenly.flows.cli.output import Columns, Row, interval, measured, print_rows, print_text
 from evenly.flows.probe_adapters import probe_adapters
-from evenly.flows.process.prefect_api import prefect_api
+from evenly.flows.process.prefect_api import as_flow
 from evenly.flows.recipe import read_recipe
 from evenly.signatures import Place
 from evenly.storage.builds import open_build
@@ -34,13 +34,12 @@ def probe_latest(recipe: Place, *, root: Place | None, out: Path | None, probes:
     `shown`: zero-shot with names, and of those that were judged the one that validation liked best.
     """
     workspace, manifest = open_build(f"{read_recipe(recipe).name}-latest", root=root)
-    with prefect_api():
-        keys = probe_adapters(
-            recipe=str(recipe),
-            build=str(manifest["build"]),
-            root=str(workspace.root),
-            **probes,
-        )
+    keys = as_flow(probe_adapters)(
+        recipe=str(recipe),
+        build=str(manifest["build"]),
+        root=str(workspace.root),
+        **probes,
+    )
     ledger = Ledger(workspace)
     folder = out or workspace.reports / f"{manifest['build']}-probes"
     folder.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from evenly.descriptions.chat.endpoint import LanguageModel
 from evenly.descriptions.described import METHODS_ABOUT_PAIRS
 from evenly.flows.cli.errors import PrefectServerError, UsageError
 from evenly.flows.describe_classes import describe_classes
-from evenly.flows.process.prefect_api import prefect_api
+from evenly.flows.process.prefect_api import as_flow, prefect_api
 from evenly.flows.recipe import Source, read_recipe
 from evenly.flows.recipe.class_rules import DEFAULT_METHODS, ListContext, describe_rule, describing
 from evenly.flows.recipe.files import ListingText
@@ -64,15 +64,14 @@ def describe_list(
     todo = describing(describe_rule(listing, methods=methods, llm=llm), llm, context, root=root)
     ledger = todo.run.ledger
     earlier_keys = {record.key for record in ledger.records("describe")}
-    with prefect_api():
-        key = describe_classes(
-            listing.name,
-            listing.text,
-            methods=methods,
-            **vars(llm),
-            **vars(context),
-            root=None if root is None else os.fspath(root),
-        )
+    key = as_flow(describe_classes)(
+        listing.name,
+        listing.text,
+        methods=methods,
+        **vars(llm),
+        **vars(context),
+        root=None if root is None else os.fspath(root),
+    )
     record = ledger.get(key)
     facts = dict(record.notes)
     if key in earlier_keys:

@@ -7,7 +7,7 @@ from evenly.adapters.methods.vcd import Aggregate
 from evenly.flows.audit_descriptions import audit_descriptions
 from evenly.flows.cli.classes.description_versions import Version, find_version
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.process.prefect_api import prefect_api
+from evenly.flows.process.prefect_api import as_flow
 from evenly.flows.recipe import read_recipe
 from evenly.flows.runs import build_run
 from evenly.signatures import Place
@@ -61,8 +61,7 @@ def audit_latest(
             f"a list must have texts of one of {', '.join(DESCRIBING)} to be audited; {lists} has none of them. "
             "Name a method with --method, or describe the list by one of these."
         )
-    with prefect_api():
-        keys = audit_descriptions(build=manifest["build"], rules=rules, root=str(workspace.root))
+    keys = as_flow(audit_descriptions)(build=manifest["build"], rules=rules, root=str(workspace.root))
     return [_finding(Ledger(workspace), key) for key in keys]
 
 

@@ -16,7 +16,7 @@ from evenly.flows.audit_concepts import audit_concepts
 from evenly.flows.cli.classes.class_names import names_of
 from evenly.flows.cli.datasets.options import ConceptsOptions
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.process.prefect_api import prefect_api
+from evenly.flows.process.prefect_api import as_flow
 from evenly.flows.recipe import Source
 from evenly.flows.recipe.files import read_class_file
 from evenly.signatures import fields_of
@@ -54,14 +54,13 @@ def audit_list(
         names={name: list(names) for name, names in class_names.names.items()},
     )
     judging = RelevanceRule(**fields_of(RelevanceRule, options), class_list=listing.class_list, text=listing.text)
-    with prefect_api():
-        keys = audit_concepts(
-            rule=rule,
-            judging=judging if options.judge else None,
-            llm=llm,
-            pool=pool,
-            root=str(workspace.root),
-        )
+    keys = as_flow(audit_concepts)(
+        rule=rule,
+        judging=judging if options.judge else None,
+        llm=llm,
+        pool=pool,
+        root=str(workspace.root),
+    )
     ledger = Ledger(workspace)
     counted, judged = ledger.get(keys[0]), ledger.get(keys[1]) if keys[1:] else None
     facts = {

@@ -72,7 +72,7 @@ def clusters_command(options: ClustersOptions) -> dict[str, Any]:
     import pyarrow.parquet as pq
 
     from evenly.flows.cluster_pictures import cluster_pictures
-    from evenly.flows.process.prefect_api import prefect_api
+    from evenly.flows.process.prefect_api import as_flow
     from evenly.storage.builds import open_build
     from evenly.storage.ledger import Ledger
     from evenly.storage.records import replacing
@@ -85,8 +85,7 @@ def clusters_command(options: ClustersOptions) -> dict[str, Any]:
         )
     workspace, manifest = open_build(options.build, root=options.root)
     rule = ClusteringRule(**fields_of(ClusteringRule, options) | {"build": manifest["build"]})
-    with prefect_api():
-        key = cluster_pictures(rule, root=str(workspace.root))
+    key = as_flow(cluster_pictures)(rule, root=str(workspace.root))
     ledger = Ledger(workspace)
     record = ledger.get(key)
     rows = ledger.table(record, "clusters").to_pylist()
@@ -133,7 +132,7 @@ def link_command(
 
     from evenly.flows.cli.adapters.own_features.fit import plain
     from evenly.flows.link_records import link_records
-    from evenly.flows.process.prefect_api import prefect_api
+    from evenly.flows.process.prefect_api import as_flow
     from evenly.storage.builds import open_build
     from evenly.storage.ledger import Ledger
     from evenly.storage.records import replace_text
@@ -145,8 +144,7 @@ def link_command(
         raise UsageError(f"`--weight` must be 0 to 1; got {wrong[0]}. Correct it.")
     workspace, manifest = open_build(options.build, root=options.root)
     rule = LinkRule(build=manifest["build"], truth=truth, weights=tuple(sorted(set(weights))), floor=options.floor)
-    with prefect_api():
-        key = link_records(rule, root=str(workspace.root))
+    key = as_flow(link_records)(rule, root=str(workspace.root))
     ledger = Ledger(workspace)
     record = ledger.get(key)
     notes = plain(dict(record.notes))

@@ -6,7 +6,7 @@ from typing import Any
 
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.fit_adapters import fit_adapters
-from evenly.flows.process.prefect_api import prefect_api
+from evenly.flows.process.prefect_api import as_flow
 from evenly.flows.recipe import read_recipe
 from evenly.flows.recipe.needs import refuse_missing
 from evenly.flows.runs import in_shared_use, with_engine
@@ -108,8 +108,7 @@ def fit_latest(recipe: Place, *, root: Root = None) -> list[dict[str, Any]]:
 
 def evaluations_of(recipe: Place, workspace: Workspace, manifest: Mapping[str, Any]) -> list[StepRecord]:
     """The evaluation of each class list of a recipe on a build, made where it is not there yet."""
-    with prefect_api():
-        keys = fit_adapters(recipe=str(recipe), build=str(manifest["build"]), root=str(workspace.root))
+    keys = as_flow(fit_adapters)(recipe=str(recipe), build=str(manifest["build"]), root=str(workspace.root))
     ledger = Ledger(workspace)
     return [record for key in keys if (record := ledger.find(key)) is not None]
 

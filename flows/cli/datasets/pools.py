@@ -127,11 +127,9 @@ def _done(job: "MatchJob | BalanceJob") -> dict[str, Any]:
     if not job.has_workers:
         return job.run()
     from evenly.flows.curate_texts import curate_texts
-    from evenly.flows.process.prefect_api import prefect_api
+    from evenly.flows.process.prefect_api import as_flow
 
-    with prefect_api():
-        facts: dict[str, Any] = curate_texts(job)
-    return facts
+    return as_flow(curate_texts)(job)
 
 
 def _print_replayed(rows: list[dict[str, Any]]) -> None:

@@ -16,7 +16,7 @@ from evenly.flows.cli.classes.class_names import ClassNames, check_templates, na
 from evenly.flows.cli.datasets.options import RetrieveOptions
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.collect_pool import collect_pool, pool_source
-from evenly.flows.process.prefect_api import prefect_api
+from evenly.flows.process.prefect_api import as_flow
 from evenly.flows.recipe import RecipeFeatures, Source
 from evenly.flows.recipe.files import ListingText, read_class_file
 from evenly.flows.retrieve_support import retrieve_support
@@ -46,9 +46,8 @@ def retrieve_list(classes: Path, options: RetrieveOptions) -> dict[str, Any]:
     class_names = names_of(listing.class_list, options.synonyms, root=options.root)
     if source is None:
         return _retrieve(listing, class_names, options, build=options.build or "latest")
-    with prefect_api():
-        build = collect_pool(source, features, root=None if options.root is None else str(options.root))
-        facts = _retrieve(listing, class_names, options, build=build)
+    build = as_flow(collect_pool)(source, features, root=None if options.root is None else str(options.root))
+    facts = _retrieve(listing, class_names, options, build=build)
     return facts | {"pool": funnel_of(open_build(build, root=options.root)[1])}
 
 
@@ -95,8 +94,7 @@ def _retrieve(listing: ListingText, class_names: ClassNames, options: RetrieveOp
         against=tuple(str(path.resolve()) for path in options.against or ()),
         max_evaluation_cosine=options.max_evaluation_cosine,
     )
-    with prefect_api():
-        key = retrieve_support(rule, root=str(workspace.root))
+    key = as_flow(retrieve_support)(rule, root=str(workspace.root))
     record = ledger.get(key)
     facts = {
         "step": key,

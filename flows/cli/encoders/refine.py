@@ -35,7 +35,7 @@ def refine_build(recipe: Place, name: str, options: Refining) -> dict[str, Any]:
     take is measured by two steps. Raises InputError for options that do not go together and for a name that stands for
     an encoder made otherwise.
     """
-    from evenly.flows.process.prefect_api import prefect_api
+    from evenly.flows.process.prefect_api import as_flow
     from evenly.flows.recipe import read_recipe
     from evenly.flows.refine_encoder import open_refining, refine_encoder, training_of
     from evenly.storage.builds import open_build
@@ -50,8 +50,7 @@ def refine_build(recipe: Place, name: str, options: Refining) -> dict[str, Any]:
         return plan_refining(*open_refining(str(recipe), options))
     values = flow_values(options)
     del values["plan"]
-    with prefect_api():
-        key = refine_encoder(str(recipe), name, **values)
+    key = as_flow(refine_encoder)(str(recipe), name, **values)
     ledger = Ledger(workspace)
     record = ledger.get(key)
     return {
@@ -141,7 +140,7 @@ def worth_of_steps(
     import pandas as pd
 
     from evenly.flows.measure_worth import measure_worth
-    from evenly.flows.process.prefect_api import prefect_api
+    from evenly.flows.process.prefect_api import as_flow
     from evenly.flows.recipe import read_recipe
     from evenly.storage.builds import open_build
     from evenly.storage.ledger import Ledger
@@ -151,8 +150,7 @@ def worth_of_steps(
     workspace, manifest = open_build(f"{read_recipe(recipe).name}-latest", root=options.root)
     values = flow_values(options)
     del values["out"]
-    with prefect_api():
-        measured = measure_worth(str(recipe), **values)
+    measured = as_flow(measure_worth)(str(recipe), **values)
     ledger = Ledger(workspace)
     record = ledger.get(measured["step"])
     result = {
@@ -222,15 +220,14 @@ def tune_settings(
     """
     import pandas as pd
 
-    from evenly.flows.process.prefect_api import prefect_api
+    from evenly.flows.process.prefect_api import as_flow
     from evenly.flows.tune_recipe import tune_recipe
     from evenly.storage.records import replace_json, replace_text
     from evenly.storage.workspace import Workspace
 
     values = flow_values(options)
     tries, out, _ = (values.pop(name) for name in ("tries", "out", "judge"))
-    with prefect_api():
-        result = tune_recipe(str(recipe), list(tries), **values)
+    result = as_flow(tune_recipe)(str(recipe), list(tries), **values)
     folder = Workspace.at(options.root).reports / f"{result['build']}-tune" if out is None else Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     replace_text(folder / "tune.csv", pd.DataFrame(result["rows"]).to_csv(index=False))

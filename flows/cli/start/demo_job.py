@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from evenly.demo.truth import compare_with_truth
 from evenly.flows.cli.datasets.outcome import adapter_rows
-from evenly.flows.process.prefect_api import prefect_api
+from evenly.flows.process.prefect_api import as_flow
 from evenly.flows.rebuild_dataset import rebuild_dataset
 from evenly.flows.recipe.files import DEMO
 from evenly.flows.runs import build_run
@@ -25,8 +25,7 @@ from evenly.tasks.verify_and_report import write_report
 
 def run_demo(*, root: Place | None = None, workers: int | None = None) -> dict[str, Any]:
     """Run `recipes/demo.yaml`, compare with the truth file, write the report; what there is to tell."""
-    with prefect_api():
-        build = rebuild_dataset(str(DEMO), root=None if root is None else str(root), workers=workers)
+    build = as_flow(rebuild_dataset)(str(DEMO), root=None if root is None else str(root), workers=workers)
     workspace, manifest = open_build(build, root=root)
     truth = faults_found(workspace, manifest, pq.read_table(default_cache() / "demo" / "truth.parquet"))
     run = build_run(build, root=str(workspace.root))

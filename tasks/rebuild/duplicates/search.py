@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -119,13 +120,33 @@ def link_tables(search: PairSearch, tables: range, run: Run) -> int:
     if masks is None:
         return 0
     for places in _in_groups(_places(search, tables, partition)):
-        candidates += _link_places(search, masks, places, forest)
+        numbers = np.unique(np.concatenate([rows for _, rows, _ in places]))
+        codes = search.files.numbers("codes", numbers)
+        near = search.kind.near(search.files, numbers, codes)
+        fresh = search.files.numbers("fresh", numbers) if search.resumes else None
+        here = Forest(len(numbers))
+        pairs = chain.from_iterable(
+            pairs_of_table(np.searchsorted(numbers, rows), keys, codes, masks[: table + 1], near=near, fresh=fresh)
+            for table, rows, keys in places
+        )
+        read, compared = np.zeros(len(numbers), np.bool_), None
+        for left, right in in_batches(pairs, ROWS_AT_ONCE // 4):
+            if compared is None or not (read[left].all() and read[right].all()):
+                read[:] = False
+                read[left] = read[right] = True
+                compared, met = search.kind.compared(search.files, numbers[read]), np.flatnonzero(read)
+                place_of = np.cumsum(read) - 1
+            near_left, near_right, weight = compared.accepted(place_of[left], place_of[right])
+            here.add(met[near_left], met[near_right], weight)
+            near.skip_weaker(here)
+        left, right, weight = here.strongest()
+        forest.add(numbers[left], numbers[right], weight)
+        candidates += near.candidates
     search.send_edges(f"table-{tables.start:03d}-{partition:05d}", forest)
     return candidates
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Meeting:
+class Meeting(NamedTuple):
     """Rows (m,) that share their keys (m,), which are sorted, with others in a table."""
 
     table: int
@@ -160,33 +181,6 @@ def _in_groups(places: Iterable[Meeting]) -> Iterator[list[Meeting]]:
             held = []
     if held:
         yield held
-
-
-def _link_places(search: PairSearch, masks: Words, places: Sequence[Meeting], forest: NumberedForest) -> int:
-    numbers = np.unique(np.concatenate([place.rows for place in places]))
-    codes = search.files.numbers("codes", numbers)
-    near = search.kind.near(search.files, numbers, codes)
-    fresh = search.files.numbers("fresh", numbers) if search.resumes else None
-    here = Forest(len(numbers))
-    pairs = chain.from_iterable(
-        pairs_of_table(
-            np.searchsorted(numbers, place.rows), place.keys, codes, masks[: place.table + 1], near=near, fresh=fresh
-        )
-        for place in places
-    )
-    read, compared = np.zeros(len(numbers), np.bool_), None
-    for left, right in in_batches(pairs, ROWS_AT_ONCE // 4):
-        if compared is None or not (read[left].all() and read[right].all()):
-            read[:] = False
-            read[left] = read[right] = True
-            compared, met = search.kind.compared(search.files, numbers[read]), np.flatnonzero(read)
-            place_of = np.cumsum(read) - 1
-        near_left, near_right, weight = compared.accepted(place_of[left], place_of[right])
-        here.add(met[near_left], met[near_right], weight)
-        near.skip_weaker(here)
-    left, right, weight = here.strongest()
-    forest.add(numbers[left], numbers[right], weight)
-    return near.candidates
 
 
 def _at_key_borders(keys: Words) -> Iterator[slice]:
