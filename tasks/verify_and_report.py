@@ -59,21 +59,16 @@ def hold_promotions(workspace: Workspace, progress: Progress, build: str, findin
     return outcome
 
 
-def write_report(workspace: Workspace, manifest: Mapping[str, Any], truth: Sequence[Mapping[str, Any]] = ()) -> Path:
-    """Write the HTML report of a build, with the adapters, descriptions, probes and worth made for it; its path.
+def report_of(
+    workspace: Workspace, manifest: Mapping[str, Any], truth: Sequence[Mapping[str, Any]] = (), *, anew: bool = False
+) -> tuple[Path, list[dict[str, Any]]]:
+    """The path of a build's HTML report, with all that was made for the build; and its funnel (`read_source_funnel`).
 
-    `truth`, how well known faults were found, is kept beside the report, for the reports of this build that follow.
+    Both are made `anew`, or if anything that they show, the report's code or the page itself has changed: a rebuild
+    that reuses all of its steps reads no pairs. `truth`, how well known faults were found, is kept beside the report,
+    for the reports of this build that follow.
     """
-    return _write_page(workspace, manifest, _shown_records(workspace, manifest), _truth(workspace, manifest, truth))
-
-
-def report_of(workspace: Workspace, manifest: Mapping[str, Any]) -> tuple[Path, list[dict[str, Any]]]:
-    """The path of a build's report, and its funnel by source (see read_source_funnel).
-
-    Both are made anew only if anything that they show, the report's code or the page itself has changed: a rebuild that
-    reuses all of its steps reads no pairs.
-    """
-    records, truth = _shown_records(workspace, manifest), _truth(workspace, manifest, ())
+    records, truth = _shown_records(workspace, manifest), _truth(workspace, manifest, truth)
     inputs = content_hash(
         {
             "manifest": dict(manifest),
@@ -83,33 +78,18 @@ def report_of(workspace: Workspace, manifest: Mapping[str, Any]) -> tuple[Path, 
             "code": report_code(),
         }
     )
-    path, kept = _page_path(workspace, manifest), workspace.reports / f"{manifest['build']}-inputs.json"
-    if kept.is_file() and path.is_file():
+    path = workspace.reports / f"{manifest['build']}.html"
+    kept = workspace.reports / f"{manifest['build']}-inputs.json"
+    if not anew and kept.is_file() and path.is_file():
         with suppress(DamagedError):
             stored = read_record(kept)
             if stored["inputs"] == inputs and stored["page"] == hashlib.sha256(path.read_bytes()).hexdigest():
                 return path, stored["sources"]
-    _write_page(workspace, manifest, records, truth)
-    sources = read_sources(workspace, manifest)
-    page = hashlib.sha256(path.read_bytes()).hexdigest()
-    replace_record(kept, {"inputs": inputs, "page": page, "sources": sources})
-    return path, sources
-
-
-def _write_page(
-    workspace: Workspace,
-    manifest: Mapping[str, Any],
-    records: Mapping[str, Sequence[StepRecord]],
-    truth: Sequence[Mapping[str, Any]],
-) -> Path:
     page = render_report(workspace, manifest, **records, truth=truth, read_bytes=reader(workspace.downloads))
-    path = _page_path(workspace, manifest)
     replace_text(path, page)
-    return path
-
-
-def _page_path(workspace: Workspace, manifest: Mapping[str, Any]) -> Path:
-    return workspace.reports / f"{manifest['build']}.html"
+    sources = read_sources(workspace, manifest)
+    replace_record(kept, {"inputs": inputs, "page": hashlib.sha256(path.read_bytes()).hexdigest(), "sources": sources})
+    return path, sources
 
 
 def _shown_records(workspace: Workspace, manifest: Mapping[str, Any]) -> dict[str, list[StepRecord]]:

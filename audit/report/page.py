@@ -200,7 +200,7 @@ def read_sources(workspace: Workspace, manifest: Mapping[str, Any]) -> list[dict
 def report_code() -> str:
     """The hash, in hex, of the code and templates that reports are made by, tables of the domain among them."""
     root = Path(__file__).parents[2]
-    rooms = ("audit/report", "curation", "descriptions", "adapters")
+    rooms = ("audit", "curation", "descriptions", "adapters")
     files = [file for room in rooms for file in (root / room).rglob("*.*") if file.suffix in {".py", ".j2", ".css"}]
     return content_hash({str(file.relative_to(root)): file.read_text("utf-8") for file in files})
 

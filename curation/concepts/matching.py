@@ -44,6 +44,7 @@ BUNDLED = (WORDNET, WORDNET_ALL)
 """Lists that come with evenly: the nouns of WordNet, without words of grammar and single letters, and with them."""
 
 
+BATCH_ROWS = 1 << 16
 FEW = 1 << 21
 """Bytes of captions from which compiled matching is faster, loading numba included."""
 _MARK = "[,.;:?!`]"
@@ -120,6 +121,15 @@ class Matcher:
     def match_batches(self, batches: Iterable[pa.Array], *, workers: int = 1) -> Iterator[pa.ListArray]:
         """Yield `match` of each batch, in order, by `workers` threads; `workers` + 1 batches are held at once."""
         return in_order(self.match, batches, workers)
+
+    def match_table(self, texts: pa.Table, *, workers: int = 1) -> pa.ListArray:
+        """The entries that each text in the first column names, list<int32>."""
+        batches = (batch[0] for batch in texts.to_batches(max_chunksize=BATCH_ROWS))
+        return pa.chunked_array(self.match_batches(batches, workers=workers), pa.list_(pa.int32())).combine_chunks()
+
+    def has_list(self, _texts: pa.Table) -> pa.BooleanArray | None:
+        """None: texts are matched whatever their language is."""
+        return None
 
 
 def in_order(function: Callable[[Batch], Result], batches: Iterable[Batch], workers: int) -> Iterator[Result]:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from evenly.curation.arrays import as_texts
 from evenly.curation.concepts.equal_entries import NOTHING_LEFT, first_equal, normalised_keys, unmatchable_normalized
 from evenly.curation.concepts.index import ConceptIndex, character_index, entry_lists, merged, word_index
-from evenly.curation.concepts.matching import Matcher, Mode, check_mode, in_order, never_found
+from evenly.curation.concepts.matching import BATCH_ROWS, Mode, check_mode, in_order, never_found
 from evenly.curation.concepts.normalising import normalised, normalised_texts
 from evenly.curation.errors import ColumnsError
 
@@ -38,7 +38,6 @@ _WITHOUT_SPACES = (
 )
 _UNMATCHABLE = pa.schema(dict.fromkeys(("language", "entry", "why"), pa.string()))
 _SAME_AS = pa.field("same_as", pa.string())
-_BATCH_ROWS = 1 << 16
 
 
 class MultilingualMatcher:
@@ -90,23 +89,15 @@ class MultilingualMatcher:
         """Yield `match` of each (captions, languages), as `Matcher.match_batches` does."""
         return in_order(lambda batch: self.match(*batch), batches, workers)
 
+    def match_table(self, texts: pa.Table, *, workers: int = 1) -> pa.ListArray:
+        """The same as `Matcher.match_table`, of languages in the second column."""
+        parts = texts.to_batches(max_chunksize=BATCH_ROWS)
+        batches = ((batch[0], batch[1].cast(pa.string())) for batch in parts)
+        return pa.chunked_array(self.match_batches(batches, workers=workers), pa.list_(pa.int32())).combine_chunks()
 
-def named_entries(matcher: Matcher | MultilingualMatcher, texts: pa.Table, workers: int = 1) -> pa.ListArray:
-    """The entries that each text names, list<int32>: texts in the first column, and their languages in the second."""
-    batches = texts.to_batches(max_chunksize=_BATCH_ROWS)
-    if isinstance(matcher, MultilingualMatcher):
-        in_languages = ((batch[0], batch[1].cast(pa.string())) for batch in batches)
-        parts = matcher.match_batches(in_languages, workers=workers)
-    else:
-        parts = matcher.match_batches((batch[0] for batch in batches), workers=workers)
-    return pa.chunked_array(list(parts), pa.list_(pa.int32())).combine_chunks()
-
-
-def has_list(matcher: Matcher | MultilingualMatcher, texts: pa.Table) -> pa.BooleanArray | None:
-    """Whether there is a list of each text's language; None where texts are matched whatever their language is."""
-    if isinstance(matcher, MultilingualMatcher):
-        return matcher.knows(texts[1].combine_chunks().cast(pa.string()))
-    return None
+    def has_list(self, texts: pa.Table) -> pa.BooleanArray:
+        """Whether there is a list of each text's language."""
+        return self.knows(texts[1].combine_chunks().cast(pa.string()))
 
 
 def padded(entry: str) -> str:

@@ -61,6 +61,11 @@ class CaptionTwins:
     def __post_init__(self) -> None:
         check_bounds(self, RuleError)
 
+    @property
+    def masks(self) -> Words:
+        """The tables in which captions meet: one for each band of their signatures, or one of their picture."""
+        return word_masks(1 if self.scope == "image" else plan_bands(self.min_jaccard)[0])
+
 
 def deduplicate_captions(
     batch: pa.Table, rule: CaptionTwins, *, seed: int = 0, earlier: PreviousSearch | None = None
@@ -198,7 +203,7 @@ def _find(  # noqa: PLR0917 - what a batch holds, then the rule
     fresh = None if still_true is None else still_true.fresh[firsts]
     codes = (bands_of(sets, rule, seed) if rule.scope == "pool" else images.astype(np.uint64).reshape(-1, 1))[firsts]
     signatures = near_sets(sets.folds()[firsts], sets.sizes[firsts], rule.min_jaccard)
-    for left, right in candidate_pairs(codes, word_masks(codes.shape[1]), signatures=signatures, fresh=fresh):
+    for left, right in candidate_pairs(codes, rule.masks, signatures=signatures, fresh=fresh):
         forest.add(*captions.accepted(firsts[left], firsts[right]))
         signatures.skip_weaker(forest, firsts)
     edges = forest.edges()

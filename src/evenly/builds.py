@@ -264,9 +264,9 @@ class Build:
 
     def report(self) -> Path:
         """Write the report of the build, one HTML page that needs nothing else; its path."""
-        from evenly.tasks.verify_and_report import write_report
+        from evenly.tasks.verify_and_report import report_of
 
-        return write_report(self._workspace, self.manifest)
+        return report_of(self._workspace, self.manifest, anew=True)[0]
 
     def promote(self) -> None:
         """Make this build the latest of its recipe, also an older one again; a hold on the recipe ends."""

@@ -19,7 +19,6 @@ import pyarrow.compute as pc
 from evenly.curation.arrays import Floats, Ints
 from evenly.curation.captions.choice import GIVEN
 from evenly.curation.captions.unseen import draw_pairs, join_draws, recognised_limits, unseen_names
-from evenly.curation.concepts.multilingual import named_entries
 from evenly.curation.errors import RuleError
 from evenly.descriptions.captions.asked import MADE
 from evenly.features import cosine_scores
@@ -252,7 +251,7 @@ def with_concepts(run: Run, upstream: Records, offered: pa.Table) -> pa.Table:
         pairs = run.ledger.alive(upstream, [rule.language])
         places = pc.index_in(offered["uid"], pairs["uid"].combine_chunks())
         texts = texts.append_column(rule.language, pairs[rule.language].combine_chunks().take(places))
-    return offered.append_column(CONCEPTS, named_entries(concept_matcher(run, rule), texts, run.processes))
+    return offered.append_column(CONCEPTS, concept_matcher(run, rule).match_table(texts, workers=run.processes))
 
 
 def concept_limits(run: Run, upstream: Records, offered: SentRows, engine: Each) -> ConceptLimits:

@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 from evenly.curation.collecting import pair_uids
 from evenly.curation.concepts.judgement import unmatched_reasons
 from evenly.curation.concepts.matching import BUNDLED, MatchRule, Mode, in_order
-from evenly.curation.concepts.multilingual import has_list, named_entries
 from evenly.storage.errors import InputError
 from evenly.storage.matches.matches import ENCODED, MatchFile, assemble, regrouped, texts_hash
 from evenly.storage.matches.stamped import parts_beside
@@ -177,8 +176,8 @@ def _match_rows(its_hash: str, match_list: MatchList, rows: CaptionRows) -> pa.T
     captions = rows.caption if pc.all(is_right).as_py() else pc.if_else(is_right, rows.caption, None)
     languages = pa.nulls(n, pa.string()) if rows.language is None else rows.language
     texts = pa.table({"caption": captions, "language": languages})
-    entries = named_entries(match_list.matcher, texts)
-    unmatched = unmatched_reasons(entries, match_list.rule, has_list=has_list(match_list.matcher, texts))
+    entries = match_list.matcher.match_table(texts)
+    unmatched = unmatched_reasons(entries, match_list.rule, has_list=match_list.matcher.has_list(texts))
     numbers = pa.array(np.arange(rows.first_row, rows.first_row + n))
     columns = [
         _uids(rows, its_hash, numbers, is_right),

@@ -18,12 +18,7 @@ from evenly.curation.balance.matched_pairs import count_entries
 from evenly.curation.concepts.concept_list import Concepts, build_concepts, folded_concepts, unmatchable
 from evenly.curation.concepts.judgement import chosen_captions, given_captions, judge_matches
 from evenly.curation.concepts.matching import BUNDLED, WORDNET, Matcher, MatchRule
-from evenly.curation.concepts.multilingual import (
-    MultilingualMatcher,
-    has_list,
-    named_entries,
-    unmatchable_by_language,
-)
+from evenly.curation.concepts.multilingual import MultilingualMatcher, unmatchable_by_language
 from evenly.curation.errors import RuleError
 from evenly.curation.step import NoRule, Reads
 from evenly.storage.errors import StorageError
@@ -165,8 +160,8 @@ def match_captions(reads: Reads, run: Run, upstream: Records, rule: MatchRule) -
     columns = reads(upstream, rule)
     pairs = run.ledger.alive(upstream, columns)
     matcher, texts = concept_matcher(run, rule), pairs.select(columns)
-    entries = named_entries(matcher, texts, run.processes)
-    decisions, matches = judge_matches(pairs["uid"], entries, rule, has_list=has_list(matcher, texts))
+    entries = matcher.match_table(texts, workers=run.processes)
+    decisions, matches = judge_matches(pairs["uid"], entries, rule, has_list=matcher.has_list(texts))
     return StepOutput(decisions=decisions.to_table(pairs["uid"]), tables={"matches": matches})
 
 

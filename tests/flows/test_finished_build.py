@@ -11,7 +11,7 @@ from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS
 from evenly.flows.cli.start.demo_job import examples_of, faults_found
 from evenly.storage.builds import open_build
 from evenly.storage.pools.columns import STEP_COLUMNS
-from evenly.tasks.verify_and_report import write_report
+from evenly.tasks.verify_and_report import report_of
 
 pytestmark = pytest.mark.embedded
 
@@ -50,9 +50,9 @@ def test_a_later_report_still_tells_how_the_faults_were_found(small_web, undistu
     shutil.copytree(undisturbed[0], tmp_path / "workspace")
     workspace, manifest = open_build("latest", root=tmp_path / "workspace")
     truth = faults_found(workspace, manifest, pq.read_table(small_web.folder / "web" / "truth.parquet"))
-    first = write_report(workspace, manifest, truth).read_text(encoding="utf-8")
+    first = report_of(workspace, manifest, truth)[0].read_text(encoding="utf-8")
     assert "Injected faults" in first
-    assert write_report(workspace, manifest).read_text(encoding="utf-8") == first
+    assert report_of(workspace, manifest)[0].read_text(encoding="utf-8") == first
 
 
 def test_no_step_finds_something_under_a_name_that_a_column_of_a_pool_may_have(undisturbed):

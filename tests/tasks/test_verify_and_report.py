@@ -20,7 +20,6 @@ from evenly.tasks.verify_and_report import (
     latest_of,
     report_of,
     verify_latest_builds,
-    write_report,
 )
 from tests.tasks.whole_rebuild import publish
 
@@ -129,14 +128,14 @@ def test_a_report_lies_beside_the_others_and_remembers_the_truth(copied):
     copy = copied()
     workspace, manifest = copy.run.workspace, copy.manifest
     truth = [{"fault": "dead_link", "injected": 4, "judged": 4, "found": 3, "recall": 0.75, "precision": 1.0}]
-    path = write_report(workspace, manifest, truth)
+    path, _ = report_of(workspace, manifest, truth)
     assert path == workspace.reports / f"{manifest['build']}.html"
     first = path.read_text()
     assert "dead link" in first
     assert "&lt;script&gt;alert(1)&lt;/script&gt; fox \\x1b[31m\\u202e" in first
     path.unlink()
-    assert write_report(workspace, manifest).read_text() == first
-    assert "dead link" not in write_report(workspace, publish(copy.run, copy.records, name="other")).read_text()
+    assert report_of(workspace, manifest)[0].read_text() == first
+    assert "dead link" not in report_of(workspace, publish(copy.run, copy.records, name="other"))[0].read_text()
 
 
 def test_evaluations_descriptions_and_probes_of_the_build_are_in_its_report(copied):
@@ -152,7 +151,7 @@ def test_evaluations_descriptions_and_probes_of_the_build_are_in_its_report(copi
     figures = {"pairs": 9, "n": 9, "sigma": 1.3, "frequencies": 5}
     figures |= {f"{kind}{name}": 0.25 for kind in ("", "dealt_") for name in ("given_texts", "by_texts", "unexplained")}
     commit(ledger, "measure_diversity", {"build": build}, diversity=[figures])
-    page = write_report(copy.run.workspace, copy.manifest).read_text()
+    page = report_of(copy.run.workspace, copy.manifest)[0].read_text()
     for text in ("an owl with large eyes", "an owl by hand", "gda", "diversity given the captions"):
         assert text in page
     assert "fish adapter" not in page
@@ -162,12 +161,12 @@ def test_a_description_that_is_gone_leaves_the_rest_of_the_report(copied):
     copy = copied()
     rule = {"build": copy.manifest["build"], "list": "birds", "describe": "f" * 64}
     commit(copy.run.ledger, "evaluate_adapters", rule, results=[result("zero_shot")])
-    assert "zero shot" in write_report(copy.run.workspace, copy.manifest).read_text()
+    assert "zero shot" in report_of(copy.run.workspace, copy.manifest)[0].read_text()
 
 
 def test_a_truth_that_was_damaged_is_said(copied):
     copy = copied()
-    path = write_report(
+    path, _ = report_of(
         copy.run.workspace,
         copy.manifest,
         [{"fault": "x", "injected": 1, "judged": 1, "found": 1, "recall": 1.0, "precision": 1.0}],
@@ -175,7 +174,7 @@ def test_a_truth_that_was_damaged_is_said(copied):
     kept = path.with_name(f"{copy.manifest['build']}-faults.json")
     kept.write_bytes(kept.read_bytes()[:20])
     with pytest.raises(DamagedError, match=r"faults\.json"):
-        write_report(copy.run.workspace, copy.manifest)
+        report_of(copy.run.workspace, copy.manifest)
 
 
 def test_a_report_is_made_anew_only_where_what_it_shows_or_the_page_has_changed(copied, monkeypatch):
@@ -196,4 +195,6 @@ def test_a_report_is_made_anew_only_where_what_it_shows_or_the_page_has_changed(
     commit(copy.run.ledger, "evaluate_adapters", {"build": manifest["build"], "list": "b"}, results=[result("gda")])
     report_of(workspace, manifest)
     assert len(made) == 4
+    report_of(workspace, manifest, anew=True)
+    assert len(made) == 5
     assert "gda" in path.read_text()

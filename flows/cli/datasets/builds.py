@@ -317,9 +317,9 @@ def report_command(build: Build = "latest", root: Root = None) -> dict[str, str]
     Example: evenly report latest
     """
     from evenly.storage.builds import open_build
-    from evenly.tasks.verify_and_report import write_report
+    from evenly.tasks.verify_and_report import report_of
 
-    return {"report": str(write_report(*open_build(build, root=root)))}
+    return {"report": str(report_of(*open_build(build, root=root), anew=True)[0])}
 
 
 def export_command(

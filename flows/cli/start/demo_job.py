@@ -20,7 +20,7 @@ from evenly.storage.workspace import Workspace
 from evenly.tasks.adapters.probes import MEASURE_RETRIEVAL, PairRetrievalRule
 from evenly.tasks.run import default_cache
 from evenly.tasks.stage import run_step
-from evenly.tasks.verify_and_report import write_report
+from evenly.tasks.verify_and_report import report_of
 
 
 def run_demo(*, root: Place | None = None, workers: int | None = None) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def run_demo(*, root: Place | None = None, workers: int | None = None) -> dict[s
     truth = faults_found(workspace, manifest, pq.read_table(default_cache() / "demo" / "truth.parquet"))
     run = build_run(build, root=str(workspace.root))
     run_step(run, MEASURE_RETRIEVAL, (), PairRetrievalRule(build=build))
-    report = write_report(workspace, manifest, truth)
+    report, _ = report_of(workspace, manifest, truth)
     return {
         "build": build,
         "content_hash": manifest["content_hash"],

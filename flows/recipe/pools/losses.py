@@ -12,7 +12,6 @@ import pyarrow as pa
 
 from evenly.curation.concepts.judgement import unmatched_reasons
 from evenly.curation.concepts.matching import MatchRule
-from evenly.curation.concepts.multilingual import named_entries
 from evenly.curation.errors import RuleError
 from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS
 from evenly.curation.values.judgement import judge_alone
@@ -153,7 +152,7 @@ def loss_of(run: Run, sample: PoolSample, name: str, values: Mapping[str, Any]) 
 
 def _loss_of_match(run: Run, sample: PoolSample, rule: MatchRule) -> Loss:
     """The captions of a sample that name no concept of the list."""
-    entries = named_entries(concept_matcher(run, rule), sample.pairs.select(["caption"]))
+    entries = concept_matcher(run, rule).match_table(sample.pairs.select(["caption"]))
     reasons = unmatched_reasons(entries, rule).to_pylist()
     return Loss(field="curate.match", values={"metadata": rule.metadata}, reasons=Counter(filter(None, reasons)))
 

@@ -20,7 +20,6 @@ from evenly.curation.duplicates.caption_duplicates import (
     bands_of,
     caption_contents,
     near_sets,
-    plan_bands,
     search_notes,
 )
 from evenly.curation.duplicates.colours import colour_pairs, telling_rows
@@ -33,7 +32,7 @@ from evenly.curation.duplicates.image_duplicates import (
     picture_colours,
 )
 from evenly.curation.duplicates.incremental import Pairs
-from evenly.curation.duplicates.lsh import Signatures, array_keys, equal_runs, text_keys, word_masks
+from evenly.curation.duplicates.lsh import Signatures, array_keys, equal_runs, text_keys
 from evenly.curation.duplicates.merging import Contents, NumberedForest, uid_columns
 from evenly.curation.duplicates.near_rows import COMPARISONS as FEATURE_COMPARISONS
 from evenly.curation.duplicates.near_rows import NearRows, has_direction
@@ -58,7 +57,7 @@ class Captions(Kind):
     @property
     def masks(self) -> Words:  # type: ignore[override]
         """See Kind."""
-        return word_masks(1 if self.rule.scope == "image" else plan_bands(self.rule.min_jaccard)[0])
+        return self.rule.masks
 
     @property
     def comparisons(self) -> int | None:  # type: ignore[override]
