@@ -23,7 +23,7 @@ from evenly.features.batched_rows import (
     filled,
 )
 from evenly.features.device import chosen_device, device_errors, device_name
-from evenly.features.encoders.engines import TowerEngine, check_engine
+from evenly.features.encoders.engines import TowerEngine, check_onnx_fits
 from evenly.features.encoders.folding import noise
 from evenly.features.encoders.same_padding import less_work
 from evenly.features.errors import UnknownModelError
@@ -223,9 +223,9 @@ class OpenClipEncoder:
 
     def with_engine(self, engine: TowerEngine) -> "OpenClipEncoder":
         """The same weights, whose picture tower that engine runs: another encoder, but for torch."""
-        check_engine(engine.name, precision=str(self.facts["precision"]), device=self._device)
         if engine.name == "torch":
             return self
+        check_onnx_fits(precision=str(self.facts["precision"]), device=self._device)
         return self.with_opened(
             replace(self.opened, engine=engine.of, facts={**self.opened.facts, "engine": engine.facts})
         )

@@ -160,7 +160,8 @@ def open_rebuild(
     """A rebuild whose steps have what they need: that is looked for first."""
     steps = steps_of(recipe, limit=limit)
     check_ready(run, steps)
-    split = describe_split(run, None if recipe.labels is None else recipe.labels.split)
+    path = None if recipe.labels is None else recipe.labels.split
+    split = None if path is None else describe_split(run, path)
     cut = cut_run(run, pictured=recipe.has_pictures, memory=memory or recipe.memory, limit=limit)
     run = replace(run, bits=cut.bits, pairs=cut.rows)
     with open_engine(run, cut.workers) as engine:

@@ -70,9 +70,11 @@ def open_run(
     quiet: bool = False,
 ) -> Iterator[Run]:
     """A run of `recipe` in the workspace at `root`; while it is open, the recipe's loopback web is served."""
-    check_model_name(recipe.features.model, recipe.features.pretrained)
+    if recipe.has_pictures:
+        check_model_name(recipe.features.model, recipe.features.pretrained)
     run = replace(run_in(recipe, root=root, workers=workers, quiet=quiet), retry=retry)
-    run = replace(run, scorers=read_scorers(run, recipe.curate.values))
+    if recipe.curate.values:
+        run = replace(run, scorers=read_scorers(run, recipe.curate.values))
     if replay_from is not None:
         adopt_observations(run.workspace, Workspace.at(replay_from))
     with loopback(run, recipe.web) as connect:

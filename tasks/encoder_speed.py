@@ -14,7 +14,7 @@ from PIL import Image
 
 from evenly.curation.encoder_name import EncoderName
 from evenly.features.encoder import load_encoder
-from evenly.features.encoders.engines import EngineName, TowerEngine, check_engine, check_onnxruntime
+from evenly.features.encoders.engines import EngineName, TowerEngine, check_onnx_fits, check_onnxruntime
 from evenly.features.encoders.speed import Speed, measure_speed
 from evenly.features.errors import DeviceError, TowerEngineError
 from evenly.storage.errors import DamagedError
@@ -88,7 +88,7 @@ def tune_encoder(
 def _engines(precision: str, device: str) -> tuple[EngineName, ...]:
     """The engines that can run an encoder here, torch first."""
     try:
-        check_engine("onnxruntime", precision=precision, device=device)
+        check_onnx_fits(precision=precision, device=device)
         check_onnxruntime()
     except TowerEngineError:
         return ("torch",)

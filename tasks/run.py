@@ -17,7 +17,7 @@ from annotated_types import Ge, Le
 
 from evenly.curation.encoder_name import EncoderName
 from evenly.descriptions.chat.endpoint import Payment
-from evenly.features.encoders.engines import EngineName, check_engine
+from evenly.features.encoders.engines import EngineName, check_onnx_fits
 from evenly.features.pictures.decoded import Resizer
 from evenly.features.pictures.views import ViewRule
 from evenly.features.texts.tokens import LongTexts
@@ -115,7 +115,8 @@ class EncoderChoice(EncoderName):
     engine: EngineName = "torch"
 
     def __post_init__(self) -> None:
-        check_engine(self.engine, precision=self.precision, device=self.device)
+        if self.engine == "onnxruntime":
+            check_onnx_fits(precision=self.precision, device=self.device)
 
     @property
     def numbers(self) -> dict[str, Any]:

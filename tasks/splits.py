@@ -59,9 +59,9 @@ class ReadsBuild(Protocol):
         """The build."""
 
 
-def describe_split(run: Run, path: str | None) -> dict[str, str] | None:
-    """The path as the recipe writes it, from which folder, and the SHA-256 of the file's rows; None without a file."""
-    return None if path is None else {"path": path, "folder": str(run.folder), "sha256": split_hash(run, path)}
+def describe_split(run: Run, path: str) -> dict[str, str]:
+    """The path of a split file as the recipe writes it, from which folder, and the SHA-256 of the file's rows."""
+    return {"path": path, "folder": str(run.folder), "sha256": split_hash(run, path)}
 
 
 def split_of_build(run: Run, manifest: Mapping[str, Any]) -> str | None:

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, partial
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, Self, TypeVar, cast
 
 import pyarrow as pa
 
@@ -16,8 +16,8 @@ from evenly.curation.steps import STEPS
 from evenly.storage.errors import DamagedError
 from evenly.storage.ledger import StepOutput, StepRecord, StepSpec
 from evenly.storage.records import stored_fields
+from evenly.storage.tables.exchange import RowExchange
 from evenly.tasks.engine import InProcess
-from evenly.tasks.pictures.sent_rows import Exchanged
 from evenly.tasks.row_reuse import EarlierRun
 from evenly.tasks.run import Each, EachLedger, EncoderChoice, ItemT, Records, ResultT, Run, with_model
 
@@ -87,6 +87,22 @@ def _no_entries(*_: object) -> dict[str, Any]:
 
 def _never(*_: object) -> bool:
     return False
+
+
+class Exchanged:
+    """Rows that were exchanged, in its fields: used in a `with`, or released at the end, as the facts of a step are."""
+
+    def release(self) -> None:
+        """Remove them."""
+        for rows in vars(self).values():
+            if isinstance(rows, Exchanged | RowExchange):
+                rows.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
 
 def _release(facts: object) -> None:

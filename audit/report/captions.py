@@ -12,6 +12,7 @@ from evenly.audit.published import PublishedBuild, ReadBytes
 from evenly.audit.report.gallery import read_thumbnails
 from evenly.audit.report.plots.figures import before_after_plot, score_histogram
 from evenly.curation.captions.outcomes import OriginFacts, all_disagreement
+from evenly.storage.ledger import StepRecord
 from evenly.storage.samples import sql_in
 
 _UNSEEN_SHOWN = 8
@@ -24,15 +25,14 @@ _RULES = {
 }
 
 
-def read_recaptioning(build: PublishedBuild, read_bytes: ReadBytes) -> dict[str, Any] | None:
-    """The section's facts; None where no captions were chosen among candidates.
+def read_recaptioning(build: PublishedBuild, record: StepRecord, read_bytes: ReadBytes) -> dict[str, Any] | None:
+    """The section's facts, by the record of `recaption`; None where no captions were chosen among candidates.
 
     rows: for each origin what was offered, refused, flagged and chosen, with mean scores of the original and the chosen
     captions. captioners: those of which captions were chosen or refused, each with plot, cost and cards.
     """
     origins = read_origins(build)
-    record = build.step("recaption")
-    if not origins or record is None:
+    if not origins:
         return None
     pairs = sum(origin.chosen for origin in origins)
     encoders = {"chooser": str(build.manifest["encoder"]["model"])}
@@ -114,11 +114,8 @@ def _grammar(caught: Mapping[str, float | None] | None) -> dict[str, Any] | None
     return {"false_alarms": caught.get("false_alarms"), "kinds": kinds}
 
 
-def read_scores(build: PublishedBuild) -> list[dict[str, Any]]:
-    """The figures that this build has data for: title, text and plot each."""
-    record = build.step("align")
-    if record is None:
-        return []
+def read_scores(build: PublishedBuild, record: StepRecord) -> list[dict[str, Any]]:
+    """The figures of scores, by the record of `align`: title, text and plot each."""
     table = build.ledger.decisions(record, ["verdict", "value"])
     kept = pc.equal(table["verdict"], "kept")
     series = {

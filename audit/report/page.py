@@ -169,7 +169,7 @@ def render_report(
     and small pictures are inside, and every text is escaped, control characters made visible.
     """
     build = PublishedBuild(workspace, manifest)
-    funnel = read_funnel(build)
+    funnel, align, recaption = read_funnel(build), build.step("align"), build.step("recaption")
     return page_environment().get_template("page.html.j2").render(
         manifest=manifest,
         overview=read_overview(build),
@@ -178,15 +178,15 @@ def render_report(
         sources=kept_by_source(read_source_funnel(build)),
         losses=largest_losses(funnel),
         balance=read_balance(build),
-        scores=read_scores(build),
-        captions=read_recaptioning(build, read_bytes),
+        scores=[] if align is None else read_scores(build, align),
+        captions=None if recaption is None else read_recaptioning(build, recaption, read_bytes),
         gallery=read_gallery(build, read_bytes),
         truth=[dict(row) for row in truth],
         truth_extra=_extra_columns(truth),
-        adapters=read_adapters(build.ledger, evaluations),
-        descriptions=read_descriptions(build.ledger, descriptions),
-        probes=read_probes(build.ledger, probes),
-        worth=read_worth(build.ledger, worth),
+        adapters=evaluations and read_adapters(build.ledger, evaluations),
+        descriptions=descriptions and read_descriptions(build.ledger, descriptions),
+        probes=probes and read_probes(build.ledger, probes),
+        worth=worth and read_worth(build.ledger, worth),
         records=build.records,
         recipe=json.dumps(manifest["recipe"], indent=2, ensure_ascii=False, sort_keys=False).splitlines(),
     )  # fmt: skip

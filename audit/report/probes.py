@@ -66,14 +66,12 @@ _LONGEST = 44  # characters of a name
 _COLUMNS = 2
 
 
-def read_worth(ledger: Ledger, records: Sequence[StepRecord]) -> dict[str, Any] | None:
-    """The last of `records`, which are of the step `measure_worth`; None without one.
+def read_worth(ledger: Ledger, records: Sequence[StepRecord]) -> dict[str, Any]:
+    """The last of `records`, which are of the step `measure_worth`.
 
     seeds, trained, skipped; `tables`: for all that is judged, columns (measure or kind, and n) and a line per variant
     with its cells; `plot`; `rows`: all there is.
     """
-    if not records:
-        return None
     record = records[-1]
     rows = plain_rows(ledger.table(record, "worth"))
     panels = [row for row in rows if row["measure"] in _PANELS]

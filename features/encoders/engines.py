@@ -39,10 +39,10 @@ _NOISES, _DRAWINGS = 8, 8
 _REMEDY = "Write `engine: torch`."
 
 
-def check_engine(engine: str, *, precision: str, device: str | None) -> None:
+def check_onnx_fits(*, precision: str, device: str | None) -> None:
     """Raise TowerEngineError where onnxruntime cannot run an encoder of this precision, on this device; None is any."""
     for name, value, wanted in (("precision", precision, "fp32"), ("device", device, "cpu")):
-        if engine == "onnxruntime" and value is not None and value.partition(":")[0] != wanted:
+        if value is not None and value.partition(":")[0] != wanted:
             raise TowerEngineError(f"`engine: onnxruntime` must have `{name}: {wanted}`; got `{value}`. {_REMEDY}")
 
 

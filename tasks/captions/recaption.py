@@ -36,10 +36,10 @@ from evenly.tasks.captions.offers import (
 )
 from evenly.tasks.captions.scoring import PICTURE_TEXT, score_offers, send_picture_texts, text_reader, with_encoder
 from evenly.tasks.encoders import encoder_identity, step_encoder
-from evenly.tasks.pictures.sent_rows import Exchanged, SentRows
+from evenly.tasks.pictures.sent_rows import SentRows
 from evenly.tasks.progress import Progress
 from evenly.tasks.run import Each, EncoderChoice, Records, Run
-from evenly.tasks.step import WORRYING_SHARE, Step
+from evenly.tasks.step import WORRYING_SHARE, Exchanged, Step
 
 _PAID = {*Payment.__dataclass_fields__, "concurrency"}
 _SAMPLE = 20_000

@@ -18,8 +18,9 @@ from evenly.curation.align import Align, threshold_of_counts
 from evenly.curation.rank import Rank
 from evenly.storage.feature_store import FeatureStore, text_id
 from evenly.tasks.encoders import encode_texts, encoder_identity, say_longer
-from evenly.tasks.pictures.sent_rows import Exchanged, Give, SentRows, rows_of_uids, send_items, send_partitions
+from evenly.tasks.pictures.sent_rows import Give, SentRows, rows_of_uids, send_items, send_partitions
 from evenly.tasks.run import Each, Run, with_model
+from evenly.tasks.step import Exchanged
 
 Work = Callable[[Run, pa.Table], pa.Table]
 """What is made of the pairs [uid, image_id, ...] of a partition of image_id: a table with their uids."""

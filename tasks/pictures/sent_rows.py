@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -26,27 +26,12 @@ from evenly.storage.web.shards import latest_records, read_shards, shard_names, 
 from evenly.tasks.encoders import open_encoder
 from evenly.tasks.engine import CHUNKS
 from evenly.tasks.run import Each, Records, Run
+from evenly.tasks.step import Exchanged
 
 ItemT = TypeVar("ItemT")
 _ROWS = "sent"
 Give = Callable[[Run], pa.Table]
 """What a partition sends; the run says which it is."""
-
-
-class Exchanged:
-    """Rows that were exchanged, in its fields: used in a `with`, or released at the end, as the facts of a step are."""
-
-    def release(self) -> None:
-        """Remove them."""
-        for rows in vars(self).values():
-            if isinstance(rows, Exchanged | RowExchange):
-                rows.release()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.release()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,9 +15,8 @@ from evenly.curation.balance.thresholds import BalanceRule
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.records import stored_fields
 from evenly.storage.tables.exchange import RowExchange, new_exchange
-from evenly.tasks.pictures.sent_rows import Exchanged
 from evenly.tasks.run import Each, EachLedger, Records, Run
-from evenly.tasks.step import Step
+from evenly.tasks.step import Exchanged, Step
 
 WARN_PAIRS = 100
 """Where fewer pairs are drawn for, each is a large share: there is no such warning."""

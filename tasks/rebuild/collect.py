@@ -31,9 +31,8 @@ from evenly.storage.pools.texts import as_label, joined_pools
 from evenly.storage.removal.forget import FORGOTTEN, ForgetList, read_forgotten
 from evenly.storage.tables.exchange import RowExchange, new_exchange
 from evenly.storage.tables.partitions import Partition
-from evenly.tasks.pictures.sent_rows import Exchanged
 from evenly.tasks.run import Each, LabelColumns, Records, Run
-from evenly.tasks.step import Step
+from evenly.tasks.step import Exchanged, Step
 
 _PLACE_COLUMNS = frozenset({"uid", "source", "file_hash", "row"})
 """What is stored of a pair that is on the forget list."""

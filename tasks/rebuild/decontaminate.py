@@ -22,10 +22,10 @@ from evenly.storage.ledger import StepOutput
 from evenly.tasks.encoders import step_encoder
 from evenly.tasks.pictures.encoded import rows_of_pictures
 from evenly.tasks.pictures.pairs import send_by_picture
-from evenly.tasks.pictures.sent_rows import Exchanged, SentRows, alive, rows_of_uids
+from evenly.tasks.pictures.sent_rows import SentRows, alive, rows_of_uids
 from evenly.tasks.reference_sets import References, check_references, read_references, references_hash
 from evenly.tasks.run import Each, Records, Run
-from evenly.tasks.step import Step
+from evenly.tasks.step import Exchanged, Step
 
 CONTAMINATION = pa.schema(
     [

@@ -22,10 +22,10 @@ from evenly.tasks.encoders import (
 )
 from evenly.tasks.engine import InProcess
 from evenly.tasks.pictures.encoded import store_images
-from evenly.tasks.pictures.sent_rows import Exchanged, PictureSources, SentRows, send_partitions, send_sources
+from evenly.tasks.pictures.sent_rows import PictureSources, SentRows, send_partitions, send_sources
 from evenly.tasks.run import Each, Records, Run, with_model
 from evenly.tasks.server.api import part
-from evenly.tasks.step import Step
+from evenly.tasks.step import Exchanged, Step
 
 
 @dataclass(frozen=True, kw_only=True)

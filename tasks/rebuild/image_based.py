@@ -18,11 +18,11 @@ from evenly.tasks.encoders import step_encoder
 from evenly.tasks.pictures.centroids import fitted_centroids
 from evenly.tasks.pictures.encoded import pictures_of, rows_of_pictures
 from evenly.tasks.pictures.pairs import send_by_picture
-from evenly.tasks.pictures.sent_rows import Exchanged, SentRows, alive, rows_of_uids
+from evenly.tasks.pictures.sent_rows import SentRows, alive, rows_of_uids
 from evenly.tasks.rebuild.concepts import record_named
 from evenly.tasks.reference_sets import check_references, read_references, references_hash
 from evenly.tasks.run import Each, Records, Run
-from evenly.tasks.step import Step
+from evenly.tasks.step import Exchanged, Step
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

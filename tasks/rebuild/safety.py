@@ -30,10 +30,10 @@ from evenly.storage.ledger import StepOutput
 from evenly.storage.pools.local_rows import FEATURES
 from evenly.storage.web.images import read_images
 from evenly.tasks.pictures.pairs import send_by_picture, send_merged
-from evenly.tasks.pictures.sent_rows import Exchanged, PicturePlaces, SentRows, alive, rows_of_uids, send_places
+from evenly.tasks.pictures.sent_rows import PicturePlaces, SentRows, alive, rows_of_uids, send_places
 from evenly.tasks.rebuild.deduplicate import merged_pairs
 from evenly.tasks.run import Each, Records, Run
-from evenly.tasks.step import Step
+from evenly.tasks.step import Exchanged, Step
 
 LOOKS = ["uid", "image_id", "phash"]
 CHUNK = 2048  # pictures whose scores are stored at once

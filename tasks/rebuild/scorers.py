@@ -30,12 +30,12 @@ from evenly.tasks.run import Records, Run
 from evenly.tasks.step import Step
 
 
-def read_scorers(run: Run, values: Mapping[str, Value] | None) -> dict[str, Code]:
+def read_scorers(run: Run, values: Mapping[str, Value]) -> dict[str, Code]:
     """The code of the scorers of a recipe, read once for all workers. Raises InputError for what is not allowed."""
     root = run.workspace.root
     workspace = None if isinstance(root, ObjectPath) else Path(root)
     scorers = {}
-    for name, value in (values or {}).items():
+    for name, value in values.items():
         if value.python is not None:
             field = f"curate.values.{name}.python"
             path = Path(run.locate(value.python.rpartition(":")[0]))

@@ -58,6 +58,20 @@ def has_api() -> bool:
     return bool(PREFECT_API_URL.value())
 
 
+def is_watched() -> bool:
+    """Whether this is part of a Prefect run on a server that keeps what it is told."""
+    return in_run() and keeps_what_it_is_told()
+
+
+def keeps_what_it_is_told() -> bool:
+    """Whether there is a server, and it is to be told of runs."""
+    if not has_api():
+        return False
+    from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED
+
+    return bool(PREFECT_LOGGING_TO_API_ENABLED.value())
+
+
 def _names_prefect(file: Path) -> bool:
     """Whether a file of settings is there and may hold any of Prefect's."""
     with suppress(OSError):

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 
 from evenly.audit.safe_text import visible
 from evenly.storage.errors import InputError
-from evenly.tasks.server.api import flow_run, has_api, in_run
+from evenly.tasks.server.api import flow_run, is_watched
 from evenly.tasks.server.logs import log_line
 
 URL_VARIABLE = "EVENLY_URL"
@@ -25,20 +25,6 @@ _NOT_OF_KEYS = re.compile(r"[^a-z0-9]+")
 _IN_ADDRESSES = ":/[]@!$&'()*+,;=%"
 """What stays as it is in an address, beside letters, digits and `_.-~`."""
 _MARKUP = re.compile(r"([\\`*_{}\[\]()#+\-.!|~:@])")
-
-
-def is_watched() -> bool:
-    """Whether this is part of a Prefect run on a server that keeps what it is told."""
-    return in_run() and keeps_what_it_is_told()
-
-
-def keeps_what_it_is_told() -> bool:
-    """Whether there is a server, and it is to be told of runs."""
-    if not has_api():
-        return False
-    from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED
-
-    return bool(PREFECT_LOGGING_TO_API_ENABLED.value())
 
 
 def artifact_key(subject: str, name: str) -> str:

@@ -19,11 +19,10 @@ from evenly.storage.workspace import Workspace
 from evenly.tasks.captions.recaption import captioner_rows
 from evenly.tasks.rebuild.publish import Promotion, judge_promotion
 from evenly.tasks.run import Run
-from evenly.tasks.server.api import run_id
+from evenly.tasks.server.api import is_watched, run_id
 from evenly.tasks.server.artifacts import (
     Artifact,
     artifact_key,
-    is_watched,
     leave_artifacts,
     markdown_text,
     name_run,

@@ -5,7 +5,7 @@ from typing import ClassVar
 from pydantic import BaseModel, ConfigDict
 
 from evenly.redaction import without_secrets_in
-from evenly.tasks.server.artifacts import is_watched
+from evenly.tasks.server.api import is_watched
 
 WORKSPACE = "evenly.workspace"
 """The label of an event's resource that says in which workspace it is."""

@@ -15,7 +15,8 @@ from typing import Any, Literal, NamedTuple
 
 from evenly.storage.errors import LimitError
 from evenly.tasks.progress import Progress
-from evenly.tasks.server.artifacts import is_watched, server_client
+from evenly.tasks.server.api import is_watched
+from evenly.tasks.server.artifacts import server_client
 
 _SHORTEST_LEASE_S = 60.0  # of Prefect's
 _KEPT_S = 2.0

@@ -15,7 +15,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from evenly.audit.safe_text import visible
-from evenly.tasks.server.artifacts import keeps_what_it_is_told, server_client
+from evenly.tasks.server.api import keeps_what_it_is_told
+from evenly.tasks.server.artifacts import server_client
 
 MOST_CHARACTERS = 500
 _PATIENCE_S = 20.0

@@ -161,15 +161,14 @@ def test_candidates_of_an_earlier_version_are_counted_without_what_it_did_not_st
     assert all(not origin.refused and not origin.disagreement.pairs for origin in origins)
 
 
-def test_a_build_that_chooses_no_captions_has_none(shared, shared_build, read_all):
+def test_a_build_that_chooses_no_captions_has_none(shared, shared_build):
     build = PublishedBuild(shared, shared_build(off=("recaption",)))
     assert read_origins(build) == []
-    assert read_recaptioning(build, read_all) is None
 
 
 def test_the_section_says_where_the_encoders_part_and_shows_pictures_before_and_after(published, read_all):
     build = PublishedBuild(*published)
-    section = read_recaptioning(build, read_all)
+    section = read_recaptioning(build, build.step("recaption"), read_all)
     (retrieved,) = section["captioners"]
     one = section["disagreement"]
     page = " ".join(render_report(*published, read_bytes=read_all).split())
@@ -192,7 +191,7 @@ def test_refusals_flags_cost_and_the_score_of_grammar_stand_by_captioner(workspa
     build.manifest |= {"encoder": {"model": "embedded"}}
     named = pa.table({"uid": sorted({row["uid"] for row in rows()}), "image_id": pa.nulls(N, pa.string())})
     monkeypatch.setattr(build, "samples", lambda _columns, _where: named)
-    section = read_recaptioning(build, lambda _: [])
+    section = read_recaptioning(build, build.step("recaption"), lambda _: [])
     assert [one["name"] for one in section["captioners"]] == ["twin", "eyes", "words"]
     words = section["captioners"][-1]
     assert words["refused"] == [("not_json", N // 4)]
@@ -218,7 +217,8 @@ def test_without_a_judge_the_section_says_so_and_nothing_of_one(workspace, monke
     object.__setattr__(record, "rule", {name: value for name, value in RULE.items() if name != "judge"})
     named = pa.table({"uid": sorted({row["uid"] for row in unjudged}), "image_id": pa.nulls(N, pa.string())})
     monkeypatch.setattr(build, "samples", lambda _columns, _where: named)
-    page = page_environment().get_template("captions.html.j2").render(captions=read_recaptioning(build, lambda _: []))
+    section = read_recaptioning(build, record, lambda _: [])
+    page = page_environment().get_template("captions.html.j2").render(captions=section)
     assert "No second encoder judged it" in page
     assert "Where the encoders part" not in page
     assert "by the judge" not in page

@@ -6,7 +6,6 @@ import pyarrow as pa
 import pytest
 
 from evenly.audit.report import render_report
-from evenly.audit.report.probes import read_worth
 from evenly.storage.ledger import Ledger, StepOutput, StepSpec
 from tests.audit.test_report_details import Text
 
@@ -58,5 +57,4 @@ def test_what_each_step_is_worth_stands_on_the_page_and_no_name_of_it_can_act(wo
 
 @pytest.mark.slow
 def test_without_it_there_is_no_section(workspace, build, read_all):
-    assert read_worth(Ledger(workspace), []) is None
     assert 'id="worth"' not in render_report(workspace, build(), read_bytes=read_all)

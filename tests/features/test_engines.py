@@ -139,8 +139,7 @@ def test_another_precision_and_another_device_are_refused(clip, cache):
     with pytest.raises(TowerEngineError, match="`precision: fp32`; got `bf16`"):
         by_onnxruntime(clip, cache, precision="bf16")
     with pytest.raises(TowerEngineError, match=r"must have `device: cpu`; got `cuda:1`\. Write `engine: torch`"):
-        engines.check_engine("onnxruntime", precision="fp32", device="cuda:1")
-    engines.check_engine("torch", precision="bf16", device="cuda")
+        engines.check_onnx_fits(precision="fp32", device="cuda:1")
 
 
 def test_without_its_packages_it_is_refused_with_what_installs_them(clip, cache, monkeypatch):

@@ -22,7 +22,6 @@ def test_a_split_is_known_by_what_it_says_and_found_by_the_path_as_written(run):
 
 @pytest.mark.parametrize("manifest", [{"build": "x-1"}, {"build": "x-1", "split": None}])
 def test_a_build_without_a_split_has_none(run, manifest):
-    assert describe_split(run, None) is None
     assert split_of_build(run, manifest) is None
 
 

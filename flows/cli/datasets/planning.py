@@ -57,7 +57,7 @@ def plan_recipe(
     """
     chosen = read_recipe(recipe)
     opened = run_in(chosen, root=root, workers=workers, quiet=True)
-    opened = replace(opened, scorers=read_scorers(opened, chosen.curate.values))
+    opened = replace(opened, scorers=read_scorers(opened, chosen.curate.values or {}))
     size = PoolSize.of(opened.sources, limit)
     cut = cut_run(opened, pictured=chosen.has_pictures, memory=memory or chosen.memory, limit=limit)
     run = replace(opened, bits=cut.bits, pairs=cut.rows)

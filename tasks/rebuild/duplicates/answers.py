@@ -26,7 +26,6 @@ from evenly.storage.ledger import StepOutput
 from evenly.storage.tables.exchange import new_exchange
 from evenly.storage.tables.partitions import rows_of
 from evenly.storage.tables.row_files import row_numbers, row_places
-from evenly.tasks.pictures.sent_rows import Exchanged
 from evenly.tasks.rebuild.duplicates.kinds import Kind, PairSearch, PreviousEdges, compare_pairs, in_parts, take_over
 from evenly.tasks.rebuild.duplicates.search import (
     FirstRows,
@@ -39,6 +38,7 @@ from evenly.tasks.rebuild.duplicates.search import (
 )
 from evenly.tasks.row_reuse import EarlierRun
 from evenly.tasks.run import Each, Records, Run
+from evenly.tasks.step import Exchanged
 
 MOST_EDGES = 100_000_000
 """Edges of all clusters together, which one process holds."""

@@ -25,9 +25,9 @@ from evenly.curation.duplicates.merging import Contents, NumberedForest, compone
 from evenly.storage.ledger import Ledger
 from evenly.storage.tables.exchange import RowExchange
 from evenly.storage.tables.row_files import HeldRows, RowFiles, row_numbers, row_places
-from evenly.tasks.pictures.sent_rows import Exchanged
 from evenly.tasks.row_reuse import EarlierRun, same_rows
 from evenly.tasks.run import Each, Records, Run
+from evenly.tasks.step import Exchanged
 
 TEXT_COLUMNS = ("url", "caption")
 COLUMNS = (*TEXT_COLUMNS, "image_id", "width", "height")
