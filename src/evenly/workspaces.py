@@ -25,8 +25,9 @@ def rebuild_recipe(recipe: str | os.PathLike[str], options: RebuildOptions) -> B
     from evenly.flows.cli.datasets.outcome import check_rebuild
     from evenly.flows.process.prefect_api import as_flow
     from evenly.flows.rebuild_dataset import rebuild_dataset
+    from evenly.flows.recipe import read_recipe
 
-    check_rebuild(recipe, options)
+    check_rebuild(read_recipe(recipe), options)
     build = as_flow(rebuild_dataset)(os.fspath(recipe), **flow_values(options))
     return Build(*open_build(build, root=options.root))
 

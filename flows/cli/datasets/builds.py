@@ -250,13 +250,13 @@ def rebuild_command(recipe: Recipe, options: _RebuildCommand) -> dict[str, Any]:
     """
     from evenly.flows.recipe import read_recipe
 
-    read_recipe(recipe)  # its problems are said before flows are imported
+    chosen = read_recipe(recipe)  # its problems are said before flows are imported
     from evenly.flows.cli.datasets.outcome import check_rebuild, outcome_of
     from evenly.flows.process.prefect_api import as_flow
     from evenly.flows.rebuild_dataset import rebuild_dataset
     from evenly.storage.files.code import allowing_code
 
-    check_rebuild(recipe, options)
+    check_rebuild(chosen, options)
     with allowing_code(options.allow_code):
         values = flow_values(RebuildOptions(**fields_of(RebuildOptions, options)))
         build = as_flow(rebuild_dataset)(str(recipe), **values)

@@ -7,7 +7,7 @@ from typing import Any
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.fit_adapters import fit_adapters
 from evenly.flows.process.prefect_api import as_flow
-from evenly.flows.recipe import read_recipe
+from evenly.flows.recipe import Recipe, read_recipe
 from evenly.flows.recipe.needs import refuse_missing
 from evenly.flows.runs import in_shared_use, with_engine
 from evenly.options import RebuildOptions
@@ -23,12 +23,11 @@ from evenly.tasks import verify_and_report as audit
 Root = Place | None
 
 
-def check_rebuild(recipe: Place, options: RebuildOptions) -> None:
-    """Raise for a recipe that is not valid, or does not have here what it needs."""
+def check_rebuild(recipe: Recipe, options: RebuildOptions) -> None:
+    """Raise for a recipe that does not have here what it needs."""
     from evenly.tasks.partitioning import allowed_memory
 
-    chosen = with_engine(read_recipe(recipe), options.engine)
-    refuse_missing(chosen, limit=options.limit)
+    refuse_missing(with_engine(recipe, options.engine), limit=options.limit)
     allowed_memory(options.memory)
 
 
