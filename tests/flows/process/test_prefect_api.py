@@ -63,6 +63,8 @@ def test_a_server_of_the_users_that_is_down_is_one_line_by_prefects_own_error():
 
 NO_SERVER = """
 import os, sys
+from evenly.flows.process.prefect_api import as_flow
+from evenly.storage.errors import InputError
 from evenly.tasks.server.jobs import job
 from evenly.tasks.server.api import has_api
 
@@ -70,8 +72,15 @@ from evenly.tasks.server.api import has_api
 def add(first: int, second: int = 1) -> int:
     return first + second
 
-print(add("2"), has_api(), "prefect" in sys.modules)
+for first in ("2", "two"):
+    for called in (add, as_flow(add)):
+        try:
+            print(called(first=first))
+        except InputError as error:
+            print(error)
+print(has_api(), "prefect" in sys.modules)
 """
+REFUSED = "`first` must be a valid integer, unable to parse string as an integer; got `two`. Correct it.\n"
 SETTINGS = {
     "profiles.toml": "active = 'a'\n[profiles.a]\nPREFECT_API_URL = 'http://127.0.0.1:9/api'\n",
     "prefect.toml": "[api]\nurl = 'http://127.0.0.1:9/api'\n",
@@ -89,7 +98,7 @@ def run_in(folder, code, **variables):
 
 def test_a_job_without_an_api_is_its_function_and_loads_no_prefect(tmp_path):
     (tmp_path / "pyproject.toml").write_text("[project]\nname = 'mine'\n")
-    assert run_in(tmp_path, NO_SERVER) == "3 False False\n"
+    assert run_in(tmp_path, NO_SERVER) == f"3\n3\n{REFUSED * 2}False False\n"
 
 
 @pytest.mark.parametrize("name", SETTINGS)
