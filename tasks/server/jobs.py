@@ -89,9 +89,12 @@ class Job(Generic[P, Result]):
         called = self.flow if "return_state" in kwargs or in_run() or has_api() else self.checked
         return called(*args, **kwargs)
 
-    @cached_property
+    @property
     def checked(self) -> Callable[P, Result]:
-        """The function; raises InputError for a value of another type, as a flow does, and no error holds a secret."""
+        """The function; raises InputError for a value of another type, as a flow does, and no error holds a secret.
+
+        Made at each call: a flow travels to worker processes with its job, which must hold nothing that cannot.
+        """
         from pydantic import ConfigDict, validate_call
 
         checked = validate_call(config=ConfigDict(arbitrary_types_allowed=True))(self.function)
