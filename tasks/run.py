@@ -256,11 +256,11 @@ class Each(Protocol):
 class EachLedger:
     """Runs a function of ledgers for every partition, where workers are."""
 
-    each: Each
+    engine: Each
 
     def __call__(self, title: str, function: Callable[[Ledger], ResultT]) -> list[ResultT]:
         """What `function` gives of the ledger of each partition, in their order."""
-        return self.each.partitions(title, partial(_of_ledger, function))
+        return self.engine.partitions(title, partial(_of_ledger, function))
 
 
 def _of_ledger(function: Callable[[Ledger], ResultT], run: Run) -> ResultT:

@@ -35,14 +35,14 @@ def run_step(run: Run, step: Step[RuleT], upstream: Records, rule: RuleT) -> Ste
     return run_steps(run, [(step, rule)], InProcess(run=run), upstream)[-1]
 
 
-def run_steps(run: Run, steps: Steps, each: Each, upstream: Records = ()) -> tuple[StepRecord, ...]:
-    """The records of `upstream`, and of the steps after these; `each` works on the partitions.
+def run_steps(run: Run, steps: Steps, engine: Each, upstream: Records = ()) -> tuple[StepRecord, ...]:
+    """The records of `upstream`, and of the steps after these; `engine` works on the partitions.
 
     In a flow each stage is a task of Prefect's, with an edge from the one whose pairs it judges.
     """
     records, first, stages = tuple(upstream), len(upstream), list[list[StepRecord]]()
     while left := steps[len(records) - first :]:
-        name, stage = left[0][0].name, opaque((run, each, left, records))
+        name, stage = left[0][0].name, opaque((run, engine, left, records))
         done = as_part("{name}", _run_stage)(name, stage, records[-1:])
         stages.append(done)  # kept: Prefect knows results by their ids, which would else be given again: false edges
         for (step, rule), record in zip(left, done, strict=False):
@@ -54,11 +54,11 @@ def run_steps(run: Run, steps: Steps, each: Each, upstream: Records = ()) -> tup
 @errors_without_secrets()
 def _run_stage(name: str, stage: tuple[Run, Each, Steps, Records], previous: Records) -> list[StepRecord]:  # noqa: ARG001 - names the task, and gives it its edge
     """The records of the first steps of those that are left: of one that is stored, or of a stage."""
-    run, each, left, upstream = stage
+    run, engine, left, upstream = stage
     started, (step, rule) = datetime.now(UTC), left[0]
     spec = step.spec(run, upstream, rule)
     if step.observes and (run.ledger.find(spec.key) is None or step.is_due(run, upstream)):
-        step.observe(run, upstream, rule, each)
+        step.observe(run, upstream, rule, engine)
         spec = step.spec(run, upstream, rule)
     if (stored := stored_record(run, spec)) is not None:
         return [stored]
@@ -73,9 +73,9 @@ def _run_stage(name: str, stage: tuple[Run, Each, Steps, Records], previous: Rec
             earlier = [] if step.reads is None else earlier_runs(run.ledger, spec, names)
             if earlier and step.reads is not None and step.resume is not None:
                 reads = step.reads(upstream, rule)
-                facts = step.resume(run_for(run, rule), upstream, rule, each_for(each, rule), earlier[0], reads)
+                facts = step.resume(run_for(run, rule), upstream, rule, each_for(engine, rule), earlier[0], reads)
             else:
-                facts = step.resolve(run_for(run, rule), upstream, rule, each_for(each, rule))
+                facts = step.resolve(run_for(run, rule), upstream, rule, each_for(engine, rule))
             stack.callback(step.release, facts)
             members.append(StageStep(step=step, rule=rule, facts=facts, spec=spec, earlier=earlier))
         if not run.bits:
@@ -84,17 +84,17 @@ def _run_stage(name: str, stage: tuple[Run, Each, Steps, Records], previous: Rec
             fresh = None if chosen is None else member.step.judge(chosen, upstream, *member.judged_by)
             output, work = member.of_all(run, reusable, fresh)
             partials = [] if output.partial is None else [output.partial]
-            given = (run_for(run, member.rule), upstream, member.rule, member.facts)
-            whole = together(output, member.step.shared(*given), member.step.finish(*given, partials))
+            arguments = (run_for(run, member.rule), upstream, member.rule, member.facts)
+            combined = together(output, member.step.shared(*arguments), member.step.finish(*arguments, partials))
             uids = _uids_before(run.ledger, upstream, output)
-            record = run.ledger.commit(spec, whole, uids=uids, started=started, flow_run_id=run_id(), work=work)
+            record = run.ledger.commit(spec, combined, uids=uids, started=started, flow_run_id=run_id(), work=work)
             return [announced(run, record, _seconds_since(started))]
-        before = _seconds_since(started)
-        done = _records_of_parts(run, each, members, upstream, started)
+        prepared_s = _seconds_since(started)
+        done = _records_of_parts(run, engine, members, upstream, started)
     title = ", ".join(member.spec.name for member in members)
     wall = f"{1 << run.bits} partitions in {_seconds_since(started):.1f} s of wall time"
     run.progress.say(f"{wall}: {title}; below, seconds of work")
-    return [announced(run, record, seconds + (0 if n else before)) for n, (record, seconds) in enumerate(done)]
+    return [announced(run, record, seconds + (0 if n else prepared_s)) for n, (record, seconds) in enumerate(done)]
 
 
 def _seconds_since(started: datetime) -> float:
@@ -173,19 +173,19 @@ class StageStep:
 
 
 def _records_of_parts(
-    run: Run, each: Each, stage: Sequence[StageStep], upstream: Records, started: datetime
+    run: Run, engine: Each, stage: Sequence[StageStep], upstream: Records, started: datetime
 ) -> list[tuple[StepRecord, float]]:
     """The records of the steps, when all partitions are done, and the seconds of work in them, over all workers."""
     title = ", ".join(member.spec.name for member in stage)
-    prepared_s = _seconds_since(started) * each.n_workers
-    done = each.partitions(title, partial(_judge_partition, stage, upstream))
+    prepared_s = _seconds_since(started) * engine.n_workers
+    done = engine.partitions(title, partial(_judge_partition, stage, upstream))
     records, seconds = list[StepRecord](), list[float]()
     for number, member in enumerate(stage):
         parts = [of_partition[number] for of_partition in done]
-        known, own = (*upstream, *records), run_for(run, member.rule)
-        partials, given = run.ledger.partials(member.spec.name, parts), (own, known, member.rule, member.facts)
-        summed = together(member.step.shared(*given), member.step.finish(*given, partials))
-        inputs = dict(member.spec.inputs) | {record.name: record.output_hash for record in known}
+        partials, earlier = run.ledger.partials(member.spec.name, parts), (*upstream, *records)
+        arguments = (run_for(run, member.rule), earlier, member.rule, member.facts)
+        summed = together(member.step.shared(*arguments), member.step.finish(*arguments, partials))
+        inputs = dict(member.spec.inputs) | {record.name: record.output_hash for record in earlier}
         record = run.ledger.commit_parts(
             replace(member.spec, inputs=inputs), parts, summed,
             started=started, seconds=_seconds_of_all(parts, 0.0 if number else prepared_s), flow_run_id=run_id(),

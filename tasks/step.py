@@ -36,39 +36,39 @@ def run_for(run: Run, rule: object) -> Run:
     named = getattr(rule, "model", None)
     if not isinstance(named, EncoderName):
         return run
-    own = EncoderChoice(**vars(named), device=run.encoder.device, threads=run.encoder.threads)
-    return replace(run, encoder=own, encoder_identity=None)
+    choice = EncoderChoice(**vars(named), device=run.encoder.device, threads=run.encoder.threads)
+    return replace(run, encoder=choice, encoder_identity=None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EachFor:
     """Work on partitions by runs that `change` makes of theirs: such as with another encoder."""
 
-    each: Each
+    engine: Each
     change: Callable[[Run], Run]
 
     @property
     def n_workers(self) -> int:
         """See evenly.tasks.run.Each."""
-        return self.each.n_workers
+        return self.engine.n_workers
 
     def partitions(self, title: str, function: Callable[[Run], ResultT]) -> list[ResultT]:
         """See evenly.tasks.run.Each."""
-        return self.each.partitions(title, partial(_in_changed, self.change, function))
+        return self.engine.partitions(title, partial(_in_changed, self.change, function))
 
     def items(self, title: str, function: Callable[[Run, ItemT], ResultT], items: Sequence[ItemT]) -> Iterator[ResultT]:
         """See evenly.tasks.run.Each."""
-        return self.each.items(title, partial(_in_changed, self.change, function), items)
+        return self.engine.items(title, partial(_in_changed, self.change, function), items)
 
 
 def _in_changed(change: Callable[[Run], Run], function: Callable[..., ResultT], run: Run, *items: object) -> ResultT:
     return function(change(run), *items)
 
 
-def each_for(each: Each, rule: object) -> Each:
+def each_for(engine: Each, rule: object) -> Each:
     """What works on partitions for a step by its rule."""
     is_named = isinstance(getattr(rule, "model", None), EncoderName)
-    return EachFor(each=each, change=partial(run_for, rule=rule)) if is_named else each
+    return EachFor(engine=engine, change=partial(run_for, rule=rule)) if is_named else engine
 
 
 def plain_rule(rule: object) -> dict[str, Any]:
@@ -276,7 +276,7 @@ class _OfLedger:
 
     name: str
 
-    def given(self, run: Run, upstream: Records, rule: object, each: Each | None = None) -> Given:
+    def given(self, run: Run, upstream: Records, rule: object, engine: Each | None = None) -> Given:
         """What the judgement is given; work on every part for its facts alone."""
         reads = STEPS[self.name].reads
         return Given(
@@ -287,7 +287,7 @@ class _OfLedger:
             notes={},
             reads=() if reads is None else reads(upstream, rule),
             tables=run.ledger,
-            each=EachLedger(each=each or InProcess(run=run)),
+            each=EachLedger(engine=engine or InProcess(run=run)),
         )
 
     @property
@@ -295,9 +295,9 @@ class _OfLedger:
         """How it judges."""
         return cast("ByLedger", STEPS[self.name].rejudge)
 
-    def resolve(self, run: Run, upstream: Records, rule: object, each: Each) -> Any:  # noqa: ANN401 - its facts
+    def resolve(self, run: Run, upstream: Records, rule: object, engine: Each) -> Any:  # noqa: ANN401 - its facts
         """What it must know of all pairs."""
-        return self.judgement.facts(self.given(run, upstream, rule, each))
+        return self.judgement.facts(self.given(run, upstream, rule, engine))
 
     def judge(self, run: Run, upstream: Records, rule: object, facts: object = None) -> StepOutput:
         """The pairs of a partition. Raises RuleError for a column that pairs have before the step gives it."""
@@ -314,9 +314,9 @@ class _OfLedger:
 
     def shared(self, run: Run, upstream: Records, rule: object, facts: object) -> StepOutput:
         """Its tables and notes of all pairs."""
-        given, judgement = self.given(run, upstream, rule), self.judgement
-        tables = {} if judgement.totals is None else judgement.totals(given, facts)
-        return StepOutput(tables=tables, notes=judgement.notes(given, facts))
+        inputs, judgement = self.given(run, upstream, rule), self.judgement
+        tables = {} if judgement.totals is None else judgement.totals(inputs, facts)
+        return StepOutput(tables=tables, notes=judgement.notes(inputs, facts))
 
 
 def ledger_step(judgement: Judgement) -> Step[Any]:

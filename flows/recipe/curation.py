@@ -324,7 +324,7 @@ def without_download(names: Sequence[str]) -> str:
 def _reading_matches(curate: Curate) -> list[str]:
     """The fields of a recipe that need the concepts of captions, and are not switched off."""
     names = curate.needing("matches")
-    if curate.recaption is not None and any(one.kind == "retrieved" for one in curate.recaption.captioners):
+    if curate.recaption is not None and any(captioner.kind == "retrieved" for captioner in curate.recaption.captioners):
         names.insert(names.index("balance") if "balance" in names else len(names), "recaption by retrieved concepts")
     return names
 

@@ -114,14 +114,14 @@ def say_changes(workspace: Workspace, progress: Progress, recipe: Recipe) -> Non
         progress.say(f"{'recipe':<24} changed since build {latest}: {', '.join(names)}")
 
 
-def changed_fields(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def changed_fields(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> list[str]:
     """The fields, as `curate.balance.t`, that two contents of a recipe give different values; null as if left out."""
-    return list(_changed(earlier, now, ""))
+    return list(_changed(earlier, later, ""))
 
 
-def _changed(earlier: Mapping[str, Any], now: Mapping[str, Any], prefix: str) -> Iterator[str]:
-    for name in dict.fromkeys((*now, *earlier)):
-        old, after = earlier.get(name), now.get(name)
+def _changed(earlier: Mapping[str, Any], later: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    for name in dict.fromkeys((*later, *earlier)):
+        old, after = earlier.get(name), later.get(name)
         if isinstance(old, Mapping) and isinstance(after, Mapping):
             yield from _changed(old, after, f"{prefix}{name}.")
         elif old != after:

@@ -39,7 +39,7 @@ def score_offers(
     if judge is None:
         return scored
     with_judge = partial(with_encoder, choice=judge)
-    second, judging = with_judge(run), EachFor(each=engine, change=with_judge)
+    second, judging = with_judge(run), EachFor(engine=engine, change=with_judge)
     with scored, send_sources(second, judging) as sources:
         work = partial(_judged, sources)
         return send_with_captions(second, judging, "judging captions", scored.of, work)

@@ -35,7 +35,7 @@ class FactsOfAll(Exchanged):
 
 def balance_facts(step: str, run: Run, upstream: Records, rule: BalanceRule, engine: Each) -> FactsOfAll:
     """Count the matches of all pairs, and choose thresholds by them."""
-    ledgers = EachLedger(each=engine)
+    ledgers = EachLedger(engine=engine)
     with ExitStack() as undone:
         exchange = picks = None
         if rule.texts == "one_per_image":

@@ -86,7 +86,7 @@ def test_a_worker_of_such_a_step_is_one_that_loads_a_model(workspace):
     own = each_for(each, Naming(model=OTHER))
     assert isinstance(own, EachFor)
     given = list[Any]()
-    replace(own, each=SimpleNamespace(partitions=lambda _, function: given.append(function))).partitions("x", _each)
+    replace(own, engine=SimpleNamespace(partitions=lambda _, function: given.append(function))).partitions("x", _each)
     assert [uses_model(function) for function in given] == [True]
     assert each_for(each, Naming()) is each
 

@@ -181,10 +181,10 @@ def _captions(source: PoolSource, columns: Sequence[str]) -> PoolSample:
     table = pa.table({"caption": pa.chunked_array(stretches, pa.string()).slice(0, MOST_ROWS)})
     if columns and source.kind in READERS:
         table = _with_columns(table, [raw.table for raw in _first_raws(source)[0]], columns)
-    without = table["caption"].null_count
+    missing = table["caption"].null_count
     return PoolSample(
         pairs=table.filter(table["caption"].is_valid()),
-        rejects={"missing_caption": without} if without else {},
+        rejects={"missing_caption": missing} if missing else {},
         unreadable={},
         is_whole=rows <= MOST_ROWS,
     )
@@ -253,13 +253,13 @@ def recipe_labels(path: Place, recipe: Recipe, run: Run) -> dict[str, Any] | Non
     rows = f"{pairs.num_rows:,} rows" if is_whole else f"the first {pairs.num_rows:,} rows"
     warnings = list[str]()
     if not labelled and keys is not None:
-        said = f"got labels for none of {rows}: {compared_keys(pairs, keys)}"
+        finding = f"got labels for none of {rows}: {compared_keys(pairs, keys)}"
         if is_whole:
             raise RecipeError(
                 "`labels.key` must name a column of the pairs' URLs or, of pictures at hand, file names; "
-                f"{said}. Correct it, or leave labels out."
+                f"{finding}. Correct it, or leave labels out."
             )
-        warnings.append(f"`labels.key`: {said}")
+        warnings.append(f"`labels.key`: {finding}")
     if is_whole or of_file is not None:
         labels = sorted({*(pairs if of_file is None else of_file)["label"].drop_null().to_pylist()})
         warnings += _classes_without(path, recipe, labels)
@@ -276,9 +276,9 @@ def _classes_without(path: Place, recipe: Recipe, labels: Sequence[str]) -> Iter
         for field, names in fields.items():
             missing = [name for name in names if name not in labels]
             if missing:
-                near = "; ".join(f"`{name}`, nearest {_nearest(name, labels)}" for name in missing[:_NAMED])
-                more = f" and {len(missing) - _NAMED:,} more" if len(missing) > _NAMED else ""
-                yield f"`{field}`: {len(missing):,} of {len(names):,} names are no label: {near}{more}"
+                listed = "; ".join(f"`{name}`, nearest {_nearest(name, labels)}" for name in missing[:_NAMED])
+                further = f" and {len(missing) - _NAMED:,} more" if len(missing) > _NAMED else ""
+                yield f"`{field}`: {len(missing):,} of {len(names):,} names are no label: {listed}{further}"
 
 
 def _nearest(name: str, labels: Sequence[str]) -> str:

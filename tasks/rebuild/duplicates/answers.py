@@ -73,7 +73,7 @@ def _search(  # noqa: PLR0917 - as Step has it
     run: Run,
     upstream: Records,
     rule: RuleT,
-    each: Each,
+    engine: Each,
     earlier: EarlierRun | None = None,
     reads: Sequence[str] = (),
 ) -> Answers:
@@ -87,21 +87,21 @@ def _search(  # noqa: PLR0917 - as Step has it
         exchange = undone.enter_context(new_exchange(run.exchange, name, run.bits))
         search = PairSearch(kind=kind, exchange=exchange, resumes=earlier is not None)
         kind.prepare(run, upstream)
-        counts = each.partitions(f"{name}: reading", partial(write_rows, search, upstream))
-        each.partitions(f"{name}: equal rows", partial(link_equal, search))
+        counts = engine.partitions(f"{name}: reading", partial(write_rows, search, upstream))
+        engine.partitions(f"{name}: equal rows", partial(link_equal, search))
         if earlier is not None:
             previous = PreviousEdges(run=earlier, reads=reads)
-            changed = take_over(search, previous, upstream, counts, each)
+            changed = take_over(search, previous, upstream, counts, engine)
             compared = previous.compared(run.ledger)
-        firsts = each.partitions(f"{name}: codes", partial(write_firsts, search, counts))
+        firsts = engine.partitions(f"{name}: codes", partial(write_firsts, search, counts))
         for start in range(0, n_tables, TABLES_AT_ONCE):
             tables = range(start, min(start + TABLES_AT_ONCE, n_tables))
-            each.partitions(f"{name}: keys", partial(send_keys, search, counts, tables))
-            candidates += sum(each.partitions(f"{name}: tables", partial(link_tables, search, tables)))
+            engine.partitions(f"{name}: keys", partial(send_keys, search, counts, tables))
+            candidates += sum(engine.partitions(f"{name}: tables", partial(link_tables, search, tables)))
             search.exchange.forget("keys")
-        link_cells(search, firsts, each)
-        recall = measured_recall(search, firsts, compared, _merge(search), each)
-        each.partitions(f"{name}: captions", partial(_send_captions, search, upstream))
+        link_cells(search, firsts, engine)
+        recall = measured_recall(search, firsts, compared, _merge(search), engine)
+        engine.partitions(f"{name}: captions", partial(_send_captions, search, upstream))
         undone.pop_all()
     notes = kind.notes(candidates) | ({} if recall is None else recall.notes)
     compared = None if recall is None else recall.compared
@@ -135,13 +135,13 @@ def _send_captions(search: PairSearch, upstream: Records, run: Run) -> None:
     if not len(rows):
         return
     pairs = run.ledger.alive(upstream, ["caption"]).take(pa.array(row_places(search.bits, rows)))
-    into = _uids(search, survivors)
-    own = pa.table({"uid": into, "caption": column(pairs, "caption", pa.string()), "from_uid": pairs["uid"]})
+    targets = _uids(search, survivors)
+    captions = pa.table({"uid": targets, "caption": column(pairs, "caption", pa.string()), "from_uid": pairs["uid"]})
     tables = [run.ledger.table(record, "captions") for record in upstream if "captions" in record.hashes]
     earlier = pa.concat_tables([CAPTIONS.empty_table(), *tables])
     moves = pc.index_in(earlier["uid"].combine_chunks(), column(pairs, "uid", pa.string()))
-    moved = pa.table({"uid": into.take(moves), "caption": earlier["caption"], "from_uid": earlier["from_uid"]})
-    sent = [own, moved.filter(pc.is_valid(moves)).cast(own.schema)]
+    moved = pa.table({"uid": targets.take(moves), "caption": earlier["caption"], "from_uid": earlier["from_uid"]})
+    sent = [captions, moved.filter(pc.is_valid(moves)).cast(captions.schema)]
     search.exchange.send("captions", run.part.number, "uid", sent)
 
 
@@ -240,13 +240,13 @@ class ComparedBefore:
     duplicates: Words
 
     @classmethod
-    def of(cls, search: PairSearch, counts: Sequence[int], compared: pa.Table | None, each: Each) -> "ComparedBefore":
+    def of(cls, search: PairSearch, counts: Sequence[int], compared: pa.Table | None, engine: Each) -> "ComparedBefore":
         """What stands of a previous table `compared`."""
-        none = np.empty(0, np.uint64)
+        no_rows = np.empty(0, np.uint64)
         if compared is None:
-            return cls(rows=none, duplicates=none.reshape(0, 2))
+            return cls(rows=no_rows, duplicates=no_rows.reshape(0, 2))
         uids = pa.concat_arrays([compared[name].combine_chunks() for name in ("uid", "twin")]).drop_null().unique()
-        parts = each.partitions(f"{search.kind.step}: compared before", partial(_rows_of, search, counts, uids))
+        parts = engine.partitions(f"{search.kind.step}: compared before", partial(_rows_of, search, counts, uids))
         places, rows = (np.concatenate(columns) for columns in zip(*parts, strict=True))
         row_of = np.zeros(len(uids), np.uint64)
         row_of[places] = rows
@@ -254,13 +254,13 @@ class ComparedBefore:
         stands[places] = True
         drawn = uid_places(compared["uid"], uids)
         twins = uid_places(compared["twin"], uids)
-        both = stands[drawn] & (twins >= 0) & stands[twins]
-        pairs = np.stack([row_of[drawn[both]], row_of[twins[both]]], axis=1)
+        both_stand = stands[drawn] & (twins >= 0) & stands[twins]
+        pairs = np.stack([row_of[drawn[both_stand]], row_of[twins[both_stand]]], axis=1)
         return cls(rows=np.unique(row_of[drawn[stands[drawn]]]), duplicates=np.sort(pairs, axis=1))
 
 
 def measured_recall(
-    search: PairSearch, firsts: Sequence[FirstRows], compared: pa.Table | None, linked: tuple[Words, Ints], each: Each
+    search: PairSearch, firsts: Sequence[FirstRows], compared: pa.Table | None, linked: tuple[Words, Ints], engine: Each
 ) -> Recall | None:
     """The recall of a search, whose `linked` rows are of these components; None of an exact one.
 
@@ -273,11 +273,11 @@ def measured_recall(
     order = np.argsort(draws, kind="stable")[: drawn_count(sum(first.searched for first in firsts), comparisons)]
     drawn = np.sort(np.concatenate([first.drawn for first in firsts])[order])
     counts = [first.n for first in firsts]
-    before = ComparedBefore.of(search, counts, compared, each)
-    known = np.isin(drawn, before.rows)
-    compare = partial(_duplicates_of, search, counts, drawn, known)
-    stand = before.duplicates[np.isin(before.duplicates, drawn[known]).any(axis=1)]
-    parts = [stand, *each.partitions(f"{search.kind.step}: recall", compare)]
+    previous = ComparedBefore.of(search, counts, compared, engine)
+    is_compared = np.isin(drawn, previous.rows)
+    compare = partial(_duplicates_of, search, counts, drawn, is_compared)
+    stand = previous.duplicates[np.isin(previous.duplicates, drawn[is_compared]).any(axis=1)]
+    parts = [stand, *engine.partitions(f"{search.kind.step}: recall", compare)]
     pairs = np.unique(np.concatenate(parts), axis=0)
     rows = np.union1d(drawn, pairs.ravel())
     uids, component = search.files.column("uid", rows), _components_of(rows, *linked)
@@ -298,19 +298,19 @@ def _rows_of(search: PairSearch, counts: Sequence[int], uids: pa.Array, run: Run
     """The places of those of `uids` that a partition has and that are searched as before, and their rows."""
     rows, _ = search.rows_where(run.part.number, "first", counts[run.part.number])
     rows = rows[~search.files.numbers("anew", rows)]
-    found = uid_places(pa.chunked_array([search.files.column("uid", rows)]), uids)
-    return found[found >= 0], rows[found >= 0]
+    places = uid_places(pa.chunked_array([search.files.column("uid", rows)]), uids)
+    return places[places >= 0], rows[places >= 0]
 
 
-def _duplicates_of(search: PairSearch, counts: Sequence[int], drawn: Words, known: Flags, run: Run) -> Words:
-    """The duplicates (k, 2), by number, of drawn rows among those of a partition; of `known` ones those not known."""
-    own, _ = search.rows_where(run.part.number, "first", counts[run.part.number])
-    anew = own[search.files.numbers("anew", own)] if known.any() else own[:0]
-    wanted = own if not known.all() else anew
+def _duplicates_of(search: PairSearch, counts: Sequence[int], drawn: Words, is_compared: Flags, run: Run) -> Words:
+    """The duplicates (k, 2), by number, of drawn rows in a partition; where `is_compared`, among the new rows alone."""
+    firsts, _ = search.rows_where(run.part.number, "first", counts[run.part.number])
+    anew = firsts[search.files.numbers("anew", firsts)] if is_compared.any() else firsts[:0]
+    wanted = firsts if not is_compared.all() else anew
     rows = np.union1d(drawn, wanted)
     compared, pairs = search.kind.compared(search.files, rows), [np.empty((0, 2), np.uint64)]
-    for some, others in ((drawn[~known], own), (drawn[known], anew)):
-        if len(some) and len(others):
-            left, right = compared.all_duplicates(np.searchsorted(rows, some), np.searchsorted(rows, others))
+    for left_rows, right_rows in ((drawn[~is_compared], firsts), (drawn[is_compared], anew)):
+        if len(left_rows) and len(right_rows):
+            left, right = compared.all_duplicates(np.searchsorted(rows, left_rows), np.searchsorted(rows, right_rows))
             pairs.append(np.stack([rows[left], rows[right]], axis=1))
     return np.concatenate(pairs)

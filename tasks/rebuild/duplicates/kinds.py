@@ -238,18 +238,18 @@ class PreviousEdges:
 
 
 def take_over(
-    search: PairSearch, previous: PreviousEdges, upstream: Records, counts: Sequence[int], each: Each
+    search: PairSearch, previous: PreviousEdges, upstream: Records, counts: Sequence[int], engine: Each
 ) -> list[int]:
     """Leave the edges that stand, and write which rows are fresh; how many pairs of each partition changed."""
     name = search.kind.step
-    changes = each.partitions(f"{name}: changes", partial(previous.send, search, upstream))
-    each.partitions(f"{name}: previous edges", partial(_part_edges, search, counts))
+    changes = engine.partitions(f"{name}: changes", partial(previous.send, search, upstream))
+    engine.partitions(f"{name}: previous edges", partial(_part_edges, search, counts))
     left, right = search.received("standing", 0, ["left", "right"])
     touched = np.unique(search.received("touched", 0, ["row"])[0])
     search.send("lost", "all", row=touched)
     search.send("fresh", "all", row=_fresh_pieces(search, left, right, touched))
     search.send("stood", "all", left=left, right=right)
-    each.partitions(f"{name}: standing edges", partial(_leave_edges, search, counts))
+    engine.partitions(f"{name}: standing edges", partial(_leave_edges, search, counts))
     return changes
 
 
@@ -259,10 +259,10 @@ def _part_edges(search: PairSearch, counts: Sequence[int], run: Run) -> None:
     tables = search.exchange.received("ends", partition)
     if not tables:
         return
-    ends, own = pa.concat_tables(tables), row_numbers(search.bits, partition, np.arange(counts[partition]))
-    places = uid_places(ends["uid"], search.files.column("uid", own))
+    ends, part_rows = pa.concat_tables(tables), row_numbers(search.bits, partition, np.arange(counts[partition]))
+    places = uid_places(ends["uid"], search.files.column("uid", part_rows))
     left, right = ends["left"].to_numpy(), row_numbers(search.bits, partition, np.maximum(places, 0))
-    left_stays, right_stays = ends["stays"].to_numpy(), _at(places, search.files.numbers("stays", own))
+    left_stays, right_stays = ends["stays"].to_numpy(), _at(places, search.files.numbers("stays", part_rows))
     stands = left_stays & right_stays
     touched = np.concatenate([left[left_stays & ~stands], right[right_stays & ~stands]])
     search.send("standing", partition, bits=0, left=left[stands], right=right[stands])
@@ -289,8 +289,8 @@ def _leave_edges(search: PairSearch, counts: Sequence[int], run: Run) -> None:
     And which are `anew`: these may not have been compared before with those that were drawn for recall.
     """
     partition, forest = run.part.number, NumberedForest()
-    own = row_numbers(search.bits, partition, np.arange(counts[partition]))
-    columns = {"fresh": ~search.files.numbers("unchanged", own), "anew": ~search.files.numbers("unchanged", own)}
+    rows = row_numbers(search.bits, partition, np.arange(counts[partition]))
+    columns = {"fresh": ~search.files.numbers("unchanged", rows), "anew": ~search.files.numbers("unchanged", rows)}
     for name, sent in (("fresh", "fresh"), ("anew", "lost")):
         columns[name][row_places(search.bits, search.received(sent, partition, ["row"])[0])] = True
     search.files.write(partition, columns)

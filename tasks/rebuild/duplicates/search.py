@@ -124,7 +124,7 @@ def link_tables(search: PairSearch, tables: range, run: Run) -> int:
         codes = search.files.numbers("codes", numbers)
         near = search.kind.near(search.files, numbers, codes)
         fresh = search.files.numbers("fresh", numbers) if search.resumes else None
-        here = Forest(len(numbers))
+        local = Forest(len(numbers))
         pairs = chain.from_iterable(
             pairs_of_table(np.searchsorted(numbers, rows), keys, codes, masks[: table + 1], near=near, fresh=fresh)
             for table, rows, keys in places
@@ -137,9 +137,9 @@ def link_tables(search: PairSearch, tables: range, run: Run) -> int:
                 compared, met = search.kind.compared(search.files, numbers[read]), np.flatnonzero(read)
                 place_of = np.cumsum(read) - 1
             near_left, near_right, weight = compared.accepted(place_of[left], place_of[right])
-            here.add(met[near_left], met[near_right], weight)
-            near.skip_weaker(here)
-        left, right, weight = here.strongest()
+            local.add(met[near_left], met[near_right], weight)
+            near.skip_weaker(local)
+        left, right, weight = local.strongest()
         forest.add(numbers[left], numbers[right], weight)
         candidates += near.candidates
     search.send_edges(f"table-{tables.start:03d}-{partition:05d}", forest)
@@ -173,14 +173,14 @@ def _places(search: PairSearch, tables: range, partition: int) -> Iterator[Meeti
 
 def _in_groups(places: Iterable[Meeting]) -> Iterator[list[Meeting]]:
     """Places whose rows are read together: as many as have ROWS_HELD rows, since a row is in many places."""
-    held: list[Meeting] = []
+    group: list[Meeting] = []
     for place in places:
-        held.append(place)
-        if sum(len(part.rows) for part in held) >= ROWS_HELD:
-            yield held
-            held = []
-    if held:
-        yield held
+        group.append(place)
+        if sum(len(part.rows) for part in group) >= ROWS_HELD:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 def _at_key_borders(keys: Words) -> Iterator[slice]:
@@ -230,7 +230,7 @@ class CellSearch:
         self.search.send_edges(f"cell-{cell:05d}", forest)
 
 
-def link_cells(search: PairSearch, firsts: Sequence[FirstRows], each: Each) -> None:
+def link_cells(search: PairSearch, firsts: Sequence[FirstRows], engine: Each) -> None:
     """Leave the edges of all pairs of rows that are near in every colour."""
     limit = search.kind.cell_limit
     total = sum(first.searched for first in firsts)
@@ -239,8 +239,8 @@ def link_cells(search: PairSearch, firsts: Sequence[FirstRows], each: Each) -> N
     depth = min(max(-(-total // CELL_ROWS) - 1, 0).bit_length(), MAX_BITS)
     cell_search = CellSearch(search=search, cells=_learnt(search, firsts, depth, limit), depth=depth)
     name, counts = search.kind.step, [first.n for first in firsts]
-    each.partitions(f"{name}: colours", partial(cell_search.send, counts))
-    for _ in each.items(f"{name}: cells", cell_search.link, range(1 << depth)):
+    engine.partitions(f"{name}: colours", partial(cell_search.send, counts))
+    for _ in engine.items(f"{name}: cells", cell_search.link, range(1 << depth)):
         pass
 
 
