@@ -6,6 +6,7 @@ from typing import Any
 
 from evenly.audit.comparison import ALTERED, NOT_IN_POOL, Group, compare_builds
 from evenly.audit.published import PublishedBuild, name_of
+from evenly.audit.replay import whole_rule
 from evenly.audit.safe_text import as_html, visible
 from evenly.storage.ledger import StepRecord
 from evenly.storage.removal.forget import FORGOTTEN
@@ -74,7 +75,7 @@ class Causes:
         if a.version != b.version:
             differences["code"] = f"step version {a.version} -> {b.version}"
         if a.rule != b.rule:
-            differences["rule"] = _describe_rule(a.rule, b.rule)
+            differences["rule"] = _describe_rule(whole_rule(a), whole_rule(b))
         if a.model != b.model:
             differences["model"] = f"{_short(a.model)} -> {_short(b.model)}"
         if a.seed != b.seed:

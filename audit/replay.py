@@ -8,7 +8,7 @@ twice) and "not replayed" (this code does not know the step or its rule).
 import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import pyarrow as pa
@@ -71,11 +71,19 @@ def replay_step(build: PublishedBuild, uid: str, record: StepRecord) -> Replay:
 
 def deciding_rule(record: StepRecord, pair: Mapping[str, Any]) -> Mapping[str, Any]:
     """The part of a step's rule that decided a pair; all of it where this code does not know the rule."""
-    judgement = STEPS.get(record.name)
+    judgement, rule = STEPS.get(record.name), whole_rule(record)
     try:
-        return record.rule if judgement is None else judgement.decides(record.rule, pair)
+        return rule if judgement is None else judgement.decides(rule, pair)
     except (CurationError, TypeError, KeyError):  # the rule, or the class that it is of, was another
-        return record.rule
+        return rule
+
+
+def whole_rule(record: StepRecord) -> Mapping[str, Any]:
+    """The rule of a step with the defaults that are not stored (numbers, words, switches), where the step is known."""
+    judgement = STEPS.get(record.name)
+    plain = () if judgement is None or judgement.load is not None else fields(judgement.rule)
+    defaults = {one.name: one.default for one in plain if isinstance(one.default, bool | int | float | str)}
+    return {**defaults, **record.rule}
 
 
 def _with_place(mismatch: Mismatch) -> str:

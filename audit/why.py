@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from evenly.audit.errors import UnknownSampleError
 from evenly.audit.explanation import Explanation, PairHistory, StepSight
 from evenly.audit.published import SHOWN, PublishedBuild, is_uid
-from evenly.audit.replay import deciding_rule, replay_step
+from evenly.audit.replay import deciding_rule, replay_step, whole_rule
 from evenly.audit.safe_text import visible
 from evenly.curation.balance.sums import draw_rows
 from evenly.storage.ledger import StepRecord
@@ -224,7 +224,7 @@ def _sight(build: PublishedBuild, record: StepRecord, row: Mapping[str, Any]) ->
         verdict=row[f"{name}_verdict"],
         reason=reason,
         value=row[f"{name}_value"],
-        rule=record.rule,
+        rule=whole_rule(record),
         notes=record.notes,
         model=record.model,
         seed=record.seed,

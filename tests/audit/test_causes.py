@@ -129,3 +129,8 @@ def test_rules_that_differ_are_said_to_and_equal_ones_are_not(before, after):
     assert ("rule" in row["differs"]) == (before != after)
     back = causes([Run("align", rule=after)], [Run("align", rule=before)]).steps()[0]["differs"]
     assert back.keys() == row["differs"].keys()
+
+
+def test_a_default_that_is_not_stored_is_named():
+    before, after = Run("deduplicate_captions"), Run("deduplicate_captions", rule={"min_jaccard": 0.9})
+    assert causes([before], [after]).of("deduplicate_captions").detail == "min_jaccard 0.8 -> 0.9"

@@ -32,6 +32,7 @@ from evenly.tasks.step import Step, ledger_step
 from tests.picture_pool import picture
 from tests.tasks import whole_rebuild
 from tests.tasks.conftest import Rebuilt, encoding_colours
+from tests.tasks.step_contract import steps_with_contract
 from tests.tasks.whole_rebuild import BLUE, GREEN, RED, RULES, Row, open_run, publish, rows
 
 Rules = Mapping[str, Mapping[str, Any]]
@@ -245,8 +246,6 @@ ELSEWHERE = {
     "balance": {"headroom"},
     "safety": {"detector"},
     "rank": {"keep_top", "min_score"},
-    "check_pool_values": {"values"},
-    "check_image_values": {"values"},
 }
 """Fields that no `curate` has; of `safety`, tried below; of steps that judge as others do that are tried."""
 
@@ -303,7 +302,7 @@ def test_each_field_of_each_rule_is_tried_or_refused():
     assert [
         (name, field.name)
         for name, rule in rules.items()
-        if rule is not FilterRules and name not in {"mix_sources", "deduplicate_exact"}
+        if rule is not FilterRules and name not in {"deduplicate_exact", *steps_with_contract()}
         for field in fields(rule)
         if (name, field.name) not in tried
     ] == []

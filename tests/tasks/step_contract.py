@@ -5,8 +5,10 @@ A step that judges by the ledger alone has a subclass of `StepContract` in its o
 
 import json
 import pickle
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,8 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.audit.published import PublishedBuild
-from evenly.audit.replay import replay_step
+from evenly.audit.replay import deciding_rule, replay_step
 from evenly.audit.verify import check_verdicts
+from evenly.audit.what_if import SupposedStep, suppose
 from evenly.curation.errors import RuleError
 from evenly.curation.step import Judgement
 from evenly.storage.ledger import Ledger, StepRecord
@@ -32,6 +35,12 @@ from evenly.tasks.step import ledger_step
 from tests.tasks.whole_rebuild import publish
 
 PAIRS = 60
+
+
+def steps_with_contract() -> set[str]:
+    """The names of the steps that have a subclass of `StepContract`: their judgements are called as they are."""
+    tests = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parents[1].rglob("test_*.py"))
+    return {name.lower() for name in re.findall(r"^    judgement = (\w+)$", tests, re.MULTILINE)}
 
 
 def findings(workspace: Workspace, manifest: Mapping[str, Any]) -> set[str]:
@@ -66,14 +75,24 @@ def flipped(table: pa.Table, row: int) -> pa.Table:
 class StepContract:
     """Tests of `judgement` by `rule`, which must keep some pairs of the pool and refuse others.
 
+    others: rules that together differ from it in each field, which `what-if` is asked for (`others: ClassVar = [...]`).
     columns: further columns of the pool, by name; their values come in turn, row by row (`columns: ClassVar = {...}`).
     """
 
     judgement: ClassVar[Judgement]
     rule: ClassVar[Any]
+    others: ClassVar[Sequence[Any]]
     columns: ClassVar[Mapping[str, Sequence[Any]]] = {}
 
-    def judged(self, root: Path, *, pairs: int = PAIRS, seed: int = 3, bits: int = 0) -> tuple[Run, list[StepRecord]]:
+    def judged(
+        self,
+        root: Path,
+        *,
+        pairs: int = PAIRS,
+        seed: int = 3,
+        bits: int = 0,
+        rule: Any = None,  # noqa: ANN401 - of the step's own class
+    ) -> tuple[Run, list[StepRecord]]:
         """A run over the pool's first pairs, and its records: of what collects, and of the step."""
         pool = root.parent / f"pool-{pairs}.jsonl"
         rows = [
@@ -84,7 +103,7 @@ class StepContract:
         pool.write_text("".join(json.dumps(row) + "\n" for row in rows))
         source = PoolSource(kind="jsonl", path=str(pool), name="pool")
         run = Run(workspace=Workspace.at(root), seed=seed, sources=(source,), progress=Progress(quiet=True), bits=bits)
-        steps = [(COLLECT, CollectRule(limit=None)), (ledger_step(self.judgement), self.rule)]
+        steps = [(COLLECT, CollectRule(limit=None)), (ledger_step(self.judgement), rule or self.rule)]
         return run, list(run_steps(run, steps, InProcess(run=run)))
 
     def decisions(self, root: Path, **pool: int) -> pa.Table:
@@ -144,6 +163,24 @@ class StepContract:
             assert findings(run.workspace, manifest) == {record.name}
             build = PublishedBuild(run.workspace, manifest)
             assert replay_step(build, table["uid"][row].as_py(), record).agrees is False
+
+    def test_the_part_of_its_rule_that_refused_a_pair_is_named(self, tmp_path):
+        run, records = self.judged(tmp_path / "w")
+        pairs = run.ledger.decisions(records[-1]).to_pylist()
+        assert [pair for pair in pairs if pair["verdict"] != "kept" and not deciding_rule(records[-1], pair)] == []
+
+    def test_what_if_says_what_another_rule_then_does_for_each_field(self, tmp_path):
+        run, records = self.judged(tmp_path / "w")
+        build, step = PublishedBuild(run.workspace, publish(run, records)), ledger_step(self.judgement)
+        differing = set()
+        for rule in self.others:
+            differing |= {one.name for one in fields(rule) if getattr(rule, one.name) != getattr(self.rule, one.name)}
+            collected = SupposedStep(name="collect", rule=records[0].rule, seed=run.seed)
+            said = suppose(build, [collected, SupposedStep(name=step.name, rule=step.stored(rule), seed=run.seed)])
+            _, (_, record) = self.judged(tmp_path / "w", rule=rule)
+            assert (said.unknown, list(said.open_steps)) == (0, [])
+            assert said.ledger.decisions(said.records[-1]).equals(run.ledger.decisions(record))
+        assert differing == {one.name for one in fields(self.rule)}
 
     def test_a_value_that_is_off_by_a_billionth_is_seen(self, tmp_path):
         run, records = self.judged(tmp_path / "w")

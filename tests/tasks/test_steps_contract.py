@@ -1,6 +1,5 @@
 """Every step by what it says of itself: asked, replayed, verified, and seen where what it stored is changed."""
 
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from evenly.audit.replay import replay_step
 from evenly.curation.steps import STEPS
 from evenly.flows.cli.audit.audit import COMMANDS
 from evenly.flows.recipe.steps import KNOWN_STEPS
-from tests.tasks.step_contract import findings, flipped, rewrite, with_row
+from tests.tasks.step_contract import findings, flipped, rewrite, steps_with_contract, with_row
 from tests.tasks.whole_rebuild import STEPS as RUN
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -38,9 +37,7 @@ def test_each_step_of_a_recipe_says_what_it_asks_and_no_other_does():
 
 def test_each_step_that_is_judged_again_is_tried_here():
     judged_again = {name for name, step in STEPS.items() if step.rejudge is not None}
-    tests = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parents[1].rglob("test_*.py"))
-    with_contract = {name.lower() for name in re.findall(r"^    judgement = (\w+)$", tests, re.MULTILINE)}
-    assert judged_again - set(REJUDGED) - with_contract == ELSEWHERE
+    assert judged_again - set(REJUDGED) - steps_with_contract() == ELSEWHERE
 
 
 def test_each_step_stands_in_the_docs_with_what_it_asks():

@@ -69,6 +69,7 @@ def test_the_seed_draws():
 class TestCap(StepContract):
     judgement = CAP
     rule = CapRule(column="author", most=4)
+    others: ClassVar = [CapRule(column="author", most=7), CapRule(column="year", most=4)]
     columns: ClassVar = {"author": ["ann", "bob", None, "ann", "ann"], "year": [2001, 2002, None]}
 
     def test_a_column_of_numbers_is_capped_too(self, tmp_path):

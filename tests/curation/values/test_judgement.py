@@ -99,18 +99,21 @@ def test_the_best_share_is_that_of_align(scores, share):
 class TestBounds(StepContract):
     judgement = CHECK_POOL_VALUES
     rule = ValuesRule(values=(NamedBounds(name="worth", column="clip", min=0.3, at="pool"),))
+    others: ClassVar = [ValuesRule(values=(NamedBounds(name="worth", column="clip", max=0.5, at="pool"),))]
     columns: ClassVar = {"clip": [0.1, 0.3, None, 0.9, 0.31]}
 
 
 class TestTexts(StepContract):
     judgement = CHECK_TEXT_VALUES
     rule = ValuesRule(values=(NamedBounds(name="language", column="tongue", among=("en", "de"), at="texts"),))
+    others: ClassVar = [ValuesRule(values=(NamedBounds(name="language", column="tongue", among=("fr",), at="texts"),))]
     columns: ClassVar = {"tongue": ["en", "fr", None]}
 
 
 class TestTables(StepContract):
     judgement = CHECK_IMAGE_VALUES
     rule = ValuesRule(values=(NamedBounds(name="worth", column="clip", max=0.5, at="images"),))
+    others: ClassVar = [ValuesRule(values=(NamedBounds(name="worth", column="clip", keep_top=0.5, at="images"),))]
     columns: ClassVar = {"clip": ["0.1", "n/a", "0.9"]}
 
 
@@ -122,6 +125,7 @@ class TestShares(StepContract):
             NamedBounds(name="language", column="tongue", among=("en", "de")),
         )
     )
+    others: ClassVar = [ValuesRule(values=(NamedBounds(name="worth", column="clip", keep_top=0.7),))]
     columns: ClassVar = {"clip": [0.1, 0.3, None, 0.9, 0.31, 0.5, 0.77], "tongue": ["en", "de", "fr", "en"]}
 
     def test_what_a_share_keeps_does_not_depend_on_the_other_values(self, tmp_path):

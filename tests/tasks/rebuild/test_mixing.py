@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import ClassVar
 
 import pyarrow as pa
 import pytest
@@ -114,3 +115,7 @@ def test_every_row_is_kept_or_dropped_and_the_table_adds_up(run, sources, quota,
 class TestMixing(StepContract):
     judgement = MIX_SOURCES
     rule = MixRule(sources={"pool": SourceRule(quota=40, weight=0.9)})
+    others: ClassVar = [
+        MixRule(sources={"pool": SourceRule(quota=50)}),
+        MixRule(sources={"pool": SourceRule(weight=0.4)}),
+    ]
