@@ -54,9 +54,10 @@ def artifacts(name: str) -> list[Any]:
     return [row.data for row in sorted(rows, key=lambda row: row.created)]
 
 
-def events_of(build: str, name: str) -> list[dict[str, Any]]:
-    """The payloads of the events of a build, which a server stores a moment later."""
-    wanted = {"filter": {"event": {"name": [name]}, "resource": {"id": [f"evenly.build.{build}"]}}}
+def events_of(build: str, name: str, since: datetime) -> list[dict[str, Any]]:
+    """The payloads of the events of a build, which a server stores a moment later; other tests have made it too."""
+    event = {"event": {"name": [name]}, "resource": {"id": [f"evenly.build.{build}"]}}
+    wanted = {"filter": event | {"occurred": {"since": since.isoformat()}}}
     for _ in range(60):
         answer = httpx.post(f"{PREFECT_API_URL.value()}/events/filter", json=wanted, timeout=30).raise_for_status()
         if rows := answer.json()["events"]:
@@ -68,7 +69,7 @@ def events_of(build: str, name: str) -> list[dict[str, Any]]:
 
 @pytest.mark.usefixtures("prefect_server", "watched")
 def test_a_build_and_one_that_is_held_are_seen_on_the_server(recipe, tmp_path):
-    root = str(tmp_path / "w")
+    started, root = datetime.now(UTC), str(tmp_path / "w")
     first = rebuild_dataset(recipe=recipe(1), root=root, quiet=True, return_state=True)
     assert (first.name, first.message) == ("Completed", f"published: {first.result()}, 40 of 40 pairs kept")
     unchanged = rebuild_dataset(recipe=recipe(1), root=root, quiet=True, return_state=True)
@@ -83,9 +84,9 @@ def test_a_build_and_one_that_is_held_are_seen_on_the_server(recipe, tmp_path):
     still_held = rebuild_dataset(recipe=recipe(4), root=root, quiet=True, return_state=True)
     assert still_held.message == held.message  # the event and the notice are sent once
 
-    (published,) = events_of(again, "evenly.build.published")
+    (published,) = events_of(again, "evenly.build.published", started)
     assert BuildPublished(**published).kept == 40
-    (kept_back,) = events_of(held.result(), "evenly.build.held")
+    (kept_back,) = events_of(held.result(), "evenly.build.held", started)
     assert BuildHeld(**kept_back).previous == again
 
     funnel = json.loads(artifacts("tiny-words-funnel")[-1])
@@ -209,7 +210,7 @@ def test_an_address_that_no_browser_opens_is_refused_without_being_shown(url, mo
 
 @pytest.mark.usefixtures("prefect_server", "watched")
 def test_after_a_failed_audit_a_build_is_held_until_a_person_promotes_one(recipe, tmp_path):
-    root = str(tmp_path / "w")
+    started, root = datetime.now(UTC), str(tmp_path / "w")
     builds = Builds(Workspace.at(root))
     first = rebuild_dataset(recipe=recipe(1), root=root, quiet=True)
     said = hold_promotion(build=first, findings=2, root=root)
@@ -219,7 +220,7 @@ def test_after_a_failed_audit_a_build_is_held_until_a_person_promotes_one(recipe
     held = rebuild_dataset(recipe=recipe(2), root=root, quiet=True, return_state=True)
     assert held.name == "Held"
     assert f"not promoted, since `{first}` did not verify (2 findings), 20" in held.message
-    assert BuildHeld(**events_of(held.result(), "evenly.build.held")[0]).previous == first
+    assert BuildHeld(**events_of(held.result(), "evenly.build.held", started)[0]).previous == first
     assert builds.latest_of("tiny_words") == first
 
     evenly.promote(held.result(), root=root)
