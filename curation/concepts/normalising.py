@@ -47,14 +47,13 @@ def normalised(text: str) -> str:
 def normalised_texts(texts: pa.Array) -> pa.Array:
     """Return `normalised` of each text as large_string; null stays null.
 
-    Of many, what is all ASCII is done by compiled code; of a few that would load it, words and blanks by Arrow.
+    Of many, what is all ASCII is done by compiled code; of a few that would load it, by Arrow.
     """
     texts = as_texts(texts)
     if not is_compiled_for(texts.nbytes, FEW):
         lowered = pc.ascii_lower(texts).cast(pa.large_string())
         is_odd = pc.invert(pc.fill_null(pc.match_substring_regex(lowered, _WORDS), True))
-        odd = pa.array([normalised(text) for text in texts.filter(is_odd).to_pylist()], pa.large_string())
-        return pc.replace_with_mask(lowered, is_odd, odd)
+        return pc.replace_with_mask(lowered, is_odd, _odd_texts(lowered.filter(is_odd), texts.filter(is_odd)))
     from evenly.curation.concepts.normalise_kernel import normalise_rows
 
     plain = pc.fill_null(pc.string_is_ascii(texts), True)
@@ -63,3 +62,12 @@ def normalised_texts(texts: pa.Array) -> pa.Array:
     mask = plain.to_numpy(zero_copy_only=False)
     data, offsets = normalise_rows(buffers.data, buffers.offsets, mask, other_buffers.data, other_buffers.offsets)
     return TextBuffers(data=data, offsets=offsets, valid=buffers.valid).to_arrow()
+
+
+def _odd_texts(lowered: pa.Array, texts: pa.Array) -> pa.Array:
+    """`normalised` of texts with more than words and blanks: in ASCII without + and #, what is more is a blank."""
+    is_plain = pc.and_not(pc.string_is_ascii(lowered), pc.match_substring_regex(lowered, "[+#]"))
+    spaced = pc.ascii_trim(pc.replace_substring_regex(lowered, "[^a-z0-9]+", " "), " ")
+    is_other = pc.invert(is_plain)
+    others = pa.array([normalised(text) for text in texts.filter(is_other).to_pylist()], pa.large_string())
+    return pc.replace_with_mask(spaced, is_other, others)
