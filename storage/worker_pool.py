@@ -16,6 +16,8 @@ from multiprocessing.context import SpawnContext, SpawnProcess
 from types import ModuleType
 from typing import Any
 
+_starting = threading.RLock()
+
 
 class _Worker(SpawnProcess):
     """A spawned process that starts as `starting_workers` says."""
@@ -25,7 +27,9 @@ class _Worker(SpawnProcess):
             super().start()
 
 
-class _WorkerContext(SpawnContext):
+class WorkerContext(SpawnContext):
+    """What starts such processes."""
+
     Process = _Worker
 
 
@@ -38,7 +42,7 @@ def worker_pool(
     Results must be taken in the context: what still runs at its end is not waited for. `initializer(*initargs)`
     prepares each process.
     """
-    context = _WorkerContext()
+    context = WorkerContext()
     listener, stop = context.Pipe(duplex=False)
     executor = ProcessPoolExecutor(
         processes, mp_context=context, initializer=_start_worker, initargs=(listener, initializer, initargs)
@@ -68,12 +72,14 @@ def starting_workers() -> Iterator[None]:
     resource_tracker.ensure_running()  # where it must start first, it unblocks the signal in this thread
     _end_tracker_with(os.getpid())
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    script = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
     try:
-        yield
+        with _starting:
+            script, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
+            try:
+                yield
+            finally:
+                sys.modules["__main__"] = script
     finally:
-        sys.modules["__main__"] = script
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from evenly.curation.concepts.matching import in_order
 from evenly.storage.tables.partitions import Partition
-from evenly.storage.worker_pool import end_with_parent, starting_workers, worker_pool
+from evenly.storage.worker_pool import WorkerContext, end_with_parent, starting_workers, worker_pool
 from evenly.tasks.run import Run
 from evenly.tasks.server.api import in_run
 from evenly.tasks.server.logs import keep_off_terminal
@@ -187,6 +187,12 @@ def _process_runner(n_workers: int) -> Any:  # noqa: ANN401 - Prefect's
     context = copy_context()
 
     class PartitionRunner(ProcessPoolTaskRunner):
+        def __enter__(self) -> Self:
+            super().__enter__()
+            executor: Any = self._executor
+            executor._mp_context = WorkerContext()  # noqa: SLF001 - Prefect takes none
+            return self
+
         def _forward_subprocess_messages(self) -> None:
             context.run(super()._forward_subprocess_messages)
 

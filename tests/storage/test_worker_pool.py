@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from evenly.storage.worker_pool import worker_pool
+from evenly.storage.worker_pool import WorkerContext, worker_pool
+from evenly.tasks.engine import _process_runner
 
 ROOT = Path(__file__).resolve().parents[2]
 WORK = """
@@ -83,6 +84,24 @@ def test_a_script_that_is_not_guarded_runs_once(tmp_path):
     command = [sys.executable, str(script)]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert (result.stdout, result.stderr) == ("[1, 2]\n", "")
+
+
+@pytest.mark.slow
+def test_a_script_that_is_not_guarded_runs_once_where_prefect_starts_workers(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from evenly.tasks.engine import _process_runner\n"
+        "with _process_runner(2) as runner:\n"
+        "    print(list(runner._executor.map(abs, [-1, -2])), flush=True)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    result = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, check=True)
+    assert (result.stdout, result.stderr) == ("[1, 2]\n", "")
+
+
+def test_prefects_workers_start_as_ours_do():
+    with _process_runner(1) as runner:
+        assert isinstance(runner._executor._mp_context, WorkerContext)
 
 
 def test_an_error_of_a_worker_is_raised_here():
