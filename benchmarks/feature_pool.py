@@ -25,7 +25,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from prefect import flow
 
 from benchmarks.text_pool import FILE_ROWS, Phrases, captions, urls
 from evenly.flows.process.prefect_api import prefect_api
@@ -99,7 +98,6 @@ def measured(name: str) -> Iterator[None]:
     print(f"{name:<20} {spent[0]:8.2f} s processor {spent[1]:8.2f} s clock, peak {peak:,} MiB", flush=True)
 
 
-@flow(name="measured-rebuild", persist_result=False, log_prints=False)
 def rebuild(recipe: Path, root: Path, workers: int) -> str:
     """Run the steps of a recipe and publish the build; its content hash. The encoding of captions is left out."""
     chosen = read_recipe(str(recipe))
