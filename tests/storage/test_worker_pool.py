@@ -73,27 +73,21 @@ def test_results_come_in_order():
         assert list(pool.map(square, range(20))) == [number * number for number in range(20)]
 
 
-def test_a_script_that_is_not_guarded_runs_once(tmp_path):
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "from evenly.storage.worker_pool import worker_pool\nwith worker_pool(2) as pool:\n",
+        pytest.param(
+            "from evenly.tasks.engine import _process_runner\n"
+            "with _process_runner(2) as runner:\n    pool = runner._executor\n",
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=["ours", "Prefect's"],
+)
+def test_a_script_that_is_not_guarded_runs_once(tmp_path, lines):
     script = tmp_path / "script.py"
-    script.write_text(
-        "from evenly.storage.worker_pool import worker_pool\n"
-        "with worker_pool(2) as pool:\n"
-        "    print(list(pool.map(abs, [-1, -2])), flush=True)\n"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    command = [sys.executable, str(script)]
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert (result.stdout, result.stderr) == ("[1, 2]\n", "")
-
-
-@pytest.mark.slow
-def test_a_script_that_is_not_guarded_runs_once_where_prefect_starts_workers(tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(
-        "from evenly.tasks.engine import _process_runner\n"
-        "with _process_runner(2) as runner:\n"
-        "    print(list(runner._executor.map(abs, [-1, -2])), flush=True)\n"
-    )
+    script.write_text(f"{lines}    print(list(pool.map(abs, [-1, -2])), flush=True)\n")
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     result = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, check=True)
     assert (result.stdout, result.stderr) == ("[1, 2]\n", "")
