@@ -74,6 +74,7 @@ class Workspace:
     leaderboards = Folder("leaderboards")  # finished runs of leaderboards, one folder each
     reports = Folder("reports")  # HTML reports
     exports = Folder("exports")  # datasets written for other tools
+    departures = Folder("receipts of exports and reports")  # which build was written where, one JSON file each
     forget = Folder("forget list")  # the forget list: keyed hashes of what new builds must not hold, and the key
     locks = Folder("locks")  # who writes which recipe just now, one file each
     exchange = Folder("exchange")  # rows on their way to another cut, while a step runs

@@ -12,6 +12,7 @@ from evenly.audit.report import read_sources, render_report, report_code, standi
 from evenly.audit.verify import new_seed, verify_one
 from evenly.storage.builds import Builds
 from evenly.storage.errors import DamagedError
+from evenly.storage.exports.departures import REPORT, record_departure
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.records import content_hash, read_record, replace_record, replace_text
 from evenly.storage.web.images import reader
@@ -87,8 +88,10 @@ def report_of(
                 return path, stored["sources"]
     page = render_report(workspace, manifest, **records, truth=truth, read_bytes=reader(workspace.downloads))
     replace_text(path, page)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    record_departure(workspace, kind=REPORT, build=str(manifest["build"]), place=path, content=digest, files=1)
     sources = read_sources(workspace, manifest)
-    replace_record(kept, {"inputs": inputs, "page": hashlib.sha256(path.read_bytes()).hexdigest(), "sources": sources})
+    replace_record(kept, {"inputs": inputs, "page": digest, "sources": sources})
     return path, sources
 
 

@@ -10,7 +10,9 @@ import pytest
 from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS
 from evenly.flows.cli.start.demo_job import examples_of, faults_found
 from evenly.storage.builds import open_build
+from evenly.storage.exports.departures import departures
 from evenly.storage.pools.columns import STEP_COLUMNS
+from evenly.storage.workspace import Workspace
 from evenly.tasks.verify_and_report import report_of
 
 pytestmark = pytest.mark.embedded
@@ -126,6 +128,9 @@ def test_a_build_is_exported(evenly, undisturbed, tmp_path, to):
     assert status == 0
     assert kept in facts["counts"].values()
     assert (tmp_path / to / "export.json").exists()
+    receipts = departures(Workspace.at(undisturbed[0]))
+    (receipt,) = [receipt for receipt in receipts if receipt.place == str(tmp_path / to)]
+    assert (receipt.kind, receipt.build, receipt.content) == (to, facts["build"], facts["content_hash"])
 
 
 def test_the_report_is_one_page_that_asks_for_nothing(evenly):

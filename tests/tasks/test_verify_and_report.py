@@ -12,6 +12,7 @@ from evenly.audit.published import each_image
 from evenly.audit.verify import new_seed, verify_one
 from evenly.storage.builds import Builds
 from evenly.storage.errors import DamagedError
+from evenly.storage.exports.departures import departures
 from evenly.storage.ledger import Ledger, StepOutput, StepSpec
 from evenly.storage.web import images, shards
 from evenly.storage.web.images import reader
@@ -190,6 +191,9 @@ def test_a_report_is_made_anew_only_where_what_it_shows_or_the_page_has_changed(
     path.write_bytes(page[:-9])
     assert report_of(workspace, manifest) == (path, sources)
     assert (len(made), path.read_bytes()) == (2, page)
+    (receipt,) = departures(workspace)
+    assert (receipt.kind, receipt.build, receipt.place) == ("report", manifest["build"], f"reports/{path.name}")
+    assert receipt.content == hashlib.sha256(page).hexdigest()
     path.with_name(f"{manifest['build']}-inputs.json").write_bytes(b"{")
     assert report_of(workspace, manifest) == (path, sources)
     commit(copy.run.ledger, "evaluate_adapters", {"build": manifest["build"], "list": "b"}, results=[result("gda")])
@@ -198,3 +202,4 @@ def test_a_report_is_made_anew_only_where_what_it_shows_or_the_page_has_changed(
     report_of(workspace, manifest, anew=True)
     assert len(made) == 5
     assert "gda" in path.read_text()
+    assert len(departures(workspace)) == 2

@@ -14,6 +14,7 @@ from evenly.options import RebuildOptions
 from evenly.signatures import Place
 from evenly.storage.builds import funnel_of, open_build
 from evenly.storage.exports import EXPORTS
+from evenly.storage.exports.departures import record_departure
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.samples import BuildSamples
 from evenly.storage.web.images import reader
@@ -65,7 +66,7 @@ def _results(workspace: Workspace, records: Sequence[StepRecord]) -> list[dict[s
 
 @in_shared_use
 def export_build(build: str, *, format_name: str, out: Path | None, root: Root = None) -> dict[str, Any]:
-    """Write the kept pairs of a build in a format; what was written."""
+    """Write the kept pairs of a build in a format, and a receipt in its workspace; what was written."""
     if format_name not in EXPORTS:
         raise UsageError(
             f"`--to` must be one of {', '.join(sorted(EXPORTS))}; got `{format_name}`. Choose one of these."
@@ -80,6 +81,8 @@ def export_build(build: str, *, format_name: str, out: Path | None, root: Root =
         name=manifest["build"],
         seed=manifest["seed"],
     )
+    receipt = {"build": summary.build, "content": summary.content_hash, "files": len(summary.files)}
+    record_departure(workspace, kind=format_name, place=folder, **receipt)
     return {"build": manifest["build"], "format": format_name, **summary.to_dict()}
 
 
