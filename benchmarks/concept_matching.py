@@ -29,7 +29,7 @@ from statistics import median
 
 import pyarrow as pa
 
-from evenly.curation.concepts.matching import Matcher
+from evenly.curation.concepts.matching import FEW, Matcher
 
 WORDS, PAIRS = 251_465, 200_000  # MetaCLIP's number of words; it has 100,646 pairs and 61,235 titles
 PACKAGES = ("wordnet-base", "dict-gcide", "dict-foldoc", "dict-jargon", "dict-vera", "dict-devil", "dict-elements")
@@ -114,7 +114,7 @@ def timed(call: Callable[[], object]) -> tuple[object, float, float]:
 
 def memory(side: str, entries: list[str], texts: list[str]) -> tuple[int, int]:
     """Return the MB by which the peak of this process grew by building the index, and by matching `texts` then."""
-    Matcher(["a"]).match(pa.array(["a"]))
+    Matcher(["a"]).match(pa.array(["a" * FEW]))
     array, peaks = pa.array(texts), [peak()]
     matcher = Matcher(entries) if side == "ours" else automaton(entries)
     peaks.append(peak())
@@ -130,7 +130,7 @@ def peak() -> int:
 def compare(entries: list[str], texts: list[str]) -> None:
     size = sum(len(text.encode()) for text in texts) / len(texts)
     print(f"{len(entries):,} entries; {len(texts):,} texts of {size:.0f} bytes in the mean")
-    Matcher(["a"]).match(pa.array(["a"]))  # compiles, or loads what was compiled
+    Matcher(["a"]).match(pa.array(["a" * FEW]))  # compiles, or loads what was compiled
     matcher, seconds, _ = timed(lambda: Matcher(entries))
     public, public_seconds, _ = timed(lambda: automaton(entries))
     print(f"index built in {seconds:.1f} s of processor time; automaton {public_seconds:.1f} s")

@@ -77,9 +77,24 @@ def compiled(loop: Callable[..., Any]) -> Callable[..., Any]:
         return njit(nogil=True)(loop)  # type: ignore[no-any-return]
 
 
+class _Uncompiled:
+    """What a process did without compiled code, as a share of what loading it takes."""
+
+    work = 0.0
+
+
 def is_compiled_for(n: int, least: int, *, loaded: int = 0) -> bool:
     """Whether `n` pieces of work are for compiled code: fewer than `least` are done sooner than numba is loaded.
 
-    loaded: the same where numba is loaded.
+    Many small parts are once as much was done without it as loading takes: a long stream of them is not slow to its
+    end. loaded: `least` where numba is loaded.
     """
-    return n >= (min(least, loaded) if "numba" in sys.modules else least)
+    if "numba" in sys.modules:
+        return n >= min(least, loaded)
+    if n < least and _Uncompiled.work < _PAID:
+        _Uncompiled.work += n / least
+        return False
+    return True
+
+
+_PAID = 2.0  # times what loading takes: most commands have no more to do, and end sooner without

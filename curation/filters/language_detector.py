@@ -22,15 +22,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.curation.arrays import Bytes, Flags, Ints, Singles, text_buffers
+from evenly.curation.arrays import Bytes, Flags, Ints, Singles, is_compiled_for, text_buffers
 from evenly.curation.errors import ColumnsError, RuleError
 from evenly.curation.filters.language_arrays import Automaton, automaton_features, fill_rows
 
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
 
-KERNEL_FROM = 100_000
-"""Captions from which the compiled loops are faster, loading numba included; once they are loaded, they always are."""
+KERNEL_FROM, LOADED_FROM = 100_000, 20_000
+"""Captions from which the compiled loops are faster, loading numba included, or where that is loaded; later always."""
 CHARACTERS = 0x20000
 """Beyond are rare Chinese characters only; a caption that has one is prepared by Python."""
 CUT_ROWS, CUT_BYTES = 1 << 14, 1 << 21
@@ -59,7 +59,7 @@ class LanguageDetector:
                 f"`caption` must be UTF-8; got other bytes. Decode it where it is read. {error}"
             ) from error
         captions = pc.fill_null(captions, "")
-        is_compiled = len(captions) >= KERNEL_FROM or _KERNEL in sys.modules
+        is_compiled = _KERNEL in sys.modules or is_compiled_for(len(captions), KERNEL_FROM, loaded=LOADED_FROM)
         cuts = [self._together(cut, is_compiled=is_compiled) for cut in _cuts(captions)]
         return np.concatenate([cut[0] for cut in cuts]), np.concatenate([cut[1] for cut in cuts])
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from evenly.curation.arrays import compiled
+from evenly.curation import arrays
+from evenly.curation.arrays import compiled, is_compiled_for
 
 CALLED = "def called(x):\n    return x + {added}\n"
 CALLER = "def caller(x):\n    return called(x)\n"
@@ -18,6 +19,15 @@ def test_a_loop_without_a_place_for_its_code_is_compiled_all_the_same():
     space: dict = {}
     exec("def twice(number):\n    return 2 * number\n", space)  # noqa: S102 - a function that no file holds
     assert compiled(space["twice"])(21) == 42
+
+
+def test_a_long_stream_of_small_parts_is_compiled_once_it_would_have_paid(monkeypatch):
+    monkeypatch.delitem(sys.modules, "numba", raising=False)
+    monkeypatch.setattr(arrays._Uncompiled, "work", 0.0)
+    answers = [is_compiled_for(1_000, 10_000) for _ in range(40)]
+    assert answers == [False] * 20 + [True] * 20
+    monkeypatch.setattr(arrays._Uncompiled, "work", 0.0)
+    assert is_compiled_for(10_000, 10_000)
 
 
 @pytest.mark.slow
