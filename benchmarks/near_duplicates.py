@@ -26,12 +26,11 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image, ImageEnhance, ImageOps
 
+from evenly.curation.duplicates.feature_duplicates import Semantic, deduplicate_semantic
 from evenly.curation.duplicates.fingerprints import measure_fingerprints
 from evenly.curation.duplicates.image_duplicates import (
     Perceptual,
-    Semantic,
     deduplicate_perceptual,
-    deduplicate_semantic,
 )
 from evenly.curation.duplicates.merging import Duplicates
 from evenly.demo.pictures.openmoji import draw_picture, list_codes

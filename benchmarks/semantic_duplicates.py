@@ -25,7 +25,7 @@ import pyarrow as pa
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from evenly.curation.duplicates.image_duplicates import Semantic, deduplicate_semantic
+from evenly.curation.duplicates.feature_duplicates import Semantic, deduplicate_semantic
 
 WIDTH, BATCH, COMMON = 512, 25_000, 0.5
 THRESHOLD, TWIN_COSINES, FAR_COSINES = 0.95, (0.952, 0.96, 0.97, 0.98, 0.99), (0.94, 0.945)

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from annotated_types import Ge, Le
 
 from evenly.bounds import Wording, check_bounds
 from evenly.curation.arrays import Flags, Floats, Ints, Words
 from evenly.curation.columns import column
-from evenly.curation.duplicates.incremental import Pairs, PreviousSearch
+from evenly.curation.duplicates.kind import Kind, StoredRows
 from evenly.curation.duplicates.lsh import (
     Signatures,
     array_keys,
@@ -26,6 +27,7 @@ from evenly.curation.duplicates.lsh import (
     equal_runs,
     seeded_words,
     text_keys,
+    value_numbers,
     word_masks,
 )
 from evenly.curation.duplicates.merging import (
@@ -33,6 +35,7 @@ from evenly.curation.duplicates.merging import (
     DuplicatePairs,
     Duplicates,
     Forest,
+    Pairs,
     in_uid_order,
     merge,
     uid_columns,
@@ -67,15 +70,11 @@ class CaptionTwins:
         return word_masks(1 if self.scope == "image" else plan_bands(self.min_jaccard)[0])
 
 
-def deduplicate_captions(
-    batch: pa.Table, rule: CaptionTwins, *, seed: int = 0, earlier: PreviousSearch | None = None
-) -> Duplicates:
+def deduplicate_captions(batch: pa.Table, rule: CaptionTwins, *, seed: int = 0) -> Duplicates:
     """Merge pairs with nearly equal captions as near_caption; the distance is the Jaccard index, 4 digits.
 
     `batch`: uid, caption, width, height, with scope "image" image_id, and, optionally, score. A caption that is null or
-    holds only spaces has no duplicates, nor has a null image_id where it is looked at. `seed` draws the hashing. What
-    an `earlier` search found is taken over where it still holds; unchanged are pairs with the same caption and
-    image_id.
+    holds only spaces has no duplicates, nor has a null image_id where it is looked at. `seed` draws the hashing.
     """
 
     def search(batch: pa.Table, _places: Ints | slice) -> Duplicates:
@@ -83,29 +82,12 @@ def deduplicate_captions(
         usable = np.array([text != "" for text in texts], dtype=np.bool_)
         images = np.zeros(batch.num_rows, dtype=np.int64)
         if rule.scope == "image":
-            coded = column(batch, "image_id", pa.string()).dictionary_encode().indices.fill_null(-1)
-            images = coded.to_numpy(zero_copy_only=False).astype(np.int64)
+            images = value_numbers(column(batch, "image_id", pa.string()))
             usable &= images >= 0
-        duplicates = _find(column(batch, "uid", pa.string()), texts, images, usable, rule, seed, earlier)
+        duplicates = _find(column(batch, "uid", pa.string()), texts, images, usable, rule, seed)
         return merge(batch, duplicates, kind="caption", reason="near_caption")
 
     return in_uid_order(batch, search)
-
-
-def caption_contents(pairs: pa.Table, rule: CaptionTwins) -> Contents:
-    """Columns of the captions of pairs: in full, as sets of trigrams, and where it counts of which picture."""
-    texts = [folded_caption(text) for text in column(pairs, "caption", pa.string()).to_pylist()]
-    sets, keys = ShingleSets.of(texts), text_keys(texts)
-    usable = np.array([text != "" for text in texts], dtype=np.bool_)
-    columns = uid_columns(pairs) | {"text": pa.array(texts, pa.large_string()), "shingles": sets.to_lists()}
-    columns |= {"fold": sets.folds(), "size": sets.sizes}
-    if rule.scope == "image":
-        images = column(pairs, "image_id", pa.string())
-        image_keys = text_keys(images.fill_null("").to_pylist())
-        columns |= {"image": images, "image_key": image_keys}
-        keys = array_keys([keys, image_keys])
-        usable &= images.is_valid().to_numpy(zero_copy_only=False)
-    return Contents(columns=columns, keys=keys, usable=usable)
 
 
 def folded_caption(text: str | None) -> str:
@@ -190,20 +172,15 @@ def _find(  # noqa: PLR0917 - what a batch holds, then the rule
     usable: Flags,
     rule: CaptionTwins,
     seed: int,
-    earlier: PreviousSearch | None,
 ) -> DuplicatePairs:
     captions = ComparedCaptions.of(texts, images, rule)
     sets = captions.sets
     equal_pairs, firsts = captions.equal_runs(usable)
     forest = Forest(len(uids))
     forest.add(*equal_pairs, captions.equal_weights(*equal_pairs))
-    still_true = None if earlier is None else earlier.among(uids, equal_pairs)
-    if still_true is not None:
-        forest.add(*still_true.edges, -sets.jaccard(*still_true.edges))
-    fresh = None if still_true is None else still_true.fresh[firsts]
     codes = (bands_of(sets, rule, seed) if rule.scope == "pool" else images.astype(np.uint64).reshape(-1, 1))[firsts]
     signatures = near_sets(sets.folds()[firsts], sets.sizes[firsts], rule.min_jaccard)
-    for left, right in candidate_pairs(codes, rule.masks, signatures=signatures, fresh=fresh):
+    for left, right in candidate_pairs(codes, rule.masks, signatures=signatures):
         forest.add(*captions.accepted(firsts[left], firsts[right]))
         signatures.skip_weaker(forest, firsts)
     edges = forest.edges()
@@ -218,7 +195,6 @@ def _find(  # noqa: PLR0917 - what a batch holds, then the rule
         seed=seed,
         step=STEP,
         comparisons=COMPARISONS,
-        still_true=still_true,
     )
     return DuplicatePairs(
         left=edges[0], right=edges[1], measure=sets.jaccard, compared=recall.compared, notes=notes | recall.notes
@@ -306,3 +282,63 @@ class ComparedCaptions:
     def measure(self, left: Ints, right: Ints) -> Floats:
         """The Jaccard index (m,) of pairs, 4 digits."""
         return self.sets.jaccard(left, right)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Captions(Kind):
+    """Captions by a rule; those of the pool meet in the bands of their signatures, which `seed` draws."""
+
+    rule: CaptionTwins
+    step, edge, reason = STEP, "caption", "near_caption"
+
+    @property
+    def masks(self) -> Words:  # type: ignore[override]
+        """See Kind."""
+        return self.rule.masks
+
+    @property
+    def comparisons(self) -> int | None:  # type: ignore[override]
+        """See Kind."""
+        return None if self.rule.scope == "image" else COMPARISONS
+
+    def contents(self, pairs: pa.Table, features: npt.NDArray[np.float16] | None) -> Contents:  # noqa: ARG002 - of others
+        """See Kind: captions in full, as sets of trigrams, and where it counts of which picture."""
+        texts = [folded_caption(text) for text in column(pairs, "caption", pa.string()).to_pylist()]
+        sets, keys = ShingleSets.of(texts), text_keys(texts)
+        usable = np.array([text != "" for text in texts], dtype=np.bool_)
+        columns = uid_columns(pairs) | {"text": pa.array(texts, pa.large_string()), "shingles": sets.to_lists()}
+        columns |= {"fold": sets.folds(), "size": sets.sizes}
+        if self.rule.scope == "image":
+            images = column(pairs, "image_id", pa.string())
+            image_keys = text_keys(images.fill_null("").to_pylist())
+            columns |= {"image": images, "image_key": image_keys}
+            keys = array_keys([keys, image_keys])
+            usable &= images.is_valid().to_numpy(zero_copy_only=False)
+        return Contents(columns=columns, keys=keys, usable=usable)
+
+    def compared(self, stored: StoredRows, rows: Words) -> ComparedCaptions:
+        """See Kind: all captions as if they were different, since equal ones have met before."""
+        return self._compared(stored, rows, ShingleSets.of_lists(stored.column("shingles", rows)), np.arange(len(rows)))
+
+    def compared_for_equality(self, stored: StoredRows, rows: Words) -> ComparedCaptions:
+        """See Kind: without their trigrams."""
+        return self._compared(stored, rows, ShingleSets.of([]), value_numbers(stored.column("text", rows)))
+
+    def _compared(self, stored: StoredRows, rows: Words, sets: ShingleSets, texts: Ints) -> ComparedCaptions:
+        of_one = self.rule.scope == "image"
+        images = value_numbers(stored.column("image", rows)) if of_one else np.zeros(len(rows), np.int64)
+        return ComparedCaptions(sets=sets, texts=texts, images=images, rule=self.rule)
+
+    def codes(self, stored: StoredRows, rows: Words) -> Words:
+        """See Kind: of one picture, a hash of it."""
+        if self.rule.scope == "image":
+            return np.asarray(stored.numbers("image_key", rows), dtype=np.uint64).reshape(-1, 1)
+        return bands_of(ShingleSets.of_lists(stored.column("shingles", rows)), self.rule, self.seed)
+
+    def near(self, stored: StoredRows, rows: Words, codes: Words) -> Signatures:  # noqa: ARG002 - no code tells it
+        """See Kind."""
+        return near_sets(stored.numbers("fold", rows), stored.numbers("size", rows), self.rule.min_jaccard)
+
+    def notes(self, candidates: int) -> dict[str, Any]:
+        """See Kind."""
+        return search_notes(self.rule, candidates)

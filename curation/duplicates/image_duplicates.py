@@ -1,23 +1,23 @@
-"""Merge pairs whose pictures are the same: equal bytes, near perceptual hashes, or near features.
+"""Merge pairs whose pictures are the same: equal bytes, or near perceptual hashes and colours.
 
 Duplicates become components. The survivor of a component is the pair with the largest picture (width times height),
 then the highest score where a score column is given, then the smallest uid. Every other pair is merged into it, with
 the distance measured between the two; a chain of duplicates can join two that are no duplicates themselves. Near hashes
-are searched exactly, near features by seeded hashing with a measured recall: docs/deduplication.md says how and why.
-Source: SemDeDup (Abbas et al. 2023, arXiv:2303.09540) for features, pHash for hashes; the colour grid is ours.
+are searched exactly: docs/deduplication.md says how and why. Source: pHash for hashes; the colour grid is ours.
 """
 
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.bounds import Bits, Levels, Share, Tables, check_bounds
+from evenly.bounds import Bits, Levels, check_bounds
 from evenly.curation.arrays import Bytes, Flags, Floats, Ints, Words
-from evenly.curation.columns import column, fixed_rows
+from evenly.curation.columns import column
 from evenly.curation.duplicates.colours import (
     FAMILIES,
     SHIFTED_BITS,
@@ -28,14 +28,23 @@ from evenly.curation.duplicates.colours import (
     hash_distances,
     pairs_of_blocks,
     shifted_pairs,
+    telling_rows,
 )
-from evenly.curation.duplicates.fingerprints import COLOUR_BYTES
-from evenly.curation.duplicates.incremental import Pairs, PreviousSearch
-from evenly.curation.duplicates.lsh import equal_runs
-from evenly.curation.duplicates.merging import DuplicatePairs, Duplicates, Forest, in_uid_order, merge
-from evenly.curation.duplicates.near_rows import NearRows, Sketch
-from evenly.curation.encoder_name import StepModel
-from evenly.curation.errors import ColumnsError, RuleError
+from evenly.curation.duplicates.fingerprints import picture_colours
+from evenly.curation.duplicates.kind import Kind, StoredRows
+from evenly.curation.duplicates.lsh import array_keys, equal_runs, text_keys, value_numbers
+from evenly.curation.duplicates.merging import (
+    Contents,
+    DuplicatePairs,
+    Duplicates,
+    Forest,
+    NumberedForest,
+    Pairs,
+    in_uid_order,
+    merge,
+    uid_columns,
+)
+from evenly.curation.errors import RuleError
 
 _AFTER_UNSHIFTED = 100  # bits: a link by a shift is weaker than any without
 
@@ -72,23 +81,6 @@ class Perceptual:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Semantic:
-    """Duplicates have features of cosine at least `min_cosine` and colour grids within `max_colour` (see Perceptual).
-
-    `max_colour` None: features alone decide. `tables` of hashing are searched; their bits follow from `min_cosine`.
-    `model`: the encoder whose features they are; None: the build's.
-    """
-
-    min_cosine: Share = 0.95
-    max_colour: Levels | None = 22.0
-    tables: Tables = 64
-    model: StepModel | None = None
-
-    def __post_init__(self) -> None:
-        check_bounds(self, RuleError)
-
-
-@dataclass(frozen=True, kw_only=True)
 class ComparedLooks:
     """The looks of n pictures, compared two by two: perceptual hashes `bits` (n,) and `colours` (n, 768)."""
 
@@ -120,6 +112,25 @@ class ComparedLooks:
         return colour_distances(self.colours, left, right)
 
 
+@dataclass(frozen=True, kw_only=True)
+class EqualPictures:
+    """n pictures by number: equal ones have one."""
+
+    numbers: Ints
+
+    def equal_runs(self, usable: Flags) -> tuple[Pairs, Ints]:
+        """See lsh.equal_runs."""
+        return equal_runs([self.numbers], usable)
+
+    def equal_weights(self, left: Ints, _right: Ints) -> Floats:
+        """The weights (m,) of links."""
+        return np.zeros(len(left))
+
+    def measure(self, left: Ints, _right: Ints) -> Floats:
+        """The distances (m,): bytes are equal."""
+        return np.zeros(len(left))
+
+
 def deduplicate_exact(batch: pa.Table) -> Duplicates:
     """Merge pairs with equal bytes: same_url where the URL is the survivor's, else exact_duplicate; distance 0.
 
@@ -127,10 +138,9 @@ def deduplicate_exact(batch: pa.Table) -> Duplicates:
     """
 
     def search(batch: pa.Table, _places: Ints | slice) -> Duplicates:
-        images = column(batch, "image_id", pa.string()).dictionary_encode()
-        names = images.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-        (left, right), _ = equal_runs([names], names >= 0)
-        duplicates = DuplicatePairs(left=left, right=right, measure=lambda a, _: np.zeros(len(a)))
+        pictures = EqualPictures(numbers=value_numbers(column(batch, "image_id", pa.string())))
+        (left, right), _ = pictures.equal_runs(pictures.numbers >= 0)
+        duplicates = DuplicatePairs(left=left, right=right, measure=pictures.measure)
         return merge(batch, duplicates, kind="exact", reason=partial(_exact_reasons, column(batch, "url", pa.string())))
 
     return in_uid_order(batch, search)
@@ -171,44 +181,6 @@ def deduplicate_perceptual(batch: pa.Table, rule: Perceptual) -> Duplicates:
     return in_uid_order(batch, search)
 
 
-def deduplicate_semantic(
-    batch: pa.Table,
-    rows: npt.NDArray[np.float16],
-    rule: Semantic,
-    *,
-    seed: int = 0,
-    earlier: PreviousSearch | None = None,
-    sketch: Sketch | None = None,
-) -> Duplicates:
-    """Merge pairs whose features nearly agree as semantic_duplicate; the distance is the cosine, 4 digits.
-
-    `batch`: uid, width, height, colour (unless the rule looks at none) and, optionally, score; `rows` (n, d) unit
-    features of the same pairs. `seed` draws the hashing. What an `earlier` search found is taken over where it still
-    holds; unchanged are pairs with the same features and colour. `sketch` (see NearRows) is of rows in uid order.
-    """
-    if len(rows) != batch.num_rows:
-        text = f"`rows` must be the features of the {batch.num_rows} pairs; got {len(rows)}. Read those of the batch."
-        raise ColumnsError(text)
-
-    def search(batch: pa.Table, places: Ints | slice) -> Duplicates:
-        colours, usable = (
-            (None, np.ones(batch.num_rows, np.bool_)) if rule.max_colour is None else picture_colours(batch)
-        )
-        near_rows = NearRows(
-            rows=rows[places],
-            usable=usable,
-            min_cosine=rule.min_cosine,
-            colours=colours,
-            max_colour=255.0 if rule.max_colour is None else rule.max_colour,
-            sketch=sketch,
-        )
-        uids = column(batch, "uid", pa.string())
-        duplicates = near_rows.find(uids, tables=rule.tables, seed=seed, step="deduplicate_semantic", earlier=earlier)
-        return merge(batch, duplicates, kind="semantic", reason="semantic_duplicate")
-
-    return in_uid_order(batch, search)
-
-
 def edges_with_shifts(edges: pa.Table, colours: Bytes, left: Ints, right: Ints, rule: Perceptual) -> pa.Table:
     """Return `edges`, of the rows `left` and `right`, with the change of those that are beyond the limit."""
     kinds, levels = edges["kind"].to_pylist(), edges["colour"].to_numpy().copy()
@@ -223,12 +195,6 @@ def edges_with_shifts(edges: pa.Table, colours: Bytes, left: Ints, right: Ints, 
     return edges
 
 
-def picture_colours(batch: pa.Table) -> tuple[Bytes, Flags]:
-    """Return colour grids (n, 768) and which rows have one."""
-    valid = batch["colour"].is_valid().to_numpy() if "colour" in batch.column_names else np.empty(0, np.bool_)
-    return fixed_rows(batch, "colour", pa.uint8(), COLOUR_BYTES), np.array(valid, dtype=np.bool_)
-
-
 def _exact_reasons(urls: pa.Array, survivors: Ints) -> pa.Array:
     return exact_reasons(urls, urls.take(pa.array(survivors)))
 
@@ -237,3 +203,91 @@ def exact_reasons(urls: pa.Array, survivor_urls: pa.Array) -> pa.Array:
     """Return why pairs with the bytes of their survivors go (n,): same_url, or exact_duplicate."""
     equal = pc.fill_null(pc.equal(urls, survivor_urls), False)
     return pc.if_else(equal, "same_url", "exact_duplicate")
+
+
+class Exact(Kind):
+    """Pictures of equal bytes; a pair without a picture has no duplicates."""
+
+    step, edge = "deduplicate_exact", "exact"
+
+    def contents(self, pairs: pa.Table, features: npt.NDArray[np.float16] | None) -> Contents:  # noqa: ARG002 - of others
+        """See Kind."""
+        images = column(pairs, "image_id", pa.string())
+        columns = uid_columns(pairs) | {"image": images, "url": column(pairs, "url", pa.string())}
+        usable = images.is_valid().to_numpy(zero_copy_only=False)
+        return Contents(columns=columns, keys=text_keys(images.fill_null("").to_pylist()), usable=usable)
+
+    def compared(self, stored: StoredRows, rows: Words) -> EqualPictures:
+        """See Kind."""
+        return EqualPictures(numbers=value_numbers(stored.column("image", rows)))
+
+    def reasons(self, stored: StoredRows, merged: Words, survivors: Words) -> pa.Array:
+        """See Kind."""
+        rows, places = np.unique(survivors, return_inverse=True)
+        survivor_urls = stored.column("url", rows).take(pa.array(places))
+        return exact_reasons(stored.column("url", merged), survivor_urls).cast(pa.string())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Looks(Kind):
+    """Looks by a rule: those with near colours meet in cells, those with shifted colours by blocks of their hashes."""
+
+    rule: Perceptual
+    step, edge, reason, looks = "deduplicate_perceptual", "perceptual", "near_duplicate", ("phash", "colour")
+
+    @property
+    def masks(self) -> Words | None:  # type: ignore[override]
+        """See Kind."""
+        return None if self.rule.max_shifted is None else self.rule.shift_masks
+
+    @property
+    def max_distance(self) -> int:  # type: ignore[override]
+        """See Kind."""
+        return self.rule.shift_distance
+
+    @property
+    def cell_limit(self) -> float:  # type: ignore[override]
+        """See Kind."""
+        return self.rule.max_colour
+
+    def contents(self, pairs: pa.Table, features: npt.NDArray[np.float16] | None) -> Contents:  # noqa: ARG002 - of others
+        """See Kind."""
+        hashes = column(pairs, "phash", pa.uint64())
+        colours, usable = picture_colours(pairs)
+        usable &= hashes.is_valid().to_numpy(zero_copy_only=False)
+        bits = hashes.fill_null(0).to_numpy()
+        columns = uid_columns(pairs) | {"phash": bits, "colour": colours}
+        return Contents(columns=columns, keys=array_keys([bits, colours]), usable=usable)
+
+    def compared(self, stored: StoredRows, rows: Words) -> ComparedLooks:
+        """See Kind."""
+        return ComparedLooks(bits=stored.numbers("phash", rows), colours=self.sketches(stored, rows), rule=self.rule)
+
+    def sketches(self, stored: StoredRows, rows: Words) -> np.ndarray:
+        """See Kind."""
+        return stored.numbers("colour", rows)
+
+    def codes(self, stored: StoredRows, rows: Words) -> Words:
+        """See Kind."""
+        return np.asarray(stored.numbers("phash", rows), dtype=np.uint64).reshape(-1, 1)
+
+    def coded(self, stored: StoredRows, rows: Words) -> Ints:
+        """See Kind: those whose colours tell enough."""
+        return telling_rows(self.sketches(stored, rows))
+
+    def in_cell(self, stored: StoredRows, rows: Words, forest: NumberedForest, lies: Flags) -> None:
+        """See Kind."""
+        looks = self.compared(stored, rows)
+        pairs = colour_pairs(looks.colours, self.rule.max_colour, looks.bits, self.rule.max_distance)
+        for left, right in pairs:
+            is_here = lies[left] | lies[right]
+            left_here, right_here = left[is_here], right[is_here]
+            forest.add(rows[left_here], rows[right_here], looks.measure(left_here, right_here))
+
+    def notes(self, _candidates: int) -> dict[str, Any]:
+        """See Kind."""
+        return {"search": "exact"}
+
+    def edges(self, table: pa.Table, compared: ComparedLooks, left: Ints, right: Ints) -> pa.Table:
+        """See Kind: the change by which pairs beyond the limit of colours are duplicates."""
+        return edges_with_shifts(table, compared.colours, left, right, self.rule)

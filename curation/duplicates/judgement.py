@@ -17,12 +17,11 @@ import pyarrow.compute as pc
 from evenly.curation.columns import column, taken_rows
 from evenly.curation.decisions import Decisions
 from evenly.curation.duplicates.caption_duplicates import CaptionTwins, deduplicate_captions
+from evenly.curation.duplicates.feature_duplicates import Semantic, deduplicate_semantic
 from evenly.curation.duplicates.image_duplicates import (
     Perceptual,
-    Semantic,
     deduplicate_exact,
     deduplicate_perceptual,
-    deduplicate_semantic,
     exact_reasons,
 )
 from evenly.curation.duplicates.merging import Duplicates, choose_survivors, components, picture_areas

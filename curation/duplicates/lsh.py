@@ -15,13 +15,13 @@ from functools import partial
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from xxhash import xxh3_64_intdigest
 
 from evenly.curation.arrays import Bytes, Flags, Floats, Ints, Words
-from evenly.curation.duplicates.merging import Forest
+from evenly.curation.duplicates.merging import Forest, Pairs
 
 CHUNK = 1 << 20  # pairs held at once
-_HELD_BITS = 20
 _BATCH = 8192
 
 
@@ -64,18 +64,16 @@ class Signatures:
         return self._component, self._shares
 
 
-def candidate_pairs(
-    codes: Words, masks: Words, *, signatures: Signatures | None = None, fresh: Flags | None = None
-) -> Iterator[tuple[Ints, Ints]]:
+def candidate_pairs(codes: Words, masks: Words, *, signatures: Signatures | None = None) -> Iterator[Pairs]:
     """Yield all pairs (i, j), i < j, of `codes` (n, w) that agree under one of `masks` (t, w), each pair once.
 
-    Where given, only those that `signatures` allow, and those with at least one row that is `fresh` (n,). Pairs come in
-    parts of at most CHUNK, in no order that means anything.
+    Where given, only those that `signatures` allow. Pairs come in parts of at most CHUNK, in no order that means
+    anything.
     """
     for table in range(len(masks)):
         keys = table_keys(codes, masks[table])
-        order = np.argsort(keys) if fresh is None else _shared_with(keys, fresh)
-        yield from pairs_of_table(order, keys[order], codes, masks[: table + 1], near=signatures, fresh=fresh)
+        order = np.argsort(keys)
+        yield from pairs_of_table(order, keys[order], codes, masks[: table + 1], near=signatures)
 
 
 def table_keys(codes: Words, mask: Words) -> Words:
@@ -95,7 +93,7 @@ def pairs_of_table(
     *,
     near: Signatures | None = None,
     fresh: Flags | None = None,
-) -> Iterator[tuple[Ints, Ints]]:
+) -> Iterator[Pairs]:
     """Yield the `candidate_pairs` that agree under the last of `masks` and none before it.
 
     `keys` (m,) are sorted and those of the rows `order`; of equal keys, those of fresh rows come first.
@@ -115,9 +113,9 @@ def pairs_of_table(
             yield left[:count].copy(), right[:count].copy()
 
 
-def in_batches(pairs: Iterable[tuple[Ints, Ints]], n: int) -> Iterator[tuple[Ints, Ints]]:
+def in_batches(pairs: Iterable[Pairs], n: int) -> Iterator[Pairs]:
     """Yield the same pairs in parts of n to 2 n, the last one smaller."""
-    batch, count = list[tuple[Ints, Ints]](), 0
+    batch, count = list[Pairs](), 0
     for left, right in pairs:
         for start in range(0, len(left), n):
             batch.append((left[start : start + n], right[start : start + n]))
@@ -164,16 +162,7 @@ def mixed(words: Words) -> Words:
     return words ^ words >> np.uint64(33)
 
 
-def _shared_with(keys: Words, fresh: Flags) -> Ints:
-    """Return the rows whose key may be that of a fresh row, in the order of keys; of equal keys fresh rows first."""
-    has_fresh = np.zeros(1 << _HELD_BITS, dtype=np.bool_)
-    tops = (keys >> np.uint64(64 - _HELD_BITS)).astype(np.int64)
-    has_fresh[tops[fresh]] = True
-    rows = np.flatnonzero(has_fresh[tops])
-    return rows[np.lexsort((~fresh[rows], keys[rows]))]
-
-
-def equal_runs(arrays: Sequence[npt.NDArray[np.generic]], usable: Flags) -> tuple[tuple[Ints, Ints], Ints]:
+def equal_runs(arrays: Sequence[npt.NDArray[np.generic]], usable: Flags) -> tuple[Pairs, Ints]:
     """Return ((i, j), first rows): each usable row with the next one that is equal in all `arrays`, and the others.
 
     First rows, sorted, are the usable rows that no pair names as its second: a placeholder picture that stands a
@@ -191,6 +180,12 @@ def equal_runs(arrays: Sequence[npt.NDArray[np.generic]], usable: Flags) -> tupl
             is_equal[part] &= (_bytes(array[left[part]]) == _bytes(array[right[part]])).all(axis=1)
     left, right = left[is_equal], right[is_equal]
     return (left, right), np.setdiff1d(rows, right, assume_unique=True)
+
+
+def value_numbers(values: pa.Array) -> Ints:
+    """A number (n,) for each value, one for equal values; -1 for null."""
+    coded = values.dictionary_encode().indices.fill_null(-1)
+    return np.asarray(coded.to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
 def array_keys(arrays: Sequence[npt.NDArray[np.generic]]) -> Words:

@@ -17,6 +17,8 @@ from evenly.curation.arrays import Flags, Floats, Ints, Words
 from evenly.curation.columns import column
 from evenly.curation.decisions import Decisions
 
+Pairs = tuple[Ints, Ints]
+"""The places (m,) of pairs of rows."""
 _HELD = 1 << 20  # edges held before they are thinned
 
 
@@ -239,6 +241,12 @@ class Contents:
 def uid_columns(pairs: pa.Table) -> dict[str, pa.Array | np.ndarray]:
     """Columns of pairs for every kind of duplicates: their uids, and the areas of their pictures."""
     return {"uid": column(pairs, "uid", pa.string()), "area": picture_areas(pairs)}
+
+
+def uid_places(column: pa.ChunkedArray, uids: pa.Array) -> Ints:
+    """The places (n,) of a column of uids among `uids`; -1 for those that are not there."""
+    places = pc.fill_null(pc.index_in(column.combine_chunks(), uids), -1)
+    return np.asarray(places.to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
 def choose_survivors(component: Ints, area: Floats, score: Floats) -> Ints:

@@ -1,6 +1,5 @@
 """Duplicates among unit feature rows: candidates by sign sketches, each measured exactly, and their recall."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -8,15 +7,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from evenly.curation.arrays import Bytes, Flags, Floats, Ints, Words
+from evenly.curation.arrays import Bytes, Flags, Floats, Ints
 from evenly.curation.duplicates.colours import colour_distances, cosines
-from evenly.curation.duplicates.incremental import Pairs, PreviousSearch
 from evenly.curation.duplicates.lsh import Signatures, candidate_pairs, equal_runs
-from evenly.curation.duplicates.merging import DuplicatePairs, Forest
+from evenly.curation.duplicates.merging import DuplicatePairs, Forest, Pairs
 from evenly.curation.duplicates.recall import measure_recall
 from evenly.curation.duplicates.sketches import plan_search, sign_codes
 
-Sketch = Callable[[Ints, str], Words]  # the codes of some rows, by the key that draws the planes
 _BLOCK = 8192
 COMPARISONS = 1 << 28
 _ALL_BUT_SIGN, _INFINITE = np.uint16(0x7FFF), np.uint16(0x7C00)  # of float16
@@ -27,8 +24,7 @@ _PRECISION = 2e-3  # of products in single precision, generously
 class NearRows:
     """Rows (n, d) that are duplicates by a cosine of at least `min_cosine` and, where given, `colours` within a limit.
 
-    Rows that are not `usable`, or hold no finite direction, have no duplicates. `sketch` gives the codes of rows where
-    they are kept; without it they are made.
+    Rows that are not `usable`, or hold no finite direction, have no duplicates.
     """
 
     rows: npt.NDArray[np.float16]
@@ -36,27 +32,17 @@ class NearRows:
     min_cosine: float
     colours: Bytes | None = None
     max_colour: float = 255.0
-    sketch: Sketch | None = None
 
-    def find(
-        self, uids: pa.Array, *, tables: int, seed: int, step: str, earlier: PreviousSearch | None = None
-    ) -> DuplicatePairs:
-        """Return the duplicates, `uids` sorted, by `tables` of seeded hashing; the notes hold the recall on drawn rows.
-
-        What an `earlier` search found is taken over where it still holds.
-        """
+    def find(self, uids: pa.Array, *, tables: int, seed: int, step: str) -> DuplicatePairs:
+        """Duplicates among rows with sorted `uids`, by `tables` of seeded hashing; notes hold the measured recall."""
         usable = self.usable & has_direction(self.rows)
         equal_pairs, firsts = self.equal_runs(usable)
         search, key = plan_search(self.min_cosine, tables), f"{seed}|{step}"
-        codes = sign_codes(self.rows, firsts, key=key) if self.sketch is None else self.sketch(firsts, key)
+        codes = sign_codes(self.rows, firsts, key=key)
         forest = Forest(len(self.rows))
         forest.add(*equal_pairs, self.equal_weights(*equal_pairs))
-        still_true = None if earlier is None else earlier.among(uids, equal_pairs)
-        if still_true is not None:
-            forest.add(*still_true.edges, -cosines(self.rows, *still_true.edges))
-        fresh = None if still_true is None else still_true.fresh[firsts]
         signatures = Signatures.within(codes, search.max_distance)
-        for left, right in candidate_pairs(codes, search.masks(key), signatures=signatures, fresh=fresh):
+        for left, right in candidate_pairs(codes, search.masks(key), signatures=signatures):
             forest.add(*self.accepted(firsts[left], firsts[right]))
         edges = forest.edges()
         recall = measure_recall(
@@ -67,7 +53,6 @@ class NearRows:
             seed=seed,
             step=step,
             comparisons=COMPARISONS,
-            still_true=still_true,
         )
         return DuplicatePairs(
             left=edges[0],

@@ -9,8 +9,7 @@ import pyarrow as pa
 
 from evenly.curation.arrays import Flags, Floats, Ints
 from evenly.curation.draws import draws
-from evenly.curation.duplicates.incremental import Pairs, StillTrue
-from evenly.curation.duplicates.merging import components
+from evenly.curation.duplicates.merging import Pairs, components
 from evenly.curation.intervals import wilson_interval
 
 _MOST_ROWS = 1000
@@ -38,17 +37,15 @@ def measure_recall(
     seed: int,
     step: str,
     comparisons: int,
-    still_true: StillTrue | None = None,
 ) -> Recall:
     """Measure how many of all duplicates of some rows are in one component of the `edges` with them.
 
     Of the rows that were `searched`, some are drawn by a hash of their uid: as many as `comparisons` with all of them
-    allow, at most 1,000. `all_duplicates` compares rows with others, here these with all that were searched; those that
-    are `still_true` to have been compared before, with fresh ones.
+    allow, at most 1,000. `all_duplicates` compares rows with others, here these with all that were searched.
     """
     drawn, _ = smallest_draws(uids.take(pa.array(searched)), seed=seed, step=step)
     rows = np.sort(searched[drawn[: drawn_count(len(searched), comparisons)]])
-    duplicates = np.unique(np.concatenate(_duplicates(rows, searched, all_duplicates, still_true)), axis=0)
+    duplicates = np.unique(np.stack(all_duplicates(rows, searched), axis=1), axis=0)
     component = components(len(uids), *edges)
     return recall_among(uids, rows, duplicates, component)
 
@@ -82,21 +79,6 @@ def recall_among(uids: pa.Array, rows: Ints, duplicates: Ints, component: Ints) 
 def _interval(n_found: int, total: int) -> list[float]:
     """The 95 % interval [low, high] of a share, 4 digits; [0, 1] where nothing was counted."""
     return [round(end, 4) for end in wilson_interval(n_found / total, total)] if total else [0.0, 1.0]
-
-
-def _duplicates(
-    rows: Ints, searched: Ints, all_duplicates: Callable[[Ints, Ints], Pairs], still_true: StillTrue | None
-) -> list[Ints]:
-    """All duplicates (k, 2) of `rows` among those `searched`, in parts; one may stand twice."""
-    if still_true is None:
-        return [np.stack(all_duplicates(rows, searched), axis=1)]
-    compared_before = np.isin(rows, still_true.compared)
-    stored = np.stack(still_true.duplicates, axis=1)
-    return [
-        np.stack(all_duplicates(rows[~compared_before], searched), axis=1),
-        np.stack(all_duplicates(rows[compared_before], searched[still_true.fresh[searched]]), axis=1),
-        stored[np.isin(stored, rows[compared_before]).any(axis=1)],
-    ]
 
 
 def _compared(uids: pa.Array, rows: Ints, duplicates: Ints, joined: Flags) -> pa.Table:

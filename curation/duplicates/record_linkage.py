@@ -17,7 +17,7 @@ from annotated_types import Ge, Le
 from evenly.bounds import Share, Tables, check_bounds
 from evenly.curation.arrays import Floats, Ints
 from evenly.curation.columns import column
-from evenly.curation.duplicates.incremental import PreviousSearch
+from evenly.curation.duplicates.feature_duplicates import NearFeatures
 from evenly.curation.duplicates.merging import Duplicates, in_uid_order, merge
 from evenly.curation.duplicates.near_rows import NearRows
 from evenly.curation.errors import ColumnsError, RuleError
@@ -53,13 +53,11 @@ def deduplicate_linked(
     rule: Linked,
     *,
     seed: int = 0,
-    earlier: PreviousSearch | None = None,
 ) -> Duplicates:
     """Merge pairs that are one record as linked_record; the distance is the cosine of mixed embeddings, 4 digits.
 
     `batch`: uid, width, height and, optionally, score; `images` and `texts` (n, d) features of the same pairs, of any
-    length. A pair without a finite direction in both has no duplicates. `seed` draws the hashing. What an `earlier`
-    search found is taken over where it still holds; unchanged are pairs with the same features.
+    length. A pair without a finite direction in both has no duplicates. `seed` draws the hashing.
     """
     mixed = mix(images, texts, weight=rule.weight)
     if len(mixed) != batch.num_rows:
@@ -72,7 +70,7 @@ def deduplicate_linked(
         usable = np.ones(batch.num_rows, dtype=np.bool_)
         near_rows = NearRows(rows=mixed[places], usable=usable, min_cosine=rule.min_cosine)
         uids = column(batch, "uid", pa.string())
-        duplicates = near_rows.find(uids, tables=rule.tables, seed=seed, step="deduplicate_linked", earlier=earlier)
+        duplicates = near_rows.find(uids, tables=rule.tables, seed=seed, step="deduplicate_linked")
         return merge(batch, duplicates, kind="linked", reason="linked_record")
 
     return in_uid_order(batch, search)
@@ -100,3 +98,11 @@ def _unit(rows: npt.NDArray[np.floating]) -> Floats:
     wide[~np.isfinite(wide).all(axis=1)] = 0
     norms = np.sqrt((wide * wide).sum(axis=1, keepdims=True))
     return np.asarray(np.divide(wide, norms, out=np.zeros_like(wide), where=norms > 1e-12))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordFeatures(NearFeatures):
+    """Features of pictures and captions, mixed."""
+
+    rule: Linked
+    step, edge, reason, max_colour = "deduplicate_linked", "linked", "linked_record", None

@@ -15,7 +15,8 @@ from evenly.curation.balance.judgement import PRESELECT
 from evenly.curation.balance.thresholds import BalanceRule, Headroom
 from evenly.curation.captions.judgement import RECAPTION
 from evenly.curation.duplicates.caption_duplicates import CaptionTwins
-from evenly.curation.duplicates.image_duplicates import Perceptual, Semantic
+from evenly.curation.duplicates.feature_duplicates import Semantic
+from evenly.curation.duplicates.image_duplicates import Perceptual
 from evenly.curation.duplicates.judgement import (
     DEDUPLICATE_CAPTIONS,
     DEDUPLICATE_EXACT,

@@ -3,15 +3,16 @@
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.curation.duplicates.caption_duplicates import CaptionTwins
-from evenly.curation.duplicates.image_duplicates import Perceptual, Semantic
+from evenly.curation.duplicates.caption_duplicates import Captions, CaptionTwins
+from evenly.curation.duplicates.feature_duplicates import PictureFeatures, Semantic
+from evenly.curation.duplicates.image_duplicates import Exact, Looks, Perceptual
 from evenly.curation.duplicates.merging import last_survivors
-from evenly.curation.duplicates.record_linkage import Linked
+from evenly.curation.duplicates.record_linkage import Linked, RecordFeatures
 from evenly.curation.step import NoRule
 from evenly.storage.ledger import Ledger
 from evenly.tasks.encoders import step_encoder
 from evenly.tasks.rebuild.duplicates.answers import merging
-from evenly.tasks.rebuild.duplicates.column_kinds import Captions, Exact, Looks, PictureFeatures, RecordFeatures
+from evenly.tasks.rebuild.duplicates.features import OF_PICTURES, OF_RECORDS
 from evenly.tasks.run import Records
 from evenly.tasks.step import Step
 
@@ -35,7 +36,7 @@ DEDUPLICATE_PERCEPTUAL = Step(
 DEDUPLICATE_SEMANTIC = Step(
     name="deduplicate_semantic",
     rule=Semantic,
-    **merging(PictureFeatures),
+    **merging(PictureFeatures, OF_PICTURES),
     version=3,
     model=step_encoder,
     seeded=True,
@@ -43,7 +44,7 @@ DEDUPLICATE_SEMANTIC = Step(
 DEDUPLICATE_LINKED = Step(
     name="deduplicate_linked",
     rule=Linked,
-    **merging(RecordFeatures),
+    **merging(RecordFeatures, OF_RECORDS),
     version=2,
     model=step_encoder,
     seeded=True,

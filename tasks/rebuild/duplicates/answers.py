@@ -18,15 +18,22 @@ import pyarrow.compute as pc
 from evenly.curation.arrays import Flags, Ints, Words
 from evenly.curation.columns import column
 from evenly.curation.decisions import Decisions
-from evenly.curation.duplicates.incremental import uid_places
-from evenly.curation.duplicates.merging import CAPTIONS, choose_survivors, components
+from evenly.curation.duplicates.kind import Kind
+from evenly.curation.duplicates.merging import CAPTIONS, choose_survivors, components, uid_places
 from evenly.curation.duplicates.recall import Recall, drawn_count, recall_among
 from evenly.storage.errors import StorageError
 from evenly.storage.ledger import StepOutput
 from evenly.storage.tables.exchange import new_exchange
 from evenly.storage.tables.partitions import rows_of
 from evenly.storage.tables.row_files import row_numbers, row_places
-from evenly.tasks.rebuild.duplicates.kinds import Kind, PairSearch, PreviousEdges, compare_pairs, in_parts, take_over
+from evenly.tasks.rebuild.duplicates.pair_search import (
+    ComparedFeatures,
+    PairSearch,
+    PreviousEdges,
+    compare_pairs,
+    in_parts,
+    take_over,
+)
 from evenly.tasks.rebuild.duplicates.search import (
     FirstRows,
     link_cells,
@@ -61,15 +68,16 @@ class Answers(Exchanged):
     compared: pa.Table | None = field(compare=False)
 
 
-def merging(kind_of: type[Kind]) -> dict[str, Any]:
-    """What a step does that merges duplicates of a kind: fields of Step."""
-    search = partial(_search, kind_of)
+def merging(kind_of: type[Kind], features: ComparedFeatures | None = None) -> dict[str, Any]:
+    """What a step does that merges duplicates of a kind, by features where it compares any: fields of Step."""
+    search = partial(_search, kind_of, features)
     of_all = {"resolve": search, "resume": search, "work": _work}
     return {**of_all, "judge": _judge, "shared": _shared}
 
 
 def _search(  # noqa: PLR0917 - as Step has it
     kind_of: type[Kind],
+    features: ComparedFeatures | None,
     run: Run,
     upstream: Records,
     rule: RuleT,
@@ -85,8 +93,8 @@ def _search(  # noqa: PLR0917 - as Step has it
     name, n_tables = kind.step, 0 if kind.masks is None else len(kind.masks)
     with ExitStack() as undone:
         exchange = undone.enter_context(new_exchange(run.exchange, name, run.bits))
-        search = PairSearch(kind=kind, exchange=exchange, resumes=earlier is not None)
-        kind.prepare(run, upstream)
+        search = PairSearch(kind=kind, features=features, exchange=exchange, resumes=earlier is not None)
+        search.prepare(run, upstream)
         counts = engine.partitions(f"{name}: reading", partial(write_rows, search, upstream))
         engine.partitions(f"{name}: equal rows", partial(link_equal, search))
         if earlier is not None:

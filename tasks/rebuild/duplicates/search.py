@@ -22,7 +22,7 @@ from evenly.curation.duplicates.merging import Forest, NumberedForest
 from evenly.curation.duplicates.recall import smallest_draws
 from evenly.storage.tables.partitions import MAX_BITS
 from evenly.storage.tables.row_files import row_numbers
-from evenly.tasks.rebuild.duplicates.kinds import ROWS_AT_ONCE, PairSearch
+from evenly.tasks.rebuild.duplicates.pair_search import ROWS_AT_ONCE, PairSearch
 from evenly.tasks.run import Each, Records, Run
 
 ROWS_HELD = 1 << 20
@@ -43,7 +43,7 @@ class FirstRows:
 def write_rows(search: PairSearch, upstream: Records, run: Run) -> int:
     """Write what is compared of the pairs of a partition, and send their hashes; how many pairs there are."""
     partition = run.part.number
-    contents = search.kind.contents(run, upstream)
+    contents = search.contents(run, upstream)
     search.files.write(partition, {**contents.columns, "usable": contents.usable})
     places = np.flatnonzero(contents.usable)
     rows = row_numbers(search.bits, partition, places)
@@ -77,7 +77,7 @@ def write_firsts(search: PairSearch, counts: Sequence[int], run: Run) -> FirstRo
     places = np.flatnonzero(is_first)
     columns = {"first": is_first}
     if kind.masks is not None:
-        codes = kind.codes(run, files, everything[places])
+        codes = search.codes(run, everything[places])
         coded = places[kind.coded(files, everything[places])]
         columns |= {"codes": np.zeros((n, codes.shape[1]), np.uint64), "coded": np.zeros(n, np.bool_)}
         columns["codes"][places], columns["coded"][coded] = codes, True

@@ -1,4 +1,4 @@
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 import pytest
@@ -12,7 +12,9 @@ from evenly.curation.duplicates.lsh import (
     candidate_pairs,
     in_batches,
     mixed,
+    pairs_of_table,
     seeded_words,
+    table_keys,
     word_masks,
 )
 
@@ -26,10 +28,22 @@ def codes_of(rows):
 
 def pairs_of(codes, masks, max_distance=None, fresh=None):
     near = Signatures.within(codes, max_distance)
-    parts = candidate_pairs(codes, masks, signatures=near, fresh=fresh)
+    parts = candidate_pairs(codes, masks, signatures=near)
+    if fresh is not None:
+        parts = chain.from_iterable(
+            pairs_of_table(*ordered(codes, masks[table], fresh), codes, masks[: table + 1], near=near, fresh=fresh)
+            for table in range(len(masks))
+        )
     found = [pair for part in parts for pair in zip(*part, strict=True)]
     assert len(found) == len(set(found)) == near.candidates
     return set(found)
+
+
+def ordered(codes, mask, fresh):
+    """The rows and their keys in a table, of equal keys the fresh ones first."""
+    keys = table_keys(codes, mask)
+    order = np.lexsort((~fresh, keys))
+    return order, keys[order]
 
 
 def agreeing(codes, masks, max_distance):

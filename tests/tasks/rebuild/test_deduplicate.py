@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 
 from evenly.curation.decisions import Decisions
+from evenly.curation.duplicates.feature_duplicates import Semantic
 from evenly.curation.duplicates.fingerprints import COLOUR_BYTES
-from evenly.curation.duplicates.image_duplicates import Semantic
 from evenly.curation.duplicates.sketches import sign_codes
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
@@ -179,7 +179,7 @@ def test_codes_are_made_of_new_pictures_alone(run, monkeypatch):
         made.append(len(some))
         return sign_codes(rows, some, key=key)
 
-    monkeypatch.setattr("evenly.tasks.rebuild.duplicates.column_kinds.sign_codes", counted)
+    monkeypatch.setattr("evenly.curation.duplicates.feature_duplicates.sign_codes", counted)
     names, turns = "vwxyz", np.arange(5)
     rows = np.stack([np.cos(turns), np.sin(turns)], axis=1).astype(np.float16)
     FeatureStore(run.workspace, "circle", "images").append(list(names), rows, np.ones(5))

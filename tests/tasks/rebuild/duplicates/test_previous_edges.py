@@ -13,7 +13,7 @@ from evenly.curation.duplicates.fingerprints import COLOUR_BYTES
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.workspace import Workspace
 from evenly.tasks.rebuild.deduplicate import DEDUPLICATE_CAPTIONS, DEDUPLICATE_LINKED, DEDUPLICATE_SEMANTIC
-from evenly.tasks.rebuild.duplicates import kinds, search
+from evenly.tasks.rebuild.duplicates import pair_search, search
 from evenly.tasks.run import Run
 from tests.few_examples import few
 from tests.tasks.rebuild.duplicates.test_search_by_partition import Encoder, searched
@@ -93,7 +93,7 @@ def test_a_pool_that_changes_time_and_again_comes_out_as_from_scratch(chosen, ne
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("evenly.tasks.encoders.open_encoder", lambda _run: Encoder())
         patch.setattr("evenly.curation.duplicates.recall._MOST_ROWS", 3)
-        for module in (search, kinds):
+        for module in (search, pair_search):
             patch.setattr(module, "ROWS_AT_ONCE", 8)
         kept = new_run()
         searched(kept, bits[0], pairs_of(pool), chosen)

@@ -21,7 +21,7 @@ from evenly.tasks.rebuild.deduplicate import (
     DEDUPLICATE_PERCEPTUAL,
     DEDUPLICATE_SEMANTIC,
 )
-from evenly.tasks.rebuild.duplicates import answers, kinds, search
+from evenly.tasks.rebuild.duplicates import answers, pair_search, search
 from evenly.tasks.run import Run
 from evenly.tasks.stage import run_steps
 from evenly.tasks.step import Step
@@ -138,7 +138,7 @@ SEARCHES = {
 @pytest.mark.parametrize("bits", [1, pytest.param(4, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("steps", SEARCHES.values(), ids=SEARCHES)
 def test_partitions_find_what_the_whole_finds(workspace, tmp_path, monkeypatch, steps, bits):
-    for module in (search, kinds):
+    for module in (search, pair_search):
         monkeypatch.setattr(module, "ROWS_AT_ONCE", 16)
     monkeypatch.setattr(search, "ROWS_HELD", 100)
     monkeypatch.setattr(answers, "TABLES_AT_ONCE", 4)

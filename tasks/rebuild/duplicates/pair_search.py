@@ -1,6 +1,4 @@
-"""Kinds of duplicates: what is written of each pair, what sends two of them to one place, and how they are compared.
-
-A search of one kind over partitions is by `PairSearch`: where rows meet, and edges are left.
+"""A search for duplicates of a kind over partitions: where rows meet, edges are left, and previous ones taken over.
 
 A previous edge stands where neither of its pairs has changed or is now one of several equal ones but the first. What
 stands of a cluster falls into pieces. A duplicate within a piece is weaker than the edges that join its two pairs
@@ -8,20 +6,19 @@ there, as before. So only those between pieces, and those of changed pairs, are 
 the largest are fresh, as are changed pairs, and duplicates are looked for of fresh rows alone.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Protocol
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.curation.arrays import Flags, Floats, Ints, Words
-from evenly.curation.duplicates.incremental import Pairs, uid_places
-from evenly.curation.duplicates.lsh import Signatures
-from evenly.curation.duplicates.merging import Contents, NumberedForest, components
+from evenly.curation.arrays import Flags, Ints, Words
+from evenly.curation.duplicates.kind import Kind
+from evenly.curation.duplicates.merging import Contents, NumberedForest, components, uid_places
 from evenly.storage.ledger import Ledger
 from evenly.storage.tables.exchange import RowExchange
 from evenly.storage.tables.row_files import HeldRows, RowFiles, row_numbers, row_places
@@ -45,88 +42,16 @@ def pairs_to_compare(run: Run, upstream: Records, looks: Sequence[str] = ()) -> 
     return pairs
 
 
-class ComparedRows(Protocol):
-    """Rows in memory, compared two by two; places in them rise as uids do."""
-
-    def equal_runs(self, usable: Flags) -> tuple[Pairs, Ints]:
-        """Each row with the next one that is equal, and the rows that are no such next one."""
-
-    def equal_weights(self, left: Ints, right: Ints) -> Floats:
-        """How weak the links (m,) of equal rows are."""
-
-    def measure(self, left: Ints, right: Ints) -> Floats:
-        """The distances (m,) as they are stored."""
-
-    def accepted(self, left: Ints, right: Ints) -> tuple[Ints, Ints, Floats]:
-        """Those candidates of tables, where a kind has these, that are duplicates, and how weak their links are."""
-
-
 @dataclass(frozen=True, kw_only=True)
-class Kind(ABC):
-    """A kind of duplicates by the rule of a step and, where it draws, the seed of the run.
+class ComparedFeatures:
+    """The features that a kind compares: of pairs, the rows (n, d) of a rule.
 
-    step: whose search it is. edge: the kind of its edges, as stored. reason: of pairs that are merged. masks (t, w):
-    the tables in which rows whose codes agree under a mask are candidates, where codes differ in at most `max_distance`
-    bits (None: in any number); None: no tables are searched. cell_limit: how far values of colour grids may differ
-    where cells are searched, else None. comparisons: how many the measured recall may take; None: nothing is missed.
+    prepare: makes what all partitions need, before they are read. codes: those of rows by number, where they are kept.
     """
 
-    rule: Any
-    seed: int
-    step: ClassVar[str]
-    edge: ClassVar[str]
-    reason: ClassVar[str] = ""
-    masks: ClassVar[Words | None] = None
-    max_distance: ClassVar[int | None] = None
-    cell_limit: ClassVar[float | None] = None
-    comparisons: ClassVar[int | None] = None
-
-    def prepare(self, run: Run, upstream: Records) -> None:  # noqa: B027 - of kinds that need anything
-        """Make what all partitions need, before they are read."""
-
-    @abstractmethod
-    def contents(self, run: Run, upstream: Records) -> Contents:
-        """What is written of the pairs of a run's partition, in the order of uids."""
-
-    @abstractmethod
-    def compared(self, files: Rows, rows: Words) -> Any:  # noqa: ANN401 - ComparedRows, and what the kind adds
-        """The rows of these numbers, which rise."""
-
-    def compared_for_equality(self, files: Rows, rows: Words) -> Any:  # noqa: ANN401 - ComparedRows
-        """The rows of these numbers, which rise, as far as it takes to see which are equal."""
-        return self.compared(files, rows)
-
-    def reasons(self, files: Rows, merged: Words, survivors: Words) -> pa.Array:  # noqa: ARG002 - of kinds with several
-        """Why pairs that rise (m,) are merged into these survivors."""
-        return pa.repeat(pa.scalar(self.reason), len(merged))
-
-    def codes(self, run: Run, files: Rows, rows: Words) -> Words:
-        """The codes (n, w) of rows of a run's partition, which rise."""
-        raise NotImplementedError
-
-    def near(self, files: Rows, rows: Words, codes: Words) -> Signatures:  # noqa: ARG002 - of kinds with their own
-        """What candidates among rows, which rise and have these codes, are near in."""
-        return Signatures.within(codes, self.max_distance)
-
-    def coded(self, files: Rows, rows: Words) -> Ints:  # noqa: ARG002 - of kinds that leave rows out
-        """The places of those of `rows`, which rise, that are looked for in tables."""
-        return np.arange(len(rows))
-
-    def in_cell(self, files: Rows, rows: Words, forest: NumberedForest, lies: Flags) -> None:
-        """Add all duplicates among the rows of a cell, which rise, of which one `lies` in it, to a forest."""
-        raise NotImplementedError
-
-    def sketches(self, files: Rows, rows: Words) -> np.ndarray:
-        """The colour grids (n, 768) of rows, which rise."""
-        raise NotImplementedError
-
-    def notes(self, candidates: int) -> dict[str, Any]:  # noqa: ARG002 - of kinds with tables
-        """How duplicates were looked for."""
-        return {}
-
-    def edges(self, table: pa.Table, compared: Any, left: Ints, right: Ints) -> pa.Table:  # noqa: ANN401, ARG002 - as `compared`
-        """The edges of pairs of rows, as stored; `table` has them with the kind's one name."""
-        return table
+    rows: Callable[[Run, pa.Table, Any], npt.NDArray[np.float16]]
+    prepare: Callable[[Run, Records], None] | None = None
+    codes: Callable[[Run, Any, Rows, Words], Words] | None = None
 
 
 ROWS_AT_ONCE = 1 << 18
@@ -135,13 +60,14 @@ ROWS_AT_ONCE = 1 << 18
 
 @dataclass(frozen=True, kw_only=True)
 class PairSearch(Exchanged):
-    """What is compared, and the exchange between partitions by which rows meet.
+    """The kind that is searched, its features, and the exchange between partitions by which rows meet.
 
     resumes: whether duplicates of rows that are `fresh` are looked for alone, and edges between others are known.
     """
 
     kind: Kind
     exchange: RowExchange
+    features: ComparedFeatures | None = None
     resumes: bool = False
 
     @property
@@ -153,6 +79,23 @@ class PairSearch(Exchanged):
     def files(self) -> RowFiles | HeldRows:
         """Columns of each row."""
         return self.exchange.files
+
+    def prepare(self, run: Run, upstream: Records) -> None:
+        """Make what all partitions need, before they are read."""
+        if self.features is not None and self.features.prepare is not None:
+            self.features.prepare(run, upstream)
+
+    def contents(self, run: Run, upstream: Records) -> Contents:
+        """What is written of the pairs of a run's partition, in the order of uids."""
+        pairs = pairs_to_compare(run, upstream, self.kind.looks)
+        rows = None if self.features is None else self.features.rows(run, pairs, self.kind.rule)
+        return self.kind.contents(pairs, rows)
+
+    def codes(self, run: Run, rows: Words) -> Words:
+        """The codes (n, w) of rows of a run's partition, which rise."""
+        if self.features is None or self.features.codes is None:
+            return self.kind.codes(self.files, rows)
+        return self.features.codes(run, self.kind, self.files, rows)
 
     def send(self, name: str, writer: int | str, *, bits: int | None = None, **columns: np.ndarray) -> None:
         """Send rows to the partitions that their first column names; `bits`: between so many."""
