@@ -13,6 +13,7 @@ FAULTS   ?=
 SEED     ?= 1
 # How many processes run the tests: one more than there are processors, since tests wait a third of their time.
 WORKERS  ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
+SHARED   := --dist loadgroup --no-loadscope-reorder # as tests/conftest.py groups and orders tests
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Without what Python compiles, each of the commands that tests start would compile all libraries anew: 6 s each.
 unexport PYTHONDONTWRITEBYTECODE
@@ -53,11 +54,11 @@ demo: $(VENV)/.demo ## install what is needed and run the whole job on the embed
 	$(BIN)/evenly demo
 
 test: $(VENV)/.dev ## run the tests that need nothing but Python packages
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) $(SHARED)
 
 test-all: $(VENV)/.ray $(VENV)/.docs ## run every test; installs PostgreSQL, Chromium and Azurite where it may, says what it skips
 	@bash tests/install_services.sh $(VENV)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m 'slow or not slow' -rs
+	$(BIN)/python -m pytest -n $(WORKERS) $(SHARED) -m 'slow or not slow' -rs
 
 fuzz: $(VENV)/.dev ## try the property tests on new random examples, as often as ROUNDS says; what fails is kept
 	@for round in $$(seq $(ROUNDS)); do \

@@ -36,9 +36,17 @@ _SETTLED_NS = identities._SETTLED_NS
 gc.set_threshold(50_000, 20, 100)  # libraries and ten thousand tests make millions of objects that stay
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes long, so that no process is left with it when the others have ended."""
-    items.sort(key=lambda item: not {"flows", "tasks"} & {*item.path.parts})
+    """Leave the tests of a file to one process, and all files with tests of a Prefect server, which starts once, too.
+
+    What takes long begins, so that no process is left with it when the others have ended.
+    """
+    with_server = {item.path for item in items if "prefect_server" in getattr(item, "fixturenames", ())}
+    for item in items:
+        group = "prefect_server" if item.path in with_server else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: (item.path not in with_server, not {"flows", "tasks"} & {*item.path.parts}))
 
 
 def pytest_collection_finish() -> None:

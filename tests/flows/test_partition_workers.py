@@ -1,4 +1,4 @@
-"""A pool in partitions, by worker processes under a Prefect server: the build that one process makes of it."""
+"""A pool in partitions, by worker processes: the build that one process makes of it."""
 
 import time
 from pathlib import Path
@@ -45,10 +45,7 @@ def recipe(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("has_server", [False, True], ids=["functions", "tasks"])
-def test_workers_give_the_build_that_one_process_gives(recipe, tmp_path, monkeypatch, request, has_server):
-    if has_server:
-        request.getfixturevalue("prefect_server")
+def test_workers_give_the_build_that_one_process_gives(recipe, tmp_path, monkeypatch):
     whole = rebuild_dataset(recipe=str(recipe), root=str(tmp_path / "whole"), quiet=True)
     monkeypatch.setattr(partitioning, "MOST_ROWS", 100)
     cut = rebuild_dataset(recipe=str(recipe), root=str(tmp_path / "cut"), workers=2, quiet=True)

@@ -58,3 +58,10 @@ def test_each_stage_and_each_reused_step_is_a_task_with_an_edge_from_the_one_bef
     for names in (STAGES, STEPS):
         state = rebuild_dataset(recipe, root=str(tmp_path / "w"), workers=1, quiet=True, return_state=True)
         assert graph(state.state_details.flow_run_id) == chain(names)
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_processes_that_run_tasks_give_the_build_of_one_process(recipe, tmp_path, monkeypatch):
+    whole = rebuild_dataset(recipe, root=str(tmp_path / "whole"), quiet=True)
+    monkeypatch.setattr(partitioning, "MOST_ROWS", 20)
+    assert rebuild_dataset(recipe, root=str(tmp_path / "cut"), workers=2, quiet=True) == whole
