@@ -5,13 +5,14 @@ OpenMoji (PNG). In each round all of them are prepared alone, run through the mo
 encoded by ours, and a part of them by a script as people write it: a DataLoader of worker processes, Pillow,
 open_clip's own preprocessing, the same batch (our default) and precision, in an environment without our settings. The
 model alone is measured as we run it and as open_clip has it, with its batch normalisations. `evenly encode` does all
-of them as a command in each round. Ratios are medians over the rounds.
+of them as a command in each round. Ratios are medians over the rounds. The ceiling is the slower of preparing and the
+model alone by the fastest engine whose rows have cosines of .9999 to torch's, whichever engine is ours (--engine).
 
 --engines measures the model alone by other engines than torch instead: onnxruntime, and torch.compile, which evenly has
 not. One thread computes one batch by each in turn, and its processor time counts.
 
 Run: python -m benchmarks.extraction [--model M] [--pictures N] [--rounds R] [--precision fp32|bf16|fp16]
-    [--command] [--engines]
+    [--engine torch|onnxruntime] [--command] [--engines]
 """
 
 import argparse
@@ -21,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -109,6 +110,15 @@ def opened(model: str, weights: str | None, precision: str, resize: Resizer = "p
     return load_encoder(model, weights, cache=cache, precision=precision, resize=resize)
 
 
+def by_each_engine(encoder: OpenClipEncoder) -> dict[str, OpenClipEncoder]:
+    """The encoder by torch, and by onnxruntime where that can run it: an export with other rows is refused."""
+    encoders = {"torch": encoder}
+    if encoder.facts["precision"] == "fp32" and encoder.facts["device"] == "cpu":
+        engine = TowerEngine(name="onnxruntime", cache=default_cache() / "encoders")
+        encoders["onnxruntime"] = encoder.with_engine(engine)
+    return encoders
+
+
 def plain_encoder(model: str, weights: str | None, like: OpenClipEncoder) -> OpenClipEncoder:
     """The model as open_clip has it, in the batches of another encoder."""
     cache, device, precision = default_cache() / "encoders", like.images.device, str(like.facts["precision"])
@@ -151,12 +161,13 @@ def script_alone(options: argparse.Namespace, weights: str | None, paths: Sequen
 
 @dataclass(frozen=True, kw_only=True)
 class Round:
-    """Pictures per second of ours, of the model as open_clip has it alone, and of a script.
+    """Pictures per second of ours, of the model alone by each engine and as open_clip has it, and of a script.
 
     whole, one: seconds of `evenly encode` for all pictures and for one; 0 where it was not asked for. memory: MB.
     """
 
     ours: Speed
+    computing: Mapping[str, float]
     plain: float
     script: float
     whole: float = 0.0
@@ -165,19 +176,31 @@ class Round:
 
     @property
     def ceilings(self) -> tuple[float, float]:
-        """The slower of preparing and computing, by our model and by open_clip's."""
-        return min(self.ours.preparing, self.ours.computing), min(self.ours.preparing, self.plain)
+        """The slower of preparing and computing: by the fastest engine, and by open_clip's model."""
+        fastest = max(self.computing.values())
+        return min(self.ours.preparing, fastest), min(self.ours.preparing, self.plain)
+
+    @property
+    def shared(self) -> float:
+        """Pictures per second where the same processors prepare and compute, each at the speed that it has alone."""
+        return 1 / (1 / self.ours.preparing + 1 / max(self.computing.values()))
 
 
-def measured(encoder: OpenClipEncoder, folder: Path, options: argparse.Namespace, weights: str | None) -> list[Round]:
-    """All in turn, on all pictures of the folder; the script and the model of open_clip on a part of them."""
+def measured(
+    encoders: Mapping[str, OpenClipEncoder], folder: Path, options: argparse.Namespace, weights: str | None
+) -> list[Round]:
+    """All in turn, on all pictures of the folder; the script and models that are not ours on a part of them."""
     paths = sorted((folder / "pictures").iterdir())
     pictures = [path.read_bytes() for path in paths]
-    plain = plain_encoder(options.model, weights, encoder)
+    plain = plain_encoder(options.model, weights, encoders["torch"])
     rounds = []
     for _ in range(options.rounds):
+        ours = measure_speed(encoders[options.engine], pictures, rounds=1)
+        others = {name: encoder for name, encoder in encoders.items() if name != options.engine}
+        alone = {name: measure_speed(other, pictures[:OF_SCRIPT], rounds=1) for name, other in others.items()}
         speeds = Round(
-            ours=measure_speed(encoder, pictures, rounds=1),
+            ours=ours,
+            computing={options.engine: ours.computing, **{name: speed.computing for name, speed in alone.items()}},
             plain=measure_speed(plain, pictures[:OF_SCRIPT], rounds=1).computing,
             script=script_alone(options, weights, paths[:OF_SCRIPT]),
         )
@@ -193,6 +216,7 @@ def command(folder: Path, pictures: str, options: argparse.Namespace, weights: s
     """Seconds of `evenly encode` over a folder in `folder`, and its peak memory in MB."""
     words = [sys.executable, "-m", "evenly.flows", "encode", str(folder / pictures), "--model", options.model]
     words += ["--precision", options.precision, "--resize", options.resize, "--root", str(folder / "w")]
+    words += ["--engine", options.engine]
     words += ["--out", str(folder / "o.npz"), *(("--pretrained", weights) if weights else ())]
     start = time.perf_counter()
     subprocess.run(words, check=True, capture_output=True, env=PLAIN)  # noqa: S603 - our own command
@@ -239,6 +263,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--precision", default="fp32", help="with another one, fp32 is measured beside it")
     parser.add_argument("--resize", default="pillow", choices=["pillow", "torch"], help="the script has Pillow's")
+    parser.add_argument("--engine", default="torch", choices=["torch", "onnxruntime"], help="which runs ours")
     parser.add_argument("--command", action="store_true", help="the whole command as well")
     parser.add_argument("--engines", action="store_true", help="other engines than torch instead")
     parser.add_argument("--script", metavar="WEIGHTS", help="measure the script alone, on the files of standard input")
@@ -259,33 +284,58 @@ def main() -> None:
         (folder / "one" / paths[0].name).write_bytes(paths[0].read_bytes())
         weights = None if options.model.startswith("embedded") else checkpoint(options.model, folder)
 
-        ours = opened(options.model, weights, options.precision, options.resize)
+        of_torch = opened(options.model, weights, options.precision, options.resize)
         if options.engines:
-            engines(ours, paths, options.rounds)
+            engines(of_torch, paths, options.rounds)
             return
-        threads, device = ours.images.threads, ours.images.device
-        rounds = measured(ours, folder, options, weights)
-        print(f"{options.model} in {options.precision} on {device}, {threads} threads, {len(paths):,} pictures")
-        for title in ("preparing", "computing", "encoding"):
-            print(f"  {title:<12} {median(getattr(one.ours, title) for one in rounds):8.1f} pictures/s")
-        print(f"  {'open_clip':<12} {median(one.plain for one in rounds):8.1f} pictures/s")
-        print(f"  {'script':<12} {median(one.script for one in rounds):8.1f} pictures/s")
-        print(f"  batches of {ours.images.batch_size}; open_clip: its model alone, as it is")
-        print(f"  encoding as a share of the slower ceiling  {spread([one.ours.share for one in rounds])}")
-        against = [one.ours.encoding / one.ceilings[1] for one in rounds]
-        print(f"  the same with open_clip's model alone      {spread(against)}")
-        print(
-            f"  encoding against the script                {spread([one.ours.encoding / one.script for one in rounds])}"
-        )
+        encoders = by_each_engine(of_torch)
+        ours = encoders[options.engine]
+        report(ours, measured(encoders, folder, options, weights), len(paths), options)
         if options.precision != "fp32" or options.resize != "pillow":
             compare(ours, opened(options.model, weights, "fp32"), paths)
-        if options.command:
-            fixed, memory = median(one.one for one in rounds), max(one.memory for one in rounds)
-            whole = median(one.whole for one in rounds)
-            print(f"  evenly encode  {whole:.1f} s, {fixed:.1f} s for one picture; {memory:.0f} MB")
-            for title, place in (("of that ceiling", 0), ("with open_clip's model", 1)):
-                shares = [len(paths) / one.whole / one.ceilings[place] for one in rounds]
-                print(f"  evenly encode as a share {title:<22}  {spread(shares)}")
+
+
+def report(encoder: OpenClipEncoder, rounds: Sequence[Round], count: int, options: argparse.Namespace) -> None:
+    """Print the median speeds of the rounds, and shares of the ceilings."""
+    tower = encoder.images
+    print(
+        f"{options.model} in {options.precision} by {options.engine} on {encoder.device_name}, {tower.threads} "
+        f"threads, {count:,} pictures in batches of {tower.batch_size}"
+    )
+    speeds = {
+        "preparing": [one.ours.preparing for one in rounds],
+        **{f"computing by {name}": [one.computing[name] for one in rounds] for name in rounds[0].computing},
+        "computing by open_clip as it is": [one.plain for one in rounds],
+        "encoding": [one.ours.encoding for one in rounds],
+        "script": [one.script for one in rounds],
+    }
+    for title, values in speeds.items():
+        print(f"  {title:<42} {median(values):8.1f} pictures/s")
+    shares = {
+        "encoding as a share of the ceiling": [one.ours.encoding / one.ceilings[0] for one in rounds],
+        "where preparing takes its share": [one.ours.encoding / one.shared for one in rounds],
+        "with open_clip's model alone": [one.ours.encoding / one.ceilings[1] for one in rounds],
+        "encoding against the script": [one.ours.encoding / one.script for one in rounds],
+    }
+    if options.command:
+        shares["evenly encode as a share of the ceiling"] = [count / one.whole / one.ceilings[0] for one in rounds]
+        shares["evenly encode, with open_clip's model"] = [count / one.whole / one.ceilings[1] for one in rounds]
+    for title, values in shares.items():
+        print(f"  {title:<42} {spread(values)}")
+    if options.command:
+        report_seconds(rounds, count)
+
+
+def report_seconds(rounds: Sequence[Round], count: int) -> None:
+    """Print what the seconds of `evenly encode` go to: what each part takes alone, and the rest."""
+    whole, memory = median(one.whole for one in rounds), max(one.memory for one in rounds)
+    parts = {
+        "one picture": median(one.one for one in rounds),
+        "preparing": count / median(one.ours.preparing for one in rounds),
+        "computing by the fastest engine": count / median(max(one.computing.values()) for one in rounds),
+    }
+    parts["the rest"] = whole - sum(parts.values())
+    print(f"  evenly encode {whole:.1f} s, {memory:.0f} MB: {', '.join(f'{n} {s:.1f} s' for n, s in parts.items())}")
 
 
 def compare(ours: OpenClipEncoder, full: OpenClipEncoder, paths: Sequence[Path]) -> None:
