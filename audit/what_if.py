@@ -55,6 +55,20 @@ def suppose(build: PublishedBuild, steps: Sequence[SupposedStep]) -> WhatIf:
     return WhatIf.of(build, laid, rules=supposing.rules, unknown=supposing.unknown, open_steps=supposing.open_steps)
 
 
+def judged_alone(build: PublishedBuild, record: StepRecord, other: StepRecord) -> pa.Table:
+    """The verdicts [uid, verdict] of a step of the build by the rule and seed of another run of it, all else as it was.
+
+    Raises CannotTellError where the rule needs what was not recorded.
+    """
+    judgement, supposing = STEPS[record.name], _Supposing(build)
+    supposed = SupposedStep(name=record.name, rule=other.rule, seed=int(other.seed or 0))
+    _check_fields(judgement, record.rule, supposed)
+    if judgement.search is None and judgement.rejudge is None:
+        raise CannotTellError(f"step `{record.name}` must be judged again by its rule; it observes. Rebuild with it.")
+    supposing.judge_alone(judgement, replace(record, seed=other.seed), supposed)
+    return supposing.overlay.decisions(record, ["uid", "verdict"])
+
+
 def recorded_deciles(build: PublishedBuild, field: str, bounds: Mapping[str, NamedBounds]) -> list[float]:
     """The deciles of the numbers that a field of `curate` bounds, values.NAME.min or align.min_score, as recorded.
 
@@ -114,6 +128,15 @@ class _Supposing:
             self.build.records[0], name=judgement.name, columns=(), hashes={}, layout={}, notes={}, seed=None
         )
         self._judge(judgement, record or blank, supposed, is_other=is_other)
+
+    def judge_alone(self, judgement: Judgement, record: StepRecord, supposed: SupposedStep) -> None:
+        """One step judged again after those before it as they are stored."""
+        self.upstream = list(self._stored_before(record))
+        self._judge(judgement, record, supposed, is_other=True)
+
+    def _stored_before(self, record: StepRecord) -> Sequence[StepRecord]:
+        names = [step.name for step in self.build.records]
+        return self.build.records[: names.index(record.name)]
 
     def _judge(self, judgement: Judgement, record: StepRecord, supposed: SupposedStep, *, is_other: bool) -> None:
         rule, name = judgement.stored_rule(supposed.rule), record.name
@@ -256,7 +279,7 @@ class _Supposing:
     def _regrouped(self, record: StepRecord) -> pa.Array:
         """The pairs into which other pairs are merged than were in the build."""
         names = {name for name, step in STEPS.items() if step.search is not None}
-        stored = self.build.records[: self.build.records.index(record)]
+        stored = self._stored_before(record)
         groups, stored_groups = (
             _merged(ledger, [merging for merging in records if merging.name in names])
             for ledger, records in ((self.overlay, self.upstream), (self.build.ledger, stored))

@@ -251,7 +251,7 @@ def _difference_lines(build: Published) -> Iterator[str]:
         yield "\n| | pairs | step | reason | cause |\n|---|---:|---|---|---|"
     for kind, rows in changes.items():
         for change in rows:
-            cells = [change.step, change.reason, f"{change.cause}: {change.detail}"]
+            cells = [change.step, change.reason, f"{change.cause_title}: {change.detail}"]
             yield f"| {kind} | {change.count:,} | {' | '.join(map(markdown_text, cells))} |"
     if difference.differs:
         yield f"\nThe builds differ in {markdown_text(', '.join(difference.differs))}."

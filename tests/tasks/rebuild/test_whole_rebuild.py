@@ -225,7 +225,7 @@ def test_a_changed_rule_moves_pairs_and_diff_says_which_step_and_why(copied):
     steps = {row["step"]: row["differs"] for row in difference.steps}
     assert steps["check_texts"] == {"rule": "caption_length.max_words 8 -> 9"}
     assert [name for name, differs in steps.items() if differs] == ["check_texts"]
-    assert {change.cause for change in (*difference.entered, *difference.left)} <= {"rule", "upstream"}
+    assert {change.cause for change in (*difference.entered, *difference.left)} <= {"rule", "knock-on"}
     assert difference.kept_after == after["samples"]["kept"]
     assert difference.to_dict() == json.loads(json.dumps(difference.to_dict()))
 

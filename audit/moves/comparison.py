@@ -10,13 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evenly.audit.moves.causes import NOT_IN_POOL, OTHER, Cause, Causes
 from evenly.audit.published import PublishedBuild
 from evenly.curation.arrays import Flags, Ints
 from evenly.keys import places_in, rows_with
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.tables.partitions import Partition
 
-NOT_IN_POOL = "not_in_pool"
 ALTERED: Literal["altered"] = "altered"
 # What makes a kept pair read differently: columns, the first that is not null counts; steps that may give it.
 CHANGING = {
@@ -24,13 +24,14 @@ CHANGING = {
     "caption": (("chosen_caption", "caption"), ("recaption", "collect")),
 }
 _AT_ONCE = 4  # partitions in memory
+_NO_CAUSE = Cause(name="", detail="")
 
 Kind = Literal["entered", "left", "changed", "altered"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Pairs that moved in one way.
+    """Pairs that moved in one way, by one cause.
 
     step and reason: by which they are out, or what reads differently. uids: the first of them. Of kind ALTERED is one
     group, of all pairs that read differently in anything.
@@ -39,6 +40,7 @@ class Group:
     kind: Kind
     step: str
     reason: str
+    cause: Cause
     count: int
     uids: Sequence[str]
 
@@ -73,14 +75,14 @@ class Reasons:
         return list(self._numbers)[number]
 
 
-def compare_builds(older: PublishedBuild, newer: PublishedBuild, *, examples: int) -> list[Group]:
+def compare_builds(older: PublishedBuild, newer: PublishedBuild, causes: Causes, *, examples: int) -> list[Group]:
     """The groups of pairs that moved, of each kind the largest first, with the first `examples` uids of each."""
     bits = min(build.deciding[0].bits for build in (older, newer))
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        parts = pool.map(partial(_compare, older, newer, examples), Partition.all(bits))
-        summed: dict[tuple[str, str, str], Group] = {}
+        parts = pool.map(partial(_compare, older, newer, causes, examples), Partition.all(bits))
+        summed: dict[tuple[str, str, str, Cause], Group] = {}
         for group in (group for part in parts for group in part):
-            key = (group.kind, group.step, group.reason)
+            key = (group.kind, group.step, group.reason, group.cause)
             total = summed.get(key, replace(group, count=0, uids=()))
             uids = [*total.uids, *group.uids][:examples]
             summed[key] = replace(group, count=total.count + group.count, uids=uids)
@@ -88,14 +90,16 @@ def compare_builds(older: PublishedBuild, newer: PublishedBuild, *, examples: in
     return sorted(
         summed.values(),
         key=lambda group: (
-            (kinds.index(group.reason.removeprefix("other_")), "", "")
+            (kinds.index(group.reason.removeprefix(OTHER)), -group.count, group.cause.title, "")
             if group.kind == "changed"
-            else (-group.count, group.step, group.reason)
+            else (-group.count, group.step, group.reason, group.cause.title)
         ),
     )
 
 
-def _compare(older: PublishedBuild, newer: PublishedBuild, examples: int, part: Partition) -> list[Group]:
+def _compare(
+    older: PublishedBuild, newer: PublishedBuild, causes: Causes, examples: int, part: Partition
+) -> list[Group]:
     """The groups of one partition."""
     first = _first_difference(older, newer, part)
     if first is None:
@@ -103,12 +107,19 @@ def _compare(older: PublishedBuild, newer: PublishedBuild, examples: int, part: 
     names = Reasons()
     ledger = Ledger(older.workspace, part=part)
     old_endings, new_endings = _aligned(older, newer, ledger, first, names)
-    groups = [
-        *_moves("entered", old_endings, new_endings, older, names, examples=examples),
-        *_moves("left", new_endings, old_endings, newer, names, examples=examples),
+    moved = [
+        *_moves("entered", old_endings, new_endings, older, names),
+        *_moves("left", new_endings, old_endings, newer, names),
     ]
     in_both = old_endings.uids.filter(pa.array((old_endings.steps == 0) & (new_endings.steps == 0)))
-    return groups + _altered(older, newer, ledger, in_both, examples)
+    altered, any_differs = _altered(older, newer, ledger, in_both)
+    groups = [
+        _group(kind, step, reason, uids, rows, cause=cause, examples=examples)
+        for kind, step, reason, uids in (*moved, *altered)
+        for cause, rows in causes.of_pairs(step, reason, uids, ledger)
+        if rows.any()
+    ]
+    return [*groups, *([_group(ALTERED, "", "", in_both, any_differs)] if any_differs.any() else [])]
 
 
 def _first_difference(older: PublishedBuild, newer: PublishedBuild, part: Partition) -> int | None:
@@ -187,30 +198,31 @@ def _why_absent(build: PublishedBuild, ledger: Ledger, uids: pa.Array, names: Re
     return np.array([names.number(reasons.get(uid, NOT_IN_POOL)) for uid in uids.to_pylist()], np.int64)
 
 
-def _moves(
-    kind: Kind, outside: Endings, inside: Endings, build: PublishedBuild, names: Reasons, *, examples: int
-) -> Iterator[Group]:
+Moved = tuple[Kind, str, str, pa.Array]
+"""Pairs that moved: how, the step and the reason, and their uids."""
+
+
+def _moves(kind: Kind, outside: Endings, inside: Endings, build: PublishedBuild, names: Reasons) -> Iterator[Moved]:
     """The pairs that are out of `build`, where they ended as `outside` says, and in the other one."""
     moved = (outside.steps > 0) & (inside.steps == 0)
     for step in np.unique(outside.steps[moved]).tolist():
         for reason in np.unique(outside.reasons[moved & (outside.steps == step)]).tolist():
             rows = moved & (outside.steps == step) & (outside.reasons == reason)
-            named = (build.deciding[step - 1].name, names.name(reason))
-            yield _group(kind, *named, outside.uids, rows, examples=examples)
+            yield kind, build.deciding[step - 1].name, names.name(reason), outside.uids.filter(pa.array(rows))
 
 
-def _group(kind: Kind, step: str, reason: str, uids: pa.Array, rows: Flags, *, examples: int) -> Group:
+def _group(
+    kind: Kind, step: str, reason: str, uids: pa.Array, rows: Flags, *, cause: Cause = _NO_CAUSE, examples: int = 0
+) -> Group:
     chosen = pa.table({"uid": uids.filter(pa.array(rows))})
     order = pc.select_k_unstable(chosen, k=min(examples, chosen.num_rows), sort_keys=[("uid", "ascending")])
     firsts = chosen["uid"].take(order).to_pylist()
-    return Group(kind=kind, step=step, reason=reason, count=chosen.num_rows, uids=firsts)
+    return Group(kind=kind, step=step, reason=reason, cause=cause, count=chosen.num_rows, uids=firsts)
 
 
-def _altered(
-    older: PublishedBuild, newer: PublishedBuild, ledger: Ledger, uids: pa.Array, examples: int
-) -> list[Group]:
-    """The pairs in both builds whose picture or caption differs."""
-    groups, any_differs = list[Group](), np.zeros(len(uids), np.bool_)
+def _altered(older: PublishedBuild, newer: PublishedBuild, ledger: Ledger, uids: pa.Array) -> tuple[list[Moved], Flags]:
+    """The pairs in both builds whose picture or caption differs, and whether anything does of each (n,)."""
+    moved, any_differs = list[Moved](), np.zeros(len(uids), np.bool_)
     for name, (columns, steps) in CHANGING.items():
         if all(_gives_same(older.giver(column), newer.giver(column), ledger.part) for column in columns):
             continue
@@ -219,8 +231,8 @@ def _altered(
         any_differs |= differs
         if differs.any():
             step = next(step for step in (*steps, "collect") if older.step(step) or newer.step(step))
-            groups.append(_group("changed", step, f"other_{name}", uids, differs, examples=examples))
-    return [*groups, *([_group(ALTERED, "", "", uids, any_differs, examples=0)] if any_differs.any() else [])]
+            moved.append(("changed", step, f"{OTHER}{name}", uids.filter(pa.array(differs))))
+    return moved, any_differs
 
 
 def _gives_same(a: StepRecord | None, b: StepRecord | None, part: Partition) -> bool:

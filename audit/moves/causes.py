@@ -1,0 +1,307 @@
+"""Causes of moves between two builds: for each pair, which difference of the builds moved it.
+
+A pair that moved is out at a step of one build, and went past that step in the other. Looked at are, in this order:
+1. the step itself: it differs in version, rule, model, seed or what it reads. Where steps before it differ too, the
+   older build's pairs are judged by the newer one's rule and seed: what ends as in the newer build the step has moved.
+2. the pair: what the step reads of it was given otherwise by a step before. The cause is what differs there.
+3. the other pairs: nothing that the step reads of the pair differs, and its verdict depends on all of them, by a
+   threshold, a count, a quota or a twin. That is a knock-on, of the differences before the step that have an effect.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from threading import RLock
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.audit.errors import CannotTellError
+from evenly.audit.moves.differences import StepDifferences
+from evenly.audit.published import PublishedBuild
+from evenly.curation.arrays import Flags
+from evenly.curation.errors import CurationError
+from evenly.curation.step import ByLedger, caption_in_force, gives
+from evenly.curation.steps import STEPS
+from evenly.keys import places_in, rows_with
+from evenly.storage.ledger import Ledger, StepRecord
+from evenly.storage.removal.forget import FORGOTTEN
+from evenly.storage.removal.references import FIRST_STEP
+from evenly.storage.tables.hashing import table_hash
+from evenly.storage.tables.partitions import Partition
+
+NOT_IN_POOL = "not_in_pool"
+OTHER = "other_"
+"""The beginning of what is said of a pair that is in both builds and reads differently."""
+KNOCK_ON, UNEXPLAINED = "knock-on", "unexplained"
+_LIMIT = "limit"
+_MATCHES = "matches"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cause:
+    """name: pool, data, rule, model, seed, code, forgotten, several joined by " and ", knock-on or unexplained.
+
+    origin: of a knock-on, the names of what it follows from. detail: in words.
+    """
+
+    name: str
+    detail: str
+    origin: str = ""
+
+    @property
+    def title(self) -> str:
+        """The name, with its origin."""
+        return f"{self.name} of {self.origin}" if self.origin else self.name
+
+
+class Causes:
+    """Compares the step runs of two builds, step by step, and finds the cause of each pair's move."""
+
+    def __init__(self, older: PublishedBuild, newer: PublishedBuild) -> None:
+        self._older, self._newer = older, newer
+        self.steps = StepDifferences(older, newer)
+        self._lock, self._effects = RLock(), dict[str, bool]()
+        self._alone = dict[str, pa.Table | None]()
+
+    def of_pairs(self, step: str, reason: str, uids: pa.Array, ledger: Ledger) -> Iterator[tuple[Cause, Flags]]:
+        """The causes of pairs that are out, or read differently, at a step for a reason, each with its pairs (n,).
+
+        ledger: of the partition in which they lie.
+        """
+        left = np.ones(len(uids), np.bool_)
+        if reason in (NOT_IN_POOL, FORGOTTEN):
+            words = "the pair is not in the pool of that build" if reason == NOT_IN_POOL else "it is on the forget list"
+            yield Cause(name="pool" if reason == NOT_IN_POOL else FORGOTTEN, detail=words), left
+            return
+        own = self.steps.of(step)
+        if step == FIRST_STEP and reason == _LIMIT:
+            own = {name: words for name, words in own.items() if name == "rule"}
+        if own and (step not in self.steps.older or step not in self.steps.newer or not self._origins(step)):
+            yield _joined(own), left
+            return
+        given = self._given_otherwise(step, uids, ledger)
+        if own:
+            is_changed = np.logical_or.reduce([~left, *(rows for _, _, rows in given)])
+            by_step, unknown = self._by_step(step, reason, uids, ~is_changed)
+            yield _joined(own), by_step
+            both = own | {name: words for name, words in self._before(step).items() if name not in own}
+            yield replace(_joined(both), detail=f"not told apart: {_joined(own).detail}; {self._words(step)}"), unknown
+            left = ~(by_step | unknown)
+        yield from self._of_read(step, uids, given, left, ledger)
+
+    def _of_read(
+        self, step: str, uids: pa.Array, given: "Sequence[Given]", left: Flags, ledger: Ledger
+    ) -> Iterator[tuple[Cause, Flags]]:
+        """The causes of the pairs `left`, of which a step that differs in nothing reads, or decides, otherwise."""
+        for giver, column, rows in given:
+            chosen = rows & left
+            if not chosen.any():
+                continue
+            of_them, differing = uids.filter(pa.array(chosen)), self.steps.of(giver)
+            everything = np.ones(len(of_them), np.bool_)
+            causes: Iterator[tuple[Cause, Flags]] = iter([(_joined(differing), everything)])
+            if not differing:
+                further = self._given_otherwise(giver, of_them, ledger)
+                causes = self._of_read(giver, of_them, further, everything, ledger)
+            for cause, caused in causes:
+                placed = chosen.copy()
+                placed[chosen] = caused
+                yield replace(cause, detail=f"{giver} gave it another {column}: {cause.detail}"), placed
+            left = left & ~chosen
+        yield self._knock_on(step), left
+
+    def _by_step(self, step: str, reason: str, uids: pa.Array, is_alike: Flags) -> tuple[Flags, Flags]:
+        """The pairs (n,) that a step's own difference moves, where steps before it differ too; those not known of.
+
+        is_alike: of these it reads the same in both builds.
+        """
+        certain = is_alike if not _is_of_all(self.steps.newer[step]) else np.zeros(len(uids), np.bool_)
+        alone = None if reason.startswith(OTHER) else self._judged_alone(step)
+        if alone is None:
+            return certain, ~certain
+        stored = self._older.ledger.decisions(self.steps.older[step], ["uid", "verdict"])
+        ends = [table["verdict"].combine_chunks().take(places_in(uids, table["uid"])) for table in (alone, stored)]
+        return certain | ~_equal(*ends), np.zeros(len(uids), np.bool_)
+
+    def _judged_alone(self, step: str) -> pa.Table | None:
+        """The verdicts of the older build's pairs by the newer one's rule and seed; None where that cannot be known."""
+        from evenly.audit.what_if import judged_alone
+
+        with self._lock:
+            if step not in self._alone:
+                a, b = self.steps.older[step], self.steps.newer[step]
+                self._alone[step] = None
+                if step in STEPS and a.model == b.model and self.steps.own_inputs(a) == self.steps.own_inputs(b):
+                    with suppress(CannotTellError, CurationError, TypeError, KeyError):  # a rule of another time
+                        self._alone[step] = judged_alone(self._older, a, b)
+            return self._alone[step]
+
+    def _given_otherwise(self, step: str, uids: pa.Array, ledger: Ledger) -> "list[Given]":
+        """The pairs (n,) of which a step reads otherwise in the two builds: who gave that first, and which column."""
+        befores = [_before(build, step) for build in (self._older, self._newer)]
+        if "draws" in self.steps.newer[step].hashes:
+            return self._matched_otherwise(befores, uids, ledger)
+        given = list[Given]()
+        for names in _columns_read(step, (self.steps.older[step], self.steps.newer[step]), befores):
+            columns, givers = list[pa.Array](), list[str]()
+            for before, name in zip(befores, names, strict=True):
+                giver = next(record for record in reversed(before) if name in record.columns)
+                table = ledger.decisions(giver, ["uid", name])
+                columns.append(table[name].combine_chunks().take(places_in(uids, table["uid"])))
+                givers.append(giver.name)
+            if (differs := ~_equal(*columns)).any():
+                given.append((max(givers, key=self.steps.order.index), names[1], differs))
+        return sorted(given, key=lambda item: self.steps.order.index(item[0]))
+
+    def _matched_otherwise(
+        self, befores: Sequence[Sequence[StepRecord]], uids: pa.Array, ledger: Ledger
+    ) -> "list[Given]":
+        """The pairs whose concepts are others, for a step that draws by these."""
+        givers = [next((one for one in reversed(before) if _MATCHES in one.hashes), None) for before in befores]
+        if givers[0] is None or givers[1] is None or givers[0].hashes[_MATCHES] == givers[1].hashes[_MATCHES]:
+            return []
+        rows = [_concepts(ledger, giver, before, uids) for giver, before in zip(givers, befores, strict=True) if giver]
+        old, new = (dict(zip(*(table[name].to_pylist() for name in ("uid", "entries")), strict=True)) for table in rows)
+        differs = np.array([old.get(uid) != new.get(uid) for uid in uids.to_pylist()], np.bool_)
+        return [(givers[1].name, "concepts", differs)] if differs.any() else []
+
+    def _knock_on(self, step: str) -> Cause:
+        """The cause of pairs that a step moved although nothing differs of them."""
+        origins = self._origins(step)
+        if not origins or not _is_of_all(self.steps.newer.get(step) or self.steps.older.get(step)):
+            before = [self.steps.of(name) for name in origins]
+            detail = "nothing that is recorded of the step and the pair explains it"
+            return Cause(name=UNEXPLAINED, detail=f"{detail}. Before it: {self._words(step)}" if before else detail)
+        origin = " and ".join(self._before(step))
+        return Cause(name=KNOCK_ON, origin=origin, detail=f"{self._shifted(step)}{self._words(step)}")
+
+    def _shifted(self, step: str) -> str:
+        """The threshold of all pairs, where a step notes it and it is another now."""
+        old, new = (records[step].notes.get("threshold") for records in (self.steps.older, self.steps.newer))
+        if not isinstance(old, float) or not isinstance(new, float) or old == new:
+            return "decided with other pairs than before, since "
+        return f"threshold of all pairs {old:.6g} -> {new:.6g}, since "
+
+    def _before(self, step: str) -> dict[str, str]:
+        """What differs at the steps before one, with an effect: cause -> words."""
+        return {cause: words for name in self._origins(step) for cause, words in self.steps.of(name).items()}
+
+    def _words(self, step: str) -> str:
+        return ". ".join(f"{name}: {'; '.join(self.steps.of(name).values())}" for name in self._origins(step))
+
+    def _origins(self, step: str) -> list[str]:
+        """The steps before one that differ; of several those whose difference has an effect on pairs of both builds."""
+        names = self.steps.order[: self.steps.order.index(step)] if step in self.steps.order else self.steps.order
+        differing = [name for name in names if self.steps.of(name)]
+        if len(differing) < 2:
+            return differing
+        return [name for name in differing if self._has_effect(name)] or differing
+
+    def _has_effect(self, step: str) -> bool:
+        """Whether a step's own difference moves or changes a pair that both builds give it."""
+        with self._lock:
+            if step not in self._effects:
+                self._effects[step] = self._effect(step)
+            return self._effects[step]
+
+    def _effect(self, step: str) -> bool:
+        a, b = self.steps.older.get(step), self.steps.newer.get(step)
+        if a is None or b is None or "decisions" not in a.hashes:
+            return True
+        if step == FIRST_STEP or a.hashes == b.hashes:
+            return a.hashes != b.hashes
+        bits = min(build.deciding[0].bits for build in (self._older, self._newer))
+        parts = (Ledger(self._older.workspace, part=part) for part in Partition.all(bits))
+        if not any(_differs_on_common(ledger, a, b) for ledger in parts):
+            return False
+        if not _is_of_all(b) or (alone := self._judged_alone(step)) is None:
+            return True
+        stored = self._older.ledger.decisions(a, ["uid", "verdict"])
+        return table_hash(alone.select(["uid", "verdict"])) != table_hash(stored)
+
+
+Given = tuple[str, str, Flags]
+"""A step, the column that it gave, and the pairs (n,) that it gave another value than in the older build."""
+
+
+def _joined(differences: Mapping[str, str]) -> Cause:
+    return Cause(name=" and ".join(differences), detail="; ".join(differences.values()))
+
+
+def _before(build: PublishedBuild, step: str) -> Sequence[StepRecord]:
+    names = [record.name for record in build.records]
+    return build.records[: names.index(step)]
+
+
+def _is_of_all(record: StepRecord | None) -> bool:
+    """Whether a step's verdicts depend on other pairs; of one that this version does not know, it is taken so."""
+    judgement = None if record is None else STEPS.get(record.name)
+    if judgement is None or record is None:
+        return True
+    rejudge = judgement.rejudge
+    if rejudge is None or (isinstance(rejudge, ByLedger) and not rejudge.has_facts):
+        return judgement.grouped(record.rule)
+    return True
+
+
+def _columns_read(
+    step: str, records: tuple[StepRecord, StepRecord], befores: Sequence[Sequence[StepRecord]]
+) -> list[tuple[str, str]]:
+    """The columns of a pair that a step reads, by their names in the two builds.
+
+    Of a step that does not say which: picture, caption and source, and those that its rule names.
+    """
+    judgement = STEPS.get(step)
+    names = list[list[str]]()
+    for record, before in zip(records, befores, strict=True):
+        try:
+            rule = None if judgement is None else judgement.stored_rule(record.rule)
+            reads = None if judgement is None else judgement.measured_of or judgement.reads
+            read = None if reads is None else list(reads(before, rule))
+        except (CurationError, TypeError, KeyError):  # a rule of another time
+            rule = read = None
+        named = [*getattr(rule, "columns", ()), *filter(None, [getattr(rule, "column", None)])]
+        content = [*caption_in_force(before, rule), "image_id", "source"]
+        names.append([*(content if read is None else read), *named])
+    pairs = dict.fromkeys(zip(*names, strict=False))
+    return [pair for pair in pairs if gives(befores[0], pair[0]) and gives(befores[1], pair[1])]
+
+
+def _concepts(ledger: Ledger, giver: StepRecord, before: Sequence[StepRecord], uids: pa.Array) -> pa.Table:
+    """The concepts of pairs [uid, entries], by their names."""
+    rows = rows_with(ledger.table(giver, _MATCHES, ["uid", "entries"]), uids).combine_chunks()
+    listing = next((record for record in before if "concepts" in record.hashes), None)
+    if listing is None:
+        return rows
+    words = ledger.table(listing, "concepts", ["entry"])["entry"].combine_chunks()
+    entries = rows["entries"].combine_chunks()
+    named = pa.ListArray.from_arrays(entries.offsets, words.take(entries.values))  # offsets are into all values
+    return pa.table({"uid": rows["uid"].combine_chunks(), "entries": named})
+
+
+def _differs_on_common(ledger: Ledger, a: StepRecord, b: StepRecord) -> bool:
+    """Whether two runs of a step say otherwise of a pair that both judged."""
+    if a.hashes["decisions"] == b.hashes["decisions"] and a.hashes == b.hashes:
+        return False
+    old, new = ledger.decisions(a), ledger.decisions(b)
+    common = old["uid"].combine_chunks().filter(places_in(old["uid"], new["uid"]).is_valid())
+    columns = [name for name in old.column_names if name in new.column_names]
+    tables = [rows_with(table, common).select(columns) for table in (old, new)]
+    if set(old.column_names) != set(new.column_names) or table_hash(tables[0]) != table_hash(tables[1]):
+        return True
+    if _MATCHES not in a.hashes or _MATCHES not in b.hashes:
+        return False
+    rows = [rows_with(ledger.table(record, _MATCHES), common) for record in (a, b)]
+    return table_hash(rows[0]) != table_hash(rows[1])
+
+
+def _equal(first: pa.Array, second: pa.Array) -> Flags:
+    """Equal, where two nulls are."""
+    both_null = pc.and_(pc.is_null(first), pc.is_null(second))
+    try:
+        equal = pc.equal(first, second)
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):  # lists, or other types than before
+        return np.array([x == y for x, y in zip(first.to_pylist(), second.to_pylist(), strict=True)], np.bool_)
+    return np.asarray(pc.or_(pc.fill_null(equal, False), both_null).to_numpy(zero_copy_only=False))
