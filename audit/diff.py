@@ -6,6 +6,7 @@ from typing import Any
 
 from evenly.audit.moves.causes import Causes
 from evenly.audit.moves.comparison import ALTERED, Group, compare_builds
+from evenly.audit.moves.metrics import Metric, compare_metrics
 from evenly.audit.published import PublishedBuild, name_of
 from evenly.audit.safe_text import as_html, visible
 from evenly.storage.workspace import Workspace
@@ -38,9 +39,10 @@ class Change:
 class Difference:
     """From build `before` to build `after`.
 
-    `steps` has a row per step: kept before and after, and what differs in version, rule, model, seed or data. Pairs in
-    both builds are `unchanged`, or counted under each of `changed` that holds for them. `differs` names what of the
-    builds themselves differs: recipe, seed, limit, encoder, split, forget. code: the versions of evenly that made them.
+    `steps` has a row per step: kept before and after, and what differs. Pairs in both builds are `unchanged`, or are
+    counted under each of `changed` that holds for them. `differs` names what of the builds themselves differs: recipe,
+    seed, limit, encoder, split, forget. code: the versions of evenly that made them. metrics: results of models on
+    both, where they were asked for.
     """
 
     before: str
@@ -54,6 +56,7 @@ class Difference:
     steps: Sequence[Mapping[str, Any]]
     differs: Sequence[str] = ()
     code: Mapping[str, str] = field(default_factory=dict)
+    metrics: Sequence[Metric] = ()
 
     @property
     def causes(self) -> dict[str, int]:
@@ -99,6 +102,7 @@ class Difference:
         yield f"{'step':<24}{'kept before':>12}{'after':>12}  differs"
         for step in self.steps:
             yield _step_line(step)
+        yield from _metric_lines(self.metrics)
 
 
 def _total(changes: Sequence[Change]) -> int:
@@ -115,6 +119,15 @@ def _change_lines(change: Change) -> Iterator[str]:
         yield f"            and {hidden:,} more"
 
 
+def _metric_lines(metrics: Sequence[Metric]) -> Iterator[str]:
+    for kind in dict.fromkeys(metric.kind for metric in metrics):
+        yield ""
+        yield f"{kind}, with 95 % intervals"
+        for metric in metrics:
+            if metric.kind == kind:
+                yield f"  {visible(metric.of)}, {visible(metric.name)}: {metric.to_text()}"
+
+
 def _step_line(step: Mapping[str, Any]) -> str:
     kept_before, kept_after = (
         "" if step[name] is None else f"{step[name]:,}" for name in ("kept_before", "kept_after")
@@ -128,7 +141,12 @@ _OF_A_BUILD = ("recipe", "seed", "limit", "encoder", "split", "forget")
 
 
 def diff_builds(
-    workspace: Workspace, a: Mapping[str, Any], b: Mapping[str, Any], *, examples: int = EXAMPLES
+    workspace: Workspace,
+    a: Mapping[str, Any],
+    b: Mapping[str, Any],
+    *,
+    examples: int = EXAMPLES,
+    with_metrics: bool = False,
 ) -> Difference:
     """Return what changed from build `a` to build `b`; counts are complete, `examples` uids are listed of each kind.
 
@@ -153,6 +171,7 @@ def diff_builds(
         steps=causes.steps.rows(),
         differs=[name for name in _OF_A_BUILD if _content(a, name) != _content(b, name)],
         code={side: _code(manifest) for side, manifest in (("before", a), ("after", b))},
+        metrics=compare_metrics(older, newer) if with_metrics else (),
     )
 
 

@@ -185,6 +185,18 @@ def open_two(
     return workspace, older, newer
 
 
+def latest_made(ledger: Ledger, name: str, *, build: str) -> list[StepRecord]:
+    """The newest record of a step per class list and part, among those made for a build."""
+    newest: dict[str, StepRecord] = {}
+    for record in ledger.records(name):
+        if record.rule.get("build") == build:
+            subject = str(record.rule.get("list") or record.rule.get("part") or "")
+            earlier = newest.get(subject)
+            if earlier is None or record.ended > earlier.ended:
+                newest[subject] = record
+    return [newest[subject] for subject in sorted(newest)]
+
+
 def encoder_of(manifest: Mapping[str, Any]) -> str:
     """The identity of the encoder that made a build's features. Raises InputError for a build without features."""
     if manifest["encoder"] is None:

@@ -10,11 +10,11 @@ from typing import Any
 
 from evenly.audit.report import read_sources, render_report, report_code, standing_of
 from evenly.audit.verify import new_seed, verify_one
-from evenly.storage.builds import Builds
+from evenly.storage.builds import Builds, latest_made
 from evenly.storage.errors import DamagedError
-from evenly.storage.exports.departures import REPORT, record_departure
+from evenly.storage.exports.departures import REPORT, record_page
 from evenly.storage.ledger import Ledger, StepRecord
-from evenly.storage.records import content_hash, read_record, replace_record, replace_text
+from evenly.storage.records import content_hash, read_record, replace_record
 from evenly.storage.web.images import reader
 from evenly.storage.workspace import Workspace
 from evenly.tasks.progress import Progress
@@ -87,18 +87,16 @@ def report_of(
             if stored["inputs"] == inputs and stored["page"] == hashlib.sha256(path.read_bytes()).hexdigest():
                 return path, stored["sources"]
     page = render_report(workspace, manifest, **records, truth=truth, read_bytes=reader(workspace.downloads))
-    replace_text(path, page)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    record_departure(workspace, kind=REPORT, build=str(manifest["build"]), place=path, content=digest, files=1)
+    record_page(workspace, path, page, kind=REPORT, build=str(manifest["build"]))
     sources = read_sources(workspace, manifest)
-    replace_record(kept, {"inputs": inputs, "page": digest, "sources": sources})
+    replace_record(kept, {"inputs": inputs, "page": hashlib.sha256(page.encode()).hexdigest(), "sources": sources})
     return path, sources
 
 
 def _shown_records(workspace: Workspace, manifest: Mapping[str, Any]) -> dict[str, list[StepRecord]]:
     """The steps made for a build that its report shows, by kind."""
     ledger = Ledger(workspace)
-    evaluations = latest_of(ledger, "evaluate_adapters", build=str(manifest["build"]))
+    evaluations = latest_made(ledger, "evaluate_adapters", build=str(manifest["build"]))
     keys = {record.rule["describe"] for record in evaluations if record.rule.get("describe")}
     keys |= {record.rule["given"]["step"] for record in evaluations if record.rule.get("given")}
     return {
@@ -112,7 +110,7 @@ def _shown_records(workspace: Workspace, manifest: Mapping[str, Any]) -> dict[st
 def _probes(ledger: Ledger, build: str) -> list[StepRecord]:
     """The newest diversity and retrieval of a build, and the newest corruptions per class list."""
     shown = [_newest_of_build(ledger, name, build) for name in ("measure_diversity", "measure_retrieval")]
-    return [*itertools.chain.from_iterable(shown), *latest_of(ledger, "corrupt_pictures", build=build)]
+    return [*itertools.chain.from_iterable(shown), *latest_made(ledger, "corrupt_pictures", build=build)]
 
 
 def _newest_of_build(ledger: Ledger, name: str, build: str) -> list[StepRecord]:
@@ -131,14 +129,3 @@ def _truth(
     if truth:
         replace_record(kept, {"faults": [dict(row) for row in truth]})
     return read_record(kept)["faults"] if kept.is_file() else ()
-
-
-def latest_of(ledger: Ledger, name: str, *, build: str) -> list[StepRecord]:
-    """The newest record of a step per class list, among those made for a build."""
-    newest: dict[str, StepRecord] = {}
-    for record in ledger.records(name):
-        if record.rule.get("build") == build:
-            known_record = newest.get(record.rule["list"])
-            if known_record is None or record.ended > known_record.ended:
-                newest[record.rule["list"]] = record
-    return [newest[name] for name in sorted(newest)]

@@ -177,7 +177,7 @@ def _path(value: Any, hint: Any) -> Any:  # noqa: ANN401 - any value and its typ
     return value
 
 
-WRITTEN = ("out", "sheet", "plot")
+WRITTEN = ("out", "sheet", "plot", "html", "openlineage")
 """Parameters that name a file or folder to write."""
 WORKSPACES = ("root", "replay_from")
 """Parameters that name a workspace, which may lie in an object store."""
@@ -236,12 +236,13 @@ WRITES: Mapping[str, Callable[[Values], bool]] = {
     **dict.fromkeys(("descriptions audit", "descriptions import", "batches cancel"), _always),
     **dict.fromkeys(("fit", "evaluate"), partial(_given, "recipe")),
     **dict.fromkeys(("match", "balance"), partial(_given, "root")),
+    "diff": partial(_given, "html"),
 }
 """Commands that write, and whether they do with the values that they are given."""
 READS = frozenset(
     (
         *("init", "check", "plan", "builds", "batches", "search", "predict", "export-adapter", "encode", "encoders"),
-        *("base-to-new", "sessions", "why", "what-if", "diff", "card", "verify", "doctor", "clean", "serve"),
+        *("base-to-new", "sessions", "why", "what-if", "card", "verify", "doctor", "clean", "serve"),
         "deploy",
         *("descriptions show", "descriptions compare", "descriptions export", "encoders tune", "encoders tokens"),
         *("metadata build", "metadata show"),

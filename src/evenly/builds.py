@@ -234,13 +234,13 @@ class Build:
 
         if isinstance(other, str):
             _, _, manifest = open_two(self.id, other, root=self.root)
-            return diff_builds(self._workspace, self.manifest, manifest)
+            return diff_builds(self._workspace, self.manifest, manifest, with_metrics=True)
         if other.root != self.root:
             raise InputError(
                 f"`other` must be a build of `{self.root}`; got one of `{other.root}`. Rebuild it here, with "
                 "`replay_from` that workspace."
             )
-        return diff_builds(self._workspace, self.manifest, other.manifest)
+        return diff_builds(self._workspace, self.manifest, other.manifest, with_metrics=True)
 
     def verify(self, *, every_image: bool = False, seed: int | None = None) -> "Verification":
         """Check hashes, conservation, draws, stored bytes and pictures.

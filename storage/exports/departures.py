@@ -3,6 +3,7 @@
 A receipt holds no caption, URL or uid. It is named by what it says: the same content at the same place has one.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from evenly.storage.errors import DamagedError
-from evenly.storage.records import content_hash, create_record, read_record
+from evenly.storage.records import content_hash, create_record, read_record, replace_text
 from evenly.storage.stores.many_paths import map_paths
 from evenly.storage.workspace import Workspace
 
@@ -21,9 +22,9 @@ REPORT = "report"
 class Departure:
     """A receipt.
 
-    id: hexadecimal, by all that follows but the time. kind: `report`, or the format of an export. place: relative to
-    the workspace, else absolute. content: SHA-256 in hex: the content hash of an export, the bytes of a report. files:
-    their number. left: ISO 8601 in UTC, of the first time.
+    id: hexadecimal, by all that follows but the time. kind: `report`, `diff`, or the format of an export. place:
+    relative to the workspace, else absolute. content: SHA-256 in hex: the content hash of an export, the bytes of a
+    page. files: their number. left: ISO 8601 in UTC, of the first time.
     """
 
     id: str
@@ -44,6 +45,13 @@ def record_departure(workspace: Workspace, *, kind: str, build: str, place: Path
     name = content_hash(facts)[:32]
     left = datetime.now(UTC).isoformat(timespec="seconds")
     create_record(workspace.departures / f"{name}.json", asdict(Departure(id=name, left=left, **facts)))
+
+
+def record_page(workspace: Workspace, path: Path, page: str, *, kind: str, build: str) -> None:
+    """Write a page about a build, and its receipt."""
+    replace_text(path, page)
+    digest = hashlib.sha256(page.encode()).hexdigest()
+    record_departure(workspace, kind=kind, build=build, place=path, content=digest, files=1)
 
 
 def departures(workspace: Workspace) -> list[Departure]:

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from evenly.audit.diff import Difference, diff_builds
-from evenly.storage.builds import Builds
+from evenly.storage.builds import Builds, latest_made
 from evenly.storage.errors import InputError
 from evenly.storage.ledger import Ledger
 from evenly.storage.run_records import PAGE, RunRecord, read_runs
@@ -32,7 +32,7 @@ from evenly.tasks.server.artifacts import (
 from evenly.tasks.server.events import BuildHeld, BuildPublished, emit
 from evenly.tasks.server.jobs import Outcome, ended
 from evenly.tasks.server.notices import MOST_CHARACTERS, Notice, send_notice
-from evenly.tasks.verify_and_report import latest_of, report_of
+from evenly.tasks.verify_and_report import report_of
 
 _ADAPTER_COLUMNS = {
     "name": "adapter",
@@ -286,7 +286,7 @@ def report_line(run: Run, build: str) -> str:
 
 def _adapter_rows(run: Run, build: str) -> list[dict[str, Any]]:
     rows = []
-    for record in latest_of(run.ledger, "evaluate_adapters", build=build):
+    for record in latest_made(run.ledger, "evaluate_adapters", build=build):
         for row in Ledger(run.workspace).table(record, "results").to_pylist():
             shown = {heading: _rounded(row[name]) for name, heading in _ADAPTER_COLUMNS.items()}
             rows.append({"list": record.rule["list"], **shown})

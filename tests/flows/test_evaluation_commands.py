@@ -10,9 +10,8 @@ import pytest
 import yaml
 
 from evenly.demo.pictures.binding import compositions
-from evenly.storage.builds import open_build
+from evenly.storage.builds import latest_made, open_build
 from evenly.storage.ledger import Ledger
-from evenly.tasks import verify_and_report as audit
 from evenly.tasks.adapters.corrupted_pictures import CorruptionRule
 
 pytestmark = pytest.mark.embedded
@@ -68,7 +67,7 @@ def test_json_has_every_table_of_the_evaluation(facts, evaluated):
     found = facts()
     assert [(row["name"], row["texts"]) for row in found["results"]] == [("zero_shot", "names"), ("gda", "names")]
     workspace, manifest = open_build("latest", root=evaluated / "workspace")
-    record = audit.latest_of(Ledger(workspace), "evaluate_adapters", build=manifest["build"])[0]
+    record = latest_made(Ledger(workspace), "evaluate_adapters", build=manifest["build"])[0]
     for name in ("results", "head_tail", "frequencies", "ood", "pairs", "reliability", "per_class"):
         assert len(found[name]) == Ledger(workspace).table(record, name).num_rows
     best = max(found["results"], key=lambda row: row["validation_accuracy"])

@@ -10,7 +10,7 @@ import pytest
 
 from evenly.audit.published import each_image
 from evenly.audit.verify import new_seed, verify_one
-from evenly.storage.builds import Builds
+from evenly.storage.builds import Builds, latest_made
 from evenly.storage.errors import DamagedError
 from evenly.storage.exports.departures import departures
 from evenly.storage.ledger import Ledger, StepOutput, StepSpec
@@ -18,7 +18,6 @@ from evenly.storage.web import images, shards
 from evenly.storage.web.images import reader
 from evenly.tasks import verify_and_report
 from evenly.tasks.verify_and_report import (
-    latest_of,
     report_of,
     verify_latest_builds,
 )
@@ -45,8 +44,8 @@ def test_the_newest_record_of_each_list_stands_for_it(workspace):
     other = commit(ledger, "evaluate_adapters", {"build": "a-1", "list": "ants"}, results=[result("ants")])
     commit(ledger, "evaluate_adapters", {"build": "a-2", "list": "birds"}, results=[result("another build")])
     commit(ledger, "corrupt_pictures", {"build": "a-1", "list": "zebras"}, curves=[{"x": 1}])
-    assert [record.key for record in latest_of(ledger, "evaluate_adapters", build="a-1")] == [other.key, newest.key]
-    assert latest_of(ledger, "evaluate_adapters", build="a-3") == []
+    assert [record.key for record in latest_made(ledger, "evaluate_adapters", build="a-1")] == [other.key, newest.key]
+    assert latest_made(ledger, "evaluate_adapters", build="a-3") == []
 
 
 def test_a_build_is_verified_with_its_pictures_and_damage_is_counted_per_recipe(copied, capsys):

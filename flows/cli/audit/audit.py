@@ -1,14 +1,19 @@
 """Commands that explain and check: why, diff, card, verify."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from evenly.flows.cli.command import typed
-from evenly.flows.cli.errors import FINDING
+from evenly.flows.cli.errors import FINDING, UsageError
 from evenly.flows.cli.output import Build, print_text
 from evenly.signatures import Named, Quiet, Root
+
+if TYPE_CHECKING:
+    from evenly.audit.diff import Difference
+    from evenly.storage.workspace import Workspace
 
 
 def why_command(
@@ -61,18 +66,48 @@ def _print_explanation(
 def diff_command(
     before: Annotated[str, typer.Argument(help="The older build.")],
     after: Annotated[str, typer.Argument(help="The newer build.")],
+    html: Annotated[Path | None, Named(metavar="FILE.html"), "Also write it as a page, with pictures."] = None,
     root: Root = None,
 ) -> object:
-    """Say which samples entered, left or changed between two builds, by reason and cause.
+    """Say which samples entered, left or changed between two builds, by reason and cause, and what models came to.
 
-    `latest` beside another build is the latest of the same recipe.
+    `latest` beside another build is the latest of the same recipe. Each pair that moved has its cause: the pool, a
+    rule, a model or prompt, code, or a knock-on of one of these through a count or threshold of all pairs.
 
     Example: evenly diff demo-3fa9c2d4e5f6 latest
+
+    Example: evenly diff demo-3fa9c2d4e5f6 latest --html changes.html
     """
     from evenly.audit.diff import diff_builds
     from evenly.storage.builds import open_two
 
-    return diff_builds(*open_two(before, after, root=root))
+    if html is not None and html.suffix.lower() != ".html":
+        raise UsageError(f"`--html` must end with .html; got `{html}`. Correct it.")
+    workspace, older, newer = open_two(before, after, root=root)
+    difference = diff_builds(workspace, older, newer, with_metrics=True)
+    if html is not None:
+        _write_difference(html, difference, workspace, older, newer)
+    return difference
+
+
+def _write_difference(
+    path: Path, difference: "Difference", workspace: "Workspace", older: dict[str, Any], newer: dict[str, Any]
+) -> None:
+    """Write the page, and a receipt of it."""
+    from evenly.audit.published import PublishedBuild
+    from evenly.audit.report.difference import difference_page
+    from evenly.storage.exports.departures import record_page
+    from evenly.storage.web.images import reader
+
+    builds = (PublishedBuild(workspace, manifest) for manifest in (older, newer))
+    page = difference_page(difference, *builds, reader(workspace.downloads))
+    record_page(workspace, path, page, kind="diff", build=str(newer["build"]))
+
+
+def _print_difference(difference: Any, *, html: Path | None = None) -> None:  # noqa: ANN401 - audit's, imported late
+    print_text(difference.to_text())
+    if html is not None:
+        print_text(f"written  {html}")
 
 
 def card_command(build: Build = "latest", root: Root = None) -> object:
@@ -129,7 +164,7 @@ def _print_verified(result: dict[str, Any], *, every_image: bool) -> None:
 
 COMMANDS = {
     "why": typed(why_command, _print_explanation, status=lambda explanation: 0 if explanation.agrees else FINDING),
-    "diff": typed(diff_command, lambda difference: print_text(difference.to_text())),
+    "diff": typed(diff_command, _print_difference),
     "card": typed(card_command, _print_card),
     "verify": typed(verify_command, _print_verified, status=lambda result: 0 if result["ok"] else FINDING),
 }

@@ -12,7 +12,7 @@ from evenly.flows.recipe.needs import refuse_missing
 from evenly.flows.runs import in_shared_use, with_engine
 from evenly.options import RebuildOptions
 from evenly.signatures import Place
-from evenly.storage.builds import funnel_of, open_build
+from evenly.storage.builds import funnel_of, latest_made, open_build
 from evenly.storage.exports import EXPORTS
 from evenly.storage.exports.departures import record_departure
 from evenly.storage.ledger import Ledger, StepRecord
@@ -35,7 +35,7 @@ def check_rebuild(recipe: Recipe, options: RebuildOptions) -> None:
 def outcome_of(build: str, *, root: Root = None) -> dict[str, Any]:
     """Build id, content hash, report, funnel, confusable pairs per class list and evaluated adapters of a build."""
     workspace, manifest = open_build(build, root=root)
-    confusable = audit.latest_of(Ledger(workspace), "find_confusable", build=str(manifest["build"]))
+    confusable = latest_made(Ledger(workspace), "find_confusable", build=str(manifest["build"]))
     report, sources = audit.report_of(workspace, manifest)
     return {
         "build": manifest["build"],
@@ -51,7 +51,7 @@ def outcome_of(build: str, *, root: Root = None) -> dict[str, Any]:
 
 def adapter_rows(workspace: Workspace, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The evaluated adapters of a build, one row each."""
-    records = audit.latest_of(Ledger(workspace), "evaluate_adapters", build=str(manifest["build"]))
+    records = latest_made(Ledger(workspace), "evaluate_adapters", build=str(manifest["build"]))
     return _results(workspace, records)
 
 

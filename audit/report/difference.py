@@ -1,0 +1,54 @@
+"""Two builds as a page: what moved and by which cause, both funnels, results of models, and examples with pictures."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from evenly.audit.diff import Difference
+from evenly.audit.published import PublishedBuild, ReadBytes
+from evenly.audit.report.gallery import read_thumbnails
+from evenly.audit.report.page import KINDS, page_environment
+from evenly.storage.samples import sql_in
+
+_COLUMNS = ("uid", "url", "file_name", "source_id", "caption", "image_id")
+_VERDICTS = {"entered": "kept", "left": "dropped", "changed": "merged"}
+"""The colour of a move."""
+
+
+def difference_page(difference: Difference, older: PublishedBuild, newer: PublishedBuild, read_bytes: ReadBytes) -> str:
+    """One HTML page that loads nothing: every text is escaped, every picture shrunk and encoded anew.
+
+    A picture whose bytes are not at hand is left out.
+    """
+    groups = [
+        {
+            "kind": kind,
+            "verdict": _VERDICTS[kind],
+            "changes": [{**vars(change)} for change in getattr(difference, kind)],
+        }
+        for kind in KINDS
+    ]
+    for group in groups:
+        build = older if group["kind"] == "left" else newer
+        uids = sorted({row["uid"] for change in group["changes"] for row in change["examples"]})
+        pairs = build.samples(_COLUMNS, sql_in("uid", uids)).to_pylist() if uids else []
+        known = {row["uid"]: row for row in pairs}
+        images = read_thumbnails(read_bytes, (row["image_id"] for row in pairs if row.get("image_id")))
+        for change in group["changes"]:
+            change["title"] = f"{change['cause']} of {change['origin']}" if change["origin"] else change["cause"]
+            change["cards"] = [
+                _card(row | known.get(row["uid"], {}), change, group["verdict"], images) for row in change["examples"]
+            ]
+    template = page_environment().get_template("difference.html.j2")
+    funnels = [{step["name"]: step for step in build.manifest["steps"] if step["counts"]} for build in (older, newer)]
+    steps = [
+        step | {"before": funnels[0].get(step["step"]), "after": funnels[1].get(step["step"])}
+        for step in difference.steps
+        if step["step"] in funnels[0] or step["step"] in funnels[1]
+    ]
+    return template.render(difference=difference, groups=groups, steps=steps)
+
+
+def _card(row: Mapping[str, Any], change: Mapping[str, Any], verdict: str, images: Mapping[str, str]) -> dict[str, Any]:
+    shown = dict.fromkeys((*_COLUMNS, "value")) | row
+    image = images.get(shown["image_id"] or "")
+    return shown | {"image": image, "verdict": verdict, "step": change["step"], "reason": change["reason"]}
