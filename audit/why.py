@@ -111,6 +111,11 @@ def _replayed(build: PublishedBuild, pair: PairHistory, sight: StepSight) -> Ste
     return sight if record is None else replace(sight, replay=replay_step(build, pair.uid, record))
 
 
+def uids_known_as(build: PublishedBuild, query: str) -> list[str]:
+    """The uids of a uid, URL, file name, id or picture's hash; "" for rows without one."""
+    return _uids(build, query)[0]
+
+
 def _uids(build: PublishedBuild, query: str) -> tuple[list[str], list[dict[str, Any]]]:
     """The uids of a uid, URL, file name, id or picture's hash; "" for rows without a uid.
 

@@ -23,6 +23,7 @@ MODULES = {
     "encoders.commands": "encode refine worth tune encoders",
     "datasets.pools": "match balance",
     "audit.audit": "why diff card verify",
+    "audit.trace": "trace",
     "audit.what_if": "what-if",
     "audit.upkeep": "doctor clean",
     "start.serve": "serve deploy",

@@ -1,0 +1,103 @@
+"""The graph of a workspace: things as nodes, and an edge from each thing to what was made of it, with the reason."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """A thing. id: its kind and its name, as in `build:birds-3fa9c2d4e5f6`. label: for people. facts: JSON values."""
+
+    id: str
+    kind: str
+    label: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Edge:
+    """`target` was made of `source`; why: in words."""
+
+    source: str
+    target: str
+    why: str
+
+
+class Graph:
+    """Nodes by id in the order in which they came, and edges between them."""
+
+    def __init__(self) -> None:
+        self.nodes = dict[str, Node]()
+        self._of = dict[str, dict[str, str]]()
+        self._into = dict[str, dict[str, str]]()
+
+    def add(self, kind: str, name: str, label: str = "", **facts: Any) -> str:  # noqa: ANN401 - JSON values
+        """The id of a node, which is there then; facts of a node that was there are added to."""
+        key = f"{kind}:{name}"
+        earlier = self.nodes.get(key)
+        known = {} if earlier is None else earlier.facts
+        given = {fact: value for fact, value in facts.items() if value is not None}
+        label = label or (earlier.label if earlier else name)
+        self.nodes[key] = Node(id=key, kind=kind.replace("_", " "), label=label, facts={**known, **given})
+        return key
+
+    def link(self, source: str, target: str, why: str) -> None:
+        """An edge between two nodes; the first reason stays."""
+        if source != target:
+            self._of.setdefault(target, {}).setdefault(source, why)
+            self._into.setdefault(source, {}).setdefault(target, why)
+
+    @property
+    def edges(self) -> list[Edge]:
+        """All edges, sorted."""
+        return sorted(
+            Edge(source=source, target=target, why=why)
+            for source, targets in self._into.items()
+            for target, why in targets.items()
+        )
+
+    def sources(self, key: str) -> Mapping[str, str]:
+        """The nodes of which one was made, each with the reason."""
+        return self._of.get(key, {})
+
+    def targets(self, key: str) -> Mapping[str, str]:
+        """The nodes that were made of one, each with the reason."""
+        return self._into.get(key, {})
+
+    def reached(self, start: Iterable[str], *, up: bool) -> list[str]:
+        """The nodes that lead to these, or that these lead to, the nearest first; without themselves."""
+        step = self.sources if up else self.targets
+        distance = dict.fromkeys(start, 0)
+        waiting = list(distance)
+        while waiting:
+            key = waiting.pop(0)
+            for further in step(key):
+                if further not in distance:
+                    distance[further] = distance[key] + 1
+                    waiting.append(further)
+        return [key for key, far in distance.items() if far]
+
+    def part(self, keys: Collection[str]) -> "Graph":
+        """The nodes of these ids and the edges between them, but for edges that a longer way between them implies."""
+        part = Graph()
+        part.nodes = {key: node for key, node in self.nodes.items() if key in keys}
+        for target in part.nodes:
+            sources = {source: why for source, why in self.sources(target).items() if source in part.nodes}
+            for source, why in sources.items():
+                others = [other for other in sources if other != source]
+                if not any(self._leads(source, other, part.nodes) for other in others):
+                    part.link(source, target, why)
+        return part
+
+    def _leads(self, source: str, target: str, within: Collection[str]) -> bool:
+        """Whether a way leads from one node to another."""
+        waiting, seen = [source], {source}
+        while waiting:
+            for further in self.targets(waiting.pop()):
+                if further == target:
+                    return True
+                if further in within and further not in seen:
+                    seen.add(further)
+                    waiting.append(further)
+        return False

@@ -1,0 +1,173 @@
+"""A thing, named as people name it, and its trace: of what it was made, and what was made of it."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from evenly.audit.errors import UnknownSampleError
+from evenly.audit.lineage.graph import Graph, Node
+from evenly.audit.lineage.pairs import add_pairs, add_pool_file, add_pool_files, add_request
+from evenly.audit.lineage.stored import StoredGraph, class_node
+from evenly.audit.safe_text import visible
+from evenly.descriptions.class_list import parse_class_list
+from evenly.descriptions.errors import ClassListError
+from evenly.storage.builds import LATEST, Builds
+from evenly.storage.errors import DamagedError, NotFoundError
+from evenly.storage.exports.export import MANIFEST
+from evenly.storage.records import read_record
+from evenly.storage.tables.hashing import file_hash
+from evenly.storage.workspace import Workspace
+
+_LEAST = 6  # digits of an identity that name it
+_HEX = re.compile(r"[0-9a-f]+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """The trace of a thing: its nodes, those above (of which it was made) and below (made of it), the nearest first."""
+
+    asked: str
+    starts: Sequence[str]
+    above: Sequence[str]
+    below: Sequence[str]
+    graph: Graph
+
+    @property
+    def nodes(self) -> Iterator[tuple[str, Node]]:
+        """Each node with its side: thing, above or below."""
+        for side, keys in (("thing", self.starts), ("above", self.above), ("below", self.below)):
+            yield from ((side, self.graph.nodes[key]) for key in keys)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as JSON values."""
+        nodes = [{"side": side, **asdict(node)} for side, node in self.nodes]
+        return {"asked": self.asked, "nodes": nodes, "edges": [asdict(edge) for edge in self.graph.edges]}
+
+
+def trace_thing(workspace: Workspace, thing: str, *, up: bool = True, down: bool = True) -> Trace:
+    """The trace of a pool file, URL, uid, picture, step, build, class list, request, feature set, artifact or export.
+
+    Raises UnknownSampleError where the workspace knows no such thing, or several by that name.
+    """
+    stored = StoredGraph(workspace)
+    starts = _resolved(stored, thing.strip())
+    above, below = (stored.graph.reached(starts, up=side) for side in (True, False))
+    for key in [key for key in (*above, *starts) if up and key.startswith("step:")]:
+        add_pool_files(stored, key)
+    above = stored.graph.reached(starts, up=True) if up else []
+    part = stored.graph.part({*starts, *above, *(below if down else ())})
+    above, below = (list(part.reached(starts, up=side)) for side in (True, False))
+    return Trace(asked=thing, starts=starts, above=above, below=below, graph=part)
+
+
+def _resolved(stored: StoredGraph, thing: str) -> list[str]:
+    ways: Sequence[Callable[[StoredGraph, str], list[str]]] = (
+        _node,
+        _build,
+        _step_of_build,
+        _file,
+        _named,
+        lambda one, name: [key for key in [add_request(one, name)] if key],
+        add_pool_file,
+        add_pairs,
+    )
+    for way in ways if thing else ():
+        if keys := way(stored, thing):
+            return keys
+    raise UnknownSampleError(
+        f"`thing` must be something that workspace `{stored.workspace.root}` holds or has read; it knows no "
+        f"`{visible(thing)}`. Name a build, BUILD:STEP, a step's key, a class list, an adapter, a refined encoder, a "
+        "feature set, a request, a report or export, a file, or a pair by uid, URL, file name or picture."
+    )
+
+
+def _node(stored: StoredGraph, thing: str) -> list[str]:
+    return [thing] if thing in stored.graph.nodes else []
+
+
+def _build(stored: StoredGraph, thing: str) -> list[str]:
+    name = thing if thing in stored.manifests else None
+    with suppress(NotFoundError):
+        builds = Builds(stored.workspace)
+        is_short = any(one.startswith(thing) for one in stored.manifests)
+        known = thing == LATEST or is_short or f"{thing}-" in {f"{one.rpartition('-')[0]}-" for one in stored.manifests}
+        name = name or (str(builds.read(thing)["build"]) if known or thing.endswith(f"-{LATEST}") else None)
+    return [] if name is None else [f"build:{name}"]
+
+
+def _step_of_build(stored: StoredGraph, thing: str) -> list[str]:
+    build, _, step = thing.rpartition(":")
+    if not build or not (keys := _build(stored, build)):
+        return []
+    steps = stored.manifests[keys[0].partition(":")[2]]["steps"]
+    return [f"step:{one['key']}" for one in steps if one["name"] == step and f"step:{one['key']}" in stored.graph.nodes]
+
+
+def _file(stored: StoredGraph, thing: str) -> list[str]:
+    """A path: an export, a report, a card of the workspace, a class list, or a file of a pool or with a picture."""
+    path, nodes = Path(thing), stored.graph.nodes
+    try:
+        folder = path if path.is_dir() else path.parent
+        manifest = folder / MANIFEST
+        content = read_record(manifest)["content_hash"] if manifest.is_file() else None
+        digest = file_hash(path) if path.is_file() else None
+    except (OSError, ValueError, DamagedError, KeyError):
+        return []
+    written = [key for key, node in nodes.items() if content and _is_written(node, key, content)]
+    written += [key for key, node in nodes.items() if digest and _is_written(node, key, digest)]
+    if written or digest is None:
+        return written
+    card = path.absolute()
+    if card.is_relative_to(stored.workspace.root):
+        kind, *below = card.relative_to(stored.workspace.root).with_suffix("").parts
+        if (key := f"{kind.removesuffix('s')}:{'/'.join(below)}") in nodes:
+            return [key]
+    return _class_list(stored, path) or add_pool_file(stored, digest) or add_pairs(stored, digest)
+
+
+def _is_written(node: Node, key: str, content: str) -> bool:
+    return node.facts.get("content") == content or key == f"export:{content[:32]}"
+
+
+def _class_list(stored: StoredGraph, path: Path) -> list[str]:
+    """A class list by its file, whatever it is called."""
+    try:
+        classes = parse_class_list(path.read_text(encoding="utf-8"), path.stem).classes
+    except (OSError, UnicodeDecodeError, ClassListError):
+        return []
+    digest = class_node(Graph(), "", classes).rpartition("-")[2]
+    return [key for key in stored.graph.nodes if key.startswith("classes:") and key.endswith(f"-{digest}")]
+
+
+def _named(stored: StoredGraph, thing: str) -> list[str]:
+    """Nodes by their name, or by the beginning of an identity: of one kind, the last that it can be."""
+    keys = [key for key in stored.graph.nodes if _name(key) == thing or _is_called(stored.graph.nodes[key], key, thing)]
+    if not keys and len(thing) >= _LEAST and _HEX.fullmatch(thing):
+        keys = [key for key in stored.graph.nodes if _name(key).startswith(thing) and not key.startswith("build:")]
+    if len({key.partition(":")[0] for key in keys} - {"model", "features"}) > 1 or len(keys) > _MOST:
+        raise UnknownSampleError(
+            f"`thing` must be one thing; {', '.join(f'`{visible(key)}`' for key in keys[:_MOST])} are called "
+            f"`{visible(thing)}`. Name one of them."
+        )
+    return keys
+
+
+_MOST = 5
+
+
+def _name(key: str) -> str:
+    return key.partition(":")[2]
+
+
+def _is_called(node: Node, key: str, thing: str) -> bool:
+    """Whether people call a thing so: a list by its name, an adapter without its build, an export by its place."""
+    kind = key.partition(":")[0]
+    return (
+        (kind == "classes" and node.facts.get("list") == thing)
+        or (kind == "adapter" and key.endswith(f"/{thing}"))
+        or (kind in ("report", "export", "diff") and node.facts.get("place") == thing.rstrip("/"))
+        or (kind == "model" and node.label.partition(" ")[0] == thing)
+    )
