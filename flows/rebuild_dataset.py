@@ -16,6 +16,7 @@ from evenly.flows.runs import open_run, with_engine
 from evenly.options import RebuildOptions
 from evenly.signatures import options_of, taking_values
 from evenly.storage.builds import Builds
+from evenly.storage.lineage.emitter import rebuild_events
 from evenly.storage.web.rule import Retry
 from evenly.storage.workspace import Workspace, writing
 from evenly.tasks.partitioning import cut_run, open_engine
@@ -88,9 +89,13 @@ def rebuild_dataset(recipe: Annotated[str, "The path of the recipe's file."], **
         notes.run = run
         notes.write()
         say_changes(run.workspace, run.progress, chosen)
-        with open_rebuild(run, chosen, limit=limit, memory=options.memory) as rebuild:
+        with (
+            rebuild_events(run.workspace, chosen.name, notes.flow_run["run"], run.progress.warn) as completed,
+            open_rebuild(run, chosen, limit=limit, memory=options.memory) as rebuild,
+        ):
             records = run_steps(rebuild.run, rebuild.steps, rebuild.engine)
             result = notes.build = rebuild.publish(records)
+            completed(result.manifest)
         show_build(run, result)
         build, root_of_run = result.build, str(run.workspace.root)
         for listing in () if limit else chosen.classes:

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from evenly.redaction import errors_without_secrets
 from evenly.storage.ledger import Ledger, StepOutput, StepRecord, StepSpec
+from evenly.storage.lineage.emitter import stage_events
 from evenly.storage.records import content_hash
 from evenly.storage.step_records import StoredPart, TableLayout
 from evenly.storage.tables.partitions import Partition, key_of
@@ -43,7 +44,9 @@ def run_steps(run: Run, steps: Steps, engine: Each, upstream: Records = ()) -> t
     records, first, stages = tuple(upstream), len(upstream), list[list[StepRecord]]()
     while left := steps[len(records) - first :]:
         name, stage = left[0][0].name, opaque((run, engine, left, records))
-        done = as_part("{name}", _run_stage)(name, stage, records[-1:])
+        with stage_events(name, records) as completed:
+            done = as_part("{name}", _run_stage)(name, stage, records[-1:])
+            completed(done)
         stages.append(done)  # kept: Prefect knows results by their ids, which would else be given again: false edges
         for (step, rule), record in zip(left, done, strict=False):
             step.review(run, record, rule)

@@ -20,6 +20,8 @@ from evenly.storage.workspace import Workspace
 
 _BUILD, _STEP, _ENCODER, _CLASSES = "build", "step", "model", "classes"
 _SHORT = 12
+_SHOWN = ("evaluate_adapters", "measure_diversity", "measure_retrieval", "corrupt_pictures", "measure_worth")
+"""Steps about a build that its report shows."""
 
 
 class StoredGraph:
@@ -176,8 +178,10 @@ class StoredGraph:
         if build in self.manifests:
             self.graph.link(self._named_build(build), key, "is written of it")
         if key.startswith("report:"):
-            for name in [name for name in self.graph.targets(f"{_BUILD}:{build}") if name.startswith(f"{_STEP}:")]:
-                self.graph.link(name, key, "is shown in it")
+            of_build = [self.graph.nodes[name] for name in self.graph.targets(f"{_BUILD}:{build}")]
+            for node in of_build:
+                if node.facts.get("step") in _SHOWN:
+                    self.graph.link(node.id, key, "is shown in it")
 
 
 def _is_fitted_by(card: Mapping[str, Any], rule: Mapping[str, Any]) -> bool:

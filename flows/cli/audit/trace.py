@@ -1,6 +1,7 @@
 """The command that says of what something was made, and what was made of it: trace."""
 
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -8,6 +9,10 @@ from evenly.flows.cli.command import typed
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.cli.output import print_json, print_text
 from evenly.signatures import Named, Root
+
+if TYPE_CHECKING:
+    from evenly.audit.lineage.things import Trace
+    from evenly.storage.workspace import Workspace
 
 
 def trace_command(
@@ -23,6 +28,9 @@ def trace_command(
     *,
     up: Annotated[bool, Named("--up"), "Only of what it was made."] = False,
     down: Annotated[bool, Named("--down"), "Only what was made of it."] = False,
+    openlineage: Annotated[
+        Path | None, Named(metavar="FILE"), "Of a build: write its OpenLineage events, one a line."
+    ] = None,
 ) -> object:
     """Show of what something was made, and what was made of it, by what was recorded when it was.
 
@@ -35,16 +43,34 @@ def trace_command(
     from evenly.audit.lineage.things import trace_thing
     from evenly.storage.workspace import Workspace
 
-    return trace_thing(Workspace.at(root), thing, up=up or not down, down=down or not up)
+    trace = trace_thing(Workspace.at(root), thing, up=up or not down, down=down or not up)
+    if openlineage is not None:
+        _write_events(openlineage, trace, Workspace.at(root))
+    return trace
 
 
-Format = Literal["text", "json", "mermaid"]
+def _write_events(path: Path, trace: "Trace", workspace: "Workspace") -> None:
+    import json
+    from dataclasses import asdict
+
+    from evenly.audit.published import PublishedBuild
+    from evenly.storage.builds import Builds
+    from evenly.storage.lineage.events import events_of_build
+    from evenly.storage.records import replace_text
+
+    builds = [key.partition(":")[2] for key in trace.starts if key.startswith("build:")]
+    if not builds:
+        raise UsageError(f"`--openlineage` must be of a build; got `{trace.asked}`. Name a build.")
+    build = PublishedBuild(workspace, Builds(workspace).read(builds[0]))
+    events = events_of_build(workspace, build.manifest, [asdict(record) for record in build.records])
+    replace_text(path, "".join(f"{json.dumps(event, sort_keys=True)}\n" for event in events))
 
 
 def _print_trace(
     trace: Any,  # noqa: ANN401 - audit's, which is imported late
     *,
     format_name: Annotated[str, Named("--format"), "text, json or mermaid."] = "text",
+    openlineage: Path | None = None,
 ) -> None:
     from evenly.audit.lineage.render import to_mermaid, to_text
 
@@ -54,6 +80,8 @@ def _print_trace(
         print_text((to_text if format_name == "text" else to_mermaid)(trace))
     else:
         raise UsageError(f"`--format` must be text, json or mermaid; got `{format_name}`. Choose one.")
+    if openlineage is not None and format_name == "text":
+        print_text(f"written  {openlineage}")
 
 
 COMMANDS = {"trace": typed(trace_command, _print_trace)}
