@@ -147,7 +147,8 @@ def _named(stored: StoredGraph, thing: str) -> list[str]:
     keys = [key for key in stored.graph.nodes if _name(key) == thing or _is_called(stored.graph.nodes[key], key, thing)]
     if not keys and len(thing) >= _LEAST and _HEX.fullmatch(thing):
         keys = [key for key in stored.graph.nodes if _name(key).startswith(thing) and not key.startswith("build:")]
-    if len({key.partition(":")[0] for key in keys} - {"model", "features"}) > 1 or len(keys) > _MOST:
+    keys = [key for key in keys if key.startswith("features:")] or keys  # rather than the model that made them
+    if len({key.partition(":")[0] for key in keys}) > 1 or len(keys) > _MOST:
         raise UnknownSampleError(
             f"`thing` must be one thing; {', '.join(f'`{visible(key)}`' for key in keys[:_MOST])} are called "
             f"`{visible(thing)}`. Name one of them."

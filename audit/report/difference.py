@@ -1,13 +1,16 @@
 """Two builds as a page: what moved and by which cause, both funnels, results of models, and examples with pictures."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from evenly.audit.diff import Difference
 from evenly.audit.published import PublishedBuild, ReadBytes
 from evenly.audit.report.gallery import read_thumbnails
 from evenly.audit.report.page import KINDS, page_environment
+from evenly.storage.exports.departures import record_page
 from evenly.storage.samples import sql_in
+from evenly.storage.web.images import reader
 
 _COLUMNS = ("uid", "url", "file_name", "source_id", "caption", "image_id")
 _VERDICTS = {"entered": "kept", "left": "dropped", "changed": "merged"}
@@ -46,6 +49,12 @@ def difference_page(difference: Difference, older: PublishedBuild, newer: Publis
         if step["step"] in funnels[0] or step["step"] in funnels[1]
     ]
     return template.render(difference=difference, groups=groups, steps=steps)
+
+
+def write_difference(path: Path, difference: Difference, older: PublishedBuild, newer: PublishedBuild) -> None:
+    """Write the page, and a receipt of it in the workspace."""
+    page = difference_page(difference, older, newer, reader(newer.workspace.downloads))
+    record_page(newer.workspace, path, page, kind="diff", build=newer.name)
 
 
 def _card(row: Mapping[str, Any], change: Mapping[str, Any], verdict: str, images: Mapping[str, str]) -> dict[str, Any]:

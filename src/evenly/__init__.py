@@ -97,6 +97,7 @@ __all__ = [
     "sessions",
     "show_descriptions",
     "show_metadata",
+    "trace",
     "tune",
     "tune_encoder",
     "what_if",

@@ -225,22 +225,28 @@ class Build:
 
         return what_if_of(self.published, changes)
 
-    def diff(self, other: "Build | str") -> "Difference":
-        """Which pairs entered, left or changed from this build to `other`, by reason and cause.
+    def diff(self, other: "Build | str", *, html: Root = None) -> "Difference":
+        """Which pairs entered, left or changed from this build to `other`, by reason and cause; results of models.
 
-        other: a build, or the name of one in this workspace; `latest` is that of the same recipe.
+        other: a build, or the name of one in this workspace; `latest` is that of the same recipe. html: also write it
+        as a page with pictures.
         """
         from evenly.audit.diff import diff_builds
 
         if isinstance(other, str):
             _, _, manifest = open_two(self.id, other, root=self.root)
-            return diff_builds(self._workspace, self.manifest, manifest, with_metrics=True)
+            return self.diff(Build(self._workspace, manifest), html=html)
         if other.root != self.root:
             raise InputError(
                 f"`other` must be a build of `{self.root}`; got one of `{other.root}`. Rebuild it here, with "
                 "`replay_from` that workspace."
             )
-        return diff_builds(self._workspace, self.manifest, other.manifest, with_metrics=True)
+        difference = diff_builds(self._workspace, self.manifest, other.manifest, with_metrics=True)
+        if html is not None:
+            from evenly.audit.report.difference import write_difference
+
+            write_difference(Path(html), difference, self.published, other.published)
+        return difference
 
     def verify(self, *, every_image: bool = False, seed: int | None = None) -> "Verification":
         """Check hashes, conservation, draws, stored bytes and pictures.

@@ -6,6 +6,7 @@ Parameters are the command's options by their names in Python; `help(evenly.fit)
 from evenly.flows.cli.adapters.evaluate import base_to_new_command, evaluate_command, probe_command, sessions_command
 from evenly.flows.cli.adapters.fit import export_adapter_command, fit_command, leaderboard_command, predict_command
 from evenly.flows.cli.audit.audit import card_command
+from evenly.flows.cli.audit.trace import trace_command
 from evenly.flows.cli.audit.upkeep import clean_command, doctor_command
 from evenly.flows.cli.audit.what_if import what_if_command
 from evenly.flows.cli.classes.batches import batches_command, cancel_command
@@ -66,6 +67,7 @@ serve = in_python(serve_command)
 sessions = in_python(sessions_command)
 show_descriptions = in_python(show_descriptions_command, "descriptions show")
 show_metadata = in_python(show_metadata_command, "metadata show")
+trace = in_python(trace_command)
 tune = in_python(tune_settings, "tune")
 tune_encoder = in_python(tune_command, "encoders tune")
 what_if = in_python(what_if_command)

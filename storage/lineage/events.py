@@ -123,7 +123,7 @@ class LineageRun:
             **{name: record.get(name) for name in said},
             rowsIn=record.get("rows_in"),
             inputs={name: value for name, value in own.items() if not _is_pool(name)},
-            code=dict(record.get("code") or {}),
+            code={name: value for name, value in (record.get("code") or {}).items() if value is not None},
             seconds=record.get("seconds"),
             reused=reused,
         )

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -10,10 +10,6 @@ from evenly.flows.cli.command import typed
 from evenly.flows.cli.errors import FINDING, UsageError
 from evenly.flows.cli.output import Build, print_text
 from evenly.signatures import Named, Quiet, Root
-
-if TYPE_CHECKING:
-    from evenly.audit.diff import Difference
-    from evenly.storage.workspace import Workspace
 
 
 def why_command(
@@ -83,25 +79,14 @@ def diff_command(
 
     if html is not None and html.suffix.lower() != ".html":
         raise UsageError(f"`--html` must end with .html; got `{html}`. Correct it.")
-    workspace, older, newer = open_two(before, after, root=root)
-    difference = diff_builds(workspace, older, newer, with_metrics=True)
+    workspace, *manifests = open_two(before, after, root=root)
+    difference = diff_builds(workspace, *manifests, with_metrics=True)
     if html is not None:
-        _write_difference(html, difference, workspace, older, newer)
+        from evenly.audit.published import PublishedBuild
+        from evenly.audit.report.difference import write_difference
+
+        write_difference(html, difference, *(PublishedBuild(workspace, manifest) for manifest in manifests))
     return difference
-
-
-def _write_difference(
-    path: Path, difference: "Difference", workspace: "Workspace", older: dict[str, Any], newer: dict[str, Any]
-) -> None:
-    """Write the page, and a receipt of it."""
-    from evenly.audit.published import PublishedBuild
-    from evenly.audit.report.difference import difference_page
-    from evenly.storage.exports.departures import record_page
-    from evenly.storage.web.images import reader
-
-    builds = (PublishedBuild(workspace, manifest) for manifest in (older, newer))
-    page = difference_page(difference, *builds, reader(workspace.downloads))
-    record_page(workspace, path, page, kind="diff", build=str(newer["build"]))
 
 
 def _print_difference(difference: Any, *, html: Path | None = None) -> None:  # noqa: ANN401 - audit's, imported late
