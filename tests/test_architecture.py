@@ -381,6 +381,8 @@ FOLDERS = {
     "pools", "reading", "web", "files", "concepts", "balance", "duplicates", "exclusions", "classes", "adapters",
     "matches", "recipe", "process", "cli", "start", "datasets", "audit", "rebuild",  # flows and tasks
     "checks", "report", "plots",  # audit
+    "moves",  # audit: pairs that moved between two builds, and by which cause
+    "lineage",  # audit: the graph around a thing; storage: its events
     "captions",  # candidates, what speaks for and against them, who makes them
     "filters", "methods", "corruptions", "exports", "ood",  # dicts of plug-ins
     "texts", "chat", "batch",  # descriptions

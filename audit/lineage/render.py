@@ -28,7 +28,7 @@ def _lines(trace: Trace) -> Iterator[str]:
             yield f"  {nodes[key].kind:<9} {visible(nodes[key].label)}"
             yield from _neighbours(trace, neighbours(key), arrow)
     if not trace.above and not trace.below:
-        yield "\nnothing is recorded that it was made of, or that was made of it"
+        yield "\nnothing else is recorded of it"
 
 
 def _neighbours(trace: Trace, neighbours: Mapping[str, str], arrow: str) -> Iterator[str]:

@@ -42,6 +42,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "index": ("index", "tiny", "--kind", "binary"),
     "extract": ("extract", "{other}"),
     "export": ("export", "tiny", "--to", "webdataset"),
+    "diff": ("diff", "tiny", "tiny", "--html", "{out}/diff.html"),
     "clean": ("clean", "--yes", "--older-than", "0d"),
     "forget": ("forget",),
     "collect": ("retrieve", "{classes}", "--pool", "{pictures}", "--model", "{model}", "--out", "{out}/support"),

@@ -89,6 +89,7 @@ READING = [
         (("diff", "latest", "latest"), PICTURES, 700),
         (("card", "latest"), set(), 600),
         (("why", UID), PICTURES, 700),
+        (("trace", "latest"), PICTURES, 700),
         (("doctor",), LANCE | PICTURES | YAML | {"Protego", "py3langid"}, 1200),
         (("verify", "latest"), LANCE | PICTURES | {"py3langid"}, 900),
         (("check", RECIPE), LANCE | PICTURES | YAML | {"py3langid"}, 1150),
