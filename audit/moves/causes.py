@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.audit.errors import CannotTellError
-from evenly.audit.moves.differences import StepDifferences
+from evenly.audit.moves.differences import StepDifferences, is_same
 from evenly.audit.published import PublishedBuild
 from evenly.curation.arrays import Flags
 from evenly.curation.errors import CurationError
@@ -65,10 +65,10 @@ class Causes:
         self._lock, self._effects = RLock(), dict[str, bool]()
         self._alone = dict[str, pa.Table | None]()
 
-    def of_pairs(self, step: str, reason: str, uids: pa.Array, ledger: Ledger) -> Iterator[tuple[Cause, Flags]]:
+    def of_pairs(self, step: str, reason: str, uids: pa.Array, columns: "PairColumns") -> Iterator[tuple[Cause, Flags]]:
         """The causes of pairs that are out, or read differently, at a step for a reason, each with its pairs (n,).
 
-        ledger: of the partition in which they lie.
+        columns: of the partition in which they lie.
         """
         left = np.ones(len(uids), np.bool_)
         if reason in (NOT_IN_POOL, FORGOTTEN):
@@ -81,7 +81,7 @@ class Causes:
         if own and (step not in self.steps.older or step not in self.steps.newer or not self._origins(step)):
             yield _joined(own), left
             return
-        given = self._given_otherwise(step, uids, ledger)
+        given = self._given_otherwise(step, uids, columns)
         if own:
             is_changed = np.logical_or.reduce([~left, *(rows for _, _, rows in given)])
             by_step, unknown = self._by_step(step, reason, uids, ~is_changed)
@@ -89,10 +89,10 @@ class Causes:
             both = own | {name: words for name, words in self._before(step).items() if name not in own}
             yield replace(_joined(both), detail=f"not told apart: {_joined(own).detail}; {self._words(step)}"), unknown
             left = ~(by_step | unknown)
-        yield from self._of_read(step, uids, given, left, ledger)
+        yield from self._of_read(step, uids, given, left, columns)
 
     def _of_read(
-        self, step: str, uids: pa.Array, given: "Sequence[Given]", left: Flags, ledger: Ledger
+        self, step: str, uids: pa.Array, given: "Sequence[Given]", left: Flags, columns: "PairColumns"
     ) -> Iterator[tuple[Cause, Flags]]:
         """The causes of the pairs `left`, of which a step that differs in nothing reads, or decides, otherwise."""
         for giver, column, rows in given:
@@ -103,8 +103,8 @@ class Causes:
             everything = np.ones(len(of_them), np.bool_)
             causes: Iterator[tuple[Cause, Flags]] = iter([(_joined(differing), everything)])
             if not differing:
-                further = self._given_otherwise(giver, of_them, ledger)
-                causes = self._of_read(giver, of_them, further, everything, ledger)
+                further = self._given_otherwise(giver, of_them, columns)
+                causes = self._of_read(giver, of_them, further, everything, columns)
             for cause, caused in causes:
                 placed = chosen.copy()
                 placed[chosen] = caused
@@ -121,12 +121,11 @@ class Causes:
         alone = None if reason.startswith(OTHER) else self._judged_alone(step)
         if alone is None:
             return certain, ~certain
-        stored = self._older.ledger.decisions(self.steps.older[step], ["uid", "verdict"])
-        ends = [table["verdict"].combine_chunks().take(places_in(uids, table["uid"])) for table in (alone, stored)]
-        return certain | ~_equal(*ends), np.zeros(len(uids), np.bool_)
+        moves = alone["moves"].combine_chunks().take(places_in(uids, alone["uid"])).to_numpy(zero_copy_only=False)
+        return certain | moves, np.zeros(len(uids), np.bool_)
 
     def _judged_alone(self, step: str) -> pa.Table | None:
-        """The verdicts of the older build's pairs by the newer one's rule and seed; None where that cannot be known."""
+        """Whether pairs of the older build [uid, moves] end otherwise by the newer rule and seed; None: not known."""
         from evenly.audit.what_if import judged_alone
 
         with self._lock:
@@ -135,34 +134,41 @@ class Causes:
                 self._alone[step] = None
                 if step in STEPS and a.model == b.model and self.steps.own_inputs(a) == self.steps.own_inputs(b):
                     with suppress(CannotTellError, CurationError, TypeError, KeyError):  # a rule of another time
-                        self._alone[step] = judged_alone(self._older, a, b)
+                        alone, stored = judged_alone(self._older, a, b), self._older.ledger.decisions(a, ["verdict"])
+                        moves = ~_equal(alone["verdict"].combine_chunks(), stored["verdict"].combine_chunks())
+                        self._alone[step] = pa.table({"uid": alone["uid"], "moves": moves})
             return self._alone[step]
 
-    def _given_otherwise(self, step: str, uids: pa.Array, ledger: Ledger) -> "list[Given]":
+    def _given_otherwise(self, step: str, uids: pa.Array, columns: "PairColumns") -> "list[Given]":
         """The pairs (n,) of which a step reads otherwise in the two builds: who gave that first, and which column."""
         befores = [_before(build, step) for build in (self._older, self._newer)]
         if "draws" in self.steps.newer[step].hashes:
-            return self._matched_otherwise(befores, uids, ledger)
+            return self._matched_otherwise(befores, uids, columns)
         given = list[Given]()
         for names in _columns_read(step, (self.steps.older[step], self.steps.newer[step]), befores):
-            columns, givers = list[pa.Array](), list[str]()
-            for before, name in zip(befores, names, strict=True):
-                giver = next(record for record in reversed(before) if name in record.columns)
-                table = ledger.decisions(giver, ["uid", name])
-                columns.append(table[name].combine_chunks().take(places_in(uids, table["uid"])))
-                givers.append(giver.name)
-            if (differs := ~_equal(*columns)).any():
-                given.append((max(givers, key=self.steps.order.index), names[1], differs))
+            givers = [
+                next(record for record in reversed(before) if name in record.columns)
+                for before, name in zip(befores, names, strict=True)
+            ]
+            if names[0] == names[1] and givers[0].name == givers[1].name and is_same(*givers, columns.part):
+                continue
+            values = [columns.of(giver, name, uids) for giver, name in zip(givers, names, strict=True)]
+            if (differs := ~_equal(*values)).any():
+                given.append((max((one.name for one in givers), key=self.steps.order.index), names[1], differs))
         return sorted(given, key=lambda item: self.steps.order.index(item[0]))
 
     def _matched_otherwise(
-        self, befores: Sequence[Sequence[StepRecord]], uids: pa.Array, ledger: Ledger
+        self, befores: Sequence[Sequence[StepRecord]], uids: pa.Array, columns: "PairColumns"
     ) -> "list[Given]":
         """The pairs whose concepts are others, for a step that draws by these."""
         givers = [next((one for one in reversed(before) if _MATCHES in one.hashes), None) for before in befores]
         if givers[0] is None or givers[1] is None or givers[0].hashes[_MATCHES] == givers[1].hashes[_MATCHES]:
             return []
-        rows = [_concepts(ledger, giver, before, uids) for giver, before in zip(givers, befores, strict=True) if giver]
+        rows = [
+            _concepts(columns.ledger, giver, before, uids)
+            for giver, before in zip(givers, befores, strict=True)
+            if giver
+        ]
         old, new = (dict(zip(*(table[name].to_pylist() for name in ("uid", "entries")), strict=True)) for table in rows)
         differs = np.array([old.get(uid) != new.get(uid) for uid in uids.to_pylist()], np.bool_)
         return [(givers[1].name, "concepts", differs)] if differs.any() else []
@@ -218,8 +224,22 @@ class Causes:
             return False
         if not _is_of_all(b) or (alone := self._judged_alone(step)) is None:
             return True
-        stored = self._older.ledger.decisions(a, ["uid", "verdict"])
-        return table_hash(alone.select(["uid", "verdict"])) != table_hash(stored)
+        return bool(pc.any(alone["moves"]).as_py())
+
+
+class PairColumns:
+    """Columns of the pairs of a partition, each read once."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger, self.part = ledger, ledger.part
+        self._tables = dict[tuple[str, str], pa.Table]()
+
+    def of(self, record: StepRecord, name: str, uids: pa.Array) -> pa.Array:
+        """The values that a step gave to pairs (n,)."""
+        table = self._tables.get((record.key, name))
+        if table is None:
+            table = self._tables[record.key, name] = self.ledger.decisions(record, ["uid", name])
+        return table[name].combine_chunks().take(places_in(uids, table["uid"]))
 
 
 Given = tuple[str, str, Flags]

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.audit.moves.causes import NOT_IN_POOL, OTHER, Cause, Causes
+from evenly.audit.moves.causes import NOT_IN_POOL, OTHER, Cause, Causes, PairColumns
+from evenly.audit.moves.differences import is_same
 from evenly.audit.published import PublishedBuild
 from evenly.curation.arrays import Flags, Ints
 from evenly.keys import places_in, rows_with
@@ -113,10 +114,11 @@ def _compare(
     ]
     in_both = old_endings.uids.filter(pa.array((old_endings.steps == 0) & (new_endings.steps == 0)))
     altered, any_differs = _altered(older, newer, ledger, in_both)
+    columns = PairColumns(ledger)
     groups = [
         _group(kind, step, reason, uids, rows, cause=cause, examples=examples)
         for kind, step, reason, uids in (*moved, *altered)
-        for cause, rows in causes.of_pairs(step, reason, uids, ledger)
+        for cause, rows in causes.of_pairs(step, reason, uids, columns)
         if rows.any()
     ]
     return [*groups, *([_group(ALTERED, "", "", in_both, any_differs)] if any_differs.any() else [])]
@@ -125,20 +127,10 @@ def _compare(
 def _first_difference(older: PublishedBuild, newer: PublishedBuild, part: Partition) -> int | None:
     """The number of the first step that decided otherwise in a partition, as far as digests say; None for no step."""
     for number, (a, b) in enumerate(zip(older.deciding, newer.deciding, strict=False)):
-        if a.name != b.name or not _is_same(a, b, part):
+        if a.name != b.name or not is_same(a, b, part):
             return number
     count = min(len(older.deciding), len(newer.deciding))
     return None if len(older.deciding) == len(newer.deciding) else count
-
-
-def _is_same(a: StepRecord, b: StepRecord, part: Partition) -> bool:
-    """Whether two runs of a step decided the same of a partition."""
-    if a.hashes["decisions"] == b.hashes["decisions"]:
-        return True
-    layout_a, layout_b = a.layout["decisions"], b.layout["decisions"]
-    return layout_a.bits == layout_b.bits and all(
-        layout_a.digest(number) == layout_b.digest(number) for number in part.numbers_at(layout_a.bits)
-    )
 
 
 def _aligned(
@@ -239,7 +231,7 @@ def _gives_same(a: StepRecord | None, b: StepRecord | None, part: Partition) -> 
     """Whether the values of a column in a partition are the same, as far as digests say."""
     if a is None or b is None:
         return a is b
-    return a.name == b.name and _is_same(a, b, part)
+    return a.name == b.name and is_same(a, b, part)
 
 
 def _values(build: PublishedBuild, ledger: Ledger, columns: Iterable[str], uids: pa.Array) -> pa.Array:

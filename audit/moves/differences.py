@@ -8,6 +8,7 @@ from evenly.audit.replay import whole_rule
 from evenly.storage.ledger import StepRecord
 from evenly.storage.removal.forget import FORGOTTEN
 from evenly.storage.removal.references import FIRST_STEP
+from evenly.storage.tables.partitions import Partition
 
 _OF_MODELS = {"model", "pretrained", "base_url", "prompt", "system", "template"}
 """Fields of rules that name a model, or the words that it is asked by."""
@@ -101,3 +102,13 @@ def _short(model: str | None) -> str:
 
 def _kept(record: StepRecord | None) -> int | None:
     return None if record is None or not record.counts else record.counts.get("kept", 0)
+
+
+def is_same(a: StepRecord, b: StepRecord, part: Partition) -> bool:
+    """Whether two runs of a step decided the same of a partition."""
+    if a.hashes["decisions"] == b.hashes["decisions"]:
+        return True
+    layout_a, layout_b = a.layout["decisions"], b.layout["decisions"]
+    return layout_a.bits == layout_b.bits and all(
+        layout_a.digest(number) == layout_b.digest(number) for number in part.numbers_at(layout_a.bits)
+    )

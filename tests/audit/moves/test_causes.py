@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from evenly.audit.diff import diff_builds
 from evenly.audit.moves.causes import UNEXPLAINED
+from evenly.storage.workspace import Workspace
+from tests.audit.conftest import STARTED, Little, publish
 
 SINGLE = [
     ({"min_words": 4}, "rule", {("check_texts", "rule")}),
@@ -81,6 +83,17 @@ def test_a_new_version_of_a_step_is_code_and_the_build_says_which_evenly_made_it
     difference = diff_builds(shared, shared_build(), after)
     assert "code and rule" in {one.cause for one in difference.left}
     assert difference.to_text().count("-> evenly 9.9 (fffffffff)") == 1
+
+
+@pytest.mark.parametrize("change", [{"min_words": 4, "keep_top": 0.5}, {"encoder": "encoder-b", "seed": 8}], ids=str)
+def test_builds_in_partitions_have_the_same_causes(shared_build, shared, tmp_path, change):
+    workspace = Workspace.at(tmp_path / "cut")
+    cut = [publish(workspace, Little(bits=2).but(**more), STARTED) for more in ({}, change)]
+    whole = diff_builds(shared, shared_build(), shared_build(**change), examples=99).to_dict()
+    parted = diff_builds(workspace, *cut, examples=99).to_dict()
+    assert [parted[kind] for kind in ("entered", "left", "changed")] == [
+        whole[kind] for kind in ("entered", "left", "changed")
+    ]
 
 
 @settings(max_examples=12)
