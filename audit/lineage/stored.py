@@ -53,7 +53,7 @@ class StoredGraph:
             elif name == "build" and (build := self._build_of_hash(value)):
                 graph.link(build, key, "reads its pairs")
             elif name.startswith("source "):
-                graph.link(graph.add("source", value, f"{name} {value[:_SHORT]}", sha256=value), key, "reads it")
+                graph.link(_source_node(graph, name, value, record.notes.get("pools", ())), key, "reads it")
             elif name == "labels" or name.startswith("split"):
                 graph.link(graph.add("file", value, f"{name} {value[:_SHORT]}", sha256=value), key, f"reads its {name}")
         if record.model is not None:
@@ -189,6 +189,16 @@ def _is_fitted_by(card: Mapping[str, Any], rule: Mapping[str, Any]) -> bool:
     alike = ("build", "build"), ("class_list", "list"), ("describe", "describe")
     adapters = ("zero_shot", *rule["adapters"])
     return card["adapter"] in adapters and all(card.get(name) == rule.get(field) for name, field in alike)
+
+
+def _source_node(graph: Graph, name: str, value: str, pools: Sequence[Mapping[str, Any]]) -> str:
+    """The node of a source of pools, with the names of its files where the step noted them."""
+    place = int(name.removeprefix("source "))
+    noted = pools[place] if place < len(pools) else {}
+    names = ", ".join(noted.get("names", ()))
+    hidden = noted.get("files", 0) - len(noted.get("names", ()))
+    label = f"{name} {value[:_SHORT]}{f': {names}' if names else ''}{f' and {hidden:,} more' if hidden else ''}"
+    return graph.add("source", value, label, sha256=value, pool=noted.get("source"), files=noted.get("files"))
 
 
 def step_node(graph: Graph, record: StepRecord) -> str:

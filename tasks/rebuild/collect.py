@@ -1,10 +1,11 @@
 """Collect the rows of the pools as pairs with a uid; table `arrivals` names rows without one and repeated pairs."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,7 @@ from evenly.storage.pools.source import (
     read_labels,
     read_pool,
     require_rows,
+    source_files,
     source_hash,
 )
 from evenly.storage.pools.texts import as_label, joined_pools
@@ -37,6 +39,8 @@ from evenly.tasks.step import Exchanged, Step
 _PLACE_COLUMNS = frozenset({"uid", "source", "file_hash", "row"})
 """What is stored of a pair that is on the forget list."""
 _ROWS = "pools"
+_NOTED = 20
+"""Names of files of a source that are noted; of all others their number."""
 ARRIVAL_ORDER = ["uid", "source", "file_hash", "row"]
 
 
@@ -65,12 +69,13 @@ class PoolRows(Exchanged):
     """Where the rows of all pools lie, cut into partitions.
 
     empty: a table without rows, of the columns that all pools have together. limits: how many pairs each partition may
-    take, by its number; None: all.
+    take, by its number; None: all. pools: of each source its kind, the number of its files, and the names of some.
     """
 
     exchange: RowExchange
     empty: pa.Table
     limits: Sequence[int] | None
+    pools: Sequence[Mapping[str, Any]]
 
 
 def send_pools(run: Run, _upstream: Records, rule: CollectRule, engine: Each) -> PoolRows:
@@ -95,7 +100,19 @@ def send_pools(run: Run, _upstream: Records, rule: CollectRule, engine: Each) ->
             n_earlier = np.concatenate([[0], np.cumsum(counts)[:-1]])
             limits = np.clip(rule.limit - n_earlier, 0, None).tolist()
         undone.pop_all()
-    return PoolRows(exchange=exchange, empty=empty, limits=limits)
+    pools = [_pool_noted(source) for source in run.sources]
+    return PoolRows(exchange=exchange, empty=empty, limits=limits, pools=pools)
+
+
+def _pool_noted(source: PoolSource) -> dict[str, Any]:
+    """A source, for people who ask later of what a build was made; no folder, and no part of any hash."""
+    names = [file.name for file in source_files(source)]
+    return {"source": source.name, "kind": source.kind, "files": len(names), "names": names[:_NOTED]}
+
+
+def note_pools(_run: Run, _upstream: Records, _rule: CollectRule, sent: PoolRows) -> StepOutput:
+    """The note `pools`."""
+    return StepOutput(notes={"pools": list(sent.pools)})
 
 
 def collect_pairs(run: Run, _upstream: Records, _rule: CollectRule, sent: PoolRows) -> StepOutput:
@@ -238,6 +255,7 @@ COLLECT = Step(
     rule=CollectRule,
     resolve=send_pools,
     judge=collect_pairs,
+    shared=note_pools,
     review=check_labels,
     version=3,
     inputs=hash_sources,

@@ -51,6 +51,21 @@ def test_columns_of_the_pool_give_label_and_group(run):
     }
 
 
+@pytest.mark.parametrize("bits", [0, 2])
+def test_files_of_each_source_are_noted_by_name_without_their_folders(run, tmp_path, bits):
+    """Where there are many, some, and how many there are."""
+    for number in range(25):
+        (tmp_path / f"more{number:02}.csv").write_text(f"url,caption\nhttp://b.test/{number},a robin\n")
+    more = PoolSource(kind="csv", path=str(tmp_path / "more*.csv"), name="more")
+    chosen = run(None)
+    chosen = replace(chosen, sources=(*chosen.sources, more), bits=bits)
+    (record,) = run_steps(chosen, [(COLLECT, CollectRule())], InProcess(run=chosen))
+    one, many = record.notes["pools"]
+    assert (one["kind"], one["files"], one["names"]) == ("csv", 1, ["pool.csv"])
+    assert (many["source"], many["files"]) == ("more", 25)
+    assert many["names"] == [f"more{number:02}.csv" for number in range(20)]
+
+
 def test_labels_may_be_numbers_of_the_pool_and_nothing_else_but_text(tmp_path):
     urls = [f"http://a.test/{number}.png" for number in (1, 2)]
     table = pa.table({"url": urls, "caption": ["a", "b"], "class": [7, None], "tags": [["x"], None]})
