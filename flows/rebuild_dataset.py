@@ -85,17 +85,15 @@ def rebuild_dataset(recipe: Annotated[str, "The path of the recipe's file."], **
             replay_from=options.replay_from,
             quiet=quiet,
         ) as run,
+        rebuild_events(run.workspace, chosen.name, notes.flow_run["run"], run.progress.warn) as completed,
     ):
         notes.run = run
         notes.write()
         say_changes(run.workspace, run.progress, chosen)
-        with (
-            rebuild_events(run.workspace, chosen.name, notes.flow_run["run"], run.progress.warn) as completed,
-            open_rebuild(run, chosen, limit=limit, memory=options.memory) as rebuild,
-        ):
+        with open_rebuild(run, chosen, limit=limit, memory=options.memory) as rebuild:
             records = run_steps(rebuild.run, rebuild.steps, rebuild.engine)
             result = notes.build = rebuild.publish(records)
-            completed(result.manifest)
+        completed(result.manifest)
         show_build(run, result)
         build, root_of_run = result.build, str(run.workspace.root)
         for listing in () if limit else chosen.classes:

@@ -21,13 +21,13 @@ from evenly.audit.errors import CannotTellError
 from evenly.audit.moves.differences import StepDifferences, is_same
 from evenly.audit.published import PublishedBuild
 from evenly.curation.arrays import Flags
+from evenly.curation.collecting import COLLECT
 from evenly.curation.errors import CurationError
 from evenly.curation.step import ByLedger, caption_in_force, gives
 from evenly.curation.steps import STEPS
 from evenly.keys import places_in, rows_with
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.removal.forget import FORGOTTEN
-from evenly.storage.removal.references import FIRST_STEP
 from evenly.storage.tables.hashing import table_hash
 from evenly.storage.tables.partitions import Partition
 
@@ -76,7 +76,7 @@ class Causes:
             yield Cause(name="pool" if reason == NOT_IN_POOL else FORGOTTEN, detail=words), left
             return
         own = self.steps.of(step)
-        if step == FIRST_STEP and reason == _LIMIT:
+        if step == COLLECT.name and reason == _LIMIT:
             own = {name: words for name, words in own.items() if name == "rule"}
         if own and (step not in self.steps.older or step not in self.steps.newer or not self._origins(step)):
             yield _joined(own), left
@@ -216,7 +216,7 @@ class Causes:
         a, b = self.steps.older.get(step), self.steps.newer.get(step)
         if a is None or b is None or "decisions" not in a.hashes:
             return True
-        if step == FIRST_STEP or a.hashes == b.hashes:
+        if step == COLLECT.name or a.hashes == b.hashes:
             return a.hashes != b.hashes
         bits = min(build.deciding[0].bits for build in (self._older, self._newer))
         parts = (Ledger(self._older.workspace, part=part) for part in Partition.all(bits))

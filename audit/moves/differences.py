@@ -5,9 +5,9 @@ from typing import Any
 
 from evenly.audit.published import PublishedBuild
 from evenly.audit.replay import whole_rule
+from evenly.curation.collecting import COLLECT
 from evenly.storage.ledger import StepRecord
 from evenly.storage.removal.forget import FORGOTTEN
-from evenly.storage.removal.references import FIRST_STEP
 from evenly.storage.tables.partitions import Partition
 
 _OF_MODELS = {"model", "pretrained", "base_url", "prompt", "system", "template"}
@@ -58,7 +58,7 @@ class StepDifferences:
         old, new = self.own_inputs(a), self.own_inputs(b)
         if names := [name for name in dict.fromkeys((*old, *new)) if old.get(name) != new.get(name)]:
             further = "" if len(names) <= _MOST_NAMED else f" and {len(names) - _MOST_NAMED:,} more"
-            kind = "pool" if step == FIRST_STEP else "data"
+            kind = "pool" if step == COLLECT.name else "data"
             differences[kind] = f"other {', '.join(names[:_MOST_NAMED])}{further} of {step}"
         return differences
 

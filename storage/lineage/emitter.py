@@ -74,7 +74,7 @@ _current: ContextVar[Emitter | None] = ContextVar("emitter of this rebuild", def
 def rebuild_events(
     workspace: Workspace, recipe: str, run: str, warn: Callable[[str], object]
 ) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-    """START of a rebuild, and at the end of the block COMPLETE of the manifest handed to what it yields, or FAIL.
+    """START of a rebuild; at the end of the block COMPLETE with the manifest that is handed to what it yields, or FAIL.
 
     Nothing where no setting asks for events. warn: is told how many were not delivered, if some were not.
     """

@@ -112,7 +112,7 @@ class LineageRun:
         """The end of a step, by its record. before: the result of each step before it, by name."""
         inputs = dict(record["inputs"])
         own = {name: value for name, value in inputs.items() if before.get(name) != value}
-        read = [self.dataset(name, value) for name, value in inputs.items() if name not in own or _is_pool(name)]
+        read = [self.dataset(name, value) for name, value in inputs.items() if name not in own or _is_dataset(name)]
         statistics = self.facet("OutputStatisticsOutputDatasetFacet", rowCount=_kept(record))
         output = self.dataset(record["name"], record["output_hash"]) | {
             "outputFacets": {} if _kept(record) is None else {"outputStatistics": statistics}
@@ -122,7 +122,7 @@ class LineageRun:
             "StepRunFacet",
             **{name: record.get(name) for name in said},
             rowsIn=record.get("rows_in"),
-            inputs={name: value for name, value in own.items() if not _is_pool(name)},
+            inputs={name: value for name, value in own.items() if not _is_dataset(name)},
             code={name: value for name, value in (record.get("code") or {}).items() if value is not None},
             seconds=record.get("seconds"),
             reused=reused,
@@ -136,7 +136,7 @@ class LineageRun:
             self.dataset(name, value)
             for step in manifest["steps"]
             for name, value in step["inputs"].items()
-            if _is_pool(name)
+            if _is_dataset(name)
         ]
         samples = manifest["samples"]
         facts = {"build": manifest["build"], "contentHash": manifest["content_hash"], "seed": manifest["seed"]}
@@ -146,7 +146,9 @@ class LineageRun:
             "encoder": (manifest["encoder"] or {}).get("identity"),
         }
         statistics = self.facet("OutputStatisticsOutputDatasetFacet", rowCount=samples["kept"])
-        build = self.dataset("build", str(manifest["build"]), evenly_build=self.facet("BuildDatasetFacet", **facts))
+        build = self.dataset(
+            "build", str(manifest["content_hash"]), evenly_build=self.facet("BuildDatasetFacet", **facts)
+        )
         build["outputFacets"] = {"outputStatistics": statistics}
         last = manifest["steps"][-1]
         read = [*pools, self.dataset(last["name"], last["output_hash"])]
@@ -170,9 +172,9 @@ def events_of_build(
     yield lineage.build_done(manifest, str(manifest["created"]))
 
 
-def _is_pool(name: str) -> bool:
-    """Whether an input of a step is a source of the pool."""
-    return name.startswith("source ")
+def _is_dataset(name: str) -> bool:
+    """Whether an input of a step is a source of the pool, or a build."""
+    return name.startswith("source ") or name == "build"
 
 
 def _kept(record: Mapping[str, Any]) -> int | None:

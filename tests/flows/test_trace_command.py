@@ -62,7 +62,7 @@ def test_events_of_a_build_are_written_one_a_line(evenly, two, tmp_path):
     assert status == 0
     assert text.rstrip().endswith(f"written  {tmp_path / 'e.ndjson'}")
     events = [json.loads(line) for line in (tmp_path / "e.ndjson").read_text().splitlines()]
-    assert events[-1]["outputs"][0]["facets"]["version"]["datasetVersion"] == two[1]
+    assert events[-1]["outputs"][0]["facets"]["evenly_build"]["build"] == two[1]
 
 
 def test_the_page_of_a_difference_is_written_with_a_receipt_and_only_as_html(evenly, two, tmp_path):
