@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from evenly.audit.safe_text import visible
 from evenly.descriptions.class_list import parse_class_list
 from evenly.descriptions.errors import ClassListError
 from evenly.storage.builds import LATEST, Builds
-from evenly.storage.errors import DamagedError, NotFoundError
+from evenly.storage.errors import DamagedError
 from evenly.storage.exports.export import MANIFEST
 from evenly.storage.records import read_record
 from evenly.storage.tables.hashing import file_hash
@@ -89,13 +88,12 @@ def _node(stored: StoredGraph, thing: str) -> list[str]:
 
 
 def _build(stored: StoredGraph, thing: str) -> list[str]:
-    name = thing if thing in stored.manifests else None
-    with suppress(NotFoundError):
-        builds = Builds(stored.workspace)
-        is_short = any(one.startswith(thing) for one in stored.manifests)
-        known = thing == LATEST or is_short or f"{thing}-" in {f"{one.rpartition('-')[0]}-" for one in stored.manifests}
-        name = name or (str(builds.read(thing)["build"]) if known or thing.endswith(f"-{LATEST}") else None)
-    return [] if name is None else [f"build:{name}"]
+    """A build as every command takes it. Raises NotFoundError for a name of several."""
+    recipes = {str(manifest["recipe_name"]) for manifest in stored.manifests.values()}
+    is_named = thing == LATEST or {thing, thing.removesuffix(f"-{LATEST}")} & recipes
+    if not is_named and not any(name.startswith(thing) for name in stored.manifests):
+        return []
+    return [f"build:{Builds(stored.workspace).read(thing)['build']}"]
 
 
 def _step_of_build(stored: StoredGraph, thing: str) -> list[str]:
@@ -143,7 +141,7 @@ def _class_list(stored: StoredGraph, path: Path) -> list[str]:
 
 
 def _named(stored: StoredGraph, thing: str) -> list[str]:
-    """Nodes by their name, or by the beginning of an identity: of one kind, the last that it can be."""
+    """Nodes by their name, or by the beginning of an identity. Raises UnknownSampleError for things of several kinds."""
     keys = [key for key in stored.graph.nodes if _name(key) == thing or _is_called(stored.graph.nodes[key], key, thing)]
     if not keys and len(thing) >= _LEAST and _HEX.fullmatch(thing):
         keys = [key for key in stored.graph.nodes if _name(key).startswith(thing) and not key.startswith("build:")]
