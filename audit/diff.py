@@ -125,7 +125,7 @@ def _metric_lines(metrics: Sequence[Metric]) -> Iterator[str]:
         yield f"{kind}, with 95 % intervals"
         for metric in metrics:
             if metric.kind == kind:
-                yield f"  {visible(metric.of)}, {visible(metric.name)}: {metric.to_text()}"
+                yield f"  {visible(metric.subject)}, {visible(metric.name)}: {metric.to_text()}"
 
 
 def _step_line(step: Mapping[str, Any]) -> str:

@@ -29,8 +29,8 @@ class Graph:
 
     def __init__(self) -> None:
         self.nodes = dict[str, Node]()
-        self._of = dict[str, dict[str, str]]()
-        self._into = dict[str, dict[str, str]]()
+        self._edges_up = dict[str, dict[str, str]]()
+        self._edges_down = dict[str, dict[str, str]]()
 
     def add(self, kind: str, name: str, label: str = "", **facts: Any) -> str:  # noqa: ANN401 - JSON values
         """The id of a node, which is there then; facts of a node that was there are added to."""
@@ -45,25 +45,25 @@ class Graph:
     def link(self, source: str, target: str, why: str) -> None:
         """An edge between two nodes; the first reason stays."""
         if source != target:
-            self._of.setdefault(target, {}).setdefault(source, why)
-            self._into.setdefault(source, {}).setdefault(target, why)
+            self._edges_up.setdefault(target, {}).setdefault(source, why)
+            self._edges_down.setdefault(source, {}).setdefault(target, why)
 
     @property
     def edges(self) -> list[Edge]:
         """All edges, sorted."""
         return sorted(
             Edge(source=source, target=target, why=why)
-            for source, targets in self._into.items()
+            for source, targets in self._edges_down.items()
             for target, why in targets.items()
         )
 
     def sources(self, key: str) -> Mapping[str, str]:
         """The nodes of which one was made, each with the reason."""
-        return self._of.get(key, {})
+        return self._edges_up.get(key, {})
 
     def targets(self, key: str) -> Mapping[str, str]:
         """The nodes that were made of one, each with the reason."""
-        return self._into.get(key, {})
+        return self._edges_down.get(key, {})
 
     def reached(self, start: Iterable[str], *, up: bool) -> list[str]:
         """The nodes that lead to these, or that these lead to, the nearest first; without themselves."""
@@ -85,19 +85,19 @@ class Graph:
         for target in part.nodes:
             sources = {source: why for source, why in self.sources(target).items() if source in part.nodes}
             for source, why in sources.items():
-                others = [other for other in sources if other != source]
-                if not any(self._leads(source, other, part.nodes) for other in others):
+                rivals = [key for key in sources if key != source]
+                if not any(self._leads(source, key, part.nodes) for key in rivals):
                     part.link(source, target, why)
         return part
 
     def _leads(self, source: str, target: str, within: Collection[str]) -> bool:
         """Whether a way leads from one node to another."""
-        waiting, seen = [source], {source}
+        waiting, visited = [source], {source}
         while waiting:
             for further in self.targets(waiting.pop()):
                 if further == target:
                     return True
-                if further in within and further not in seen:
-                    seen.add(further)
+                if further in within and further not in visited:
+                    visited.add(further)
                     waiting.append(further)
         return False

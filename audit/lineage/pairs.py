@@ -1,4 +1,4 @@
-"""Pairs, pictures, URLs, pool files and requests in the graph of a workspace: those that were asked for."""
+"""Pairs, pictures, URLs, pool files and requests in the graph of a workspace: those that were request_facts for."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -94,7 +94,7 @@ def _picture(stored: StoredGraph, row: Mapping[str, Any], key: str) -> None:
 def _ended(stored: StoredGraph, build: PublishedBuild, row: Mapping[str, Any], key: str) -> None:
     """Where the pair ended in a build: in it, or at a step."""
     graph = stored.graph
-    end = next((one.name for one in build.deciding if row.get(f"{one.name}_verdict") not in (None, "kept")), None)
+    end = next((step.name for step in build.deciding if row.get(f"{step.name}_verdict") not in (None, "kept")), None)
     if end is None:
         graph.link(key, f"build:{build.name}", "is kept in it")
         return
@@ -106,7 +106,7 @@ def _ended(stored: StoredGraph, build: PublishedBuild, row: Mapping[str, Any], k
 
 
 def _seen_by(stored: StoredGraph, build: PublishedBuild, uid: str, key: str) -> None:
-    """Evaluations that had the pair in a part of theirs, and requests that asked about it."""
+    """Evaluations that had the pair in a part of theirs, and requests that request_facts about it."""
     ledger, graph = Ledger(stored.workspace), stored.graph
     for record in stored.records.values():
         if record.name == "evaluate_adapters" and record.rule.get("build") == build.name:
@@ -122,16 +122,16 @@ def _seen_by(stored: StoredGraph, build: PublishedBuild, uid: str, key: str) -> 
 
 def add_pool_file(stored: StoredGraph, sha256: str) -> list[str]:
     """The node of a pool file by its SHA-256; none where no build read it."""
-    found = list[str]()
+    keys = list[str]()
     for record in _collected(stored):
         rows = Ledger(stored.workspace).table(
             record, "arrivals", ["source", "file_hash"], pc.field("file_hash") == sha256
         )
         if rows.num_rows:
             row = {"source": rows["source"][0].as_py(), "file_hash": sha256}
-            found.append(_file(stored, record, row))
+            keys.append(_file(stored, record, row))
             stored.graph.add("file", sha256, rows=rows.num_rows)
-    return found[:1]
+    return keys[:1]
 
 
 def add_pool_files(stored: StoredGraph, key: str) -> None:
@@ -168,14 +168,16 @@ def add_request(stored: StoredGraph, request: str) -> str | None:
         record = Requests(stored.workspace).get(request)
     if record is None:
         return None
-    asked = record.get("request", {})
-    facts = {"outcome": record.get("outcome"), "model": asked.get("model")}
+    request_facts = record.get("request", {})
+    facts = {"outcome": record.get("outcome"), "model": request_facts.get("model")}
     key = graph.add("request", request, request[:12], **facts)
-    if asked.get("endpoint"):
-        graph.link(graph.add("model", str(asked["endpoint"]), str(asked.get("model", ""))), key, "answered it")
+    if request_facts.get("endpoint"):
+        graph.link(
+            graph.add("model", str(request_facts["endpoint"]), str(request_facts.get("model", ""))), key, "answered it"
+        )
     ledger = Ledger(stored.workspace)
     for name, table in _OF_REQUESTS.items():
-        for step in (one for one in stored.records.values() if one.name == name and table in one.hashes):
+        for step in (record for record in stored.records.values() if record.name == name and table in record.hashes):
             if "request_id" not in ledger.schema(step, table).names:
                 continue
             rows = ledger.table(step, table, ["request_id"], pc.field("request_id") == request).num_rows

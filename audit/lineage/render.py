@@ -53,7 +53,7 @@ def to_mermaid(trace: Trace) -> str:
     for side, node in trace.nodes:
         mark = ":::thing" if side == "thing" else ""
         lines.append(f'  n{numbers[node.id]}["{mermaid_text(f"{node.kind} {node.label}")}"]{mark}')
-    edges = [(numbers[one.source], mermaid_text(one.why), numbers[one.target]) for one in trace.graph.edges]
+    edges = [(numbers[edge.source], mermaid_text(edge.why), numbers[edge.target]) for edge in trace.graph.edges]
     lines += [f'  n{source} -->|"{why}"| n{target}' for source, why, target in edges]
     return "\n".join([*lines, "  classDef thing stroke-width:3px"])
 

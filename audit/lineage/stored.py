@@ -30,7 +30,9 @@ class StoredGraph:
     def __init__(self, workspace: Workspace) -> None:
         self.workspace, self.graph = workspace, Graph()
         self.manifests = {str(manifest["build"]): manifest for manifest in Builds(workspace).manifests()}
-        self.records = {record.key: record for record in sorted(Ledger(workspace).records(), key=lambda one: one.ended)}
+        self.records = {
+            record.key: record for record in sorted(Ledger(workspace).records(), key=lambda record: record.ended)
+        }
         self._in_builds = {str(step["key"]) for manifest in self.manifests.values() for step in manifest["steps"]}
         self._outputs = self._by_output()
         self._artifacts()
@@ -92,7 +94,7 @@ class StoredGraph:
         return self.graph.add(_BUILD, name, label, kept=samples["kept"], content_hash=manifest["content_hash"], **facts)
 
     def _build_of_hash(self, value: str) -> str | None:
-        name = next((name for name, one in self.manifests.items() if one["content_hash"] == value), None)
+        name = next((name for name, manifest in self.manifests.items() if manifest["content_hash"] == value), None)
         return None if name is None else self._named_build(name)
 
     def _model(self, identity: str, named: str = "") -> str:
@@ -157,12 +159,20 @@ class StoredGraph:
     def _departures(self) -> None:
         """Reports and exports: by their receipts, and those of earlier versions by the files that are there."""
         graph, root, known = self.graph, self.workspace.root, set[str]()
-        for one in departures(self.workspace):
-            known.add(one.place)
-            kind = one.kind if one.kind in ("report", "diff") else "export"
-            label = f"{one.kind} at {one.place}"
-            key = graph.add(kind, one.id, label, place=one.place, content=one.content, left=one.left, files=one.files)
-            self._of_build(one.build, key)
+        for departure in departures(self.workspace):
+            known.add(departure.place)
+            kind = departure.kind if departure.kind in ("report", "diff") else "export"
+            label = f"{departure.kind} at {departure.place}"
+            key = graph.add(
+                kind,
+                departure.id,
+                label,
+                place=departure.place,
+                content=departure.content,
+                left=departure.left,
+                files=departure.files,
+            )
+            self._of_build(departure.build, key)
         for path in sorted(self.workspace.reports.glob("*.html")):
             place = path.relative_to(root).as_posix()
             if place not in known:

@@ -28,7 +28,7 @@ _HEX = re.compile(r"[0-9a-f]+")
 class Trace:
     """The trace of a thing: its nodes, those above (of which it was made) and below (made of it), the nearest first."""
 
-    asked: str
+    thing: str
     starts: Sequence[str]
     above: Sequence[str]
     below: Sequence[str]
@@ -43,7 +43,7 @@ class Trace:
     def to_dict(self) -> dict[str, Any]:
         """All of it as JSON values."""
         nodes = [{"side": side, **asdict(node)} for side, node in self.nodes]
-        return {"asked": self.asked, "nodes": nodes, "edges": [asdict(edge) for edge in self.graph.edges]}
+        return {"thing": self.thing, "nodes": nodes, "edges": [asdict(edge) for edge in self.graph.edges]}
 
 
 def trace_thing(workspace: Workspace, thing: str, *, up: bool = True, down: bool = True) -> Trace:
@@ -59,7 +59,7 @@ def trace_thing(workspace: Workspace, thing: str, *, up: bool = True, down: bool
     above = stored.graph.reached(starts, up=True) if up else []
     part = stored.graph.part({*starts, *above, *(below if down else ())})
     above, below = (list(part.reached(starts, up=side)) for side in (True, False))
-    return Trace(asked=thing, starts=starts, above=above, below=below, graph=part)
+    return Trace(thing=thing, starts=starts, above=above, below=below, graph=part)
 
 
 def _resolved(stored: StoredGraph, thing: str) -> list[str]:
@@ -69,7 +69,7 @@ def _resolved(stored: StoredGraph, thing: str) -> list[str]:
         _step_of_build,
         _file,
         _named,
-        lambda one, name: [key for key in [add_request(one, name)] if key],
+        _request,
         add_pool_file,
         add_pairs,
     )
@@ -81,6 +81,11 @@ def _resolved(stored: StoredGraph, thing: str) -> list[str]:
         f"`{visible(thing)}`. Name a build, BUILD:STEP, a step's key, a class list, an adapter, a refined encoder, a "
         "feature set, a request, a report or export, a file, or a pair by uid, URL, file name or picture."
     )
+
+
+def _request(stored: StoredGraph, thing: str) -> list[str]:
+    key = add_request(stored, thing)
+    return [] if key is None else [key]
 
 
 def _node(stored: StoredGraph, thing: str) -> list[str]:
@@ -101,7 +106,11 @@ def _step_of_build(stored: StoredGraph, thing: str) -> list[str]:
     if not build or not (keys := _build(stored, build)):
         return []
     steps = stored.manifests[keys[0].partition(":")[2]]["steps"]
-    return [f"step:{one['key']}" for one in steps if one["name"] == step and f"step:{one['key']}" in stored.graph.nodes]
+    return [
+        f"step:{entry['key']}"
+        for entry in steps
+        if entry["name"] == step and f"step:{entry['key']}" in stored.graph.nodes
+    ]
 
 
 def _file(stored: StoredGraph, thing: str) -> list[str]:
@@ -141,7 +150,7 @@ def _class_list(stored: StoredGraph, path: Path) -> list[str]:
 
 
 def _named(stored: StoredGraph, thing: str) -> list[str]:
-    """Nodes by their name, or by the beginning of an identity. Raises UnknownSampleError for things of several kinds."""
+    """Nodes by their name, or the beginning of an identity. Raises UnknownSampleError for things of several kinds."""
     keys = [key for key in stored.graph.nodes if _name(key) == thing or _is_called(stored.graph.nodes[key], key, thing)]
     if not keys and len(thing) >= _LEAST and _HEX.fullmatch(thing):
         keys = [key for key in stored.graph.nodes if _name(key).startswith(thing) and not key.startswith("build:")]

@@ -63,7 +63,7 @@ class Causes:
         self._older, self._newer = older, newer
         self.steps = StepDifferences(older, newer)
         self._lock, self._effects = RLock(), dict[str, bool]()
-        self._alone = dict[str, pa.Table | None]()
+        self._rejudged = dict[str, pa.Table | None]()
 
     def of_pairs(self, step: str, reason: str, uids: pa.Array, columns: "PairColumns") -> Iterator[tuple[Cause, Flags]]:
         """The causes of pairs that are out, or read differently, at a step for a reason, each with its pairs (n,).
@@ -75,19 +75,22 @@ class Causes:
             words = "the pair is not in the pool of that build" if reason == NOT_IN_POOL else "it is on the forget list"
             yield Cause(name="pool" if reason == NOT_IN_POOL else FORGOTTEN, detail=words), left
             return
-        own = self.steps.of(step)
+        differing = self.steps.by_cause(step)
         if step == COLLECT.name and reason == _LIMIT:
-            own = {name: words for name, words in own.items() if name == "rule"}
-        if own and (step not in self.steps.older or step not in self.steps.newer or not self._origins(step)):
-            yield _joined(own), left
+            differing = {name: words for name, words in differing.items() if name == "rule"}
+        if differing and (step not in self.steps.older or step not in self.steps.newer or not self._origins(step)):
+            yield _joined(differing), left
             return
         given = self._given_otherwise(step, uids, columns)
-        if own:
+        if differing:
             is_changed = np.logical_or.reduce([~left, *(rows for _, _, rows in given)])
             by_step, unknown = self._by_step(step, reason, uids, ~is_changed)
-            yield _joined(own), by_step
-            both = own | {name: words for name, words in self._before(step).items() if name not in own}
-            yield replace(_joined(both), detail=f"not told apart: {_joined(own).detail}; {self._words(step)}"), unknown
+            yield _joined(differing), by_step
+            joint = differing | {name: words for name, words in self._before(step).items() if name not in differing}
+            yield (
+                replace(_joined(joint), detail=f"not told apart: {_joined(differing).detail}; {self._words(step)}"),
+                unknown,
+            )
             left = ~(by_step | unknown)
         yield from self._of_read(step, uids, given, left, columns)
 
@@ -99,7 +102,7 @@ class Causes:
             chosen = rows & left
             if not chosen.any():
                 continue
-            of_them, differing = uids.filter(pa.array(chosen)), self.steps.of(giver)
+            of_them, differing = uids.filter(pa.array(chosen)), self.steps.by_cause(giver)
             everything = np.ones(len(of_them), np.bool_)
             causes: Iterator[tuple[Cause, Flags]] = iter([(_joined(differing), everything)])
             if not differing:
@@ -118,10 +121,10 @@ class Causes:
         is_alike: of these it reads the same in both builds.
         """
         certain = is_alike if not _is_of_all(self.steps.newer[step]) else np.zeros(len(uids), np.bool_)
-        alone = None if reason.startswith(OTHER) else self._judged_alone(step)
-        if alone is None:
+        rejudged = None if reason.startswith(OTHER) else self._judged_alone(step)
+        if rejudged is None:
             return certain, ~certain
-        moves = alone["moves"].combine_chunks().take(places_in(uids, alone["uid"])).to_numpy(zero_copy_only=False)
+        moves = rejudged["moves"].combine_chunks().take(places_in(uids, rejudged["uid"])).to_numpy(zero_copy_only=False)
         return certain | moves, np.zeros(len(uids), np.bool_)
 
     def _judged_alone(self, step: str) -> pa.Table | None:
@@ -129,15 +132,15 @@ class Causes:
         from evenly.audit.what_if import judged_alone
 
         with self._lock:
-            if step not in self._alone:
+            if step not in self._rejudged:
                 a, b = self.steps.older[step], self.steps.newer[step]
-                self._alone[step] = None
+                self._rejudged[step] = None
                 if step in STEPS and a.model == b.model and self.steps.own_inputs(a) == self.steps.own_inputs(b):
                     with suppress(CannotTellError, CurationError, TypeError, KeyError):  # a rule of another time
-                        alone, stored = judged_alone(self._older, a, b), self._older.ledger.decisions(a, ["verdict"])
-                        moves = ~_equal(alone["verdict"].combine_chunks(), stored["verdict"].combine_chunks())
-                        self._alone[step] = pa.table({"uid": alone["uid"], "moves": moves})
-            return self._alone[step]
+                        rejudged, stored = judged_alone(self._older, a, b), self._older.ledger.decisions(a, ["verdict"])
+                        moves = ~_equal(rejudged["verdict"].combine_chunks(), stored["verdict"].combine_chunks())
+                        self._rejudged[step] = pa.table({"uid": rejudged["uid"], "moves": moves})
+            return self._rejudged[step]
 
     def _given_otherwise(self, step: str, uids: pa.Array, columns: "PairColumns") -> "list[Given]":
         """The pairs (n,) of which a step reads otherwise in the two builds: who gave that first, and which column."""
@@ -152,16 +155,18 @@ class Causes:
             ]
             if names[0] == names[1] and givers[0].name == givers[1].name and is_same(*givers, columns.part):
                 continue
-            values = [columns.of(giver, name, uids) for giver, name in zip(givers, names, strict=True)]
+            values = [columns.read(giver, name, uids) for giver, name in zip(givers, names, strict=True)]
             if (differs := ~_equal(*values)).any():
-                given.append((max((one.name for one in givers), key=self.steps.order.index), names[1], differs))
+                given.append((max((giver.name for giver in givers), key=self.steps.order.index), names[1], differs))
         return sorted(given, key=lambda item: self.steps.order.index(item[0]))
 
     def _matched_otherwise(
         self, befores: Sequence[Sequence[StepRecord]], uids: pa.Array, columns: "PairColumns"
     ) -> "list[Given]":
         """The pairs whose concepts are others, for a step that draws by these."""
-        givers = [next((one for one in reversed(before) if _MATCHES in one.hashes), None) for before in befores]
+        givers = [
+            next((record for record in reversed(before) if _MATCHES in record.hashes), None) for before in befores
+        ]
         if givers[0] is None or givers[1] is None or givers[0].hashes[_MATCHES] == givers[1].hashes[_MATCHES]:
             return []
         rows = [
@@ -177,9 +182,8 @@ class Causes:
         """The cause of pairs that a step moved although nothing differs of them."""
         origins = self._origins(step)
         if not origins or not _is_of_all(self.steps.newer.get(step) or self.steps.older.get(step)):
-            before = [self.steps.of(name) for name in origins]
             detail = "nothing that is recorded of the step and the pair explains it"
-            return Cause(name=UNEXPLAINED, detail=f"{detail}. Before it: {self._words(step)}" if before else detail)
+            return Cause(name=UNEXPLAINED, detail=f"{detail}. Before it: {self._words(step)}" if origins else detail)
         origin = " and ".join(self._before(step))
         return Cause(name=KNOCK_ON, origin=origin, detail=f"{self._shifted(step)}{self._words(step)}")
 
@@ -192,15 +196,15 @@ class Causes:
 
     def _before(self, step: str) -> dict[str, str]:
         """What differs at the steps before one, with an effect: cause -> words."""
-        return {cause: words for name in self._origins(step) for cause, words in self.steps.of(name).items()}
+        return {cause: words for name in self._origins(step) for cause, words in self.steps.by_cause(name).items()}
 
     def _words(self, step: str) -> str:
-        return ". ".join(f"{name}: {'; '.join(self.steps.of(name).values())}" for name in self._origins(step))
+        return ". ".join(f"{name}: {'; '.join(self.steps.by_cause(name).values())}" for name in self._origins(step))
 
     def _origins(self, step: str) -> list[str]:
         """The steps before one that differ; of several those whose difference has an effect on pairs of both builds."""
         names = self.steps.order[: self.steps.order.index(step)] if step in self.steps.order else self.steps.order
-        differing = [name for name in names if self.steps.of(name)]
+        differing = [name for name in names if self.steps.by_cause(name)]
         if len(differing) < 2:
             return differing
         return [name for name in differing if self._has_effect(name)] or differing
@@ -222,9 +226,9 @@ class Causes:
         parts = (Ledger(self._older.workspace, part=part) for part in Partition.all(bits))
         if not any(_differs_on_common(ledger, a, b) for ledger in parts):
             return False
-        if not _is_of_all(b) or (alone := self._judged_alone(step)) is None:
+        if not _is_of_all(b) or (rejudged := self._judged_alone(step)) is None:
             return True
-        return bool(pc.any(alone["moves"]).as_py())
+        return bool(pc.any(rejudged["moves"]).as_py())
 
 
 class PairColumns:
@@ -234,7 +238,7 @@ class PairColumns:
         self.ledger, self.part = ledger, ledger.part
         self._tables = dict[tuple[str, str], pa.Table]()
 
-    def of(self, record: StepRecord, name: str, uids: pa.Array) -> pa.Array:
+    def read(self, record: StepRecord, name: str, uids: pa.Array) -> pa.Array:
         """The values that a step gave to pairs (n,)."""
         table = self._tables.get((record.key, name))
         if table is None:

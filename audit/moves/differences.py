@@ -33,12 +33,12 @@ class StepDifferences:
                 "step": name,
                 "kept_before": _kept(self.older.get(name)),
                 "kept_after": _kept(self.newer.get(name)),
-                "differs": self.of(name),
+                "differs": self.by_cause(name),
             }
             for name in self.order
         ]
 
-    def of(self, step: str) -> dict[str, str]:
+    def by_cause(self, step: str) -> dict[str, str]:
         """Differences of two runs of a step, as cause -> words; {} where only their input differs."""
         a, b = self.older.get(step), self.newer.get(step)
         if a is None or b is None:

@@ -27,27 +27,27 @@ ALONE = "in one build alone"
 class Metric:
     """A measure of both builds.
 
-    kind: adapters, retrieval or worth. of: the class list, the direction, or what is judged; name: of the adapter with
-    its texts, or the variant. before, after: value, low and high, None where the build has none; low and high are None
-    where no interval is stored. difference: after minus before with its interval, on `rows` test pictures of both; None
-    where they are not paired, and `why` says why.
+    kind: adapters, retrieval or worth. subject: the class list, the direction, or what is judged. name: of the adapter
+    with its texts, or the variant. before, after: value, low, high; None where the build has none. low and high are
+    None where no interval is stored. difference: after minus before with its interval, on `rows` test pictures of both; None
+    where they are not paired, and `note` says why.
     """
 
     kind: str
-    of: str
+    subject: str
     name: str
     measure: str
     before: Sequence[float | None] | None
     after: Sequence[float | None] | None
     difference: Sequence[float | None] | None = None
     rows: int = 0
-    why: str = ""
+    note: str = ""
 
     def to_text(self) -> str:
         """The measure in a line."""
         words = f"{self.measure} {_interval(self.before)} -> {_interval(self.after)}"
         if self.difference is None:
-            return f"{words}; {self.why}"
+            return f"{words}; {self.note}"
         return f"{words}; {_interval(self.difference, sign='+')} on {self.rows:,} pictures of both"
 
 
@@ -80,12 +80,14 @@ def _adapters(ledger: Ledger, older: PublishedBuild, newer: PublishedBuild) -> I
         groups = _groups(ledger, records[1]) if records[1] else {}
         for adapter in dict.fromkeys((*results[1], *results[0])):
             before, after = (rows.get(adapter) for rows in results)
-            facts: dict[str, Any] = {"difference": None, "why": ALONE}
+            facts: dict[str, Any] = {"difference": None, "note": ALONE}
             if before and after:
                 of_adapter = (of_build.get(adapter, {}) for of_build in answers)
                 facts = _compared(*of_adapter, groups, seed=int(newer.manifest["seed"]))
             shown = " ".join(part for part in adapter if part != "none")
-            yield Metric(kind="adapters", of=name, name=shown, measure="accuracy", before=before, after=after, **facts)
+            yield Metric(
+                kind="adapters", subject=name, name=shown, measure="accuracy", before=before, after=after, **facts
+            )
 
 
 def _results(ledger: Ledger, record: StepRecord | None) -> dict[tuple[str, str], list[float | None]]:
@@ -110,7 +112,7 @@ def _compared(before: Answers, after: Answers, groups: Mapping[str, str], *, see
     """The difference on the pictures that both were judged on by one class."""
     common = [picture for picture in after if picture in before]
     if not common:
-        return {"difference": None, "why": NOT_SHARED}
+        return {"difference": None, "note": NOT_SHARED}
     right = [[answers[picture] for picture in common] for answers in (before, after)]
     ends = paired_bootstrap(right[0], right[1], seed=seed, groups=[groups[uid] for uid, _ in common])
     return {"difference": [_number(end) for end in ends], "rows": len(common)}
@@ -126,10 +128,10 @@ def _of_tables(ledger: Ledger, kind: str, older: str, newer: str) -> Iterator[Me
     read = _retrieval if kind == "retrieval" else _worth
     before, after = (read(ledger, build) for build in (older, newer))
     for key in dict.fromkeys((*after, *before)):
-        of, name, measure = key
+        subject, name, measure = key
         values = {"before": before.get(key), "after": after.get(key)}
-        why = NOT_STORED if None not in values.values() else ALONE
-        yield Metric(kind=kind, of=of, name=name, measure=measure, why=why, **values)
+        note = NOT_STORED if None not in values.values() else ALONE
+        yield Metric(kind=kind, subject=subject, name=name, measure=measure, note=note, **values)
 
 
 Measures = dict[tuple[str, str, str], Sequence[float | None]]

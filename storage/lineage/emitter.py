@@ -102,7 +102,7 @@ def rebuild_events(
 
 
 @contextmanager
-def stage_events(step: str, before: Sequence[StepRecord]) -> Iterator[Callable[[Sequence[StepRecord]], None]]:
+def stage_events(step: str, upstream: Sequence[StepRecord]) -> Iterator[Callable[[Sequence[StepRecord]], None]]:
     """START of a step, and at the end of the block COMPLETE of all steps handed to what it yields, or FAIL of this one.
 
     Nothing outside of `rebuild_events`.
@@ -118,7 +118,7 @@ def stage_events(step: str, before: Sequence[StepRecord]) -> Iterator[Callable[[
     except BaseException as error:
         emitter.send(lineage.event(_ending(error), _now(), step, facets=_error(lineage, error)))
         raise
-    results = {record.name: record.output_hash for record in before}
+    results = {record.name: record.output_hash for record in upstream}
     for place, record in enumerate(done):
         if place:  # steps of one stage, which begin with the first
             emitter.send(lineage.event("START", _now(), record.name))

@@ -108,21 +108,23 @@ class LineageRun:
         cleaned: dict[str, Any] = without_secrets_in(event)
         return cleaned
 
-    def step_done(self, record: Mapping[str, Any], before: Mapping[str, str], *, reused: bool) -> dict[str, Any]:
-        """The end of a step, by its record. before: the result of each step before it, by name."""
+    def step_done(self, record: Mapping[str, Any], results: Mapping[str, str], *, reused: bool) -> dict[str, Any]:
+        """The end of a step, by its record. results: that of each step before it, by name."""
         inputs = dict(record["inputs"])
-        own = {name: value for name, value in inputs.items() if before.get(name) != value}
-        read = [self.dataset(name, value) for name, value in inputs.items() if name not in own or _is_dataset(name)]
+        elsewhere = {name: value for name, value in inputs.items() if results.get(name) != value}
+        read = [
+            self.dataset(name, value) for name, value in inputs.items() if name not in elsewhere or _is_dataset(name)
+        ]
         statistics = self.facet("OutputStatisticsOutputDatasetFacet", rowCount=_kept(record))
         output = self.dataset(record["name"], record["output_hash"]) | {
             "outputFacets": {} if _kept(record) is None else {"outputStatistics": statistics}
         }
-        said = ("key", "version", "rule", "model", "seed", "counts", "reasons")
+        fields = ("key", "version", "rule", "model", "seed", "counts", "reasons")
         step = self.facet(
             "StepRunFacet",
-            **{name: record.get(name) for name in said},
+            **{name: record.get(name) for name in fields},
             rowsIn=record.get("rows_in"),
-            inputs={name: value for name, value in own.items() if not _is_dataset(name)},
+            inputs={name: value for name, value in elsewhere.items() if not _is_dataset(name)},
             code={name: value for name, value in (record.get("code") or {}).items() if value is not None},
             seconds=record.get("seconds"),
             reused=reused,
@@ -164,11 +166,11 @@ def events_of_build(
     lineage = LineageRun.of(workspace, str(manifest["recipe_name"]), run, version)
     started = min(str(record["started"]) for record in records)
     yield lineage.event("START", started)
-    before = dict[str, str]()
+    results = dict[str, str]()
     for record in records:
         yield lineage.event("START", str(record["started"]), record["name"])
-        yield lineage.step_done(record, before, reused=False)
-        before[record["name"]] = record["output_hash"]
+        yield lineage.step_done(record, results, reused=False)
+        results[record["name"]] = record["output_hash"]
     yield lineage.build_done(manifest, str(manifest["created"]))
 
 

@@ -60,7 +60,7 @@ def _write_events(path: Path, trace: "Trace", workspace: "Workspace") -> None:
 
     builds = [key.partition(":")[2] for key in trace.starts if key.startswith("build:")]
     if not builds:
-        raise UsageError(f"`--openlineage` must be of a build; got `{trace.asked}`. Name a build.")
+        raise UsageError(f"`--openlineage` must be of a build; got `{trace.thing}`. Name a build.")
     build = PublishedBuild(workspace, Builds(workspace).read(builds[0]))
     events = events_of_build(workspace, build.manifest, [asdict(record) for record in build.records])
     replace_text(path, "".join(f"{json.dumps(event, sort_keys=True)}\n" for event in events))

@@ -43,18 +43,18 @@ def differences(before: list[Run], after: list[Run]) -> StepDifferences:
     ],
 )
 def test_each_thing_that_may_differ_has_a_name_of_its_own(before, after, name, detail):
-    assert differences([Run("align", **before)], [Run("align", **after)]).of("align") == {name: detail}
+    assert differences([Run("align", **before)], [Run("align", **after)]).by_cause("align") == {name: detail}
 
 
 def test_files_that_collect_reads_are_the_pool():
     before, after = Run("collect", inputs={"source 0": "1"}), Run("collect", inputs={"source 0": "2"})
-    assert differences([before], [after]).of("collect") == {"pool": "other source 0 of collect"}
+    assert differences([before], [after]).by_cause("collect") == {"pool": "other source 0 of collect"}
 
 
 def test_several_are_named_in_a_fixed_order():
     before = Run("align", rule={"t": 1}, seed=1, model="a", inputs={"file": "1"})
     after = Run("align", rule={"t": 2}, seed=2, model="b", inputs={"file": "2"}, version=2)
-    found = differences([before], [after]).of("align")
+    found = differences([before], [after]).by_cause("align")
     assert list(found) == ["code", "rule", "model", "seed", "data"]
     assert list(found.values()) == ["step version 1 -> 2", "t 1 -> 2", "a -> b", "1 -> 2", "other file of align"]
 
@@ -62,13 +62,13 @@ def test_several_are_named_in_a_fixed_order():
 def test_nested_rules_are_told_by_their_dotted_names_and_only_where_they_differ():
     before = {"caption_length": {"min_words": 2, "max_words": 9}, "size": {"a": {"b": 1}}, "same": [1]}
     after = {"caption_length": {"min_words": 3, "max_words": 9}, "size": {"a": {"b": 2, "c": 0}}, "same": [1]}
-    detail = differences([Run("check", rule=before)], [Run("check", rule=after)]).of("check")["rule"]
+    detail = differences([Run("check", rule=before)], [Run("check", rule=after)]).by_cause("check")["rule"]
     assert detail == "caption_length.min_words 2 -> 3, size.a.b 1 -> 2, size.a.c none -> 0"
 
 
 def test_the_prompt_of_one_of_several_captioners_is_a_prompt():
     before, after = ({"captioners": [{"kind": "seen", "prompt": words, "samples": 1}]} for words in ("a", "b"))
-    found = differences([Run("recaption", rule=before)], [Run("recaption", rule=after)]).of("recaption")
+    found = differences([Run("recaption", rule=before)], [Run("recaption", rule=after)]).by_cause("recaption")
     assert found == {"model": "captioners.0.prompt a -> b"}
 
 
@@ -76,15 +76,15 @@ def test_the_prompt_of_one_of_several_captioners_is_a_prompt():
 def test_a_step_that_only_one_build_has_was_switched(before, after, how):
     common = [Run("collect")]
     found = differences([*common, *map(Run, before)], [*common, *map(Run, after)])
-    assert found.of("align") == {"rule": f"step switched {how}"}
+    assert found.by_cause("align") == {"rule": f"step switched {how}"}
     (_, row) = found.rows()
     assert row["differs"] == {"rule": f"step switched {how}"}
 
 
 def test_what_the_steps_before_gave_is_no_difference_of_a_step():
     before, after = [Run("mix"), Run("align", inputs={"mix": "a"})], [Run("mix"), Run("align", inputs={"mix": "b"})]
-    assert differences(before, after).of("align") == {}
-    assert differences(before, after).of("texts") == {}
+    assert differences(before, after).by_cause("align") == {}
+    assert differences(before, after).by_cause("texts") == {}
 
 
 def test_rows_kept_are_none_where_a_step_did_not_run_or_judged_nothing():
@@ -115,4 +115,4 @@ def test_rules_that_differ_are_said_to_and_equal_ones_are_not(before, after):
 
 def test_a_default_that_is_not_stored_is_named():
     before, after = Run("deduplicate_captions"), Run("deduplicate_captions", rule={"min_jaccard": 0.9})
-    assert differences([before], [after]).of("deduplicate_captions") == {"rule": "min_jaccard 0.8 -> 0.9"}
+    assert differences([before], [after]).by_cause("deduplicate_captions") == {"rule": "min_jaccard 0.8 -> 0.9"}

@@ -66,7 +66,7 @@ def test_an_adapter_of_one_build_alone_is_shown_as_such(two):
     workspace, older, newer = two
     evaluated(workspace, newer, [True] * 20)
     (metric,) = diff_builds(workspace, older, newer, with_metrics=True).metrics
-    assert (metric.before, metric.why) == (None, "in one build alone")
+    assert (metric.before, metric.note) == (None, "in one build alone")
     assert metric.to_text().startswith("accuracy none -> 1.000")
 
 
@@ -85,7 +85,7 @@ def test_retrieval_and_worth_stand_beside_each_other_and_say_that_they_are_not_p
         ("worth", "R@10"),
     ]
     assert {(one.before[0], one.after[0], one.difference) for one in metrics} == {(0.25, 0.5, None)}
-    assert {one.why for one in metrics} == {"not paired: answers to single queries are not stored"}
+    assert {one.note for one in metrics} == {"not paired: answers to single queries are not stored"}
 
 
 def test_builds_without_results_have_no_metrics(two):
