@@ -117,7 +117,8 @@ def _seen_by(stored: StoredGraph, build: PublishedBuild, uid: str, key: str) -> 
     if chosen is not None and "candidates" in chosen.hashes:
         where = (pc.field("uid") == uid) & pc.field("request_id").is_valid()
         for row in ledger.table(chosen, "candidates", ["request_id"], where).to_pylist():
-            graph.link(add_request(stored, row["request_id"]) or "", key, "offered captions for it")
+            if (request := add_request(stored, row["request_id"])) is not None:
+                graph.link(request, key, "offered captions for it")
 
 
 def add_pool_file(stored: StoredGraph, sha256: str) -> list[str]:

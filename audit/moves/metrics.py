@@ -29,8 +29,8 @@ class Metric:
 
     kind: adapters, retrieval or worth. subject: the class list, the direction, or what is judged. name: of the adapter
     with its texts, or the variant. before, after: value, low, high; None where the build has none. low and high are
-    None where no interval is stored. difference: after minus before with its interval, on `rows` test pictures of both; None
-    where they are not paired, and `note` says why.
+    None where no interval is stored. difference: after minus before with its interval, on `rows` test pictures of both;
+    None where they are not paired, and `note` says why.
     """
 
     kind: str

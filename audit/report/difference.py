@@ -22,7 +22,7 @@ def difference_page(difference: Difference, older: PublishedBuild, newer: Publis
 
     A picture whose bytes are not at hand is left out.
     """
-    groups = [
+    groups: list[dict[str, Any]] = [
         {
             "kind": kind,
             "verdict": _VERDICTS[kind],
