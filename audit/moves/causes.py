@@ -76,8 +76,10 @@ class Causes:
             yield Cause(name="pool" if reason == NOT_IN_POOL else FORGOTTEN, detail=words), left
             return
         differing = self.steps.by_cause(step)
-        if step == COLLECT.name and reason == _LIMIT:
-            differing = {name: words for name, words in differing.items() if name == "rule"}
+        if step == COLLECT.name and reason == _LIMIT and "rule" not in differing:
+            words = f"the limit takes other pairs, since {step}: {'; '.join(differing.values())}"
+            yield Cause(name=KNOCK_ON, origin=" and ".join(differing), detail=words), left
+            return
         if differing and (step not in self.steps.older or step not in self.steps.newer or not self._origins(step)):
             yield _joined(differing), left
             return

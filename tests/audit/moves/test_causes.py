@@ -49,6 +49,12 @@ def test_pairs_that_a_smaller_pool_lets_in_or_out_are_a_knock_on_of_the_pool(sha
     assert any(one.detail.startswith("threshold of all pairs ") for one in others if one.step == "align")
 
 
+def test_pairs_that_the_same_limit_takes_of_another_pool_are_a_knock_on(shared_build, shared, little):
+    two = (shared_build(limit=15), shared_build(limit=15, pool=little.pool[5:]))
+    limited = [one for one in changes(diff_builds(shared, *two)) if one.reason == "limit"]
+    assert {(one.step, one.cause, one.origin) for one in limited} == {("collect", "knock-on", "pool")}
+
+
 def test_a_pair_with_another_picture_is_judged_by_it_and_not_by_the_others(shared_build, shared, little):
     """Its picture is a copy of another's now: the step that compares them differs in nothing."""
     pool = tuple(
