@@ -214,7 +214,7 @@ def _source_node(graph: Graph, name: str, value: str, pools: Sequence[Mapping[st
 def step_node(graph: Graph, record: StepRecord) -> str:
     """The node of a step run."""
     counts = f": kept {record.counts['kept']:,} of {record.rows_in:,}" if record.counts else ""
-    facts = {"version": record.version, "seed": record.seed, "ended": record.ended}
+    facts: dict[str, Any] = {"version": record.version, "seed": record.seed, "ended": record.ended}
     facts |= {"counts": dict(record.counts), "reasons": dict(record.reasons), "code": dict(record.code)}
     return graph.add(_STEP, record.key, f"{record.name} {record.key[:_SHORT]}{counts}", step=record.name, **facts)
 

@@ -155,7 +155,11 @@ class Causes:
                 next(record for record in reversed(before) if name in record.columns)
                 for before, name in zip(befores, names, strict=True)
             ]
-            if names[0] == names[1] and givers[0].name == givers[1].name and is_same(*givers, columns.part):
+            if (
+                names[0] == names[1]
+                and givers[0].name == givers[1].name
+                and is_same(givers[0], givers[1], columns.part)
+            ):
                 continue
             values = [columns.read(giver, name, uids) for giver, name in zip(givers, names, strict=True)]
             if (differs := ~_equal(*values)).any():

@@ -82,8 +82,8 @@ def _adapters(ledger: Ledger, older: PublishedBuild, newer: PublishedBuild) -> I
             before, after = (rows.get(adapter) for rows in results)
             facts: dict[str, Any] = {"difference": None, "note": ALONE}
             if before and after:
-                of_adapter = (of_build.get(adapter, {}) for of_build in answers)
-                facts = _compared(*of_adapter, groups, seed=int(newer.manifest["seed"]))
+                right, right_after = (of_build.get(adapter, {}) for of_build in answers)
+                facts = _compared(right, right_after, groups, seed=int(newer.manifest["seed"]))
             shown = " ".join(part for part in adapter if part != "none")
             yield Metric(
                 kind="adapters", subject=name, name=shown, measure="accuracy", before=before, after=after, **facts
@@ -129,9 +129,11 @@ def _of_tables(ledger: Ledger, kind: str, older: str, newer: str) -> Iterator[Me
     before, after = (read(ledger, build) for build in (older, newer))
     for key in dict.fromkeys((*after, *before)):
         subject, name, measure = key
-        values = {"before": before.get(key), "after": after.get(key)}
-        note = NOT_STORED if None not in values.values() else ALONE
-        yield Metric(kind=kind, subject=subject, name=name, measure=measure, note=note, **values)
+        values = (before.get(key), after.get(key))
+        note = ALONE if None in values else NOT_STORED
+        yield Metric(
+            kind=kind, subject=subject, name=name, measure=measure, before=values[0], after=values[1], note=note
+        )
 
 
 Measures = dict[tuple[str, str, str], Sequence[float | None]]

@@ -39,12 +39,13 @@ def difference_page(difference: Difference, older: PublishedBuild, newer: Publis
         for change in group["changes"]:
             change["title"] = f"{change['cause']} of {change['origin']}" if change["origin"] else change["cause"]
             change["cards"] = [
-                _card(row | known.get(row["uid"], {}), change, group["verdict"], images) for row in change["examples"]
+                _card({**row, **known.get(row["uid"], {})}, change, group["verdict"], images)
+                for row in change["examples"]
             ]
     template = page_environment().get_template("difference.html.j2")
     funnels = [{step["name"]: step for step in build.manifest["steps"] if step["counts"]} for build in (older, newer)]
     steps = [
-        step | {"before": funnels[0].get(step["step"]), "after": funnels[1].get(step["step"])}
+        {**step, "before": funnels[0].get(step["step"]), "after": funnels[1].get(step["step"])}
         for step in difference.steps
         if step["step"] in funnels[0] or step["step"] in funnels[1]
     ]
@@ -58,6 +59,6 @@ def write_difference(path: Path, difference: Difference, older: PublishedBuild, 
 
 
 def _card(row: Mapping[str, Any], change: Mapping[str, Any], verdict: str, images: Mapping[str, str]) -> dict[str, Any]:
-    shown = dict.fromkeys((*_COLUMNS, "value")) | row
+    shown: dict[str, Any] = {**dict.fromkeys((*_COLUMNS, "value")), **row}
     image = images.get(shown["image_id"] or "")
     return shown | {"image": image, "verdict": verdict, "step": change["step"], "reason": change["reason"]}

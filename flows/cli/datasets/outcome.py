@@ -81,8 +81,14 @@ def export_build(build: str, *, format_name: str, out: Path | None, root: Root =
         name=manifest["build"],
         seed=manifest["seed"],
     )
-    receipt = {"build": summary.build, "content": summary.content_hash, "files": len(summary.files)}
-    record_departure(workspace, kind=format_name, place=folder, **receipt)
+    record_departure(
+        workspace,
+        kind=format_name,
+        build=summary.build,
+        place=folder,
+        content=summary.content_hash,
+        files=len(summary.files),
+    )
     return {"build": manifest["build"], "format": format_name, **summary.to_dict()}
 
 
