@@ -55,17 +55,17 @@ def suppose(build: PublishedBuild, steps: Sequence[SupposedStep]) -> WhatIf:
     return WhatIf.of(build, laid, rules=supposing.rules, unknown=supposing.unknown, open_steps=supposing.open_steps)
 
 
-def judged_alone(build: PublishedBuild, record: StepRecord, other: StepRecord) -> pa.Table:
+def judged_alone(build: PublishedBuild, record: StepRecord, newer: StepRecord) -> pa.Table:
     """The verdicts [uid, verdict] of a step of the build by the rule and seed of another run of it, all else as it was.
 
     Raises CannotTellError where the rule needs what was not recorded.
     """
     judgement, supposing = STEPS[record.name], _Supposing(build)
-    supposed = SupposedStep(name=record.name, rule=other.rule, seed=int(other.seed or 0))
+    supposed = SupposedStep(name=record.name, rule=newer.rule, seed=int(newer.seed or 0))
     _check_fields(judgement, record.rule, supposed)
     if judgement.search is None and judgement.rejudge is None:
         raise CannotTellError(f"step `{record.name}` must be judged again by its rule; it observes. Rebuild with it.")
-    supposing.judge_alone(judgement, replace(record, seed=other.seed), supposed)
+    supposing.judge_alone(judgement, replace(record, seed=newer.seed), supposed)
     return supposing.overlay.decisions(record, ["uid", "verdict"])
 
 

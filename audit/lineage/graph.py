@@ -6,7 +6,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
-class Node:
+class LineageNode:
     """A thing. id: its kind and its name, as in `build:birds-3fa9c2d4e5f6`. label: for people. facts: JSON values."""
 
     id: str
@@ -17,18 +17,18 @@ class Node:
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class Edge:
-    """`target` was made of `source`; why: in words."""
+    """`target` was made of `source`; reason: in words."""
 
     source: str
     target: str
-    why: str
+    reason: str
 
 
 class Graph:
     """Nodes by id in the order in which they came, and edges between them."""
 
     def __init__(self) -> None:
-        self.nodes = dict[str, Node]()
+        self.nodes = dict[str, LineageNode]()
         self._edges_up = dict[str, dict[str, str]]()
         self._edges_down = dict[str, dict[str, str]]()
 
@@ -36,25 +36,27 @@ class Graph:
         """The id of a node, which is there then; facts of a node that was there are added to."""
         key = f"{kind}:{name}"
         earlier = self.nodes.get(key)
-        known = {} if earlier is None else earlier.facts
-        given = {fact: value for fact, value in facts.items() if value is not None}
+        earlier_facts = {} if earlier is None else earlier.facts
+        stated = {fact: value for fact, value in facts.items() if value is not None}
         label = label or (earlier.label if earlier else name)
-        self.nodes[key] = Node(id=key, kind=kind.replace("_", " "), label=label, facts={**known, **given})
+        self.nodes[key] = LineageNode(
+            id=key, kind=kind.replace("_", " "), label=label, facts={**earlier_facts, **stated}
+        )
         return key
 
-    def link(self, source: str, target: str, why: str) -> None:
+    def link(self, source: str, target: str, reason: str) -> None:
         """An edge between two nodes; the first reason stays."""
         if source != target:
-            self._edges_up.setdefault(target, {}).setdefault(source, why)
-            self._edges_down.setdefault(source, {}).setdefault(target, why)
+            self._edges_up.setdefault(target, {}).setdefault(source, reason)
+            self._edges_down.setdefault(source, {}).setdefault(target, reason)
 
     @property
     def edges(self) -> list[Edge]:
         """All edges, sorted."""
         return sorted(
-            Edge(source=source, target=target, why=why)
+            Edge(source=source, target=target, reason=reason)
             for source, targets in self._edges_down.items()
-            for target, why in targets.items()
+            for target, reason in targets.items()
         )
 
     def sources(self, key: str) -> Mapping[str, str]:
@@ -65,9 +67,9 @@ class Graph:
         """The nodes that were made of one, each with the reason."""
         return self._edges_down.get(key, {})
 
-    def reached(self, start: Iterable[str], *, up: bool) -> list[str]:
+    def reached(self, start: Iterable[str], *, upstream: bool) -> list[str]:
         """The nodes that lead to these, or that these lead to, the nearest first; without themselves."""
-        step = self.sources if up else self.targets
+        step = self.sources if upstream else self.targets
         distance = dict.fromkeys(start, 0)
         waiting = list(distance)
         while waiting:
@@ -83,21 +85,21 @@ class Graph:
         part = Graph()
         part.nodes = {key: node for key, node in self.nodes.items() if key in keys}
         for target in part.nodes:
-            sources = {source: why for source, why in self.sources(target).items() if source in part.nodes}
-            for source, why in sources.items():
+            sources = {source: reason for source, reason in self.sources(target).items() if source in part.nodes}
+            for source, reason in sources.items():
                 rivals = [key for key in sources if key != source]
                 if not any(self._leads(source, key, part.nodes) for key in rivals):
-                    part.link(source, target, why)
+                    part.link(source, target, reason)
         return part
 
-    def _leads(self, source: str, target: str, within: Collection[str]) -> bool:
+    def _leads(self, source: str, target: str, nodes: Collection[str]) -> bool:
         """Whether a way leads from one node to another."""
         waiting, visited = [source], {source}
         while waiting:
             for further in self.targets(waiting.pop()):
                 if further == target:
                     return True
-                if further in within and further not in visited:
+                if further in nodes and further not in visited:
                     visited.add(further)
                     waiting.append(further)
         return False

@@ -16,8 +16,8 @@ from evenly.storage.errors import NotFoundError
 from evenly.storage.ledger import Ledger, StepRecord
 
 _FEW = 20  # files of a source that stand as nodes; of more, one node counts them
-_OF_REQUESTS = {"describe": "descriptions", "recaption": "candidates"}
-"""Steps that keep replies, and the table whose rows say of which request they come."""
+_OF_REQUESTS = {"descriptions", "candidates"}
+"""Tables of steps whose rows say of which request they come."""
 
 
 def published_builds(stored: StoredGraph) -> list[PublishedBuild]:
@@ -98,11 +98,11 @@ def _ended(stored: StoredGraph, build: PublishedBuild, row: Mapping[str, Any], k
     if end is None:
         graph.link(key, f"build:{build.name}", "is kept in it")
         return
-    verdict, reason, into = (row.get(f"{end}_{name}") for name in ("verdict", "reason", "into"))
+    verdict, reason, survivor = (row.get(f"{end}_{name}") for name in ("verdict", "reason", "into"))
     label = f"{build.name}: {verdict} at {end} ({reason})"
     graph.link(key, graph.add("outcome", f"{build.name}/{row['uid']}", label, step=end, reason=reason), "ended there")
-    if into is not None:
-        graph.link(key, graph.add("pair", str(into)), f"is merged into it by {end}")
+    if survivor is not None:
+        graph.link(key, graph.add("pair", str(survivor)), f"is merged into it by {end}")
 
 
 def _seen_by(stored: StoredGraph, build: PublishedBuild, uid: str, key: str) -> None:
@@ -113,10 +113,9 @@ def _seen_by(stored: StoredGraph, build: PublishedBuild, uid: str, key: str) -> 
             rows = ledger.table(record, "split", ["uid", "part"], pc.field("uid") == uid).to_pylist()
             for row in rows:
                 graph.link(key, step_node(graph, record), f"is in its {row['part']} part")
-    chosen = build.step("recaption")
-    if chosen is not None and "candidates" in chosen.hashes:
-        where = (pc.field("uid") == uid) & pc.field("request_id").is_valid()
-        for row in ledger.table(chosen, "candidates", ["request_id"], where).to_pylist():
+    for chosen in (record for record in build.records if "candidates" in record.hashes):
+        of_pair = (pc.field("uid") == uid) & pc.field("request_id").is_valid()
+        for row in ledger.table(chosen, "candidates", ["request_id"], of_pair).to_pylist():
             if (request := add_request(stored, row["request_id"])) is not None:
                 graph.link(request, key, "offered captions for it")
 
@@ -177,11 +176,10 @@ def add_request(stored: StoredGraph, request: str) -> str | None:
             graph.add("model", str(request_facts["endpoint"]), str(request_facts.get("model", ""))), key, "answered it"
         )
     ledger = Ledger(stored.workspace)
-    for name, table in _OF_REQUESTS.items():
-        for step in (record for record in stored.records.values() if record.name == name and table in record.hashes):
-            if "request_id" not in ledger.schema(step, table).names:
-                continue
-            rows = ledger.table(step, table, ["request_id"], pc.field("request_id") == request).num_rows
-            if rows:
-                graph.link(key, step_node(graph, step), f"gave {rows:,} of its texts")
+    for step in stored.records.values():
+        for table in _OF_REQUESTS & step.hashes.keys():
+            if "request_id" in ledger.schema(step, table).names:
+                rows = ledger.table(step, table, ["request_id"], pc.field("request_id") == request).num_rows
+                if rows:
+                    graph.link(key, step_node(graph, step), f"gave {rows:,} of its texts")
     return key

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from evenly.audit.lineage.graph import Node
+from evenly.audit.lineage.graph import LineageNode
 from evenly.audit.lineage.things import Trace
 from evenly.audit.safe_text import visible
 
@@ -34,14 +34,14 @@ def _lines(trace: Trace) -> Iterator[str]:
 def _neighbours(trace: Trace, neighbours: Mapping[str, str], arrow: str) -> Iterator[str]:
     """The things beside one, those for the same reason in a line."""
     by_reason: dict[str, list[str]] = {}
-    for key, why in neighbours.items():
+    for key, reason in neighbours.items():
         node = trace.graph.nodes[key]
-        by_reason.setdefault(why, []).append(f"{node.kind} {_short(node)}")
-    for why, names in by_reason.items():
-        yield f"            {arrow} {', '.join(names)}: {why}"
+        by_reason.setdefault(reason, []).append(f"{node.kind} {_short(node)}")
+    for reason, names in by_reason.items():
+        yield f"            {arrow} {', '.join(names)}: {reason}"
 
 
-def _short(node: Node) -> str:
+def _short(node: LineageNode) -> str:
     """The first words of a label."""
     return visible(node.label.partition("  ")[0].partition(": ")[0])
 
@@ -53,8 +53,8 @@ def to_mermaid(trace: Trace) -> str:
     for side, node in trace.nodes:
         mark = ":::thing" if side == "thing" else ""
         lines.append(f'  n{numbers[node.id]}["{mermaid_text(f"{node.kind} {node.label}")}"]{mark}')
-    edges = [(numbers[edge.source], mermaid_text(edge.why), numbers[edge.target]) for edge in trace.graph.edges]
-    lines += [f'  n{source} -->|"{why}"| n{target}' for source, why, target in edges]
+    edges = [(numbers[edge.source], mermaid_text(edge.reason), numbers[edge.target]) for edge in trace.graph.edges]
+    lines += [f'  n{source} -->|"{reason}"| n{target}' for source, reason, target in edges]
     return "\n".join([*lines, "  classDef thing stroke-width:3px"])
 
 

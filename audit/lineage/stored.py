@@ -100,17 +100,17 @@ class StoredGraph:
     def _model(self, identity: str, named: str = "") -> str:
         """A model; rows that it made are its feature set, which lies under the first digits of its identity."""
         graph = self.graph
-        known = graph.nodes.get(f"{_ENCODER}:{identity}")
-        label = f"{named} {identity[:_SHORT]}" if named else "" if known else identity[: 2 * _SHORT]
+        earlier = graph.nodes.get(f"{_ENCODER}:{identity}")
+        label = f"{named} {identity[:_SHORT]}" if named else "" if earlier else identity[: 2 * _SHORT]
         key = graph.add(_ENCODER, identity, label, identity=identity)
         folder = identity[:32]
         if f"features:{folder}" in graph.nodes:
             graph.link(key, f"features:{folder}", "made its rows")
         return key
 
-    def _use(self, identity: str, key: str, why: str, named: str = "") -> None:
+    def _use(self, identity: str, key: str, reason: str, named: str = "") -> None:
         """A thing that uses a model, and the rows that are stored of it."""
-        self.graph.link(self._model(identity, named), key, why)
+        self.graph.link(self._model(identity, named), key, reason)
         if (features := f"features:{identity[:32]}") in self.graph.nodes:
             self.graph.link(features, key, "reads its rows")
 
@@ -134,9 +134,9 @@ class StoredGraph:
         graph, key = self.graph, self.graph.add("adapter", name, made=card.get("metrics"), texts=card.get("texts"))
         if card.get("build") in self.manifests:
             graph.link(self._named_build(card["build"]), key, "is fitted on its pairs")
-        for field, why in (("encoder", "uses it"), ("second", "uses it as second backbone")):
+        for field, reason in (("encoder", "uses it"), ("second", "uses it as second backbone")):
             if card.get(field):
-                self._use(card[field]["identity"], key, why, card[field].get("model", ""))
+                self._use(card[field]["identity"], key, reason, card[field].get("model", ""))
         if card.get("classes"):
             graph.link(class_node(graph, card["class_list"], card["classes"]), key, "tells its classes")
         if card.get("describe") in self.records:
@@ -158,9 +158,9 @@ class StoredGraph:
 
     def _departures(self) -> None:
         """Reports and exports: by their receipts, and those of earlier versions by the files that are there."""
-        graph, root, known = self.graph, self.workspace.root, set[str]()
+        graph, root, places = self.graph, self.workspace.root, set[str]()
         for departure in departures(self.workspace):
-            known.add(departure.place)
+            places.add(departure.place)
             kind = departure.kind if departure.kind in ("report", "diff") else "export"
             label = f"{departure.kind} at {departure.place}"
             key = graph.add(
@@ -175,11 +175,11 @@ class StoredGraph:
             self._of_build(departure.build, key)
         for path in sorted(self.workspace.reports.glob("*.html")):
             place = path.relative_to(root).as_posix()
-            if place not in known:
+            if place not in places:
                 self._of_build(path.stem, graph.add("report", path.stem, f"report at {place}", place=place))
         for path in sorted(self.workspace.exports.glob(f"*/*/{MANIFEST}")):
             place = path.parent.relative_to(root).as_posix()
-            if place not in known:
+            if place not in places:
                 facts = read_record(path)
                 key = graph.add("export", facts["content_hash"][:32], f"{facts['format']} at {place}", place=place)
                 self._of_build(str(facts["build"]), key)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from evenly.audit.errors import UnknownSampleError
-from evenly.audit.lineage.graph import Graph, Node
+from evenly.audit.lineage.graph import Graph, LineageNode
 from evenly.audit.lineage.pairs import add_pairs, add_pool_file, add_pool_files, add_request
 from evenly.audit.lineage.stored import StoredGraph, class_node
 from evenly.audit.safe_text import visible
@@ -35,7 +35,7 @@ class Trace:
     graph: Graph
 
     @property
-    def nodes(self) -> Iterator[tuple[str, Node]]:
+    def nodes(self) -> Iterator[tuple[str, LineageNode]]:
         """Each node with its side: thing, above or below."""
         for side, keys in (("thing", self.starts), ("above", self.above), ("below", self.below)):
             yield from ((side, self.graph.nodes[key]) for key in keys)
@@ -46,19 +46,19 @@ class Trace:
         return {"thing": self.thing, "nodes": nodes, "edges": [asdict(edge) for edge in self.graph.edges]}
 
 
-def trace_thing(workspace: Workspace, thing: str, *, up: bool = True, down: bool = True) -> Trace:
+def trace_thing(workspace: Workspace, thing: str, *, upstream: bool = True, downstream: bool = True) -> Trace:
     """The trace of a pool file, URL, uid, picture, step, build, class list, request, feature set, artifact or export.
 
     Raises UnknownSampleError where the workspace knows no such thing, or several by that name.
     """
     stored = StoredGraph(workspace)
     starts = _resolved(stored, thing.strip())
-    above, below = (stored.graph.reached(starts, up=side) for side in (True, False))
-    for key in [key for key in (*above, *starts) if up and key.startswith("step:")]:
+    above, below = (stored.graph.reached(starts, upstream=side) for side in (True, False))
+    for key in [key for key in (*above, *starts) if upstream and key.startswith("step:")]:
         add_pool_files(stored, key)
-    above = stored.graph.reached(starts, up=True) if up else []
-    part = stored.graph.part({*starts, *above, *(below if down else ())})
-    above, below = (list(part.reached(starts, up=side)) for side in (True, False))
+    above = stored.graph.reached(starts, upstream=True) if upstream else []
+    part = stored.graph.part({*starts, *above, *(below if downstream else ())})
+    above, below = (list(part.reached(starts, upstream=side)) for side in (True, False))
     return Trace(thing=thing, starts=starts, above=above, below=below, graph=part)
 
 
@@ -135,7 +135,7 @@ def _file(stored: StoredGraph, thing: str) -> list[str]:
     return _class_list(stored, path) or add_pool_file(stored, digest) or add_pairs(stored, digest)
 
 
-def _is_written(node: Node, key: str, content: str) -> bool:
+def _is_written(node: LineageNode, key: str, content: str) -> bool:
     return node.facts.get("content") == content or key == f"export:{content[:32]}"
 
 
@@ -170,7 +170,7 @@ def _name(key: str) -> str:
     return key.partition(":")[2]
 
 
-def _is_called(node: Node, key: str, thing: str) -> bool:
+def _is_called(node: LineageNode, key: str, thing: str) -> bool:
     """Whether people call a thing so: a list by its name, an adapter without its build, an export by its place."""
     kind = key.partition(":")[0]
     return (

@@ -83,9 +83,9 @@ class Causes:
         if differing and (step not in self.steps.older or step not in self.steps.newer or not self._origins(step)):
             yield _joined(differing), left
             return
-        given = self._given_otherwise(step, uids, columns)
+        readings = self._given_otherwise(step, uids, columns)
         if differing:
-            is_changed = np.logical_or.reduce([~left, *(rows for _, _, rows in given)])
+            is_changed = np.logical_or.reduce([~left, *(rows for _, _, rows in readings)])
             by_step, unknown = self._by_step(step, reason, uids, ~is_changed)
             yield _joined(differing), by_step
             joint = differing | {name: words for name, words in self._before(step).items() if name not in differing}
@@ -94,13 +94,13 @@ class Causes:
                 unknown,
             )
             left = ~(by_step | unknown)
-        yield from self._of_read(step, uids, given, left, columns)
+        yield from self._of_read(step, uids, readings, left, columns)
 
     def _of_read(
-        self, step: str, uids: pa.Array, given: "Sequence[Given]", left: Flags, columns: "PairColumns"
+        self, step: str, uids: pa.Array, readings: "Sequence[Reading]", left: Flags, columns: "PairColumns"
     ) -> Iterator[tuple[Cause, Flags]]:
         """The causes of the pairs `left`, of which a step that differs in nothing reads, or decides, otherwise."""
-        for giver, column, rows in given:
+        for giver, column, rows in readings:
             chosen = rows & left
             if not chosen.any():
                 continue
@@ -144,16 +144,16 @@ class Causes:
                         self._rejudged[step] = pa.table({"uid": rejudged["uid"], "moves": moves})
             return self._rejudged[step]
 
-    def _given_otherwise(self, step: str, uids: pa.Array, columns: "PairColumns") -> "list[Given]":
+    def _given_otherwise(self, step: str, uids: pa.Array, columns: "PairColumns") -> "list[Reading]":
         """The pairs (n,) of which a step reads otherwise in the two builds: who gave that first, and which column."""
-        befores = [_before(build, step) for build in (self._older, self._newer)]
+        upstreams = [_before(build, step) for build in (self._older, self._newer)]
         if "draws" in self.steps.newer[step].hashes:
-            return self._matched_otherwise(befores, uids, columns)
-        given = list[Given]()
-        for names in _columns_read(step, (self.steps.older[step], self.steps.newer[step]), befores):
+            return self._matched_otherwise(upstreams, uids, columns)
+        readings = list[Reading]()
+        for names in _columns_read(step, (self.steps.older[step], self.steps.newer[step]), upstreams):
             givers = [
-                next(record for record in reversed(before) if name in record.columns)
-                for before, name in zip(befores, names, strict=True)
+                next(record for record in reversed(upstream) if name in record.columns)
+                for upstream, name in zip(upstreams, names, strict=True)
             ]
             if (
                 names[0] == names[1]
@@ -163,21 +163,21 @@ class Causes:
                 continue
             values = [columns.read(giver, name, uids) for giver, name in zip(givers, names, strict=True)]
             if (differs := ~_equal(*values)).any():
-                given.append((max((giver.name for giver in givers), key=self.steps.order.index), names[1], differs))
-        return sorted(given, key=lambda item: self.steps.order.index(item[0]))
+                readings.append((max((giver.name for giver in givers), key=self.steps.order.index), names[1], differs))
+        return sorted(readings, key=lambda item: self.steps.order.index(item[0]))
 
     def _matched_otherwise(
-        self, befores: Sequence[Sequence[StepRecord]], uids: pa.Array, columns: "PairColumns"
-    ) -> "list[Given]":
+        self, upstreams: Sequence[Sequence[StepRecord]], uids: pa.Array, columns: "PairColumns"
+    ) -> "list[Reading]":
         """The pairs whose concepts are others, for a step that draws by these."""
         givers = [
-            next((record for record in reversed(before) if _MATCHES in record.hashes), None) for before in befores
+            next((record for record in reversed(upstream) if _MATCHES in record.hashes), None) for upstream in upstreams
         ]
         if givers[0] is None or givers[1] is None or givers[0].hashes[_MATCHES] == givers[1].hashes[_MATCHES]:
             return []
         rows = [
-            _concepts(columns.ledger, giver, before, uids)
-            for giver, before in zip(givers, befores, strict=True)
+            _concepts(columns.ledger, giver, upstream, uids)
+            for giver, upstream in zip(givers, upstreams, strict=True)
             if giver
         ]
         old, new = (dict(zip(*(table[name].to_pylist() for name in ("uid", "entries")), strict=True)) for table in rows)
@@ -252,7 +252,7 @@ class PairColumns:
         return table[name].combine_chunks().take(places_in(uids, table["uid"]))
 
 
-Given = tuple[str, str, Flags]
+Reading = tuple[str, str, Flags]
 """A step, the column that it gave, and the pairs (n,) that it gave another value than in the older build."""
 
 
@@ -277,7 +277,7 @@ def _is_of_all(record: StepRecord | None) -> bool:
 
 
 def _columns_read(
-    step: str, records: tuple[StepRecord, StepRecord], befores: Sequence[Sequence[StepRecord]]
+    step: str, records: tuple[StepRecord, StepRecord], upstreams: Sequence[Sequence[StepRecord]]
 ) -> list[tuple[str, str]]:
     """The columns of a pair that a step reads, by their names in the two builds.
 
@@ -285,24 +285,24 @@ def _columns_read(
     """
     judgement = STEPS.get(step)
     names = list[list[str]]()
-    for record, before in zip(records, befores, strict=True):
+    for record, upstream in zip(records, upstreams, strict=True):
         try:
             rule = None if judgement is None else judgement.stored_rule(record.rule)
             reads = None if judgement is None else judgement.measured_of or judgement.reads
-            read = None if reads is None else list(reads(before, rule))
+            read = None if reads is None else list(reads(upstream, rule))
         except (CurationError, TypeError, KeyError):  # a rule of another time
             rule = read = None
         named = [*getattr(rule, "columns", ()), *filter(None, [getattr(rule, "column", None)])]
-        content = [*caption_in_force(before, rule), "image_id", "source"]
+        content = [*caption_in_force(upstream, rule), "image_id", "source"]
         names.append([*(content if read is None else read), *named])
     pairs = dict.fromkeys(zip(*names, strict=False))
-    return [pair for pair in pairs if gives(befores[0], pair[0]) and gives(befores[1], pair[1])]
+    return [pair for pair in pairs if gives(upstreams[0], pair[0]) and gives(upstreams[1], pair[1])]
 
 
-def _concepts(ledger: Ledger, giver: StepRecord, before: Sequence[StepRecord], uids: pa.Array) -> pa.Table:
+def _concepts(ledger: Ledger, giver: StepRecord, upstream: Sequence[StepRecord], uids: pa.Array) -> pa.Table:
     """The concepts of pairs [uid, entries], by their names."""
     rows = rows_with(ledger.table(giver, _MATCHES, ["uid", "entries"]), uids).combine_chunks()
-    listing = next((record for record in before if "concepts" in record.hashes), None)
+    listing = next((record for record in upstream if "concepts" in record.hashes), None)
     if listing is None:
         return rows
     words = ledger.table(listing, "concepts", ["entry"])["entry"].combine_chunks()

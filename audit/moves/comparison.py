@@ -116,12 +116,12 @@ def _compare(
     altered, any_differs = _altered(older, newer, ledger, in_both)
     columns = PairColumns(ledger)
     groups = [
-        _group(kind, step, reason, uids, rows, cause=cause, examples=examples)
-        for kind, step, reason, uids in (*moved, *altered)
-        for cause, rows in causes.of_pairs(step, reason, uids, columns)
+        _group(moves, rows, cause, examples)
+        for moves in (*moved, *altered)
+        for cause, rows in causes.of_pairs(*moves[1:], columns)
         if rows.any()
     ]
-    return [*groups, *([_group(ALTERED, "", "", in_both, any_differs)] if any_differs.any() else [])]
+    return [*groups, *([_group((ALTERED, "", "", in_both), any_differs)] if any_differs.any() else [])]
 
 
 def _first_difference(older: PublishedBuild, newer: PublishedBuild, part: Partition) -> int | None:
@@ -203,9 +203,9 @@ def _moves(kind: Kind, outside: Endings, inside: Endings, build: PublishedBuild,
             yield kind, build.deciding[step - 1].name, names.name(reason), outside.uids.filter(pa.array(rows))
 
 
-def _group(
-    kind: Kind, step: str, reason: str, uids: pa.Array, rows: Flags, *, cause: Cause = _NO_CAUSE, examples: int = 0
-) -> Group:
+def _group(moved: Moved, rows: Flags, cause: Cause = _NO_CAUSE, examples: int = 0) -> Group:
+    """The pairs among those that moved, with a cause, as a group."""
+    kind, step, reason, uids = moved
     chosen = pa.table({"uid": uids.filter(pa.array(rows))})
     order = pc.select_k_unstable(chosen, k=min(examples, chosen.num_rows), sort_keys=[("uid", "ascending")])
     firsts = chosen["uid"].take(order).to_pylist()

@@ -28,8 +28,8 @@ class Metric:
     """A measure of both builds.
 
     kind: adapters, retrieval or worth. subject: the class list, the direction, or what is judged. name: of the adapter
-    with its texts, or the variant. before, after: value, low, high; None where the build has none. low and high are
-    None where no interval is stored. difference: after minus before with its interval, on `rows` test pictures of both;
+    with its texts, or the variant. older, newer: value, low, high; None where the build has none. low and high are
+    None where no interval is stored. difference: newer minus older with its interval, on `rows` test pictures of both;
     None where they are not paired, and `note` says why.
     """
 
@@ -37,15 +37,15 @@ class Metric:
     subject: str
     name: str
     measure: str
-    before: Sequence[float | None] | None
-    after: Sequence[float | None] | None
+    older: Sequence[float | None] | None
+    newer: Sequence[float | None] | None
     difference: Sequence[float | None] | None = None
     rows: int = 0
     note: str = ""
 
     def to_text(self) -> str:
         """The measure in a line."""
-        words = f"{self.measure} {_interval(self.before)} -> {_interval(self.after)}"
+        words = f"{self.measure} {_interval(self.older)} -> {_interval(self.newer)}"
         if self.difference is None:
             return f"{words}; {self.note}"
         return f"{words}; {_interval(self.difference, sign='+')} on {self.rows:,} pictures of both"
@@ -69,24 +69,30 @@ def compare_metrics(older: PublishedBuild, newer: PublishedBuild) -> list[Metric
 
 
 def _adapters(ledger: Ledger, older: PublishedBuild, newer: PublishedBuild) -> Iterator[Metric]:
-    made = [
+    evaluations = [
         {record.rule["list"]: record for record in latest_made(ledger, "evaluate_adapters", build=build.name)}
         for build in (older, newer)
     ]
-    for name in dict.fromkeys((*made[1], *made[0])):
-        records = [of_build.get(name) for of_build in made]
+    for name in dict.fromkeys((*evaluations[1], *evaluations[0])):
+        records = [of_build.get(name) for of_build in evaluations]
         results = [_results(ledger, record) for record in records]
         answers = [_answers(ledger, record) if record else {} for record in records]
         groups = _groups(ledger, records[1]) if records[1] else {}
         for adapter in dict.fromkeys((*results[1], *results[0])):
-            before, after = (rows.get(adapter) for rows in results)
+            results_of = [rows.get(adapter) for rows in results]
             facts: dict[str, Any] = {"difference": None, "note": ALONE}
-            if before and after:
+            if all(results_of):
                 right, right_after = (of_build.get(adapter, {}) for of_build in answers)
                 facts = _compared(right, right_after, groups, seed=int(newer.manifest["seed"]))
             shown = " ".join(part for part in adapter if part != "none")
             yield Metric(
-                kind="adapters", subject=name, name=shown, measure="accuracy", before=before, after=after, **facts
+                kind="adapters",
+                subject=name,
+                name=shown,
+                measure="accuracy",
+                older=results_of[0],
+                newer=results_of[1],
+                **facts,
             )
 
 
@@ -108,12 +114,12 @@ def _answers(ledger: Ledger, record: StepRecord) -> dict[tuple[str, str], Answer
     return answers
 
 
-def _compared(before: Answers, after: Answers, groups: Mapping[str, str], *, seed: int) -> dict[str, Any]:
+def _compared(older: Answers, newer: Answers, groups: Mapping[str, str], *, seed: int) -> dict[str, Any]:
     """The difference on the pictures that both were judged on by one class."""
-    common = [picture for picture in after if picture in before]
+    common = [picture for picture in newer if picture in older]
     if not common:
         return {"difference": None, "note": NOT_SHARED}
-    right = [[answers[picture] for picture in common] for answers in (before, after)]
+    right = [[answers[picture] for picture in common] for answers in (older, newer)]
     ends = paired_bootstrap(right[0], right[1], seed=seed, groups=[groups[uid] for uid, _ in common])
     return {"difference": [_number(end) for end in ends], "rows": len(common)}
 
@@ -126,13 +132,13 @@ def _groups(ledger: Ledger, record: StepRecord) -> dict[str, str]:
 def _of_tables(ledger: Ledger, kind: str, older: str, newer: str) -> Iterator[Metric]:
     """The rows of retrieval, or of worth, of both builds."""
     read = _retrieval if kind == "retrieval" else _worth
-    before, after = (read(ledger, build) for build in (older, newer))
-    for key in dict.fromkeys((*after, *before)):
+    measures = [read(ledger, build) for build in (older, newer)]
+    for key in dict.fromkeys((*measures[1], *measures[0])):
         subject, name, measure = key
-        values = (before.get(key), after.get(key))
+        values = [of_build.get(key) for of_build in measures]
         note = ALONE if None in values else NOT_STORED
         yield Metric(
-            kind=kind, subject=subject, name=name, measure=measure, before=values[0], after=values[1], note=note
+            kind=kind, subject=subject, name=name, measure=measure, older=values[0], newer=values[1], note=note
         )
 
 

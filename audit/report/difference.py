@@ -34,12 +34,12 @@ def difference_page(difference: Difference, older: PublishedBuild, newer: Publis
         build = older if group["kind"] == "left" else newer
         uids = sorted({row["uid"] for change in group["changes"] for row in change["examples"]})
         pairs = build.samples(_COLUMNS, sql_in("uid", uids)).to_pylist() if uids else []
-        known = {row["uid"]: row for row in pairs}
+        columns = {row["uid"]: row for row in pairs}
         images = read_thumbnails(read_bytes, (row["image_id"] for row in pairs if row.get("image_id")))
         for change in group["changes"]:
             change["title"] = f"{change['cause']} of {change['origin']}" if change["origin"] else change["cause"]
             change["cards"] = [
-                _card({**row, **known.get(row["uid"], {})}, change, group["verdict"], images)
+                _card({**row, **columns.get(row["uid"], {})}, change, group["verdict"], images)
                 for row in change["examples"]
             ]
     template = page_environment().get_template("difference.html.j2")

@@ -228,18 +228,15 @@ class Build:
     def diff(self, other: "Build | str", *, html: Root = None) -> "Difference":
         """Which pairs entered, left or changed from this build to `other`, by reason and cause; results of models.
 
-        other: a build, or the name of one in this workspace; `latest` is that of the same recipe. html: also write it
-        as a page with pictures.
+        other: a build, or its name; `latest` is that of the same recipe. html: also write it as a page with pictures.
         """
         from evenly.audit.diff import diff_builds
 
         if isinstance(other, str):
-            _, _, manifest = open_two(self.id, other, root=self.root)
-            return self.diff(Build(self._workspace, manifest), html=html)
+            other = Build(self._workspace, open_two(self.id, other, root=self.root)[2])
         if other.root != self.root:
             raise InputError(
-                f"`other` must be a build of `{self.root}`; got one of `{other.root}`. Rebuild it here, with "
-                "`replay_from` that workspace."
+                f"`other` must be a build of `{self.root}`; got one of `{other.root}`. Rebuild here by `replay_from`."
             )
         difference = diff_builds(self._workspace, self.manifest, other.manifest, with_metrics=True)
         if html is not None:
@@ -249,10 +246,7 @@ class Build:
         return difference
 
     def verify(self, *, every_image: bool = False, seed: int | None = None) -> "Verification":
-        """Check hashes, conservation, draws, stored bytes and pictures.
-
-        every_image: hash the bytes of all pictures, not of a sample, which `seed` draws; a new one without.
-        """
+        """Check hashes, draws, stored bytes and pictures; `every_image`, or a sample that `seed` draws (or a new one)."""
         from evenly.audit.verify import new_seed, verify_one
 
         drawn = new_seed() if seed is None else seed

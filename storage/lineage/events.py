@@ -67,8 +67,8 @@ class LineageRun:
         """A facet of OpenLineage, or one of evenly's own."""
         version = _VERSIONS.get(kind)
         url = _OWN.format(kind) if version is None else _FACETS.format(f"{version}/{kind}.json", kind)
-        given = {field: value for field, value in fields.items() if value is not None}
-        return {"_producer": self.producer, "_schemaURL": url, **given}
+        stated = {field: value for field, value in fields.items() if value is not None}
+        return {"_producer": self.producer, "_schemaURL": url, **stated}
 
     def dataset(self, name: str, version: str, **facets: Facet) -> Dataset:
         """A dataset of the recipe, by its name and the version that is meant."""

@@ -39,7 +39,7 @@ def test_the_page_shows_each_cause_both_funnels_and_examples_with_their_pictures
 
 def test_nothing_from_the_web_acts_in_it_and_pictures_that_are_gone_are_left_out(page):
     metric = Metric(
-        kind="adapters", subject=SCRIPT, name=SCRIPT, measure="accuracy", before=[0.1, None, None], after=None
+        kind="adapters", subject=SCRIPT, name=SCRIPT, measure="accuracy", older=[0.1, None, None], newer=None
     )
     _, text = page(gone, metrics=[metric])
     assert "<script" not in text

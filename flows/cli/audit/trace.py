@@ -43,7 +43,7 @@ def trace_command(
     from evenly.audit.lineage.things import trace_thing
     from evenly.storage.workspace import Workspace
 
-    trace = trace_thing(Workspace.at(root), thing, up=up or not down, down=down or not up)
+    trace = trace_thing(Workspace.at(root), thing, upstream=up or not down, downstream=down or not up)
     if openlineage is not None:
         _write_events(openlineage, trace, Workspace.at(root))
     return trace

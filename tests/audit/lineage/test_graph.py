@@ -23,7 +23,7 @@ def test_edges_that_are_left_out_change_nothing_of_what_leads_where(edges, start
     graph = graph_of(edges)
     part = graph.part(graph.nodes)
     for up in (True, False):
-        assert {*part.reached([f"n:{start}"], up=up)} == {*graph.reached([f"n:{start}"], up=up)}
+        assert {*part.reached([f"n:{start}"], upstream=up)} == {*graph.reached([f"n:{start}"], upstream=up)}
     assert {*part.edges} <= {*graph.edges}
 
 
@@ -33,7 +33,7 @@ def test_no_edge_stands_beside_a_longer_way(edges):
     part = graph.part(graph.nodes)
     for edge in part.edges:
         others = [one.target for one in part.edges if one.source == edge.source and one.target != edge.target]
-        assert edge.target not in part.reached(others, up=False)
+        assert edge.target not in part.reached(others, upstream=False)
 
 
 def test_facts_of_a_node_are_added_to_and_its_label_stays():

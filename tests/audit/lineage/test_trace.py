@@ -76,8 +76,8 @@ def test_a_build_is_made_of_its_steps_and_pool_and_everything_was_made_of_it(mad
     assert [(edge.source, edge.target) for edge in trace.graph.edges if edge.source.startswith("file:")] == [
         (f"file:{'f' * 64}", f"step:{manifest['steps'][0]['key']}")
     ]
-    assert trace_thing(workspace, manifest["build"], down=False).below == []
-    assert trace_thing(workspace, manifest["build"], up=False).above == []
+    assert trace_thing(workspace, manifest["build"], downstream=False).below == []
+    assert trace_thing(workspace, manifest["build"], upstream=False).above == []
 
 
 THINGS = {
@@ -154,7 +154,7 @@ def test_a_pair_that_went_says_where_and_a_merged_one_into_which(made):
     step, row = pairs[0]
     edges = trace_thing(workspace, row["uid"]).graph.edges
     assert (f"pair:{row['uid']}", f"pair:{row['into']}", f"is merged into it by {step}") in [
-        (edge.source, edge.target, edge.why) for edge in edges
+        (edge.source, edge.target, edge.reason) for edge in edges
     ]
 
 

@@ -47,7 +47,7 @@ def test_adapters_are_compared_picture_by_picture_with_groups_resampled_whole(tw
     (metric,) = difference.metrics
     expected = paired_bootstrap(before, after, seed=newer["seed"], groups=GROUPS)
     assert metric.difference == pytest.approx(list(expected))
-    assert (metric.rows, metric.before[0], metric.after[0]) == (20, 0.5, np.mean(after))
+    assert (metric.rows, metric.older[0], metric.newer[0]) == (20, 0.5, np.mean(after))
     line = "birds, gda names: accuracy 0.500 [0.100, 0.900] -> 0.650 [0.100, 0.900]; +0.150 ["
     assert line in difference.to_text()
     assert difference.to_dict()["metrics"][0]["difference"] == metric.difference
@@ -66,7 +66,7 @@ def test_an_adapter_of_one_build_alone_is_shown_as_such(two):
     workspace, older, newer = two
     evaluated(workspace, newer, [True] * 20)
     (metric,) = diff_builds(workspace, older, newer, with_metrics=True).metrics
-    assert (metric.before, metric.note) == (None, "in one build alone")
+    assert (metric.older, metric.note) == (None, "in one build alone")
     assert metric.to_text().startswith("accuracy none -> 1.000")
 
 
@@ -84,7 +84,7 @@ def test_retrieval_and_worth_stand_beside_each_other_and_say_that_they_are_not_p
         ("retrieval", "R@10"),
         ("worth", "R@10"),
     ]
-    assert {(one.before[0], one.after[0], one.difference) for one in metrics} == {(0.25, 0.5, None)}
+    assert {(one.older[0], one.newer[0], one.difference) for one in metrics} == {(0.25, 0.5, None)}
     assert {one.note for one in metrics} == {"not paired: answers to single queries are not stored"}
 
 
