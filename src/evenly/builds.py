@@ -246,10 +246,7 @@ class Build:
         return difference
 
     def verify(self, *, every_image: bool = False, seed: int | None = None) -> "Verification":
-        """Check hashes, conservation, draws, stored bytes and pictures.
-
-        every_image: all pictures, not a sample, which `seed` draws; a new one without.
-        """
+        """Check hashes, draws, stored bytes and pictures: `every_image`, or a sample, drawn by `seed` or a new one."""
         from evenly.audit.verify import new_seed, verify_one
 
         drawn = new_seed() if seed is None else seed
