@@ -18,7 +18,7 @@ from evenly.audit.report.captions import read_scores
 from evenly.audit.report.classes import read_descriptions
 from evenly.audit.report.gallery import KEPT, PER_REASON, read_gallery
 from evenly.audit.report.page import _cell, _count, _extra_columns, _number, _percent, _points, _seen, page_environment
-from evenly.audit.report.plots.figures import _bin_edges, rank_plot, rank_rows, score_histogram
+from evenly.audit.report.plots.figures import _bin_edges, _drawn_ranks, rank_plot, rank_rows, score_histogram
 from evenly.storage.ledger import VERDICTS
 
 # Funnel.
@@ -161,6 +161,14 @@ def test_concepts_that_nothing_names_any_more_are_left_out_of_the_ranks():
         {"rank": 2, "before any draw": 3.0, "kept": None},
     ]
     assert [row["rank"] for row in rank_rows({"kept": np.ones(60)})] == [1, 2, 5, 10, 20, 50]
+
+
+def test_a_plot_of_many_concepts_is_small_and_goes_from_the_first_to_the_last():
+    counts = 100_000 / np.arange(1, 50_001)
+    assert len(rank_plot({"before any draw": counts, "kept": counts / 2}, head=0, threshold=None)) < 100_000
+    for n in (0, 1, 2, 30, 50_000):
+        ranks = _drawn_ranks(n).tolist()
+        assert ranks == list(range(1, n + 1)) if n <= 30 else ranks[:10] + ranks[-1:] == [*range(1, 11), n]
 
 
 def test_the_plot_of_ranks_names_head_tail_and_threshold_and_says_in_words_what_it_shows():

@@ -14,6 +14,7 @@ import numpy as np
 from markupsafe import Markup
 
 from evenly.audit.safe_text import visible
+from evenly.curation.arrays import Ints
 from evenly.curation.captions.outcomes import UNIT, ScoreCounts
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def _themed(svg: str, description: str) -> Markup:
     return Markup(svg.replace("<svg", named, 1))  # noqa: S704 - matplotlib's output, in which it escapes all text
 
 
-_BINS = 40
+_BINS, _RANKS = 40, 1_000
 
 
 def rank_plot(series: Mapping[str, np.ndarray], *, head: int, threshold: float | None) -> Markup:
@@ -142,10 +143,10 @@ def rank_plot(series: Mapping[str, np.ndarray], *, head: int, threshold: float |
         colours = ["dropped", *["muted"] * (len(curves) - 2), "kept"]
         for (name, values), colour in zip(curves.items(), colours, strict=True):
             width, style = (1.0, (0, (2, 2))) if colour == "muted" else (2.2, "-")
-            ranks = np.arange(1, len(values) + 1)
-            axes.loglog(ranks, values, color=COLOURS[colour], linewidth=width, linestyle=style, label=name)
-        shared = np.arange(1, min(len(first), len(last)) + 1)
-        axes.fill_between(shared, last[: len(shared)], first[: len(shared)], color=COLOURS["dropped"], alpha=0.14, lw=0)
+            ranks = _drawn_ranks(len(values))
+            axes.loglog(ranks, values[ranks - 1], color=COLOURS[colour], linewidth=width, linestyle=style, label=name)
+        shared = _drawn_ranks(min(len(first), len(last)))
+        axes.fill_between(shared, last[shared - 1], first[shared - 1], color=COLOURS["dropped"], alpha=0.14, lw=0)
         if 0 < head < len(first):
             axes.axvline(head + 0.5, color=COLOURS["ink"], linewidth=1)
             for text, side, shift in (("head", "right", -5), ("tail", "left", 5)):
@@ -161,6 +162,11 @@ def rank_plot(series: Mapping[str, np.ndarray], *, head: int, threshold: float |
         axes.set(xlabel="rank of the concept, the most frequent first", ylabel="matches")
         axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.07), ncols=3, borderaxespad=0, fontsize=9)
     return done()
+
+
+def _drawn_ranks(n: int) -> Ints:
+    """Ranks of 1 to n (k,), all of few, else evenly spaced on a logarithmic axis: more dots than a screen shows."""
+    return np.unique(np.geomspace(1, n, _RANKS).round().astype(np.int64)) if n else np.empty(0, np.int64)
 
 
 def rank_rows(series: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
