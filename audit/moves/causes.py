@@ -292,11 +292,16 @@ def _columns_read(
             read = None if reads is None else list(reads(upstream, rule))
         except (CurationError, TypeError, KeyError):  # a rule of another time
             rule = read = None
-        named = [*getattr(rule, "columns", ()), *filter(None, [getattr(rule, "column", None)])]
         content = [*caption_in_force(upstream, rule), "image_id", "source"]
-        names.append([*(content if read is None else read), *named])
+        names.append([*content, *_named_columns(rule)] if read is None else read)
     pairs = dict.fromkeys(zip(*names, strict=False))
     return [pair for pair in pairs if gives(upstreams[0], pair[0]) and gives(upstreams[1], pair[1])]
+
+
+def _named_columns(rule: object) -> list[str]:
+    """The columns that the rule of a step names, which keeps pairs by values or caps them."""
+    values, capped = getattr(rule, "columns", None), getattr(rule, "column", None)
+    return [*(values if isinstance(values, list) else ()), *([capped] if isinstance(capped, str) else ())]
 
 
 def _concepts(ledger: Ledger, giver: StepRecord, upstream: Sequence[StepRecord], uids: pa.Array) -> pa.Table:

@@ -49,6 +49,13 @@ def test_pairs_that_a_smaller_pool_lets_in_or_out_are_a_knock_on_of_the_pool(sha
     assert any(one.detail.startswith("threshold of all pairs ") for one in others if one.step == "align")
 
 
+@pytest.mark.parametrize(("step", "change"), [("check_texts", {"min_words": 4}), ("align", {"off": ("align",)})])
+def test_a_rule_that_judges_each_row_is_the_cause_beside_another_pool_too(shared_build, shared, little, step, change):
+    two = (shared_build(), shared_build(pool=little.pool[3:], **change))
+    found = [one for one in changes(diff_builds(shared, *two)) if one.step == step]
+    assert {one.cause for one in found} == {"rule"}
+
+
 def test_pairs_that_the_same_limit_takes_of_another_pool_are_a_knock_on(shared_build, shared, little):
     two = (shared_build(limit=15), shared_build(limit=15, pool=little.pool[5:]))
     limited = [one for one in changes(diff_builds(shared, *two)) if one.reason == "limit"]
