@@ -118,6 +118,7 @@ LEFT_OUT: Mapping[str, str] = {
     "attempt": "how often was asked before the answer came",
     "fetched_at": "a time",
     "evidence": "a header or message of one observation, ports and all; what follows from it has columns of its own",
+    "reservation_evidence": "as evidence, with times; the mechanisms are the column reservation",
 }
 # Ends with -> why, in the sample table.
 LEFT_OUT_ENDINGS: Mapping[str, str] = {

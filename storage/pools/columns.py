@@ -18,6 +18,7 @@ from evenly.storage.pools.rows import PoolError
 from evenly.storage.pools.texts import as_label, repaired
 from evenly.storage.tables.arrow_files import first_line
 from evenly.storage.tables.hashing import is_list, is_text_or_bytes
+from evenly.storage.web.reservations import RIGHTS
 
 POOL_COLUMNS = ("url", "caption", "source_id", "source", "file_hash", "row", "reject")
 """What every table of `read_pool` begins with; the pool's other columns follow, under `pool_<name>` where taken.
@@ -35,7 +36,7 @@ STEP_COLUMNS = (
 Not `width` and `height`: a pool's are what it says of the picture, and give way to those of the picture itself.
 """
 
-COLUMNS_OF_STEPS = frozenset({*STEP_COLUMNS, "width", "height", "label", "group", "cap_threshold"})
+COLUMNS_OF_STEPS = frozenset({*STEP_COLUMNS, "width", "height", "label", "group", "cap_threshold", *RIGHTS})
 """Those and the others that pairs have of steps, but for the values of filters."""
 TAKEN = frozenset(
     {*POOL_COLUMNS, *STEP_COLUMNS, "uid", "verdict", "reason", "value", "into", "tar", "offset", "size", "_rowid"}

@@ -4,7 +4,7 @@ import base64
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from io import BytesIO
 from typing import Any, Self
@@ -15,6 +15,8 @@ from evenly.storage.decoders import DecoderPool, DecodeTroubleError
 from evenly.storage.decoders.process import TOO_SLOW, load_function
 from evenly.storage.decoders.structure import excess
 from evenly.storage.web.errors import FetchError
+from evenly.storage.web.reservations import NO_RIGHTS, PictureRights, Reservation
+from evenly.storage.web.reservations.in_file import picture_rights
 
 EXTENSIONS = {"jpeg": "jpg", "png": "png", "webp": "webp", "gif": "gif", "bmp": "bmp", "avif": "avif"}
 
@@ -58,10 +60,11 @@ class Measure:
 
 @dataclass(frozen=True)
 class CheckedPicture:
-    """The facts of a picture that was decoded to its end, and what was measured of it."""
+    """The facts of a picture that was decoded to its end, what was measured of it, and the rights that it names."""
 
     facts: PictureFacts
     measured: bytes | None = None
+    rights: PictureRights = NO_RIGHTS
 
 
 class PictureChecks:
@@ -83,7 +86,10 @@ class PictureChecks:
             raise FetchError(reply["outcome"], reply["evidence"])
         measured = reply["measured"]
         facts = PictureFacts(reply["width"], reply["height"], reply["format"])
-        return CheckedPicture(facts, None if measured is None else base64.b64decode(measured))
+        rights = reply["rights"] | {
+            "reservations": tuple(Reservation(*values) for values in reply["rights"]["reservations"])
+        }
+        return CheckedPicture(facts, None if measured is None else base64.b64decode(measured), PictureRights(**rights))
 
     def check_all(self, pictures: Sequence[bytes]) -> Iterator[CheckedPicture | FetchError]:
         """The result of `check`, or its error, for each picture, in order; as many at a time as processes."""
@@ -118,7 +124,7 @@ def check_in_process(data: bytes, options: dict[str, Any]) -> dict[str, Any]:
     except FetchError as error:
         return {"outcome": error.outcome, "evidence": error.evidence}
     measured = None if checked.measured is None else base64.b64encode(checked.measured).decode("ascii")
-    return {**vars(checked.facts), "measured": measured}
+    return {**vars(checked.facts), "measured": measured, "rights": asdict(checked.rights)}
 
 
 def size_in_process(data: bytes, _options: dict[str, Any]) -> dict[str, Any]:
@@ -195,4 +201,5 @@ def _decode(
             picture.draft("L", (1, 1))  # all data is read, but an eighth of the size is drawn
         picture.load()
         measured = measure(picture) if measure is not None else None
-    return CheckedPicture(PictureFacts(width, height, kind), measured)
+        rights = picture_rights(picture, data, kind)
+    return CheckedPicture(PictureFacts(width, height, kind), measured, rights)

@@ -11,6 +11,7 @@ from collections.abc import Collection
 from evenly.storage.errors import StorageError
 
 DROPPED_OUTCOMES = frozenset({"robots", "x_robots_tag", "tdmrep", "too_many_bytes", "too_many_pixels"})
+DROPPED_OUTCOMES |= {"content_usage", "content_signal", "noml", "rsl", "iptc", "c2pa"}
 DROPPED_OUTCOMES |= {"too_slow", "too_much_memory"}
 PASSING = ("dns", "connection", "timeout", "http_408", "http_425", "http_429", "http_5xx")
 """Outcomes that a later run may find otherwise: trouble of the network or of a server, not of the URL.

@@ -4,8 +4,8 @@ import errno
 import http.client
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
 from email.message import Message
 from email.utils import parsedate_to_datetime
 from typing import Protocol
@@ -14,17 +14,11 @@ from evenly.storage.web.addresses import WebAddress, follow, parse_address
 from evenly.storage.web.decoding import PictureFacts
 from evenly.storage.web.errors import DownloadError, FetchError
 from evenly.storage.web.guard import Connect, Deadline, GuardedConnection, Resolver
+from evenly.storage.web.reservations import IN_ROBOTS_TXT, NO_RIGHTS, PictureRights, Reservation, refuse
+from evenly.storage.web.reservations.headers import header_reservations
 from evenly.storage.web.rule import DownloadRule, user_agent
 from evenly.storage.web.site_files import MAX_BYTES as SITE_FILE_BYTES
-from evenly.storage.web.site_files import (
-    RobotsTxt,
-    SiteAnswer,
-    SiteFile,
-    TdmFile,
-    tdm_is_said,
-    tdm_objection,
-    x_robots_objection,
-)
+from evenly.storage.web.site_files import Content, RobotsTxt, SiteAnswer, SiteFile, TdmFile
 
 MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -37,7 +31,8 @@ _NO_HANDLES = frozenset({errno.EMFILE, errno.ENFILE})
 class Fetched:
     """The answer of one URL; `outcome` is `success` (then `body` holds the bytes) or the reason word.
 
-    `facts` and `measured` are filled by whoever decodes the body, which may change the outcome.
+    `facts`, `measured` and `rights` are filled by whoever decodes the body, which may change the outcome.
+    `reservations` are those of the site and of the headers, of each redirect too.
     """
 
     outcome: str = "success"
@@ -50,6 +45,8 @@ class Fetched:
     body: bytes | None = None
     facts: PictureFacts | None = None
     measured: bytes | None = None
+    rights: PictureRights = NO_RIGHTS
+    reservations: list[Reservation] = field(default_factory=list)
 
 
 class HostLimits(Protocol):
@@ -63,7 +60,7 @@ class WebClient:
     """Fetches URLs by one rule, from many threads; look-ups and the files of a site are asked for once per process."""
 
     def __init__(self, rule: DownloadRule, connect: Connect, limits: HostLimits | None = None) -> None:
-        self._rule = rule
+        self.rule = self._rule = rule
         self._limits = limits
         self._resolver = Resolver(connect)
         self._robots = SiteFile("/robots.txt", RobotsTxt, self._get_site_file)
@@ -104,14 +101,14 @@ class WebClient:
 
     def _get(self, url: str, fetched: Fetched, *, cap: int, asks: bool) -> bytes:
         """One try: follow redirects to a body of at most `cap` bytes, asking for permission if `asks`."""
-        deadline = Deadline(self._rule.timeout_s)
+        deadline, agent = Deadline(self._rule.timeout_s), self._rule.user_agent_token
         address = parse_address(url)
         for _ in range(MAX_REDIRECTS + 1):
             fetched.final_url, fetched.http_status, fetched.content_type = address.url, None, None
             tdm_objection_in_file = None
             if asks:
                 started = time.monotonic()
-                tdm_objection_in_file = self._ask_site(address)
+                tdm_objection_in_file = self._ask_site(address, fetched)
                 deadline.extend(time.monotonic() - started)
             give_back = self._place(address.host, deadline)
             connection = GuardedConnection(
@@ -120,7 +117,7 @@ class WebClient:
             try:
                 response = self._request(connection, address, fetched)
                 if asks and response.status < 400:
-                    self._ask_headers(response.headers, tdm_objection_in_file)
+                    self._note(fetched, header_reservations(response.headers, agent, tdm_objection_in_file))
                 answer = self._answer(response, address, cap=cap, complete=asks)
             except FetchError:
                 raise
@@ -166,29 +163,31 @@ class WebClient:
         _require_success(response)
         return _read_body(response, cap, complete=complete)
 
-    def _ask_headers(self, headers: Message, in_file: str | None) -> None:
-        """Raise FetchError for an opt-out in the headers of an answer, or `in_file` where no header supersedes it."""
-        if "x-robots-tag" in self._rule.respect:
-            objection = x_robots_objection(headers, self._rule.user_agent_token)
-            if objection:
-                raise FetchError("x_robots_tag", objection)
-        if "tdmrep" in self._rule.respect:
-            objection = tdm_objection(headers) or (None if tdm_is_said(headers) else in_file)
-            if objection:
-                raise FetchError("tdmrep", objection)
+    def _note(self, fetched: Fetched, reservations: Iterable[Reservation]) -> None:
+        """Keep what was said of the picture; raises FetchError for what is respected."""
+        stated = [*reservations]
+        fetched.reservations += stated
+        refuse(stated, self._rule.respect)
 
-    def _ask_site(self, address: WebAddress) -> str | None:
+    def _ask_site(self, address: WebAddress, fetched: Fetched) -> str | None:
         """The objection of the site's TDM file, which a header may supersede, or None.
 
-        Raises FetchError `robots` where the site forbids the URL, or why one of its files could not be had.
+        Raises FetchError where robots.txt reserves the URL and that is respected, or why a file could not be had.
         """
-        if "robots" in self._rule.respect:
-            robots = self._robots.of(address)
-            objection = robots.objection(address.url, self._rule.user_agent_token) if robots else None
-            if objection:
-                raise FetchError("robots", objection)
-        tdm = self._tdm.of(address) if "tdmrep" in self._rule.respect else None
+        robots = self._site_file(self._robots, address, IN_ROBOTS_TXT) if self._rule.reads_robots else None
+        if robots is not None:
+            self._note(fetched, robots.reservations(address.url, self._rule.user_agent_token))
+        tdm = self._site_file(self._tdm, address, {"tdmrep"}) if self._rule.reads_tdm else None
         return tdm.objection(address.url) if tdm else None
+
+    def _site_file(self, files: SiteFile[Content], address: WebAddress, mechanisms: Collection[str]) -> Content | None:
+        """The site's file, or None; its trouble is raised where one of its `mechanisms` is respected."""
+        try:
+            return files.of(address)
+        except FetchError:
+            if not {*mechanisms}.isdisjoint(self._rule.respect):
+                raise
+            return None
 
     def _get_site_file(self, url: str) -> SiteAnswer:
         fetched = self._patiently(lambda trial: self._get(url, trial, cap=SITE_FILE_BYTES, asks=False), 1)

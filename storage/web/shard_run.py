@@ -27,6 +27,7 @@ from evenly.storage.web.errors import DownloadError, FetchError, may_pass, verdi
 from evenly.storage.web.fetching import Fetched, HostLimits, WebClient
 from evenly.storage.web.guard import Connect
 from evenly.storage.web.measured import write_measured
+from evenly.storage.web.reservations import refuse, stored_rights
 from evenly.storage.web.rule import DownloadRule
 from evenly.storage.web.shards import RECORDS, publish_shard
 
@@ -139,6 +140,8 @@ class ShardRun:
         fetched, data = stream.fetched, stream.getvalue()
         try:
             checked = self._checks.check(data)
+            fetched.rights = checked.rights
+            refuse(checked.rights.reservations, self._client.rule.respect)
             fetched.facts, fetched.measured = checked.facts, checked.measured
         except FetchError as error:
             fetched.outcome, fetched.evidence = error.outcome, error.evidence
@@ -181,23 +184,29 @@ class ShardRun:
             self._trouble = self._trouble or error
 
     def _record(self, url: str, fetched: Fetched) -> dict[str, Any]:
-        facts = fetched.facts
-        return dict.fromkeys(RECORDS.names) | {
-            "url": url,
-            "key": self._urls[url]["key"],
-            "attempt": fetched.attempt,
-            "outcome": fetched.outcome,
-            "verdict": verdict_of(fetched.outcome),
-            "http_status": fetched.http_status,
-            "final_url": fetched.final_url,
-            "content_type": fetched.content_type,
-            "n_bytes": None if fetched.body is None else len(fetched.body),
-            "width": facts.width if facts else None,
-            "height": facts.height if facts else None,
-            "format": facts.format if facts else None,
-            "evidence": _storable(fetched.evidence),
-            "fetched_at": datetime.now(UTC),
-        }
+        facts, fetched_at = fetched.facts, datetime.now(UTC)
+        rights = stored_rights(fetched.reservations, fetched.rights, fetched_at)
+        has_rights = fetched.outcome == "success" or bool(rights["reservation"])
+        return (
+            dict.fromkeys(RECORDS.names)
+            | (rights if has_rights else {})
+            | {
+                "url": url,
+                "key": self._urls[url]["key"],
+                "attempt": fetched.attempt,
+                "outcome": fetched.outcome,
+                "verdict": verdict_of(fetched.outcome),
+                "http_status": fetched.http_status,
+                "final_url": fetched.final_url,
+                "content_type": fetched.content_type,
+                "n_bytes": None if fetched.body is None else len(fetched.body),
+                "width": facts.width if facts else None,
+                "height": facts.height if facts else None,
+                "format": facts.format if facts else None,
+                "evidence": _storable(fetched.evidence),
+                "fetched_at": fetched_at,
+            }
+        )
 
     def _write_picture(self, url: str, fetched: Fetched, image: bytes | None) -> dict[str, Any]:
         if image is None or fetched.facts is None:

@@ -31,6 +31,7 @@ from evenly.storage.tables.block_sums import PARQUET_MARK, append_sums, check_fi
 from evenly.storage.tables.exchange import open_exchange, received_rows, send_rows
 from evenly.storage.tables.partitions import MAX_BITS
 from evenly.storage.web.errors import DownloadError, may_pass
+from evenly.storage.web.reservations import RIGHTS
 from evenly.storage.web.rule import Retry
 
 RECORDS = pa.schema(
@@ -53,6 +54,10 @@ RECORDS = pa.schema(
         ("size", pa.int64()),
         ("evidence", pa.string()),  # the header, line or message that shows the outcome
         ("fetched_at", pa.timestamp("us", tz="UTC")),
+        ("reservation", pa.string()),  # the mechanisms that reserve rights, respected or not; "": none; null: not read
+        ("reservation_evidence", pa.string()),  # when, and for each the header, line or value that says so
+        ("picture_copyright", pa.string()),  # as the file names it
+        ("picture_license", pa.string()),
     ],
     metadata=PARQUET_MARK,
 )
@@ -297,7 +302,13 @@ def check_records(path: Path) -> None:
 def _read_records(path: Path, columns: list[str]) -> pa.Table:
     try:
         with open_checked(path, REMEDY) as source:
-            return pq.ParquetFile(source).read(columns=columns)
+            file = pq.ParquetFile(source)
+            stored = [name for name in columns if name not in RIGHTS or name in file.schema_arrow.names]
+            table = file.read(columns=stored)
+        for name in columns:
+            if name not in stored:
+                table = table.append_column(RECORDS.field(name), pa.nulls(table.num_rows, pa.string()))
+        return table.select(columns)
     except (OSError, ValueError) as error:  # pyarrow's errors are among them
         raise DownloadError(f"records `{path}` must be readable; {first_line(error)}. {REMEDY}") from None
     except DamagedError as error:

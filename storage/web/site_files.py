@@ -1,67 +1,27 @@
-"""A site owner's rules for machines that collect, and the files of it that are asked for once per origin.
+"""Files of a site that are asked for once per origin: robots.txt (RFC 9309) and tdmrep.json of the TDM protocol.
 
-Three ways are known, and the download's rule names those that are respected: robots.txt (RFC 9309), the X-Robots-Tag
-header (noai, noimageai, noindex, noimageindex, none; for all or for one agent) and the TDM reservation protocol's
-tdmrep.json and header (`tdm-reservation: 1`). What is said of a redirect counts as what is said of the picture. Each
-function returns the evidence, the line that objects, or None where nothing does.
+What is said of a redirect counts as what is said of the picture. Each function returns the evidence, the line that
+objects, or None where nothing does.
 """
 
 import codecs
 import json
-import re
 import threading
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from email.message import Message
+from datetime import UTC, datetime
 from functools import cached_property
+from hashlib import sha256
 from typing import Any, Generic, TypeVar
 
 from protego import Protego
 
 from evenly.storage.web.addresses import WebAddress
 from evenly.storage.web.errors import FetchError
-
-OBJECTIONS = frozenset({"noai", "noimageai", "noindex", "noimageindex", "none"})
-_WITH_VALUE = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"})
-_AGENT = re.compile(r"\s*([A-Za-z0-9_*.-]+)\s*:\s*(.*)", re.DOTALL)
-
-
-def x_robots_objection(headers: Message, agent: str) -> str | None:
-    """The X-Robots-Tag header that forbids keeping the picture, to all or to `agent`, or None."""
-    for value in headers.get_all("X-Robots-Tag", []):
-        if _objects(str(value), agent.lower()):
-            return f"X-Robots-Tag: {value}"
-    return None
-
-
-def _objects(value: str, agent: str) -> bool:
-    """Read one header: `directive, …`, `agent: directive, …`, or several such groups after each other."""
-    addressed = True
-    for item in value.split(","):
-        directive = item.strip().lower()
-        named = _AGENT.fullmatch(item)
-        if named and named[1].lower() not in _WITH_VALUE:
-            addressed = named[1].lower() in (agent, "*")
-            directive = named[2].strip().lower()
-        if addressed and directive in OBJECTIONS:
-            return True
-    return False
-
-
-def tdm_objection(headers: Message) -> str | None:
-    """The header that reserves the rights of text and data mining, with its policy where one is named, or None."""
-    for value in headers.get_all("tdm-reservation", []):
-        if str(value).strip() == "1":
-            policy = headers.get("tdm-policy")
-            return "tdm-reservation: 1" + (f", tdm-policy: {policy}" if policy else "")
-    return None
-
-
-def tdm_is_said(headers: Message) -> bool:
-    """Whether the headers say anything valid of TDM rights: then it supersedes the site's TDM file."""
-    return any(str(value).strip() in {"0", "1"} for value in headers.get_all("tdm-reservation", []))
+from evenly.storage.web.reservations import Reservation
+from evenly.storage.web.reservations.robots_lines import RobotsLines
 
 
 class TdmFile:
@@ -112,6 +72,23 @@ class RobotsTxt:
             raise ValueError("it is no text")
         self._text = text
         self._rules = Protego.parse(text)
+        self._read_at = datetime.now(UTC)
+
+    def reservations(self, url: str, agent: str) -> Iterator[Reservation]:
+        """What the file reserves of `url` for `agent`, by any of its lines; each names the file's hash and its time."""
+        objection = self.objection(url, agent)
+        objecting = [Reservation("robots", objection)] if objection else []
+        for reservation in (*objecting, *self._lines.reservations(url, agent)):
+            yield reservation._replace(file=self._identity)
+
+    @cached_property
+    def _lines(self) -> RobotsLines:
+        return RobotsLines(self._text)
+
+    @cached_property
+    def _identity(self) -> str:
+        digest = sha256(self._text.encode("utf-8", "surrogatepass")).hexdigest()
+        return f"robots.txt (sha256 {digest}, read {self._read_at:%Y-%m-%dT%H:%M:%SZ})"
 
     def objection(self, url: str, agent: str) -> str | None:
         """The line that forbids `url` to `agent`, or None. The longest matching line decides; Allow wins a tie."""

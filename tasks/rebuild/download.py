@@ -26,6 +26,7 @@ from evenly.storage.stores.writer_lock import described_holder, lock_holder, wai
 from evenly.storage.tables.hashing import table_hash
 from evenly.storage.tables.partitions import Partition
 from evenly.storage.web.download import DownloadWorkers, FailureRule, download_pending, pending_urls
+from evenly.storage.web.reservations import RIGHTS, refused_by
 from evenly.storage.web.rule import PoolDownload
 from evenly.storage.web.shards import (
     PENDING_BY,
@@ -193,41 +194,51 @@ def _held(run: Run) -> Iterator[LocatedPicture]:
                 yield row.image_id, row.place
 
 
-def hash_observations(run: Run, upstream: Records, _rule: PoolDownload) -> dict[str, str]:
+def hash_observations(run: Run, upstream: Records, rule: PoolDownload) -> dict[str, str]:
     """The content of what was observed of the URLs of this step's pairs; of all, where the run has partitions."""
     if run.bits:
         return {"observations": f"all: {records_hash(run.workspace.downloads)}"}
     urls = run.ledger.alive(upstream, ["url"])["url"].combine_chunks().unique()
-    columns = ["url", "outcome", "verdict", *OBSERVED]
+    rights = [name for name in RIGHTS if name != "reservation_evidence"] if rule.stores_reservations else []
+    columns = ["url", "outcome", "verdict", *OBSERVED, *rights]
     return {"observations": table_hash(read_downloads(run.workspace.downloads, columns, urls=urls))}
 
 
-def find_observations(run: Run, upstream: Records, _rule: PoolDownload, engine: Each) -> SentRows | None:
+def find_observations(run: Run, upstream: Records, rule: PoolDownload, engine: Each) -> SentRows | None:
     """The observation of the URL of each pair, by uid, where the run has partitions."""
     if not run.bits:
         return None
-    return send_observed(run, engine, "looking up records", partial(alive, upstream, ["url"]), JUDGED)
+    return send_observed(run, engine, "looking up records", partial(alive, upstream, ["url"]), _judged(rule))
 
 
-def judge_downloads(run: Run, upstream: Records, _rule: PoolDownload, observed: SentRows | None) -> StepOutput:
+def judge_downloads(run: Run, upstream: Records, rule: PoolDownload, observed: SentRows | None) -> StepOutput:
     """The recorded outcome of each pair's URL; the reason says why a picture is not there."""
     pairs = run.ledger.alive(upstream, ["url"])
     urls = pairs["url"].combine_chunks()
     if observed is None:
-        table = read_downloads(run.workspace.downloads, ["url", *JUDGED], urls=urls)
+        table = read_downloads(run.workspace.downloads, ["url", *_judged(rule)], urls=urls)
         rows = table.take(pc.index_in(urls, table["url"].combine_chunks()))
     else:
         rows = rows_of_uids(observed.of(run), pairs["uid"].combine_chunks())
-    kept = pc.equal(rows["verdict"], "kept")
+    reason = pc.if_else(pc.equal(rows["verdict"], "kept"), "", rows["outcome"])
+    if rule.stores_reservations:  # what was fetched by another rule may hold what this one respects
+        refused = [refused_by(names, rule.respect) for names in rows["reservation"].to_pylist()]
+        reason = pc.if_else(pc.equal(reason, ""), pa.array(refused, pa.string()), reason)
+    is_failed = pc.or_(pc.equal(rows["verdict"], "failed"), pc.ends_with(reason, "_unreadable"))
     decisions = Decisions.of(
-        reason=pc.if_else(kept, "", rows["outcome"]).combine_chunks(),
+        reason=reason.combine_chunks(),
         value=rows["http_status"].cast(pa.float64()).combine_chunks(),
-        failed=pc.equal(rows["verdict"], "failed").combine_chunks(),
+        failed=is_failed.combine_chunks(),
     ).to_table(pairs["uid"])
-    for name in (*OBSERVED, "evidence"):
+    for name in (name for name in _judged(rule) if name not in ("outcome", "verdict")):
         decisions = decisions.append_column(name, rows[name])
     decisions = _with_told_sizes(run, upstream, pairs["url"], decisions)
     return StepOutput(decisions=decisions)
+
+
+def _judged(rule: PoolDownload) -> tuple[str, ...]:
+    """The columns of records from which pairs are judged, and which they have."""
+    return (*JUDGED, *RIGHTS) if rule.stores_reservations else JUDGED
 
 
 def _with_told_sizes(run: Run, upstream: Records, urls: pa.ChunkedArray, decisions: pa.Table) -> pa.Table:

@@ -13,6 +13,7 @@ from evenly.storage.web.rule import DownloadRule
 from evenly.storage.web.shards import read_downloads
 from tests.storage.held_pool import picture, write_files
 from tests.storage.pools.taken import take_pictures
+from tests.storage.web.reservations.marked import mining, with_store, with_xmp
 
 SIZE = b"IHDR\0\1\0\0\0\1\0\0\x08\2\0\0\0"  # 65,536 x 65,536 pixels
 BOMB = b"\x89PNG\r\n\x1a\n\0\0\0\r" + SIZE + zlib.crc32(SIZE).to_bytes(4, "big") + b"\0\0\0\1IDAT"
@@ -85,3 +86,16 @@ def test_many_shards_hold_every_picture_once_and_equal_ones_are_taken_once(tmp_p
 def test_a_picture_that_was_not_taken_is_not_there(tmp_path):
     with pytest.raises(DownloadError, match="must be of pictures"):
         read_images(tmp_path, ["0" * 64])
+
+
+def test_what_a_picture_at_hand_reserves_is_read_as_that_of_a_download(tmp_path, held):
+    found = held(with_store("JPEG"), with_xmp("PNG", mining("DMI-PROHIBITED")), picture(3))
+    stored, honoured = DownloadRule(respect=()), DownloadRule(respect=("iptc", "c2pa"))
+    take_pictures(urls(found), lambda: found, stored, folder=tmp_path / "stored")
+    take_pictures(urls(found), lambda: found, honoured, folder=tmp_path / "honoured")
+    for folder, outcomes in (("stored", ["success"] * 3), ("honoured", ["c2pa", "iptc", "success"])):
+        records = {row["url"]: row for row in read_downloads(tmp_path / folder).to_pylist()}
+        rows = [records[url] for url in urls(found)]
+        assert [row["outcome"] for row in rows] == outcomes
+        assert [row["reservation"] for row in rows] == ["c2pa", "iptc", ""]
+        assert "plus:DataMining DMI-PROHIBITED" in rows[1]["reservation_evidence"]

@@ -36,7 +36,7 @@ class Answer:
 
 @dataclass
 class Web:
-    """Answers by path; a path may have several, given in turn, the last for good."""
+    """Answers by path, or by host and path; either may have several, given in turn, the last for good."""
 
     answers: dict[str, list[Answer]] = field(default_factory=dict)
     fallback: Callable[[str], Answer | None] = lambda _: None
@@ -53,11 +53,11 @@ class Web:
     def connect(self) -> dict[str, str]:
         return {HOST: f"127.0.0.1:{self.port}", "other.test": f"127.0.0.1:{self.port}"}
 
-    def answer(self, path: str, agent: str) -> Answer:
+    def answer(self, path: str, agent: str, host: str = "") -> Answer:
         with self.lock:
             self.asked[path] += 1
             self.agents.add(agent)
-            queue = self.answers.get(path)
+            queue = self.answers.get(host + path) or self.answers.get(path)
             if queue:
                 return queue.pop(0) if len(queue) > 1 else queue[0]
         return self.fallback(path) or Answer(404, b"nothing here", (("Content-Type", "text/plain"),))
@@ -67,7 +67,9 @@ class _Handler(BaseHTTPRequestHandler):
     web: Web
 
     def do_GET(self) -> None:
-        answer = self.web.answer(urlsplit(self.path).path, self.headers.get("User-Agent", ""))
+        answer = self.web.answer(
+            urlsplit(self.path).path, self.headers.get("User-Agent", ""), self.headers.get("Host", "")
+        )
         try:
             self._send(answer)
         except (BrokenPipeError, ConnectionResetError):

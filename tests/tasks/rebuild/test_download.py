@@ -15,6 +15,7 @@ from evenly.storage.ledger import StepOutput
 from evenly.storage.pools.local_rows import LOCAL
 from evenly.storage.pools.source import PoolSource
 from evenly.storage.records import content_hash
+from evenly.storage.web.reservations import RIGHTS
 from evenly.storage.web.rule import DownloadRule
 from evenly.storage.web.shards import RECORDS, URLS, publish_shard, shard_name, url_key
 from evenly.tasks.engine import InProcess
@@ -250,3 +251,29 @@ def test_a_file_of_arrays_beside_the_pool_is_read_the_same(features, workspace, 
     source = PoolSource(kind="features", path=str(other / "pool.parquet"), vector="vector")
     run = Run(workspace=type(workspace).at(tmp_path / "w2"), seed=3, sources=(source,), processes=1)
     assert taken(run).counts == by_column
+
+
+def test_what_was_reserved_is_a_column_and_a_reason_where_the_rule_asks(run):
+    records = collected(run, [A, B, C])
+    rights = {"reservation": "iptc", "reservation_evidence": "2026-11-30T22:00:00Z plus:DataMining DMI-PROHIBITED"}
+    observe(run, seen(A, image_id="i1", **rights), seen(B, image_id="i2", reservation=""), seen(C, image_id="i3"))
+    assert "reservation" not in judged(run, records)[0]
+    rows = output_of(DOWNLOAD, run, records, DOWNLOAD.read(RULE | {"store_reservations": True})).decisions.to_pylist()
+    assert [(row["reason"], row["reservation"]) for row in rows] == [("", "iptc"), ("", ""), ("", None)]
+    assert rows[0]["reservation_evidence"] == rights["reservation_evidence"]
+    rows = output_of(DOWNLOAD, run, records, DOWNLOAD.read(RULE | {"respect": ["iptc"]})).decisions.to_pylist()
+    assert [(row["verdict"], row["reason"]) for row in rows] == [("dropped", "iptc"), ("kept", ""), ("kept", "")]
+    keys = [DOWNLOAD.spec(run, records, DOWNLOAD.read(RULE | more)).key for more in ({}, {"store_reservations": True})]
+    observe(run, seen(A, image_id="i1", attempt=2, reservation="noml"))
+    later = [DOWNLOAD.spec(run, records, DOWNLOAD.read(RULE | more)).key for more in ({}, {"store_reservations": True})]
+    assert keys[0] == later[0]
+    assert keys[1] != later[1]
+
+
+def test_records_of_earlier_versions_have_no_reservations(run):
+    observe(run, seen(A, image_id="i1"))
+    (path,) = run.workspace.downloads.glob("*.parquet")
+    old = pq.read_table(path)
+    pq.write_table(old.drop_columns([*RIGHTS]).replace_schema_metadata(None), path)
+    rows = output_of(DOWNLOAD, run, collected(run, [A]), DOWNLOAD.read(RULE | {"store_reservations": True}))
+    assert rows.decisions.select(["reason", *RIGHTS]).to_pylist() == [{"reason": ""} | dict.fromkeys(RIGHTS)]
