@@ -25,6 +25,7 @@ MODULES = {
     "audit.audit": "why diff card verify",
     "audit.trace": "trace",
     "audit.what_if": "what-if",
+    "audit.summary": "summary facts model-card",
     "audit.upkeep": "doctor clean",
     "start.serve": "serve deploy",
     "classes.descriptions": "descriptions",

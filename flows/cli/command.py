@@ -243,13 +243,18 @@ READS = frozenset(
     (
         *("init", "check", "plan", "builds", "batches", "search", "predict", "export-adapter", "encode", "encoders"),
         *("base-to-new", "sessions", "why", "what-if", "trace", "card", "verify", "doctor", "clean", "serve"),
-        "deploy",
+        *("deploy", "summary", "facts", "model-card"),
         *("descriptions show", "descriptions compare", "descriptions export", "encoders tune", "encoders tokens"),
         *("metadata build", "metadata show"),
     )
 )
 """Commands that write nothing in a workspace, or lock it themselves."""
-WITHOUT_FRAMES = frozenset(("builds", "card", "check", "diff", "doctor", "plan", "search", "trace", "verify", "why"))
+WITHOUT_FRAMES = frozenset(
+    (
+        *("builds", "card", "check", "diff", "doctor", "facts", "model-card", "plan", "search", "summary", "trace"),
+        *("verify", "why"),
+    )
+)
 """Commands that make no data frames."""
 
 

@@ -6,6 +6,7 @@ Parameters are the command's options by their names in Python; `help(evenly.fit)
 from evenly.flows.cli.adapters.evaluate import base_to_new_command, evaluate_command, probe_command, sessions_command
 from evenly.flows.cli.adapters.fit import export_adapter_command, fit_command, leaderboard_command, predict_command
 from evenly.flows.cli.audit.audit import card_command
+from evenly.flows.cli.audit.summary import facts_command, model_card_command, summary_command
 from evenly.flows.cli.audit.trace import trace_command
 from evenly.flows.cli.audit.upkeep import clean_command, doctor_command
 from evenly.flows.cli.audit.what_if import what_if_command
@@ -49,6 +50,7 @@ evaluate = in_python(evaluate_command)
 export_adapter = in_python(export_adapter_command)
 export_descriptions = in_python(export_descriptions_command, "descriptions export")
 extract = in_python(extract_command)
+facts = in_python(facts_command)
 fit = in_python(fit_command)
 import_descriptions = in_python(import_command, "descriptions import")
 index = in_python(index_command)
@@ -56,6 +58,7 @@ init = in_python(init_command)
 leaderboard = in_python(leaderboard_command)
 link = in_python(link_command)
 match_pool = in_python(match_command)
+model_card = in_python(model_card_command)
 plan = in_python(plan_command)
 predict = in_python(predict_command)
 probe = in_python(probe_command)
@@ -67,6 +70,7 @@ serve = in_python(serve_command)
 sessions = in_python(sessions_command)
 show_descriptions = in_python(show_descriptions_command, "descriptions show")
 show_metadata = in_python(show_metadata_command, "metadata show")
+summary = in_python(summary_command)
 trace = in_python(trace_command)
 tune = in_python(tune_settings, "tune")
 tune_encoder = in_python(tune_command, "encoders tune")

@@ -13,8 +13,8 @@ EXPORTS: Mapping[str, Export] = {
     "webdataset": Export(format="webdataset", version=1, fill=write_webdataset),
     "parquet": Export(format="parquet", version=1, fill=write_parquet),
     "datacomp": Export(format="datacomp", version=1, fill=write_datacomp),
-    "huggingface": Export(format="huggingface", version=1, fill=write_huggingface),
-    "croissant": Export(format="croissant", version=1, fill=write_croissant),
+    "huggingface": Export(format="huggingface", version=1, fill=write_huggingface, has_card=True),
+    "croissant": Export(format="croissant", version=2, fill=write_croissant, has_card=True),
 }
 
 __all__ = ["EXPORTS", "Export", "ExportSummary"]

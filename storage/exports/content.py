@@ -8,7 +8,7 @@ ExportError (a StorageError)
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,6 +124,9 @@ COLUMNS = {
     "format": "the picture's format",
     "width": "width in pixels",
     "height": "height in pixels",
+    "reservation": "mechanisms by which rights in the picture are reserved; empty: none, null: nobody looked",
+    "picture_copyright": "the copyright that the picture's file names",
+    "picture_license": "the licence that the picture's file names",
     "label": "class name",
     "group": "pictures of one group never part in a split",
 }
@@ -151,14 +154,33 @@ class Sample:
 
 
 @dataclass(frozen=True, kw_only=True)
+class About:
+    """What is told of a build beside its rows, in the cards of formats that have one.
+
+    text: sections of a card, as Markdown. responsible: Croissant's fields for responsible AI, by mlcroissant's names.
+    made_by_models: whether models made some of the captions.
+    """
+
+    languages: tuple[str, ...]
+    made_by_models: bool
+    text: str
+    description: str
+    responsible: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Content:
-    """Rows in uid order, and a way to their pictures. `progress` is called with the number of rows just done."""
+    """Rows in uid order, and a way to their pictures. `progress` is called with the number of rows just done.
+
+    about: what is told of their build; None for rows of which no more is known.
+    """
 
     rows: Rows
     read_bytes: ReadBytes
     name: str
     seed: int
     progress: Callable[[int], None]
+    about: About | None = None
 
     def samples(self) -> Iterator[Sample]:
         """All pairs in uid order. Raises DamagedError where a picture's bytes are not those that its id names."""

@@ -1,9 +1,10 @@
-"""Croissant: the Parquet file and a machine-readable card that describes it (MLCommons Croissant 1.0).
+"""Croissant: the Parquet file and a machine-readable card that describes it (MLCommons Croissant 1.1 and RAI 1.0).
 
 Needs `mlcroissant` (extra `croissant`), which builds and validates the card offline.
 """
 
 import json
+from datetime import datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,10 +14,11 @@ import pyarrow as pa
 
 from evenly.installing import install_extra
 from evenly.storage.exports import parquet
-from evenly.storage.exports.content import COLUMNS, Content, ExportError, MissingExtraError
+from evenly.storage.exports.content import COLUMNS, About, Content, ExportError, MissingExtraError
 from evenly.storage.tables.hashing import file_hash
 
 CARD = "croissant.json"
+CONFORMS_TO = ("http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/RAI/1.0")
 _KINDS = (
     (pa.types.is_boolean, "BOOL"),
     (pa.types.is_integer, "INTEGER"),
@@ -30,7 +32,7 @@ def write_croissant(content: Content, folder: Path) -> dict[str, int]:
     """Write `samples.parquet` as the Parquet export does, and `croissant.json`; counts of rows, columns and fields.
 
     Columns of numbers, truth values and text become fields; others are in the file only (`columns` minus `fields`).
-    The card claims no licence, citation or date: a build knows none.
+    The card claims no licence, citation or date: a build knows none. What is told of the build are fields of RAI.
     """
     try:
         import mlcroissant as mlc
@@ -42,10 +44,16 @@ def write_croissant(content: Content, folder: Path) -> dict[str, int]:
     counts = parquet.write_parquet(content, folder)
     schema = content.rows.schema
     fields = [field for column in schema if (field := _field(mlc, column)) is not None]
+    plain = f"Image-text pairs: the kept pairs of build {content.name} (seed {content.seed}), by evenly."
+    about = content.about
     try:
         card = mlc.Metadata(
+            ctx=mlc.Context(conforms_to=CONFORMS_TO[0]),
+            conforms_to=list(CONFORMS_TO),
             name=content.name,
-            description=f"Image-text pairs: the kept pairs of build {content.name} (seed {content.seed}), by evenly.",
+            description=plain if about is None else about.description,
+            in_language=list(about.languages) if about and about.languages else None,
+            **_responsible(about),
             version="1.0.0",
             distribution=[
                 mlc.FileObject(
@@ -62,6 +70,14 @@ def write_croissant(content: Content, folder: Path) -> dict[str, int]:
         raise ExportError(f"the Croissant card must be valid; {' '.join(str(error).split())}") from None
     (folder / CARD).write_text(json.dumps(card.to_json(), indent=1) + "\n", encoding="utf-8")
     return {**counts, "fields": len(fields)}
+
+
+def _responsible(about: About | None) -> dict[str, Any]:
+    """Fields of RAI, with dates as mlcroissant takes them."""
+    fields = {} if about is None else dict(about.responsible)
+    if days := fields.get("data_collection_timeframe"):
+        fields["data_collection_timeframe"] = [datetime.fromisoformat(day) for day in days]
+    return fields
 
 
 def _field(mlc: ModuleType, column: pa.Field) -> Any:  # noqa: ANN401 - a type of an optional package

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from evenly.storage.errors import DamagedError
 from evenly.storage.exports.content import (
+    About,
     Content,
     ExistingExportError,
     ExportError,
@@ -62,11 +63,20 @@ class ExportSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """A format that rows can be exported to. `version` rises when the same rows would give other files."""
+    """A format that rows can be exported to. `version` rises when the same rows would give other files.
+
+    has_card: whether it tells of the build (`about`) too.
+    """
 
     format: str
     version: int
     fill: Fill
+    has_card: bool = False
+    about: About | None = None
+
+    def telling(self, about: Callable[[], About]) -> "Export":
+        """The export that also tells this of the build; where the format has no card, it is not asked for."""
+        return replace(self, about=about()) if self.has_card else self
 
     def __call__(
         self,
@@ -88,12 +98,15 @@ class Export:
         _check_name(name)
         checked = check_exported(reading_of(rows) if isinstance(rows, pa.Table) else rows)
         identity: dict[str, Any] = {"format": self.format, "version": self.version, "build": name, "seed": seed}
-        wanted = content_hash({**identity, "rows": checked.digest})
+        told = {} if self.about is None else {"about": asdict(self.about)}
+        wanted = content_hash({**identity, "rows": checked.digest, **told})
         if isinstance(folder, ObjectPath):
             _remove_broken_off(folder)
         if existing := _existing(folder, wanted):
             return existing
-        content = Content(rows=checked, read_bytes=read_bytes, name=name, seed=seed, progress=progress)
+        content = Content(
+            rows=checked, read_bytes=read_bytes, name=name, seed=seed, progress=progress, about=self.about
+        )
         try:
             with partial_folder(folder) as partial:
                 counts = self.fill(content, partial)

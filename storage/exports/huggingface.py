@@ -3,7 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
-from evenly.storage.exports.content import COLUMNS, Content, json_line
+from evenly.storage.exports.content import COLUMNS, About, Content, json_line
 
 _FIELDS = {
     "file_name": "the picture, as downloaded",
@@ -12,7 +12,7 @@ _FIELDS = {
 _CARD = """\
 ---
 pretty_name: {name}
-size_categories:
+{header}size_categories:
 - {size}
 configs:
 - config_name: default
@@ -33,7 +33,7 @@ a licence to them.
 {fields}
 
 Load it with `datasets.load_dataset("path/to/this/folder")`. The Parquet export of the build holds every column.
-"""
+{about}"""
 _SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
 
 
@@ -62,6 +62,19 @@ def write_huggingface(content: Content, folder: Path) -> dict[str, int]:
         pairs=f"{pairs:,}",
         size=next((size for limit, size in _SIZES if pairs < limit), "n>10M"),
         fields="\n".join(f"| `{name}` | {_FIELDS[name]} |" for name in fields),
+        header="" if content.about is None else _header(content.about),
+        about="" if content.about is None else f"\n{content.about.text}\n",
     )
     (folder / "README.md").write_text(card, encoding="utf-8")
     return {"pairs": pairs, **dict(sorted(extensions.items()))}
+
+
+def _header(about: About) -> str:
+    """Lines of the card's YAML; no licence is claimed. A language that is no code of letters is left to the text."""
+    codes = [code for code in about.languages if code.isascii() and code.isalpha()]
+    lines = ["language:", *(f"- {code}" for code in codes)] if codes else []
+    lines += [f"multilinguality: {'multilingual' if len(codes) > 1 else 'monolingual'}"] if codes else []
+    creators = ["found", *(["machine-generated"] if about.made_by_models else [])]
+    lines += ["annotations_creators:", *(f"- {creator}" for creator in creators)]
+    lines += ["task_categories:", "- image-to-text", "- zero-shot-image-classification", "tags:", "- image-text pairs"]
+    return "\n".join(lines) + "\n"

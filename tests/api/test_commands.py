@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 import evenly
 from evenly.flows.cli import app
+from evenly.flows.cli.errors import UsageError
 from evenly.storage.files.arrays import write_arrays
 
 
@@ -92,3 +93,26 @@ def test_what_is_asked_for_wrongly_is_said_as_the_command_says_it(call, error):
 def test_an_unknown_option_is_a_type_error():
     with pytest.raises(TypeError, match="colour"):
         evenly.fit("r.yaml", colour="red")
+
+
+@pytest.mark.usefixtures("colours")
+def test_summary_facts_cards_and_exports_say_the_same_numbers(birds, folder):
+    facts = evenly.facts(root=birds.root)
+    assert as_printed(facts) == printed("facts", "--root", birds.root)
+    assert evenly.facts("latest", "pairs", root=birds.root) == {"build": facts["build"], "pairs": facts["pairs"]}
+    (folder / "me.yaml").write_text("name: Ada\n")
+    summary = evenly.summary(provider=folder / "me.yaml", root=birds.root)
+    sizes = next(field["recorded"] for field in summary["fields"] if field["question"] == "Training data size: image")
+    assert f"({facts['pictures']:,} different pictures of {facts['picture_bytes']:,} bytes)" in sizes
+    assert not next(field["must_say"] for field in summary["fields"] if field["provided"] == "Ada")
+    for ending in ("md", "html", "json"):
+        written = evenly.summary(out=folder / f"summary.{ending}", root=birds.root)["written"]
+        assert f"{facts['picture_bytes']:,}" in (folder / f"summary.{ending}").read_text()
+        assert written == str(folder / f"summary.{ending}")
+    build = evenly.open(birds.root).builds["latest"]
+    build.export("huggingface", out=folder / "hf")
+    card = (folder / "hf" / "README.md").read_text()
+    assert all(f"| {row['domain']} | {row['pairs']:,} |" in card for row in facts["domains"])
+    assert "pretty_name" in card.split("---")[1]
+    with pytest.raises(UsageError, match=r"`fact` must be one of build, "):
+        evenly.facts("latest", "pears", root=birds.root)

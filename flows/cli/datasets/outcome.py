@@ -4,6 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from evenly.audit.publication.cards import about_build
+from evenly.audit.publication.reading import read_facts
+from evenly.audit.published import PublishedBuild
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.fit_adapters import fit_adapters
 from evenly.flows.process.prefect_api import as_flow
@@ -74,7 +77,8 @@ def export_build(build: str, *, format_name: str, out: Path | None, root: Root =
     workspace, manifest = open_build(build, root=root)
     samples = BuildSamples(workspace, manifest)
     folder = out or workspace.exports / manifest["build"] / format_name
-    summary = EXPORTS[format_name](
+    export = EXPORTS[format_name].telling(lambda: about_build(read_facts(PublishedBuild(workspace, manifest))))
+    summary = export(
         lambda: samples.batches(where=samples.kept),
         folder,
         read_bytes=reader(workspace.downloads),
