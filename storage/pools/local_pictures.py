@@ -22,7 +22,7 @@ from evenly.storage.web.decoding import EXTENSIONS, Measure, PictureChecks
 from evenly.storage.web.download import SHARD_SIZE
 from evenly.storage.web.errors import FetchError, verdict_of
 from evenly.storage.web.measured import write_measured
-from evenly.storage.web.reservations import refuse, stored_rights
+from evenly.storage.web.reservations import stored_rights
 from evenly.storage.web.rule import DownloadRule
 from evenly.storage.web.shards import (
     RECORDS,
@@ -166,12 +166,11 @@ def _record(image_id: str, place: Place, rule: DownloadRule, checks: PictureChec
     try:
         content = _bytes(image_id, place, rule)
         checked = checks.check(content)
-        record |= stored_rights((), checked.rights, record["fetched_at"])
-        refuse(checked.rights.reservations, rule.respect)
     except FetchError as error:
         outcome, evidence = error.outcome, error.evidence.encode("utf-8", "replace").decode()[:1000]
         return record | {"outcome": outcome, "verdict": verdict_of(outcome), "evidence": evidence or None}, b"", None
     record |= {"outcome": "success", "verdict": "kept", "image_id": image_id, "size": len(content)}
+    record |= stored_rights((), checked.rights, record["fetched_at"])  # by which each rule judges for itself
     return record | vars(checked.facts), content, checked.measured
 
 
