@@ -25,7 +25,10 @@ STATEMENT, LICENSE = f"{_RIGHTS} WebStatement", f"{_CC} license"
 _WANTED = frozenset({DATA_MINING, DC_RIGHTS, STATEMENT, LICENSE})
 _PROHIBITED = re.compile(r"(?:http://ns\.useplus\.org/ldf/vocab/)?(DMI-PROHIBITED[A-Z-]*)")
 # The errors of Pillow's reader of EXIF on hostile bytes.
-_EXIF_ERRORS = (OSError, ValueError, LookupError, TypeError, SyntaxError, ArithmeticError, struct.error)
+_EXIF_ERRORS = (
+    OSError, ValueError, LookupError, TypeError, SyntaxError, ArithmeticError, AttributeError, RuntimeError, EOFError,
+    AssertionError, struct.error,
+)  # fmt: skip
 
 
 def picture_rights(picture: Image.Image, data: bytes, kind: str) -> PictureRights:
