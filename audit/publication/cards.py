@@ -1,6 +1,6 @@
 """Cards by the facts of a build: for an export as a dataset, with Croissant's fields, and for a model made of it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from evenly.audit.publication.pages import cell, markdown_table, plain_markdown
@@ -128,15 +128,24 @@ def _responsible(facts: Facts) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value}
 
 
-def model_card(card: Mapping[str, Any], name: str, facts: Facts | None) -> str:
-    """The card of an adapter or refined encoder as Markdown; facts: of the build that it is of, if that is here."""
+def model_card(
+    card: Mapping[str, Any], name: str, facts: Facts | None, measures: Sequence[Mapping[str, Any]] = ()
+) -> str:
+    """The card of an adapter or refined encoder as Markdown.
+
+    facts: of the build that it was made of, if that is here. measures: rows of what was measured, where these are
+    stored apart from the card.
+    """
     noun = "Adapter" if "adapter" in card else "Refined encoder"
     lines = [*_model_header(card, name, facts), f"# {noun} {plain_markdown(name)}", "", *_model_lines(card), ""]
-    if facts is None:
-        build = card.get("build")
-        lines += [f"It was made of build `{build}`, which is not here." if build else "It was made of files of a user."]
-    else:
+    if rows := measures or [{"measure": key, "value": value} for key, value in (card.get("metrics") or {}).items()]:
+        lines += ["## Evaluation", "", *markdown_table(rows), ""]
+    if facts is not None:
         lines += ["## Training data", "", plain_markdown(_sentence(facts)), "", *_card_lines(facts)]
+    elif "build" in card:
+        lines += [f"It was made of build {plain_markdown(str(card['build']))}, which is not here."]
+    else:
+        lines += ["It was made of files of a user."]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
@@ -171,16 +180,7 @@ def _model_lines(card: Mapping[str, Any]) -> Iterator[str]:
         ("chosen", ", ".join(f"{key} {value}" for key, value in (card.get("chosen") or {}).items())),
         ("rule", ", ".join(f"{key} {value}" for key, value in (card.get("rule") or {}).items())),
         ("seed", str(card["seed"]) if "seed" in card else None),
+        *(card.get("notes") or {}).items(),
         ("SHA-256 of its arrays", card.get("arrays_sha256") or card.get("heads_sha256")),
     ]
     yield from markdown_table([{"field": key, "value": cell(value)} for key, value in rows if value not in (None, "")])
-    stated = (card.get("metrics") or card.get("notes") or {}).items()
-    if measures := [{"measure": name, "value": f"{value:,.6g}"} for name, value in stated if _is_number(value)]:
-        yield ""
-        yield "## Evaluation"
-        yield ""
-        yield from markdown_table(measures)
-
-
-def _is_number(value: Any) -> bool:  # noqa: ANN401 - any value of a card
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -60,8 +60,8 @@ def markdown_table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 def cell(value: Any) -> str:  # noqa: ANN401 - any value of a fact
     """A value of a table as text."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
     return "" if value is None else str(value)
 
 

@@ -123,6 +123,7 @@ def model_card_command(
     from evenly.storage.artifacts.kinds import adapter_at, refined_encoders_of
     from evenly.storage.builds import open_build
     from evenly.storage.errors import NotFoundError
+    from evenly.storage.ledger import Ledger
     from evenly.storage.records import replace_text
     from evenly.storage.workspace import Workspace
 
@@ -135,7 +136,10 @@ def model_card_command(
         facts = read_facts(PublishedBuild(*open_build(str(card.get("build", "")), root=root)))
     except NotFoundError:
         facts = None
-    text = model_card(card, name, facts)
+    ledger = Ledger(workspace)
+    record = ledger.find(str(card["step"])) if card.get("step") else None
+    measures = ledger.table(record, "measures").to_pylist() if record and "measures" in record.hashes else ()
+    text = model_card(card, name, facts, measures)
     if out is None:
         return {"model": name, "build": card.get("build"), "markdown": text}
     replace_text(out.absolute(), text)
