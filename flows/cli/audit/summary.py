@@ -57,8 +57,8 @@ def summary_command(
     summary = summarize(facts, stated, today=datetime.now(UTC).date())
     if out is None:
         return summary
-    writers = {".md": as_markdown, ".html": as_page, ".json": lambda summary: json_text(summary.to_dict()) + "\n"}
-    replace_text(out.absolute(), writers[out.suffix](summary))
+    text = as_markdown(summary) if out.suffix == ".md" else f"{json_text(summary.to_dict())}\n"
+    replace_text(out.absolute(), as_page(summary) if out.suffix == ".html" else text)
     return {**summary.to_dict(), "written": str(out)}
 
 

@@ -88,8 +88,8 @@ def forbids_training(preference: str) -> bool:
         parsed = http_sf.parse(preference.strip().encode("latin-1", "replace"), tltype="dictionary")
     except ValueError:  # StructuredFieldError is one
         return False
-    value = parsed["train-ai"][0] if isinstance(parsed, dict) and "train-ai" in parsed else None
-    return isinstance(value, http_sf.Token) and str(value) == "n"
+    item = parsed.get("train-ai") if isinstance(parsed, dict) else None
+    return isinstance(item, tuple) and isinstance(item[0], http_sf.Token) and str(item[0]) == "n"
 
 
 def signal_header_objection(headers: Message) -> str | None:

@@ -17,6 +17,7 @@ import pytest
 from evenly.storage.web.errors import DownloadError, may_pass, verdict_of
 from evenly.storage.web.fetching import Fetched, WebClient
 from evenly.storage.web.guard import parse_connect
+from evenly.storage.web.reservations import MECHANISMS
 from evenly.storage.web.rule import DownloadRule, user_agent
 
 from .conftest import HOST, Answer, picture
@@ -254,7 +255,10 @@ def test_a_contact_that_no_header_can_hold_is_refused(monkeypatch):
         ({"timeout_s": 0}, "`timeout_s` must be above 0; got `0`"),
         ({"retries": -1}, "`retries` must be 0 to 10; got `-1`"),
         ({"max_pixels": 0}, "`max_pixels` must be above 0"),
-        ({"respect": ("robots", "tea")}, "`respect` must hold only robots, x-robots-tag, tdmrep; got `tea`"),
+        (
+            {"respect": ("robots", "tea")},
+            f"`respect` must hold only {', '.join(MECHANISMS)}; got `tea`",
+        ),
         ({"user_agent_token": "a b"}, "`user_agent_token` must be one word"),
     ],
 )
