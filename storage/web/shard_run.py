@@ -257,13 +257,14 @@ def _import_img2dataset() -> tuple[ModuleType, Any]:
     """The downloader and tar writer of img2dataset, imported without its call home and, in a worker, without torch.
 
     webdataset imports torch where it can, for loaders that are not used here: 1 to 2 s and 180 MB per process. Its
-    logger, not used either, imports wandb, which makes temporary folders that stay when a worker ends.
+    logger, not used either, imports wandb, which makes temporary folders that stay when a worker ends. Its
+    resizer, in whose place stands our check, imports albumentations: half a second.
     """
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     if parent_process() is not None and "torch" not in sys.modules:
         sys.modules["torch"] = None  # type: ignore[assignment]  # makes `import torch` an ImportError
-    if parent_process() is not None and sys.modules.get("wandb") is None:
-        sys.modules["wandb"] = ModuleType("wandb")
+    for name in ("wandb", "albumentations") if parent_process() is not None else ():
+        sys.modules[name] = sys.modules.get(name) or ModuleType(name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # it imports imghdr
         from img2dataset import downloader

@@ -10,8 +10,9 @@ import tarfile
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import active_children
+from multiprocessing import active_children, get_context
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ from evenly.storage.web.fetching import WebClient
 from evenly.storage.web.guard import parse_connect
 from evenly.storage.web.images import find_places, read_image_bytes, read_images
 from evenly.storage.web.rule import DownloadRule, Retry
-from evenly.storage.web.shard_run import URLS_FILE, ShardRun, ShardTask, run_shard, start_worker
+from evenly.storage.web.shard_run import URLS_FILE, ShardRun, ShardTask, _import_img2dataset, run_shard, start_worker
 from evenly.storage.web.shards import RECORDS, URLS, read_downloads, shard_names
 from evenly.storage.worker_pool import worker_pool
 
@@ -459,3 +460,14 @@ def test_shards_hold_every_url_once_in_nearly_equal_parts(n, size, processes):
     assert [one for shard in shards for one in shard["url"].to_pylist()] == pending["url"].to_pylist()
     lengths = {shard.num_rows for shard in shards}
     assert not lengths or (max(lengths) <= size and max(lengths) - min(lengths) <= 1)
+
+
+@pytest.mark.slow
+def test_a_worker_loads_nothing_of_what_resizes_logs_or_trains():
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        assert pool.submit(_loaded_by_a_worker).result() == []
+
+
+def _loaded_by_a_worker() -> list[str]:
+    _import_img2dataset()
+    return [name for name in ("torch", "wandb", "albumentations") if getattr(sys.modules.get(name), "__file__", None)]
