@@ -6,13 +6,14 @@ consumer does, a run goes on, and says at its end how many events it could not d
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID, uuid4, uuid5
 
 from evenly.installing import install_extra
 from evenly.storage.lineage.events import EventType, LineageRun
@@ -43,9 +44,17 @@ class Emitter:
     lost: int = 0
     trouble: str = ""
     _failed_in_a_row: int = 0
+    _runs: Counter[str] = field(default_factory=Counter)
 
-    def send(self, event: Mapping[str, Any]) -> None:
-        """Send an event, or count it."""
+    def run_of(self, step: str) -> UUID:
+        """The run of a step that begins: another each time, for steps of several class lists."""
+        self._runs[step] += 1
+        return uuid5(self.lineage.step_run(step), str(self._runs[step]))
+
+    def send(self, event: Mapping[str, Any], run: UUID | None = None) -> None:
+        """Send an event, or count it. run: of the step that it is about; None: of the rebuild."""
+        if run is not None:
+            event = {**event, "run": {**event["run"], "runId": str(run)}}
         if self.client is None or self._failed_in_a_row >= _MOST_IN_A_ROW:
             self.lost += 1
             return
@@ -111,19 +120,20 @@ def stage_events(step: str, upstream: Sequence[StepRecord]) -> Iterator[Callable
     if emitter is None:
         yield lambda _records: None
         return
-    done, lineage = list[StepRecord](), emitter.lineage
-    emitter.send(lineage.event("START", _now(), step))
+    done, lineage, run = list[StepRecord](), emitter.lineage, emitter.run_of(step)
+    emitter.send(lineage.event("START", _now(), step), run)
     try:
         yield done.extend
     except BaseException as error:
-        emitter.send(lineage.event(_ending(error), _now(), step, facets=_error(lineage, error)))
+        emitter.send(lineage.event(_ending(error), _now(), step, facets=_error(lineage, error)), run)
         raise
     results = {record.name: record.output_hash for record in upstream}
     for place, record in enumerate(done):
         if place:  # steps of one stage, which begin with the first
-            emitter.send(lineage.event("START", _now(), record.name))
+            run = emitter.run_of(record.name)
+            emitter.send(lineage.event("START", _now(), record.name), run)
         reused = datetime.fromisoformat(record.started) < emitter.started
-        emitter.send(lineage.step_done(asdict(record) | {"ended": _now()}, results, reused=reused))
+        emitter.send(lineage.step_done(asdict(record) | {"ended": _now()}, results, reused=reused), run)
         results[record.name] = record.output_hash
 
 

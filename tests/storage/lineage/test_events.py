@@ -114,6 +114,18 @@ def test_a_rebuild_tells_of_itself_and_its_steps_and_says_which_are_reused(works
     assert warned == []
 
 
+def test_a_step_that_comes_twice_in_a_rebuild_has_two_runs(workspace, tmp_path, monkeypatch):
+    """As describing does, of two class lists."""
+    monkeypatch.setenv(FILE_VARIABLE, str(tmp_path / "events.ndjson"))
+    with rebuild_events(workspace, "birds", str(RUN), print):
+        for _ in range(2):
+            with stage_events("align", [COLLECT]) as done:
+                done([RECORD])
+    runs = [(event["eventType"], event["run"]["runId"]) for event in sent(tmp_path / "events.ndjson")[1:-1]]
+    assert [kind for kind, _ in runs] == ["START", "COMPLETE"] * 2
+    assert runs[0][1] == runs[1][1] != runs[2][1] == runs[3][1]
+
+
 @pytest.mark.parametrize(("error", "kind"), [(ValueError("no pool"), "FAIL"), (KeyboardInterrupt(), "ABORT")])
 def test_a_step_that_fails_ends_both_runs_and_says_why(workspace, tmp_path, monkeypatch, error, kind):
     monkeypatch.setenv(FILE_VARIABLE, str(tmp_path / "events.ndjson"))
