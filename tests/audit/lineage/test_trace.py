@@ -189,11 +189,12 @@ def test_texts_from_the_web_act_in_no_form(made):
     json.dumps(trace.to_dict())
 
 
-def test_a_workspace_in_a_bucket_gives_the_same_trace(stored_workspace, made):
+def test_a_workspace_in_a_bucket_gives_the_same_trace(stored_workspace, made, tmp_path):
     workspace, manifest, _ = made
     stored, uid = furnished(stored_workspace)
     assert stored["content_hash"] == manifest["content_hash"]
-    for thing in (manifest["build"], uid, "birds/gda-names"):
+    (tmp_path / "list.txt").write_text("owl\nwren\n")
+    for thing in (manifest["build"], uid, "birds/gda-names", str(tmp_path / "list.txt")):
         here, there = (trace_thing(one, thing) for one in (workspace, stored_workspace))
         assert [*there.graph.nodes] == [*here.graph.nodes]
         assert [(edge.source, edge.target) for edge in there.graph.edges] == [
