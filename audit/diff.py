@@ -171,7 +171,7 @@ def diff_builds(
         steps=causes.steps.rows(),
         differs=[name for name in _OF_A_BUILD if _content(a, name) != _content(b, name)],
         code={side: _code(manifest) for side, manifest in (("before", a), ("after", b))},
-        metrics=compare_metrics(older, newer) if with_metrics else (),
+        metrics=compare_metrics(older, newer) if with_metrics else [],
     )
 
 
