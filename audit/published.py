@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from evenly.audit.errors import IncompleteBuildError
 from evenly.storage.errors import StorageError
 from evenly.storage.ledger import DECISION_COLUMNS, Ledger, StepRecord
+from evenly.storage.removal.forget import FORGOTTEN, ForgetList, read_forgotten
 from evenly.storage.samples import BuildSamples
 from evenly.storage.stores.many_paths import each_stored
 from evenly.storage.tables.arrow_files import RecentTables
@@ -75,6 +76,20 @@ class PublishedBuild:
     def deciding(self) -> tuple[StepRecord, ...]:
         """The steps that judged rows, in order."""
         return tuple(record for record in self.records if "decisions" in record.hashes)
+
+    def forgotten(self, uid: str) -> str:
+        """The hash by which the rows of a pair on the forget list stand in this build; "" where it refused none."""
+        forget, masked = self._forgotten
+        name = forget.masked_uid(uid)
+        return name if name in masked else ""
+
+    @cached_property
+    def _forgotten(self) -> tuple[ForgetList, frozenset[str]]:
+        first = self.deciding[0]
+        if FORGOTTEN not in first.inputs:
+            return ForgetList(), frozenset()
+        rows = self.ledger.table(first, "arrivals", ["uid"], where=pc.field("reason") == FORGOTTEN)
+        return read_forgotten(self.workspace), frozenset(rows["uid"].drop_null().to_pylist())
 
     def step(self, name: str) -> StepRecord | None:
         """The record of the step of this name, or None where it was switched off."""

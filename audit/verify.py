@@ -46,6 +46,7 @@ CHECKS: Mapping[str, str] = {
     "downloads": "records of downloads, and what was measured of pictures, are as they were written",
     "replies": "replies of language models are as they were written",
     "artifacts": "adapters, refined encoders and indexes have their cards, and contents of the hashes these name",
+    "receipts": "receipts of take-downs are signed by this workspace, and what they say holds still",
     "image": "the bytes of pictures have the hash that names them",
     "weights": "files of the encoder hold what was recorded of them, where they look so",
 }

@@ -124,6 +124,8 @@ def _uids(build: PublishedBuild, query: str) -> tuple[list[str], list[dict[str, 
     """
     if is_uid(query) and (build.pair(query, ()) is not None or _arrivals(build, query)):
         return [query], []
+    if is_uid(query) and (masked := build.forgotten(query)):
+        return [masked], []
     uids: list[str] = []
     for record in {record.key: record for key in KEYS if (record := build.giver(key)) is not None}.values():
         texts = {field.name for field in build.schema(record, "decisions") if pa.types.is_string(field.type)}

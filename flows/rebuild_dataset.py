@@ -63,6 +63,7 @@ def rebuild_dataset(recipe: Annotated[str, "The path of the recipe's file."], **
     options = options_of(RebuildOptions, values)
     name, notify = read_notify(recipe)
     limit, quiet, notes = options.limit, options.quiet, RunNotes(root=options.root, recipe=name)
+    notes.file = str(Path(recipe).absolute())
     with notes:
         chosen = read_recipe(recipe)
     notes.max_age = None if chosen.schedule is None else chosen.schedule.max_age

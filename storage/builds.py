@@ -2,7 +2,8 @@
 
 `<recipe>-latest` is that alias. `latest` is no file: it is the alias of the one recipe whose builds were promoted.
 A hold on a recipe keeps rebuilds from moving its alias until a person does. The content hash of a build covers what
-makes it what it is; storage/content.py says what of a table is content.
+makes it what it is; storage/content.py says what of a table is content. Of a build that was taken down a tombstone is
+left, which names its successor.
 """
 
 import os
@@ -30,6 +31,7 @@ class Builds:
         self._aliases = self.folder / "aliases"
         self._holds = self.folder / "holds"
         self._announced = self.folder / "announced"
+        self._tombstones = self.folder / "tombstones"
 
     def publish(self, manifest: Mapping[str, Any]) -> bool:
         """Create the manifest under its `build` id, atomically; False if that build exists already."""
@@ -46,6 +48,11 @@ class Builds:
         matches = [build for build in names if build == name] or [
             build for build in names if name and build.startswith(name)
         ]
+        if not matches and (tombstone := self._tombstone(name)) is not None:
+            raise NotFoundError(
+                f"`build` must name a build that is there; `{tombstone['build']}` was taken down on "
+                f"{str(tombstone['taken_down'])[:10]}, receipt {tombstone['receipt']}. {_instead(tombstone)}"
+            )
         if len(matches) != 1:
             builds = ", ".join(names) or "none yet; `evenly rebuild RECIPE` makes one"
             number = "no build" if not matches else "more than one build"
@@ -74,6 +81,36 @@ class Builds:
             }
             for manifest in self.manifests()
         ]
+
+    def bury(self, tombstone: Mapping[str, Any]) -> None:
+        """Put a tombstone in the place of the manifest of its `build`; the alias moves to its `successor`, or goes.
+
+        Where it is broken off, the same call goes on.
+        """
+        build, recipe = str(tombstone["build"]), str(tombstone["recipe_name"])
+        create_record(self._tombstones / f"{build}.json", tombstone)
+        if self.latest_of(recipe) == build:
+            if tombstone["successor"] is None:
+                (self._aliases / f"{recipe}-{LATEST}.json").unlink(missing_ok=True)
+            else:
+                self.promote(str(tombstone["successor"]), recipe=recipe)
+        (self._announced / f"{build}.json").unlink(missing_ok=True)
+        self._path(build).unlink(missing_ok=True)
+
+    def overview(self) -> dict[str, Any]:
+        """The rows of builds, the promotions that are held, and what was taken down."""
+        return {"builds": self.rows(), "holds": self.holds(), "taken_down": self.tombstones()}
+
+    def tombstones(self) -> list[dict[str, Any]]:
+        """The records that builds which were taken down left; `instead` says in words what to use."""
+        stones = map_paths(read_record, sorted(self._tombstones.glob("*.json")))
+        return [stone | {"instead": _instead(stone)} for stone in stones]
+
+    def _tombstone(self, name: str) -> dict[str, Any] | None:
+        """The tombstone of a build id or a unique beginning of one."""
+        names = [path for path in self._tombstones.glob("*.json") if is_plain(name) and path.stem.startswith(name)]
+        chosen = [path for path in names if path.stem == name] or names
+        return read_record(chosen[0]) if len(chosen) == 1 else None
 
     def promote(self, build: str, *, recipe: str) -> None:
         """Point the alias of `recipe` at `build`; atomic, and the builds themselves do not change."""
@@ -151,6 +188,11 @@ class Builds:
         if not is_plain(build):
             raise NotFoundError(f"`build` must be letters, digits, `-`, `_` and `.`; got `{build!r}`.")
         return self.folder / f"{build}.json"
+
+
+def _instead(tombstone: Mapping[str, Any]) -> str:
+    successor = tombstone["successor"]
+    return f"Use its successor, `{successor}`." if successor else f"It has no successor: {tombstone['why']}."
 
 
 def funnel_of(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:

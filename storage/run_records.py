@@ -33,7 +33,7 @@ class RunRecord:
     build, rows and kept are those of its build; previous: the latest build before. entered, left: pairs, since that;
     None where there was none. asked_again: URLs that had failed and were asked again, by the reason of the failure;
     asked_until: of failures recorded by then; None: of all, or of none where asked_again is empty. error: in a line.
-    max_age, blocks: who is told once the recipe's latest build is so old.
+    max_age, blocks: who is told once the recipe's latest build is so old. file: of the recipe, where it was read.
     """
 
     recipe: str
@@ -53,6 +53,7 @@ class RunRecord:
     error: str | None = None
     max_age: str | None = None
     blocks: tuple[str, ...] = ()
+    file: str | None = None
 
 
 _FIELDS = {entry.name for entry in fields(RunRecord)}

@@ -17,6 +17,7 @@ from evenly.storage.artifacts.store import Artifacts, digests_in, object_content
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import Ledger
 from evenly.storage.records import read_record
+from evenly.storage.removal.takedown import wrong_receipts
 from evenly.storage.tables.exchange import open_exchange, received_rows, send_rows
 from evenly.storage.tables.lance_rows import MADE_AGAIN, check_rows
 from evenly.storage.tables.partitions import Partition
@@ -26,7 +27,7 @@ from evenly.storage.workspace import Workspace
 
 
 def check_stored(build: PublishedBuild) -> Iterator[Finding]:
-    """Yield a finding for each piece that has changed: of features, of download records, of replies, of the journal.
+    """Yield a finding for each piece that has changed: features, download records, replies, the journal, receipts.
 
     All that the workspace holds of them is looked at, since builds share them.
     """
@@ -42,6 +43,8 @@ def check_stored(build: PublishedBuild) -> Iterator[Finding]:
         for record in sorted(folder.glob("*/*.json")):
             yield from _guarded(check, record, workspace, read_record)
     yield from _check_artifacts(workspace)
+    for name, trouble in wrong_receipts(workspace):
+        yield Finding.of("receipts", name, trouble)
 
 
 def _check_artifacts(workspace: Workspace) -> Iterator[Finding]:

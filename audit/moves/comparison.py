@@ -16,6 +16,7 @@ from evenly.audit.published import PublishedBuild
 from evenly.curation.arrays import Flags, Ints
 from evenly.keys import places_in, rows_with
 from evenly.storage.ledger import Ledger, StepRecord
+from evenly.storage.removal.forget import FORGOTTEN
 from evenly.storage.tables.partitions import Partition
 
 ALTERED: Literal["altered"] = "altered"
@@ -187,6 +188,7 @@ def _why_absent(build: PublishedBuild, ledger: Ledger, uids: pa.Array, names: Re
     if len(uids) and "arrivals" in build.deciding[0].hashes:
         rows = rows_with(ledger.table(build.deciding[0], "arrivals", ["uid", "reason"]), uids)
         reasons = dict(zip(rows["uid"].to_pylist(), rows["reason"].to_pylist(), strict=True))
+    reasons |= {uid: FORGOTTEN for uid in uids.to_pylist() if uid not in reasons and build.forgotten(uid)}
     return np.array([names.number(reasons.get(uid, NOT_IN_POOL)) for uid in uids.to_pylist()], np.int64)
 
 

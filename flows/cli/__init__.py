@@ -27,6 +27,7 @@ MODULES = {
     "audit.what_if": "what-if",
     "audit.summary": "summary facts model-card",
     "audit.upkeep": "doctor clean",
+    "audit.forget": "forget",
     "start.serve": "serve deploy",
     "classes.descriptions": "descriptions",
     "classes.batches": "batches",

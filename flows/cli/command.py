@@ -242,8 +242,8 @@ WRITES: Mapping[str, Callable[[Values], bool]] = {
 READS = frozenset(
     (
         *("init", "check", "plan", "builds", "batches", "search", "predict", "export-adapter", "encode", "encoders"),
-        *("base-to-new", "sessions", "why", "what-if", "trace", "card", "verify", "doctor", "clean", "serve"),
-        *("deploy", "summary", "facts", "model-card"),
+        *("base-to-new", "sessions", "why", "what-if", "trace", "card", "verify", "doctor", "clean", "forget"),
+        *("serve", "deploy", "summary", "facts", "model-card"),
         *("descriptions show", "descriptions compare", "descriptions export", "encoders tune", "encoders tokens"),
         *("metadata build", "metadata show"),
     )

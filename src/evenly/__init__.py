@@ -78,6 +78,7 @@ __all__ = [
     "extract",
     "facts",
     "fit",
+    "forget",
     "import_descriptions",
     "index",
     "init",

@@ -6,6 +6,7 @@ Parameters are the command's options by their names in Python; `help(evenly.fit)
 from evenly.flows.cli.adapters.evaluate import base_to_new_command, evaluate_command, probe_command, sessions_command
 from evenly.flows.cli.adapters.fit import export_adapter_command, fit_command, leaderboard_command, predict_command
 from evenly.flows.cli.audit.audit import card_command
+from evenly.flows.cli.audit.forget import forget_command
 from evenly.flows.cli.audit.summary import facts_command, model_card_command, summary_command
 from evenly.flows.cli.audit.trace import trace_command
 from evenly.flows.cli.audit.upkeep import clean_command, doctor_command
@@ -52,6 +53,7 @@ export_descriptions = in_python(export_descriptions_command, "descriptions expor
 extract = in_python(extract_command)
 facts = in_python(facts_command)
 fit = in_python(fit_command)
+forget = in_python(forget_command)
 import_descriptions = in_python(import_command, "descriptions import")
 index = in_python(index_command)
 init = in_python(init_command)

@@ -37,7 +37,7 @@ from evenly.tasks.run import Each, LabelColumns, Records, Run
 from evenly.tasks.step import Exchanged, Step
 
 _PLACE_COLUMNS = frozenset({"uid", "source", "file_hash", "row"})
-"""What is stored of a pair that is on the forget list."""
+"""What is stored of a pair that is on the forget list; in place of its uid a hash of that by the key of the list."""
 _ROWS = "pools"
 _NOTED = 20
 """Names of files of a source that are noted; of all others their number."""
@@ -122,7 +122,7 @@ def collect_pairs(run: Run, _upstream: Records, _rule: CollectRule, sent: PoolRo
     pair, for those of pairs stand with the pairs, and its id in the pool where it is not kept.
     Where a pair stands more than once the first by (source, file hash, row) is kept and the others are merged into it.
     With `limit` in the rule, the pairs with the smallest uids are taken: a draw, since uids are hashes. Of pairs on the
-    forget list the uid alone is stored.
+    forget list nothing is stored but their place and a keyed hash in place of the uid.
     """
     rows = joined_pools([sent.empty, *sent.exchange.received(_ROWS, run.part.number)])
     limit = None if sent.limits is None else sent.limits[run.part.number]
@@ -177,13 +177,17 @@ def _count_pairs(exchange: RowExchange, run: Run) -> int:
 
 
 def _without_forgotten(table: pa.Table, forget: ForgetList) -> pa.Table:
-    """Of rows that are on the forget list, by uid, URL or the hash of a file, nothing but uid and place, and a mark."""
+    """Of rows on the forget list, by uid, URL, domain or the hash of a file, a masked uid, their place and a mark."""
     if not forget.hashes:
         return table
     uids, urls = (table[name].combine_chunks() for name in ("uid", "url"))
     file_hashes = pc.struct_field(pc.extract_regex(urls, LOCAL_ADDRESS), "hash")
-    by_name = pc.or_(forget.holds("uid", uids), forget.holds("url", urls))
+    by_name = pc.or_(pc.or_(forget.holds("uid", uids), forget.holds("url", urls)), forget.holds_hosts(urls))
     is_forgotten = pc.or_(by_name, forget.holds("image_id", file_hashes))
+    if not pc.any(is_forgotten).as_py():
+        return table
+    masked = pc.replace_with_mask(uids, is_forgotten, forget.masked(uids.filter(is_forgotten)))
+    table = table.set_column(table.column_names.index("uid"), "uid", masked)
     for place, name in enumerate(table.column_names):
         if name not in _PLACE_COLUMNS:
             column = table[name].combine_chunks()

@@ -22,6 +22,7 @@ from evenly.storage.pools.local_pictures import (
 )
 from evenly.storage.pools.local_rows import FEATURES, LOCAL
 from evenly.storage.pools.source import local_pictures
+from evenly.storage.removal.forget import FORGOTTEN, ForgetList, read_forgotten
 from evenly.storage.stores.writer_lock import described_holder, lock_holder, waited_lock
 from evenly.storage.tables.hashing import table_hash
 from evenly.storage.tables.partitions import Partition
@@ -195,13 +196,18 @@ def _held(run: Run) -> Iterator[LocatedPicture]:
 
 
 def hash_observations(run: Run, upstream: Records, rule: PoolDownload) -> dict[str, str]:
-    """The content of what was observed of the URLs of this step's pairs; of all, where the run has partitions."""
+    """The content of what was observed of the URLs of this step's pairs; of all, where the run has partitions.
+
+    And of the forget list, where it has entries: a picture on it is refused wherever it comes from.
+    """
+    digest = read_forgotten(run.workspace).digest
+    listed = {FORGOTTEN: digest} if digest else {}
     if run.bits:
-        return {"observations": f"all: {records_hash(run.workspace.downloads)}"}
+        return {"observations": f"all: {records_hash(run.workspace.downloads)}"} | listed
     urls = run.ledger.alive(upstream, ["url"])["url"].combine_chunks().unique()
     rights = [name for name in RIGHTS if name != "reservation_evidence"] if rule.stores_reservations else []
     columns = ["url", "outcome", "verdict", *OBSERVED, *rights]
-    return {"observations": table_hash(read_downloads(run.workspace.downloads, columns, urls=urls))}
+    return {"observations": table_hash(read_downloads(run.workspace.downloads, columns, urls=urls))} | listed
 
 
 def find_observations(run: Run, upstream: Records, rule: PoolDownload, engine: Each) -> SentRows | None:
@@ -220,6 +226,7 @@ def judge_downloads(run: Run, upstream: Records, rule: PoolDownload, observed: S
         rows = table.take(pc.index_in(urls, table["url"].combine_chunks()))
     else:
         rows = rows_of_uids(observed.of(run), pairs["uid"].combine_chunks())
+    rows = _without_forgotten(rows, read_forgotten(run.workspace))
     reason = pc.if_else(pc.equal(rows["verdict"], "kept"), "", rows["outcome"])
     if rule.stores_reservations:  # what was fetched by another rule may hold what this one respects
         refused = [refused_by(names, rule.respect) for names in rows["reservation"].to_pylist()]
@@ -239,6 +246,18 @@ def judge_downloads(run: Run, upstream: Records, rule: PoolDownload, observed: S
 def _judged(rule: PoolDownload) -> tuple[str, ...]:
     """The columns of records from which pairs are judged, and which they have."""
     return (*JUDGED, *RIGHTS) if rule.stores_reservations else JUDGED
+
+
+def _without_forgotten(rows: pa.Table, forget: ForgetList) -> pa.Table:
+    """Observations, of which those of a picture on the forget list say that alone."""
+    is_listed = forget.holds("image_id", rows["image_id"].combine_chunks())
+    if not pc.any(is_listed).as_py():
+        return rows
+    said = {"outcome": FORGOTTEN, "verdict": "dropped"}
+    for place, name in enumerate(rows.column_names):
+        column = rows[name].combine_chunks()
+        rows = rows.set_column(place, name, pc.if_else(is_listed, pa.scalar(said.get(name), column.type), column))
+    return rows
 
 
 def _with_told_sizes(run: Run, upstream: Records, urls: pa.ChunkedArray, decisions: pa.Table) -> pa.Table:

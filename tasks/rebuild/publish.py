@@ -58,7 +58,7 @@ def publish_build(
     or `encode_pairs` used, and null where none was.
     """
     encoder = _encoder(run, records)
-    forget = [record.inputs[FORGOTTEN] for record in records if FORGOTTEN in record.inputs]
+    forget = list(dict.fromkeys(record.inputs[FORGOTTEN] for record in records if FORGOTTEN in record.inputs))
     inputs = BuildInputs(recipe=recipe, seed=run.seed, limit=limit, encoder=encoder, split=split, forget=forget)
     content = content_hash_of(run.ledger, records, inputs)
     builds = Builds(run.workspace)

@@ -47,6 +47,7 @@ class RunNotes:
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     max_age: str | None = None
     blocks: tuple[str, ...] = ()
+    file: str | None = None
     run: Run | None = None
     build: Published | None = None
     flow_run: dict[str, Any] = field(default_factory=_flow_run)
@@ -87,6 +88,7 @@ class RunNotes:
             asked_until=asked_until,
             max_age=self.max_age,
             blocks=self.blocks,
+            file=self.file,
             **self.flow_run,
             **_outcome(self.build, error),
         )

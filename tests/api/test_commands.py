@@ -68,6 +68,7 @@ def test_a_workspace_is_looked_at(birds):
     assert as_printed(evenly.card(root=birds.root)) == printed("card", "--root", birds.root)
     assert "findings" in evenly.doctor(root=birds.root)
     assert evenly.clean(root=birds.root)["done"] is False
+    assert evenly.forget("example.org", root=birds.root)["pairs"] == 0
     build = next(iter(birds.builds)).id
     latest = birds.builds["latest"].id
     assert evenly.promote(build, root=birds.root) == {"latest": build}

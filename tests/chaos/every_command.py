@@ -44,7 +44,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "export": ("export", "tiny", "--to", "webdataset"),
     "diff": ("diff", "tiny", "tiny", "--html", "{out}/diff.html"),
     "clean": ("clean", "--yes", "--older-than", "0d"),
-    "forget": ("forget",),
+    "forget": ("forget", "caption:number 7$", "--yes"),
     "collect": ("retrieve", "{classes}", "--pool", "{pictures}", "--model", "{model}", "--out", "{out}/support"),
     "match": ("match", "{pool}", "--metadata", "{classes}", "--caption", "text", "--out", "{out}/m.parquet", "--force"),
     "balance": ("balance", "{matches}", "--t", "5", "--out", "{out}/b.parquet", "--force"),
@@ -53,7 +53,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "retrieve": ("retrieve", "{classes}", "--build", "tiny", "--per-class", "5"),
 }
 """All that write, `forget` and `clean` included, which want to be alone."""
-KILLED = ("refine", "worth", "fit", "describe", "rebuild", "index", "extract", "export")
+KILLED = ("refine", "worth", "fit", "describe", "rebuild", "index", "extract", "export", "forget")
 FROM_NOTHING = ("rebuild",)
 _IN_A_ROW = 4
 _MEASURED = ("seconds", "query_ms", "recall", "queries")
@@ -80,7 +80,7 @@ class World:
     def words(self, name: str, folder: Path) -> list[str]:
         """The arguments of a command in the workspace of a folder."""
         words = [word.format(**self.places, out=folder / "out") for word in COMMANDS[name]]
-        return [*words, "--root", str(folder / "w"), "--json"] if name != "forget" else [*words, str(folder / "w")]
+        return [*words, "--root", str(folder / "w"), "--json"]
 
     def run(self, words: list[str], folder: Path) -> Ended:
         """Run a command to its end."""

@@ -154,7 +154,7 @@ def _run(order: Mapping[str, Any]) -> None:
     status = 1
     try:
         set_up_command()
-        status = _forget(order["arguments"][-1]) if order["arguments"][0] == "forget" else report_errors(app)
+        status = report_errors(app)
     except BaseException:  # noqa: BLE001 - what no command should end with is what we look for
         import traceback
 
@@ -163,15 +163,6 @@ def _run(order: Mapping[str, Any]) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
-
-
-def _forget(root: str) -> int:
-    """Put something on the forget list, which no command does yet."""
-    from evenly.storage.removal.forget import add_forgotten
-    from evenly.storage.workspace import Workspace
-    from tests.reported import report_errors
-
-    return report_errors(lambda: add_forgotten(Workspace.at(root), [("uid", "ab" * 16)]))
 
 
 def main() -> None:

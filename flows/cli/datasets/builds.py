@@ -277,21 +277,22 @@ def _print_rebuilt(result: dict[str, Any]) -> None:
 
 
 def builds_command(root: Root = None) -> dict[str, Any]:
-    """List the builds, oldest first, and the recipes whose promotions are held.
+    """List the builds, oldest first, the recipes whose promotions are held, and builds that were taken down.
 
     Example: evenly builds
     """
     from evenly.storage.builds import Builds
     from evenly.storage.workspace import Workspace
 
-    builds = Builds(Workspace.at(root))
-    return {"builds": builds.rows(), "holds": builds.holds()}
+    return Builds(Workspace.at(root)).overview()
 
 
 def _print_builds(result: dict[str, Any]) -> None:
     print_rows("builds", [row | {"created": row["created"][:16].replace("T", " ")} for row in result["builds"]])
     for recipe, reason in result["holds"].items():
         print_text(f"{recipe}: not promoted by rebuilds, since {reason}. Look, then `evenly promote BUILD`")
+    for stone in result["taken_down"]:
+        print_text(f"{stone['build']}: taken down by {stone['receipt']}; {stone['instead']}")
 
 
 def promote_command(build: Build, root: Root = None) -> dict[str, str]:
@@ -307,8 +308,7 @@ def promote_command(build: Build, root: Root = None) -> dict[str, str]:
 
 
 def _print_promoted(result: dict[str, str]) -> None:
-    recipe = result["latest"].rpartition("-")[0]
-    print_text(f"{recipe}-latest is {result['latest']}")
+    print_text(f"{result['latest'].rpartition('-')[0]}-latest is {result['latest']}")
 
 
 def report_command(build: Build = "latest", root: Root = None) -> dict[str, str]:

@@ -3,25 +3,34 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from hypothesis import HealthCheck, assume, given
+from hypothesis import strategies as st
 
 from evenly.audit.diff import diff_builds
 from evenly.audit.published import PublishedBuild
 from evenly.audit.verify import verify_build
 from evenly.audit.why import explain
+from evenly.curation.collecting import pair_uids
 from evenly.storage.pools.source import PoolSource
 from evenly.storage.removal.forget import add_forgotten, read_forgotten
+from evenly.storage.tables.partitions import Partition
 from evenly.storage.workspace import Workspace
 from evenly.tasks.engine import InProcess
 from evenly.tasks.partitioning import open_engine
 from evenly.tasks.progress import Progress
+from evenly.tasks.rebuild.balance import BALANCE
 from evenly.tasks.rebuild.collect import COLLECT
+from evenly.tasks.rebuild.concepts import COUNT_CONCEPTS, MATCH_CONCEPTS
 from evenly.tasks.rebuild.filters import CHECK_TEXTS
 from evenly.tasks.run import Run
 from evenly.tasks.stage import run_steps
+from tests.few_examples import few
 from tests.tasks.whole_rebuild import RULES, publish
 
 SECRET = "a face that must go"  # noqa: S105 - no password
@@ -86,9 +95,9 @@ def test_new_builds_hold_no_forgotten_pair_in_any_number_of_partitions(run):
     assert (pair.outcome, pair.step, pair.reason) == ("dropped", "collect", "forgotten")
 
 
-def test_neither_caption_nor_url_of_a_forgotten_pair_is_stored_anew(run):
+def test_neither_uid_nor_caption_nor_url_of_a_forgotten_pair_is_stored_anew(run):
     before = rebuild(run)
-    forget(run, before)
+    uid = forget(run, before)
     build = rebuild(run, 2)
     published = PublishedBuild(run.workspace, build)
     tables = [published.ledger.table(record, name) for record in published.records for name in record.hashes]
@@ -100,7 +109,7 @@ def test_neither_caption_nor_url_of_a_forgotten_pair_is_stored_anew(run):
         if pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
         for text in column.drop_null().unique().to_pylist()
     }
-    assert not texts & {SECRET, BY_URL, *ROWS[3], ROWS[5][1]}
+    assert not texts & {uid, SECRET, BY_URL, *ROWS[3], ROWS[5][1]}
     assert {ROWS[0][0], ROWS[0][1]} <= texts
     key = read_forgotten(run.workspace).key.hex()
     records = [*run.workspace.steps.rglob("*.json"), *run.workspace.builds.rglob("*.json")]
@@ -130,6 +139,66 @@ def test_a_forgotten_pair_takes_no_place_within_a_limit(run):
         kept = PublishedBuild(other.workspace, build).samples(["uid"])["uid"].to_pylist()
         stays = PublishedBuild(run.workspace, rebuild(run)).samples(["uid"])["uid"].to_pylist()
         assert kept == sorted(stays)[:20]
+
+
+def test_a_domain_is_refused_with_all_below_it_and_no_other(run):
+    rows = [
+        ("https://img.bad.test/1.jpg", "a dog"),
+        ("http://BAD.test:80/2.jpg", "a cat"),
+        ("https://notbad.test/3", "an owl"),
+    ]
+    pool = run.sources[0].path
+    Path(pool).write_text("\n".join(json.dumps({"url": url, "text": text}) for url, text in rows))
+    add_forgotten(run.workspace, [("domain", "bad.test")])
+    for bits in (0, 2):
+        assert rebuild(elsewhere(run, bits), bits)["steps"][0]["counts"] == {
+            "kept": 1,
+            "dropped": 2,
+            "failed": 0,
+            "merged": 0,
+        }
+
+
+LEVELLING = [
+    *((COLLECT, {"limit": None}), (CHECK_TEXTS, {"caption_length": {"min_words": 2, "max_words": 8}})),
+    (MATCH_CONCEPTS, {"metadata": "{root}/concepts.txt", "mode": "normalized", "plurals": False}),
+    *((COUNT_CONCEPTS, {}), (BALANCE, {"t": 2.0})),
+]
+
+
+def kept_of(run, rows, listed, bits):
+    """The kept uids of a pool in which draws and counts decide, with a forget list."""
+    with TemporaryDirectory() as folder:
+        root = Path(folder)
+        (root / "concepts.txt").write_text("dog\ncat\nowl\n")
+        (root / "pool.jsonl").write_text("\n".join(json.dumps({"url": url, "text": text}) for url, text in rows))
+        source = replace(run.sources[0], path=str(root / "pool.jsonl"))
+        own = replace(run, workspace=Workspace.at(root / "w"), sources=(source,), bits=bits)
+        if listed:
+            add_forgotten(own.workspace, listed)
+        rules = [(step, step.read(json.loads(json.dumps(rule).replace("{root}", folder)))) for step, rule in LEVELLING]
+        records = run_steps(own, rules, InProcess(run=own))
+        return [
+            uid
+            for part in Partition.all(bits)
+            for uid in replace(own, part=part).ledger.alive(records, [])["uid"].to_pylist()
+        ]
+
+
+@few(4, most=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_successor_keeps_what_a_pool_without_the_forgotten_pairs_would(run, data):
+    animals = st.sampled_from(["a dog", "a cat", "an owl", "a dog and a cat", "three owls"])
+    numbered = st.lists(st.tuples(st.integers(0, 7), animals, st.integers(0, 3)), min_size=3, max_size=30)
+    rows = [(f"https://s{host}.test/{place}.jpg", f"{text} {place}") for host, text, place in data.draw(numbered)]
+    chosen = data.draw(st.sets(st.sampled_from(rows), max_size=len(rows) - 1))
+    hosts, bits = data.draw(st.sets(st.integers(0, 7), max_size=2)), data.draw(st.sampled_from([0, 2]))
+    domains = {f"s{host}.test" for host in hosts}
+    stays = [row for row in rows if row not in chosen and row[0].split("/")[2] not in domains]
+    assume(stays)
+    uids = pair_uids(*(pa.array(values, pa.string()) for values in zip(*sorted(chosen), strict=True))) if chosen else []
+    listed = [("uid", str(uid)) for uid in uids] + [("domain", name) for name in sorted(domains)]
+    assert kept_of(run, rows, listed, bits) == kept_of(run, stays, [], bits)
 
 
 def test_an_empty_list_changes_no_key(run):
