@@ -23,8 +23,8 @@ from evenly.storage.workspace import Workspace
 class TakeDown:
     """An unfinished take-down.
 
-    receipt: its name. request: the words of its call. entries: of the forget list. builds: those that held it, each with
-    its recipe. recipes: the file of each recipe that is rebuilt. counts: what was there at the beginning, by kind.
+    receipt: its name. request: the words of its call. entries: of the forget list. builds: those that held it, each
+    with its recipe. recipes: the file of each recipe that is rebuilt. counts: what was there at the beginning, by kind.
     successors: of each recipe, as soon as it is rebuilt; "" where no pair of its pool is left.
     """
 
