@@ -9,7 +9,7 @@ import json
 import os
 import tarfile
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
@@ -27,7 +27,7 @@ from evenly.storage.ledger import Ledger
 from evenly.storage.records import read_record, replacing
 from evenly.storage.removal.decoded import holding, search
 from evenly.storage.removal.leftovers import StoredFile, datasets, list_files, unneeded_files
-from evenly.storage.removal.references import Recorded, read_recorded
+from evenly.storage.removal.references import ARTIFACTS, Recorded, read_recorded
 from evenly.storage.removal.traces import Traces
 from evenly.storage.stores.object_path import ObjectPath
 from evenly.storage.tables.block_sums import PARQUET_MARK, append_sums, open_checked
@@ -266,25 +266,34 @@ def _copy(source: BinaryIO, target: BinaryIO, length: int | None) -> None:
         left = None if left is None else left - len(piece)
 
 
+def artifacts_of(
+    files: Sequence[StoredFile], hits: Collection[str], builds: Mapping[str, str]
+) -> Iterator[tuple[StoredFile, Collection[str]]]:
+    """The files of adapters and refined encoders of builds, by their ids and content hashes, and objects these name."""
+    for file in files:
+        if file.kind in ARTIFACTS:
+            text = file.path.read_text(errors="replace") if file.path.suffix == ".json" else ""
+            is_named = any(f'"{name}"' in text for item in builds.items() for name in item)
+            if is_named or file.name in hits or not builds.keys().isdisjoint(file.name.split("/")):
+                yield file, digests_in(text)
+
+
 def _purge_artifacts(
     workspace: Workspace, files: Sequence[StoredFile], hits: Collection[str], buried: Mapping[str, str]
 ) -> None:
     """Remove adapters and refined encoders that were fitted on buried builds, and contents that no other card names."""
-    removed, kept = set[str](), set[str]()
-    for file in files:
-        if file.kind not in ("adapters", "refined encoders"):
-            continue
-        text = file.path.read_text(errors="replace") if file.path.suffix == ".json" else ""
-        is_of_buried = file.name in hits or not buried.keys().isdisjoint(file.name.split("/"))
-        is_of_buried |= any(f'"{name}"' in text for item in buried.items() for name in item)
-        (removed if is_of_buried else kept).update(digests_in(text))
-        if is_of_buried:
+    removed = {file.name: digests for file, digests in artifacts_of(files, hits, buried)}
+    texts = list[str]()
+    for file in (file for file in files if file.kind in ARTIFACTS):
+        if file.name in removed:
             file.path.unlink(missing_ok=True)
             file.path.with_suffix(".safetensors").unlink(missing_ok=True)
+        elif file.path.suffix == ".json":
+            texts.append(file.path.read_text(errors="replace"))
     recorded = read_recorded(workspace, files)
-    stored = [*map(asdict, recorded.steps), *recorded.manifests]
-    kept |= {digest for record in stored for digest in digests_in(json.dumps(record, default=str))}
-    for digest in removed - kept:
+    texts += [json.dumps(record, default=str) for record in (*map(asdict, recorded.steps), *recorded.manifests)]
+    named = {digest for text in texts for digest in digests_in(text)}
+    for digest in {digest for digests in removed.values() for digest in digests} - named:
         (workspace.objects / f"{digest}.safetensors").unlink(missing_ok=True)
 
 

@@ -28,7 +28,7 @@ from evenly.storage.removal.clean import Wanted, clean_workspace
 from evenly.storage.removal.decoded import UNREADABLE, holding, search
 from evenly.storage.removal.forget import add_forgotten, make_key, read_forgotten
 from evenly.storage.removal.leftovers import StoredFile, list_files
-from evenly.storage.removal.purge import purge, searched_files
+from evenly.storage.removal.purge import artifacts_of, purge, searched_files
 from evenly.storage.removal.takedown import TakeDown, write_receipt
 from evenly.storage.removal.things import PATTERN, Resolved, parse_things, resolve
 from evenly.storage.removal.traces import ListedTraces, Traces
@@ -68,6 +68,7 @@ class TakeDownPlan:
     recipes: Mapping[str, str | None]
     changed: Mapping[str, Sequence[str]]
     exports: Sequence[Mapping[str, Any]]
+    artifacts: Sequence[str]
     is_listed: bool
     seconds: float
 
@@ -98,6 +99,7 @@ class TakeDownPlan:
                 for build, recipe in self.builds.items()
             ],
             "exports": list(self.exports),
+            "artifacts": list(self.artifacts),
             "seconds": self.seconds,
         }
 
@@ -112,6 +114,7 @@ def plan_of(workspace: Workspace, things: Sequence[str], *, with_twins: bool, fi
     by_name = {read_recipe(path).name: str(path.absolute()) for path in files}
     recipes = {name: by_name.get(name) or _known_file(workspace, name) for name in sorted(set(builds.values()))}
     size = sum(file.size for file in stored if file.name in hits)
+    hashes = {build: str(Builds(workspace).read(build)["content_hash"]) for build in builds}
     forget = read_forgotten(workspace)
     is_listed = all(forget.hashes and forget.hash_of(*entry) in forget.hashes for entry in resolved.entries)
     return TakeDownPlan(
@@ -122,6 +125,7 @@ def plan_of(workspace: Workspace, things: Sequence[str], *, with_twins: bool, fi
         recipes=recipes,
         changed=_changed(workspace, builds, recipes),
         exports=_exports(workspace, set(builds)),
+        artifacts=[file.name for file, _ in artifacts_of(stored, holding(hits), hashes)],
         is_listed=is_listed,
         seconds=round(seconds + 2 * (time.perf_counter() - begun) + size / _BYTES_PER_S, 1),
     )
