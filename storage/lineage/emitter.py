@@ -21,7 +21,7 @@ from evenly.storage.step_records import StepRecord, code_version
 from evenly.storage.workspace import Workspace
 
 FILE_VARIABLE = "EVENLY_OPENLINEAGE"
-_OF_CLIENT, _DISABLED = "OPENLINEAGE_", "OPENLINEAGE_DISABLED"
+_OF_CLIENT, _DISABLED = ("OPENLINEAGE_URL", "OPENLINEAGE_CONFIG", "OPENLINEAGE__TRANSPORT"), "OPENLINEAGE_DISABLED"
 _MOST_IN_A_ROW = 3
 """Failed deliveries after which a run tries no more: each waits for a consumer that is not there."""
 _WAIT_S = 10.0  # for deliveries that a transport has put off
@@ -31,7 +31,8 @@ def is_wanted() -> bool:
     """Whether a setting asks for events."""
     if os.environ.get(_DISABLED, "").lower() in ("true", "1"):
         return False
-    return any(name == FILE_VARIABLE or name.startswith(_OF_CLIENT) for name, value in os.environ.items() if value)
+    settings = (FILE_VARIABLE, *_OF_CLIENT)
+    return any(name.startswith(settings) for name, value in os.environ.items() if value)
 
 
 @dataclass(kw_only=True)
