@@ -22,8 +22,6 @@ from evenly.storage.workspace import Workspace
 
 FILE_VARIABLE = "EVENLY_OPENLINEAGE"
 _OF_CLIENT, _DISABLED = ("OPENLINEAGE_URL", "OPENLINEAGE_CONFIG", "OPENLINEAGE__TRANSPORT"), "OPENLINEAGE_DISABLED"
-_MOST_IN_A_ROW = 3
-"""Failed deliveries after which a run tries no more: each waits for a consumer that is not there."""
 _WAIT_S = 10.0  # for deliveries that a transport has put off
 
 
@@ -44,7 +42,7 @@ class Emitter:
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     lost: int = 0
     trouble: str = ""
-    _failed_in_a_row: int = 0
+    _is_away: bool = False
     _runs: Counter[str] = field(default_factory=Counter)
 
     def run_of(self, step: str) -> UUID:
@@ -53,20 +51,21 @@ class Emitter:
         return uuid5(self.lineage.step_run(step), str(self._runs[step]))
 
     def send(self, event: Mapping[str, Any], run: UUID | None = None) -> None:
-        """Send an event, or count it. run: of the step that it is about; None: of the rebuild."""
+        """Send an event, or count it. run: of the step that it is about; None: of the rebuild.
+
+        After a delivery that failed, with all tries of the client's own, no more is tried: each would wait as long.
+        """
         if run is not None:
             event = {**event, "run": {**event["run"], "runId": str(run)}}
-        if self.client is None or self._failed_in_a_row >= _MOST_IN_A_ROW:
+        if self.client is None or self._is_away:
             self.lost += 1
             return
         try:
             self.client.emit(official_event(event))
         except Exception as error:  # noqa: BLE001 - whatever a transport raises, the run goes on
             self.lost += 1
-            self._failed_in_a_row += 1
+            self._is_away = True
             self.trouble = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        else:
-            self._failed_in_a_row = 0
 
     def close(self) -> None:
         """Wait a little for events that are on their way."""
