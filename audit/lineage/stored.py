@@ -33,7 +33,6 @@ class StoredGraph:
         self.records = {
             record.key: record for record in sorted(Ledger(workspace).records(), key=lambda record: record.ended)
         }
-        self._in_builds = {str(step["key"]) for manifest in self.manifests.values() for step in manifest["steps"]}
         self._outputs = self._by_output()
         self._artifacts()
         for record in self.records.values():
@@ -42,15 +41,22 @@ class StoredGraph:
             self._build(manifest)
         self._departures()
 
-    def _by_output(self) -> dict[tuple[str, str], StepRecord]:
-        """A run of each step by each of its outputs: one that a build names, else the newest."""
-        ranked = sorted(self.records.values(), key=lambda record: record.key in self._in_builds)
-        return {(record.name, record.output_hash): record for record in ranked}
+    def _by_output(self) -> dict[tuple[str, str], list[StepRecord]]:
+        """The runs of each step by each of their outputs, the oldest first."""
+        runs: dict[tuple[str, str], list[StepRecord]] = {}
+        for record in self.records.values():
+            runs.setdefault((record.name, record.output_hash), []).append(record)
+        return runs
+
+    def _upstream(self, record: StepRecord, name: str, output: str) -> StepRecord | None:
+        """The run whose result a step read: of several with the same result, the last that had ended when it did."""
+        runs = self._outputs.get((name, output), [])
+        return next((run for run in reversed(runs) if run.ended <= record.ended), runs[0] if runs else None)
 
     def _step(self, record: StepRecord) -> None:
         graph, key = self.graph, step_node(self.graph, record)
         for name, value in record.inputs.items():
-            if (upstream := self._outputs.get((name, value))) is not None:
+            if (upstream := self._upstream(record, name, value)) is not None:
                 graph.link(step_node(graph, upstream), key, "reads its result")
             elif name == "build" and (build := self._build_of_hash(value)):
                 graph.link(build, key, "reads its pairs")

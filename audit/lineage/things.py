@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,8 @@ def _named(stored: StoredGraph, thing: str) -> list[str]:
     if not keys and len(thing) >= _LEAST and _HEX.fullmatch(thing):
         keys = [key for key in stored.graph.nodes if _name(key).startswith(thing) and not key.startswith("build:")]
     keys = [key for key in keys if key.startswith("features:")] or keys  # rather than the model that made them
+    if all(key.startswith("adapter:") for key in keys):
+        keys = sorted(keys, key=partial(_age, list(stored.manifests)))[:1]
     if len({key.partition(":")[0] for key in keys}) > 1 or len(keys) > _MOST:
         raise UnknownSampleError(
             f"`thing` must be one thing; {', '.join(f'`{visible(key)}`' for key in keys[:_MOST])} are called "
@@ -168,6 +171,12 @@ _MOST = 5
 
 def _name(key: str) -> str:
     return key.partition(":")[2]
+
+
+def _age(builds: list[str], key: str) -> int:
+    """How many builds are newer than that of an adapter; one that is gone is older than all."""
+    build = _name(key).partition("/")[0]
+    return len(builds) - builds.index(build) if build in builds else len(builds) + 1
 
 
 def _is_called(node: LineageNode, key: str, thing: str) -> bool:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -136,6 +136,27 @@ def test_files_on_disk_are_known_by_what_is_in_them(made, tmp_path):
         trace_thing(workspace, str(tmp_path / "photo")).starts
         == trace_thing(workspace, THINGS["picture"](manifest, uid)).starts
     )
+
+
+def test_of_steps_with_the_same_result_that_which_was_there_is_the_one_read(workspace):
+    """A later version of a step that gives the same is not what an earlier build was made of."""
+    older = publish(workspace, Little(), STARTED)
+    publish(workspace, Little(versions={"check_texts": 2}), STARTED)
+    records = [record for record in Ledger(workspace).records("check_texts") if record.version == 2]
+    trace = trace_thing(workspace, older["build"], downstream=False)
+    assert len(records) == 1
+    assert f"step:{records[0].key}" not in trace.above
+    assert len([key for key in trace.above if key.startswith("step:")]) == len(older["steps"])
+
+
+def test_an_adapter_of_several_builds_is_that_of_the_newest(workspace):
+    for little, started in ((Little(), STARTED), (Little(min_words=4), STARTED + timedelta(hours=1))):
+        build = publish(workspace, little, started)["build"]
+        card = {"adapter": "gda", "arrays": {}, "learned": {}, "parameters": {}, "build": build, "class_list": "birds"}
+        put_adapter(
+            fitted_adapters_of(workspace, build, "birds"), "gda", card, {}, made_of={"build": build}, force=True
+        )
+    assert trace_thing(workspace, "birds/gda").starts == [f"adapter:{build}/birds/gda"]
 
 
 def test_a_pair_that_went_says_where_and_a_merged_one_into_which(made):
