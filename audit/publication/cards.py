@@ -178,9 +178,18 @@ def _model_lines(card: Mapping[str, Any]) -> Iterator[str]:
         ("texts", card.get("texts")),
         ("chosen on", card.get("chosen_on")),
         ("chosen", ", ".join(f"{key} {value}" for key, value in (card.get("chosen") or {}).items())),
-        ("rule", ", ".join(f"{key} {value}" for key, value in (card.get("rule") or {}).items())),
+        *((key, _in_short(value)) for key, value in (card.get("rule") or {}).items() if key != "build"),
         ("seed", str(card["seed"]) if "seed" in card else None),
         *(card.get("notes") or {}).items(),
         ("SHA-256 of its arrays", card.get("arrays_sha256") or card.get("heads_sha256")),
     ]
     yield from markdown_table([{"field": key, "value": cell(value)} for key, value in rows if value not in (None, "")])
+
+
+def _in_short(value: Any) -> str:  # noqa: ANN401 - any value of a rule
+    """A value of a rule in one line; of class lists their names."""
+    if isinstance(value, list):
+        return ", ".join(str(entry.get("list", "")) if isinstance(entry, Mapping) else str(entry) for entry in value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {entry}" for key, entry in value.items())
+    return "" if value is None else str(value)

@@ -45,6 +45,7 @@ def test_adapters_are_fitted_and_compared_on_own_features(folder):
     facts = evenly.fit(arrays=own, adapter="gda", out=str(fitted), root=folder / "w")
     assert facts["metrics"]["accuracy"] > 0.8
     assert as_printed(facts) == printed("fit", "--arrays", own, "--adapter", "gda", "--out", fitted)
+    assert "It was made of files of a user." in evenly.model_card(str(fitted))["markdown"]
     exported = evenly.export_adapter(fitted, folder / "classifier.npz")
     assert as_printed(exported) == printed("export-adapter", fitted, "--out", folder / "classifier.npz")
     few = {"adapter": ["gda"], "shots": "2", "seeds": "1", "workers": 1}

@@ -110,11 +110,18 @@ def test_the_numbers_of_card_croissant_and_summary_are_those_of_the_facts():
 
 
 def test_the_card_of_a_refined_encoder_has_its_rule_and_what_was_measured():
-    card = {"base": "ab" * 32, "build": "b-1", "encoder": {"model": "m", "pretrained": "p"}, "seed": 3,
-            "rule": {"objective": "infonce"}, "notes": {"strength": 0.5, "train_pairs": 1200}}  # fmt: skip
+    rule = {"objective": "infonce", "lists": [{"list": "birds", "classes": ["x"]}, {"list": "trees"}]}
+    card = {"base": "ab" * 32, "build": "b-1", "encoder": {"model": "m", "pretrained": "p"}, "seed": 3, "rule": rule}
+    card["notes"] = {"strength": 0.5, "train_pairs": 1200}
     text = model_card(card, "birds", FACTS, [{"measure": "recall", "before": 0.5, "after": 0.625}])
     assert text.startswith("---\nlibrary_name: evenly\ntags: [clip, vision-language]\nlanguage: [en]\n")
-    lines = ["# Refined encoder birds", "| encoder | m p |", "| rule | objective infonce |", "| strength | 0.5 |"]
+    lines = [
+        "# Refined encoder birds",
+        "| encoder | m p |",
+        "| objective | infonce |",
+        "| lists | birds, trees |",
+        "| strength | 0.5 |",
+    ]
     for line in (*lines, "| recall | 0.5 | 0.625 |", "| train\\_pairs | 1,200 |", about_build(FACTS).text):
         assert line in text
     assert "which is not here" in model_card(card, "birds", None)
