@@ -88,13 +88,17 @@ class Causes:
             is_changed = np.logical_or.reduce([~left, *(rows for _, _, rows in readings)])
             by_step, unknown = self._by_step(step, reason, uids, ~is_changed)
             yield _joined(differing), by_step
-            joint = differing | {name: words for name, words in self._before(step).items() if name not in differing}
-            yield (
-                replace(_joined(joint), detail=f"not told apart: {_joined(differing).detail}; {self._words(step)}"),
-                unknown,
-            )
+            yield self._not_told_apart(step, differing), unknown
             left = ~(by_step | unknown)
         yield from self._of_read(step, uids, readings, left, columns)
+
+    def _not_told_apart(self, step: str, differing: Mapping[str, str]) -> Cause:
+        """The cause of pairs that a step or what differs before it moved: one, where that is the same difference."""
+        upstream = self._before(step)
+        if upstream == differing:
+            return _joined(differing)
+        joint = {**differing, **upstream, **differing}  # the own ones first
+        return replace(_joined(joint), detail=f"not told apart: {_joined(differing).detail}; {self._words(step)}")
 
     def _of_read(
         self, step: str, uids: pa.Array, readings: "Sequence[Reading]", left: Flags, columns: "PairColumns"
@@ -205,7 +209,11 @@ class Causes:
         return {cause: words for name in self._origins(step) for cause, words in self.steps.by_cause(name).items()}
 
     def _words(self, step: str) -> str:
-        return ". ".join(f"{name}: {'; '.join(self.steps.by_cause(name).values())}" for name in self._origins(step))
+        """The differences before a step, in words: those of several steps that are the same once."""
+        steps: dict[str, list[str]] = {}
+        for name in self._origins(step):
+            steps.setdefault("; ".join(self.steps.by_cause(name).values()), []).append(name)
+        return ". ".join(f"{', '.join(names)}: {words}" for words, names in steps.items())
 
     def _origins(self, step: str) -> list[str]:
         """The steps before one that differ; of several those whose difference has an effect on pairs of both builds."""
