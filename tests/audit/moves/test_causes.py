@@ -1,13 +1,14 @@
 """The cause of every pair that moved: each single change, several at once, and what follows for other pairs."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from evenly.audit.diff import diff_builds
 from evenly.audit.moves.causes import UNEXPLAINED
 from evenly.storage.workspace import Workspace
 from tests.audit.conftest import STARTED, Little, publish
+from tests.few_examples import few
 
 SINGLE = [
     ({"min_words": 4}, "rule", {("check_texts", "rule")}),
@@ -98,7 +99,10 @@ def test_a_new_version_of_a_step_is_code_and_the_build_says_which_evenly_made_it
     assert difference.to_text().count("-> evenly 9.9 (fffffffff)") == 1
 
 
-@pytest.mark.parametrize("change", [{"min_words": 4, "keep_top": 0.5}, {"encoder": "encoder-b", "seed": 8}], ids=str)
+@pytest.mark.parametrize(
+    "change",
+    [{"min_words": 4, "keep_top": 0.5}, pytest.param({"encoder": "encoder-b", "seed": 8}, marks=pytest.mark.slow)],
+)
 def test_builds_in_partitions_have_the_same_causes(shared_build, shared, tmp_path, change):
     workspace = Workspace.at(tmp_path / "cut")
     cut = [publish(workspace, Little(bits=2).but(**more), STARTED) for more in ({}, change)]
@@ -109,7 +113,7 @@ def test_builds_in_partitions_have_the_same_causes(shared_build, shared, tmp_pat
     ]
 
 
-@settings(max_examples=12)
+@few(4)
 @given(
     change=st.fixed_dictionaries(
         {},
