@@ -49,7 +49,7 @@ def read_facts(build: PublishedBuild) -> Facts:
         created=str(build.manifest["created"]),
         recipe=str(build.manifest["recipe_name"]),
         seed=int(build.manifest["seed"]),
-        version=str(build.manifest["code"]["version"]),
+        version=str((build.manifest.get("code") or {}).get("version", "")),
         pairs=sum(part.pairs for part in parts),
         pictures=pictures.num_rows,
         picture_bytes=pc.sum(pictures["n_bytes"]).as_py() or 0,

@@ -124,7 +124,7 @@ COLUMNS = {
     "format": "the picture's format",
     "width": "width in pixels",
     "height": "height in pixels",
-    "reservation": "mechanisms by which rights in the picture are reserved; empty: none, null: nobody looked",
+    "reservation": "mechanisms by which rights in the picture are reserved; empty: none",
     "picture_copyright": "the copyright that the picture's file names",
     "picture_license": "the licence that the picture's file names",
     "label": "class name",

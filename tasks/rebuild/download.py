@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,8 +27,10 @@ from evenly.storage.removal.forget import FORGOTTEN, ForgetList, read_forgotten
 from evenly.storage.stores.writer_lock import described_holder, lock_holder, waited_lock
 from evenly.storage.tables.hashing import table_hash
 from evenly.storage.tables.partitions import Partition
+from evenly.storage.web.decoding import CheckedPicture, PictureChecks
 from evenly.storage.web.download import DownloadWorkers, FailureRule, download_pending, pending_urls
-from evenly.storage.web.reservations import RIGHTS, refused_by
+from evenly.storage.web.images import PLACES, read_images
+from evenly.storage.web.reservations import NO_RIGHTS, RIGHTS, SITE_NOT_READ, refused_by, stored_rights
 from evenly.storage.web.rule import PoolDownload
 from evenly.storage.web.shards import (
     PENDING_BY,
@@ -53,6 +56,7 @@ from evenly.tasks.server.limits import limits_of
 from evenly.tasks.step import Step
 
 OBSERVED = ("http_status", "final_url", "content_type", "n_bytes", "image_id", "width", "height", "format")
+_FILES = 256  # in memory at once
 DOWNLOADING = ".downloading.json"
 """The name of the lock of the run that downloads."""
 JUDGED = ("outcome", "verdict", *OBSERVED, "evidence")
@@ -229,6 +233,7 @@ def judge_downloads(run: Run, upstream: Records, rule: PoolDownload, observed: S
     rows = _without_forgotten(rows, read_forgotten(run.workspace))
     reason = pc.if_else(pc.equal(rows["verdict"], "kept"), "", rows["outcome"])
     if rule.stores_reservations:  # what was fetched by another rule may hold what this one respects
+        rows = _with_rights_of_files(run, rule, pairs["url"], rows)
         refused = [refused_by(names, rule.respect) for names in rows["reservation"].to_pylist()]
         reason = pc.if_else(pc.equal(reason, ""), pa.array(refused, pa.string()), reason)
     is_failed = pc.or_(pc.equal(rows["verdict"], "failed"), pc.ends_with(reason, "_unreadable"))
@@ -237,15 +242,41 @@ def judge_downloads(run: Run, upstream: Records, rule: PoolDownload, observed: S
         value=rows["http_status"].cast(pa.float64()).combine_chunks(),
         failed=is_failed.combine_chunks(),
     ).to_table(pairs["uid"])
-    for name in (name for name in _judged(rule) if name not in ("outcome", "verdict")):
+    for name in (*OBSERVED, "evidence", *(RIGHTS if rule.stores_reservations else ())):
         decisions = decisions.append_column(name, rows[name])
     decisions = _with_told_sizes(run, upstream, pairs["url"], decisions)
     return StepOutput(decisions=decisions)
 
 
 def _judged(rule: PoolDownload) -> tuple[str, ...]:
-    """The columns of records from which pairs are judged, and which they have."""
-    return (*JUDGED, *RIGHTS) if rule.stores_reservations else JUDGED
+    """The columns of records from which pairs are judged."""
+    return (*JUDGED, *RIGHTS, "tar", "offset", "size") if rule.stores_reservations else JUDGED
+
+
+def _with_rights_of_files(run: Run, rule: PoolDownload, urls: pa.ChunkedArray, rows: pa.Table) -> pa.Table:
+    """The records of pairs, with what the files reserve of pictures that a version fetched which did not look."""
+    is_unread = pc.and_(pc.is_null(rows["reservation"]), pc.equal(rows["verdict"], "kept"))
+    places = rows.filter(pc.and_(is_unread, pc.is_valid(rows["tar"]))).select(PLACES).combine_chunks()
+    ids, columns = places["image_id"].unique().to_pylist(), dict[str, dict[str, str | None]]()
+    if not ids:
+        return rows
+    with PictureChecks(max_pixels=rule.max_pixels, processes=run.processes) as checks:
+        for start in range(0, len(ids), _FILES):
+            batch = ids[start : start + _FILES]
+            checked = checks.check_all(list(read_images(run.workspace.downloads, batch, places)))
+            for image_id, one in zip(batch, checked, strict=True):
+                rights = one.rights if isinstance(one, CheckedPicture) else NO_RIGHTS
+                columns[image_id] = stored_rights((), rights, datetime.now(UTC))
+    values = rows.select(["image_id", *RIGHTS]).to_pylist()
+    for row, url, unread in zip(values, urls.to_pylist(), is_unread.to_pylist(), strict=True):
+        if unread and row["image_id"] in columns:
+            row.update(columns[row["image_id"]])
+            is_local = url.startswith(LOCAL)
+            row["reservation"] = ", ".join(filter(None, (row["reservation"], None if is_local else SITE_NOT_READ)))
+    for name in RIGHTS:
+        column = pa.array([row[name] for row in values], pa.string())
+        rows = rows.set_column(rows.column_names.index(name), name, column)
+    return rows
 
 
 def _without_forgotten(rows: pa.Table, forget: ForgetList) -> pa.Table:

@@ -16,6 +16,8 @@ FIRST: tuple[OptOut, ...] = MECHANISMS[:3]
 """Those that a rule respects which names none: recipes that left them out mean these, whatever is added."""
 IN_ROBOTS_TXT: frozenset[OptOut] = frozenset({"robots", "content-usage", "content-signal", "rsl"})
 UNREADABLE = " (unreadable)"
+SITE_NOT_READ = "not read"
+"""What is stored beside what the file reserves, where nobody looked at what the site and its answer do."""
 RIGHTS = ("reservation", "reservation_evidence", "picture_copyright", "picture_license")
 """The columns of records about rights; those that earlier versions wrote do not have them."""
 

@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 
+import pyarrow.parquet as pq
 import pytest
 
 from evenly.storage.records import content_hash
-from evenly.storage.web.reservations import FIRST, MECHANISMS
+from evenly.storage.web.reservations import FIRST, MECHANISMS, RIGHTS
 from evenly.storage.web.rule import PoolDownload
 from evenly.storage.workspace import Workspace
 from evenly.tasks.engine import InProcess
@@ -57,3 +58,19 @@ def test_what_is_reserved_is_stored_and_honoured_by_the_rule_of_now(tmp_path, re
         without = downloaded(replace(run), PoolDownload(retries=0, respect=FIRST))
         assert {name for row in without.values() for name in row} == {"uid", "verdict", "reason"}
         assert web.asked.total() == asked
+
+
+@pytest.mark.parametrize("bits", [0, 3])
+def test_files_that_an_earlier_version_fetched_are_looked_at(tmp_path, bits):
+    with serve() as web:
+        for path, answer in PATHS.items():
+            web.put(path, answer)
+        run = Run(workspace=Workspace.at(tmp_path), seed=1, processes=1, bits=bits, connect=web.connect)
+        downloaded(run, PoolDownload(retries=0))
+        for path in (path for path in run.workspace.downloads.glob("*.parquet") if "measured" not in path.name):
+            pq.write_table(pq.read_table(path).drop_columns([*RIGHTS]).replace_schema_metadata(None), path)
+        rows = downloaded(replace(run), PoolDownload(retries=0, respect=MECHANISMS))
+        assert {path: (row["reason"], row["reservation"]) for path, row in rows.items()} == {
+            "/plain": ("", "not read"), "/noml": ("", "not read"), "/usage": ("", "not read"),
+            "/iptc": ("iptc", "iptc, not read"), "/c2pa": ("c2pa", "c2pa, not read"), "/gone": ("http_404", None),
+        }  # fmt: skip
