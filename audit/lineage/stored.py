@@ -168,7 +168,7 @@ class StoredGraph:
         for departure in departures(self.workspace):
             places.add(departure.place)
             kind = departure.kind if departure.kind in ("report", "diff") else "export"
-            label = f"{departure.kind} at {departure.place}"
+            label = f"{departure.kind} at {departure.place}" if kind == "export" else departure.place
             key = graph.add(
                 kind,
                 departure.id,
@@ -182,7 +182,7 @@ class StoredGraph:
         for path in sorted(self.workspace.reports.glob("*.html")):
             place = path.relative_to(root).as_posix()
             if place not in places:
-                self._of_build(path.stem, graph.add("report", path.stem, f"report at {place}", place=place))
+                self._of_build(path.stem, graph.add("report", path.stem, place, place=place))
         for path in sorted(self.workspace.exports.glob(f"*/*/{MANIFEST}")):
             place = path.parent.relative_to(root).as_posix()
             if place not in places:
