@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
+_PAIR = "pair:"
+
+
 @dataclass(frozen=True, kw_only=True)
 class LineageNode:
     """A thing. id: its kind and its name, as in `build:birds-3fa9c2d4e5f6`. label: for people. facts: JSON values."""
@@ -81,13 +84,16 @@ class Graph:
         return [key for key, far in distance.items() if far]
 
     def part(self, keys: Collection[str]) -> "Graph":
-        """The nodes of these ids and the edges between them, but for edges that a longer way between them implies."""
+        """The nodes of these ids and the edges between them, but for edges that a longer way between them implies.
+
+        Those of pairs stay, which say more: in which part of an evaluation a pair is.
+        """
         part = Graph()
         part.nodes = {key: node for key, node in self.nodes.items() if key in keys}
         for target in part.nodes:
             sources = {source: reason for source, reason in self.sources(target).items() if source in part.nodes}
             for source, reason in sources.items():
-                rivals = [key for key in sources if key != source]
+                rivals = [] if source.startswith(_PAIR) else [key for key in sources if key != source]
                 if not any(self._leads(source, key, part.nodes) for key in rivals):
                     part.link(source, target, reason)
         return part

@@ -117,6 +117,12 @@ def test_each_kind_of_thing_is_known_by_its_name_and_traced_both_ways(made, thin
     assert (kinds(trace.above), kinds(trace.below)) == (above, below)
 
 
+def test_a_pair_says_in_which_part_of_an_evaluation_it_is(made):
+    workspace, _, uid = made
+    edges = trace_thing(workspace, uid).graph.edges
+    assert "is in its test part" in {edge.reason for edge in edges if edge.source == f"pair:{uid}"}
+
+
 @pytest.mark.parametrize("thing", ["url", "picture"])
 def test_a_pair_is_found_by_its_address_and_by_its_picture(made, thing):
     workspace, manifest, uid = made
