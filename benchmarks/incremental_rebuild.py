@@ -73,7 +73,8 @@ def compare(name: str, recipe: Recipe, pool: pa.Table, folder: Path, wanted: Cal
     file = folder / "pool.parquet"
     folder.mkdir()
     source = replace(recipe.sources[0], path=str(file))
-    recipe = recipe.model_copy(update={"sources": (source,)})
+    labels = recipe.labels if wanted("download") else None  # which are of the demo's own web
+    recipe = recipe.model_copy(update={"sources": (source,), "labels": labels})
     pq.write_table(pool, file)
     rebuild(recipe, folder / "kept", wanted)
     pq.write_table(changed(pool), file)
