@@ -25,7 +25,19 @@ SUBJECTS = {
         *("fit", "evaluate", "predict", "leaderboard", "probe", "base-to-new", "sessions"),
         "export-adapter",
     ),
-    "Audit": ("what-if", "diff", "card", "trace", "summary", "facts", "model-card", "verify", "doctor", "clean"),
+    "Audit": (
+        "what-if",
+        "diff",
+        "card",
+        "trace",
+        "summary",
+        "facts",
+        "model-card",
+        "verify",
+        "forget",
+        "doctor",
+        "clean",
+    ),
 }
 """All commands, each once, in the order shown."""
 

@@ -89,6 +89,9 @@ SETTINGS = {
 }
 
 
+SLOW = pytest.mark.slow
+
+
 def run_in(folder, code, **variables):
     environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
     environment |= {"PREFECT_HOME": str(folder), **variables}
@@ -101,9 +104,10 @@ def test_a_job_without_an_api_is_its_function_and_loads_no_prefect(tmp_path):
     assert run_in(tmp_path, NO_SERVER) == f"3\n3\n{REFUSED * 2}False False\n"
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize(
+    "name", ["profiles.toml", "pyproject.toml", *(pytest.param(name, marks=SLOW) for name in ("prefect.toml", ".env"))]
+)
 def test_an_api_is_known_by_every_file_that_prefect_reads(tmp_path, name):
     (tmp_path / name).write_text(SETTINGS[name])
     code = "from evenly.tasks.server.api import has_api; print(has_api())"
     assert run_in(tmp_path, code) == "True\n"
-    assert run_in(tmp_path, code, PREFECT_API_URL="http://127.0.0.1:9/api") == "True\n"
