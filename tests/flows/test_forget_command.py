@@ -82,7 +82,7 @@ def built(request, tmp_path, monkeypatch, evenly, made) -> Forgetful:
         replace_record(path, record | {"file": str(tmp_path / Path(record["file"]).name)})
     if request.param == "store":
         root = f"{request.getfixturevalue('bucket')}/team/w"
-        for file in list_files(tmp_path / "w"):
+        for file in (file for file in list_files(tmp_path / "w") if file.kind != "locks"):
             path_at(f"{root}/{file.name}").write_bytes(file.path.read_bytes())
 
     def run(*words, status=0):
