@@ -113,6 +113,14 @@ def test_builds_in_partitions_have_the_same_causes(shared_build, shared, tmp_pat
     ]
 
 
+@pytest.mark.slow
+def test_builds_in_a_bucket_have_the_same_causes(shared_build, shared, stored_workspace):
+    change = {"min_words": 4, "keep_top": 0.5}
+    stored = [publish(stored_workspace, Little().but(**more), STARTED) for more in ({}, change)]
+    here = diff_builds(shared, shared_build(), shared_build(**change), with_metrics=True)
+    assert diff_builds(stored_workspace, *stored, with_metrics=True).to_dict() == here.to_dict()
+
+
 @few(4)
 @given(
     change=st.fixed_dictionaries(
