@@ -91,22 +91,27 @@ def read_forgotten(workspace: Workspace) -> ForgetList:
     return ForgetList(hashes, _read_key(workspace)) if hashes else ForgetList()
 
 
-def add_forgotten(workspace: Workspace, values: Iterable[tuple[Naming, str]], *, wait_s: float = 0.0) -> int:
+def add_forgotten(workspace: Workspace, values: Iterable[tuple[Naming, str]]) -> int:
     """Put uids, URLs (as the pool has them), image ids and domains on the list, durably; how many were not on it.
 
     Published builds keep what they hold; builds from now on do not. Raises WriterError, which names the process, while
-    one writes in the workspace, after `wait_s`: so that every row of a build is judged by the same list.
+    one writes in the workspace: so that every row of a build is judged by the same list.
     """
     wanted = list(values)
     for naming, value in wanted:
         if not value or naming not in NAMINGS:
             raise InputError(f"`values` must be a naming and a text; got {naming!r} and {value!r}. Leave it out.")
-    with exclusive_use(workspace, "forget", wait_s=wait_s):
-        forget = ForgetList(key=make_key(workspace))
-        added = datetime.now(UTC).isoformat(timespec="seconds")
-        hashes = dict.fromkeys(forget.hash_of(naming, value) for naming, value in wanted)
-        folder = workspace.forget / "entries"
-        return sum(create_record(folder / f"{digest}.json", {"added": added}) for digest in hashes)
+    with exclusive_use(workspace, "forget"):
+        return create_entries(workspace, wanted)
+
+
+def create_entries(workspace: Workspace, values: Iterable[tuple[Naming, str]]) -> int:
+    """Put values on the list as `add_forgotten` does. The caller uses the workspace alone."""
+    forget = ForgetList(key=make_key(workspace))
+    added = datetime.now(UTC).isoformat(timespec="seconds")
+    hashes = dict.fromkeys(forget.hash_of(naming, value) for naming, value in values)
+    folder = workspace.forget / "entries"
+    return sum(create_record(folder / f"{digest}.json", {"added": added}) for digest in hashes)
 
 
 def signature_of(workspace: Workspace, record: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """The command that takes samples down: forget."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -62,7 +63,7 @@ def forget_command(
     """
     from evenly.flows.cli.audit.takedown import begin, finish, plan_of, prove
     from evenly.storage.removal.takedown import read_unfinished
-    from evenly.storage.workspace import Workspace
+    from evenly.storage.workspace import Workspace, exclusive_use
 
     workspace, things = Workspace.at(options.root), [] if thing is None else [thing]
     if options.prove and not options.yes:
@@ -81,12 +82,11 @@ def forget_command(
         return {"workspace": str(workspace.root), "done": True, "unfinished": False, "left": []}
     if thing is None:
         raise UsageError("`THING` must be named, or --prove or --resume; got none. Name what is to go.")
-    plan = plan_of(workspace, things, with_twins=options.with_twins, files=options.recipe or ())
-    if not options.yes:
-        return plan.to_dict(workspace)
-    if plan.is_done:
-        return plan.to_dict(workspace) | {"done": True, "left": []}
-    take = begin(workspace, plan, request, without_successors=options.without_successors)
+    with exclusive_use(workspace, "forget", wait_s=options.wait) if options.yes else nullcontext():
+        plan = plan_of(workspace, things, with_twins=options.with_twins, files=options.recipe or ())
+        if not options.yes or plan.is_done:
+            return plan.to_dict(workspace) | ({"done": True, "left": []} if options.yes else {})
+        take = begin(workspace, plan, request, without_successors=options.without_successors)
     return finish(workspace, take, _rebuilding(options), wait_s=options.wait)
 
 

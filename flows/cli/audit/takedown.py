@@ -26,7 +26,7 @@ from evenly.storage.pools.source import source_hash
 from evenly.storage.records import read_record
 from evenly.storage.removal.clean import Wanted, clean_workspace
 from evenly.storage.removal.decoded import UNREADABLE, holding, search
-from evenly.storage.removal.forget import add_forgotten, make_key, read_forgotten
+from evenly.storage.removal.forget import create_entries, read_forgotten
 from evenly.storage.removal.leftovers import StoredFile, list_files
 from evenly.storage.removal.purge import artifacts_of, purge, searched_files
 from evenly.storage.removal.takedown import TakeDown, write_receipt
@@ -134,7 +134,11 @@ def plan_of(workspace: Workspace, things: Sequence[str], *, with_twins: bool, fi
 def begin(
     workspace: Workspace, plan: TakeDownPlan, request: Mapping[str, Any], *, without_successors: bool
 ) -> TakeDown:
-    """Record a take-down that is to be done. Raises UsageError where a recipe's file is not known."""
+    """Put it on the forget list, and record what is to be done. The caller uses the workspace alone.
+
+    So every build that a rebuild publishes meanwhile is in the plan, or made by the list. Raises UsageError where a
+    recipe's file is not known.
+    """
     unknown = [name for name, file in plan.recipes.items() if file is None]
     if unknown and not without_successors:
         raise UsageError(
@@ -142,7 +146,7 @@ def begin(
             "Name it, or let these builds end without a successor: --without-successors."
         )
     begun = datetime.now(UTC)
-    make_key(workspace)
+    create_entries(workspace, plan.resolved.entries)
     take = TakeDown(
         receipt=f"{begun:%Y%m%dT%H%M%S}-{secrets.token_hex(6)}",
         begun=begun.isoformat(timespec="seconds"),
@@ -161,7 +165,6 @@ def begin(
 
 def finish(workspace: Workspace, take: TakeDown, rebuild: Callable[[str], str], *, wait_s: float) -> dict[str, Any]:
     """Do what is left of a take-down; its receipt. rebuild: rebuilds by the file of a recipe, and gives the build."""
-    add_forgotten(workspace, take.entries, wait_s=wait_s)
     take = _with_successors(workspace, take, rebuild)
     exchange = exchange_of(workspace)
     clean_workspace(workspace, exchange, Wanted(older_than_s=_NEVER_S), wait_s=wait_s)

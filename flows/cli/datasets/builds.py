@@ -292,7 +292,7 @@ def _print_builds(result: dict[str, Any]) -> None:
     for recipe, reason in result["holds"].items():
         print_text(f"{recipe}: not promoted by rebuilds, since {reason}. Look, then `evenly promote BUILD`")
     for stone in result["taken_down"]:
-        print_text(f"{stone['build']}: taken down by {stone['receipt']}; {stone['instead']}")
+        print_text(f"{stone['build']}: taken down by {stone['receipt']}. {stone['instead']}")
 
 
 def promote_command(build: Build, root: Root = None) -> dict[str, str]:
