@@ -86,7 +86,7 @@ def main() -> None:
         pq.write_table(short_texts(options.texts), folder / "pool.parquet")
         recipe = read_recipe(DEMO)
         source = replace(recipe.sources[0], path=str(folder / "pool.parquet"))
-        recipe = recipe.model_copy(update={"sources": (source,)})
+        recipe = recipe.model_copy(update={"sources": (source,), "labels": None})
         number = iter(range(10_000))
 
         def checked() -> Path:

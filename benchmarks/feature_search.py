@@ -147,7 +147,7 @@ def measure(part: str, folder: Path, rows: int, compare: int) -> None:
         print("search, exact:", timed(lambda number: search(workspace, uids[number]), 3))
     else:
         cpu = time.process_time()
-        facts = make_index(workspace, ENCODER, part, Progress(quiet=True))
+        facts = make_index(workspace, ENCODER, part, Progress(quiet=True), force=True)
         print(f"{part}: {facts}, made and measured in {time.process_time() - cpu:.0f} s of CPU")
         uids = some_uids(workspace)
         print(f"{part}: search", timed(lambda number: search(workspace, uids[number], index=part), 5))
@@ -220,7 +220,7 @@ def ours(folder: str, ids: list[str], vectors: np.ndarray) -> Iterator[Made]:
     for kind in KINDS:
 
         def make(kind: str = kind) -> tuple[Callable[[np.ndarray], Any], int]:
-            facts = make_index(workspace, ENCODER, kind, Progress(quiet=True))
+            facts = make_index(workspace, ENCODER, kind, Progress(quiet=True), force=True)
             index = FeatureIndex(workspace, ENCODER, kind)
 
             def nearest(query: np.ndarray) -> np.ndarray:
