@@ -48,11 +48,8 @@ class Builds:
         matches = [build for build in names if build == name] or [
             build for build in names if name and build.startswith(name)
         ]
-        if not matches and (tombstone := self._tombstone(name)) is not None:
-            raise NotFoundError(
-                f"`build` must name a build that is there; `{tombstone['build']}` was taken down on "
-                f"{str(tombstone['taken_down'])[:10]}, receipt {tombstone['receipt']}. {_instead(tombstone)}"
-            )
+        if not matches:
+            self.refuse_buried(name)
         if len(matches) != 1:
             builds = ", ".join(names) or "none yet; `evenly rebuild RECIPE` makes one"
             number = "no build" if not matches else "more than one build"
@@ -105,6 +102,14 @@ class Builds:
         """The records that builds which were taken down left; `instead` says in words what to use."""
         stones = map_paths(read_record, sorted(self._tombstones.glob("*.json")))
         return [stone | {"instead": _instead(stone)} for stone in stones]
+
+    def refuse_buried(self, name: str) -> None:
+        """Raise NotFoundError, which names the successor, where this is a build that was taken down."""
+        if (tombstone := self._tombstone(name)) is not None:
+            raise NotFoundError(
+                f"`build` must name a build that is there; `{tombstone['build']}` was taken down on "
+                f"{str(tombstone['taken_down'])[:10]}, receipt {tombstone['receipt']}. {_instead(tombstone)}"
+            )
 
     def _tombstone(self, name: str) -> dict[str, Any] | None:
         """The tombstone of a build id or a unique beginning of one."""

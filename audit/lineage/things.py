@@ -77,6 +77,8 @@ def _resolved(stored: StoredGraph, thing: str) -> list[str]:
     for way in ways if thing else ():
         if keys := way(stored, thing):
             return keys
+    if thing:
+        Builds(stored.workspace).refuse_buried(thing)
     raise UnknownSampleError(
         f"`thing` must be something that workspace `{stored.workspace.root}` holds or has read; it knows no "
         f"`{visible(thing)}`. Name a build, BUILD:STEP, a step's key, a class list, an adapter, a refined encoder, a "

@@ -155,6 +155,7 @@ def test_nothing_of_it_is_left_in_decoded_content_and_builds_have_successors(bui
         assert run("verify", successor)["ok"]
         assert Builds(Workspace.at(root)).latest_of(successor.rpartition("-")[0]) == successor
         assert successor in run("report", build, status=1)
+        assert successor in run("trace", build, status=1)
     assert {stone["build"] for stone in run("builds")["taken_down"]} == set(builds)
     assert run("forget", "--prove")["hits"] == 0
     assert not any(word in json.dumps(receipt) for word in [*uids_gone, *needles])
