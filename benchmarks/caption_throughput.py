@@ -49,7 +49,7 @@ from evenly.tasks.rebuild.collect import COLLECT, CollectRule
 from evenly.tasks.rebuild.download import DOWNLOAD
 from evenly.tasks.rebuild.features import EMBED_IMAGES
 from evenly.tasks.run import EncoderChoice, Run
-from evenly.tasks.stage import run_step, run_steps
+from evenly.tasks.stage import run_steps
 
 AHEAD = ((COLLECT, CollectRule(limit=None)), (DOWNLOAD, PoolDownload()), (EMBED_IMAGES, NoRule()))
 MAX_SIDE = 224
@@ -122,7 +122,7 @@ def ours(root: Path, url: str, *, concurrency: int, partitions: int) -> Measured
     run_steps(run, AHEAD, InProcess(run=run))  # as the step's own run does first: the pool is listed again
     ahead = peak_memory()
     started = time.perf_counter()
-    record = run_steps(run, (*AHEAD, (RECAPTION, rule)), InProcess(run=run), run_step)[-1]
+    record = run_steps(run, (*AHEAD, (RECAPTION, rule)), InProcess(run=run))[-1]
     seconds, most = time.perf_counter() - started, peak_memory()
     tables = run.ledger.table(record, "candidates").nbytes + run.ledger.decisions(record).nbytes
     offered = record.notes["offered"]["seen"]

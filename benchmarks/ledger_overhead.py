@@ -101,7 +101,8 @@ class MemoryLedger(Ledger):
         }
         return StepRecord(
             key=spec.key, **fields, output_hash=spec.key, hashes=dict.fromkeys(tables, ""), columns=columns, rows_in=0,
-            counts={}, reasons={}, notes=output.notes, work={}, layout={}, code={}, started="", ended="", flow_run_id=None,
+            counts={}, reasons={}, notes=output.notes, work={}, layout={}, code={}, started="", ended="",
+            flow_run_id=None,
         )  # fmt: skip
 
     def table(
