@@ -4,7 +4,9 @@ import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pyarrow as pa
@@ -13,6 +15,9 @@ import pyarrow.compute as pc
 from evenly.storage.errors import InputError
 from evenly.storage.reading.budget import LIST_BYTES, read_whole
 from evenly.storage.tables.arrow_files import read_trouble
+
+if TYPE_CHECKING:
+    from publicsuffixlist import PublicSuffixList
 
 _PLAIN_HOST = "^(?i:https?)://(?P<host>[A-Za-z0-9._-]+)(?::[0-9]*)?(?:[/?#]|$)"
 
@@ -87,6 +92,18 @@ def ascii_host(host: str) -> str:
         return plain if plain.isascii() else idna.encode(plain, uts46=True).decode("ascii").lower()
     except idna.IDNAError:
         return plain
+
+
+def is_public_suffix(host: str) -> bool:
+    """Whether everybody may register names directly below a host, as below co.uk, by the Public Suffix List."""
+    return bool(_public_suffixes().is_public(host))
+
+
+@cache
+def _public_suffixes() -> "PublicSuffixList":
+    from publicsuffixlist import PublicSuffixList
+
+    return PublicSuffixList(only_icann=True)
 
 
 def check_hash(title: str, digest: str, wanted: str) -> None:

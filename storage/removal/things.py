@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from evenly.keys import LOCAL_ADDRESS, one_array
 from evenly.storage.errors import InputError
-from evenly.storage.files.blocklists import ascii_host, hosts_of, read_blocklist
+from evenly.storage.files.blocklists import ascii_host, hosts_of, is_public_suffix, read_blocklist
 from evenly.storage.removal.forget import Naming, domains_above
 from evenly.storage.removal.references import FIRST_STEP
 from evenly.storage.removal.traces import PHASH, Traces
@@ -103,6 +103,11 @@ def parse_things(words: Iterable[str]) -> Things:
         for kind_of_line, line in _lines(word) if kind is None else [(kind, word)]:
             kinds[kind_of_line].add(_value_of(kind_of_line, line))
     patterns = tuple(sorted(kinds.pop("patterns", ())))
+    for domain in filter(is_public_suffix, sorted(kinds["domains"])):
+        raise InputError(
+            f"`thing` must be a domain that somebody registered, or a host below it; got `{domain}`, under which "
+            "anybody may register one. Name those that are to go."
+        )
     for pattern in patterns:
         try:
             pc.match_substring_regex(pa.array([""]), pattern)

@@ -8,6 +8,7 @@ import pytest
 from evenly.storage.errors import InputError, StorageError, WriterError
 from evenly.storage.removal.forget import ForgetList, add_forgotten, read_forgotten
 from evenly.storage.removal.leftovers import list_files
+from evenly.storage.removal.things import parse_things
 from evenly.storage.workspace import Workspace, writing
 
 URL = "https://a.test/secret.jpg"
@@ -77,3 +78,9 @@ def test_nothing_is_put_on_the_list_while_a_recipe_is_written(workspace):
 def test_an_entry_that_names_nothing_is_refused(workspace, entry):
     with pytest.raises(InputError, match="`values` must be a naming and a text"):
         add_forgotten(workspace, [entry])
+
+
+def test_a_public_suffix_is_no_domain_that_can_be_taken_down():
+    with pytest.raises(InputError, match=r"got `co\.uk`, under which anybody may register one"):
+        parse_things(["example.org", "co.uk"])
+    assert parse_things(["Example.co.uk", "pictures.test"]).domains == {"example.co.uk", "pictures.test"}
