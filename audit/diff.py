@@ -120,12 +120,16 @@ def _change_lines(change: Change) -> Iterator[str]:
 
 
 def _metric_lines(metrics: Sequence[Metric]) -> Iterator[str]:
+    """Lines per kind; a note that all of a kind have stands once, ahead of them."""
     for kind in dict.fromkeys(metric.kind for metric in metrics):
+        of_kind = [metric for metric in metrics if metric.kind == kind]
+        notes = {metric.note for metric in of_kind}
+        is_shared = len(notes) == 1 and "" not in notes
         yield ""
-        yield f"{kind}, with 95 % intervals"
-        for metric in metrics:
-            if metric.kind == kind:
-                yield f"  {visible(metric.subject)}, {visible(metric.name)}: {metric.to_text()}"
+        yield f"{kind}, with 95 % intervals{'; ' + of_kind[0].note if is_shared else ''}"
+        for metric in of_kind:
+            words = metric.to_text(with_note=not is_shared)
+            yield f"  {visible(metric.subject)}, {visible(metric.name)}: {words}"
 
 
 def _step_line(step: Mapping[str, Any]) -> str:

@@ -43,11 +43,11 @@ class Metric:
     rows: int = 0
     note: str = ""
 
-    def to_text(self) -> str:
+    def to_text(self, *, with_note: bool = True) -> str:
         """The measure in a line."""
         words = f"{self.measure} {_interval(self.older)} -> {_interval(self.newer)}"
         if self.difference is None:
-            return f"{words}; {self.note}"
+            return f"{words}; {self.note}" if with_note else words
         return f"{words}; {_interval(self.difference, sign='+')} on {self.rows:,} pictures of both"
 
 
