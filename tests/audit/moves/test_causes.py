@@ -25,7 +25,7 @@ def changes(difference):
     return [*difference.entered, *difference.left, *difference.changed]
 
 
-@pytest.mark.parametrize(("change", "cause", "direct"), SINGLE, ids=lambda value: str(value)[:24])
+@pytest.mark.parametrize(("change", "cause", "direct"), SINGLE, ids=[str(change)[:24] for change, *_ in SINGLE])
 def test_all_pairs_that_a_single_change_moves_are_attributed_to_it(shared_build, shared, change, cause, direct):
     found = changes(diff_builds(shared, shared_build(), shared_build(**change)))
     assert found
