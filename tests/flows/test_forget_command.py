@@ -177,7 +177,7 @@ def test_it_is_refused_later_and_the_same_call_changes_nothing(built, tmp_path):
 
 @pytest.mark.parametrize(
     "place",
-    ["bury", "samples", *map(_slow, ["create_entries", "clean_workspace", "purge", "write_receipt", "rebuild"])],
+    ["bury", *map(_slow, ["samples", "create_entries", "clean_workspace", "purge", "write_receipt", "rebuild"])],
 )
 def test_what_was_broken_off_is_finished_by_the_same_call(built, tmp_path, place, monkeypatch):
     builds, uids, run, root = built.builds, built.uids, built.run, built.root
@@ -221,6 +221,7 @@ def _interrupting(patch, place):
         patch.setattr(takedown, place, interrupted)
 
 
+@pytest.mark.slow
 def test_builds_without_a_recipe_end_only_where_that_is_asked(built):
     run, recipes = built.run, built.recipes
     for path in recipes.values():
@@ -233,6 +234,7 @@ def test_builds_without_a_recipe_end_only_where_that_is_asked(built):
     assert run("forget", "--prove")["hits"] == 0
 
 
+@pytest.mark.slow
 def test_a_recipe_that_was_moved_can_be_named(built):
     run, recipes = built.run, built.recipes
     recipes["one"].rename(moved := recipes["one"].with_name("moved.yaml"))
@@ -266,6 +268,7 @@ def test_a_file_names_many_and_its_lines_are_not_shown(built, tmp_path):
     assert SECRET not in message
 
 
+@pytest.mark.slow
 def test_the_whole_pool_can_be_taken_down(built):
     run = built.run
     receipt = run("forget", "caption:.", "--yes")
@@ -273,6 +276,7 @@ def test_the_whole_pool_can_be_taken_down(built):
     assert set(receipt["without_successor"].values()) == {takedown.NOTHING_LEFT}
 
 
+@pytest.mark.slow
 def test_secrets_of_an_unfinished_take_down_lie_beside_the_key(built, monkeypatch):
     run, root = built.run, built.root
     if "://" in root:
