@@ -297,10 +297,9 @@ def main() -> None:
 
 def report(encoder: OpenClipEncoder, rounds: Sequence[Round], count: int, options: argparse.Namespace) -> None:
     """Print the median speeds of the rounds, and shares of the ceilings."""
-    tower = encoder.images
     print(
-        f"{options.model} in {options.precision} by {options.engine} on {encoder.device_name}, {tower.threads} "
-        f"threads, {count:,} pictures in batches of {tower.batch_size}"
+        f"{options.model} in {options.precision} by {options.engine} on {encoder.device_name}, "
+        f"{encoder.images.threads} threads, {count:,} pictures in batches of {encoder.images.batch_size}"
     )
     speeds = {
         "preparing": [one.ours.preparing for one in rounds],
@@ -319,7 +318,6 @@ def report(encoder: OpenClipEncoder, rounds: Sequence[Round], count: int, option
     }
     if options.command:
         shares["evenly encode as a share of the ceiling"] = [count / one.whole / one.ceilings[0] for one in rounds]
-        shares["evenly encode, with open_clip's model"] = [count / one.whole / one.ceilings[1] for one in rounds]
     for title, values in shares.items():
         print(f"  {title:<42} {spread(values)}")
     if options.command:

@@ -134,7 +134,7 @@ def _print_left(result: dict[str, Any]) -> None:
 
 
 def _print_plan(result: dict[str, Any]) -> None:
-    print_text(f"{result['pairs']:,} pairs in {result['workspace']}; {result['entries']:,} entries for the forget list")
+    print_text(f"{result['pairs']:,} pairs in {result['workspace']}; for the forget list: {result['entries']:,}")
     if result["twins"]:
         print_rows("twins of their pictures (--with-twins takes them down too)", result["twins"])
     if result["held"]:
