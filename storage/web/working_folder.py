@@ -6,22 +6,21 @@ object store it is a temporary folder of this machine, removed by the next downl
 
 import fcntl
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from evenly.storage.stores.object_path import ObjectPath
 from evenly.storage.stores.writer_lock import lock_holder
-from evenly.storage.tables.exchange import is_own_folder
+from evenly.storage.tables.exchange import remove_exchange, temporary_folder
 from evenly.storage.web.errors import DownloadError
 from evenly.storage.web.shard_run import WORKERS_LOCK
 from evenly.storage.web.shards import PARTIAL, clean_folder
 
 _RUN_LOCK = ".lock"
-_WORK_PREFIX = "evenly-downloads-"
+_WORK_NAME = "evenly-downloads"
 _ORPHANS_WAIT_S = 30.0
 _LOOKED_AT_S = 0.3  # who only asks whether a lock is held holds it for a moment
 
@@ -39,21 +38,15 @@ def hold_folder(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def _held_store(folder: ObjectPath) -> Iterator[Path]:
-    with lock_holder(folder / _RUN_LOCK) as holder, tempfile.TemporaryDirectory(prefix=_WORK_PREFIX) as work:
+    with lock_holder(folder / _RUN_LOCK) as holder:
         if holder is not None:
             raise _in_use(folder, f" by process {holder.get('pid')} on `{holder.get('host')}`")
-        _remove_abandoned(Path(work))
-        with _held_folder(Path(work)):
-            yield Path(work) / PARTIAL
-
-
-def _remove_abandoned(work: Path) -> None:
-    """Remove the working folders beside `work` that a killed process left: nobody holds them."""
-    for left in work.parent.glob(f"{_WORK_PREFIX}*"):
-        with suppress(DownloadError, OSError):
-            if left != work and is_own_folder(left):
-                with _held_folder(left):
-                    shutil.rmtree(left, ignore_errors=True)
+        work = temporary_folder(Path(tempfile.gettempdir()), _WORK_NAME)
+        try:
+            with _held_folder(work) as partial:
+                yield partial
+        finally:
+            remove_exchange(work)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from PIL import Image
@@ -119,3 +120,16 @@ with hold_folder(Workspace.at(sys.argv[1]).downloads) as work:
         assert list(tmp_path.iterdir()) == [work.parent]
     assert list(tmp_path.iterdir()) == []
     assert list(stored_workspace.root.objects()) == []
+
+
+def test_downloads_into_several_stores_at_once_leave_each_others_folders(stored_workspace, tmp_path, monkeypatch):
+    monkeypatch.setattr(module.tempfile, "tempdir", str(tmp_path))
+
+    def work_often(name):
+        for _ in range(15):
+            with hold_folder(stored_workspace.root / name) as work:
+                work.mkdir()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work_often, "abcd"))
+    assert list(tmp_path.iterdir()) == []
