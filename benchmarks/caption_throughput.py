@@ -32,6 +32,7 @@ from openai import AsyncOpenAI
 from PIL import Image
 
 from benchmarks.instant_reply import instant_reply
+from evenly.curation.reservations.rule import PoolDownload
 from evenly.curation.step import NoRule
 from evenly.descriptions.captions.questions import about_picture
 from evenly.descriptions.chat.dialect import Dialect
@@ -40,7 +41,6 @@ from evenly.descriptions.chat.request import Sampling
 from evenly.features.pictures.rgb import scaled_jpeg
 from evenly.storage.pools.source import PoolSource
 from evenly.storage.tables.arrow_files import RecentTables
-from evenly.storage.web.rule import PoolDownload
 from evenly.storage.workspace import Workspace
 from evenly.tasks.captions.recaption import RECAPTION
 from evenly.tasks.engine import InProcess

@@ -27,12 +27,12 @@ import torch
 from safetensors.torch import save_file
 
 from benchmarks.caption_throughput import write_pool
+from evenly.curation.reservations.rule import PoolDownload
 from evenly.features.open_clip_models import OpenedModel, open_model
 from evenly.features.pictures.rgb import open_rgb
 from evenly.features.torch_session import default_threads
 from evenly.storage.pools.source import PoolSource
 from evenly.storage.web.images import find_places, read_images
-from evenly.storage.web.rule import PoolDownload
 from evenly.storage.workspace import Workspace
 from evenly.tasks.captions.captioner import Shown
 from evenly.tasks.captions.decoded import DECODED, DecodedRule, open_caption_model

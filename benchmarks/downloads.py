@@ -84,8 +84,8 @@ def names(options: argparse.Namespace, host: str) -> list[str]:
 def fetch_by_evenly(options: argparse.Namespace) -> None:
     import pyarrow as pa
 
+    from evenly.curation.reservations.rule import DownloadRule
     from evenly.storage.web.download import DownloadWorkers, download_pending, pending_urls
-    from evenly.storage.web.rule import DownloadRule
     from evenly.storage.web.shards import read_downloads
     from evenly.tasks.decoding import FINGERPRINT
 

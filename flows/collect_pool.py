@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from evenly.curation.encoder_name import EncoderName
+from evenly.curation.reservations.rule import PoolDownload
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.rebuild_dataset import open_rebuild
 from evenly.flows.recipe import Recipe, RecipeFeatures, Source
 from evenly.flows.recipe.curation import Curate
 from evenly.flows.runs import open_run
 from evenly.storage.pools.rows import file_kind
-from evenly.storage.web.rule import PoolDownload
 from evenly.storage.workspace import Workspace, writing
 from evenly.tasks.server.jobs import job
 from evenly.tasks.stage import run_steps

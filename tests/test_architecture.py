@@ -398,7 +398,7 @@ FOLDERS = {
     "artifacts",  # storage: what is made of builds and has a name
     "removal",  # storage: what is of no use in a workspace, and what is to be forgotten
     "publication",  # audit, curation: what is told to the public of a build and of what was made of it
-    "reservations",  # storage: what sites, answers and picture files say of machines that learn from them
+    "reservations",  # curation: what sites, answers and picture files say of machines that learn from them
 }  # fmt: skip
 PLUGIN_FOLDERS = {"adapters/methods", "flows"}  # of flows each stands in a file of its own
 MOST_LINES = 350

@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 from evenly.audit.published import PublishedBuild
 from evenly.curation.captions.choice import GIVEN
 from evenly.curation.publication.facts import AT_HAND, DOWNLOADED, NOT_READ, WITHOUT, Facts
+from evenly.curation.reservations.mechanisms import FIRST, MECHANISMS
 from evenly.curation.steps import STEPS
 from evenly.storage.ledger import VERDICTS, StepRecord
-from evenly.storage.web.reservations import FIRST, MECHANISMS
 from evenly.storage.web.shards import each_records
 
 if TYPE_CHECKING:

@@ -30,6 +30,7 @@ from evenly.curation.exclusions.judgement import BLOCK_DOMAINS
 from evenly.curation.exclusions.safety import BlockedDomains
 from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS
 from evenly.curation.filters.judgement import CHECK_IMAGES, CHECK_TEXTS, FilterRules
+from evenly.curation.reservations.rule import PoolDownload
 from evenly.curation.step import Judgement, Need, NoRule
 from evenly.curation.steps import STEPS
 from evenly.curation.values.judgement import VALUES
@@ -40,7 +41,6 @@ from evenly.flows.recipe.filters import check_filters
 from evenly.flows.recipe.recaptioning import Recaption
 from evenly.flows.recipe.section import Section, known_name
 from evenly.storage.pools.columns import COLUMNS_OF_STEPS, TAKEN
-from evenly.storage.web.rule import PoolDownload
 
 _ENGLISH = {"caption_language": {"languages": ["en"], "min_confidence": 0.5}}  # where English is the likeliest
 _CAPTION_FILTER = {

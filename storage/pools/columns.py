@@ -18,7 +18,7 @@ from evenly.storage.pools.rows import PoolError
 from evenly.storage.pools.texts import as_label, repaired
 from evenly.storage.tables.arrow_files import first_line
 from evenly.storage.tables.hashing import is_list, is_text_or_bytes
-from evenly.storage.web.reservations import RIGHTS
+from evenly.storage.web.rule import RIGHTS
 
 POOL_COLUMNS = ("url", "caption", "source_id", "source", "file_hash", "row", "reject")
 """What every table of `read_pool` begins with; the pool's other columns follow, under `pool_<name>` where taken.

@@ -22,8 +22,7 @@ from evenly.storage.web.decoding import EXTENSIONS, Measure, PictureChecks
 from evenly.storage.web.download import SHARD_SIZE
 from evenly.storage.web.errors import FetchError, verdict_of
 from evenly.storage.web.measured import write_measured
-from evenly.storage.web.reservations import stored_rights
-from evenly.storage.web.rule import DownloadRule
+from evenly.storage.web.rule import WebRule
 from evenly.storage.web.shards import (
     RECORDS,
     URLS,
@@ -77,7 +76,7 @@ class WantedPictures:
 def take_missing_pictures(
     wanted: WantedPictures,
     read_held: Callable[[], Iterable[LocatedPicture]],
-    rule: DownloadRule,
+    rule: WebRule,
     *,
     folder: Path,
     threads: int = 1,
@@ -91,7 +90,9 @@ def take_missing_pictures(
     """
     with hold_folder(folder) as work:
         if len(wanted):
-            checks = PictureChecks(max_pixels=rule.max_pixels, measure=measure, processes=threads)
+            checks = PictureChecks(
+                max_pixels=rule.max_pixels, measure=measure, read_rights=rule.picture_reader, processes=threads
+            )
             with checks, ThreadPoolExecutor(max_workers=threads) as pool:
                 for shard in _shards(read_held(), wanted):
                     pieces = (shard[start : start + threads] for start in range(0, len(shard), threads))
@@ -161,7 +162,7 @@ def _shards(pictures: Iterable[LocatedPicture], wanted: WantedPictures) -> Itera
         yield shard
 
 
-def _record(image_id: str, place: Place, rule: DownloadRule, checks: PictureChecks) -> Recorded:
+def _record(image_id: str, place: Place, rule: WebRule, checks: PictureChecks) -> Recorded:
     record = _blank(LOCAL + image_id) | {"n_bytes": place.size}
     try:
         content = _bytes(image_id, place, rule)
@@ -170,11 +171,11 @@ def _record(image_id: str, place: Place, rule: DownloadRule, checks: PictureChec
         outcome, evidence = error.outcome, error.evidence.encode("utf-8", "replace").decode()[:1000]
         return record | {"outcome": outcome, "verdict": verdict_of(outcome), "evidence": evidence or None}, b"", None
     record |= {"outcome": "success", "verdict": "kept", "image_id": image_id, "size": len(content)}
-    record |= stored_rights((), checked.rights, record["fetched_at"])  # by which each rule judges for itself
+    record |= rule.stored_rights((), checked.rights, record["fetched_at"])  # by which each rule judges for itself
     return record | vars(checked.facts), content, checked.measured
 
 
-def _bytes(image_id: str, place: Place, rule: DownloadRule) -> bytes:
+def _bytes(image_id: str, place: Place, rule: WebRule) -> bytes:
     if place.size > rule.max_bytes:
         raise FetchError("too_many_bytes", f"{place.size} bytes, more than {rule.max_bytes}")
     content = place.read()

@@ -4,7 +4,7 @@ import base64
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
 from typing import Any, Self
@@ -15,8 +15,7 @@ from evenly.storage.decoders import DecoderPool, DecodeTroubleError
 from evenly.storage.decoders.process import TOO_SLOW, load_function
 from evenly.storage.decoders.structure import excess
 from evenly.storage.web.errors import FetchError
-from evenly.storage.web.reservations import NO_RIGHTS, PictureRights, Reservation
-from evenly.storage.web.reservations.in_file import picture_rights
+from evenly.storage.web.rule import NO_RIGHTS, Rights, RightsReader
 
 EXTENSIONS = {"jpeg": "jpg", "png": "png", "webp": "webp", "gif": "gif", "bmp": "bmp", "avif": "avif"}
 
@@ -48,14 +47,9 @@ class Measure:
     version: int
 
     @property
-    def import_name(self) -> str:
-        """`module:name` of the function."""
-        return f"{self.function.__module__}:{self.function.__qualname__}"
-
-    @property
     def name(self) -> str:
         """The name under which measured values are stored."""
-        return f"{self.import_name}:{self.version}"
+        return f"{_import_name(self.function)}:{self.version}"
 
 
 @dataclass(frozen=True)
@@ -64,32 +58,41 @@ class CheckedPicture:
 
     facts: PictureFacts
     measured: bytes | None = None
-    rights: PictureRights = NO_RIGHTS
+    rights: Rights = NO_RIGHTS
 
 
 class PictureChecks:
     """Checks pictures in decoder processes, each within its budget; close it, or use it in a `with`, to end them."""
 
-    def __init__(self, *, max_pixels: int, measure: Measure | None = None, processes: int = 1) -> None:
-        self._max_pixels, self._measure = max_pixels, measure
+    def __init__(
+        self,
+        *,
+        max_pixels: int,
+        measure: Measure | None = None,
+        read_rights: RightsReader | None = None,
+        processes: int = 1,
+    ) -> None:
+        self._options = {
+            "max_pixels": max_pixels,
+            "measure": _import_name(measure.function) if measure else None,
+            "read_rights": _import_name(read_rights) if read_rights else None,
+        }
         self._processes = processes
 
     def check(self, data: bytes) -> CheckedPicture:
         """Decode `data`, once. Raises FetchError as `check_picture` does, and `too_much_memory`, `decoder_crashed`."""
         _announced_format(data)
-        measure = self._measure.import_name if self._measure else None
         try:
-            reply = self._pool.run(data, {"max_pixels": self._max_pixels, "measure": measure})
+            reply = self._pool.run(data, self._options)
         except DecodeTroubleError as trouble:
             raise FetchError(trouble.outcome, trouble.evidence) from None
         if "outcome" in reply:
             raise FetchError(reply["outcome"], reply["evidence"])
         measured = reply["measured"]
         facts = PictureFacts(reply["width"], reply["height"], reply["format"])
-        rights = reply["rights"] | {
-            "reservations": tuple(Reservation(*values) for values in reply["rights"]["reservations"])
-        }
-        return CheckedPicture(facts, None if measured is None else base64.b64decode(measured), PictureRights(**rights))
+        stated, *named = reply["rights"]
+        rights = (tuple(tuple(values) for values in stated), *named)
+        return CheckedPicture(facts, None if measured is None else base64.b64decode(measured), rights)
 
     def check_all(self, pictures: Sequence[bytes]) -> Iterator[CheckedPicture | FetchError]:
         """The result of `check`, or its error, for each picture, in order; as many at a time as processes."""
@@ -116,15 +119,19 @@ class PictureChecks:
         self.close()
 
 
+def _import_name(function: Callable[..., object]) -> str:
+    return f"{function.__module__}:{function.__qualname__}"
+
+
 def check_in_process(data: bytes, options: dict[str, Any]) -> dict[str, Any]:
     """`check_picture` as a job of a decoder process: facts and measured bytes, or outcome and evidence, as JSON."""
-    measure = options["measure"] and load_function(options["measure"])
+    functions = {name: load_function(options[name]) for name in ("measure", "read_rights") if options[name]}
     try:
-        checked = check_picture(data, max_pixels=options["max_pixels"], measure=measure or None)
+        checked = check_picture(data, max_pixels=options["max_pixels"], **functions)
     except FetchError as error:
         return {"outcome": error.outcome, "evidence": error.evidence}
     measured = None if checked.measured is None else base64.b64encode(checked.measured).decode("ascii")
-    return {**vars(checked.facts), "measured": measured, "rights": asdict(checked.rights)}
+    return {**vars(checked.facts), "measured": measured, "rights": checked.rights}
 
 
 def size_in_process(data: bytes, _options: dict[str, Any]) -> dict[str, Any]:
@@ -140,7 +147,11 @@ def size_in_process(data: bytes, _options: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_picture(
-    data: bytes, *, max_pixels: int, measure: Callable[[Image.Image], bytes | None] | None = None
+    data: bytes,
+    *,
+    max_pixels: int,
+    measure: Callable[[Image.Image], bytes | None] | None = None,
+    read_rights: RightsReader | None = None,
 ) -> CheckedPicture:
     """Decode `data` in this process, without a budget, and return its facts; of several frames, the first is decoded.
 
@@ -150,7 +161,7 @@ def check_picture(
     """
     kind = _announced_format(data)
     try:
-        return _decode(data, kind, max_pixels, measure)
+        return _decode(data, kind, max_pixels, measure, read_rights)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise FetchError("too_many_pixels", str(error)) from None
     except FetchError:
@@ -188,7 +199,11 @@ def sniff_format(data: bytes) -> str | None:
 
 
 def _decode(
-    data: bytes, kind: str, max_pixels: int, measure: Callable[[Image.Image], bytes | None] | None
+    data: bytes,
+    kind: str,
+    max_pixels: int,
+    measure: Callable[[Image.Image], bytes | None] | None,
+    read_rights: RightsReader | None,
 ) -> CheckedPicture:
     with Image.open(BytesIO(data), formats=(kind,)) as picture:
         width, height = picture.size
@@ -201,5 +216,5 @@ def _decode(
             picture.draft("L", (1, 1))  # all data is read, but an eighth of the size is drawn
         picture.load()
         measured = measure(picture) if measure is not None else None
-        rights = picture_rights(picture, data, kind)
+        rights = read_rights(picture, data, kind) if read_rights is not None else NO_RIGHTS
     return CheckedPicture(PictureFacts(width, height, kind), measured, rights)

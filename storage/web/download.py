@@ -17,7 +17,7 @@ from evenly.storage.web.decoding import Measure
 from evenly.storage.web.errors import DownloadError
 from evenly.storage.web.fetching import HostLimits
 from evenly.storage.web.guard import Connect, parse_connect
-from evenly.storage.web.rule import DownloadRule, Retry, user_agent
+from evenly.storage.web.rule import Retry, WebRule, user_agent
 from evenly.storage.web.shard_run import (
     ALARM_AFTER,
     PROGRESS_FILE,
@@ -74,7 +74,7 @@ class FailureRule:
 
 def download_pending(
     pending: Iterable[pa.Table],
-    rule: DownloadRule,
+    rule: WebRule,
     *,
     folder: Path,
     connect: Mapping[str, str] | None = None,
@@ -146,7 +146,7 @@ class WorkerPool:
 
     def __init__(
         self,
-        rule: DownloadRule,
+        rule: WebRule,
         connect: Connect,
         places: tuple[Path, Path],
         *,

@@ -2,7 +2,6 @@
 
 StorageError
 └── DownloadError           a download run cannot go on; finished shards are kept
-    ├── DownloadRuleError   a rule without sense (also a ValueError, so that recipes collect it with other problems)
     └── FetchError          one URL cannot be had: always caught inside this package, where it becomes a record
 """
 
@@ -26,10 +25,6 @@ class DownloadError(StorageError):
     def __init__(self, *texts: str, passing: bool = False) -> None:
         super().__init__(*texts)
         self.passing = passing
-
-
-class DownloadRuleError(DownloadError, ValueError):
-    """A download rule with a value that makes no sense."""
 
 
 class FetchError(DownloadError):

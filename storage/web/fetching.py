@@ -4,7 +4,7 @@ import errno
 import http.client
 import os
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from email.message import Message
 from email.utils import parsedate_to_datetime
@@ -14,11 +14,9 @@ from evenly.storage.web.addresses import WebAddress, follow, parse_address
 from evenly.storage.web.decoding import PictureFacts
 from evenly.storage.web.errors import DownloadError, FetchError
 from evenly.storage.web.guard import Connect, Deadline, GuardedConnection, Resolver
-from evenly.storage.web.reservations import IN_ROBOTS_TXT, NO_RIGHTS, PictureRights, Reservation, refuse
-from evenly.storage.web.reservations.headers import header_reservations
-from evenly.storage.web.rule import DownloadRule, user_agent
+from evenly.storage.web.rule import NO_RIGHTS, Rights, Stated, WebRule, user_agent
 from evenly.storage.web.site_files import MAX_BYTES as SITE_FILE_BYTES
-from evenly.storage.web.site_files import Content, RobotsTxt, SiteAnswer, SiteFile, TdmFile
+from evenly.storage.web.site_files import Content, SiteAnswer, SiteFile
 
 MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -45,8 +43,8 @@ class Fetched:
     body: bytes | None = None
     facts: PictureFacts | None = None
     measured: bytes | None = None
-    rights: PictureRights = NO_RIGHTS
-    reservations: list[Reservation] = field(default_factory=list)
+    rights: Rights = NO_RIGHTS
+    reservations: list[Stated] = field(default_factory=list)
 
 
 class HostLimits(Protocol):
@@ -59,12 +57,12 @@ class HostLimits(Protocol):
 class WebClient:
     """Fetches URLs by one rule, from many threads; look-ups and the files of a site are asked for once per process."""
 
-    def __init__(self, rule: DownloadRule, connect: Connect, limits: HostLimits | None = None) -> None:
+    def __init__(self, rule: WebRule, connect: Connect, limits: HostLimits | None = None) -> None:
         self.rule = self._rule = rule
         self._limits = limits
         self._resolver = Resolver(connect)
-        self._robots = SiteFile("/robots.txt", RobotsTxt, self._get_site_file)
-        self._tdm = SiteFile("/.well-known/tdmrep.json", TdmFile, self._get_site_file)
+        self._robots = SiteFile("/robots.txt", rule.read_robots, self._get_site_file)
+        self._tdm = SiteFile("/.well-known/tdmrep.json", rule.read_tdm, self._get_site_file)
         self._headers = {
             "User-Agent": user_agent(rule),
             "Accept": "image/*,*/*;q=0.5",
@@ -80,6 +78,11 @@ class WebClient:
         return self._patiently(
             lambda fetched: self._get(url, fetched, cap=self._rule.max_bytes, asks=True), first_attempt
         )
+
+    def refuse(self, stated: Iterable[Stated]) -> None:
+        """Raise FetchError for what is respected of what is said of a picture."""
+        if refusal := self._rule.refusal(stated):
+            raise FetchError(*refusal)
 
     def _patiently(self, attempt: Callable[[Fetched], bytes], first: int) -> Fetched:
         """Try until it works, cannot work, or the tries are used up."""
@@ -101,7 +104,7 @@ class WebClient:
 
     def _get(self, url: str, fetched: Fetched, *, cap: int, asks: bool) -> bytes:
         """One try: follow redirects to a body of at most `cap` bytes, asking for permission if `asks`."""
-        deadline, agent = Deadline(self._rule.timeout_s), self._rule.user_agent_token
+        deadline = Deadline(self._rule.timeout_s)
         address = parse_address(url)
         for _ in range(MAX_REDIRECTS + 1):
             fetched.final_url, fetched.http_status, fetched.content_type = address.url, None, None
@@ -117,7 +120,7 @@ class WebClient:
             try:
                 response = self._request(connection, address, fetched)
                 if asks and response.status < 400:
-                    self._note(fetched, header_reservations(response.headers, agent, tdm_objection_in_file))
+                    self._note(fetched, self._rule.in_headers(response.headers, tdm_objection_in_file))
                 answer = self._answer(response, address, cap=cap, complete=asks)
             except FetchError:
                 raise
@@ -163,29 +166,30 @@ class WebClient:
         _require_success(response)
         return _read_body(response, cap, complete=complete)
 
-    def _note(self, fetched: Fetched, reservations: Iterable[Reservation]) -> None:
+    def _note(self, fetched: Fetched, reservations: Iterable[Stated]) -> None:
         """Keep what was said of the picture; raises FetchError for what is respected."""
         stated = [*reservations]
         fetched.reservations += stated
-        refuse(stated, self._rule.respect)
+        self.refuse(stated)
 
     def _ask_site(self, address: WebAddress, fetched: Fetched) -> str | None:
         """The objection of the site's TDM file, which a header may supersede, or None.
 
         Raises FetchError where robots.txt reserves the URL and that is respected, or why a file could not be had.
         """
-        robots = self._site_file(self._robots, address, IN_ROBOTS_TXT) if self._rule.reads_robots else None
+        rule = self._rule
+        robots = self._site_file(self._robots, address, must=rule.respects_robots) if rule.reads_robots else None
         if robots is not None:
-            self._note(fetched, robots.reservations(address.url, self._rule.user_agent_token))
-        tdm = self._site_file(self._tdm, address, {"tdmrep"}) if self._rule.reads_tdm else None
+            self._note(fetched, robots.reservations(address.url, rule.user_agent_token))
+        tdm = self._site_file(self._tdm, address, must=rule.respects_tdm) if rule.reads_tdm else None
         return tdm.objection(address.url) if tdm else None
 
-    def _site_file(self, files: SiteFile[Content], address: WebAddress, mechanisms: Collection[str]) -> Content | None:
-        """The site's file, or None; its trouble is raised where one of its `mechanisms` is respected."""
+    def _site_file(self, files: SiteFile[Content], address: WebAddress, *, must: bool) -> Content | None:
+        """The site's file, or None; its trouble is raised where it `must` be had."""
         try:
             return files.of(address)
         except FetchError:
-            if not {*mechanisms}.isdisjoint(self._rule.respect):
+            if must:
                 raise
             return None
 

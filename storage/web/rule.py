@@ -1,73 +1,77 @@
-"""The rule of a download: what is worth waiting for, what is too large, whose objections count."""
+# ruff: noqa: D102 - the class in curation says what each is
+"""Rules of a download as this room sees them: limits, how it is read what is said of pictures, what is asked again."""
 
 import os
-import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from email.message import Message
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated
+from typing import TYPE_CHECKING, Protocol
 
-from annotated_types import Ge, Gt, Le
-from pydantic import StringConstraints
+from evenly.storage.web.errors import PASSING, DownloadError
 
-from evenly.bounds import Wording, check_bounds
-from evenly.storage.decoders.structure import MAX_BYTES, MAX_PIXELS
-from evenly.storage.web.errors import PASSING, DownloadRuleError
-from evenly.storage.web.reservations import FIRST, IN_ROBOTS_TXT, MECHANISMS, OptOut
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 CONTACT_VARIABLE = "EVENLY_CONTACT"
-_WORD = r"^[A-Za-z][A-Za-z_-]*$"
-_REMEDY = "Change it in the recipe's download step."
+RIGHTS = ("reservation", "reservation_evidence", "picture_copyright", "picture_license")
+"""The columns of records about rights; those that earlier versions wrote do not have them."""
+Stated = tuple[str, str, bool, str]
+"""A reservation of rights: its mechanism, the evidence, whether it could be read, the file of the site it stands in."""
+Rights = tuple[tuple[Stated, ...], str | None, str | None]
+"""The reservations in a picture file, and the copyright and licence that it names."""
+NO_RIGHTS: Rights = ((), None, None)
+"""Those of a picture that says nothing, or was not read."""
+
+RightsReader = Callable[["Image", bytes, str], Rights]
+"""Reads a picture that was decoded, its bytes and format; a function of a module, as decoder processes import it."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class DownloadRule:
-    """The rule by which pictures are collected.
+class RobotsFile(Protocol):
+    """One site's robots.txt."""
 
-    `timeout_s` bounds one try as a whole: look-up, connection, redirects and body. After trouble that may pass, up to
-    `retries` further tries follow; a server that asks for more than `max_wait_s` of patience is left alone.
-    `max_pixels` is compared with the size in the header, before anything is decoded. `respect` names the reservations
-    that are honoured, out of MECHANISMS; `user_agent_token` is the name that they may address. With
-    `store_reservations`, and where one is respected that is not of the first three, each pair has what was said.
-    """
+    def reservations(self, url: str, agent: str) -> Iterable[Stated]:
+        """The reservations of `url` for `agent`."""
 
-    timeout_s: Annotated[float, Gt(0)] = 10.0
-    retries: Annotated[int, Ge(0), Le(10)] = 2
-    max_wait_s: Annotated[float, Ge(0), Wording(demand="be 0 or more")] = 30.0
-    max_bytes: Annotated[int, Gt(0)] = MAX_BYTES
-    max_pixels: Annotated[int, Gt(0)] = MAX_PIXELS
-    respect: tuple[OptOut, ...] = FIRST
-    user_agent_token: Annotated[str, StringConstraints(pattern=_WORD)] = "evenly"  # noqa: S105 - a name
-    store_reservations: bool = False
 
-    def __post_init__(self) -> None:
-        check_bounds(self, DownloadRuleError, remedy=_REMEDY, quote="`")
-        unknown = [entry for entry in self.respect if entry not in MECHANISMS]
-        _require(not unknown, "respect", f"hold only {', '.join(MECHANISMS)}", ", ".join(unknown))
-        word = re.fullmatch(_WORD, self.user_agent_token)
-        _require(word is not None, "user_agent_token", "be one word of letters, - and _", self.user_agent_token)
+class TdmRules(Protocol):
+    """One site's tdmrep.json."""
 
-    @property
-    def stores_reservations(self) -> bool:
-        """Whether pairs have what was reserved of their pictures as columns."""
-        return self.store_reservations or not {*self.respect} <= {*FIRST}
+    def objection(self, url: str) -> str | None:
+        """The rule that reserves the rights in `url`, or None."""
+
+
+class WebRule(Protocol):
+    """The rule of a download, of curation: its class says what each bound is, and reads what is said of pictures."""
 
     @property
-    def reads_robots(self) -> bool:
-        """Whether robots.txt is asked for: where a mechanism that stands in it is respected, or all are stored."""
-        return self.stores_reservations or bool(IN_ROBOTS_TXT.intersection(self.respect))
-
+    def timeout_s(self) -> float: ...
     @property
-    def reads_tdm(self) -> bool:
-        """Whether tdmrep.json is asked for."""
-        return self.stores_reservations or "tdmrep" in self.respect
-
-
-@dataclass(frozen=True, kw_only=True)
-class PoolDownload(DownloadRule):
-    """The download of a pool: it stops where nearly all URLs fail for one reason, unless `tolerate` names it."""
-
-    tolerate: tuple[str, ...] = ()
+    def retries(self) -> int: ...
+    @property
+    def max_wait_s(self) -> float: ...
+    @property
+    def max_bytes(self) -> int: ...
+    @property
+    def max_pixels(self) -> int: ...
+    @property
+    def user_agent_token(self) -> str: ...
+    @property
+    def reads_robots(self) -> bool: ...
+    @property
+    def respects_robots(self) -> bool: ...
+    @property
+    def reads_tdm(self) -> bool: ...
+    @property
+    def respects_tdm(self) -> bool: ...
+    def read_robots(self, text: str) -> RobotsFile: ...
+    def read_tdm(self, text: str) -> TdmRules: ...
+    def in_headers(self, headers: Message, in_tdm_file: str | None) -> Iterable[Stated]: ...
+    @property
+    def picture_reader(self) -> RightsReader: ...
+    def refusal(self, stated: Iterable[Stated]) -> tuple[str, str] | None: ...
+    def stored_rights(self, stated: Iterable[Stated], rights: Rights, read_at: datetime) -> dict[str, str | None]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +82,7 @@ class Retry:
     until: datetime | None = None
 
 
-def user_agent(rule: DownloadRule) -> str:
+def user_agent(rule: WebRule) -> str:
     """Name what asks: `evenly/<version>`, and whom to write to where the environment's EVENLY_CONTACT says it."""
     try:
         release = version("evenly")
@@ -87,10 +91,6 @@ def user_agent(rule: DownloadRule) -> str:
     contact = os.environ.get(CONTACT_VARIABLE, "").strip()
     if not contact:
         return f"{rule.user_agent_token}/{release}"
-    _require(contact.isascii() and contact.isprintable(), CONTACT_VARIABLE, "be printable ASCII", repr(contact))
+    if not (contact.isascii() and contact.isprintable()):
+        raise DownloadError(f"`{CONTACT_VARIABLE}` must be printable ASCII; got `{contact!r}`. Change the variable.")
     return f"{rule.user_agent_token}/{release} (+{contact})"
-
-
-def _require(holds: bool, name: str, demand: str, value: object) -> None:  # noqa: FBT001 - a check reads best so
-    if not holds:
-        raise DownloadRuleError(f"`{name}` must {demand}; got `{value}`. {_REMEDY}")

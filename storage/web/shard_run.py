@@ -27,8 +27,7 @@ from evenly.storage.web.errors import DownloadError, FetchError, may_pass, verdi
 from evenly.storage.web.fetching import Fetched, HostLimits, WebClient
 from evenly.storage.web.guard import Connect
 from evenly.storage.web.measured import write_measured
-from evenly.storage.web.reservations import refuse, stored_rights
-from evenly.storage.web.rule import DownloadRule
+from evenly.storage.web.rule import WebRule
 from evenly.storage.web.shards import RECORDS, publish_shard
 
 ALARM_AFTER = 100  # the first URLs of a shard that are looked at
@@ -141,7 +140,7 @@ class ShardRun:
         try:
             checked = self._checks.check(data)
             fetched.rights = checked.rights
-            refuse(checked.rights.reservations, self._client.rule.respect)
+            self._client.refuse(checked.rights[0])
             fetched.facts, fetched.measured = checked.facts, checked.measured
         except FetchError as error:
             fetched.outcome, fetched.evidence = error.outcome, error.evidence
@@ -185,7 +184,7 @@ class ShardRun:
 
     def _record(self, url: str, fetched: Fetched) -> dict[str, Any]:
         facts, fetched_at = fetched.facts, datetime.now(UTC)
-        rights = stored_rights(fetched.reservations, fetched.rights, fetched_at)
+        rights = self._client.rule.stored_rights(fetched.reservations, fetched.rights, fetched_at)
         has_rights = fetched.outcome == "success" or bool(rights["reservation"])
         return (
             dict.fromkeys(RECORDS.names)
@@ -279,7 +278,7 @@ WORKERS_LOCK = ".workers"
 class _Process:
     """The state that a worker process keeps from shard to shard; the lock's descriptor is held until it ends."""
 
-    rule: DownloadRule
+    rule: WebRule
     client: WebClient
     checks: PictureChecks
     measure: Measure | None
@@ -291,7 +290,7 @@ _failure: OSError | None = None
 
 
 def start_worker(
-    rule: DownloadRule, connect: Connect, lock_file: Path, measure: Measure | None, limits: HostLimits | None = None
+    rule: WebRule, connect: Connect, lock_file: Path, measure: Measure | None, limits: HostLimits | None = None
 ) -> None:
     """Prepare a fresh process, which shows by a lock on `lock_file` that it lives.
 
@@ -305,7 +304,7 @@ def start_worker(
     except OSError as error:
         _failure = error
         return
-    checks = PictureChecks(max_pixels=rule.max_pixels, measure=measure)
+    checks = PictureChecks(max_pixels=rule.max_pixels, measure=measure, read_rights=rule.picture_reader)
     _process = _Process(rule=rule, client=WebClient(rule, connect, limits), checks=checks, measure=measure, lock=lock)
 
 

@@ -31,8 +31,7 @@ from evenly.storage.tables.block_sums import PARQUET_MARK, append_sums, check_fi
 from evenly.storage.tables.exchange import open_exchange, received_rows, send_rows
 from evenly.storage.tables.partitions import MAX_BITS
 from evenly.storage.web.errors import DownloadError, may_pass
-from evenly.storage.web.reservations import RIGHTS
-from evenly.storage.web.rule import Retry
+from evenly.storage.web.rule import RIGHTS, Retry
 
 RECORDS = pa.schema(
     [

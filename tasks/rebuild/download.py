@@ -12,6 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.curation.decisions import Decisions
+from evenly.curation.reservations.mechanisms import SITE_NOT_READ, refused_by
+from evenly.curation.reservations.rule import PoolDownload
 from evenly.keys import LOCAL_ADDRESS
 from evenly.storage.ledger import StepOutput
 from evenly.storage.pools.features import SIZES, as_size
@@ -30,8 +32,7 @@ from evenly.storage.tables.partitions import Partition
 from evenly.storage.web.decoding import CheckedPicture, PictureChecks
 from evenly.storage.web.download import DownloadWorkers, FailureRule, download_pending, pending_urls
 from evenly.storage.web.images import PLACES, read_images
-from evenly.storage.web.reservations import NO_RIGHTS, RIGHTS, SITE_NOT_READ, refused_by, stored_rights
-from evenly.storage.web.rule import PoolDownload
+from evenly.storage.web.rule import NO_RIGHTS, RIGHTS
 from evenly.storage.web.shards import (
     PENDING_BY,
     URLS,
@@ -260,13 +261,14 @@ def _with_rights_of_files(run: Run, rule: PoolDownload, urls: pa.ChunkedArray, r
     ids, columns = places["image_id"].unique().to_pylist(), dict[str, dict[str, str | None]]()
     if not ids:
         return rows
-    with PictureChecks(max_pixels=rule.max_pixels, processes=run.processes) as checks:
+    reader = rule.picture_reader
+    with PictureChecks(max_pixels=rule.max_pixels, read_rights=reader, processes=run.processes) as checks:
         for start in range(0, len(ids), _FILES):
             batch = ids[start : start + _FILES]
             checked = checks.check_all(list(read_images(run.workspace.downloads, batch, places)))
             for image_id, one in zip(batch, checked, strict=True):
                 rights = one.rights if isinstance(one, CheckedPicture) else NO_RIGHTS
-                columns[image_id] = stored_rights((), rights, datetime.now(UTC))
+                columns[image_id] = rule.stored_rights((), rights, datetime.now(UTC))
     values = rows.select(["image_id", *RIGHTS]).to_pylist()
     for row, url, unread in zip(values, urls.to_pylist(), is_unread.to_pylist(), strict=True):
         if unread and row["image_id"] in columns:

@@ -20,12 +20,12 @@ from evenly.curation.align import Align, judge_alignment, resolve_threshold
 from evenly.curation.balance.cap import CAP
 from evenly.curation.exclusions.clusters import TargetClusters
 from evenly.curation.filters.judgement import FilterRules
+from evenly.curation.reservations.rule import PoolDownload
 from evenly.curation.step import Judged
 from evenly.curation.steps import STEPS
 from evenly.curation.values.judgement import VALUES
 from evenly.flows.recipe.steps import KNOWN_STEPS
 from evenly.storage.ledger import StepRecord
-from evenly.storage.web.rule import PoolDownload
 from evenly.tasks.rebuild.deduplicate import DEDUPLICATE_LINKED, DEDUPLICATE_SEMANTIC
 from evenly.tasks.stage import run_step
 from evenly.tasks.step import Step, ledger_step

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evenly.curation.reservations.rule import DownloadRule
 from evenly.storage.web.addresses import follow, parse_address
 from evenly.storage.web.errors import DownloadError, FetchError
 from evenly.storage.web.fetching import WebClient
 from evenly.storage.web.guard import Deadline, GuardedConnection, Resolver, is_public, parse_connect
-from evenly.storage.web.rule import DownloadRule
 
 RULE = DownloadRule(timeout_s=3, retries=0)
 

@@ -6,12 +6,12 @@ import pytest
 from PIL import Image
 
 import evenly
+from evenly.curation.reservations.rule import DownloadRule
 from evenly.features.errors import UnreadableImageError
 from evenly.flows.runs import workspace_run
 from evenly.storage.decoders.structure import MAX_BYTES, MAX_PIXELS
 from evenly.storage.errors import InputError
 from evenly.storage.files.image_folders import read_pictures
-from evenly.storage.web.rule import DownloadRule
 from evenly.tasks.decoding import PictureReader
 from evenly.tasks.search.pairs import Query, encode_query
 from tests.hostile_pictures import encoded, png, progressive_scans

@@ -10,9 +10,9 @@ import numpy as np
 
 from evenly.curation.balance.judgement import MIX_SOURCES
 from evenly.curation.captions.choice import ChoiceRule
+from evenly.curation.reservations.rule import DownloadRule
 from evenly.storage.ledger import StepRecord
 from evenly.storage.pools.source import PoolSource
-from evenly.storage.web.rule import DownloadRule
 from evenly.storage.workspace import Workspace
 from evenly.tasks.captions.recaption import RECAPTION
 from evenly.tasks.progress import Progress

@@ -14,6 +14,7 @@ from evenly.curation.concepts.judgement import unmatched_reasons
 from evenly.curation.concepts.matching import MatchRule
 from evenly.curation.errors import RuleError
 from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS
+from evenly.curation.reservations.rule import DownloadRule
 from evenly.curation.values.judgement import judge_alone
 from evenly.curation.values.rule import Value, named_bounds
 from evenly.flows.recipe import Recipe
@@ -39,7 +40,6 @@ from evenly.storage.pools.texts import as_label, as_text, joined_pools
 from evenly.storage.stores.connection import is_url
 from evenly.storage.stores.many_paths import matching_files
 from evenly.storage.web.decoding import size_in_process
-from evenly.storage.web.rule import DownloadRule
 from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild.concepts import concept_matcher
 from evenly.tasks.rebuild.filters import LOOKUPS

@@ -6,8 +6,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evenly.curation.reservations.rule import DownloadRule
 from evenly.storage.pools.local_pictures import LocatedPicture, WantedPictures, take_missing_pictures
-from evenly.storage.web.rule import DownloadRule
 from evenly.storage.web.shards import read_downloads
 
 

@@ -5,15 +5,15 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from evenly.curation.reservations.rule import DownloadRule
 from evenly.storage.errors import StorageError
 from evenly.storage.pools.local_rows import Place
 from evenly.storage.web.errors import DownloadError
 from evenly.storage.web.images import read_images
-from evenly.storage.web.rule import DownloadRule
 from evenly.storage.web.shards import read_downloads
+from tests.curation.reservations.marked import mining, with_store, with_xmp
 from tests.storage.held_pool import picture, write_files
 from tests.storage.pools.taken import take_pictures
-from tests.storage.web.reservations.marked import mining, with_store, with_xmp
 
 SIZE = b"IHDR\0\1\0\0\0\1\0\0\x08\2\0\0\0"  # 65,536 x 65,536 pixels
 BOMB = b"\x89PNG\r\n\x1a\n\0\0\0\r" + SIZE + zlib.crc32(SIZE).to_bytes(4, "big") + b"\0\0\0\1IDAT"

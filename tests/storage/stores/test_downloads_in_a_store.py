@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from PIL import Image
 
+from evenly.curation.reservations.rule import DownloadRule
 from evenly.storage.pools.local_rows import LOCAL, Place
 from evenly.storage.web import working_folder as module
 from evenly.storage.web.errors import DownloadError
 from evenly.storage.web.images import read_images
-from evenly.storage.web.rule import DownloadRule
 from evenly.storage.web.shards import check_records, clean_folder, publish_shard, read_downloads, shard_names
 from evenly.storage.web.working_folder import hold_folder
 from tests.storage.pools.taken import take_pictures

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from evenly.curation.reservations.rule import DownloadRule
 from evenly.storage.web.download import DownloadWorkers, FailureRule, download_pending, pending_urls
-from evenly.storage.web.rule import DownloadRule, Retry
+from evenly.storage.web.rule import Retry
 from evenly.storage.web.shards import PENDING_BY, read_downloads
 
 

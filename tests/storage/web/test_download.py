@@ -23,13 +23,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from evenly.curation.reservations.rule import DownloadRule
 from evenly.storage.web.decoding import PictureChecks
 from evenly.storage.web.download import DownloadWorkers, FailureRule, _cut, _gathered
 from evenly.storage.web.errors import DownloadError
 from evenly.storage.web.fetching import WebClient
 from evenly.storage.web.guard import parse_connect
 from evenly.storage.web.images import find_places, read_image_bytes, read_images
-from evenly.storage.web.rule import DownloadRule, Retry
+from evenly.storage.web.rule import Retry
 from evenly.storage.web.shard_run import URLS_FILE, ShardRun, ShardTask, _import_img2dataset, run_shard, start_worker
 from evenly.storage.web.shards import RECORDS, URLS, read_downloads, shard_names
 from evenly.storage.worker_pool import worker_pool
@@ -261,7 +262,7 @@ def test_a_killed_run_leaves_nothing_running_and_the_next_run_completes(web, tmp
     urls = [url(i) for i in range(400)]
     code = (
         "from pathlib import Path; from evenly.storage.web.download import DownloadWorkers; "
-        "from evenly.storage.web.rule import DownloadRule; "
+        "from evenly.curation.reservations.rule import DownloadRule; "
         "from tests.storage.web.fetched import download_images; "
         f"download_images({urls!r}, DownloadRule(), folder=Path({str(tmp_path)!r}), connect={web.connect!r}, "
         "workers=DownloadWorkers(processes=2, threads=2, shard_size=100))"

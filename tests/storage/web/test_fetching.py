@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from evenly.curation.reservations.mechanisms import MECHANISMS
+from evenly.curation.reservations.rule import DownloadRule
 from evenly.storage.web.errors import DownloadError, may_pass, verdict_of
 from evenly.storage.web.fetching import Fetched, WebClient
 from evenly.storage.web.guard import parse_connect
-from evenly.storage.web.reservations import MECHANISMS
-from evenly.storage.web.rule import DownloadRule, user_agent
+from evenly.storage.web.rule import user_agent
 
 from .conftest import HOST, Answer, picture
 

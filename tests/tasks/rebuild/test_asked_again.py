@@ -12,13 +12,14 @@ import pyarrow as pa
 import pytest
 
 from evenly.curation.decisions import Decisions
+from evenly.curation.reservations.rule import PoolDownload
 from evenly.flows.recipe.section import RebuildSchedule
 from evenly.storage.errors import StorageError
 from evenly.storage.ledger import StepOutput
 from evenly.storage.pools.local_rows import LOCAL
 from evenly.storage.records import content_hash
 from evenly.storage.tables.partitions import partition_of
-from evenly.storage.web.rule import PoolDownload, Retry
+from evenly.storage.web.rule import Retry
 from evenly.storage.web.shards import read_downloads, url_key
 from evenly.storage.workspace import Workspace, adopt_observations
 from evenly.tasks.engine import InProcess

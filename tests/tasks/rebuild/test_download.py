@@ -9,14 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from evenly.curation.decisions import Decisions
+from evenly.curation.reservations.rule import DownloadRule
 from evenly.curation.step import NoRule
 from evenly.storage.errors import DamagedError, StorageError
 from evenly.storage.ledger import StepOutput
 from evenly.storage.pools.local_rows import LOCAL
 from evenly.storage.pools.source import PoolSource
 from evenly.storage.records import content_hash
-from evenly.storage.web.reservations import RIGHTS
-from evenly.storage.web.rule import DownloadRule
+from evenly.storage.web.rule import RIGHTS
 from evenly.storage.web.shards import RECORDS, URLS, publish_shard, shard_name, url_key
 from evenly.tasks.engine import InProcess
 from evenly.tasks.rebuild.collect import COLLECT

@@ -5,16 +5,17 @@ from dataclasses import replace
 import pyarrow.parquet as pq
 import pytest
 
+from evenly.curation.reservations.mechanisms import FIRST, MECHANISMS
+from evenly.curation.reservations.rule import PoolDownload
 from evenly.storage.records import content_hash
-from evenly.storage.web.reservations import FIRST, MECHANISMS, RIGHTS
-from evenly.storage.web.rule import PoolDownload
+from evenly.storage.web.rule import RIGHTS
 from evenly.storage.workspace import Workspace
 from evenly.tasks.engine import InProcess
 from evenly.tasks.rebuild.download import DOWNLOAD
 from evenly.tasks.run import Run
 from evenly.tasks.stage import run_steps
+from tests.curation.reservations.marked import mining, with_store, with_xmp
 from tests.storage.web.conftest import HOST, Answer, picture, serve
-from tests.storage.web.reservations.marked import mining, with_store, with_xmp
 from tests.tasks.rebuild.test_asked_again import pool
 
 PATHS = {

@@ -18,6 +18,7 @@ from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
+from evenly.curation.reservations.rule import DownloadRule
 from evenly.descriptions.chat.client import ChatClient
 from evenly.descriptions.chat.request import ChatRequest, Message
 from evenly.flows.describe_classes import describe_classes
@@ -25,7 +26,6 @@ from evenly.flows.rebuild_dataset import rebuild_dataset
 from evenly.storage.chat.requests import Requests
 from evenly.storage.errors import LimitError
 from evenly.storage.web.download import DownloadWorkers, FailureRule
-from evenly.storage.web.rule import DownloadRule
 from evenly.storage.workspace import Workspace
 from evenly.tasks.progress import Progress
 from evenly.tasks.server import limits as module

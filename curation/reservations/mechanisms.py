@@ -1,14 +1,11 @@
-"""Reservations of rights: what a site, an answer and a picture file say of machines that learn from the picture.
+"""Mechanisms that reserve rights, and what is stored of a picture for which some of them do.
 
-`robots.txt` and tdmrep.json as files are in site_files.py; here stand what each mechanism says and how it is read.
+Storage, which fetches and decodes, hands reservations on as the plain tuples that they are.
 """
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple, get_args
-
-from evenly.storage.web.errors import FetchError
 
 OptOut = Literal["robots", "x-robots-tag", "tdmrep", "content-usage", "content-signal", "noml", "rsl", "iptc", "c2pa"]
 MECHANISMS: tuple[OptOut, ...] = get_args(OptOut)
@@ -18,8 +15,6 @@ IN_ROBOTS_TXT: frozenset[OptOut] = frozenset({"robots", "content-usage", "conten
 UNREADABLE = " (unreadable)"
 SITE_NOT_READ = "not read"
 """What is stored beside what the file reserves, where nobody looked at what the site and its answer do."""
-RIGHTS = ("reservation", "reservation_evidence", "picture_copyright", "picture_license")
-"""The columns of records about rights; those that earlier versions wrote do not have them."""
 
 
 class Reservation(NamedTuple):
@@ -29,7 +24,7 @@ class Reservation(NamedTuple):
     site in which the line stands, with its hash and when it was read.
     """
 
-    mechanism: OptOut
+    mechanism: str
     evidence: str
     readable: bool = True
     file: str = ""
@@ -45,49 +40,41 @@ class Reservation(NamedTuple):
         word = self.mechanism.replace("-", "_")
         return word if self.readable else f"{word}_unreadable"
 
+    @property
+    def place(self) -> int:
+        """The place in the order of mechanisms."""
+        return [*MECHANISMS].index(self.mechanism)  # type: ignore[arg-type]  # a tuple of storage may hold any
 
-@dataclass(frozen=True, kw_only=True)
-class PictureRights:
+
+Stated = tuple[str, str, bool, str]
+"""A Reservation as storage hands it on."""
+PlainRights = tuple[tuple[Stated, ...], str | None, str | None]
+"""PictureRights as storage hands them on."""
+
+
+class PictureRights(NamedTuple):
     """The reservations in a picture file, and the copyright and licence that it names, None where it names none."""
 
-    reservations: tuple[Reservation, ...] = ()
+    reservations: tuple[Stated, ...] = ()
     copyright: str | None = None
     license: str | None = None
 
 
-NO_RIGHTS = PictureRights()
-"""Those of a picture that says nothing, or was not read."""
-
-
-def refuse(reservations: Iterable[Reservation], respected: Collection[str]) -> None:
-    """Raise FetchError for the first mechanism, in their order, that is respected."""
-    counted = [entry for entry in reservations if entry.mechanism in respected]
-    if counted:
-        first = min(counted, key=lambda entry: MECHANISMS.index(entry.mechanism))
-        raise FetchError(first.outcome, first.evidence)
-
-
-def mechanism_names(reservations: Iterable[Reservation]) -> str:
-    """The names of the mechanisms, each once, in their order: as they are stored for a pair; "" for none."""
-    by_order = sorted(reservations, key=lambda entry: (MECHANISMS.index(entry.mechanism), not entry.readable))
-    return ", ".join(dict.fromkeys(entry.name for entry in by_order))
-
-
-def stored_rights(
-    reservations: Iterable[Reservation], rights: PictureRights, read_at: datetime
-) -> dict[str, str | None]:
+def stored_rights(reservations: Iterable[Stated], rights: PlainRights, read_at: datetime) -> dict[str, str | None]:
     """The columns of a record about rights: of the site and the headers, of the file, and when they were read.
 
     Of what was not had and reserves nothing as far as it was read, use none of them: nobody looked at all of it.
     """
-    stated = [*reservations, *rights.reservations]
+    in_file = PictureRights(*rights)
+    stated = [Reservation(*values) for values in (*reservations, *in_file.reservations)]
     lines = dict.fromkeys(": ".join(part for part in (entry.file, entry.evidence) if part) for entry in stated)
     evidence = f"{read_at:%Y-%m-%dT%H:%M:%SZ} {' | '.join(lines)}"[:4000] if lines else ""
+    by_order = sorted(stated, key=lambda entry: (entry.place, not entry.readable))
     values = {
-        "reservation": mechanism_names(stated),
+        "reservation": ", ".join(dict.fromkeys(entry.name for entry in by_order)),
         "reservation_evidence": evidence,
-        "picture_copyright": rights.copyright,
-        "picture_license": rights.license,
+        "picture_copyright": in_file.copyright,
+        "picture_license": in_file.license,
     }
     return {name: value and value.encode("utf-8", "replace").decode() for name, value in values.items()}
 

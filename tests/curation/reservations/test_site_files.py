@@ -3,8 +3,8 @@ from email.message import Message
 
 import pytest
 
-from evenly.storage.web.reservations.headers import tdm_objection, x_robots_objection
-from evenly.storage.web.site_files import RobotsTxt, TdmFile
+from evenly.curation.reservations.headers import tdm_objection, x_robots_objection
+from evenly.curation.reservations.site_files import RobotsTxt, TdmFile
 
 
 def headers(*pairs: tuple[str, str]) -> Message:

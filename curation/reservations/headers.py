@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Iterator
 from email.message import Message
 
-from evenly.storage.web.reservations import Reservation
+from evenly.curation.reservations.mechanisms import Reservation
 
 OBJECTIONS = frozenset({"noai", "noimageai", "noindex", "noimageindex", "none"})
 _NO_LEARNING = frozenset({"noml"})
@@ -32,7 +32,7 @@ def header_reservations(headers: Message, agent: str, in_tdm_file: str | None = 
     }
     for mechanism, evidence in read.items():
         if evidence:
-            yield Reservation(mechanism, evidence)  # type: ignore[arg-type]  # a key of this dict
+            yield Reservation(mechanism, evidence)
 
 
 def x_robots_objection(headers: Message, agent: str, objections: Collection[str] = OBJECTIONS) -> str | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from evenly.storage.web.reservations.blocks import c2pa_store
+from evenly.curation.reservations.blocks import c2pa_store
 from tests.hostile_pictures import chunk
 
 SIGNED = Path(__file__).with_name("signed.avif").read_bytes()

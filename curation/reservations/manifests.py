@@ -8,7 +8,7 @@ import json
 import struct
 from collections.abc import Iterator
 
-from evenly.storage.web.reservations.blocks import boxes_of
+from evenly.curation.reservations.blocks import boxes_of
 
 LABELS = ("cawg.training-mining", "c2pa.training-mining")
 _USES = ("ai_training", "ai_generative_training", "data_mining")

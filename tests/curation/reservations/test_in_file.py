@@ -5,11 +5,11 @@ import time
 import pytest
 from PIL import Image
 
+from evenly.curation.reservations.in_file import picture_rights, read_xmp
+from evenly.curation.reservations.manifests import training_assertion
+from evenly.curation.reservations.mechanisms import PictureRights
 from evenly.storage.web.decoding import check_picture
 from evenly.storage.web.errors import FetchError
-from evenly.storage.web.reservations import PictureRights
-from evenly.storage.web.reservations.in_file import read_xmp
-from evenly.storage.web.reservations.manifests import training_assertion
 
 from .marked import SIGNED, STORE, VOCABULARY, edited, mining, with_store, with_xmp, xmp
 
@@ -17,7 +17,7 @@ XMP_KINDS = ["JPEG", "PNG", "WEBP", "AVIF", "GIF"]
 
 
 def rights(data: bytes) -> PictureRights:
-    return check_picture(data, max_pixels=10**6).rights
+    return check_picture(data, max_pixels=10**6, read_rights=picture_rights).rights
 
 
 def names(data: bytes) -> list[str]:
@@ -186,5 +186,5 @@ def test_broken_xmp_is_no_consent_only_where_it_speaks_of_mining():
 def test_a_bomb_in_a_packed_text_of_a_png_is_a_reason():
     packet = xmp(elements="<dc:rights>" + "a" * 30_000_000 + "</dc:rights>")
     with pytest.raises(FetchError) as caught:
-        check_picture(with_xmp("PNG", packet, zipped=True), max_pixels=10**6)
+        check_picture(with_xmp("PNG", packet, zipped=True), max_pixels=10**6, read_rights=picture_rights)
     assert caught.value.outcome == "truncated_image"

@@ -10,9 +10,9 @@ from xml.parsers import expat
 
 from PIL import Image
 
-from evenly.storage.web.reservations import PictureRights, Reservation
-from evenly.storage.web.reservations.blocks import c2pa_store, xmp_packets
-from evenly.storage.web.reservations.manifests import training_assertion
+from evenly.curation.reservations.blocks import c2pa_store, xmp_packets
+from evenly.curation.reservations.manifests import training_assertion
+from evenly.curation.reservations.mechanisms import PictureRights, Reservation
 
 MOST_XMP_BYTES = 1 << 20
 _MOST_ELEMENTS, _DEEPEST, _LONGEST = 20_000, 64, 500

@@ -1,21 +1,22 @@
 """Each mechanism in each of its forms on a web of its own: honoured where respected, stored where not, and mutated."""
 
 import time
+from datetime import UTC, datetime
 from email.message import Message
 from hashlib import sha256
 from pathlib import Path
 
+from evenly.curation.reservations.headers import license_link
+from evenly.curation.reservations.mechanisms import MECHANISMS
+from evenly.curation.reservations.rule import DownloadRule
 from evenly.storage.web.download import DownloadWorkers, FailureRule
 from evenly.storage.web.fetching import WebClient
 from evenly.storage.web.guard import parse_connect
-from evenly.storage.web.reservations import MECHANISMS
-from evenly.storage.web.reservations.headers import license_link
-from evenly.storage.web.rule import DownloadRule
+from evenly.storage.web.rule import NO_RIGHTS, RIGHTS
 from evenly.storage.web.shards import read_downloads
+from tests.curation.reservations.marked import edited, mining, with_store, with_xmp
 from tests.storage.web.conftest import HOST, Answer, Web, picture
 from tests.storage.web.fetched import download_images
-
-from .marked import edited, mining, with_store, with_xmp
 
 PNG = picture()
 RSL = '<https://a.test/l.xml>; rel="license"; type="application/rsl+xml"'
@@ -216,3 +217,7 @@ def test_of_what_was_not_had_nobody_knows_what_it_reserves(web, tmp_path):
     url = web.put("/gone.png", Answer(404, b""))
     download_images([url], DownloadRule(retries=0), folder=tmp_path, connect=web.connect)
     assert [row["reservation"] for row in read_downloads(tmp_path).to_pylist()] == [None]
+
+
+def test_the_columns_of_a_record_are_those_that_are_stored():
+    assert [*DownloadRule().stored_rights((), NO_RIGHTS, datetime.now(UTC))] == [*RIGHTS]

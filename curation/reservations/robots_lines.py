@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from protego import Protego
 
-from evenly.storage.web.reservations import Reservation
-from evenly.storage.web.reservations.headers import forbids_training, signals_no_training
+from evenly.curation.reservations.headers import forbids_training, signals_no_training
+from evenly.curation.reservations.mechanisms import Reservation
 
 MOST_LINES = 1000
 """Of such lines in one file; what a longer one says of usage counts as unreadable."""
