@@ -4,22 +4,12 @@ import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
-
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from evenly.storage.errors import InputError
 from evenly.storage.reading.budget import LIST_BYTES, read_whole
 from evenly.storage.tables.arrow_files import read_trouble
-
-if TYPE_CHECKING:
-    from publicsuffixlist import PublicSuffixList
-
-_PLAIN_HOST = "^(?i:https?)://(?P<host>[A-Za-z0-9._-]+)(?::[0-9]*)?(?:[/?#]|$)"
+from evenly.storage.web.hosts import ascii_host
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,47 +53,6 @@ def read_look_hashes(path: Path, *, sha256: str = "") -> Blocklist:
 def read_domains(path: Path, *, sha256: str = "") -> Blocklist:
     """Read a list of domains, as they stand or as `*.example.org`: entries in ASCII (IDNA) and lower case."""
     return _entries(read_blocklist(path, sha256=sha256), path, _domain, "a domain such as example.org")
-
-
-def hosts_of(urls: pa.Array) -> pa.Array:
-    """`host_of` each URL. Plain ones, nearly all, are cut by one pattern; Python's parser is asked of the others."""
-    hosts = pc.struct_field(pc.extract_regex(urls, _PLAIN_HOST), "host")
-    hosts = pc.ascii_lower(pc.ascii_rtrim(hosts, "."))
-    is_irregular = pc.and_(pc.is_null(hosts), pc.is_valid(urls))
-    parsed_hosts = pa.array([host_of(url) for url in urls.filter(is_irregular).to_pylist()], pa.string())
-    return pc.replace_with_mask(hosts, is_irregular, parsed_hosts)
-
-
-def host_of(url: str | None) -> str | None:
-    """The host of a URL in the form of `read_domains`; None where there is none."""
-    try:
-        host = urlsplit((url or "").strip()).hostname
-    except ValueError:
-        return None
-    return ascii_host(host) if host else None
-
-
-def ascii_host(host: str) -> str:
-    """A host in ASCII (IDNA 2008 after UTS 46) and lower case, without the dot at its end; else as it stands."""
-    import idna
-
-    plain = host.strip().rstrip(".").lower()
-    try:
-        return plain if plain.isascii() else idna.encode(plain, uts46=True).decode("ascii").lower()
-    except idna.IDNAError:
-        return plain
-
-
-def is_public_suffix(host: str) -> bool:
-    """Whether everybody may register names directly below a host, as below co.uk, by the Public Suffix List."""
-    return bool(_public_suffixes().is_public(host))
-
-
-@cache
-def _public_suffixes() -> "PublicSuffixList":
-    from publicsuffixlist import PublicSuffixList
-
-    return PublicSuffixList(only_icann=True)
 
 
 def check_hash(title: str, digest: str, wanted: str) -> None:

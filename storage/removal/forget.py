@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.storage.errors import DamagedError, InputError, NotFoundError, StorageError
-from evenly.storage.files.blocklists import hosts_of
 from evenly.storage.records import canonical_json, create_record, read_record
+from evenly.storage.web.hosts import hosts_of
 from evenly.storage.workspace import Workspace, exclusive_use
 
 FORGOTTEN = "forgotten"

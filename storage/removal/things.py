@@ -17,11 +17,12 @@ import pyarrow.compute as pc
 
 from evenly.keys import LOCAL_ADDRESS, one_array
 from evenly.storage.errors import InputError
-from evenly.storage.files.blocklists import ascii_host, hosts_of, is_public_suffix, read_blocklist
+from evenly.storage.files.blocklists import read_blocklist
 from evenly.storage.removal.forget import Naming, domains_above
 from evenly.storage.removal.references import FIRST_STEP
 from evenly.storage.removal.traces import PHASH, Traces
 from evenly.storage.tables.arrow_files import read_schema, read_table
+from evenly.storage.web.hosts import ascii_host, hosts_of, is_public_suffix
 from evenly.storage.web.shards import each_records
 from evenly.storage.workspace import Workspace
 

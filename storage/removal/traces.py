@@ -20,8 +20,8 @@ import pyarrow.compute as pc
 
 from evenly.keys import one_array
 from evenly.storage.feature_store import text_id
-from evenly.storage.files.blocklists import host_of
 from evenly.storage.removal.forget import ForgetList, Naming, domains_above
+from evenly.storage.web.hosts import host_of
 from evenly.storage.web.shards import url_key
 
 Rows = npt.NDArray[np.bool_]

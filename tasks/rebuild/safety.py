@@ -25,9 +25,10 @@ from evenly.curation.exclusions.safety import (
 )
 from evenly.features.safety_detector import SafetyDetector
 from evenly.storage.feature_store import RowStore
-from evenly.storage.files.blocklists import Blocklist, hosts_of, read_domains, read_file_hashes, read_look_hashes
+from evenly.storage.files.blocklists import Blocklist, read_domains, read_file_hashes, read_look_hashes
 from evenly.storage.ledger import StepOutput
 from evenly.storage.pools.local_rows import FEATURES
+from evenly.storage.web.hosts import hosts_of
 from evenly.storage.web.images import read_images
 from evenly.tasks.pictures.pairs import send_by_picture, send_merged
 from evenly.tasks.pictures.sent_rows import PicturePlaces, SentRows, alive, rows_of_uids, send_places

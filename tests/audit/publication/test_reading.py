@@ -1,35 +1,8 @@
 from collections import Counter
 from urllib.parse import urlsplit
 
-import pyarrow as pa
-import pytest
-
-from evenly.audit.publication.reading import domains_of, read_facts, registrable
+from evenly.audit.publication.reading import read_facts
 from evenly.audit.published import PublishedBuild
-
-
-@pytest.mark.parametrize(
-    ("host", "domain"),
-    [
-        ("a.b.Example.co.uk", "example.co.uk"), ("me.github.io", "me.github.io"), ("co.uk", "co.uk"),
-        ("localhost", "localhost"), ("127.0.0.1", "127.0.0.1"), ("[::1]", "::1"), ("a.example.", "a.example"),
-        ("x.y.test", "y.test"),
-    ],
-)  # fmt: skip
-def test_a_domain_is_what_somebody_registered(host, domain):
-    assert registrable(host) == domain
-
-
-def test_domains_are_read_of_urls_of_the_web_alone():
-    urls = [
-        "https://u:p@a.b.org:8/x",
-        "HTTP://B.org",
-        "sha256:00",
-        None,
-        "http://[::1]/",
-        "https://x.org?y=http://z.com/",
-    ]
-    assert domains_of(pa.array(urls, pa.string())).to_pylist() == ["b.org", "b.org", None, None, "::1", "x.org"]
 
 
 def test_facts_are_those_that_can_be_counted_in_the_sample_table(published):

@@ -1,19 +1,9 @@
 import hashlib
 
-import pyarrow as pa
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from evenly.storage.errors import InputError
-from evenly.storage.files.blocklists import (
-    host_of,
-    hosts_of,
-    read_blocklist,
-    read_domains,
-    read_file_hashes,
-    read_look_hashes,
-)
+from evenly.storage.files.blocklists import read_blocklist, read_domains, read_file_hashes, read_look_hashes
 
 
 def test_entries_come_once_without_comments_and_the_file_is_known_by_its_hash(tmp_path):
@@ -54,37 +44,6 @@ def written(tmp_path, text):
 def test_domains_are_read_in_the_form_that_urls_are_compared_in(tmp_path):
     path = written(tmp_path, "Bad.Test\n*.worse.test.\n.worst.test\nB\u00fccher.test\nxn--bcher-kva.test\n10.0.0.1\n")
     assert read_domains(path).entries == ("bad.test", "worse.test", "worst.test", "xn--bcher-kva.test", "10.0.0.1")
-
-
-@pytest.mark.parametrize(
-    ("url", "host"),
-    [
-        ("http://WWW.Bad.Test./a", "www.bad.test"),
-        (" https://user@b\u00fccher.test:8080/x", "xn--bcher-kva.test"),
-        ("http://\uff22ad.test/", "bad.test"),
-        ("http://a_b.test/", "a_b.test"),
-        ("http://[::1]/", "::1"),
-        ("http://[bad", None),
-        ("no url", None),
-        ("", None),
-        (None, None),
-    ],
-)
-def test_hosts_are_ascii_and_lower_case(url, host):
-    assert host_of(url) == host
-    assert hosts_of(pa.array([url], pa.string())).to_pylist() == [host]
-
-
-MARKS = ("://", ":", "//", ".", "@", "/", "?", "#", "\\", "\n", "\t", " ", "[", "]", "_", "-")
-PIECES = st.lists(
-    st.sampled_from(("http", "HTTPS", "a", "B.c", "80", "%41", "\u00fc", "\uff0f", *MARKS)), max_size=9
-).map("".join)
-
-
-@settings(max_examples=300)
-@given(st.lists(PIECES | PIECES.map("http://a.b".__add__) | st.none(), max_size=5))
-def test_hosts_of_many_are_those_of_each(urls):
-    assert hosts_of(pa.array(urls, pa.string())).to_pylist() == [host_of(url) for url in urls]
 
 
 def test_hashes_are_read_in_lower_case_with_what_stands_behind_them_left_out(tmp_path):
