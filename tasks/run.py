@@ -265,3 +265,8 @@ class EachLedger:
 
 def _of_ledger(function: Callable[[Ledger], ResultT], run: Run) -> ResultT:
     return function(run.ledger)
+
+
+def exchange_of(workspace: Workspace) -> Path:
+    """Where rows of runs in this workspace are on their way to another cut."""
+    return Run(workspace=workspace, seed=0).exchange

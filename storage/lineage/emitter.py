@@ -57,23 +57,30 @@ class Emitter:
         """
         if run is not None:
             event = {**event, "run": {**event["run"], "runId": str(run)}}
-        if self.client is None or self._is_away:
-            self.lost += 1
-            return
-        try:
-            self.client.emit(official_event(event))
-        except Exception as error:  # noqa: BLE001 - whatever a transport raises, the run goes on
-            self.lost += 1
-            self._is_away = True
-            self.trouble = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        if self.client is not None and not self._is_away:
+            with self.trouble_noted():
+                self.client.emit(official_event(event))
+                return
+        self.lost += 1
 
     def close(self) -> None:
         """Wait a little for events that are on their way."""
         if self.client is not None:
-            try:
+            with self.trouble_noted():
                 self.client.close(_WAIT_S)
-            except Exception as error:  # noqa: BLE001 - as in `send`
-                self.trouble = str(error)
+
+    @contextmanager
+    def trouble_noted(self) -> Iterator[None]:
+        """Whatever the client raises is noted, and the run goes on.
+
+        Its errors cannot be named: settings may name any class as the transport, and those that it brings raise what
+        httpx, Kafka's, boto's and Google's libraries do.
+        """
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001
+            self._is_away = True
+            self.trouble = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
 _current: ContextVar[Emitter | None] = ContextVar("emitter of this rebuild", default=None)
@@ -157,14 +164,13 @@ def _open(emitter: Emitter) -> None:
     try:
         from openlineage.client import OpenLineageClient
         from openlineage.client.transport.file import FileConfig, FileTransport
-
-        path = os.environ.get(FILE_VARIABLE)
-        transport = FileTransport(FileConfig(log_file_path=path, append=True)) if path else None
-        emitter.client = OpenLineageClient(transport=transport)
     except ModuleNotFoundError:
         emitter.trouble = f"the client is not installed; `{install_extra('lineage')}`"
-    except Exception as error:  # noqa: BLE001 - whatever the client says of its settings, the run goes on
-        emitter.trouble = f"{type(error).__name__}: {error}"
+        return
+    path = os.environ.get(FILE_VARIABLE)
+    with emitter.trouble_noted():
+        transport = FileTransport(FileConfig(log_file_path=path, append=True)) if path else None
+        emitter.client = OpenLineageClient(transport=transport)
 
 
 def _error(lineage: LineageRun, error: BaseException) -> dict[str, Any]:

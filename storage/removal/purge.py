@@ -48,15 +48,26 @@ def searched_files(workspace: Workspace, exchange: Path) -> list[StoredFile]:
     return [file for file in files if not file.name.startswith("forget/")]
 
 
-def purge(workspace: Workspace, exchange: Path, traces: Traces, buried: Mapping[str, str]) -> None:
-    """Remove all traces, and what was made of builds that were taken down; `buried`: their content hashes."""
+def purge(
+    workspace: Workspace,
+    exchange: Path,
+    traces: Traces,
+    buried: Mapping[str, str],
+    *,
+    of_classes: Collection[str] = (),
+) -> None:
+    """Remove all traces, and what was made of builds that were taken down; `buried`: their content hashes.
+
+    of_classes: steps of which others are made that hold texts about classes alone: these go only where they hold a
+    trace.
+    """
     files = searched_files(workspace, exchange)
     hits = holding(search(files, traces))
     by_kind: dict[str, list[StoredFile]] = defaultdict(list)
     for file in files:
         if file.name in hits:
             by_kind[file.kind].append(file)
-    _purge_steps(workspace, files, hits, buried)
+    _purge_steps(workspace, files, hits, buried, of_classes)
     _purge_samples(workspace)
     _purge_features(workspace, files, by_kind["features"], traces)
     _purge_downloads(workspace, by_kind["downloads"], traces)
@@ -85,14 +96,26 @@ _WHOLE = ("requests and journals", "reports", "journal of runs", "leaderboards",
 """Kinds of files that go whole where one holds a trace."""
 
 
-def _purge_steps(workspace: Workspace, files: Sequence[StoredFile], hits: set[str], buried: Mapping[str, str]) -> None:
+def _purge_steps(
+    workspace: Workspace,
+    files: Sequence[StoredFile],
+    hits: set[str],
+    buried: Mapping[str, str],
+    of_classes: Collection[str],
+) -> None:
     """Remove step records with a trace or of buried builds, all that was made of these, and tables that none needs."""
     recorded, ledger = read_recorded(workspace, files), Ledger(workspace)
     names = {
         key: {path.relative_to(workspace.root).as_posix() for path in ledger.files(record)}
         for key, (record, _) in recorded.records.items()
     }
-    stale = _stale(recorded, {key for key, tables in names.items() if tables & hits}, hits, buried)
+    gone, hashes = {key for key, tables in names.items() if tables & hits}, set(buried.values())
+    gone |= {
+        key
+        for key, (record, file) in recorded.records.items()
+        if file.name in hits or record.inputs.get("build") in hashes
+    }
+    stale = _stale(recorded, gone, of_classes)
     stays = {name for key, tables in names.items() if key not in stale for name in tables}
     for key in sorted(stale, key=lambda key: recorded.records[key][0].ended, reverse=True):
         recorded.records[key][1].path.unlink(missing_ok=True)
@@ -107,29 +130,21 @@ def _purge_steps(workspace: Workspace, files: Sequence[StoredFile], hits: set[st
         workspace.root.joinpath(*name.split("/")).unlink(missing_ok=True)
 
 
-def _stale(recorded: Recorded, with_trace: set[str], hits: Collection[str], buried: Mapping[str, str]) -> set[str]:
-    """The keys of records that go: those with a trace, those made of what goes, those of or about buried builds."""
-    live, hashes = recorded.keys, set(buried.values())
+def _stale(recorded: Recorded, gone: set[str], of_classes: Collection[str]) -> set[str]:
+    """The keys of records that go: those with a trace or about buried builds, and those made of what goes."""
+    live, stale, waiting = recorded.keys, set[str](), list(gone)
     by_input: dict[tuple[str, str], list[str]] = defaultdict(list)
-    stale = set[str]()
-    waiting = list(with_trace)
-    for key, (record, file) in recorded.records.items():
+    for key, (record, _) in recorded.records.items():
         for name_and_output in record.inputs.items():
             by_input[name_and_output].append(key)
-        if file.name in hits or record.inputs.get("build") in hashes:
-            waiting.append(key)
     while waiting:
         key = waiting.pop()
         if key not in stale and key not in live:
             stale.add(key)
             step = recorded.records[key][0]
-            if step.name not in _PEOPLES:
+            if step.name not in of_classes:
                 waiting += by_input[step.name, step.output_hash]
     return stale
-
-
-_PEOPLES = ("find_confusable", "count_names", "describe")
-"""Steps of which others are made that hold texts about classes alone: these go only where they hold a trace."""
 
 
 def _purge_samples(workspace: Workspace) -> None:

@@ -17,7 +17,6 @@ import pytest
 import yaml
 
 from evenly.audit.verify import verify_build
-from evenly.flows.cli.audit.doctor import exchange_of
 from evenly.flows.recipe import read_recipe
 from evenly.flows.recipe.steps import content_of, steps_of
 from evenly.flows.runs import open_run
@@ -34,6 +33,7 @@ from evenly.storage.tables.exchange import exchange_folder, remove_exchange
 from evenly.storage.workspace import CLEANING, Workspace, writing
 from evenly.tasks.engine import InProcess
 from evenly.tasks.rebuild.publish import publish_build
+from evenly.tasks.run import exchange_of
 from evenly.tasks.stage import run_steps
 from tests.object_store_server import reaching, without_conditions
 

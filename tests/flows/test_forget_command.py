@@ -14,13 +14,13 @@ import yaml
 
 import evenly
 from evenly.audit.published import PublishedBuild
-from evenly.flows.cli.audit import takedown
 from evenly.storage.builds import Builds, open_build
 from evenly.storage.records import read_record, replace_record
 from evenly.storage.removal.forget import read_forgotten
 from evenly.storage.removal.leftovers import list_files
 from evenly.storage.stores.object_path import path_at
 from evenly.storage.workspace import Workspace
+from evenly.tasks import takedown
 from tests.chaos.forgetting import build_all, open_world, rows, trial
 from tests.decoded_search import search
 

@@ -1,7 +1,6 @@
 """The examination of a workspace and of this machine, for `evenly doctor`."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from evenly.flows.process.machine import check_machine, describe_machine, finding_of
@@ -13,15 +12,10 @@ from evenly.storage.removal.clean import Wanted, look_through, stored_in
 from evenly.storage.removal.leftovers import KINDS, Leftover, StoredFile
 from evenly.storage.removal.references import broken_builds, read_recorded
 from evenly.storage.workspace import Workspace
-from evenly.tasks.run import Run, default_cache
+from evenly.tasks.run import default_cache, exchange_of
 
 _CLEAN = "Free it: `evenly clean --yes`."
 _WEIGHTS = "Install it anew, or keep it: it is another model, and the record is gone."
-
-
-def exchange_of(workspace: Workspace) -> Path:
-    """Where rows of runs in this workspace are on their way to another cut."""
-    return Run(workspace=workspace, seed=0).exchange
 
 
 def examine(workspace: Workspace, *, older_than_s: float) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -61,9 +62,10 @@ def forget_command(
 
     Example: evenly forget --prove
     """
-    from evenly.flows.cli.audit.takedown import begin, finish, plan_of, prove
+    from evenly.flows.cli.audit.takedown import recipes_of
     from evenly.storage.removal.takedown import read_unfinished
     from evenly.storage.workspace import Workspace, exclusive_use
+    from evenly.tasks.takedown import begin, finish, plan_of, prove
 
     workspace, things = Workspace.at(options.root), [] if thing is None else [thing]
     if options.prove and not options.yes:
@@ -83,7 +85,8 @@ def forget_command(
     if thing is None:
         raise UsageError("`THING` must be named, or --prove or --resume; got none. Name what is to go.")
     with exclusive_use(workspace, "forget", wait_s=options.wait) if options.yes else nullcontext():
-        plan = plan_of(workspace, things, with_twins=options.with_twins, files=options.recipe or ())
+        recipes = partial(recipes_of, workspace, options.recipe or ())
+        plan = plan_of(workspace, things, with_twins=options.with_twins, recipes_of=recipes)
         if not options.yes or plan.is_done:
             return plan.to_dict(workspace) | ({"done": True, "left": []} if options.yes else {})
         take = begin(workspace, plan, request, without_successors=options.without_successors)

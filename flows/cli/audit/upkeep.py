@@ -55,8 +55,8 @@ def clean_command(options: CleanOptions) -> dict[str, Any]:
 
     Replies stay, and downloads and features unless they are named. Example: evenly clean --older-than 30d --yes
     """
-    from evenly.flows.cli.audit.doctor import exchange_of
     from evenly.storage.removal.clean import Wanted, clean_workspace, look_through
+    from evenly.tasks.run import exchange_of
 
     workspace = _workspace(options.root)
     wanted = Wanted(older_than_s=seconds_of(options.older_than), downloads=options.downloads, features=options.features)
