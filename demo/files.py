@@ -1,9 +1,11 @@
 """Files that are whole or absent, in a folder that one process at a time may make."""
 
 import contextlib
+import csv
 import fcntl
+import io
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -49,6 +51,31 @@ def write_class_folder(folder: Path, contents: Mapping[str, bytes], noun: str) -
         for file, content in contents.items():
             (folder / file).parent.mkdir(exist_ok=True)
             write_bytes(folder / file, content)
+
+
+def csv_text(rows: Iterable[Sequence[object]]) -> str:
+    """Rows as CSV, a line each."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+@contextlib.contextmanager
+def own_folder(folder: Path, stamp: str, noun: str) -> Iterator[None]:
+    """Hold a folder that holds these `noun` alone, known by the file `stamp`; parts that killed writers left are gone.
+
+    Raises FolderError for a folder with other things.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    strangers = {path.name for path in folder.iterdir()} - {".lock"}
+    if strangers and not (folder / stamp).exists():
+        raise FolderError(
+            f"`folder` must be empty or hold {noun}; got {str(folder)!r} with {min(strangers)!r}. Name another."
+        )
+    with lock_folder(folder):
+        write_bytes(folder / stamp, b"")
+        remove_parts(folder)
+        yield
 
 
 @contextlib.contextmanager

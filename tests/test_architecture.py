@@ -247,12 +247,13 @@ def test_processes_are_started_where_it_is_seen_to_that_they_end_with_the_comman
         and (name := ast.unparse(node.func).split("."))[-1] in starts
         and name[0] in {"ProcessPoolExecutor", "get_context", "multiprocessing", "subprocess", "os"}
     }
-    git = "storage/step_records.py"
+    git, npm = "storage/step_records.py", "demo/ground/hands.py"
     assert found == {
         "storage/worker_pool.py",
         "storage/decoders/pool.py",
         "flows/process/tether.py",
         git,
+        npm,
     }
 
 
@@ -389,6 +390,7 @@ FOLDERS = {
     "forms", "own_features", "evaluation", "measures", "protocols",  # adapters
     "tables", "decoders", "stores", "pictures",  # storage (stores: what an object store needs), demo, features
     "scenes",  # demo: pictures of several objects, of which all is known
+    "ground",  # demo: the same codes by several hands, to tell methods' effects on
     "encoders",  # which are here, and how fast
     "ray",  # tasks: the engine of that name
     "refining", "objectives",  # features, tasks: heads trained on pairs of a build, and what for

@@ -3,18 +3,16 @@
 What can be found in it by judging other settings of its recipe (`evenly tune`) was put there by seed.
 """
 
-import csv
 import functools
-import io
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from evenly.demo.captions import good_caption
 from evenly.demo.draws import DEMO_SEED, demo_draw
 from evenly.demo.errors import FolderError
-from evenly.demo.files import write_bytes
+from evenly.demo.files import csv_text, write_bytes
 from evenly.demo.labels import class_labels
 from evenly.demo.names import name_picture, toneless
 from evenly.demo.pictures.openmoji import draw_into, list_codes
@@ -74,9 +72,11 @@ def make_planted_pool(
     pairs, pool = plan_pairs(count, seed=seed), folder / "pictures"
     files = {
         pool / LIST: _list(pairs, seed),
-        folder / TRUTH: _csv(
-            ("file_name", "label", "is_right", "caption_of"),
-            ((pair.file, pair.label, pair.is_right, pair.caption_of) for pair in pairs),
+        folder / TRUTH: csv_text(
+            [
+                ("file_name", "label", "is_right", "caption_of"),
+                *((pair.file, pair.label, pair.is_right, pair.caption_of) for pair in pairs),
+            ]
         ),
         folder / RECIPE: _RECIPE_TEXT,
     }
@@ -140,17 +140,9 @@ def _list(pairs: Sequence[PlantedPair], seed: int) -> str:
         caption = good_caption(name_picture(pair.caption_of), seed, pair.caption_of)
         scores = (good[pair.code], demo_draw(seed, "noise", pair.code), good[permuted_code])
         rows.append((pair.file, caption, pair.label, pair.group, *(f"{score:.4f}" for score in scores)))
-    return _csv(("file_name", "caption", "label", "group", "good_score", "noise_score", "permuted_score"), rows)
+    return csv_text([("file_name", "caption", "label", "group", "good_score", "noise_score", "permuted_score"), *rows])
 
 
 def _good_score(pair: PlantedPair, seed: int) -> float:
     noise = (demo_draw(seed, "good", pair.code) + demo_draw(seed, "noise of good", pair.code)) / 2
     return _RIGHT_GAINS * pair.is_right + (1 - _RIGHT_GAINS) * noise
-
-
-def _csv(names: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(names)
-    table.writerows(rows)
-    return text.getvalue()

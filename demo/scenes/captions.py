@@ -83,7 +83,7 @@ class Statement:
     def _phrase(self, place: int) -> str:
         name, count, colour = self.things[place]
         noun = f"{colour} {_thing(name).noun(count)}" if colour else _thing(name).noun(count)
-        return _with_article(noun) if count == 1 else f"{NUMBERS[count]} {noun}"
+        return indefinite(noun) if count == 1 else f"{NUMBERS[count]} {noun}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +132,7 @@ def vague_caption(plan: ScenePlan) -> str:
     phrases = [
         f"some {kind}"
         if kind in _UNCOUNTED
-        else _with_article(kind)
+        else indefinite(kind)
         if count == 1
         else f"some {KINDS[kind][0] if kind in KINDS else 'things'}"
         for kind, count in kinds.items()
@@ -143,10 +143,15 @@ def vague_caption(plan: ScenePlan) -> str:
 
 def long_caption(plan: ScenePlan) -> LongCaption:
     """30 sentences, of which the neighbours of the scene share 29."""
+    return with_late_sentence(statement_of(plan).text(), plan)
+
+
+def with_late_sentence(shown: str, plan: ScenePlan) -> LongCaption:
+    """30 sentences on a picture that shows what is said, of which its neighbours share 29."""
     family = str(plan.number // NEIGHBOURS)
     shared = lowest(_STYLE, SENTENCES - 1, plan.seed, f"style of {family}")
     place = pick(LATE, plan.seed, *plan.key, "late")
-    sentence = f"What it shows is {statement_of(plan).text()}."
+    sentence = f"What it shows is {shown}."
     return LongCaption(
         text=" ".join([*shared[: place - 1], sentence, *shared[place - 1 :]]), sentence=sentence, place=place
     )
@@ -218,6 +223,6 @@ def _thing(name: str) -> Thing:
     return read_things()[name]
 
 
-def _with_article(noun: str) -> str:
+def indefinite(noun: str) -> str:
     """A noun, or words before it, with "a" or "an"."""
     return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"

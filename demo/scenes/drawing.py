@@ -2,7 +2,7 @@
 
 import functools
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +17,9 @@ from evenly.demo.scenes.defects import damaged
 from evenly.demo.scenes.layout import CANVAS, Box, box_of, cells, relations_between, seat_y, slots
 from evenly.demo.scenes.plans import ScenePlan, ThingGroup
 
-_DRAWN_PX = 256  # the side of a picture before it is cut to the drawing and made smaller
-_SIZES = (0.75, 1.0)  # of the room that an object has
+DRAWN_PX = 256
+"""The side of a picture before it is cut to the drawing and made smaller."""
+
 _BEARER = 0.5  # of the cell's height that what bears others takes
 
 
@@ -48,11 +49,26 @@ class Scene:
     objects: tuple[DrawnObject, ...]
     relations: tuple[tuple[int, str, int], ...]
     defect: Box | None
+    width: int
+    height: int
 
     def colour_of_group(self, place: int) -> str | None:
         """The colour that all objects of a group have; None where they differ or have none."""
         colours = {item.colour for item in self.objects if item.group == place}
         return colours.pop() if len(colours) == 1 else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """Where a plan is drawn: the background of a phrase and a code's RGBA drawing, neither to be painted on.
+
+    canvas: where objects stand; sizes: the least and the most of the room that an object takes.
+    """
+
+    background: Callable[[str], Image.Image]
+    drawing: Callable[[str], Image.Image]
+    canvas: Box = CANVAS
+    sizes: tuple[float, float] = (0.75, 1.0)
 
 
 @dataclass(frozen=True)
@@ -66,16 +82,17 @@ class _Placed:
     y: int
 
 
-def draw_scene(plan: ScenePlan) -> Scene:
-    """Draw a scene: the same bytes each time."""
-    placed = _placed(plan)
-    picture, owners = _painted(plan, placed)
+def draw_scene(plan: ScenePlan, stage: Stage | None = None) -> Scene:
+    """Draw a scene, by OpenMoji unless there is another stage: the same bytes each time."""
+    stage = stage or SCENES
+    placed = _placed(plan, stage)
+    picture, owners = _painted(stage.background(plan.background), placed)
     changed = None
     if plan.defect is not None:
         thing = placed[plan.defect.place]
         sprite = damaged(thing.sprite, plan.defect.kind, plan.seed, *plan.key, "defect")
         placed[plan.defect.place] = _Placed(thing.group, thing.member, sprite, thing.x, thing.y)
-        clean, (picture, owners) = picture, _painted(plan, placed)
+        clean, (picture, owners) = picture, _painted(stage.background(plan.background), placed)
         changed = box_of((clean != picture).any(axis=2))
     objects = tuple(_seen(plan, place, thing, picture, owners) for place, thing in enumerate(placed))
     boxes = [[item.box for item in objects if item.group == place] for place in range(len(plan.groups))]
@@ -86,6 +103,8 @@ def draw_scene(plan: ScenePlan) -> Scene:
         objects=objects,
         relations=tuple(relations_between(boxes)),
         defect=changed,
+        width=picture.shape[1],
+        height=picture.shape[0],
     )
 
 
@@ -108,9 +127,9 @@ def _seen(
     )
 
 
-def _painted(plan: ScenePlan, placed: Sequence[_Placed]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+def _painted(empty: Image.Image, placed: Sequence[_Placed]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     """The picture (height, width, 3), and per pixel the place of the topmost object that is opaque there, plus 1."""
-    canvas = background(plan.background).copy()
+    canvas = empty.copy()
     owners = np.zeros((canvas.height, canvas.width), np.uint8)
     lowest_first = sorted(range(len(placed)), key=lambda place: -(placed[place].y + placed[place].sprite.height))
     for place in lowest_first:  # so that what bears others is behind them
@@ -121,41 +140,44 @@ def _painted(plan: ScenePlan, placed: Sequence[_Placed]) -> tuple[npt.NDArray[np
     return np.asarray(canvas)[..., :3], owners
 
 
-def _placed(plan: ScenePlan) -> list[_Placed]:
+def _placed(plan: ScenePlan, stage: Stage) -> list[_Placed]:
     """The objects where they stand, in the order of the groups."""
-    areas = cells(plan.relations)
+    areas = cells(plan.relations, stage.canvas)
     relation = plan.relations[0][1] if plan.relations else ""
     placed: dict[int, list[_Placed]] = {}
     if relation in {"on", "under"}:
         upper, lower = (0, 1) if relation == "on" else (1, 0)
-        bearer = _bearer(plan, lower, areas[lower])
-        placed = {lower: [bearer], upper: _seated(plan, upper, areas[upper], bearer)}
+        bearer = _bearer(plan, stage, lower, areas[lower])
+        placed = {lower: [bearer], upper: _seated(plan, stage, upper, areas[upper], bearer)}
     for place, cell in enumerate(areas):
         if place not in placed:
             rooms = slots(cell, plan.groups[place].count)
-            placed[place] = [_fitted(plan, place, member, room) for member, room in enumerate(rooms)]
+            placed[place] = [_fitted(plan, stage, place, member, room) for member, room in enumerate(rooms)]
     return [thing for place in sorted(placed) for thing in placed[place]]
 
 
-def _fitted(plan: ScenePlan, place: int, member: int, room: Box, sizes: tuple[float, float] = _SIZES) -> _Placed:
+def _fitted(
+    plan: ScenePlan, stage: Stage, place: int, member: int, room: Box, *, sizes: tuple[float, float] | None = None
+) -> _Placed:
     """An object somewhere in a part of the canvas, as large as the hash says."""
     key = (*plan.key, "object", str(place), str(member))
-    least, most = sizes
+    least, most = sizes or stage.sizes
     size = least + (most - least) * demo_draw(plan.seed, *key, "size")
-    sprite = _sized(plan.groups[place], member, round(room.width * size), round(room.height * size))
+    drawing = stage.drawing(plan.groups[place].codes[member])
+    sprite = _sized(drawing, plan.groups[place], member, round(room.width * size), round(room.height * size))
     x = room.x0 + int((room.width - sprite.width + 1) * demo_draw(plan.seed, *key, "x"))
     y = room.y0 + int((room.height - sprite.height + 1) * demo_draw(plan.seed, *key, "y"))
     return _Placed(place, member, sprite, x, y)
 
 
-def _bearer(plan: ScenePlan, place: int, cell: Box) -> _Placed:
+def _bearer(plan: ScenePlan, stage: Stage, place: int, cell: Box) -> _Placed:
     """The ground that others stand on, at the bottom of the cell."""
     room = Box(cell.x0, cell.y1 - round(cell.height * _BEARER), cell.x1, cell.y1)
-    bearer = _fitted(plan, place, 0, room, (0.9, 1.0))
+    bearer = _fitted(plan, stage, place, 0, room, sizes=(0.9, 1.0))
     return _Placed(place, 0, bearer.sprite, bearer.x, room.y1 - bearer.sprite.height)
 
 
-def _seated(plan: ScenePlan, place: int, cell: Box, bearer: _Placed) -> list[_Placed]:
+def _seated(plan: ScenePlan, stage: Stage, place: int, cell: Box, bearer: _Placed) -> list[_Placed]:
     """Objects side by side on the bearer."""
     solid = _solid(bearer.sprite)
     group = plan.groups[place]
@@ -164,10 +186,10 @@ def _seated(plan: ScenePlan, place: int, cell: Box, bearer: _Placed) -> list[_Pl
     seated = []
     for member in range(group.count):
         left = bearer.x + member * wide
-        sprite = _fitted(plan, place, member, Box(left, cell.y0, left + wide - 2, cell.y0 + high)).sprite
+        sprite = _fitted(plan, stage, place, member, Box(left, cell.y0, left + wide - 2, cell.y0 + high)).sprite
         x = left + (wide - sprite.width) // 2
         y = seat_y(_solid(sprite), solid, x, (bearer.x, bearer.y))
-        seated.append(_Placed(place, member, sprite, x, max(y, CANVAS.y0)))
+        seated.append(_Placed(place, member, sprite, x, max(y, stage.canvas.y0)))
     return seated
 
 
@@ -175,9 +197,8 @@ def _solid(sprite: Image.Image) -> npt.NDArray[np.bool_]:
     return np.asarray(sprite)[..., 3] >= OPAQUE
 
 
-def _sized(group: ThingGroup, member: int, width: int, height: int) -> Image.Image:
+def _sized(drawing: Image.Image, group: ThingGroup, member: int, width: int, height: int) -> Image.Image:
     """The drawing of an object, as large as fits."""
-    drawing = _drawing(group.codes[member])
     if group.colour is not None:
         drawing = recoloured(drawing, group.colour)
     scale = min(width / drawing.width, height / drawing.height)
@@ -188,8 +209,15 @@ def _sized(group: ThingGroup, member: int, width: int, height: int) -> Image.Ima
 
 @functools.lru_cache(maxsize=512)
 def _drawing(code: str) -> Image.Image:
-    """A picture cut to what is drawn."""
-    with Image.open(io.BytesIO(draw_picture(code, size_px=_DRAWN_PX))) as opened:
+    return cut_drawing(draw_picture(code, size_px=DRAWN_PX))
+
+
+SCENES = Stage(background=background, drawing=_drawing)
+
+
+def cut_drawing(png: bytes) -> Image.Image:
+    """A picture cut to what is drawn, RGBA."""
+    with Image.open(io.BytesIO(png)) as opened:
         picture = opened.convert("RGBA")
     return picture.crop(box_of(_solid(picture)))
 

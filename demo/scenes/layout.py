@@ -85,12 +85,12 @@ def relations_between(boxes: Sequence[Sequence[Box]]) -> list[tuple[int, str, in
     ]
 
 
-def cells(relations: Sequence[tuple[int, str, int]]) -> list[Box]:
+def cells(relations: Sequence[tuple[int, str, int]], canvas: Box = CANVAS) -> list[Box]:
     """The part of the canvas for each group of a plan's relations; of what stands on another both have the same."""
-    x0, y0, x1, y1 = CANVAS
+    x0, y0, x1, y1 = canvas
     third: list[Box] = []
     if len(relations) == 2:
-        edge = x0 + CANVAS.width * (2 if relations[1][1] == "right_of" else 1) // 3
+        edge = x0 + canvas.width * (2 if relations[1][1] == "right_of" else 1) // 3
         if relations[1][1] == "right_of":
             third, x1 = [Box(edge + MARGIN_PX, y0, x1, y1)], edge
         else:

@@ -78,7 +78,7 @@ class ScenePlan:
     defect: Defect | None
 
     @property
-    def key(self) -> tuple[str, str]:
+    def key(self) -> tuple[str, ...]:
         """The key that every draw of the scene begins with."""
         return _key(self.number)
 
@@ -127,7 +127,7 @@ def weighted(weights: Mapping[K, float], seed: int, *key: str) -> K:
     return choice
 
 
-def _key(number: int) -> tuple[str, str]:
+def _key(number: int) -> tuple[str, ...]:
     return "scene", str(number)
 
 
@@ -153,7 +153,7 @@ def _first_things(family: int, seed: int) -> tuple[str, ...]:
     return tuple(chosen)
 
 
-def _group(name: str, count: int, codes: tuple[str, ...], seed: int, key: tuple[str, str]) -> ThingGroup:
+def _group(name: str, count: int, codes: tuple[str, ...], seed: int, key: tuple[str, ...]) -> ThingGroup:
     places = [str(place) for place in range(count)]
     colour = None
     if read_things()[name].is_recoloured and demo_draw(seed, *key, name, "has colour") < RECOLOURED:
@@ -166,7 +166,7 @@ def _group(name: str, count: int, codes: tuple[str, ...], seed: int, key: tuple[
     )
 
 
-def _defect(objects: int, seed: int, key: tuple[str, str], *, is_seated: bool) -> Defect | None:
+def _defect(objects: int, seed: int, key: tuple[str, ...], *, is_seated: bool) -> Defect | None:
     """A defect of one of the objects; where one stands on another nothing is cut off that might bear it."""
     if demo_draw(seed, *key, "has defect") >= DEFECT_RATE:
         return None

@@ -14,7 +14,8 @@ from evenly.flows.cli.command import guard_commands
 from evenly.flows.cli.help_page import CommandGroup
 
 MODULES = {
-    "datasets.builds": "demo init check plan rebuild builds promote report export",
+    "datasets.demo": "demo",
+    "datasets.builds": "init check plan rebuild builds promote report export",
     "classes.describe": "describe extract",
     "datasets.concepts": "concepts clusters link retrieve",
     "datasets.search": "search index",

@@ -21,8 +21,9 @@ from evenly.flows.cli.classes.descriptions import (
     show_descriptions_command,
 )
 from evenly.flows.cli.command import in_python
-from evenly.flows.cli.datasets.builds import check_command, demo_command, init_command, plan_command, promote_command
+from evenly.flows.cli.datasets.builds import check_command, init_command, plan_command, promote_command
 from evenly.flows.cli.datasets.concepts import clusters_command, concepts_command, link_command, retrieve_command
+from evenly.flows.cli.datasets.demo import demo_command
 from evenly.flows.cli.datasets.metadata import build_command, show_metadata_command
 from evenly.flows.cli.datasets.pools import balance_command, match_command
 from evenly.flows.cli.datasets.search import index_command

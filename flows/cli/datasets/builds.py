@@ -1,12 +1,10 @@
-"""Commands that make datasets: demo, init, check, plan, rebuild, builds, promote, report, export."""
+"""Commands that make datasets: init, check, plan, rebuild, builds, promote, report, export."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from annotated_types import Ge
 
 from evenly.flows.cli.command import typed
 from evenly.flows.cli.errors import USAGE, UsageError
@@ -23,109 +21,6 @@ from evenly.options import AllowCode, Limit, Memory, RebuildOptions, Workers
 from evenly.signatures import Named, Quiet, Root, fields_of, flow_values, taking
 
 Recipe = Annotated[Path, typer.Argument(help="A recipe, such as recipes/demo.yaml.")]
-
-
-def demo_command(
-    root: Root = None,
-    workers: Workers = None,
-    pictures: Annotated[
-        Path | None, "Only draw a folder of labelled pictures with captions, to try recipes on."
-    ] = None,
-    scenes: Annotated[
-        Path | None, "Only draw a folder of scenes, with the truth about each beside their captions."
-    ] = None,
-    count: Annotated[int | None, Ge(1), "So many scenes; default: 1000."] = None,
-    planted: Annotated[Path | None, "Only draw a pool of known worth with its recipe, to try `tune` on."] = None,
-) -> dict[str, Any]:
-    """Run the whole job on the embedded default: a loopback web, a rebuild, descriptions, adapters, a report.
-
-    Example: evenly demo
-    """
-    for name, folder, draw in (("pictures", pictures, _draw_pictures), ("planted", planted, _draw_planted)):
-        if folder is not None:
-            if (root, workers, scenes, count, pictures or planted) != (None, None, None, None, folder):
-                raise UsageError(f"`--{name}` must come alone, or with --json: no job is run. Leave the others out.")
-            return draw(folder)
-    if scenes is not None:
-        if (root, workers) != (None,) * 2:
-            raise UsageError("`--scenes` must come alone or with --count, --json: no job is run. Leave the others out.")
-        return _draw_scenes(scenes, count)
-    if count is not None:
-        raise UsageError("`--count` must come with --scenes; it came without. Name a folder, or leave it out.")
-    from evenly.flows.cli.start.demo_job import run_demo
-
-    return run_demo(root=root, workers=workers)
-
-
-def _print_demo(result: dict[str, Any]) -> None:
-    if "folder" in result:
-        _print_drawn(result)
-        return
-    from evenly.flows.recipe.files import DEMO
-
-    print_funnel(result["funnel"])
-    print_adapters(result["adapters"])
-    print_rows("injected faults", result["truth"], ("fault", "injected", "judged", "found", "recall", "precision"))
-    print_text(_caption_line(result["truth"]))
-    uid = result["examples"]["dropped"]
-    print_text(f"\nbuild   {result['build']}\nreport  {result['report']}\n\ntry next:")
-    print_text(f"  evenly why {uid}\n  evenly card {result['build']}\n  evenly plan {_shown_path(DEMO)}")
-
-
-def _caption_line(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A line on how well the align score tells wrong captions from right ones."""
-    row = next((row for row in rows if "auc" in row), None)
-    if row is None:
-        return ""
-    over_all, over_objects = ("unknown" if row[name] is None else f"{row[name]:.3f}" for name in ("auc", "auc_object"))
-    return (
-        f"wrong captions by align score: AUC {over_all} over all {row['scored']:,}, "
-        f"{over_objects} over the {row['scored_object']:,} whose head noun is an object"
-    )
-
-
-def _shown_path(path: Path) -> str:
-    """A path as a command takes it here: relative below the working folder."""
-    return str(path.resolve().relative_to(Path.cwd())) if path.resolve().is_relative_to(Path.cwd()) else str(path)
-
-
-def _draw_pictures(folder: Path) -> dict[str, Any]:
-    from evenly.demo.pictures.folder import make_picture_folder
-    from evenly.tasks.progress import Progress
-
-    with Progress().bar("drawing pictures", None) as advance:
-        return {"folder": str(folder), "pictures": make_picture_folder(folder, progress=advance)}
-
-
-def _draw_planted(folder: Path) -> dict[str, Any]:
-    from evenly.demo.pictures.planted import PAIRS, make_planted_pool
-    from evenly.tasks.progress import Progress
-
-    with Progress().bar("drawing pictures", PAIRS) as advance:
-        return {"folder": str(folder), "planted": make_planted_pool(folder, progress=advance)}
-
-
-def _draw_scenes(folder: Path, count: int | None) -> dict[str, Any]:
-    from evenly.demo.scenes.folder import SCENES, make_scene_folder
-    from evenly.tasks.progress import Progress
-
-    count = SCENES if count is None else count
-    with Progress().bar("drawing scenes", count) as advance:
-        kinds = make_scene_folder(folder, count=count, progress=advance)
-    return {"folder": str(folder), "scenes": count, "captions": kinds}
-
-
-def _print_drawn(result: dict[str, Any]) -> None:
-    if "pictures" in result:
-        counts, files = result["pictures"], "metadata.csv and classes.txt"
-        print_text(f"{sum(counts.values())} pictures of {len(counts)} classes in {result['folder']}, with {files}")
-    elif "planted" in result:
-        counts = ", ".join(f"{n:,} {kind}" for kind, n in result["planted"].items())
-        print_text(f"{counts} in {result['folder']}, with planted.yaml and truth.csv")
-    else:
-        shares = ", ".join(f"{n:,} {kind}" for kind, n in result["captions"].items())
-        print_text(f"{result['scenes']:,} scenes in {result['folder']}, with metadata.csv, truth.parquet, classes.txt")
-        print_text(f"captions  {shares}")
 
 
 def init_command(
@@ -338,7 +233,6 @@ def export_command(
 
 
 COMMANDS = {
-    "demo": typed(demo_command, _print_demo),
     "init": typed(init_command, None),
     "check": typed(check_command, _print_checked, status=lambda result: 0 if result["valid"] else USAGE),
     "plan": typed(plan_command, _print_plan),

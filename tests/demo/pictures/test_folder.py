@@ -5,7 +5,7 @@ import pytest
 from evenly.demo.errors import FolderError
 from evenly.demo.labels import class_labels
 from evenly.demo.pictures.folder import CAPTIONS, CLASSES, make_picture_folder
-from evenly.flows.cli.datasets.builds import demo_command
+from evenly.flows.cli.datasets.demo import demo_command
 from evenly.flows.cli.errors import UsageError
 
 CODES = ["1F415", "1F404", "1F697", "1F3E0", "1F97B"]

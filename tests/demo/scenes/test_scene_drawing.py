@@ -33,7 +33,7 @@ def test_masks_are_the_opaque_pixels_of_the_drawings(scenes):
     for scene in scenes[:24]:
         if scene.defect is None:
             owners = np.zeros((HEIGHT_PX, WIDTH_PX), bool)
-            for one in drawing._placed(scene.plan):
+            for one in drawing._placed(scene.plan, drawing.SCENES):
                 solid = np.asarray(one.sprite)[..., 3] >= OPAQUE
                 owners[one.y : one.y + solid.shape[0], one.x : one.x + solid.shape[1]] |= solid
             assert np.array_equal(pixels(scene.mask) > 0, owners)
@@ -83,7 +83,7 @@ def test_what_stands_on_something_is_in_front_of_it(scenes):
     seated = 0
     for scene in scenes:
         if scene.defect is None and scene.plan.relations and scene.plan.relations[0][1] == "on":
-            for item, one in zip(scene.objects, drawing._placed(scene.plan), strict=True):
+            for item, one in zip(scene.objects, drawing._placed(scene.plan, drawing.SCENES), strict=True):
                 if item.group == 0:
                     assert item.pixels == (np.asarray(one.sprite)[..., 3] >= OPAQUE).sum()
                     seated += 1

@@ -24,7 +24,7 @@ from evenly.demo.scenes.folder import (
 from evenly.demo.scenes.layout import HEIGHT_PX, WIDTH_PX, Box, box_of, relations_between
 from evenly.demo.scenes.plans import CAPTION_KINDS
 from evenly.demo.scenes.scores import facts_of, score_caption
-from evenly.flows.cli.datasets.builds import COMMANDS, demo_command
+from evenly.flows.cli.datasets.demo import COMMANDS, demo_command
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.recipe.pools.detection import detect_source
 from evenly.storage.pools.folders import folder_rows
