@@ -72,7 +72,9 @@ def _lost_cards(build: PublishedBuild, *, merged: bool) -> Iterator[Card]:
             cards.append(_card(row) | judged | _meaning(record, row[value]) | twin)
         return cards
 
-    reasons = [(record, name) for record in build.deciding for name in record.reasons]
+    steps = [record for record in build.deciding if "arrivals" not in record.hashes]  # else what goes is no pair
+    went = ("merged",) if merged else ("dropped", "failed")
+    reasons = [(record, name) for record in steps if any(map(record.counts.get, went)) for name in record.reasons]
     for cards in each_stored(gone_for, reasons, build.workspace.root, at_once=_AT_ONCE):
         yield from cards
 
