@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.audit.errors import IncompleteBuildError
@@ -13,6 +14,7 @@ from evenly.audit.safe_text import visible
 from evenly.curation.arrays import Flags, Floats
 from evenly.curation.balance.data_card import BalanceCard, DataCard, describe_balancing
 from evenly.curation.balance.matched_pairs import count_entries
+from evenly.keys import places_in
 from evenly.storage.ledger import Ledger, StepRecord
 
 STEPS = ("preselect", "balance")
@@ -106,11 +108,11 @@ def _describe(build: PublishedBuild, record: StepRecord) -> BalanceCard:
     )
 
 
-def _chances_before(build: PublishedBuild, ledger: Ledger, record: StepRecord, uids: object) -> Floats | float:
+def _chances_before(build: PublishedBuild, ledger: Ledger, record: StepRecord, uids: pa.Array) -> Floats | float:
     """P(stay) of each pair in the preselection that came before a step; 1 where there was none."""
     earlier = build.step("preselect")
     if earlier is None or record.name == "preselect":
         return 1.0
     decisions = ledger.decisions(earlier, ["uid", "value"])
-    places = pc.index_in(uids, decisions["uid"].combine_chunks())
+    places = places_in(uids, decisions["uid"])
     return np.asarray(decisions["value"].combine_chunks().take(places).to_numpy(), dtype=np.float64)

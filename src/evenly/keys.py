@@ -27,7 +27,7 @@ def places_in(wanted: pa.Array | pa.ChunkedArray, keys: pa.Array | pa.ChunkedArr
         words, known_words = _words(rows), _words(known_rows)
         if (known_words[1:] >= known_words[:-1]).all():
             places = np.minimum(np.searchsorted(known_words, words), len(known_words) - 1)
-            is_known = (known_rows.take(places, axis=0) == rows).all(axis=1)
+            is_known = _all_equal(known_rows.take(places, axis=0), rows)
             left = np.flatnonzero(~is_known)
             for _ in range(_MOST_STEPS):
                 left = left[known_words[places[left]] == words[left]]
@@ -35,7 +35,7 @@ def places_in(wanted: pa.Array | pa.ChunkedArray, keys: pa.Array | pa.ChunkedArr
                 left = left[places[left] < len(known_words)]
                 if not len(left):
                     return pa.array(places, mask=~is_known)
-                is_same = (known_rows[places[left]] == rows[left]).all(axis=1)
+                is_same = _all_equal(known_rows[places[left]], rows[left])
                 is_known[left[is_same]] = True
                 left = left[~is_same]
     return pc.index_in(wanted, keys)
@@ -84,6 +84,15 @@ def _fixed_rows(texts: pa.Array) -> npt.NDArray[np.uint64] | None:
         return None
     letters = np.frombuffer(data, np.uint8)[bounds[0] : bounds[-1]]
     return letters.view(np.uint64).reshape(len(texts), size // _WORD)
+
+
+def _all_equal(first: npt.NDArray[np.uint64], second: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+    """Whether all words of each row are equal (n,); those of one row are looked at together where numpy can."""
+    equal = first == second
+    together = np.dtype(f"u{equal.shape[1]}") if equal.shape[1] in (2, 4, 8) else None
+    if together is None or not len(equal):
+        return np.asarray(equal.all(axis=1))
+    return np.asarray(equal.view(together).ravel() == np.frombuffer(b"\1" * together.itemsize, together)[0])
 
 
 def _words(rows: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

@@ -24,8 +24,7 @@ MAX_BITS = 16
 _WORD = 32
 _DIGITS = 8
 _KEYLESS = ("source", "url", "caption")  # of rows without a key
-_NIBBLES = np.full(256, 255, np.uint8)
-_NIBBLES[np.frombuffer(b"0123456789abcdef", np.uint8)] = np.arange(16, dtype=np.uint8)
+_EACH = np.uint64(0x0101010101010101)
 Words = npt.NDArray[np.uint32]
 
 
@@ -132,17 +131,21 @@ def _leading(keys: pa.Array) -> Words:
     short = np.diff(starts) < _DIGITS
     size = int(starts[1] - starts[0])
     if not short.any() and starts[-1] - starts[0] == size * len(keys) and (np.diff(starts) == size).all():
-        nibbles = _NIBBLES[letters[starts[0] : starts[-1]].reshape(len(keys), size)[:, :_DIGITS]]
+        digits = np.ascontiguousarray(letters[starts[0] : starts[-1]].reshape(len(keys), size)[:, :_DIGITS])
     else:
         places = np.minimum(starts[:-1, None] + np.arange(_DIGITS), max(len(letters) - 1, 0))
-        nibbles = _NIBBLES[letters[places]] if len(letters) else np.full((len(keys), _DIGITS), 255, np.uint8)
-    if (wrong := short | (nibbles == 255).any(axis=1)).any():
+        digits = letters[places] if len(letters) else np.zeros((len(keys), _DIGITS), np.uint8)
+    words = digits.view("<u8").ravel()  # eight digits at once, the first in the lowest byte
+    values = (words & (_EACH * 15)) + (words >> 6 & _EACH) * 9
+    letters_of_values = values + _EACH * ord("0") + (values + _EACH * 6 >> 4 & _EACH) * (ord("a") - ord("0") - 10)
+    if (wrong := short | (letters_of_values != words) | (values & (_EACH * 240) != 0)).any():
         raise StorageError(
             f"keys of a table that is cut must begin with {_DIGITS} hex digits; got "
             f"`{keys[int(np.argmax(wrong))].as_py()}`. Remove the workspace's ledger and run the rebuild again."
         )
-    pairs = (nibbles[:, 0::2] << 4) | nibbles[:, 1::2]
-    return pairs.copy().view(">u4").ravel().astype(np.uint32)
+    octets = (values << 4 | values >> 8) & 0x00FF00FF00FF00FF
+    pairs = (octets | octets >> 8) & 0x0000FFFF0000FFFF
+    return (pairs | pairs >> 16).astype(np.uint32).byteswap()
 
 
 def _hashed(table: pa.Table) -> Words:
