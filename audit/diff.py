@@ -1,7 +1,9 @@
 """Differences between two builds: the pairs that entered, left or read differently, by reason and by cause."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from evenly.audit.moves.causes import Causes
@@ -9,6 +11,8 @@ from evenly.audit.moves.comparison import ALTERED, Group, compare_builds
 from evenly.audit.moves.metrics import Metric, compare_metrics
 from evenly.audit.published import PublishedBuild, name_of
 from evenly.audit.safe_text import as_html, visible
+from evenly.storage.records import canonical_json
+from evenly.storage.removal.forget import read_forgotten
 from evenly.storage.workspace import Workspace
 
 
@@ -177,6 +181,19 @@ def diff_builds(
         code={side: _code(manifest) for side, manifest in (("before", a), ("after", b))},
         metrics=compare_metrics(older, newer) if with_metrics else [],
     )
+
+
+def count_moves(workspace: Workspace, a: Mapping[str, Any], b: Mapping[str, Any]) -> Difference:
+    """The result of `diff_builds` without examples; of the last two builds as counted, while the forget list stays.
+
+    What a rebuild has counted for the journal, its report shows.
+    """
+    return _counted(workspace, canonical_json(a), canonical_json(b), read_forgotten(workspace).digest)
+
+
+@lru_cache(maxsize=1)
+def _counted(workspace: Workspace, a: str, b: str, _forgotten: str) -> Difference:
+    return diff_builds(workspace, json.loads(a), json.loads(b), examples=0)
 
 
 def _code(manifest: Mapping[str, Any]) -> str:

@@ -29,7 +29,11 @@ def read_source_funnel(build: PublishedBuild) -> list[dict[str, Any]]:
         for ledger in build.partitions():
             arrivals = ledger.table(first, "arrivals", ["source", "verdict"])
             counts[first.name] += _counted(arrivals["source"], arrivals["verdict"])
-    for samples in build.batches(["source", *names]):
+    arrived = sorted({source for source, _ in counts[first.name]})
+    is_one = len(arrived) == 1  # then all that is judged is of it
+    for record in build.deciding[1:] if is_one else ():
+        counts[record.name].update({(arrived[0], verdict): n for verdict, n in record.counts.items() if n})
+    for samples in () if is_one else build.batches(["source", *names]):
         for record, verdict in zip(build.deciding, names, strict=True):
             if record is not first or "arrivals" not in first.hashes:
                 judged = samples.filter(pc.is_valid(samples[verdict]))

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.audit.errors import CannotTellError
-from evenly.audit.moves.differences import StepDifferences, is_same
+from evenly.audit.moves.differences import PairColumns, StepDifferences, is_same
 from evenly.audit.published import PublishedBuild
 from evenly.curation.arrays import Flags
 from evenly.curation.collecting import COLLECT
@@ -65,7 +65,7 @@ class Causes:
         self._lock, self._effects = RLock(), dict[str, bool]()
         self._rejudged = dict[str, pa.Table | None]()
 
-    def of_pairs(self, step: str, reason: str, uids: pa.Array, columns: "PairColumns") -> Iterator[tuple[Cause, Flags]]:
+    def of_pairs(self, step: str, reason: str, uids: pa.Array, columns: PairColumns) -> Iterator[tuple[Cause, Flags]]:
         """The causes of pairs that are out, or read differently, at a step for a reason, each with its pairs (n,).
 
         columns: of the partition in which they lie.
@@ -101,7 +101,7 @@ class Causes:
         return replace(_joined(joint), detail=f"not told apart: {_joined(differing).detail}; {self._words(step)}")
 
     def _of_read(
-        self, step: str, uids: pa.Array, readings: "Sequence[Reading]", left: Flags, columns: "PairColumns"
+        self, step: str, uids: pa.Array, readings: "Sequence[Reading]", left: Flags, columns: PairColumns
     ) -> Iterator[tuple[Cause, Flags]]:
         """The causes of the pairs `left`, of which a step that differs in nothing reads, or decides, otherwise."""
         for giver, column, rows in readings:
@@ -148,7 +148,7 @@ class Causes:
                         self._rejudged[step] = pa.table({"uid": rejudged["uid"], "moves": moves})
             return self._rejudged[step]
 
-    def _given_otherwise(self, step: str, uids: pa.Array, columns: "PairColumns") -> "list[Reading]":
+    def _given_otherwise(self, step: str, uids: pa.Array, columns: PairColumns) -> "list[Reading]":
         """The pairs (n,) of which a step reads otherwise in the two builds: who gave that first, and which column."""
         upstreams = [_before(build, step) for build in (self._older, self._newer)]
         if "draws" in self.steps.newer[step].hashes:
@@ -171,7 +171,7 @@ class Causes:
         return sorted(readings, key=lambda item: self.steps.order.index(item[0]))
 
     def _matched_otherwise(
-        self, upstreams: Sequence[Sequence[StepRecord]], uids: pa.Array, columns: "PairColumns"
+        self, upstreams: Sequence[Sequence[StepRecord]], uids: pa.Array, columns: PairColumns
     ) -> "list[Reading]":
         """The pairs whose concepts are others, for a step that draws by these."""
         givers = [
@@ -180,7 +180,7 @@ class Causes:
         if givers[0] is None or givers[1] is None or givers[0].hashes[_MATCHES] == givers[1].hashes[_MATCHES]:
             return []
         rows = [
-            _concepts(columns.ledger, giver, upstream, uids)
+            _concepts(columns, giver, upstream, uids)
             for giver, upstream in zip(givers, upstreams, strict=True)
             if giver
         ]
@@ -245,21 +245,6 @@ class Causes:
         return bool(pc.any(rejudged["moves"]).as_py())
 
 
-class PairColumns:
-    """Columns of the pairs of a partition, each read once."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self.ledger, self.part = ledger, ledger.part
-        self._tables = dict[tuple[str, str], pa.Table]()
-
-    def read(self, record: StepRecord, name: str, uids: pa.Array) -> pa.Array:
-        """The values that a step gave to pairs (n,)."""
-        table = self._tables.get((record.key, name))
-        if table is None:
-            table = self._tables[record.key, name] = self.ledger.decisions(record, ["uid", name])
-        return table[name].combine_chunks().take(places_in(uids, table["uid"]))
-
-
 Reading = tuple[str, str, Flags]
 """A step, the column that it gave, and the pairs (n,) that it gave another value than in the older build."""
 
@@ -312,13 +297,13 @@ def _named_columns(rule: object) -> list[str]:
     return [*(values if isinstance(values, list) else ()), *([capped] if isinstance(capped, str) else ())]
 
 
-def _concepts(ledger: Ledger, giver: StepRecord, upstream: Sequence[StepRecord], uids: pa.Array) -> pa.Table:
+def _concepts(columns: PairColumns, giver: StepRecord, upstream: Sequence[StepRecord], uids: pa.Array) -> pa.Table:
     """The concepts of pairs [uid, entries], by their names."""
-    rows = rows_with(ledger.table(giver, _MATCHES, ["uid", "entries"]), uids).combine_chunks()
+    rows = rows_with(columns.table(giver, _MATCHES, "uid", "entries"), uids).combine_chunks()
     listing = next((record for record in upstream if "concepts" in record.hashes), None)
     if listing is None:
         return rows
-    words = ledger.table(listing, "concepts", ["entry"])["entry"].combine_chunks()
+    words = columns.table(listing, "concepts", "entry")["entry"].combine_chunks()
     entries = rows["entries"].combine_chunks()
     named = pa.ListArray.from_arrays(entries.offsets, words.take(entries.values))  # offsets are into all values
     return pa.table({"uid": rows["uid"].combine_chunks(), "entries": named})

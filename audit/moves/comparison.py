@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.audit.moves.causes import NOT_IN_POOL, OTHER, Cause, Causes, PairColumns
-from evenly.audit.moves.differences import is_same
+from evenly.audit.moves.causes import NOT_IN_POOL, OTHER, Cause, Causes
+from evenly.audit.moves.differences import PairColumns, is_same
 from evenly.audit.published import PublishedBuild
 from evenly.curation.arrays import Flags, Ints
 from evenly.keys import places_in, rows_with
@@ -106,16 +106,14 @@ def _compare(
     first = _first_difference(older, newer, part)
     if first is None:
         return []
-    names = Reasons()
-    ledger = Ledger(older.workspace, part=part)
-    old_endings, new_endings = _aligned(older, newer, ledger, first, names)
+    names, columns = Reasons(), PairColumns(Ledger(older.workspace, part=part))
+    old_endings, new_endings = _aligned(older, newer, columns, first, names)
     moved = [
         *_moves("entered", old_endings, new_endings, older, names),
         *_moves("left", new_endings, old_endings, newer, names),
     ]
     in_both = old_endings.uids.filter(pa.array((old_endings.steps == 0) & (new_endings.steps == 0)))
-    altered, any_differs = _altered(older, newer, ledger, in_both)
-    columns = PairColumns(ledger)
+    altered, any_differs = _altered(older, newer, columns, in_both)
     groups = [
         _group(moves, rows, cause, examples)
         for moves in (*moved, *altered)
@@ -135,13 +133,14 @@ def _first_difference(older: PublishedBuild, newer: PublishedBuild, part: Partit
 
 
 def _aligned(
-    older: PublishedBuild, newer: PublishedBuild, ledger: Ledger, first: int, names: Reasons
+    older: PublishedBuild, newer: PublishedBuild, columns: PairColumns, first: int, names: Reasons
 ) -> tuple[Endings, Endings]:
     """Where the pairs of either build ended in each, from step `first` on: rows of both are of the same pairs."""
     if first:
-        uids = _judged(ledger, older.deciding[first - 1], kept=True)
-        return _endings(older, ledger, first, uids, names), _endings(newer, ledger, first, uids, names)
-    a, b = (_endings(build, ledger, 0, _judged(ledger, build.deciding[0]), names) for build in (older, newer))
+        kept = columns.ledger.decisions(older.deciding[first - 1], ["uid"], pc.field("verdict") == "kept")
+        uids = kept["uid"].combine_chunks()
+        return _endings(older, columns, first, uids, names), _endings(newer, columns, first, uids, names)
+    a, b = (_endings(build, columns, 0, columns.judged(build.deciding[0]), names) for build in (older, newer))
     if a.uids.equals(b.uids):
         return a, b
     places = places_in(b.uids, a.uids)
@@ -153,27 +152,21 @@ def _aligned(
     endings = Endings(
         uids=uids,
         steps=np.concatenate([a.steps, np.ones(is_new.sum(), np.int64)]),
-        reasons=np.concatenate([a.reasons, _why_absent(older, ledger, b.uids.filter(pa.array(is_new)), names)]),
+        reasons=np.concatenate([a.reasons, _why_absent(older, columns, b.uids.filter(pa.array(is_new)), names)]),
     )
     steps, reasons = np.ones(len(uids), np.int64), np.zeros(len(uids), np.int64)
     for target, values in ((steps, b.steps), (reasons, b.reasons)):
         target[places], target[len(a.uids) :] = values[~is_new], values[is_new]
-    reasons[: len(a.uids)][is_gone] = _why_absent(newer, ledger, a.uids.filter(pa.array(is_gone)), names)
+    reasons[: len(a.uids)][is_gone] = _why_absent(newer, columns, a.uids.filter(pa.array(is_gone)), names)
     return endings, Endings(uids=uids, steps=steps, reasons=reasons)
 
 
-def _judged(ledger: Ledger, record: StepRecord, *, kept: bool = False) -> pa.Array:
-    """The uids that a step judged, or those that it kept."""
-    condition = pc.field("verdict") == "kept" if kept else None
-    return ledger.decisions(record, ["uid"], condition)["uid"].combine_chunks()
-
-
-def _endings(build: PublishedBuild, ledger: Ledger, first: int, uids: pa.Array, names: Reasons) -> Endings:
+def _endings(build: PublishedBuild, columns: PairColumns, first: int, uids: pa.Array, names: Reasons) -> Endings:
     steps, reasons, places = np.zeros(len(uids), np.int64), np.zeros(len(uids), np.int64), np.arange(len(uids))
     for number, record in enumerate(build.deciding[first:], first + 1):
-        judged = ledger.decisions(record, ["verdict", "reason"])
+        judged = columns.table(record, "decisions", "verdict", "reason")
         if judged.num_rows != len(places):  # not the pairs that were kept before: `verify` says more
-            places = places_in(_judged(ledger, record), uids).to_numpy()
+            places = places_in(columns.judged(record), uids).to_numpy()
         goes = pc.fill_null(pc.not_equal(judged["verdict"], "kept"), False)
         is_gone = goes.combine_chunks().to_numpy(zero_copy_only=False)
         steps[places[is_gone]] = number
@@ -182,11 +175,11 @@ def _endings(build: PublishedBuild, ledger: Ledger, first: int, uids: pa.Array, 
     return Endings(uids=uids, steps=steps, reasons=reasons)
 
 
-def _why_absent(build: PublishedBuild, ledger: Ledger, uids: pa.Array, names: Reasons) -> Ints:
+def _why_absent(build: PublishedBuild, columns: PairColumns, uids: pa.Array, names: Reasons) -> Ints:
     """The reasons of `uids` that are no pairs: NOT_IN_POOL but of those that arrived, beyond a limit for instance."""
     reasons = dict[str, str]()
     if len(uids) and "arrivals" in build.deciding[0].hashes:
-        rows = rows_with(ledger.table(build.deciding[0], "arrivals", ["uid", "reason"]), uids)
+        rows = rows_with(columns.table(build.deciding[0], "arrivals", "uid", "reason"), uids)
         reasons = dict(zip(rows["uid"].to_pylist(), rows["reason"].to_pylist(), strict=True))
     reasons |= {uid: FORGOTTEN for uid in uids.to_pylist() if uid not in reasons and build.forgotten(uid)}
     return np.array([names.number(reasons.get(uid, NOT_IN_POOL)) for uid in uids.to_pylist()], np.int64)
@@ -214,13 +207,15 @@ def _group(moved: Moved, rows: Flags, cause: Cause = _NO_CAUSE, examples: int = 
     return Group(kind=kind, step=step, reason=reason, cause=cause, count=chosen.num_rows, uids=firsts)
 
 
-def _altered(older: PublishedBuild, newer: PublishedBuild, ledger: Ledger, uids: pa.Array) -> tuple[list[Moved], Flags]:
+def _altered(
+    older: PublishedBuild, newer: PublishedBuild, columns: PairColumns, uids: pa.Array
+) -> tuple[list[Moved], Flags]:
     """The pairs in both builds whose picture or caption differs, and whether anything does of each (n,)."""
     moved, any_differs = list[Moved](), np.zeros(len(uids), np.bool_)
-    for name, (columns, steps) in CHANGING.items():
-        if all(_gives_same(older.giver(column), newer.giver(column), ledger.part) for column in columns):
+    for name, (given, steps) in CHANGING.items():
+        if all(_gives_same(older.giver(column), newer.giver(column), columns.part) for column in given):
             continue
-        old_values, new_values = _values(older, ledger, columns, uids), _values(newer, ledger, columns, uids)
+        old_values, new_values = _values(older, columns, given, uids), _values(newer, columns, given, uids)
         differs = ~_equal(old_values, new_values).to_numpy(zero_copy_only=False)
         any_differs |= differs
         if differs.any():
@@ -236,13 +231,12 @@ def _gives_same(a: StepRecord | None, b: StepRecord | None, part: Partition) -> 
     return a.name == b.name and is_same(a, b, part)
 
 
-def _values(build: PublishedBuild, ledger: Ledger, columns: Iterable[str], uids: pa.Array) -> pa.Array:
-    """The first of `columns` that is not null, for each uid."""
+def _values(build: PublishedBuild, columns: PairColumns, given: Iterable[str], uids: pa.Array) -> pa.Array:
+    """The first of the columns `given` that is not null, for each uid."""
     values = pa.nulls(len(uids), pa.string())
-    for column in columns:
-        if (record := build.giver(column)) is not None:
-            table = ledger.decisions(record, ["uid", column])
-            values = pc.coalesce(values, table[column].combine_chunks().take(places_in(uids, table["uid"])))
+    for name in given:
+        if (record := build.giver(name)) is not None:
+            values = pc.coalesce(values, columns.read(record, name, uids))
     return values
 
 

@@ -3,10 +3,13 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import pyarrow as pa
+
 from evenly.audit.published import PublishedBuild
 from evenly.audit.replay import whole_rule
 from evenly.curation.collecting import COLLECT
-from evenly.storage.ledger import StepRecord
+from evenly.keys import places_in
+from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.removal.forget import FORGOTTEN
 from evenly.storage.tables.partitions import Partition
 
@@ -112,3 +115,27 @@ def is_same(a: StepRecord, b: StepRecord, part: Partition) -> bool:
     return layout_a.bits == layout_b.bits and all(
         layout_a.digest(number) == layout_b.digest(number) for number in part.numbers_at(layout_a.bits)
     )
+
+
+class PairColumns:
+    """Columns of the pairs of a partition, each read once."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger, self.part = ledger, ledger.part
+        self._tables = dict[tuple[str, str, tuple[str, ...]], pa.Table]()
+
+    def read(self, record: StepRecord, name: str, uids: pa.Array) -> pa.Array:
+        """The values that a step gave to pairs (n,)."""
+        values = self.table(record, "decisions", name)[name].combine_chunks()
+        return values.take(places_in(uids, self.judged(record)))
+
+    def judged(self, record: StepRecord) -> pa.Array:
+        """The uids that a step judged."""
+        return self.table(record, "decisions", "uid")["uid"].combine_chunks()
+
+    def table(self, record: StepRecord, name: str, *columns: str) -> pa.Table:
+        """Columns of a step's table."""
+        key = (record.key, name, columns)
+        if key not in self._tables:
+            self._tables[key] = self.ledger.table(record, name, columns)
+        return self._tables[key]

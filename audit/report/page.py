@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from evenly.audit.diff import diff_builds
+from evenly.audit.diff import count_moves
 from evenly.audit.errors import AuditError
 from evenly.audit.funnel import kept_by_source, largest_losses, read_funnel, read_key_figures, read_source_funnel
 from evenly.audit.published import PublishedBuild, ReadBytes
@@ -107,7 +107,7 @@ def read_overview(build: PublishedBuild) -> dict[str, Any]:
 
 def _read_moves(build: PublishedBuild, previous: Mapping[str, Any]) -> dict[str, Any] | str:
     try:
-        difference = diff_builds(build.workspace, previous, build.manifest, examples=0)
+        difference = count_moves(build.workspace, previous, build.manifest)
     except (AuditError, StorageError) as error:  # of the previous build: this one can be shown all the same
         return str(error)
     moves = [(kind, change) for kind in KINDS for change in getattr(difference, kind)]

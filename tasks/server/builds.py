@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 from urllib.parse import quote
 
-from evenly.audit.diff import Difference, diff_builds
+from evenly.audit.diff import Difference, count_moves
 from evenly.storage.builds import Builds, latest_made
 from evenly.storage.errors import InputError
 from evenly.storage.ledger import Ledger
@@ -67,7 +67,7 @@ class Published:
         if self.previous in (None, self.build):
             return None
         earlier = Builds(self.workspace).read(str(self.previous))
-        return diff_builds(self.workspace, earlier, self.manifest, examples=0)
+        return count_moves(self.workspace, earlier, self.manifest)
 
     @property
     def moved(self) -> dict[str, int]:

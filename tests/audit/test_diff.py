@@ -2,8 +2,10 @@ import json
 
 import pytest
 
-from evenly.audit.diff import diff_builds
+from evenly.audit import diff
+from evenly.audit.diff import count_moves, diff_builds
 from evenly.audit.published import PublishedBuild
+from evenly.storage.removal.forget import add_forgotten
 from tests.audit.outcomes import outcomes
 
 
@@ -23,6 +25,17 @@ def test_a_build_does_not_differ_from_itself(published):
     assert difference.unchanged == difference.kept_before == difference.kept_after == len(kept(*published))
     assert difference.differs == []
     assert "both are the same build" in difference.to_text()
+
+
+def test_moves_that_are_known_are_not_counted_again(build, workspace, monkeypatch):
+    before, after = build(), build(keep_top=0.5)
+    first = count_moves(workspace, before, after)
+    assert first == diff_builds(workspace, before, after, examples=0)
+    monkeypatch.setattr(diff, "diff_builds", lambda *_, **__: "counted")
+    assert count_moves(workspace, dict(before), dict(after)) is first
+    assert count_moves(workspace, after, before) == "counted"
+    add_forgotten(workspace, [("uid", "a" * 32)])
+    assert count_moves(workspace, before, after) == "counted"
 
 
 @pytest.mark.parametrize(

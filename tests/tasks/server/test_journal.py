@@ -42,7 +42,7 @@ def test_every_end_of_a_rebuild_is_in_the_journal(recipe, tmp_path, monkeypatch)
         entry = runs(root)[-1]
         assert (entry.outcome, entry.kept, entry.previous, entry.entered, entry.left) == ("held", 20, first, 0, 20)
         assert entry.build != first
-        monkeypatch.setattr("evenly.tasks.server.builds.diff_builds", None)  # the same pairs are not counted again
+        monkeypatch.setattr("evenly.tasks.server.builds.count_moves", None)  # the same pairs are not counted again
     rebuild_dataset(recipe=recipe(1), root=str(root), limit=10, quiet=True)
     assert runs(root)[-1].outcome == "built"
     with pytest.raises(RuntimeError):
