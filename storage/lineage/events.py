@@ -5,10 +5,8 @@ of OpenLineage's own say how many rows there are and of whose run it is a part. 
 schemas are in facets.json: rule, model or prompt identity, seed, code and counts per reason of a step; and a build.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any, Literal
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -30,12 +28,6 @@ _VERSIONS = {
 _OWN = "urn:evenly:openlineage:1#/$defs/{}"
 Facet = dict[str, Any]
 Dataset = dict[str, Any]
-
-
-def facet_schemas() -> dict[str, Any]:
-    """The JSON schema of evenly's own facets."""
-    schemas: dict[str, Any] = json.loads(files("evenly.storage.lineage").joinpath("facets.json").read_text("utf-8"))
-    return schemas
 
 
 @dataclass(frozen=True, kw_only=True)

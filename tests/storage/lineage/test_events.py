@@ -5,13 +5,14 @@ import os
 import subprocess
 import sys
 from dataclasses import asdict, replace
+from importlib.resources import files
 from uuid import UUID
 
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
 from evenly.storage.lineage.emitter import FILE_VARIABLE, official_event, rebuild_events, stage_events
-from evenly.storage.lineage.events import LineageRun, events_of_build, facet_schemas
+from evenly.storage.lineage.events import LineageRun, events_of_build
 from evenly.storage.step_records import StepRecord
 
 client = pytest.importorskip("openlineage.client", reason="the extra `lineage`")
@@ -54,7 +55,7 @@ def check(event):
     for facet in facets:
         name = facet["_schemaURL"].rpartition("/")[2]
         if facet["_schemaURL"].startswith("urn:"):
-            schema = facet_schemas()
+            schema = json.loads(files("evenly.storage.lineage").joinpath("facets.json").read_text("utf-8"))
             chosen = {"$ref": f"#/$defs/{name}", "$defs": schema["$defs"]}
             Draft202012Validator(chosen, format_checker=FormatChecker()).validate(facet)
             continue
