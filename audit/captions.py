@@ -9,6 +9,7 @@ import pyarrow as pa
 from evenly.audit.published import PublishedBuild
 from evenly.audit.safe_text import visible
 from evenly.curation.captions.choice import CANDIDATES, CHOICE_REASONS, CHOSEN, GIVEN
+from evenly.curation.captions.judgement import RECAPTION
 from evenly.curation.captions.outcomes import OriginFacts, caption_outcomes, origin_facts
 from evenly.curation.captions.quality import UNSEEN
 from evenly.storage.ledger import Ledger, StepRecord
@@ -19,7 +20,7 @@ def read_origins(build: PublishedBuild) -> list[OriginFacts]:
 
     Empty where no captions were chosen among candidates.
     """
-    record = build.step("recaption")
+    record = build.step(RECAPTION.name)
     if record is None or "candidates" not in record.hashes or "caption_origin" not in record.columns:
         return []
     parts = build.each("reading captions", partial(_of_partition, record))

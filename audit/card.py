@@ -13,11 +13,13 @@ from evenly.audit.published import PublishedBuild
 from evenly.audit.safe_text import visible
 from evenly.curation.arrays import Flags, Floats
 from evenly.curation.balance.data_card import BalanceCard, DataCard, describe_balancing
+from evenly.curation.balance.judgement import BALANCE, PRESELECT
 from evenly.curation.balance.matched_pairs import count_entries
+from evenly.curation.concepts.judgement import MATCH_CONCEPTS
 from evenly.keys import places_in
 from evenly.storage.ledger import Ledger, StepRecord
 
-STEPS = ("preselect", "balance")
+STEPS = (PRESELECT.name, BALANCE.name)
 SHOWN = 12
 
 
@@ -27,7 +29,7 @@ def read_card(build: PublishedBuild) -> DataCard:
     Raises IncompleteBuildError where it has no balancing.
     """
     records = [record for name in STEPS if (record := build.step(name)) is not None]
-    matched, concepts = build.step("match_concepts"), build.concepts
+    matched, concepts = build.step(MATCH_CONCEPTS.name), build.concepts
     if not records or matched is None or concepts is None or "matches" not in matched.hashes:
         raise IncompleteBuildError(f"build `{build.name}` must have matched and balanced its pairs; it did not.")
     counts = np.zeros(len(concepts), np.int64)
@@ -35,7 +37,7 @@ def read_card(build: PublishedBuild) -> DataCard:
         counts += count_entries(
             ledger.table(matched, "matches", ["entries"])["entries"].combine_chunks(), len(concepts)
         )
-    never = build.table("match_concepts", "unmatchable")
+    never = build.table(MATCH_CONCEPTS.name, "unmatchable")
     last = records[-1]
     return DataCard(
         build=build.name,
@@ -110,8 +112,8 @@ def _describe(build: PublishedBuild, record: StepRecord) -> BalanceCard:
 
 def _chances_before(build: PublishedBuild, ledger: Ledger, record: StepRecord, uids: pa.Array) -> Floats | float:
     """P(stay) of each pair in the preselection that came before a step; 1 where there was none."""
-    earlier = build.step("preselect")
-    if earlier is None or record.name == "preselect":
+    earlier = build.step(PRESELECT.name)
+    if earlier is None or record.name == PRESELECT.name:
         return 1.0
     decisions = ledger.decisions(earlier, ["uid", "value"])
     places = places_in(uids, decisions["uid"])

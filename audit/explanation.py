@@ -10,6 +10,9 @@ from rich.text import Text
 from evenly.audit.captions import CHOICE, caption_in_quotes, choice_lines
 from evenly.audit.published import name_of
 from evenly.audit.safe_text import Line, as_html, visible
+from evenly.curation.balance.judgement import BALANCE
+from evenly.curation.captions.judgement import RECAPTION
+from evenly.curation.concepts.judgement import MATCH_AGAIN
 
 ReplayLabel = Literal["recomputed", "re-checked", "observed", "not replayed"]
 
@@ -19,8 +22,8 @@ class Replay:
     """The result of replaying one step for one pair.
 
     label: "recomputed" from the pair alone by a pure function; "re-checked", the stored result of a global step summed
-    or compared again; "observed", a recording that cannot be made again; "not replayed".
-    agrees: whether what was computed equals what is stored; None where nothing was computed.
+    or compared again; "observed", a recording that cannot be made again; "not replayed". agrees: whether what was
+    computed equals what is stored; None where nothing was computed.
     """
 
     label: ReplayLabel
@@ -88,11 +91,10 @@ class PairHistory:
     def balanced_caption(self) -> str | None:
         """The caption whose concepts `balance` counted: the chosen one if it was matched again; None: not there."""
         steps = {sight.step: sight for sight in self.steps}
-        if "balance" not in steps:
+        if BALANCE.name not in steps:
             return None
-        caption = self.identity.get("caption")
-        chosen = steps["recaption"].columns if {"recaption", "match_again"} <= steps.keys() else {}
-        caption = chosen.get("chosen_caption", caption)
+        chosen = steps[RECAPTION.name].columns if {RECAPTION.name, MATCH_AGAIN.name} <= steps.keys() else {}
+        caption = chosen.get("chosen_caption", self.identity.get("caption"))
         return None if caption is None else str(caption)
 
     @property
@@ -233,7 +235,7 @@ def _history_lines(pair: PairHistory, *, verbose: bool) -> Iterator[Line]:
     previous: StepSight | None = None
     for sight in pair.steps:
         yield from _step_lines(sight, verbose=verbose)
-        if sight.step == "balance" and "recaption" in {step.step for step in pair.steps}:
+        if sight.step == BALANCE.name and RECAPTION.name in {step.step for step in pair.steps}:
             yield _detail("counted", f"concepts of the caption {caption_in_quotes(pair.balanced_caption)}")
         if previous is None or any(sight.run[name] != previous.run[name] for name in ("flow_run_id", "code")):
             yield _detail("run", _run(sight.run))
@@ -287,15 +289,14 @@ def _column_lines(sight: StepSight) -> Iterator[Line]:
     columns = {name: value for name, value in sight.columns.items() if value != "" and name not in shown_below}
     if columns:
         yield _detail("found", "  ".join(f"{visible(name)}={_shown(value)}" for name, value in columns.items()))
-    if _is_choice(sight):
-        lines = choice_lines(sight.columns, sight.rows.get("candidates", ()))
-        yield from (_detail(name, text, style) for name, text, style in lines)
+    for line in choice_lines(sight.columns, sight.rows.get("candidates", ())) if _is_choice(sight) else ():
+        yield _detail(*line)
 
 
 def _replay_line(replay: Replay) -> Line:
     agrees = {True: ", agrees", False: ", DIFFERS", None: ""}[replay.agrees]
-    style = "bold red" if replay.agrees is False else "dim"
-    return _detail("replay", f"{replay.label}{agrees}: {visible(replay.detail)}", style)
+    text = f"{replay.label}{agrees}: {visible(replay.detail)}"
+    return _detail("replay", text, "bold red" if replay.agrees is False else "dim")
 
 
 def _twin_lines(twin: Mapping[str, Any]) -> Iterator[Line]:
@@ -322,9 +323,8 @@ def _place(image: Mapping[str, Any]) -> str:
 
 def _arrival(arrival: Mapping[str, Any]) -> str:
     reason = f" ({visible(arrival['reason'])})" if arrival.get("reason") else ""
-    place = "  ".join(
-        f"{name} {_shown(arrival[name])}" for name in ("source", "file_name", "row") if arrival.get(name) is not None
-    )
+    named = (name for name in ("source", "file_name", "row") if arrival.get(name) is not None)
+    place = "  ".join(f"{name} {_shown(arrival[name])}" for name in named)
     return f"{place}  {arrival['verdict']}{reason}"
 
 

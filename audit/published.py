@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.audit.errors import IncompleteBuildError
+from evenly.curation.concepts.judgement import MATCH_CONCEPTS
 from evenly.storage.errors import StorageError
 from evenly.storage.ledger import DECISION_COLUMNS, Ledger, StepRecord
 from evenly.storage.removal.forget import FORGOTTEN, ForgetList, read_forgotten
@@ -229,7 +230,7 @@ class PublishedBuild:
     @cached_property
     def concepts(self) -> list[str] | None:
         """The entries that matching looked for, by number, or None where the build lists none."""
-        table = self.table("match_concepts", "concepts", ["entry"])
+        table = self.table(MATCH_CONCEPTS.name, "concepts", ["entry"])
         return None if table is None else [str(entry) for entry in table["entry"].to_pylist()]
 
 

@@ -17,6 +17,7 @@ from evenly.adapters.features import Features, Floats, Integers
 from evenly.adapters.labelled import LabelledPairs, LabelledRows, Strings, takes_second
 from evenly.adapters.splits import joined_groups, settle_parts, split_by_group
 from evenly.adapters.twins import Twins
+from evenly.curation.collecting import COLLECT
 from evenly.features.pictures.views import MOST_BOXES, View, box_views
 from evenly.storage.builds import encoder_of
 from evenly.storage.errors import InputError
@@ -199,7 +200,7 @@ def all_groups(run: Run, manifest: Mapping[str, Any]) -> tuple[pa.Table, Strings
     everyone = samples.read(["uid", "group", "caption"])
     merged: list[tuple[str, str]] = []
     for step in manifest["steps"]:
-        if step["counts"].get("merged") and step["name"] != "collect":
+        if step["counts"].get("merged") and step["name"] != COLLECT.name:
             target = f"{step['name']}_into"
             table = samples.read(["uid", target], f"{target} IS NOT NULL")
             merged += zip(table["uid"].to_pylist(), table[target].to_pylist(), strict=True)

@@ -164,10 +164,9 @@ class Tree:
         names = {
             keyword.value.value
             for path in self.files
-            if path.relative_to(self.root).as_posix().startswith(("tasks/rebuild", "tasks/captions"))
             for node in parse(path).body
             if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)
-            if ast.unparse(node.targets[0]).isupper()
+            if ast.unparse(node.targets[0]).isupper() and self._declares_step(path, node.value)
             for keyword in node.value.keywords
             if keyword.arg == "name" and isinstance(keyword.value, ast.Constant)
         }
@@ -175,6 +174,12 @@ class Tree:
             name: {path.relative_to(self.root).as_posix() for path, strings in literals.items() if name in strings}
             for name in sorted(names)
         }
+
+    def _declares_step(self, path: Path, call: ast.Call) -> bool:
+        """Whether a call makes the judgement of a step, which asks a question, or a step that has none."""
+        if path.relative_to(self.root).as_posix().startswith(("tasks/rebuild", "tasks/captions")):
+            return True
+        return path.is_relative_to(self.root / "curation") and "question" in {word.arg for word in call.keywords}
 
     def share(self, rooms: Sequence[str]) -> float:
         """The share of lines that rooms have of all that is not the demo."""

@@ -434,34 +434,33 @@ def test_a_function_takes_at_most_eight_parameters():
 
 
 # What must not grow. Lower a number whenever the tree is below it.
-MOST_FRAME = 0.585  # of all lines but the demo's; 0.57 is the aim
+MOST_FRAME = 0.575  # of all lines but the demo's; 0.57 is the aim
 MOST_LONG_LISTS = 38  # functions over six parameters
 MOST_LEANING = 0.01  # of docstrings begin with what, how, which, those or its
 MOST_FUNCTION_WORDS = 0.004
-# Modules that hold a step's name as a literal; of a step that is not listed, the one that declares it.
+# Modules that hold a step's name as a literal, often in another sense (a rank, the command `balance`); of a step that
+# is not listed, the one that declares it.
 STEP_PLACES = {
-    "balance": 14,
-    "rank": 13,
-    "recaption": 10,
-    "align": 7,
-    "download": 8,
-    "collect": 7,
-    "match_concepts": 7,
-    "preselect": 6,
-    "image_based": 5,
-    "check_texts": 5,
-    "decontaminate": 3,
-    "deduplicate_perceptual": 5,
-    "deduplicate_semantic": 5,
-    "check_images": 4,
-    "count_concepts": 4,
-    "deduplicate_exact": 4,
-    "safety": 4,
-    "deduplicate_linked": 4,
-    "embed_images": 4,
-    "match_again": 4,
-    "deduplicate_captions": 3,
-    "block_domains": 2,
+    "rank": 11,
+    "balance": 10,
+    "download": 5,
+    "align": 4,
+    "collect": 4,
+    "image_based": 4,
+    "preselect": 4,
+    "recaption": 4,
+    "check_images": 3,
+    "check_texts": 3,
+    "deduplicate_exact": 3,
+    "deduplicate_perceptual": 3,
+    "deduplicate_semantic": 3,
+    "safety": 3,
+    "count_concepts": 2,
+    "decontaminate": 2,
+    "deduplicate_captions": 2,
+    "deduplicate_linked": 2,
+    "mix_sources": 2,
+    "score_features": 2,
 }
 
 

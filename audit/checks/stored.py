@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from evenly.audit.checks.findings import Finding, guarded
 from evenly.audit.published import PublishedBuild, ReadBytes, each_image
+from evenly.curation.collecting import EMBED_IMAGES
 from evenly.curation.draws import draw
 from evenly.storage.artifacts.kinds import artifacts_in
 from evenly.storage.artifacts.store import Artifacts, digests_in, object_content
@@ -74,7 +75,7 @@ def _guarded(check: str, path: Path, workspace: Workspace, look: Callable[[Path]
 
 def _check_digests(build: PublishedBuild) -> Iterator[Finding]:
     """The digests that the step kept of its vectors, against the vectors: for features from before checksums, too."""
-    record = build.step("embed_images")
+    record = build.step(EMBED_IMAGES.name)
     if record is None or "features" not in record.hashes:
         return
     store = FeatureStore(build.workspace, str(build.manifest["encoder"]["identity"]), "images")

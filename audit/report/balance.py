@@ -10,6 +10,7 @@ from evenly.audit.card import read_card
 from evenly.audit.published import PublishedBuild
 from evenly.audit.report.plots.figures import COLOURS, MARKERS, SERIES, drawn, rank_plot, rank_rows
 from evenly.curation.balance.data_card import LARGEST
+from evenly.curation.balance.judgement import BALANCE
 
 
 def agreement_plot(series: Mapping[str, Sequence[Mapping[str, Any]]]) -> Markup:
@@ -38,7 +39,7 @@ def read_balance(build: PublishedBuild) -> dict[str, Any] | None:
     for each. `moments` are before any draw, maybe after the preselection, and after balancing; what there was before a
     preselection is estimated from the pairs that it let through, each counted by the inverse of its chance.
     """
-    if build.step("balance") is None:
+    if build.step(BALANCE.name) is None:
         return None
     card = read_card(build)
     last = card.balancings[-1]

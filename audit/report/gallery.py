@@ -11,6 +11,7 @@ from zlib import error as zlib_error
 from PIL import Image
 
 from evenly.audit.published import PublishedBuild, ReadBytes, each_image
+from evenly.curation.align import ALIGN, RANK
 from evenly.curation.steps import STEPS
 from evenly.storage.decoders.structure import excess
 from evenly.storage.ledger import StepRecord
@@ -81,7 +82,7 @@ def _lost_cards(build: PublishedBuild, *, merged: bool) -> Iterator[Card]:
 
 def _meaning(record: StepRecord, value: float | None) -> dict[str, Any]:
     """The label of a step's value, with the threshold or other number that it was compared with."""
-    threshold = record.notes.get("threshold") if record.name in ("align", "rank") else None
+    threshold = record.notes.get("threshold") if record.name in (ALIGN.name, RANK.name) else None
     step = STEPS.get(record.name)
     name = None if value is None else "value" if step is None else step.value
     return {"value_name": name, "threshold": threshold}

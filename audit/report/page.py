@@ -19,6 +19,8 @@ from evenly.audit.report.classes import read_adapters, read_descriptions
 from evenly.audit.report.gallery import read_gallery
 from evenly.audit.report.probes import read_probes, read_worth
 from evenly.audit.safe_text import visible
+from evenly.curation.align import ALIGN
+from evenly.curation.captions.judgement import RECAPTION
 from evenly.storage.builds import Builds
 from evenly.storage.errors import StorageError
 from evenly.storage.ledger import StepRecord
@@ -169,7 +171,7 @@ def render_report(
     and small pictures are inside, and every text is escaped, control characters made visible.
     """
     build = PublishedBuild(workspace, manifest)
-    funnel, align, recaption = read_funnel(build), build.step("align"), build.step("recaption")
+    funnel, align, recaption = read_funnel(build), build.step(ALIGN.name), build.step(RECAPTION.name)
     return page_environment().get_template("page.html.j2").render(
         manifest=manifest,
         overview=read_overview(build),

@@ -20,6 +20,8 @@ from evenly.curation.balance.thresholds import (
     PreselectionLimits,
     entry_probabilities,
 )
+from evenly.curation.collecting import DOWNLOAD
+from evenly.curation.concepts.judgement import MATCH_AGAIN, MATCH_CONCEPTS
 from evenly.curation.errors import MissingStepError, RuleError
 from evenly.curation.step import S, StepTables
 from evenly.keys import places_in
@@ -96,7 +98,7 @@ def sum_tables(rule: BalanceRule, facts: BalanceFacts, concepts: pa.Array, sums:
 
 def matched_entries(ledger: StepTables[S], upstream: Sequence[S]) -> pa.Array:
     """The entries that captions were matched with, by number."""
-    return ledger.table(_named(upstream, "match_concepts"), "concepts", ["entry"])["entry"].combine_chunks()
+    return ledger.table(_named(upstream, MATCH_CONCEPTS.name), "concepts", ["entry"])["entry"].combine_chunks()
 
 
 def pick_of_all(ledger: StepTables[S], upstream: Sequence[S], rule: BalanceRule, *, seed: int) -> pa.Table | None:
@@ -144,8 +146,8 @@ def pairs_to_balance(
         pairs = picked.applied_to(pairs)
     earlier, weights = None, None
     if preselect := next((record for record in upstream if record.name == "preselect"), None):
-        if pairs is not preselected or matched_by != "match_concepts":
-            preselected = read("match_concepts", pairs.uids)
+        if pairs is not preselected or matched_by != MATCH_CONCEPTS.name:
+            preselected = read(MATCH_CONCEPTS.name, pairs.uids)
         earlier, weights = _earlier(ledger, preselect, pairs, preselected)
     return PairsToBalance(pairs=pairs, picked=picked, earlier=earlier, weights=weights)
 
@@ -160,8 +162,8 @@ def stored_rule(rule: Mapping[str, Any]) -> BalanceRule:
 
 def _matched_by(upstream: Sequence[S], step: str) -> str:
     """The step whose matches count: for `balance` the one after captions were chosen, which needs pictures."""
-    chosen = {"download", "match_again"} & {record.name for record in upstream}
-    return "match_again" if step == "balance" and chosen else "match_concepts"
+    chosen = {DOWNLOAD.name, MATCH_AGAIN.name} & {record.name for record in upstream}
+    return MATCH_AGAIN.name if step == "balance" and chosen else MATCH_CONCEPTS.name
 
 
 def _pairs(

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from evenly.curation.arrays import Floats, Ints
 from evenly.curation.captions.choice import GIVEN
 from evenly.curation.captions.unseen import draw_pairs, join_draws, recognised_limits, unseen_names
+from evenly.curation.collecting import COLLECT
 from evenly.curation.errors import RuleError
 from evenly.descriptions.captions.asked import MADE
 from evenly.features import cosine_scores
@@ -91,7 +92,7 @@ def texts_of_pairs(
 
     Raises RuleError where the pool has no column that captioners read.
     """
-    pool_columns = record_named(upstream, "collect").columns
+    pool_columns = record_named(upstream, COLLECT.name).columns
     if missing := [name for name in columns if name not in pool_columns]:
         raise RuleError(
             f"`columns` of captioners must be columns of the pool; got {', '.join(missing)}. There are "
@@ -108,11 +109,11 @@ def texts_of_pairs(
 
 
 def _merged(upstream: Records, run: Run) -> pa.Table:
-    return merged_pairs(run.ledger, [record for record in upstream if record.name != "collect"])
+    return merged_pairs(run.ledger, [record for record in upstream if record.name != COLLECT.name])
 
 
 def _collected(upstream: Records, columns: Sequence[str], run: Run) -> pa.Table:
-    return run.ledger.decisions(record_named(upstream, "collect"), ["uid", "caption", *columns])
+    return run.ledger.decisions(record_named(upstream, COLLECT.name), ["uid", "caption", *columns])
 
 
 def _own(upstream: Records, columns: Sequence[str], run: Run) -> pa.Table:
@@ -240,12 +241,12 @@ class ConceptLimits:
 
 def matches_concepts(upstream: Records) -> bool:
     """Whether captions are matched with a list of concepts."""
-    return any(record.name == "match_concepts" for record in upstream)
+    return any(record.name == MATCH_CONCEPTS.name for record in upstream)
 
 
 def with_concepts(run: Run, upstream: Records, offered: pa.Table) -> pa.Table:
     """The offers to the pairs of a partition, with CONCEPTS: those of the list of the pair's language, if any."""
-    rule = MATCH_CONCEPTS.read(record_named(upstream, "match_concepts").rule)
+    rule = MATCH_CONCEPTS.read(record_named(upstream, MATCH_CONCEPTS.name).rule)
     texts = offered.select(["caption"])
     if rule.language is not None:
         pairs = run.ledger.alive(upstream, [rule.language])
@@ -262,7 +263,7 @@ def concept_limits(run: Run, upstream: Records, offered: SentRows, engine: Each)
     order = np.argsort(entries, kind="stable")
     different, starts = np.unique(entries[order], return_index=True)
     named = np.split(of_pair[order].astype(np.int64), starts[1:]) if len(different) else []
-    listed = run.ledger.table(record_named(upstream, "match_concepts"), "concepts", ["entry"])["entry"]
+    listed = run.ledger.table(record_named(upstream, MATCH_CONCEPTS.name), "concepts", ["entry"])["entry"]
     names = listed.combine_chunks().take(pa.array(different))
     limits = np.empty(len(different))
     if len(different):

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from xxhash import xxh3_64_intdigest
 
+from evenly.curation.captions import judgement
 from evenly.curation.captions.choice import CANDIDATES, GIVEN, ChoiceRule, choose_captions
 from evenly.curation.captions.grammar import GrammarScore, fit_grammar
 from evenly.curation.captions.quality import ECHOES_TEXT, OVER_CONTEXT, UNSEEN, echoes_text, flag_captions
@@ -248,7 +249,7 @@ def _inputs(run: Run, _upstream: Records, rule: RecaptionRule) -> dict[str, str]
     if rule.judge is not None:
         inputs["judge"] = encoder_identity(with_encoder(run, rule.judge))
     stored = rule.stored()
-    records = [record for record in run.ledger.records("recaption") if record.rule == stored]
+    records = [record for record in run.ledger.records(judgement.RECAPTION.name) if record.rule == stored]
     tries = sum(bool(record.notes.get("unanswered")) for record in records)
     return inputs | ({"tries": str(tries)} if tries else {})
 
@@ -263,7 +264,7 @@ def _ready(run: Run, rule: RecaptionRule) -> None:
 
 
 RECAPTION = Step(
-    name="recaption",
+    name=judgement.RECAPTION.name,
     rule=RecaptionRule,
     stored=RecaptionRule.stored,
     load=RecaptionRule.load,

@@ -15,7 +15,7 @@ from evenly.features import top_concepts
 from evenly.tasks.captions.captioner import Captioner, Shown
 from evenly.tasks.encoders import text_rows
 from evenly.tasks.pictures.encoded import rows_of_pictures
-from evenly.tasks.rebuild.concepts import record_named
+from evenly.tasks.rebuild.concepts import COUNT_CONCEPTS, record_named
 from evenly.tasks.run import Each, Records, Run
 
 COUNTS = ("a", "two", "three", "several")
@@ -51,7 +51,7 @@ def counted_name(name: str, count: str) -> str:
 
 def concept_rows(run: Run, upstream: Records, *, counted: bool = False) -> ConceptRows:
     """The concepts that were counted in the pool."""
-    names = run.ledger.table(record_named(upstream, "count_concepts"), "counts", ["concept"])["concept"].to_pylist()
+    names = run.ledger.table(record_named(upstream, COUNT_CONCEPTS.name), "counts", ["concept"])["concept"].to_pylist()
     rows = text_rows(run, names)
     if not counted:
         return ConceptRows(names=names, rows=rows)

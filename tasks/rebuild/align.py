@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from xxhash import xxh3_64_intdigest
 
+from evenly.curation import align
 from evenly.curation.align import Align, judge_alignment
 from evenly.features import cosine_scores
 from evenly.storage.ledger import StepOutput
@@ -65,7 +66,7 @@ def _scored(run: Run, rows: pa.Table) -> pa.Table:
 
 
 ALIGN = Step(
-    name="align",
+    name=align.ALIGN.name,
     rule=Align,
     resolve=score_pairs,
     judge=align_pairs,

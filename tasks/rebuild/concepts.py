@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import evenly.curation.concepts
 import evenly.storage.files as storage_files
 from evenly.curation.balance.matched_pairs import count_entries
+from evenly.curation.concepts import judgement
 from evenly.curation.concepts.concept_list import Concepts, build_concepts, folded_concepts, unmatchable
 from evenly.curation.concepts.judgement import chosen_captions, given_captions, judge_matches
 from evenly.curation.concepts.matching import BUNDLED, WORDNET, Matcher, MatchRule
@@ -187,7 +188,7 @@ def concept_tables(run: Run, upstream: Records, rule: MatchRule, _facts: object)
 
 def count_matches_of(run: Run, upstream: Records, _rule: NoRule) -> StepOutput:
     """Pairs per concept, before any draw: entry, count."""
-    lists = run.ledger.table(record_named(upstream, "match_concepts"), "matches", ["entries"])["entries"]
+    lists = run.ledger.table(record_named(upstream, judgement.MATCH_CONCEPTS.name), "matches", ["entries"])["entries"]
     counts = count_entries(lists.combine_chunks(), 0)
     entries = np.flatnonzero(counts)
     return StepOutput(partial=pa.table({"entry": pa.array(entries, pa.int32()), "count": counts[entries]}))
@@ -197,7 +198,7 @@ def count_concepts(
     run: Run, upstream: Records, _rule: NoRule, _facts: object, partials: Sequence[pa.Table]
 ) -> StepOutput:
     """Pairs per concept over the whole pool: table `counts` (entry, concept, count)."""
-    matched = record_named(upstream, "match_concepts")
+    matched = record_named(upstream, judgement.MATCH_CONCEPTS.name)
     concepts = run.ledger.table(matched, "concepts", ["entry"])["entry"]
     totals = np.zeros(len(concepts), np.int64)
     for table in partials:
@@ -247,7 +248,7 @@ def _files(match_list: MatchList) -> list[Path]:
 
 
 MATCH_CONCEPTS = Step(
-    name="match_concepts",
+    name=judgement.MATCH_CONCEPTS.name,
     rule=MatchRule,
     judge=partial(match_captions, given_captions),
     shared=concept_tables,
@@ -255,7 +256,7 @@ MATCH_CONCEPTS = Step(
 )
 COUNT_CONCEPTS = Step(name="count_concepts", rule=NoRule, judge=count_matches_of, finish=count_concepts)
 MATCH_AGAIN = Step(
-    name="match_again",
+    name=judgement.MATCH_AGAIN.name,
     rule=MatchRule,
     judge=partial(match_captions, chosen_captions),
     inputs=_identity,

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from evenly.curation.columns import column, fixed_rows
 from evenly.curation.duplicates.fingerprints import COLOUR_BYTES
+from evenly.curation.exclusions import judgement
 from evenly.curation.exclusions.decontaminate import (
     Decontamination,
     Nearest,
@@ -152,7 +153,7 @@ def _check_ready(run: Run, rule: Decontamination) -> None:
 
 
 DECONTAMINATE = Step(
-    name="decontaminate",
+    name=judgement.DECONTAMINATE.name,
     rule=Decontamination,
     resolve=compare_features,
     judge=decontaminate,

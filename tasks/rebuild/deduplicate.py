@@ -3,6 +3,7 @@
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evenly.curation.duplicates import judgement
 from evenly.curation.duplicates.caption_duplicates import Captions, CaptionTwins
 from evenly.curation.duplicates.feature_duplicates import PictureFeatures, Semantic
 from evenly.curation.duplicates.image_duplicates import Exact, Looks, Perceptual
@@ -26,15 +27,15 @@ def merged_pairs(ledger: Ledger, records: Records) -> pa.Table:
     return pa.table({"uid": merged["uid"], "survivor": last_survivors(merged)})
 
 
-DEDUPLICATE_EXACT = Step(name="deduplicate_exact", rule=NoRule, **merging(Exact), version=2)
+DEDUPLICATE_EXACT = Step(name=judgement.DEDUPLICATE_EXACT.name, rule=NoRule, **merging(Exact), version=2)
 DEDUPLICATE_PERCEPTUAL = Step(
-    name="deduplicate_perceptual",
+    name=judgement.DEDUPLICATE_PERCEPTUAL.name,
     rule=Perceptual,
     **merging(Looks),
     version=3,
 )
 DEDUPLICATE_SEMANTIC = Step(
-    name="deduplicate_semantic",
+    name=judgement.DEDUPLICATE_SEMANTIC.name,
     rule=Semantic,
     **merging(PictureFeatures, OF_PICTURES),
     version=3,
@@ -42,7 +43,7 @@ DEDUPLICATE_SEMANTIC = Step(
     seeded=True,
 )
 DEDUPLICATE_LINKED = Step(
-    name="deduplicate_linked",
+    name=judgement.DEDUPLICATE_LINKED.name,
     rule=Linked,
     **merging(RecordFeatures, OF_RECORDS),
     version=2,
@@ -50,7 +51,7 @@ DEDUPLICATE_LINKED = Step(
     seeded=True,
 )
 DEDUPLICATE_CAPTIONS = Step(
-    name="deduplicate_captions",
+    name=judgement.DEDUPLICATE_CAPTIONS.name,
     rule=CaptionTwins,
     **merging(Captions),
     version=2,

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evenly.curation import collecting
 from evenly.curation.decisions import Decisions
 from evenly.curation.reservations.mechanisms import SITE_NOT_READ, refused_by
 from evenly.curation.reservations.rule import PoolDownload
@@ -67,7 +68,7 @@ def fetch_images(run: Run, upstream: Records, rule: PoolDownload, engine: Each) 
     """Fetch or take what is not recorded yet, once no other run downloads; records are durable shard by shard."""
     lock = run.workspace.locks / DOWNLOADING
     while (holder := _fetch(run, upstream, rule, engine, lock)) is not None:
-        run.progress.say(f"{'download':<24} waits for the folder of downloads: {described_holder(holder)}")
+        run.progress.say(f"{DOWNLOAD.name:<24} waits for the folder of downloads: {described_holder(holder)}")
         with waited_lock(lock):
             pass  # what the other has fetched is looked up, not fetched again
 
@@ -136,7 +137,7 @@ def _say_asked_again(run: Run, failed: Counter[str]) -> None:
     if failed and run.retry is not None:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in failed.most_common())
         limit = "" if run.retry.until is None else f", recorded by {run.retry.until:%Y-%m-%d %H:%M} UTC"
-        run.progress.say(f"{'download':<24} asks {failed.total():,} URLs again that failed{limit}: {reasons}")
+        run.progress.say(f"{DOWNLOAD.name:<24} asks {failed.total():,} URLs again that failed{limit}: {reasons}")
 
 
 def _is_due(run: Run, upstream: Records) -> bool:
@@ -307,7 +308,7 @@ def _with_told_sizes(run: Run, upstream: Records, urls: pa.ChunkedArray, decisio
 
 
 DOWNLOAD = Step(
-    name="download",
+    name=collecting.DOWNLOAD.name,
     rule=PoolDownload,
     observe=fetch_images,
     is_due=_is_due,

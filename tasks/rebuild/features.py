@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from evenly.curation import collecting
 from evenly.curation.decisions import Decisions
 from evenly.curation.step import NoRule
 from evenly.storage.feature_store import FeatureStore, text_id
@@ -137,7 +138,7 @@ def _store_captions(captions: SentRows, run: Run) -> tuple[int, int, int]:
 
 
 EMBED_IMAGES = Step(
-    name="embed_images",
+    name=collecting.EMBED_IMAGES.name,
     rule=NoRule,
     resolve=send_pictures,
     judge=embed_images,

@@ -7,6 +7,8 @@ import numpy as np
 import pyarrow as pa
 
 from evenly.curation.arrays import Ints, Singles
+from evenly.curation.collecting import EMBED_IMAGES
+from evenly.curation.exclusions import judgement
 from evenly.curation.exclusions.clusters import (
     TargetClusters,
     judge_clusters,
@@ -87,7 +89,7 @@ def describe_clusters(_run: Run, _upstream: Records, _rule: TargetClusters, clus
 
 def _encoded(upstream: Records, run: Run) -> pa.Array:
     """The ids of the pictures of the run's partition that were encoded."""
-    table = run.ledger.table(record_named(upstream, "embed_images"), "features", ["image_id"])
+    table = run.ledger.table(record_named(upstream, EMBED_IMAGES.name), "features", ["image_id"])
     return table["image_id"].combine_chunks()
 
 
@@ -114,7 +116,7 @@ def _check_ready(run: Run, rule: TargetClusters) -> None:
 
 
 IMAGE_BASED = Step(
-    name="image_based",
+    name=judgement.IMAGE_BASED.name,
     rule=TargetClusters,
     version=2,
     resolve=find_clusters,

@@ -10,6 +10,7 @@ import pyarrow as pa
 from evenly.adapters.features import Features
 from evenly.adapters.ranking import RankingHead
 from evenly.adapters.saved_ranking import NAME, ranking_head
+from evenly.curation import align
 from evenly.curation.rank import HeadRank, judge_rank
 from evenly.storage.artifacts.kinds import adapter_at
 from evenly.storage.errors import InputError
@@ -90,7 +91,7 @@ def _check_ready(run: Run, rule: HeadRank) -> None:
 
 
 RANK = Step(
-    name="rank",
+    name=align.RANK.name,
     rule=HeadRank,
     resolve=score_pictures,
     judge=rank_pairs,

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from evenly.curation.columns import column
 from evenly.curation.decisions import Decisions, first_of
+from evenly.curation.exclusions import judgement
 from evenly.curation.exclusions.safety import (
     BlockedDomains,
     SafetyRule,
@@ -23,6 +24,7 @@ from evenly.curation.exclusions.safety import (
     judge_unsafe,
     measure_unsafe,
 )
+from evenly.curation.filters.judgement import CHECK_IMAGES
 from evenly.features.safety_detector import SafetyDetector
 from evenly.storage.feature_store import RowStore
 from evenly.storage.files.blocklists import Blocklist, read_domains, read_file_hashes, read_look_hashes
@@ -129,7 +131,7 @@ def _by_lists(run: Run, rule: SafetyRule, pairs: pa.Table, merged: SentRows | No
 
 
 def _until_looked_at(upstream: Records) -> int:
-    return [record.name for record in upstream].index("check_images")
+    return [record.name for record in upstream].index(CHECK_IMAGES.name)
 
 
 def _merged(upstream: Records, run: Run) -> pa.Table:
@@ -231,9 +233,9 @@ def _check_ready(run: Run, rule: SafetyRule) -> None:
     _hashes(run, (), rule)
 
 
-BLOCK_DOMAINS = Step(name="block_domains", rule=BlockedDomains, judge=block_domains, inputs=_hashes)
+BLOCK_DOMAINS = Step(name=judgement.BLOCK_DOMAINS.name, rule=BlockedDomains, judge=block_domains, inputs=_hashes)
 SAFETY = Step(
-    name="safety",
+    name=judgement.SAFETY.name,
     rule=SafetyRule,
     resolve=detect_unsafe,
     judge=check_safety,

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from evenly.audit.diff import Difference, count_moves
+from evenly.curation.captions.judgement import RECAPTION
 from evenly.storage.builds import Builds, latest_made
 from evenly.storage.errors import InputError
 from evenly.storage.ledger import Ledger
@@ -214,7 +215,7 @@ def funnel_rows(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _captioner_rows(run: Run, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The outcome of each captioner of a build; nothing where no captions were chosen."""
-    keys = [step["key"] for step in manifest["steps"] if step["name"] == "recaption"]
+    keys = [step["key"] for step in manifest["steps"] if step["name"] == RECAPTION.name]
     return [row for key in keys for row in captioner_rows(run.ledger.get(key).notes)]
 
 

@@ -8,9 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from evenly.curation.balance.judgement import BALANCE, PRESELECT
+from evenly.curation.collecting import COLLECT
+from evenly.curation.concepts.judgement import MATCH_CONCEPTS
+from evenly.curation.filters.judgement import CHECK_TEXTS
 from evenly.flows.cli.output import SPENT, Columns, Row
 from evenly.storage.step_records import StepRecord
 from evenly.tasks.partitioning import Cut
+from evenly.tasks.rebuild.concepts import COUNT_CONCEPTS
 
 Basis = Literal["from the last run", "typical"]
 LAST_RUN: Basis = "from the last run"
@@ -34,12 +39,12 @@ class Figures:
 
 _MILLION = 1_000_000
 TYPICAL: Mapping[str, Figures] = {
-    "collect": Figures(rows=_MILLION, seconds=5.6, size=107e6, kept=0.99),
-    "check_texts": Figures(rows=_MILLION, seconds=4.7, size=29e6, kept=0.78),
-    "match_concepts": Figures(rows=_MILLION, seconds=1.5, size=51e6),
-    "count_concepts": Figures(rows=0, seconds=0.1, size=0.4e6),
-    "preselect": Figures(rows=_MILLION, seconds=1.2, size=53e6),
-    "balance": Figures(rows=_MILLION, seconds=2.4, size=54e6),
+    COLLECT.name: Figures(rows=_MILLION, seconds=5.6, size=107e6, kept=0.99),
+    CHECK_TEXTS.name: Figures(rows=_MILLION, seconds=4.7, size=29e6, kept=0.78),
+    MATCH_CONCEPTS.name: Figures(rows=_MILLION, seconds=1.5, size=51e6),
+    COUNT_CONCEPTS.name: Figures(rows=0, seconds=0.1, size=0.4e6),
+    PRESELECT.name: Figures(rows=_MILLION, seconds=1.2, size=53e6),
+    BALANCE.name: Figures(rows=_MILLION, seconds=2.4, size=54e6),
     "publish": Figures(rows=_MILLION, seconds=3.4, size=129e6),
 }
 """Processor seconds and bytes of a million captions of benchmarks/text_pool.py, in 4 partitions by one process.

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
+from evenly.curation.collecting import DOWNLOAD
 from evenly.flows.cli.classes.class_list import estimate_listing
 from evenly.flows.cli.datasets.asked_again import asked_again
 from evenly.flows.cli.datasets.estimates import (
@@ -76,9 +77,9 @@ def plan_recipe(
             rows.append(plan.running(step, *_what_follows(run, step, blocked, expected)))
             continue
         record = run.ledger.find(step.spec(run, records, rule).key)
-        if step.name == "download":
+        if step.name == DOWNLOAD.name:
             retries = asked_again(chosen, root=root, urls=each_urls(run, records))
-        is_asked = step.name == "download" and retries is not None and bool(retries["now"])
+        is_asked = step.name == DOWNLOAD.name and retries is not None and bool(retries["now"])
         if record is None or is_asked:
             if isinstance(rule, RecaptionRule):
                 captions = plan.captions(rule, records)
@@ -219,7 +220,7 @@ def _size_of(run: Run, record: StepRecord) -> float:
 
 def _to_fetch(run: Run, step: Step[Any], records: Sequence[StepRecord]) -> dict[str, int]:
     """For downloads, how many URLs were not observed yet."""
-    if step.name != "download":
+    if step.name != DOWNLOAD.name:
         return {}
     urls, workspace = each_urls(run, records), run.workspace
     return {"to_fetch": count_unrecorded(urls, workspace.downloads, workspace.exchange, bits=run.bits)}

@@ -7,6 +7,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from evenly.curation.captions.judgement import RECAPTION
+from evenly.curation.duplicates.judgement import DEDUPLICATE_PERCEPTUAL
+from evenly.curation.filters.judgement import CHECK_TEXTS
 from evenly.demo.truth import compare_with_truth
 from evenly.flows.cli.datasets.outcome import adapter_rows
 from evenly.flows.process.prefect_api import as_flow
@@ -72,7 +75,7 @@ def _verdicts(workspace: Workspace, records: list[StepRecord]) -> pa.Table:
 def _original_scores(workspace: Workspace, records: list[StepRecord]) -> pa.Table:
     """The image-text score of each pair's original caption."""
     ledger = Ledger(workspace)
-    recaption = next(record for record in records if record.name == "recaption")
+    recaption = next(record for record in records if record.name == RECAPTION.name)
     return ledger.table(recaption, "candidates", ["uid", "score"], pc.field("origin") == "original")
 
 
@@ -83,9 +86,9 @@ def examples_of(workspace: Workspace, manifest: Mapping[str, Any]) -> dict[str, 
     by_name = {record.name: record for record in records if "decisions" in record.hashes}
     wanted = {
         "kept": (list(by_name)[-1], pc.field("verdict") == "kept"),
-        "dropped": ("check_texts", pc.field("verdict") == "dropped"),
-        "merged": ("deduplicate_perceptual", pc.field("verdict") == "merged"),
-        "recaptioned": ("recaption", pc.field("caption_origin") == "retrieved"),
+        "dropped": (CHECK_TEXTS.name, pc.field("verdict") == "dropped"),
+        "merged": (DEDUPLICATE_PERCEPTUAL.name, pc.field("verdict") == "merged"),
+        "recaptioned": (RECAPTION.name, pc.field("caption_origin") == "retrieved"),
     }
     examples = {}
     for kind, (step, condition) in wanted.items():
