@@ -5,8 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from rich.text import Text
-
 from evenly.audit.captions import CHOICE, caption_in_quotes, choice_lines
 from evenly.audit.published import name_of
 from evenly.audit.safe_text import Line, as_html, visible
@@ -162,8 +160,10 @@ class Explanation:
         return self.to_text()
 
     def __rich__(self) -> object:
-        """The same text with colours, for rich."""
-        return rich_text(self)
+        """The same text with colours, for rich; no markup in it is read."""
+        from rich.text import Text
+
+        return Text.assemble(*(piece for line in explanation_lines(self) for piece in (*line, ("\n", ""))))
 
     def _repr_html_(self) -> str:
         return as_html(explanation_lines(self))
@@ -187,16 +187,6 @@ def explanation_lines(explanation: Explanation, *, verbose: bool = False) -> Ite
         if number:
             yield [("", "")]
         yield from _pair_lines(explanation, pair, verbose=verbose)
-
-
-def rich_text(explanation: Explanation) -> Text:
-    """The lines as one rich text; no markup in them is read."""
-    text = Text()
-    for line in explanation_lines(explanation):
-        for piece, style in line:
-            text.append(piece, style=style)
-        text.append("\n")
-    return text
 
 
 def _pair_lines(explanation: Explanation, pair: PairHistory, *, verbose: bool) -> Iterator[Line]:

@@ -47,10 +47,11 @@ from evenly.features import cosine_scores
 from evenly.flows.recipe import Recipe
 from evenly.flows.recipe.steps import steps_of
 from evenly.flows.runs import open_run
+from evenly.storage.files.identities import default_cache
 from evenly.tasks.captions import CAPTIONERS
 from evenly.tasks.captions.scoring import with_encoder
 from evenly.tasks.encoders import text_rows
-from evenly.tasks.run import EncoderChoice, Records, Run, default_cache
+from evenly.tasks.run import EncoderChoice, Records, Run
 from evenly.tasks.stage import run_step
 
 RECIPES = Path(__file__).parents[1] / "recipes"

@@ -42,7 +42,7 @@ from evenly.features.open_clip_models import EMBEDDED, EMBEDDED_SECOND, open_mod
 from evenly.features.pictures.decoded import Resizer
 from evenly.features.torch_session import torch_session
 from evenly.flows.process.environment import OF_A_COMMAND, set_up_command
-from evenly.tasks.run import default_cache
+from evenly.storage.files.identities import default_cache
 
 OF_SCRIPT = 1_024
 COMPARED = 256

@@ -25,9 +25,9 @@ from evenly.flows.recipe import Recipe, read_recipe
 from evenly.flows.recipe.steps import content_of, steps_of
 from evenly.flows.runs import open_run
 from evenly.storage.builds import BuildInputs, content_hash_of
+from evenly.storage.files.identities import default_cache
 from evenly.storage.files.wordnets import load_noun_synsets
 from evenly.storage.ledger import StepRecord
-from evenly.tasks.run import default_cache
 from evenly.tasks.stage import run_step
 
 DEMO = Path(__file__).parents[1] / "recipes" / "demo.yaml"

@@ -27,7 +27,7 @@ from evenly.features.encoder import OpenClipEncoder
 from evenly.features.errors import UnknownModelError
 from evenly.features.texts.positions import stretched_length
 from evenly.features.texts.tokens import TokenCounts
-from evenly.tasks.run import default_cache
+from evenly.storage.files.identities import default_cache
 
 SEED = 0
 Hits = npt.NDArray[np.float64]

@@ -35,7 +35,7 @@ from evenly.curation.duplicates.image_duplicates import (
 from evenly.curation.duplicates.merging import Duplicates
 from evenly.demo.pictures.openmoji import draw_picture, list_codes
 from evenly.features import load_encoder, to_unit_rows
-from evenly.tasks.run import default_cache
+from evenly.storage.files.identities import default_cache
 
 TONES = {"1F3FB", "1F3FC", "1F3FD", "1F3FE", "1F3FF"}
 SIZES = (160, 192, 224, 256)

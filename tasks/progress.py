@@ -6,15 +6,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.progress import Progress as Bars
+from typing import TYPE_CHECKING
 
 from evenly.audit.safe_text import visible
 from evenly.tasks.server.artifacts import ProgressArtifact, artifact_key
 from evenly.tasks.server.logs import log_line
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 INTERVAL_S = 20.0
 """Between two lines about the same piece of work where there is no bar."""
@@ -34,14 +33,18 @@ class Progress:
     clock: Callable[[], float] = time.monotonic
 
     @property
-    def console(self) -> Console:
+    def console(self) -> "Console":
         """Where progress goes: stderr, so that stdout stays for results."""
+        from rich.console import Console
+
         return Console(stderr=True, quiet=self.quiet, highlight=False)
 
     def say(self, text: str, level: int = logging.INFO) -> None:
         """Print one line, and log it where this is part of a Prefect run; `text` is shown as it is, never as markup."""
         shown = visible(text)
         if not log_line(shown, level):
+            from rich.markup import escape
+
             self.console.print(escape(shown), soft_wrap=True)
 
     def warn(self, text: str) -> None:
@@ -77,6 +80,10 @@ class Progress:
 
     @contextmanager
     def _bar(self, work: "_Work") -> Iterator[Callable[[int], None]]:
+        from rich.markup import escape
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bars
+
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),

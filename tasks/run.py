@@ -23,6 +23,7 @@ from evenly.features.pictures.views import ViewRule
 from evenly.features.texts.tokens import LongTexts
 from evenly.storage.errors import InputError
 from evenly.storage.files.code import Code
+from evenly.storage.files.identities import default_cache
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.pools.source import LabelFile, PoolSource
 from evenly.storage.stores.object_path import ObjectPath
@@ -32,16 +33,9 @@ from evenly.storage.web.rule import Retry
 from evenly.storage.workspace import Workspace
 from evenly.tasks.progress import Progress
 
-CACHE_VARIABLE = "EVENLY_CACHE"
 CONNECT_VARIABLE = "EVENLY_CONNECT"
 EXCHANGE_VARIABLE = "EVENLY_EXCHANGE"
 _RAY_ADDRESS = re.compile(r"auto|(ray://)?([\w.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}")
-
-
-def default_cache() -> Path:
-    """Where assembled models and the demo's web lie: EVENLY_CACHE, else `evenly` in XDG_CACHE_HOME or `~/.cache`."""
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-    return Path(os.environ.get(CACHE_VARIABLE) or caches / "evenly").expanduser()
 
 
 def default_connect() -> dict[str, str]:

@@ -21,8 +21,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as shells start what ru
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from evenly.storage.files import identities
+from evenly.storage.files.identities import CACHE_VARIABLE, default_cache
 from evenly.storage.workspace import Workspace
-from evenly.tasks.run import CACHE_VARIABLE, default_cache
 from tests import azure_store_server, google_store_server, object_store_server, warm_decoders
 from tests.buckets import KINDS, new_bucket
 from tests.prefect_server import IDLE_SERVICES, started_server, unseen

@@ -97,11 +97,12 @@ def nameable(entries: pa.Array, captions: pa.Array) -> pa.Array:
     none. The first word of an entry must stand in a caption, and the last one, or its plural, but for their ends.
     """
     words = pc.unique(pc.list_flatten(pc.split_pattern(normalised_texts(captions).drop_null(), " ")))
-    keys = normalised_texts(entries)
-    first, last = (pc.replace_substring_regex(keys, pattern, "") for pattern in (" .*$", "^.* "))
-    is_named = pc.is_in(_stems(last), _stems(words))
-    has_first = pc.or_(pc.is_in(first, words), pc.equal(first, keys))
-    return pc.indices_nonzero(pc.and_(is_named, has_first))
+    parts = pc.split_pattern(normalised_texts(entries), " ")
+    ends = parts.offsets.to_numpy()
+    first, last = (parts.values.take(pa.array(places)) for places in (ends[:-1], ends[1:] - 1))
+    has_first = pc.or_(pc.is_in(first, words), pc.equal(pc.list_value_length(parts), 1))
+    positions = pc.indices_nonzero(has_first)
+    return positions.filter(pc.is_in(_stems(last.take(positions)), _stems(words)))
 
 
 def _stems(words: pa.Array) -> pa.Array:

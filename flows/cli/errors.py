@@ -145,7 +145,7 @@ def _chosen_by(path: str | None, arguments: Sequence[str]) -> str:
 
 
 def _places(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
-    from evenly.tasks.run import CACHE_VARIABLE, default_cache
+    from evenly.storage.files.identities import CACHE_VARIABLE, default_cache
 
     yield "TMPDIR", tempfile.gettempdir()
     yield CACHE_VARIABLE, str(default_cache())

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from evenly.storage.errors import StoreError
+from evenly.storage.files.identities import default_cache
 from evenly.storage.stores.connection import require_conditions
 from evenly.storage.stores.object_path import ObjectPath
 from evenly.storage.stores.writer_lock import store_time
-from evenly.tasks.run import default_cache
 
 PACKAGES = (
     *("evenly", "prefect", "pyarrow", "pylance", "numpy", "numba", "pandas", "pydantic", "torch", "open_clip_torch"),

@@ -25,8 +25,15 @@ from typing import Any
 from evenly.storage.errors import DamagedError, InputError
 from evenly.storage.records import content_hash, read_if_there, replace_record
 
+CACHE_VARIABLE = "EVENLY_CACHE"
 _FOLDER = "identities"
 _SETTLED_NS = 2_000_000_000  # the coarsest clock of a file system: what is younger might be changed in the same tick
+
+
+def default_cache() -> Path:
+    """Where assembled models and the demo's web lie: EVENLY_CACHE, else `evenly` in XDG_CACHE_HOME or `~/.cache`."""
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    return Path(os.environ.get(CACHE_VARIABLE) or caches / "evenly").expanduser()
 
 
 @dataclass(frozen=True, kw_only=True)

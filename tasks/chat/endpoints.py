@@ -26,9 +26,9 @@ from evenly.descriptions.errors import EndpointError
 from evenly.storage.chat.requests import Batches, Requests
 from evenly.storage.chat.spending import SpendingJournal
 from evenly.storage.errors import NotFoundError
-from evenly.storage.files.identities import IdentityRecord, refuse_other
+from evenly.storage.files.identities import IdentityRecord, default_cache, refuse_other
 from evenly.storage.workspace import Workspace
-from evenly.tasks.run import Run, default_cache
+from evenly.tasks.run import Run
 from evenly.tasks.server.limits import limits_of
 
 CONCURRENCY = 4

@@ -24,13 +24,13 @@ from evenly.curation.errors import RuleError
 from evenly.curation.step import NoRule, Reads
 from evenly.storage.errors import StorageError
 from evenly.storage.files.concept_lists import ConceptFile, identity_of, read_concept_file
-from evenly.storage.files.identities import IdentityRecord, refuse_other
+from evenly.storage.files.identities import IdentityRecord, default_cache, refuse_other
 from evenly.storage.files.wordnets import WORDNET_NOUNS, load_wordnet_nouns
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.records import content_hash
 from evenly.storage.tables.arrow_files import read_table, write_table
 from evenly.storage.tables.hashing import file_hash
-from evenly.tasks.run import Records, Run, default_cache
+from evenly.tasks.run import Records, Run
 from evenly.tasks.step import Step
 
 LARGEST = 10

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from evenly.features import load_encoder
 from evenly.features.encoder import OpenClipEncoder
-from evenly.tasks.run import default_cache
+from evenly.storage.files.identities import default_cache
 
 TINY = "tiny-random"
 TINY_CONFIG = {

@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from evenly.storage.files.identities import default_cache
 from evenly.storage.workspace import Workspace
-from evenly.tasks.run import Run, default_cache, default_connect
+from evenly.tasks.run import Run, default_connect
 
 
 @pytest.mark.parametrize(

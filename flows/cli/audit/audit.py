@@ -129,8 +129,8 @@ def verify_command(
     """
     from evenly.audit.verify import new_seed, verify_one
     from evenly.storage.builds import open_build
+    from evenly.storage.files.identities import default_cache
     from evenly.tasks.progress import Progress
-    from evenly.tasks.run import default_cache
 
     workspace, manifest = open_build(build, root=root)
     drawn, bar = new_seed() if seed is None else seed, Progress(quiet=quiet).bar

@@ -7,12 +7,12 @@ from evenly.flows.process.machine import check_machine, describe_machine, findin
 from evenly.flows.recipe.needs import DEFAULTS, troubles
 from evenly.storage.builds import Builds
 from evenly.storage.errors import StorageError
-from evenly.storage.files.identities import altered
+from evenly.storage.files.identities import altered, default_cache
 from evenly.storage.removal.clean import Wanted, look_through, stored_in
 from evenly.storage.removal.leftovers import KINDS, Leftover, StoredFile
 from evenly.storage.removal.references import broken_builds, read_recorded
 from evenly.storage.workspace import Workspace
-from evenly.tasks.run import default_cache, exchange_of
+from evenly.tasks.run import exchange_of
 
 _CLEAN = "Free it: `evenly clean --yes`."
 _WEIGHTS = "Install it anew, or keep it: it is another model, and the record is gone."

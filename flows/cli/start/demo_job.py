@@ -18,10 +18,10 @@ from evenly.flows.recipe.files import DEMO
 from evenly.flows.runs import build_run
 from evenly.signatures import Place
 from evenly.storage.builds import funnel_of, open_build
+from evenly.storage.files.identities import default_cache
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.workspace import Workspace
 from evenly.tasks.adapters.probes import MEASURE_RETRIEVAL, PairRetrievalRule
-from evenly.tasks.run import default_cache
 from evenly.tasks.stage import run_step
 from evenly.tasks.verify_and_report import report_of
 
