@@ -1,6 +1,6 @@
 """`evenly demo`: the whole job on the embedded default, or pictures alone to try things on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,10 +8,10 @@ from typing import Annotated, Any
 from annotated_types import Ge
 
 from evenly.flows.cli.command import typed
-from evenly.flows.cli.errors import UsageError
+from evenly.flows.cli.errors import FINDING, UsageError
 from evenly.flows.cli.output import print_adapters, print_funnel, print_rows, print_text
 from evenly.options import Workers
-from evenly.signatures import Place, Root, taking
+from evenly.signatures import Named, Place, Root, taking
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +28,18 @@ class DemoOptions:
     ] = None
     count: Annotated[int | None, Ge(1), "So many scenes; default: 1000."] = None
     planted: Annotated[Place | None, "Only draw a pool of known worth with its recipe, to try `tune` on."] = None
-    ground: Annotated[Place | None, "Only draw a proving ground: docs/ground.md."] = None
+    ground: Annotated[Place | None, "Only make a proving ground, and an encoder that sees it: docs/ground.md."] = None
     hands: Annotated[str | None, "Who draws it beside OpenMoji: noto, twemoji, fluent; npm fetches them."] = None
     codes: Annotated[int | None, Ge(1), "About so many codes in the ground; default: all."] = None
+    draw_only: Annotated[bool | None, Named("--draw-only"), "Draw the ground, and refine no encoder."] = None
 
 
-_GOES_WITH = {"pictures": (), "planted": (), "scenes": ("count",), "ground": ("hands", "codes")}
+_GOES_WITH: Mapping[str, Sequence[str]] = {
+    "pictures": (),
+    "planted": (),
+    "scenes": ("count",),
+    "ground": ("hands", "codes", "draw_only", "root"),
+}
 """What draws a folder -> the options it takes, beside --json."""
 
 
@@ -51,8 +57,10 @@ def demo_command(options: DemoOptions) -> dict[str, Any]:
         _check_alone(job, values)
         return _JOBS[job](Path(values.pop(job)), values)
     for name, further in _GOES_WITH.items():
-        if stray := next((option for option in further if option in values), None):
-            raise UsageError(f"`--{stray}` must come with --{name}; it came without. Name a folder, or leave it out.")
+        if stray := next((option for option in further if option in values and option != "root"), None):
+            raise UsageError(
+                f"`{_typed(stray)}` must come with --{name}; it came without. Name a folder, or leave it out."
+            )
     from evenly.flows.cli.start.demo_job import run_demo
 
     return run_demo(root=options.root, workers=options.workers)
@@ -60,8 +68,12 @@ def demo_command(options: DemoOptions) -> dict[str, Any]:
 
 def _check_alone(job: str, values: Mapping[str, Any]) -> None:
     if values.keys() - {job, *_GOES_WITH[job]}:
-        remedy = ", ".join(f"--{name}" for name in (*_GOES_WITH[job], "json"))
+        remedy = ", ".join(map(_typed, (*_GOES_WITH[job], "json")))
         raise UsageError(f"`--{job}` must come alone or with {remedy}: no job is run. Leave the others out.")
+
+
+def _typed(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _print_demo(result: dict[str, Any]) -> None:
@@ -125,10 +137,22 @@ def _draw_scenes(folder: Path, values: Mapping[str, Any]) -> dict[str, Any]:
 def _draw_ground(folder: Path, values: Mapping[str, Any]) -> dict[str, Any]:
     from evenly.flows.cli.start.ground_job import build_ground
 
-    return build_ground(folder, hands=values.get("hands"), codes=values.get("codes"))
+    return build_ground(
+        folder,
+        hands=values.get("hands"),
+        codes=values.get("codes"),
+        draw_only=bool(values.get("draw_only")),
+        root=values.get("root"),
+    )
 
 
-_JOBS = {"pictures": _draw_pictures, "planted": _draw_planted, "scenes": _draw_scenes, "ground": _draw_ground}
+_Job = Callable[[Path, Mapping[str, Any]], dict[str, Any]]
+_JOBS: Mapping[str, _Job] = {
+    "pictures": _draw_pictures,
+    "planted": _draw_planted,
+    "scenes": _draw_scenes,
+    "ground": _draw_ground,
+}
 
 
 def _print_drawn(result: dict[str, Any]) -> None:
@@ -148,4 +172,4 @@ def _print_drawn(result: dict[str, Any]) -> None:
         print_text(f"captions  {shares}")
 
 
-COMMANDS = {"demo": typed(demo_command, _print_demo)}
+COMMANDS = {"demo": typed(demo_command, _print_demo, status=lambda result: FINDING if result.get("problems") else 0)}

@@ -108,7 +108,7 @@ def test_a_lost_picture_is_drawn_again(ground, rows):
 
 
 def test_the_command_draws_and_refuses_what_it_would_ignore(tmp_path):
-    result = demo_command(ground=tmp_path / "ground")
+    result = demo_command(ground=tmp_path / "ground", draw_only=True)
     assert result["ground"]["parts"]["test"]["classes"] == 3
     assert result["bytes"] == sum(len(value) for value in content(tmp_path / "ground").values())
     with pytest.raises(UsageError, match="`--ground` must come alone or with --hands, --codes"):

@@ -1,0 +1,37 @@
+"""`evenly demo --ground` with its encoder: a tenth of it, killed on the way, then asked for again."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from evenly.flows.cli.datasets.demo import demo_command
+from evenly.storage.artifacts.kinds import refined_encoders_of
+from evenly.storage.workspace import Workspace
+
+pytestmark = [pytest.mark.slow, pytest.mark.embedded, pytest.mark.timeout(1800)]
+
+
+def test_a_small_ground_is_refined_and_the_gate_says_what_it_lacks(tmp_path):
+    folder = tmp_path / "ground"
+    command = [sys.executable, "-m", "evenly.flows", "demo", "--ground", str(folder), "--codes", "250", "--json"]
+    killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not list(folder.glob("workspace/features/*")) and killed.poll() is None:
+        time.sleep(0.2)
+    killed.kill()
+    killed.wait()
+    outcome = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = json.loads(outcome.stdout)
+    assert outcome.returncode == 1
+    assert result["problems"]
+    by_key = {(row["part"], row["question"]): row for row in result["measures"]}
+    background = by_key["test", "background"]
+    assert background["refined"] > 0.5 > background["frozen"]
+    assert background["groups"] == result["ground"]["parts"]["test"]["groups"]
+    assert json.loads((folder / "gate.json").read_bytes())["measures"] == result["measures"]
+    card = refined_encoders_of(Workspace.at(folder / "workspace")).read("ground")[0]
+    again = demo_command(ground=folder, codes=250)
+    assert again["measures"] == result["measures"]
+    assert refined_encoders_of(Workspace.at(folder / "workspace")).read("ground")[0] == card
