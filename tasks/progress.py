@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from evenly.audit.safe_text import visible
+from evenly.tasks.server.api import log_line
 from evenly.tasks.server.artifacts import ProgressArtifact, artifact_key
-from evenly.tasks.server.logs import log_line
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -1,5 +1,6 @@
-"""Prefect where it serves: whether it has an API, and tasks in its runs. Where neither is, no Prefect is loaded."""
+"""Prefect where it serves: whether it has an API, tasks and lines of its runs. Where neither is, none is loaded."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -44,6 +45,33 @@ def run_id() -> str | None:
 
     identity: str | None = flow_run.id
     return identity
+
+
+def log_line(text: str, level: int) -> bool:
+    """Log a line that is safe to print, where this is part of a Prefect run; whether Prefect has shown it as well."""
+    if "prefect.context" not in sys.modules:  # commands that run no flow load no Prefect
+        return False
+    from prefect.exceptions import MissingContextError
+    from prefect.logging import get_run_logger
+
+    try:
+        adapter = get_run_logger()
+    except MissingContextError:
+        return False
+    adapter.log(level, "%s", text)
+    logger = adapter.logger if isinstance(adapter, logging.LoggerAdapter) else adapter
+    return logger.isEnabledFor(level) and _is_printed(logger, level)
+
+
+def _is_printed(logger: logging.Logger, level: int) -> bool:
+    """Whether a handler of a logger prints records of a level on stdout or stderr."""
+    current: logging.Logger | None = logger
+    while current is not None:
+        for handler in current.handlers:
+            if level >= handler.level and getattr(handler, "stream", None) in (sys.stderr, sys.stdout):
+                return True
+        current = current.parent if current.propagate else None
+    return False
 
 
 def has_api() -> bool:

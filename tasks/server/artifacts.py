@@ -14,8 +14,7 @@ from urllib.parse import quote, urlsplit
 
 from evenly.audit.safe_text import visible
 from evenly.storage.errors import InputError
-from evenly.tasks.server.api import flow_run, is_watched
-from evenly.tasks.server.logs import log_line
+from evenly.tasks.server.api import flow_run, is_watched, log_line
 
 URL_VARIABLE = "EVENLY_URL"
 UPDATE_S = 5.0

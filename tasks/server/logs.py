@@ -14,28 +14,13 @@ from pathlib import Path
 
 from evenly.audit.safe_text import visible
 from evenly.redaction import keep_secrets_out_of_logs, know_variables
+from evenly.tasks.server.api import log_line
 
 RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 FLOW_RUNS_LEVEL = "PREFECT_LOGGING_LOGGERS_PREFECT_FLOW_RUNS_LEVEL"
 """The level of what a process logs of flow runs: a worker what it does with each, a run's process all that it says."""
 _SAID_BY_US = ("Finished in state ", "Task run failed with ")
 """The beginnings of Prefect's lines about what fails: the flow says it in one line of its own."""
-
-
-def log_line(text: str, level: int) -> bool:
-    """Log a line that is safe to print, where this is part of a Prefect run; whether Prefect has shown it as well."""
-    if "prefect.context" not in sys.modules:  # commands that run no flow load no Prefect
-        return False
-    from prefect.exceptions import MissingContextError
-    from prefect.logging import get_run_logger
-
-    try:
-        adapter = get_run_logger()
-    except MissingContextError:
-        return False
-    adapter.log(level, "%s", text)
-    logger = adapter.logger if isinstance(adapter, logging.LoggerAdapter) else adapter
-    return logger.isEnabledFor(level) and _is_printed(logger, level)
 
 
 def keep_off_terminal() -> None:
@@ -117,14 +102,3 @@ def off_terminal() -> Iterator[None]:
         for logger, level, propagate in settings:
             logger.setLevel(level)
             logger.propagate = propagate
-
-
-def _is_printed(logger: logging.Logger, level: int) -> bool:
-    """Whether a handler of a logger prints records of a level on stdout or stderr."""
-    current: logging.Logger | None = logger
-    while current is not None:
-        for handler in current.handlers:
-            if level >= handler.level and getattr(handler, "stream", None) in (sys.stderr, sys.stdout):
-                return True
-        current = current.parent if current.propagate else None
-    return False
