@@ -1,6 +1,8 @@
 """Processes that share out work.
 
-Ctrl-C does not reach them, they end with the process that started them, and they do not run its script again.
+Ctrl-C does not reach them, they end with the process that started them, and they do not run its script again. They are
+spawned, or forked from a process that has loaded what all of them need: on Linux alone, for elsewhere the libraries of
+a system may have threads of their own.
 """
 
 import os
@@ -11,12 +13,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
-from multiprocessing import connection, parent_process, resource_tracker, util
-from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing import connection, forkserver, parent_process, resource_tracker, util
+from multiprocessing.context import ForkServerContext, ForkServerProcess, SpawnContext, SpawnProcess
 from types import ModuleType
 from typing import Any
 
 _starting = threading.RLock()
+_forked_from = list[str]()
+"""The module of each block of `forked_workers` that has not ended."""
 
 
 class _Worker(SpawnProcess):
@@ -33,16 +37,57 @@ class WorkerContext(SpawnContext):
     Process = _Worker
 
 
+class _ForkedWorker(ForkServerProcess):
+    """A forked process that starts as `starting_workers` says."""
+
+    def start(self) -> None:
+        with starting_workers():
+            super().start()
+
+
+class ForkedContext(ForkServerContext):
+    """Starts processes as `_ForkedWorker` does."""
+
+    Process = _ForkedWorker
+
+
+@contextmanager
+def forked_workers(module: str) -> Iterator[SpawnContext | ForkedContext]:
+    """A context for processes that are forked from one that has loaded `module`, where this system can.
+
+    That one starts with the first of them, and ends with the block, ahead of which they must have ended. It has this
+    process's environment of that time.
+    """
+    if sys.platform != "linux":
+        yield WorkerContext()
+        return
+    context = ForkedContext()
+    with _starting:
+        _forked_from.append(module)
+        context.set_forkserver_preload(_forked_from[:1])
+    try:
+        yield context
+    finally:
+        with _starting:
+            _forked_from.remove(module)
+            if not _forked_from:
+                forkserver._forkserver._stop()  # type: ignore[attr-defined] # noqa: SLF001 - Python stops it nowhere
+
+
 @contextmanager
 def worker_pool(
-    processes: int, *, initializer: Callable[..., object] | None = None, initargs: tuple[Any, ...] = ()
+    processes: int,
+    *,
+    context: SpawnContext | ForkedContext | None = None,
+    initializer: Callable[..., object] | None = None,
+    initargs: tuple[Any, ...] = (),
 ) -> Iterator[ProcessPoolExecutor]:
-    """An executor of spawned processes, which end when the context or this process does, however that ends.
+    """An executor of processes that end when the block or this process does, however that ends.
 
     Results must be taken in the context: what still runs at its end is not waited for. `initializer(*initargs)`
     prepares each process.
     """
-    context = WorkerContext()
+    context = WorkerContext() if context is None else context
     listener, stop = context.Pipe(duplex=False)
     executor = ProcessPoolExecutor(
         processes, mp_context=context, initializer=_start_worker, initargs=(listener, initializer, initargs)

@@ -8,13 +8,14 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from multiprocessing.context import SpawnContext
 from typing import Any, Self, TypeVar
 
 import pyarrow as pa
 
 from evenly.curation.concepts.matching import in_order
 from evenly.storage.tables.partitions import Partition
-from evenly.storage.worker_pool import WorkerContext, end_with_parent, starting_workers, worker_pool
+from evenly.storage.worker_pool import ForkedContext, end_with_parent, forked_workers, starting_workers, worker_pool
 from evenly.tasks.run import Run
 from evenly.tasks.server.api import in_run
 from evenly.tasks.server.logs import keep_off_terminal
@@ -151,9 +152,10 @@ class Workers:
 
     def _task_runner(self) -> Any:  # noqa: ANN401 - Prefect's, in a run of its
         """What takes tasks in a run, and functions elsewhere."""
+        context = self._stack.enter_context(forked_workers("evenly.tasks.rebuild.loaded_worker"))
         if in_run():
-            return _process_runner(self.n_workers)
-        return worker_pool(self.n_workers, initializer=_start_worker)
+            return _process_runner(self.n_workers, context)
+        return worker_pool(self.n_workers, context=context, initializer=_start_worker)
 
     def _stop(self) -> None:
         self._runner = None
@@ -179,7 +181,7 @@ def _in_partition(function: Callable[[Run], ResultT], run: Run, partition: Parti
     return function(replace(run, part=partition))
 
 
-def _process_runner(n_workers: int) -> Any:  # noqa: ANN401 - Prefect's
+def _process_runner(n_workers: int, workers: SpawnContext | ForkedContext) -> Any:  # noqa: ANN401 - Prefect's
     """A runner whose thread and processes report to the API of this context; else they would start one of their own."""
     from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_LEVEL
     from prefect.task_runners import ProcessPoolTaskRunner
@@ -190,7 +192,7 @@ def _process_runner(n_workers: int) -> Any:  # noqa: ANN401 - Prefect's
         def __enter__(self) -> Self:
             super().__enter__()
             executor: Any = self._executor
-            executor._mp_context = WorkerContext()  # noqa: SLF001 - Prefect takes none
+            executor._mp_context = workers  # noqa: SLF001 - Prefect takes none
             return self
 
         def _forward_subprocess_messages(self) -> None:

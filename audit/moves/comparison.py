@@ -164,7 +164,7 @@ def _aligned(
 def _endings(build: PublishedBuild, columns: PairColumns, first: int, uids: pa.Array, names: Reasons) -> Endings:
     steps, reasons, places = np.zeros(len(uids), np.int64), np.zeros(len(uids), np.int64), np.arange(len(uids))
     for number, record in enumerate(build.deciding[first:], first + 1):
-        judged = columns.table(record, "decisions", "verdict", "reason")
+        judged = columns.ledger.decisions(record, ["verdict", "reason"])
         if judged.num_rows != len(places):  # not the pairs that were kept before: `verify` says more
             places = places_in(columns.judged(record), uids).to_numpy()
         goes = pc.fill_null(pc.not_equal(judged["verdict"], "kept"), False)
@@ -179,7 +179,7 @@ def _why_absent(build: PublishedBuild, columns: PairColumns, uids: pa.Array, nam
     """The reasons of `uids` that are no pairs: NOT_IN_POOL but of those that arrived, beyond a limit for instance."""
     reasons = dict[str, str]()
     if len(uids) and "arrivals" in build.deciding[0].hashes:
-        rows = rows_with(columns.table(build.deciding[0], "arrivals", "uid", "reason"), uids)
+        rows = rows_with(columns.ledger.table(build.deciding[0], "arrivals", ["uid", "reason"]), uids)
         reasons = dict(zip(rows["uid"].to_pylist(), rows["reason"].to_pylist(), strict=True))
     reasons |= {uid: FORGOTTEN for uid in uids.to_pylist() if uid not in reasons and build.forgotten(uid)}
     return np.array([names.number(reasons.get(uid, NOT_IN_POOL)) for uid in uids.to_pylist()], np.int64)
@@ -236,7 +236,8 @@ def _values(build: PublishedBuild, columns: PairColumns, given: Iterable[str], u
     values = pa.nulls(len(uids), pa.string())
     for name in given:
         if (record := build.giver(name)) is not None:
-            values = pc.coalesce(values, columns.read(record, name, uids))
+            column = columns.ledger.decisions(record, [name])[name].combine_chunks()
+            values = pc.coalesce(values, column.take(places_in(uids, columns.judged(record))))
     return values
 
 

@@ -139,12 +139,13 @@ def test_encoding_that_is_ended_goes_on_where_it_was(recipe, undisturbed, tmp_pa
 
 
 def kill_a_worker(root: Path, started: psutil.Process, name: str, killed: list[int]) -> None:
-    """Kill the first process whose command line has the name, once features are being stored."""
+    """Kill a worker, whose command line has the name, once features are stored: no child of the command itself."""
     while started.is_running() and n_commits(root) < 3:
         time.sleep(0.005)
     for process in psutil.process_iter():
         try:
-            if name in " ".join(process.cmdline()) and os.environ[MARK] == process.environ().get(MARK):
+            is_worker = name in " ".join(process.cmdline()) and process.ppid() != started.pid
+            if is_worker and os.environ[MARK] == process.environ().get(MARK):
                 process.kill()
                 killed.append(process.pid)
                 return
@@ -162,7 +163,7 @@ def test_a_worker_that_is_killed_in_mid_encoding_changes_no_row(recipe, undistur
     root, killed = tmp_path / "w", list[int]()
     command = [sys.executable, DRIVER, *words(recipe, root, "--workers", "2", "--engine", engine)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        name = "spawn_main" if engine == "local" else "ray::partitions"
+        name = "forkserver" if engine == "local" else "ray::partitions"
         kill_a_worker(root, psutil.Process(process.pid), name, killed)
         out, error = process.communicate(timeout=800)
     assert process.returncode == 0, error

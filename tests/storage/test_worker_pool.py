@@ -5,11 +5,13 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
 
-from evenly.storage.worker_pool import WorkerContext, worker_pool
+from evenly.storage.worker_pool import WorkerContext, forked_workers, worker_pool
 from evenly.tasks.engine import _process_runner
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,11 +23,16 @@ def work(number):
     time.sleep(60)
 """
 PARENT = """
-from evenly.storage.worker_pool import worker_pool
+import sys
+from contextlib import nullcontext
+from evenly.storage.worker_pool import forked_workers, worker_pool
 from work import work
 
 try:
-    with worker_pool(2) as pool:
+    with (
+        forked_workers("json") if "forked" in sys.argv else nullcontext() as context,
+        worker_pool(2, context=context) as pool,
+    ):
         list(pool.map(work, range(2)))
 except KeyboardInterrupt:
     print("interrupted", flush=True)
@@ -49,14 +56,14 @@ def gone_s(processes):
     return time.monotonic() - started
 
 
-@pytest.fixture
-def parent(tmp_path):
+@pytest.fixture(params=["spawned", "forked"])
+def parent(tmp_path, request):
     """A process in a group of its own, whose two workers have begun; their ids."""
     script = tmp_path / "parent.py"
     script.write_text(PARENT)
     (tmp_path / "work.py").write_text(WORK)
     command = subprocess.Popen(
-        [sys.executable, str(script)],
+        [sys.executable, str(script), request.param],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -78,8 +85,9 @@ def test_results_come_in_order():
     [
         "from evenly.storage.worker_pool import worker_pool\nwith worker_pool(2) as pool:\n",
         pytest.param(
-            "from evenly.tasks.engine import _process_runner\n"
-            "with _process_runner(2) as runner:\n    pool = runner._executor\n",
+            "from evenly.storage.worker_pool import forked_workers\nfrom evenly.tasks.engine import _process_runner\n"
+            "with forked_workers('json') as workers, _process_runner(2, workers) as runner:\n"
+            "    pool = runner._executor\n",
             marks=pytest.mark.slow,
         ),
     ],
@@ -94,8 +102,35 @@ def test_a_script_that_is_not_guarded_runs_once(tmp_path, lines):
 
 
 def test_prefects_workers_start_as_ours_do():
-    with _process_runner(1) as runner:
+    with _process_runner(1, WorkerContext()) as runner:
         assert isinstance(runner._executor._mp_context, WorkerContext)
+
+
+def loaded(name):
+    return name in sys.modules, os.environ.get("EVENLY_TEST"), signal.SIGINT in signal.pthread_sigmask(0, [])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers are spawned")
+def test_forked_workers_have_what_was_loaded_for_them_and_the_environment_of_the_moment(monkeypatch):
+    for value in ("1", "2"):
+        monkeypatch.setenv("EVENLY_TEST", value)
+        with forked_workers("colorsys") as context, worker_pool(2, context=context) as pool:
+            assert list(pool.map(loaded, ["colorsys"] * 4)) == [(True, value, True)] * 4
+    assert forkserver._forkserver._forkserver_pid is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers are spawned")
+def test_forked_workers_end_with_what_they_are_forked_from():
+    with forked_workers("json") as context, worker_pool(2, context=context) as pool:
+        workers = set(pool.map(process_id, range(8)))
+        os.kill(forkserver._forkserver._forkserver_pid, signal.SIGKILL)
+        with pytest.raises(BrokenProcessPool):
+            pool.submit(time.sleep, 60).result()
+    assert gone_s(workers) < 5
+
+
+def process_id(_number):
+    return os.getpid()
 
 
 def test_an_error_of_a_worker_is_raised_here():
@@ -130,9 +165,9 @@ SHORT = """
 from evenly.flows.process.interruption import Interruption
 
 def work():
-    from evenly.storage.worker_pool import worker_pool
+    from evenly.storage.worker_pool import forked_workers, worker_pool
 
-    with worker_pool(2) as pool:
+    with forked_workers("json") as context, worker_pool(2, context=context) as pool:
         return pool.submit(abs, -3).result() - 3
 
 if __name__ == "__main__":
