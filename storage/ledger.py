@@ -17,7 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.keys import places_in
+from evenly.storage.alive_rows import alive_rows
 from evenly.storage.content import Node, content_nodes, content_rows, nodes_of, part_digest, root_of
 from evenly.storage.errors import NotFoundError
 from evenly.storage.records import canonical_json, content_hash, create_record, read_if_there, replace_record
@@ -220,22 +220,7 @@ class Ledger:
         Each column comes from the last step that gave it; rows that this step did not see hold null.
         """
         deciding = [record for record in records if "decisions" in record.hashes]
-        last = self.decisions(deciding[-1], ["uid", "verdict"])
-        judged, kept = last["uid"], pc.equal(last["verdict"], "kept").combine_chunks()
-        if self.only is not None:
-            kept = pc.and_(kept, places_in(judged, self.only).is_valid())
-        arrays: dict[str, pa.Array] = {"uid": judged.combine_chunks().filter(kept)}
-        wanted = [name for name in columns if name != "uid"]
-        for record in reversed(deciding):
-            step_columns = [name for name in wanted if name not in arrays and name in record.columns]
-            if step_columns:
-                table = self.decisions(record, ["uid", *step_columns])
-                judged_alike = table["uid"].equals(judged)  # then pairs need not be looked up
-                aligned = table.filter(kept) if judged_alike else table.take(places_in(arrays["uid"], table["uid"]))
-                arrays |= {name: aligned[name].combine_chunks() for name in step_columns}
-        if missing := [name for name in wanted if name not in arrays]:
-            raise KeyError(f"no step before gave the columns {missing}")
-        return pa.table({name: arrays[name] for name in ["uid", *wanted]})
+        return alive_rows(self.decisions, deciding, columns, only=self.only)
 
     def content_of(self, record: StepRecord, name: str) -> str:
         """The hash of what is content in a table of a step."""

@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.keys import places_in
+from evenly.storage.alive_rows import kept_places
 from evenly.storage.errors import DamagedError, NotFoundError
-from evenly.storage.ledger import Ledger, StepRecord
+from evenly.storage.ledger import DECISION_COLUMNS, Ledger, StepRecord
 from evenly.storage.tables.lance_commits import commit_fragments, commit_rows, write_fragments
 from evenly.storage.tables.lance_rows import check_rows, each_fragment, read_rows
 from evenly.storage.workspace import Workspace
@@ -127,20 +128,24 @@ def wide_table(ledger: Ledger, records: Sequence[StepRecord]) -> pa.Table:
     took over from others: distinct, sorted, without its own.
     """
     deciding = [record for record in records if "decisions" in record.hashes]
-    base = ledger.decisions(deciding[0])
-    uids = base["uid"].combine_chunks()
+    uids = ledger.decisions(deciding[0], ["uid"])["uid"].combine_chunks()
     columns: dict[str, pa.Array] = {"uid": uids}
+    judged = np.arange(len(uids))  # the rows that were kept: the step judges all of them
     for record in deciding:
-        table = ledger.decisions(record)
-        is_whole = table["uid"].combine_chunks().equals(uids)
-        places = places_in(uids, table["uid"])
-        present = pc.is_valid(places)
+        table = ledger.decisions(record, [*DECISION_COLUMNS[1:], *record.columns])
+        is_whole = table.num_rows == len(judged) == len(uids)
+        if table.num_rows == len(judged):
+            places = np.full(len(uids), -1)
+            places[judged] = np.arange(len(judged))
+            index = pa.array(places, mask=places < 0)
+        else:
+            index = places_in(uids, ledger.decisions(record, ["uid"])["uid"])
         for name in table.column_names:
-            if name != "uid":
-                wide = f"{record.name}_{name}" if name in ("verdict", "reason", "value", "into") else name
-                values = table[name].combine_chunks()
-                columns[wide] = values if is_whole else values.take(places)
-        columns[f"{record.name}_step_id"] = pc.if_else(present, record.key, pa.scalar(None, pa.string()))
+            wide = f"{record.name}_{name}" if name in ("verdict", "reason", "value", "into") else name
+            values = table[name].combine_chunks()
+            columns[wide] = values if is_whole else values.take(index)
+        columns[f"{record.name}_step_id"] = pc.if_else(index.is_valid(), record.key, pa.scalar(None, pa.string()))
+        judged = kept_places(columns[f"{record.name}_verdict"])
     tables = [ledger.table(record, "captions", ["uid", "caption"]) for record in records if "captions" in record.hashes]
     if tables:
         columns["merged_captions"] = _merged_captions(uids, columns["caption"], pa.concat_tables(tables))
