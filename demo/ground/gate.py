@@ -68,11 +68,11 @@ def asked_rows(question: GateQuestion, truth: Sequence[Mapping[str, Any]]) -> tu
     return list(answers), np.array(list(answers.values()), np.int64)
 
 
-def right_share(images: Rows, texts: Rows, answers: npt.NDArray[np.int64]) -> float:
-    """The share of unit rows (n, d) whose nearest choice is right; texts: unit rows of each choice (c, k, d)."""
+def right_answers(images: Rows, texts: Rows, answers: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Whether the nearest choice to each unit row (n, d) is right; texts: unit rows of each choice (c, k, d)."""
     means = texts.mean(axis=1)
     choices = means / np.linalg.norm(means, axis=1, keepdims=True)
-    return float((np.argmax(images @ choices.T, axis=1) == answers).mean())
+    return np.asarray(np.argmax(images @ choices.T, axis=1) == answers)
 
 
 def gate_problems(measures: Sequence[Mapping[str, Any]]) -> list[str]:

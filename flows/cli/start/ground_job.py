@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 
 from evenly.demo.ground.folder import make_ground, picture_count
-from evenly.demo.ground.gate import ASKED_COLUMNS, asked_rows, gate_problems, gate_questions, right_share
+from evenly.demo.ground.gate import ASKED_COLUMNS, asked_rows, gate_problems, gate_questions, right_answers
 from evenly.flows.cli.encoders.refine import refine_build
 from evenly.flows.cli.output import print_rows, print_text
 from evenly.flows.process.prefect_api import as_flow
@@ -71,21 +71,28 @@ def _refined(folder: Path, root: Place, seconds: dict[str, float], *, is_own: bo
 
 
 def _measured(part: Path, runs: dict[str, Run]) -> Iterator[dict[str, Any]]:
-    """A row for each question: pictures, groups, and the share that each encoder answers rightly."""
+    """A row for each question: pictures, groups, the share that each encoder answers rightly, their difference."""
+    from evenly.adapters.evaluation.measures.paired import paired_tests
+
     truth = pq.read_table(part / "truth.parquet", columns=list(ASKED_COLUMNS)).to_pylist()
     ids = [row["sha256"] for row in truth]
     images = {name: rows_of_pictures(run, ids).astype(np.float32) for name, run in runs.items()}
     for question in gate_questions():
         places, answers = asked_rows(question, truth)
-        shares = {
-            name: right_share(images[name][places], _text_rows(run, question.texts), answers)
+        right = {
+            name: right_answers(images[name][places], _text_rows(run, question.texts), answers)
             for name, run in runs.items()
         }
-        groups = len({truth[place]["group"] for place in places})
-        yield {"part": part.name, "question": question.name, "choices": len(question.texts)} | {
+        tested = paired_tests(right, seed=runs["frozen"].seed, groups=[truth[place]["group"] for place in places])
+        yield {
+            "part": part.name,
+            "question": question.name,
+            "choices": len(question.texts),
             "pictures": len(places),
-            "groups": groups,
-            **shares,
+        } | {
+            "groups": int(tested["groups"][0]),
+            **{name: float(values.mean()) for name, values in right.items()},
+            **{name: float(tested[name][0]) for name in ("difference", "low", "high")},
             "least": question.least if part.name == "val" else None,
         }
 
@@ -103,7 +110,9 @@ def print_ground(result: dict[str, Any]) -> None:
     for hand, package in result["ground"]["hands"].items():
         print_text(f"{hand}: {package}, licences/{hand}.txt")
     if "measures" in result:
-        print_rows("told by texts alone, frozen beside refined encoder", [_shown(row) for row in result["measures"]])
+        print_rows(
+            "told by texts alone; gain: its 95 % interval over groups", [_shown(row) for row in result["measures"]]
+        )
         print_text("\n".join(f"{name}.yaml  {build}" for name, build in result["builds"].items()))
         print_text(f"workspace  {result['workspace']}; take `features: {{model: embedded, refine: {REFINED}}}`")
     seconds = ", ".join(f"{seconds:,.0f} s {step}" for step, seconds in result["seconds"].items())
@@ -116,7 +125,9 @@ def print_ground(result: dict[str, Any]) -> None:
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
     shares = {name: f"{row[name]:.3f}" for name in ("frozen", "refined")}
-    return row | shares | {"least": "" if row["least"] is None else f"{row['least']:.2f}"}
+    interval = f"{row['low']:+.3f}, {row['high']:+.3f}"
+    gate = "" if row["least"] is None else f"{row['least']:.2f}"
+    return {name: row[name] for name in ("part", "question", "groups")} | shares | {"gain": interval, "gate": gate}
 
 
 def _hands(text: str | None) -> Sequence[str]:

@@ -1,9 +1,8 @@
 import numpy as np
-import pytest
 
 from evenly.demo.draws import DEMO_SEED
 from evenly.demo.ground.classes import members_of, read_classes
-from evenly.demo.ground.gate import asked_rows, gate_problems, gate_questions, right_share
+from evenly.demo.ground.gate import asked_rows, gate_problems, gate_questions, right_answers
 from evenly.demo.ground.plans import HUES, plan_ground
 from evenly.demo.ground.textures import TEXTURES
 
@@ -51,11 +50,11 @@ def test_every_answer_is_asked_for_and_texts_are_captions_words():
     assert ["an insect", "two insects", "three insects"] in texts
 
 
-def test_the_share_counts_pictures_nearest_to_the_mean_of_the_right_texts():
+def test_an_answer_is_the_choice_whose_mean_text_is_nearest():
     texts = np.array([[[1, 0], [0, 1]], [[0, -1], [0, -1]]], np.float32)  # the first choice points to (1, 1)
     images = np.array([[0.6, 0.8], [0.0, -1.0], [1.0, 0.0]], np.float32)
-    assert right_share(images, texts, np.array([0, 1, 0])) == 1
-    assert right_share(images, texts, np.array([0, 0, 1])) == pytest.approx(1 / 3)
+    assert right_answers(images, texts, np.array([0, 1, 0])).tolist() == [True, True, True]
+    assert right_answers(images, texts, np.array([0, 0, 1])).tolist() == [True, False, False]
 
 
 def test_the_gate_looks_at_val_alone_and_says_what_it_lacks():
