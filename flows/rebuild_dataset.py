@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from evenly.flows.describe_classes import describe_classes
-from evenly.flows.fit_adapters import fit_adapters
 from evenly.flows.recipe import Recipe, read_notify, read_recipe
 from evenly.flows.recipe.files import read_listing
 from evenly.flows.recipe.steps import content_of, say_changes, steps_of
@@ -111,6 +110,8 @@ def rebuild_dataset(recipe: Annotated[str, "The path of the recipe's file."], **
                 quiet=quiet,
             )
         if chosen.classes and not limit:
+            from evenly.flows.fit_adapters import fit_adapters  # here, for it loads pandas
+
             fit_adapters(recipe=recipe, build=build, root=root_of_run, quiet=quiet)
         notes.write()  # the report says what was asked again
         show_results(run, result)

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import tomllib
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache, wraps
@@ -103,7 +104,11 @@ def keeps_what_it_is_told() -> bool:
 def _names_prefect(file: Path) -> bool:
     """Whether a file of settings is there and may hold any of Prefect's."""
     with suppress(OSError):
-        return "prefect" in f"{file.name} {file.read_text(errors='replace')}".lower()
+        text = file.read_text(errors="replace")
+        if file.name == "pyproject.toml":  # which names it as a dependency, too
+            with suppress(tomllib.TOMLDecodeError):
+                return "prefect" in tomllib.loads(text).get("tool", {})
+        return "prefect" in f"{file.name} {text}".lower()
     return False
 
 

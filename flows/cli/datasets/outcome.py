@@ -8,7 +8,6 @@ from evenly.audit.publication.cards import about_build
 from evenly.audit.publication.reading import read_facts
 from evenly.audit.published import PublishedBuild
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.fit_adapters import fit_adapters
 from evenly.flows.process.prefect_api import as_flow
 from evenly.flows.recipe import Recipe, read_recipe
 from evenly.flows.recipe.needs import refuse_missing
@@ -120,6 +119,8 @@ def fit_latest(recipe: Place, *, root: Root = None) -> list[dict[str, Any]]:
 
 def evaluations_of(recipe: Place, workspace: Workspace, manifest: Mapping[str, Any]) -> list[StepRecord]:
     """The evaluation of each class list of a recipe on a build, made where it is not there yet."""
+    from evenly.flows.fit_adapters import fit_adapters  # here, for it loads pandas
+
     keys = as_flow(fit_adapters)(recipe=str(recipe), build=str(manifest["build"]), root=str(workspace.root))
     ledger = Ledger(workspace)
     return [record for key in keys if (record := ledger.find(key)) is not None]

@@ -100,7 +100,7 @@ def run_in(folder, code, **variables):
 
 
 def test_a_job_without_an_api_is_its_function_and_loads_no_prefect(tmp_path):
-    (tmp_path / "pyproject.toml").write_text("[project]\nname = 'mine'\n")
+    (tmp_path / "pyproject.toml").write_text("[project]\nname = 'mine'\ndependencies = ['prefect']\n")
     assert run_in(tmp_path, NO_SERVER) == f"3\n3\n{REFUSED * 2}False False\n"
 
 
