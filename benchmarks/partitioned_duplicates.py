@@ -28,8 +28,8 @@ from benchmarks.text_pool import Phrases, captions
 from benchmarks.web_captions import sources, web_captions
 from evenly.curation.decisions import Decisions
 from evenly.curation.duplicates.caption_duplicates import CaptionTwins, ShingleSets
+from evenly.curation.duplicates.colours import COLOUR_BYTES
 from evenly.curation.duplicates.feature_duplicates import Semantic
-from evenly.curation.duplicates.fingerprints import COLOUR_BYTES
 from evenly.curation.duplicates.image_duplicates import Perceptual
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput, StepRecord, StepSpec

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from scipy.fft import dctn
 
-from evenly.curation.duplicates.fingerprints import COLOUR_BYTES
+from evenly.curation.duplicates.colours import COLOUR_BYTES
 from evenly.curation.duplicates.image_duplicates import Perceptual, deduplicate_perceptual
 
 SIDE, BATCH = 32, 4096

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from evenly.curation.columns import column, fixed_rows
-from evenly.curation.duplicates.fingerprints import COLOUR_BYTES, fingerprint_table
+from evenly.curation.duplicates.colours import COLOUR_BYTES
+from evenly.curation.duplicates.fingerprints import fingerprint_table
 from evenly.curation.exclusions.decontaminate import Pictures
 from evenly.features import to_unit_rows
 from evenly.storage.errors import InputError

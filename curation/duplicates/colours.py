@@ -17,15 +17,25 @@ from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from evenly.curation.arrays import Bytes, Flags, Floats, Ints, Words
+from evenly.curation.columns import fixed_rows
 from evenly.curation.duplicates.lsh import CHUNK, Signatures, candidate_pairs
 
+GRID = 16
+COLOUR_BYTES = GRID * GRID * 3
 _LEAF = 256
 _MEASURED = 2048  # pairs that are measured at once
 _NARROW = 200.0  # a variance; a box of this spread is about as wide as the usual limit
 _LEARNT_FROM = 1024  # rows, evenly spaced, that tell which values to sketch
 _CONSTANT = 1e-9  # what rounding leaves of a value that others determine
+
+
+def picture_colours(batch: pa.Table) -> tuple[Bytes, Flags]:
+    """Return colour grids (n, 768) and which rows have one."""
+    valid = batch["colour"].is_valid().to_numpy() if "colour" in batch.column_names else np.empty(0, np.bool_)
+    return fixed_rows(batch, "colour", pa.uint8(), COLOUR_BYTES), np.array(valid, dtype=np.bool_)
 
 
 def colour_pairs(colours: Bytes, max_colour: float, hashes: Words, max_distance: int) -> Iterator[tuple[Ints, Ints]]:

@@ -16,7 +16,7 @@ import pyarrow as pa
 from evenly.bounds import Levels, Share, Tables, check_bounds
 from evenly.curation.arrays import Ints, Words
 from evenly.curation.columns import column
-from evenly.curation.duplicates.fingerprints import picture_colours
+from evenly.curation.duplicates.colours import picture_colours
 from evenly.curation.duplicates.kind import Kind, StoredRows
 from evenly.curation.duplicates.lsh import array_keys
 from evenly.curation.duplicates.merging import Contents, Duplicates, in_uid_order, merge, uid_columns

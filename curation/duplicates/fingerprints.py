@@ -12,11 +12,9 @@ import numpy as np
 import pyarrow as pa
 from PIL import ExifTags, Image, ImageOps
 
-from evenly.curation.arrays import Bytes, Flags, Singles
-from evenly.curation.columns import fixed_rows
+from evenly.curation.arrays import Singles
+from evenly.curation.duplicates.colours import COLOUR_BYTES, GRID
 
-GRID = 16
-COLOUR_BYTES = GRID * GRID * 3
 _SEEN_AT = 128  # the frame is found on a copy of this longest side: the same blur for every size
 _CONTRAST = 64.0  # levels from the margin's colour; JPEG at quality 50 rings by up to about 40
 _STRIP_PIXELS = 1 << 21
@@ -133,9 +131,3 @@ def _ends(profile: Singles) -> tuple[float, float]:
 def _crossing(profile: Singles, inside: int, outside: int) -> float:
     """Return how far from the sample `inside`, towards its neighbour `outside`, the profile crosses, in [0, 1)."""
     return float((profile[inside] - _CONTRAST) / (profile[inside] - profile[outside]))
-
-
-def picture_colours(batch: pa.Table) -> tuple[Bytes, Flags]:
-    """Return colour grids (n, 768) and which rows have one."""
-    valid = batch["colour"].is_valid().to_numpy() if "colour" in batch.column_names else np.empty(0, np.bool_)
-    return fixed_rows(batch, "colour", pa.uint8(), COLOUR_BYTES), np.array(valid, dtype=np.bool_)

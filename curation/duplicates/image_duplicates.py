@@ -27,10 +27,10 @@ from evenly.curation.duplicates.colours import (
     find_shifts,
     hash_distances,
     pairs_of_blocks,
+    picture_colours,
     shifted_pairs,
     telling_rows,
 )
-from evenly.curation.duplicates.fingerprints import picture_colours
 from evenly.curation.duplicates.kind import Kind, StoredRows
 from evenly.curation.duplicates.lsh import array_keys, equal_runs, text_keys, value_numbers
 from evenly.curation.duplicates.merging import (

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from evenly.adapters.class_texts import ListSplit
 from evenly.adapters.labelled import Strings
 from evenly.adapters.splits import PARTS
-from evenly.curation.duplicates.fingerprints import COLOUR_BYTES
+from evenly.curation.duplicates.colours import COLOUR_BYTES
 from evenly.curation.exclusions.decontaminate import Contamination, Pictures, nearest_features
 from evenly.curation.retrieval_sets import (
     KEPT,

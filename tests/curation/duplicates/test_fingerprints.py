@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from evenly.curation.duplicates.fingerprints import COLOUR_BYTES, find_frame, measure_fingerprints
+from evenly.curation.duplicates.colours import COLOUR_BYTES
+from evenly.curation.duplicates.fingerprints import find_frame, measure_fingerprints
 
 
 def drawing(size=200, face="gold", margin=30):

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evenly.curation.duplicates.caption_duplicates import CaptionTwins, deduplicate_captions
+from evenly.curation.duplicates.colours import COLOUR_BYTES
 from evenly.curation.duplicates.feature_duplicates import Semantic, deduplicate_semantic
-from evenly.curation.duplicates.fingerprints import COLOUR_BYTES
 from evenly.curation.duplicates.image_duplicates import (
     Perceptual,
     deduplicate_exact,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from evenly.curation.balance.judgement import MIX_SOURCES
 from evenly.curation.decisions import Decisions
-from evenly.curation.duplicates.fingerprints import COLOUR_BYTES
+from evenly.curation.duplicates.colours import COLOUR_BYTES
 from evenly.storage.ledger import StepOutput, StepRecord, StepSpec
 from evenly.storage.records import content_hash
 from evenly.tasks.rebuild.balance import BALANCE, PRESELECT

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 
 from evenly.curation.decisions import Decisions
+from evenly.curation.duplicates.colours import COLOUR_BYTES
 from evenly.curation.duplicates.feature_duplicates import Semantic
-from evenly.curation.duplicates.fingerprints import COLOUR_BYTES
 from evenly.curation.duplicates.sketches import sign_codes
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from evenly.curation.duplicates.fingerprints import COLOUR_BYTES
+from evenly.curation.duplicates.colours import COLOUR_BYTES
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.workspace import Workspace
 from evenly.tasks.rebuild.deduplicate import DEDUPLICATE_CAPTIONS, DEDUPLICATE_LINKED, DEDUPLICATE_SEMANTIC

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from evenly.curation.decisions import Decisions
-from evenly.curation.duplicates.fingerprints import COLOUR_BYTES
+from evenly.curation.duplicates.colours import COLOUR_BYTES
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput
 from evenly.storage.tables.hashing import table_hash
