@@ -61,8 +61,8 @@ def make_ground(
     """
     settings = {"seed": seed, "codes": codes, "hands": package_versions(hands)}
     with own_folder(folder, _STAMP, "a proving ground"):
+        fetch_hands(hands, folder / ARCHIVES)  # first: where it fails, other hands may be chosen
         _check_settings(folder, settings)
-        fetch_hands(hands, folder / ARCHIVES)
         members = members_of(codes, seed)
         plans = plan_ground(members, (OPENMOJI, *hands), seed)
         if (summary := _finished(folder, plans)) is not None:

@@ -65,9 +65,9 @@ def _refined(folder: Path, root: Place, seconds: dict[str, float], *, is_own: bo
         measures = [
             row for part in ("val", "test") for row in _measured(folder / part, {"frozen": frozen, "refined": refined})
         ]
-    outcome = {"workspace": str(root), "builds": builds, "measures": measures, "problems": gate_problems(measures)}
-    replace_json(folder / GATE, {name: outcome[name] for name in ("measures", "problems")})
-    return outcome
+    gate = {"measures": measures, "problems": gate_problems(measures)}
+    replace_json(folder / GATE, gate)
+    return {"workspace": str(frozen.workspace.root), "builds": builds, **gate}
 
 
 def _measured(part: Path, runs: dict[str, Run]) -> Iterator[dict[str, Any]]:

@@ -83,6 +83,9 @@ def test_an_npm_that_fails_and_an_unknown_hand_are_said(tmp_path, monkeypatch):
     with pytest.raises(PicturesError, match="it ended with 3") as error:
         fetch_hands(["fluent"], tmp_path)
     assert "secret" not in str(error.value)
+    with pytest.raises(PicturesError, match="it ended with 3"):
+        make_ground(tmp_path / "ground", hands=["fluent"], codes=300)
+    assert not (tmp_path / "ground" / ".settings.json").exists()  # so that the same folder may be drawn by others
     with pytest.raises(PicturesError, match="`hands` must be of noto, twemoji, fluent; got 'apple'"):
         make_ground(tmp_path / "ground", hands=["apple"])
 
