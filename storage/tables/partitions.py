@@ -83,7 +83,8 @@ def first_words(table: pa.Table, key: str) -> Words:
     words = np.empty(len(keys), np.uint32)
     valid = keys.is_valid().to_numpy(zero_copy_only=False)
     words[valid] = _leading(keys.drop_null())
-    words[~valid] = _hashed(table.filter(pa.array(~valid)))
+    texts = [name for name in _KEYLESS if name in table.column_names]
+    words[~valid] = _hashed(table.select(texts or [key]).filter(pa.array(~valid)))
     return words
 
 
