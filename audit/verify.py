@@ -17,12 +17,14 @@ from evenly.audit.published import Bar, PublishedBuild, ReadBytes, no_bar
 from evenly.audit.replay import Mismatch, mismatch_in_words, mismatches, mismatching_notes, open_rejudging
 from evenly.curation.draws import draws
 from evenly.curation.errors import CurationError
+from evenly.curation.filters.language_detector import Unpacking
 from evenly.curation.step import Rejudging
 from evenly.curation.steps import STEPS
 from evenly.storage.builds import BuildInputs, content_hash_of
 from evenly.storage.content import Node, nodes_of, part_digest, root_of
 from evenly.storage.errors import StorageError
 from evenly.storage.files.identities import altered
+from evenly.storage.files.unpacked import unpacked_arrays
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.records import content_hash
 from evenly.storage.samples import Samples
@@ -63,8 +65,11 @@ def verify_one(
 ) -> list[dict[str, Any]]:
     """Faults of a build, as plain values; `seed` draws the pictures whose bytes are hashed.
 
-    With a `cache` the weights of the build's encoder are hashed whole, where its identity is recorded there.
+    With a `cache` the weights of the build's encoder are hashed whole, where its identity is recorded there, and the
+    model of languages is kept there unpacked.
     """
+    if cache is not None:
+        Unpacking.reader = partial(unpacked_arrays, cache)
     pictures = (
         open_pictures(workspace.downloads, workspace.exchange)
         if every_image

@@ -13,10 +13,10 @@ import functools
 import re
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -115,14 +115,28 @@ class LanguageDetector:
 @functools.lru_cache(maxsize=4)
 def language_detector(codes: tuple[str, ...]) -> LanguageDetector:
     """Return the detector that tells `codes` apart; raises RuleError where it does not know one."""
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    identifier = _identifier()
     unknown = sorted(set(codes) - set(identifier.labels))
     if unknown:
         raise RuleError(f"`among` must be ISO 639-1 codes that langid knows; got {unknown}. Leave them out.")
     identifier.set_languages(codes)
     return LanguageDetector(identifier, tuple(identifier.labels))
+
+
+class Unpacking:
+    """The reader of the file of the package's model; None: the package, which unpacks it each time."""
+
+    reader: ClassVar[Callable[[Any], Mapping[str, np.ndarray]] | None] = None
+
+
+def _identifier() -> "LanguageIdentifier":
+    from py3langid.langid import MODEL_DIR, MODEL_FILE, LanguageIdentifier
+
+    if Unpacking.reader is None:
+        return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    model = Unpacking.reader(MODEL_DIR / MODEL_FILE)
+    arrays = model["ptc"], model["pc"], model["classes"].tolist(), model["nextmove"], model["out_feat"]
+    return LanguageIdentifier(*arrays, norm_probs=True, tk_row=model["nextmove_row"].tolist())
 
 
 def _cuts(captions: pa.Array) -> Iterator[pa.Array]:

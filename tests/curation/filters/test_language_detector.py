@@ -3,6 +3,7 @@
 import math
 import re
 import sys
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from evenly.curation.errors import ColumnsError
 from evenly.curation.filters import language_detector, language_kernel
 from evenly.curation.filters.caption_language import LANGUAGES, CaptionLanguage, measure_languages
 from evenly.curation.filters.language_detector import LanguageDetector
+from evenly.storage.files.unpacked import unpacked_arrays
 from tests.curation.interpreted import agreed, interpreted
 
 SCRIPTS = ("en", "fr", "ru", "zh", "ja", "ko", "ar", "th", "hi", "sr", "uz", "vi")  # sr and uz are two classes each
@@ -191,3 +193,14 @@ def test_the_compiled_loops_are_those_of_python(detector, block, monkeypatch):
     for module in modules:
         module.gather(features, times.astype(np.float32), begins, table, rows)
         assert np.array_equal(rows[1], table[features[begins[:, None] + np.arange(3)]])
+
+
+@pytest.mark.slow
+def test_the_unpacked_model_says_the_same(detector, tmp_path, monkeypatch):
+    monkeypatch.setattr(language_detector.Unpacking, "reader", partial(unpacked_arrays, tmp_path))
+    texts = pa.array(["a red fox in the snow", "ein roter Fuchs im Schnee", "un renard", "12", None])
+    other = language_detector.language_detector.__wrapped__(tuple(sorted(LANGUAGES)))
+    assert other.languages == detector.languages
+    for values, expected in zip(other.probabilities(texts), detector.probabilities(texts), strict=True):
+        np.testing.assert_array_equal(values, expected)
+    assert other.identifier.classify("a red fox in the snow") == detector.identifier.classify("a red fox in the snow")
