@@ -29,7 +29,7 @@ ROLES = {
     "ray worker": "ray::partitions",
     "decoder": "serve_decoder",
     "tracker": "multiprocessing.resource_tracker",
-    "worker": "multiprocessing.forkserver import main",  # and what workers are forked from
+    "worker": "from multiprocessing.",  # spawned, forked, or what they are forked from
 }
 
 

@@ -51,6 +51,7 @@ def test_at_least_sixty_kills_and_twelve_kinds_of_fault_are_run():
     ("line", "role"),
     [
         ("python -P tether.py uvicorn --factory prefect.server.api.server:create_app", "server"),
+        ("python -c from multiprocessing.spawn import spawn_main; spawn_main(tracker_fd=5)", "worker"),
         ("python -c from multiprocessing.forkserver import main; main(13, 14, [])", "worker"),
         ("python -c from multiprocessing.resource_tracker import main;main(4)", "tracker"),
         ("ray::partitions", "ray worker"),

@@ -165,7 +165,8 @@ def make_reference(world: World) -> Reference:
     """Run undisturbed twice, so that models and compiled code are there and it is known which names differ."""
     Command.longest_s = 1800.0  # the first also downloads models and compiles, maybe on a busy machine
     first = _undisturbed(world, world.folder / "warm-up")
-    shutil.copytree(world.folder / "warm-up" / "prefect", world.folder / "prefect")
+    if (home := world.folder / "warm-up" / "prefect").is_dir():  # commands load Prefect only where it is set up
+        shutil.copytree(home, world.folder / "prefect")
     second = _undisturbed(world, world.folder / "reference")
     whole_s = sum(phase.seconds for phase in second.timeline.phases)
     Command.longest_s = max(300.0, _HANGS_AFTER * whole_s)
