@@ -8,19 +8,25 @@ a system may have threads of their own.
 import os
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
-from multiprocessing import connection, forkserver, parent_process, resource_tracker, util
+from multiprocessing import connection, current_process, forkserver, parent_process, resource_tracker, util
 from multiprocessing.context import ForkServerContext, ForkServerProcess, SpawnContext, SpawnProcess
+from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from evenly.storage.tables.exchange import remove_exchange, temporary_folder
 
 _starting = threading.RLock()
 _forked_from = list[str]()
 """The module of each block of `forked_workers` that has not ended."""
+_of_server = ExitStack()
+_LONGEST_FOLDER = 64  # that of temporary files: the path of a socket has at most 107 bytes
 
 
 class _Worker(SpawnProcess):
@@ -58,11 +64,13 @@ def forked_workers(module: str) -> Iterator[SpawnContext | ForkedContext]:
     That one starts with the first of them, and ends with the block, ahead of which they must have ended. It has this
     process's environment of that time.
     """
-    if sys.platform != "linux":
+    if sys.platform != "linux" or len(os.fsencode(tempfile.gettempdir())) > _LONGEST_FOLDER:
         yield WorkerContext()
         return
     context = ForkedContext()
     with _starting:
+        if not _forked_from:
+            _of_server.enter_context(_socket_folder())
         _forked_from.append(module)
         context.set_forkserver_preload(_forked_from[:1])
     try:
@@ -72,6 +80,20 @@ def forked_workers(module: str) -> Iterator[SpawnContext | ForkedContext]:
             _forked_from.remove(module)
             if not _forked_from:
                 forkserver._forkserver._stop()  # type: ignore[attr-defined] # noqa: SLF001 - Python stops it nowhere
+                _of_server.close()
+
+
+@contextmanager
+def _socket_folder() -> Iterator[None]:
+    """A folder for the socket by which workers are asked for; one that a killed process leaves goes with the next."""
+    folder = temporary_folder(Path(tempfile.gettempdir()), "evenly-workers")
+    settings: dict[str, Any] = current_process()._config  # type: ignore[attr-defined] # noqa: SLF001 - the only way
+    earlier, settings["tempdir"] = settings.get("tempdir"), str(folder)
+    try:
+        yield
+    finally:
+        settings["tempdir"] = earlier
+        remove_exchange(folder)
 
 
 @contextmanager

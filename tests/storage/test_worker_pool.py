@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import forkserver
@@ -56,8 +57,15 @@ def gone_s(processes):
     return time.monotonic() - started
 
 
+@pytest.fixture
+def temporary():
+    """A folder for temporary files whose path is short enough for a socket."""
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="w-") as folder:
+        yield Path(folder)
+
+
 @pytest.fixture(params=["spawned", "forked"])
-def parent(tmp_path, request):
+def parent(tmp_path, temporary, request):
     """A process in a group of its own, whose two workers have begun; their ids."""
     script = tmp_path / "parent.py"
     script.write_text(PARENT)
@@ -67,7 +75,7 @@ def parent(tmp_path, request):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "TMPDIR": str(temporary)},
         start_new_session=True,
     )
     with command:
@@ -131,6 +139,17 @@ def test_forked_workers_end_with_what_they_are_forked_from():
 
 def process_id(_number):
     return os.getpid()
+
+
+def test_forked_workers_leave_no_file_also_after_a_kill(parent, temporary, monkeypatch):
+    command, workers = parent
+    command.kill()
+    command.wait()
+    gone_s(workers)
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    with forked_workers("json") as context, worker_pool(1, context=context) as pool:
+        assert pool.submit(abs, -1).result() == 1
+    assert list(temporary.iterdir()) == []
 
 
 def test_an_error_of_a_worker_is_raised_here():
