@@ -21,6 +21,8 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - a cell of any table
 Row = Mapping[str, Any]
 
 ALPHA = 0.05
+ALL = "all"
+"""The sets of pictures of no class together, each counted alike."""
 MOST_PAIRED = 24
 """Adapters in the square of pairs."""
 NO_TEXTS = " none"
@@ -48,27 +50,70 @@ def by_adapter(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class UnseenTables:
-    """Scores that tell test pictures from those of no class, and how well.
+class ScoreTable:
+    """Scores of one classifier that tell the same `n` test pictures from the same ones of no class, and how well.
 
-    `sets`: name, kind, n of each set of pictures, "near" ones first as they come. `scores`: score, note, `by_set` (set
-    -> row of `ood`), and `mean`, the row of the mean over near and far where there is more than one set. `skipped`:
-    score, what it needs, and the `remedy` in words. `name` and `texts` are those of the adapter that gave the logits.
+    `of`: the classifier in words. `baseline`: the score that the others are compared to. `sets`: name, kind, n of each
+    set of pictures, "near" ones first as they come. `scores`: score, note, `by_set` (set -> row of `ood`), and `mean`,
+    the row of the mean over near and far where there is more than one set.
     """
 
+    of: str
+    baseline: str
     n: int
-    name: str
-    texts: str
     sets: list[dict[str, Any]]
     scores: list[dict[str, Any]]
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether its rows have differences to the baseline, which those of earlier versions have not."""
+        return len(self.scores) > 1 and all(
+            "auroc_difference" in row for score in self.scores for row in score["by_set"].values()
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnseenTables:
+    """A table per classifier and rows; `skipped`: score, what it needs, and the `remedy` in words.
+
+    `name` and `texts` are those of the adapter that gave the logits.
+    """
+
+    name: str
+    texts: str
+    tables: list[ScoreTable]
     skipped: list[dict[str, str]]
 
 
 def unseen_of(rows: Sequence[Row]) -> UnseenTables | None:
-    """The rows of `ood`, one per score; None where no score was measured."""
+    """The rows of `ood`, those of one classifier on the same pictures together; None where no score was measured."""
+    from evenly.adapters.ood import BASELINES, OOD_SCORES  # here, for it loads pandas
+
     scored = [row for row in rows if not row["skipped"]]
     if not scored:
         return None
+    sizes: dict[str, tuple[Any, ...]] = {}
+    for row in (row for row in scored if not _mean(row)):
+        sizes[row["score"]] = (*sizes.get(row["score"], ()), (row["set"], row["n_id"], row["n_ood"]))
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in scored:
+        groups.setdefault((OOD_SCORES[row["score"]].classifier, sizes[row["score"]]), []).append(row)
+    adapter = scored[0]
+    words = {"adapter": f"logits of {label_of(adapter)}", "zero-shot": "zero-shot by the same texts"}
+    words |= {"cooked": "COOkeD's ensemble"}
+    return UnseenTables(
+        name=adapter["name"],
+        texts=adapter["texts"],
+        tables=[_score_table(of, words[kind], BASELINES[kind]) for (kind, _), of in groups.items()],
+        skipped=[
+            {"score": row["score"], "needs": row["skipped"], "remedy": recipe_remedy(row["skipped"])}
+            for row in rows
+            if row["skipped"]
+        ],
+    )
+
+
+def _score_table(scored: Sequence[Row], classifier: str, baseline: str) -> ScoreTable:
     sets = {
         row["set"]: {"name": row["set"], "kind": row["kind"], "n": row["n_ood"]} for row in scored if not _mean(row)
     }
@@ -81,17 +126,12 @@ def unseen_of(rows: Sequence[Row]) -> UnseenTables | None:
             score["by_set"][row["set"]] = row
         elif row["kind"] == "mean" and len(sets) > 1:
             score["mean"] = row
-    return UnseenTables(
+    return ScoreTable(
+        of=classifier,
+        baseline=baseline,
         n=scored[0]["n_id"],
-        name=scored[0]["name"],
-        texts=scored[0]["texts"],
         sets=list(sets.values()),
         scores=list(scores.values()),
-        skipped=[
-            {"score": row["score"], "needs": row["skipped"], "remedy": recipe_remedy(row["skipped"])}
-            for row in rows
-            if row["skipped"]
-        ],
     )
 
 
@@ -109,7 +149,7 @@ def recipe_remedy(needs: str) -> str:
 def notes_of(unseen: UnseenTables) -> dict[str, list[str]]:
     """Notes on scores, each with the scores that it is about."""
     notes: dict[str, list[str]] = {}
-    for score in unseen.scores:
+    for score in (score for table in unseen.tables for score in table.scores):
         if score["note"]:
             notes.setdefault(score["note"], []).append(score["score"])
     return notes

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self, get_args
+from typing import Literal, Self, get_args
 
 from evenly.adapters.contract import LogitKind
 from evenly.adapters.errors import InvalidFeaturesError, MissingFeaturesError
@@ -10,6 +10,10 @@ from evenly.adapters.features import Features, Floats
 
 FIELDS = ("logits", "cooked_logits", "image", "prototypes", "negation_prototypes", "rejection_prototypes")
 _PER_ROW = ("logits", "cooked_logits", "image")
+Classifier = Literal["adapter", "zero-shot", "cooked"]
+"""What gives the answers that a score doubts: the adapter in question, zero-shot by the same texts, or COOkeD."""
+BASELINES: dict[Classifier, str] = {"adapter": "msp", "zero-shot": "zero_shot_msp", "cooked": "cooked_msp"}
+"""The score that those of the same classifier are compared to: its largest probability."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -79,6 +83,12 @@ class OODScore:
     function: Callable[..., Floats]
     valid_for: tuple[LogitKind, ...] = get_args(LogitKind)
     note: Callable[[bool], str] = lambda _: ""
+
+    @property
+    def classifier(self) -> Classifier:
+        """The classifier that it is a score of: only scores of one classifier, on the same rows, are compared."""
+        owners: dict[str, Classifier] = {"logits": "adapter", "cooked_logits": "cooked"}
+        return next((owners[name] for name in self.needs if name in owners), "zero-shot")
 
     def lacking(self, *records: OODInputs) -> str:
         """The needs that some of `records` do not meet: fields, else the kind of logits; "" where none."""

@@ -13,6 +13,7 @@ from evenly.adapters.features import Floats
 from evenly.adapters.ood.metrics import Groups, RankedScores, aupr
 
 AVERAGE = "mean"
+MEASURES = ("auroc", "fpr95")
 
 
 def ood_table(
@@ -32,6 +33,36 @@ def ood_table(
     (None: rows) of ID and of each set on its own; one resample has the same ID rows in all sets. An average over a set
     without rows is NaN.
     """
+    measured = measure_sets(scores_id, scores_ood, seed=seed, groups_id=groups_id, groups_ood=groups_ood, n=n)
+    return pd.DataFrame([_row(kind, name, result) for (kind, name), result in measured.items()])
+
+
+def compared_table(measured: "Sets", baseline: "Sets") -> pd.DataFrame:
+    """`ood_table` of a score, and its differences to another on the same rows, each resample of both at once.
+
+    Further columns: auroc_difference and fpr95_difference, each with _low and _high: the score minus the baseline.
+    """
+    rows = []
+    for (kind, name), result in measured.items():
+        other = baseline[kind, name]
+        row = _row(kind, name, result)
+        pairs = zip(MEASURES, result.measured - other.measured, result.replicates - other.replicates, strict=False)
+        for measure, value, replicates in pairs:
+            row |= _interval(f"{measure}_difference", float(value), replicates)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def measure_sets(
+    scores_id: Floats,
+    scores_ood: Mapping[str, Mapping[str, Floats]],
+    *,
+    seed: int,
+    groups_id: Groups = None,
+    groups_ood: Mapping[str, Groups] | None = None,
+    n: int = REPLICATES,
+) -> "Sets":
+    """The measures behind each row of `ood_table`. Scores of the same rows and groups have the same resamples."""
     if not scores_ood or not all(scores_ood.values()):
         raise ParameterError(
             f"`scores_ood` must hold at least one set per kind; got { ({k: list(v) for k, v in scores_ood.items()}) }. "
@@ -50,9 +81,8 @@ def ood_table(
                 ),
             )
     kinds = {kind: _mean([measured[kind, name] for name in sets]) for kind, sets in scores_ood.items()}
-    rows = [_row(kind, name, result) for (kind, name), result in measured.items()]
-    rows += [_row(kind, AVERAGE, result) for kind, result in kinds.items()]
-    return pd.DataFrame([*rows, _row(AVERAGE, AVERAGE, _mean(list(kinds.values())))])
+    averages = {(kind, AVERAGE): result for kind, result in kinds.items()}
+    return measured | averages | {(AVERAGE, AVERAGE): _mean(list(kinds.values()))}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,6 +92,10 @@ class _Measured:
     sizes: tuple[int, int]
     measured: Floats
     replicates: Floats
+
+
+Sets = dict[tuple[str, str], _Measured]
+"""Measures by kind and set."""
 
 
 def _mean(results: Sequence[_Measured]) -> _Measured:
@@ -75,7 +109,11 @@ def _mean(results: Sequence[_Measured]) -> _Measured:
 
 def _row(kind: str, name: str, result: _Measured) -> dict[str, Any]:
     row: dict[str, Any] = {"kind": kind, "set": name, "n_id": result.sizes[0], "n_ood": result.sizes[1]}
-    for measure, value, replicates in zip(("auroc", "fpr95"), result.measured[:2], result.replicates, strict=True):
-        interval = percentile_interval(float(value), replicates)
-        row |= {measure: interval.estimate, f"{measure}_low": interval.low, f"{measure}_high": interval.high}
+    for measure, value, replicates in zip(MEASURES, result.measured[:2], result.replicates, strict=True):
+        row |= _interval(measure, float(value), replicates)
     return row | {"aupr": float(result.measured[2])}
+
+
+def _interval(name: str, value: float, replicates: Floats) -> dict[str, float]:
+    interval = percentile_interval(value, replicates)
+    return {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}

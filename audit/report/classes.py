@@ -5,6 +5,7 @@ from operator import itemgetter
 from typing import Any
 
 from evenly.adapters.evaluation.tables import (
+    ALL,
     by_adapter,
     ensembles_of,
     label_of,
@@ -24,14 +25,17 @@ Row = Mapping[str, Any]
 
 
 def read_details(ledger: Ledger, record: StepRecord, rows: Sequence[Row], best: Row | None) -> dict[str, Any]:
-    """Measures beside accuracies: head_tail, confidence, unseen, ensembles and pairs, None where there is no table.
+    """Measures beside accuracies, None where there is no table.
+
+    These are head_tail, confidence, unseen, open_set, ensembles and pairs.
 
     `rows` are the results, the best accuracy first.
     """
     return {
         "head_tail": _head_tail(_table(ledger, record, "head_tail"), _table(ledger, record, "frequencies")),
-        "confidence": _confidence(_table(ledger, record, "reliability"), best, str(record.rule.get("list", ""))),
+        "confidence": _confidence(_table(ledger, record, "reliability"), best, rows, str(record.rule.get("list", ""))),
         "unseen": _unseen(_table(ledger, record, "ood")),
+        "open_set": _open_set(_table(ledger, record, "open_set"), str(record.rule.get("list", ""))),
         "ensembles": ensembles_of(_table(ledger, record, "ensembles")),
         "pairs": pairs_square(_table(ledger, record, "pairs"), rows),
     }
@@ -56,8 +60,10 @@ def _head_tail(rows: Sequence[Row], frequencies: Sequence[Row]) -> dict[str, Any
     }
 
 
-def _confidence(rows: Sequence[Row], best: Row | None, title: str) -> dict[str, Any] | None:
-    """The reliability diagram of the adapter that validation chose."""
+def _confidence(rows: Sequence[Row], best: Row | None, results: Sequence[Row], title: str) -> dict[str, Any] | None:
+    """The reliability diagram of the adapter that validation chose; of zero-shot where it chose none."""
+    is_chosen = best is not None
+    best = best or next((row for row in results if row.get("name") == "zero_shot"), None)
     if best is None:
         return None
     series: dict[str, list[Row]] = {}
@@ -67,14 +73,29 @@ def _confidence(rows: Sequence[Row], best: Row | None, title: str) -> dict[str, 
             series.setdefault("as fitted" if fitted else f"at temperature {best['temperature']:.3g}", []).append(row)
     if not series:
         return None
-    return {"plot": reliability_plot(series, title=f"{label_of(best)}, {title}"), "label": label_of(best), "best": best}
+    plot = reliability_plot(series, title=f"{label_of(best)}, {title}")
+    return {"plot": plot, "label": label_of(best), "best": best, "is_chosen": is_chosen}
 
 
 def _unseen(rows: Sequence[Row]) -> dict[str, Any] | None:
     unseen = unseen_of(rows)
     if unseen is None:
         return None
-    return {"found": unseen, "label": label_of(vars(unseen)), "notes": notes_of(unseen)}
+    return {"found": unseen, "notes": notes_of(unseen)}
+
+
+def _open_set(rows: Sequence[Row], title: str) -> dict[str, Any] | None:
+    """Open-set accuracy of one adapter by each score at its threshold, on all sets of no class, with a plot of H."""
+    scores = [row for row in rows if row["set"] == ALL]
+    if not scores:
+        return None
+    points = [{"accuracy": row["h"], "low": row["h_low"], "high": row["h_high"]} for row in scores]
+    labels = [f"{row['score'].replace('_', ' ')}{', chosen' if row['chosen'] else ''}" for row in scores]
+    return {
+        "rows": scores,
+        "label": label_of(scores[0]),
+        "plot": interval_plot(labels, points, None, measure=f"open-set H, {title}"),
+    }
 
 
 # The columns that have a place of their own in the section; all others follow in a table of further columns.

@@ -51,18 +51,31 @@ RELIABILITY = [
 ]
 
 
-def ood_row(score: str, kind: str, name: str, auroc: float, *, note: str = "", skipped: str = "") -> dict:
+DIFFERENCE = {"auroc_difference": 0.02, "auroc_difference_low": -0.01, "auroc_difference_high": 0.05}
+
+
+def ood_row(
+    score: str, kind: str, name: str, auroc: float, *, note: str = "", skipped: str = "", difference: dict = DIFFERENCE
+) -> dict:
     ends = {"auroc_low": auroc, "auroc_high": auroc, "fpr95": 0.3, "fpr95_low": 0.1, "fpr95_high": 0.6}
-    row = {"score": score, "kind": kind, "set": name, "n_id": 40, "n_ood": 9, "auroc": auroc} | ends
+    row = {"score": score, "kind": kind, "set": name, "n_id": 40, "n_ood": 9, "auroc": auroc} | ends | difference
     return row | {"note": note, "skipped": skipped, "name": "gda", "texts": "names"}
 
 
 OOD = [
     *(ood_row("msp", kind, name, 0.75) for kind, name in (("near", "near"), ("far", EVIL), ("near", "mean"))),
     ood_row("msp", "mean", "mean", 0.75),
+    *(ood_row("energy", kind, name, 0.75) for kind, name in (("near", "near"), ("far", EVIL))),
     ood_row("clipn_ctw", "near", "near", 0.6, note="plain-CLIP negations"),
     ood_row("clipn_ctw", "far", EVIL, 0.6, note="plain-CLIP negations"),
     ood_row("near_miss", None, None, NAN, skipped="rejection_prototypes"),
+]
+SHARES = {"closed": 0.5, "closed_low": 0.4, "closed_high": 0.6, "opened": 0.6, "opened_low": 0.5, "opened_high": 0.7}
+OPEN_SET = [
+    {"score": score, "set": name, "threshold": 0.5, "h_chosen": 0.6, "n_known": 40, "n_unknown": 18, **SHARES}
+    | {"h": 0.545, "h_low": 0.44, "h_high": 0.65, "chosen": score == "msp", "name": "gda", "texts": "names"}
+    for score in ("msp", "energy")
+    for name in ("near", EVIL, "all")
 ]
 PAIRS = [
     {"a": "gda names", "b": f"zero_shot {EVIL}", "n": 40, "groups": 20, "only_a": 14, "only_b": 2}
@@ -75,7 +88,7 @@ ENSEMBLES = [
     for part in ("zero-shot", "all")
     for kind, name in (("near", "near"), ("far", EVIL), ("mean", "mean"))
 ]
-TABLES |= {"ood": OOD, "pairs": PAIRS, "ensembles": ENSEMBLES}
+TABLES |= {"ood": OOD, "pairs": PAIRS, "ensembles": ENSEMBLES, "open_set": OPEN_SET}
 
 
 class Text(HTMLParser):
@@ -131,9 +144,29 @@ def test_confidence_is_that_of_the_adapter_that_validation_chose(page):
     assert "at temperature 3" in text
 
 
+def test_where_validation_chose_nothing_confidence_is_that_of_zero_shot(workspace, monkeypatch, commit):
+    rows = [row | {"name": "zero_shot", "texts": "names"} for row in RELIABILITY]
+    monkeypatch.setitem(TABLES, "reliability", rows)
+    results = [RESULTS[0], RESULTS[1] | {"texts": "names"}]
+    confidence = read_details(Ledger(workspace), commit("reliability"), results, None)["confidence"]
+    assert (confidence["label"], confidence["is_chosen"]) == ("zero shot (names)", False)
+
+
+def test_open_set_accuracy_stands_on_the_page_with_its_plot(page):
+    text = Text(page).all
+    assert "Open-set accuracy of gda (names)" in text
+    assert "Known is the share of 40 test pictures told right and not rejected, unknown the share of 18" in text
+    assert "msp, chosen 0.500 0.40 to 0.60 0.600 0.50 to 0.70 0.545 0.44 to 0.65" in text
+    assert "energy 0.500" in text
+    assert 'aria-label="Open-set H, things' in page
+
+
 def test_scores_of_unseen_pictures_come_with_notes_and_with_what_was_left_out(page):
     text = Text(page).all
-    assert "40 test pictures against 9 near, 9 <script>" in text
+    assert "logits of gda (names): 40 test pictures against 9 near, 9 <script>" in text
+    assert "zero-shot by the same texts: 40 test pictures against 9 near" in text
+    assert "AUROC against msp FPR95" in text
+    assert "energy 0.750 0.75 to 0.75 +2.0 \u22121.0 to +5.0" in text
     assert "* clipn ctw: plain-CLIP negations." in text
     assert (
         "Left out: near miss, which needs rejection_prototypes: write `rejections: [NAME, NAME]`, of what is no class,"
@@ -161,7 +194,8 @@ def test_the_classifiers_of_an_ensemble_stand_beside_the_whole(page):
 def test_parts_without_a_table_are_left_out(workspace, commit):
     record = commit("results")
     details = read_details(Ledger(workspace), record, RESULTS, RESULTS[0])
-    assert details == {"head_tail": None, "confidence": None, "unseen": None, "ensembles": {}, "pairs": None}
+    nothing = dict.fromkeys(("head_tail", "confidence", "unseen", "open_set", "pairs"))
+    assert details == nothing | {"ensembles": {}}
 
 
 def test_of_equals_on_validation_the_first_is_chosen_whatever_it_scores_on_test(
@@ -175,11 +209,28 @@ def test_of_equals_on_validation_the_first_is_chosen_whatever_it_scores_on_test(
 
 def test_scores_are_gathered_by_set_with_the_mean_of_means():
     found = unseen_of(plain_rows(pa.Table.from_pylist(OOD)))
-    assert [one["name"] for one in found.sets] == ["near", EVIL]
-    assert found.scores[0]["mean"]["auroc"] == 0.75
-    assert found.scores[0]["by_set"]["near"]["fpr95"] == 0.3
+    table = found.tables[0]
+    assert [one["name"] for one in table.sets] == ["near", EVIL]
+    assert table.scores[0]["mean"]["auroc"] == 0.75
+    assert table.scores[0]["by_set"]["near"]["fpr95"] == 0.3
     assert notes_of(found) == {"plain-CLIP negations": ["clipn_ctw"]}
     assert [one["score"] for one in found.skipped] == ["near_miss"]
+
+
+def test_scores_of_different_classifiers_or_on_different_pictures_stand_in_no_table_together():
+    names = ("msp", "energy", "zero_shot_msp", "clipn_ctw", "cooked_msp", "near_miss")
+    rows = [ood_row(name, "near", "near", 0.6) for name in names]
+    rows[-1] |= {"n_ood": 3}
+    tables = unseen_of(rows).tables
+    assert [[score["score"] for score in table.scores] for table in tables] == [
+        *(["msp", "energy"], ["zero_shot_msp", "clipn_ctw"], ["cooked_msp"], ["near_miss"])
+    ]
+    assert [table.of for table in tables[:3]] == [
+        *("logits of gda (names)", "zero-shot by the same texts", "COOkeD's ensemble")
+    ]
+    assert [table.is_compared for table in tables] == [True, True, False, False]
+    of_earlier_version = unseen_of([ood_row(name, "near", "near", 0.6, difference={}) for name in ("msp", "energy")])
+    assert not of_earlier_version.tables[0].is_compared
 
 
 def test_without_a_measured_score_nothing_is_gathered():

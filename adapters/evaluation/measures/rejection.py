@@ -15,13 +15,12 @@ from evenly.adapters.errors import ParameterError
 from evenly.adapters.evaluation.measures.bootstrap import percentile_interval, resampled_means
 from evenly.adapters.evaluation.measures.classification import accuracy
 from evenly.adapters.evaluation.measures.unseen import unseen_inputs
+from evenly.adapters.evaluation.tables import ALL
 from evenly.adapters.features import Booleans, Features, Floats, GroupedFeatures, Integers
 from evenly.adapters.methods.cooked import Cooked
 from evenly.adapters.ood import OOD_SCORES
 from evenly.adapters.splits import unit_hash
 
-ALL = "all"
-"""The sets of pictures of no class together, each counted alike."""
 CHOOSES = 0.5
 """Share of the groups of each set that chooses the threshold, by hash; the others are judged."""
 

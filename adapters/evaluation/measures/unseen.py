@@ -11,9 +11,9 @@ from evenly.adapters.errors import MissingFeaturesError
 from evenly.adapters.evaluation.measures.bootstrap import REPLICATES
 from evenly.adapters.features import Features, Floats, GroupedFeatures
 from evenly.adapters.methods.cooked import Cooked
-from evenly.adapters.ood import OOD_SCORES, OODInputs
+from evenly.adapters.ood import BASELINES, OOD_SCORES, OODInputs
 from evenly.adapters.ood.metrics import Groups
-from evenly.adapters.ood.table import ood_table
+from evenly.adapters.ood.table import compared_table, measure_sets
 
 KINDS = {"near_ood": "near", "near": "near"}
 """The kind of a set by its name; any other name is "far"."""
@@ -74,18 +74,30 @@ def ood_report(
     groups_ood: Mapping[str, Groups] | None = None,
     n: int = REPLICATES,
 ) -> tuple[pd.DataFrame, dict[str, str]]:
-    """`ood_table` of every score whose needs all sets meet, and those left out with what it lacks of some set.
+    """`compared_table` of every score whose needs all sets meet, and those left out with what it lacks of some set.
 
-    The table has `score` first and `note` last, what a report must say beside the score ("" where nothing).
+    The baseline is the score by BASELINES of the same classifier. `score` comes first, then `classifier`, and `note`
+    last, what a report must say beside the score ("" where nothing).
     """
     records = [inputs_id, *(record for sets in inputs_ood.values() for record in sets.values())]
     lacking = {name: score.lacking(*records) for name, score in OOD_SCORES.items()}
+    chosen = {name: score for name, score in OOD_SCORES.items() if not lacking[name]}
+    measured = {
+        name: measure_sets(
+            score(inputs_id),
+            {kind: {key: score(record) for key, record in sets.items()} for kind, sets in inputs_ood.items()},
+            seed=seed,
+            groups_id=groups_id,
+            groups_ood=groups_ood,
+            n=n,
+        )
+        for name, score in chosen.items()
+    }
     tables = []
-    for name in (name for name, reason in lacking.items() if not reason):
-        score = OOD_SCORES[name]
-        scores = {kind: {key: score(record) for key, record in sets.items()} for kind, sets in inputs_ood.items()}
-        table = ood_table(score(inputs_id), scores, seed=seed, groups_id=groups_id, groups_ood=groups_ood, n=n)
+    for name, score in chosen.items():
+        table = compared_table(measured[name], measured[BASELINES[score.classifier]])
         table.insert(0, "score", name)
+        table.insert(1, "classifier", score.classifier)
         tables.append(table.assign(note=score.note(inputs_id.trained_no)))
     skipped = {name: reason for name, reason in lacking.items() if reason}
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(), skipped

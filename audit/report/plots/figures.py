@@ -238,11 +238,18 @@ def _bin_edges(values: np.ndarray, threshold: float | None) -> np.ndarray:
 
 
 def interval_plot(
-    labels: Sequence[str], rows: Sequence[Mapping[str, Any]], baseline: Mapping[str, Any] | None
+    labels: Sequence[str],
+    rows: Sequence[Mapping[str, Any]],
+    baseline: Mapping[str, Any] | None,
+    *,
+    measure: str = "accuracy on the test part",
 ) -> Markup:
-    """Accuracy with its interval per labelled row, the first on top; a line at the accuracy of the baseline."""
+    """Accuracy, or another measure, with its interval per labelled row, the first on top; a line at the baseline's."""
     shown = [(label, row) for label, row in zip(labels, rows, strict=True) if row.get("accuracy") is not None]
-    with drawn("Accuracy on the test part with 95 % intervals", height=0.9 + 0.34 * len(shown)) as ((axes,), done):
+    with drawn(f"{measure[0].upper()}{measure[1:]} with 95 % intervals", height=0.9 + 0.34 * len(shown)) as (
+        (axes,),
+        done,
+    ):
         for place, (_, row) in enumerate(shown):
             low, high = (row["accuracy"] if row.get(end) is None else row[end] for end in ("low", "high"))
             colour = COLOURS["muted" if row.get("name") == "zero_shot" else "kept"]
@@ -253,7 +260,7 @@ def interval_plot(
         axes.set_yticks(range(len(shown)), [visible(label)[:48] for label, _ in shown])
         axes.invert_yaxis()
         axes.margins(y=0.12)
-        axes.set(xlabel="accuracy on the test part")
+        axes.set(xlabel=visible(measure))
         axes.grid(visible=False, axis="y")
         axes.spines["left"].set_visible(False)
         axes.tick_params(axis="y", length=0, labelcolor=COLOURS["ink"])

@@ -7,7 +7,15 @@ from typing import Any
 import pandas as pd
 
 from evenly.adapters.evaluation.measures.slices import worst_slices
-from evenly.adapters.evaluation.tables import ALPHA, better_and_worse, by_adapter, ensembles_of, notes_of, unseen_of
+from evenly.adapters.evaluation.tables import (
+    ALPHA,
+    ScoreTable,
+    better_and_worse,
+    by_adapter,
+    ensembles_of,
+    notes_of,
+    unseen_of,
+)
 from evenly.flows.cli.adapters.own_features.fit import plain
 from evenly.flows.cli.datasets.outcome import Root, best_on_validation, check_has_classes, evaluations_of
 from evenly.flows.cli.errors import UsageError
@@ -163,21 +171,28 @@ def _print_unseen(rows: Sequence[Row]) -> None:
             "pictures would be refused, write `unseen: {near: [LABEL], far: [LABEL]}` with the class list."
         )
         return
-    sizes = [f"{row['n']:,} {_set(row)}" for row in unseen.sets]
-    print_text(f"\n{unseen.n:,} test pictures against pictures of no class: {', '.join(sizes)}")
-    for measure, title in MEASURES.items():
-        lines = [
-            {"score": row["score"]}
-            | {_set(dataset): measured(row["by_set"][dataset["name"]], measure) for dataset in unseen.sets}
-            | ({"mean": row["mean"][measure]} if row["mean"] else {})
-            for row in unseen.scores
-        ]
-        print_rows(title, lines)
-    print_text(f"scores of logits are those of {who(vars(unseen))}, chosen on validation")
+    for table in unseen.tables:
+        sizes = [f"{row['n']:,} {_set(row)}" for row in table.sets]
+        print_text(f"\n{table.n:,} test pictures against pictures of no class: {', '.join(sizes)}; {table.of}")
+        for measure, title in MEASURES.items():
+            print_rows(title, _score_lines(table, measure))
+            if table.is_compared:
+                compared = f"{title.partition(':')[0]} minus that of {table.baseline}, on the same resamples"
+                print_rows(compared, _score_lines(table, f"{measure}_difference", sign="+")[1:])
+    print_text("compare scores of one classifier only. The adapter is the one that was chosen on validation")
     for note, scores in notes_of(unseen).items():
         print_text(f"{', '.join(scores)}: {note}")
     for row in unseen.skipped:
         print_text(f"skipped: {row['score']} needs {row['needs']}{': ' if row['remedy'] else ''}{row['remedy']}")
+
+
+def _score_lines(table: ScoreTable, measure: str, *, sign: str = "") -> list[dict[str, Any]]:
+    return [
+        {"score": row["score"]}
+        | {_set(dataset): measured(row["by_set"][dataset["name"]], measure, sign=sign) for dataset in table.sets}
+        | ({"mean": row["mean"][measure]} if row["mean"] else {})
+        for row in table.scores
+    ]
 
 
 def print_rejection(facts: Row) -> None:

@@ -59,7 +59,8 @@ def _print_fitted(result: dict[str, Any]) -> None:
     if len({row["set"] for row in rows} - {"mean"}) < 2:
         rows = [row for row in rows if row["set"] != "mean"]
     if rows:
-        columns: Columns = {"score": "score", "set": _set, "auroc": interval("auroc"), "fpr95": interval("fpr95")}
+        measures = {name: interval(name) for name in ("auroc", "fpr95")}
+        columns: Columns = {"score": "score", "of": "classifier", "set": _set, **measures}
         print_rows("test pictures against pictures of no class", rows, columns)
     for row in unseen:
         if row["skipped"]:
