@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,14 @@ class Twins:
     """The pairs of pictures that have twins: the uids of each cluster, the smallest first."""
 
     clusters: tuple[tuple[str, ...], ...]
+
+    @classmethod
+    def numbered(cls, uids: npt.NDArray[np.str_], numbers: Integers) -> Self:
+        """The twins among pairs (n,) by the number (n,) of each one's cluster."""
+        order = np.argsort(numbers, kind="stable")
+        bounds = np.flatnonzero(np.diff(numbers[order])) + 1
+        clusters = [tuple(sorted(uids[members].tolist())) for members in np.split(order, bounds) if len(members) > 1]
+        return cls(clusters=tuple(sorted(clusters)))
 
     def joined(self, uids: Sequence[str], groups: npt.NDArray[np.str_]) -> npt.NDArray[np.str_]:
         """The groups (n,) of pairs after joining those of twins."""

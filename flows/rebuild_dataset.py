@@ -29,7 +29,7 @@ from evenly.tasks.server.jobs import ended, job, reason_to_skip
 from evenly.tasks.server.journal import RunNotes
 from evenly.tasks.server.notices import Notice, log_to_run, send_notice
 from evenly.tasks.splits import describe_split
-from evenly.tasks.stage import Steps, run_steps
+from evenly.tasks.stage import Steps, run_step, run_steps
 from evenly.tasks.step import check_ready
 
 if TYPE_CHECKING:
@@ -113,6 +113,11 @@ def rebuild_dataset(recipe: Annotated[str, "The path of the recipe's file."], **
             from evenly.flows.fit_adapters import fit_adapters  # here, for it loads pandas
 
             fit_adapters(recipe=recipe, build=build, root=root_of_run, quiet=quiet)
+        if chosen.measured_pairs and result.manifest["samples"]["kept"] > 1:
+            from evenly.tasks.adapters.probes import pair_measures
+
+            for step, rule in pair_measures(build, pairs=chosen.measured_pairs):
+                run_step(run, step, (), rule)
         notes.write()  # the report says what was asked again
         show_results(run, result)
         tell_of(run, result, () if chosen.notify is None else chosen.notify.blocks_for(result.event))

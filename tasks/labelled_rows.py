@@ -16,7 +16,7 @@ from evenly.adapters.errors import InvalidFeaturesError
 from evenly.adapters.features import Features, Floats, Integers
 from evenly.adapters.labelled import LabelledPairs, LabelledRows, Strings, takes_second
 from evenly.adapters.splits import joined_groups, settle_parts, split_by_group
-from evenly.adapters.twins import Twins
+from evenly.adapters.twins import Twins, twin_clusters
 from evenly.curation.collecting import COLLECT
 from evenly.features.pictures.views import MOST_BOXES, View, box_views
 from evenly.storage.builds import encoder_of
@@ -207,6 +207,26 @@ def all_groups(run: Run, manifest: Mapping[str, Any]) -> tuple[pa.Table, Strings
     uids = everyone["uid"].to_pylist()
     groups = joined_groups(uids, everyone["group"].to_pylist(), merged)
     return everyone.select(["uid", "caption"]), build_twins(run.workspace, manifest).joined(uids, groups)
+
+
+def groups_among(run: Run, manifest: Mapping[str, Any], pairs: pa.Table, images: Floats) -> Strings:
+    """The groups (n,) of some pairs, by their columns uid and group and the rows (n, d) of their pictures.
+
+    They are joined with those of what was merged into these pairs, and where two of these are twins; no more of the
+    build is held, as it may be large.
+    """
+    samples = BuildSamples(run.workspace, manifest)
+    uids, groups = pairs["uid"].to_pylist(), pairs["group"].to_pylist()
+    clusters, merged = Twins.numbered(np.array(uids, np.str_), twin_clusters(images)), list[tuple[str, str]]()
+    for step in reversed(manifest["steps"]):  # what a later step merged may have had others merged into it before
+        if step["counts"].get("merged") and step["name"] != COLLECT.name:
+            target, targets = f"{step['name']}_into", pa.array(uids)
+            for rows in samples.batches(["uid", "group", target], f"{target} IS NOT NULL"):
+                members = rows.filter(pc.is_in(rows[target], targets))
+                uids += members["uid"].to_pylist()
+                groups += members["group"].to_pylist()
+                merged += zip(members["uid"].to_pylist(), members[target].to_pylist(), strict=True)
+    return clusters.joined(uids, joined_groups(uids, groups, merged))[: len(pairs)]
 
 
 def kept_pairs(run: Run, manifest: Mapping[str, Any]) -> pa.Table:

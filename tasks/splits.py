@@ -44,11 +44,7 @@ def _twins(workspace: Workspace, recipe: str, version: int, condition: str, enco
         clusters = twin_clusters(np.concatenate([rows for _, rows in blocks]))
         numbers[places] = places[clusters]
     of_pairs = numbers[ids.indices.to_numpy()]
-    order = np.argsort(of_pairs, kind="stable")
-    bounds = np.flatnonzero(np.diff(of_pairs[order])) + 1
-    uids = np.array(pairs["uid"].to_pylist(), dtype=np.str_)
-    clusters_of = [sorted(uids[members].tolist()) for members in np.split(order, bounds) if len(members) > 1]
-    return Twins(clusters=tuple(sorted(map(tuple, clusters_of))))
+    return Twins.numbered(np.array(pairs["uid"].to_pylist(), dtype=np.str_), of_pairs)
 
 
 class ReadsBuild(Protocol):

@@ -53,12 +53,12 @@ def by_adapter(rows: Sequence[Row]) -> list[dict[str, Any]]:
 class ScoreTable:
     """Scores of one classifier that tell the same `n` test pictures from the same ones of no class, and how well.
 
-    `of`: the classifier in words. `baseline`: the score that the others are compared to. `sets`: name, kind, n of each
+    `classifier` is in words. `baseline`: the score that the others are compared to. `sets`: name, kind, n of each
     set of pictures, "near" ones first as they come. `scores`: score, note, `by_set` (set -> row of `ood`), and `mean`,
     the row of the mean over near and far where there is more than one set.
     """
 
-    of: str
+    classifier: str
     baseline: str
     n: int
     sets: list[dict[str, Any]]
@@ -104,7 +104,7 @@ def unseen_of(rows: Sequence[Row]) -> UnseenTables | None:
     return UnseenTables(
         name=adapter["name"],
         texts=adapter["texts"],
-        tables=[_score_table(of, words[kind], BASELINES[kind]) for (kind, _), of in groups.items()],
+        tables=[_score_table(group, words[kind], BASELINES[kind]) for (kind, _), group in groups.items()],
         skipped=[
             {"score": row["score"], "needs": row["skipped"], "remedy": recipe_remedy(row["skipped"])}
             for row in rows
@@ -127,7 +127,7 @@ def _score_table(scored: Sequence[Row], classifier: str, baseline: str) -> Score
         elif row["kind"] == "mean" and len(sets) > 1:
             score["mean"] = row
     return ScoreTable(
-        of=classifier,
+        classifier=classifier,
         baseline=baseline,
         n=scored[0]["n_id"],
         sets=list(sets.values()),

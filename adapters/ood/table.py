@@ -44,9 +44,11 @@ def compared_table(measured: "Sets", baseline: "Sets") -> pd.DataFrame:
     """
     rows = []
     for (kind, name), result in measured.items():
-        other = baseline[kind, name]
+        reference = baseline[kind, name]
         row = _row(kind, name, result)
-        pairs = zip(MEASURES, result.measured - other.measured, result.replicates - other.replicates, strict=False)
+        pairs = zip(
+            MEASURES, result.measured - reference.measured, result.replicates - reference.replicates, strict=False
+        )
         for measure, value, replicates in pairs:
             row |= _interval(f"{measure}_difference", float(value), replicates)
         rows.append(row)

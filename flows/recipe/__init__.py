@@ -148,10 +148,17 @@ class Guard(Section):
     max_change: Share = 0.2
 
 
+class ReportMeasures(Section):
+    """Retrieval and diversity of so many kept `pairs` of each build, those of the smallest uids, for its report."""
+
+    pairs: Annotated[int, Field(ge=2, le=20_000)] = 1000
+
+
 class Recipe(Section):
     """Everything that a build is made from, and where and when.
 
-    `memory` is what a rebuild may take, all its processes together; it changes no build: docs/scale.md.
+    `memory` is what a rebuild may take, all its processes together: docs/scale.md. `measure` is for reports, null
+    leaves retrieval and diversity out. Both change no build.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
@@ -169,6 +176,7 @@ class Recipe(Section):
     schedule: RebuildSchedule | None = None
     notify: Notify | None = None
     guard: Guard = Guard()
+    measure: ReportMeasures | None = ReportMeasures()
     memory: MemorySize | None = None
     _folder: Path = PrivateAttr(default=Path())
 
@@ -180,6 +188,12 @@ class Recipe(Section):
     def model_post_init(self, context: Mapping[str, Path] | None, /) -> None:
         """Take over the folder that `read_recipe` read it in."""
         self._folder = Path() if context is None else context["folder"]
+
+    @property
+    def measured_pairs(self) -> int:
+        """The most kept pairs whose retrieval and diversity a rebuild measures, which it has encoded; 0 for none."""
+        has_features = self.has_pictures and self.features.encode
+        return self.measure.pairs if has_features and self.measure is not None else 0
 
     @property
     def has_pictures(self) -> bool:

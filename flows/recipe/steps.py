@@ -39,7 +39,7 @@ from evenly.tasks.step import Step, ledger_step
 
 # Fields of a recipe that change where or when it runs, not what comes out.
 OUTSIDE_CONTENT = {
-    "Recipe": "sources labels classes llm engine schedule notify guard memory web",
+    "Recipe": "sources labels classes llm engine schedule notify guard measure memory web",
     "RecipeFeatures": "second views encode device",
     "BalanceRule": "headroom",
     "Value": "imports timeout_s",

@@ -9,25 +9,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.adapters.class_texts import ListSplit
-from evenly.adapters.evaluation.measures.binding import ProbeSet, binding_table
 from evenly.adapters.evaluation.measures.diversity import schur_complement_entropy
 from evenly.adapters.evaluation.protocols.retrieval import RetrievalRows, judge_pairs
+from evenly.adapters.features import Floats
 from evenly.adapters.labelled import Strings
 from evenly.adapters.training import row_keys
 from evenly.curation.step import NoRule
 from evenly.demo.pictures.binding import COLOURS, THINGS, compositions, question
 from evenly.features import to_unit_rows
-from evenly.storage.builds import Builds
+from evenly.storage.builds import Builds, encoder_of
 from evenly.storage.errors import InputError
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.samples import BuildSamples
 from evenly.tasks.classes.texts import single
 from evenly.tasks.encoders import encoder_identity, open_encoder, step_encoder, text_rows
-from evenly.tasks.labelled_rows import all_groups, kept_pairs, labelled_pairs
+from evenly.tasks.labelled_rows import groups_among, labelled_pairs
 from evenly.tasks.pictures.encoded import image_rows
 from evenly.tasks.run import Records, Run
-from evenly.tasks.splits import grouped_inputs, inputs_of_build
+from evenly.tasks.splits import build_inputs, grouped_inputs, inputs_of_build
 from evenly.tasks.step import Step
 
 Part = Literal["train", "val", "test"]
@@ -60,10 +60,8 @@ def measure_retrieval(run: Run, _upstream: Records, rule: PairRetrievalRule) -> 
         raise InputError(f"`pairs` must be at least 2; got {rule.pairs}. Take some thousand.")
     manifest = Builds(run.workspace).read(rule.build)
     uids, total = _drawn(run, manifest, rule)
-    if len(uids) < 2:
-        place = f"`{rule.build}`" if rule.part is None else f"the part `{rule.part.part}` of list `{rule.part.list}`"
-        raise InputError(f"`build` must keep at least 2 pairs with pictures; got {total} in {place}. Choose another.")
-    measures = judge_pairs(_pair_rows(run, manifest, uids), seed=run.seed)
+    rows = _read_pairs(run, manifest, uids)
+    measures = judge_pairs(_pair_rows(run, manifest, rows), seed=run.seed)
     numbers = {"matched_cosine": measures.matched_cosine, "modality_gap": measures.modality_gap}
     return StepOutput(
         tables={"retrieval": pa.Table.from_pylist(measures.directions)},
@@ -90,25 +88,41 @@ def _drawn(run: Run, manifest: Mapping[str, Any], rule: PairRetrievalRule) -> tu
     else:
         samples = BuildSamples(run.workspace, manifest)
         uids = samples.read(["uid"], f"{samples.kept} AND image_id IS NOT NULL")["uid"]
+    if len(uids) < 2:
+        place = f"`{rule.build}`" if rule.part is None else f"the part `{rule.part.part}` of list `{rule.part.list}`"
+        raise InputError(
+            f"`build` must keep at least 2 pairs with pictures; got {len(uids)} in {place}. Choose another."
+        )
     uids = uids.combine_chunks()
     return uids.take(pc.array_sort_indices(uids)).slice(0, rule.pairs), len(uids)
 
 
-def _pair_rows(run: Run, manifest: Mapping[str, Any], uids: pa.Array) -> RetrievalRows:
-    rows = BuildSamples(run.workspace, manifest).read(where=f"uid <= '{uids[-1].as_py()}'")
-    rows = rows.filter(pc.is_in(rows["uid"], uids)).sort_by("uid")
-    name = "chosen_caption" if "chosen_caption" in rows.column_names else "caption"
-    captions, labels = (_texts(rows[column]) for column in (name, "label"))
-    everyone, groups = all_groups(run, manifest)
-    store = FeatureStore(run.workspace, encoder_identity(run), "images")
+def _read_pairs(run: Run, manifest: Mapping[str, Any], uids: pa.Array) -> pa.Table:
+    """uid, image_id, label, group and chosen caption of pairs, whose uids come sorted."""
+    samples = BuildSamples(run.workspace, manifest)
+    caption = "chosen_caption" if "chosen_caption" in samples.columns else "caption"
+    columns = ["uid", "image_id", "label", "group", caption]
+    rows = samples.read(columns, f"uid <= '{uids[-1].as_py()}'").rename_columns([*columns[:-1], "caption"])
+    return rows.filter(pc.is_in(rows["uid"], uids)).sort_by("uid")
+
+
+def _pair_rows(run: Run, manifest: Mapping[str, Any], rows: pa.Table) -> RetrievalRows:
+    images, texts = _features(run, rows)
     return RetrievalRows(
-        image=single(image_rows(run, store, rows["image_id"].combine_chunks())),
-        text=single(text_rows(run, captions.tolist())),
-        captions=captions,
+        image=images,
+        text=texts,
+        captions=_texts(rows["caption"]),
         pictures=_texts(rows["image_id"]),
-        labels=labels,
-        groups=groups[pc.index_in(rows["uid"], everyone["uid"].combine_chunks()).to_numpy()].astype(np.str_),
+        labels=_texts(rows["label"]),
+        groups=groups_among(run, manifest, rows, images),
     )
+
+
+def _features(run: Run, rows: pa.Table) -> tuple[Floats, Floats]:
+    """Unit rows of the pictures and captions of pairs; those that the run's encoder has not encoded yet are."""
+    store = FeatureStore(run.workspace, encoder_identity(run), "images")
+    images = image_rows(run, store, rows["image_id"].combine_chunks())
+    return single(images), single(text_rows(run, _texts(rows["caption"]).tolist()))
 
 
 def _texts(column: pa.ChunkedArray) -> Strings:
@@ -116,13 +130,16 @@ def _texts(column: pa.ChunkedArray) -> Strings:
 
 
 def _inputs(run: Run, _upstream: Records, rule: PairRetrievalRule) -> dict[str, str]:
-    return grouped_inputs(run, rule.build, None if rule.part is None else rule.part.split)
+    if rule.part is None:
+        return build_inputs(run, rule.build)
+    return grouped_inputs(run, rule.build, rule.part.split)
 
 
 MEASURE_RETRIEVAL = Step(
     name="measure_retrieval",
     rule=PairRetrievalRule,
     judge=measure_retrieval,
+    version=2,
     inputs=_inputs,
     model=step_encoder,
     seeded=True,
@@ -151,16 +168,16 @@ def measure_diversity(run: Run, _upstream: Records, rule: DiversityRule) -> Step
 
     Columns: pairs, n, sigma, frequencies; given_texts, by_texts, unexplained of Diversity; and the same three with
     each picture beside the caption of another, `dealt_...`: what captions explain that say nothing. Captions tell by
-    how much they fall short of that. Of more than `rows` pairs those with the smallest digests are taken, so the
+    how much they fall short of that. Of more than `rows` pairs those with the smallest uids are taken, so the
     numbers depend on content alone. Compare only numbers of equal rule, n and seed.
     """
-    pairs = kept_pairs(run, Builds(run.workspace).read(rule.build))
-    store = FeatureStore(run.workspace, open_encoder(run).identity, "images")
-    images = single(store.read(pairs["image_id"].to_pylist())[0])
-    texts = single(text_rows(run, pairs["caption"].to_pylist()))
+    manifest = Builds(run.workspace).read(rule.build)
+    encoder_of(manifest)  # refuses a build without features
+    uids, total = _drawn(run, manifest, PairRetrievalRule(build=rule.build, pairs=rule.rows))
+    images, texts = _features(run, _read_pairs(run, manifest, uids))
     keys = row_keys(np.concatenate([images, texts], axis=1))
-    chosen = sorted(range(len(keys)), key=lambda row: keys[row])[: rule.rows]
-    row = {"pairs": len(keys), "n": len(chosen), "sigma": rule.sigma, "frequencies": rule.frequencies}
+    chosen = sorted(range(len(keys)), key=lambda row: keys[row])
+    row = {"pairs": total, "n": len(chosen), "sigma": rule.sigma, "frequencies": rule.frequencies}
     dealt = np.roll(chosen, 1)  # neighbours in the order of digests have nothing to do with each other
     for prefix, captions in (("", chosen), ("dealt_", dealt)):
         diversity = schur_complement_entropy(
@@ -171,11 +188,21 @@ def measure_diversity(run: Run, _upstream: Records, rule: DiversityRule) -> Step
             f"{prefix}by_texts": diversity.by_texts,
             f"{prefix}unexplained": diversity.unexplained,
         }
-    return StepOutput(tables={"diversity": pa.Table.from_pylist([row])})
+    return StepOutput(tables={"diversity": pa.Table.from_pylist([row])}, notes={"pairs": len(chosen)})
+
+
+def pair_measures(build: str, *, pairs: int) -> list[tuple[Step[Any], Any]]:
+    """The steps that measure retrieval and diversity of so many kept pairs of a build, each with its rule."""
+    return [
+        (MEASURE_RETRIEVAL, PairRetrievalRule(build=build, pairs=pairs)),
+        (MEASURE_DIVERSITY, DiversityRule(build=build, rows=pairs)),
+    ]
 
 
 def probe_binding(run: Run, _upstream: Records, _rule: NoRule) -> StepOutput:
     """Whether the encoder gives each of two objects its own colour: table `binding`, as `binding_table` has it."""
+    from evenly.adapters.evaluation.measures.binding import ProbeSet, binding_table  # here, for it loads pandas
+
     shown = compositions()
     with run.progress.bar("encoding pictures of two objects", len(shown)) as advance:
         rows = to_unit_rows(
@@ -202,7 +229,7 @@ MEASURE_DIVERSITY = Step(
     name="measure_diversity",
     rule=DiversityRule,
     judge=measure_diversity,
-    version=2,
+    version=3,
     inputs=inputs_of_build,
     model=step_encoder,
     seeded=True,

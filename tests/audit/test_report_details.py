@@ -225,7 +225,7 @@ def test_scores_of_different_classifiers_or_on_different_pictures_stand_in_no_ta
     assert [[score["score"] for score in table.scores] for table in tables] == [
         *(["msp", "energy"], ["zero_shot_msp", "clipn_ctw"], ["cooked_msp"], ["near_miss"])
     ]
-    assert [table.of for table in tables[:3]] == [
+    assert [table.classifier for table in tables[:3]] == [
         *("logits of gda (names)", "zero-shot by the same texts", "COOkeD's ensemble")
     ]
     assert [table.is_compared for table in tables] == [True, True, False, False]

@@ -173,7 +173,7 @@ def _print_unseen(rows: Sequence[Row]) -> None:
         return
     for table in unseen.tables:
         sizes = [f"{row['n']:,} {_set(row)}" for row in table.sets]
-        print_text(f"\n{table.n:,} test pictures against pictures of no class: {', '.join(sizes)}; {table.of}")
+        print_text(f"\n{table.n:,} test pictures against pictures of no class: {', '.join(sizes)}; {table.classifier}")
         for measure, title in MEASURES.items():
             print_rows(title, _score_lines(table, measure))
             if table.is_compared:

@@ -121,10 +121,12 @@ def plan_command(
 
 def _print_plan(plan: dict[str, Any]) -> None:
     from evenly.flows.cli.datasets.asked_again import retry_lines
-    from evenly.flows.cli.datasets.estimates import CAPTIONS, described, shown_row
+    from evenly.flows.cli.datasets.estimates import CAPTIONS, described, measure_lines, shown_row
 
     print_rows("plan", [shown_row(row) for row in plan["steps"]])
-    print_text("\n".join([*described(plan["run"]), *retry_lines(plan["asked_again"])]))
+    print_text(
+        "\n".join([*described(plan["run"]), *measure_lines(plan["measures"]), *retry_lines(plan["asked_again"])])
+    )
     if plan["captions"]:
         print_rows("captions: expected - at most, lost replies aside", plan["captions"], CAPTIONS)
     print_estimates(plan["descriptions"])

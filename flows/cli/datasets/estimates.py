@@ -46,6 +46,8 @@ TYPICAL: Mapping[str, Figures] = {
     PRESELECT.name: Figures(rows=_MILLION, seconds=1.2, size=53e6),
     BALANCE.name: Figures(rows=_MILLION, seconds=2.4, size=54e6),
     "publish": Figures(rows=_MILLION, seconds=3.4, size=129e6),
+    "measure_retrieval": Figures(rows=1000, seconds=1.3, size=0.0),
+    "measure_diversity": Figures(rows=1000, seconds=0.8, size=0.0),
 }
 """Processor seconds and bytes of a million captions of benchmarks/text_pool.py, in 4 partitions by one process.
 
@@ -131,6 +133,18 @@ def described(total: Mapping[str, Any]) -> list[str]:
     if total["unknown"]:
         lines.append(f"unknown   how long {', '.join(total['unknown'])} would take: not run here yet")
     return lines
+
+
+def measure_lines(rows: Sequence[Row]) -> list[str]:
+    """A line of a plan on what is measured of the build for its report."""
+    running = [row for row in rows if row["action"] != "reuse"]
+    if not running:
+        return ["report    retrieval and diversity are measured already"] if rows else []
+    seconds = shown_time(sum(row["estimated_s"] or 0.0 for row in running))
+    names = " and ".join(row["step"].removeprefix("measure_") for row in running)
+    return [
+        f"report    {names} of {running[0]['pairs']:,} kept pairs at most: {seconds} more (`measure` in the recipe)"
+    ]
 
 
 def shown_row(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -49,6 +49,7 @@ def plan_recipe(
 ) -> dict[str, Any]:
     """The sum of what would run as `run`, as `steps` one row per step: action, why, rows, and estimates; `captions`.
 
+    measures: a row for each measure of the build that its report shows; what these take is beside the sum.
     captions: for each captioner that asks a chat model what it would ask and cost, where its step would run.
     asked_again: failed downloads; None where the recipe asks none, or it is not known which pairs come there.
 
@@ -91,8 +92,9 @@ def plan_recipe(
             records.append(record)
     if blocked is not None:
         rows.append(plan.published(blocked))
+    measures = plan.measures(chosen.measured_pairs, None if blocked is not None else records)
     summed = sum_estimates(cut, rows, is_counted=size.is_counted)
-    return {"run": summed, "steps": rows, "captions": captions, "asked_again": retries}
+    return {"run": summed, "steps": rows, "captions": captions, "asked_again": retries, "measures": measures}
 
 
 def plan_descriptions(recipe: Place, *, root: Place | None = None, limit: int | None = None) -> list[dict[str, Any]]:
@@ -156,6 +158,30 @@ class _Plan:
         """The same where it is not known which pairs will be left."""
         pairs_are: Pairs = "at most" if self.most.is_counted else "about"
         return estimate_captions_at_most(self.run, rule.captioners, self.most.rows, pairs_are=pairs_are)
+
+    def measures(self, pairs: int, records: Sequence[StepRecord] | None) -> list[dict[str, Any]]:
+        """The measures of the build that its report shows: step, action, pairs, estimated_s and basis.
+
+        `records`: of all steps, where none of them would run, so that the build may be there already.
+        """
+        if not pairs:
+            return []
+        from evenly.tasks.adapters.probes import pair_measures
+
+        keys = None if records is None else [record.key for record in records]
+        manifests = Builds(self.run.workspace).manifests()
+        builds = [str(build["build"]) for build in manifests if [step["key"] for step in build["steps"]] == keys]
+        rows = []
+        for step, rule in pair_measures(builds[-1] if builds else "", pairs=pairs):
+            is_there = bool(builds) and self.run.ledger.find(step.spec(self.run, (), rule).key) is not None
+            records_of_step = self.run.ledger.records(step.name)
+            earlier = [replace(figures_of(record, 0), rows=record.notes.get("pairs", 0)) for record in records_of_step]
+            figures = None if is_there else best_figures(step.name, earlier)
+            estimate = estimate_step(figures, pairs, self.cut, is_cut=False)
+            action = "reuse" if is_there else "compute"
+            row = {"step": step.name, "action": action, "pairs": min(pairs, self.rows)}
+            rows.append(row | {name: estimate[name] for name in ("estimated_s", "basis")})
+        return rows
 
     def published(self, blocked: str) -> dict[str, Any]:
         """The row of publishing what the steps give."""

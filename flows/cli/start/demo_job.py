@@ -15,14 +15,11 @@ from evenly.flows.cli.datasets.outcome import adapter_rows
 from evenly.flows.process.prefect_api import as_flow
 from evenly.flows.rebuild_dataset import rebuild_dataset
 from evenly.flows.recipe.files import DEMO
-from evenly.flows.runs import build_run
 from evenly.signatures import Place
 from evenly.storage.builds import funnel_of, open_build
 from evenly.storage.files.identities import default_cache
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.workspace import Workspace
-from evenly.tasks.adapters.probes import MEASURE_RETRIEVAL, PairRetrievalRule
-from evenly.tasks.stage import run_step
 from evenly.tasks.verify_and_report import report_of
 
 
@@ -31,8 +28,6 @@ def run_demo(*, root: Place | None = None, workers: int | None = None) -> dict[s
     build = as_flow(rebuild_dataset)(str(DEMO), root=None if root is None else str(root), workers=workers)
     workspace, manifest = open_build(build, root=root)
     truth = faults_found(workspace, manifest, pq.read_table(default_cache() / "demo" / "truth.parquet"))
-    run = build_run(build, root=str(workspace.root))
-    run_step(run, MEASURE_RETRIEVAL, (), PairRetrievalRule(build=build))
     report, _ = report_of(workspace, manifest, truth)
     return {
         "build": build,
