@@ -7,8 +7,10 @@ import pytest
 
 from evenly.adapters.twins import MOST_GROUPS, Twins
 from evenly.storage.builds import Builds
+from evenly.storage.feature_store import FeatureStore
+from evenly.storage.samples import BuildSamples
 from evenly.tasks.adapters.fit import EVALUATE_ADAPTERS
-from evenly.tasks.labelled_rows import labelled_rows
+from evenly.tasks.labelled_rows import all_groups, groups_among, labelled_rows
 from evenly.tasks.run import Run
 from evenly.tasks.splits import build_twins
 from tests.labelled_build import Picture, WordEncoder, publish
@@ -92,3 +94,28 @@ def test_a_placeholder_in_many_groups_does_not_join_them(groups, is_joined):
     assert (len(set(joined.tolist())) == 1) == is_joined
     if not is_joined:
         assert joined[1::2].tolist() == names[1::2].tolist()
+
+
+@pytest.mark.parametrize("pictures", [SPLIT, [*SPLIT, *TWINS]])
+def test_groups_among_some_pairs_are_those_of_the_whole_build_where_all_are_asked_for(run, pictures):
+    publish(run.workspace, pictures)
+    manifest = Builds(run.workspace).read("some-1")
+    _, groups = all_groups(run, manifest)
+    pairs = BuildSamples(run.workspace, manifest).read(["uid", "image_id", "group"])
+    images = FeatureStore(run.workspace, WordEncoder.identity, "images").read(pairs["image_id"].to_pylist())[0]
+    assert groups_among(run, manifest, pairs, images).tolist() == groups.tolist()
+
+
+@pytest.mark.slow
+def test_groups_among_some_pairs_know_what_was_merged_into_them(rebuilt):
+    everyone, groups = all_groups(rebuilt.run, rebuilt.manifest)
+    samples = BuildSamples(rebuilt.run.workspace, rebuilt.manifest)
+    pairs = samples.read(["uid", "image_id", "group"], samples.kept)
+    identity = rebuilt.manifest["encoder"]["identity"]
+    images = FeatureStore(rebuilt.run.workspace, identity, "images").read(pairs["image_id"].to_pylist())[0]
+    group_of = dict(zip(everyone["uid"].to_pylist(), groups.tolist(), strict=True))
+    own = dict(zip(pairs["uid"].to_pylist(), pairs["group"].to_pylist(), strict=True))
+    expected = [group_of[uid] for uid in own]
+    among = groups_among(rebuilt.run, rebuilt.manifest, pairs, images).tolist()
+    assert sum(group_of[uid] != (group or uid) for uid, group in own.items()) > 0
+    assert [among.index(name) for name in among] == [expected.index(name) for name in expected]
