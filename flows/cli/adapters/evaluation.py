@@ -187,10 +187,11 @@ def _print_unseen(rows: Sequence[Row]) -> None:
 
 
 def _score_lines(table: ScoreTable, measure: str, *, sign: str = "") -> list[dict[str, Any]]:
+    """A line per score; signed differences have no mean, for which 80 columns leave no room."""
     return [
         {"score": row["score"]}
         | {_set(dataset): measured(row["by_set"][dataset["name"]], measure, sign=sign) for dataset in table.sets}
-        | ({"mean": row["mean"][measure]} if row["mean"] else {})
+        | ({"mean": row["mean"][measure]} if row["mean"] and not sign else {})
         for row in table.scores
     ]
 

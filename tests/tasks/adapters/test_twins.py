@@ -3,12 +3,13 @@
 from functools import partial
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from evenly.adapters.twins import MOST_GROUPS, Twins
 from evenly.storage.builds import Builds
 from evenly.storage.feature_store import FeatureStore
-from evenly.storage.samples import BuildSamples
+from evenly.storage.samples import BuildSamples, Samples
 from evenly.tasks.adapters.fit import EVALUATE_ADAPTERS
 from evenly.tasks.labelled_rows import all_groups, groups_among, labelled_rows
 from evenly.tasks.run import Run
@@ -106,16 +107,15 @@ def test_groups_among_some_pairs_are_those_of_the_whole_build_where_all_are_aske
     assert groups_among(run, manifest, pairs, images).tolist() == groups.tolist()
 
 
-@pytest.mark.slow
-def test_groups_among_some_pairs_know_what_was_merged_into_them(rebuilt):
-    everyone, groups = all_groups(rebuilt.run, rebuilt.manifest)
-    samples = BuildSamples(rebuilt.run.workspace, rebuilt.manifest)
-    pairs = samples.read(["uid", "image_id", "group"], samples.kept)
-    identity = rebuilt.manifest["encoder"]["identity"]
-    images = FeatureStore(rebuilt.run.workspace, identity, "images").read(pairs["image_id"].to_pylist())[0]
-    group_of = dict(zip(everyone["uid"].to_pylist(), groups.tolist(), strict=True))
-    own = dict(zip(pairs["uid"].to_pylist(), pairs["group"].to_pylist(), strict=True))
-    expected = [group_of[uid] for uid in own]
-    among = groups_among(rebuilt.run, rebuilt.manifest, pairs, images).tolist()
-    assert sum(group_of[uid] != (group or uid) for uid, group in own.items()) > 0
-    assert [among.index(name) for name in among] == [expected.index(name) for name in expected]
+def test_groups_among_some_pairs_know_what_was_merged_into_them_by_any_step(workspace):
+    """d goes into b and b into a: so a is with c, of b's group, and with e, of d's."""
+    uids, groups = ["a", "b", "c", "d", "e", "f"], ["", "of b", "of b", "of d", "of d", "of f"]
+    into = {"exact_into": [None, None, None, "b", None, None], "near_into": [None, "a", None, None, None, None]}
+    table = pa.table({"uid": uids, "group": groups, **{name: pa.array(to, pa.string()) for name, to in into.items()}})
+    steps = [{"name": name, "counts": {"merged": 1}} for name in ("exact", "near")]
+    version = Samples(workspace, "x").write(table)
+    manifest = {"recipe_name": "x", "samples": {"version": version, "last": "near"}, "steps": steps}
+    pairs = table.filter(pa.array([uid not in "bd" for uid in uids]))
+    among = groups_among(Run(workspace=workspace, seed=7), manifest, pairs, np.eye(4, dtype=np.float16))
+    assert len({*among[:3]}) == 1
+    assert among[3] == "of f"
