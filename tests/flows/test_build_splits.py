@@ -133,6 +133,7 @@ def test_descriptions_are_audited_by_the_split_of_the_build(rebuild, workspace, 
     asked = []
     monkeypatch.setattr(auditing, "find_version", lambda *_, **__: version)
     monkeypatch.setattr(auditing, "audit_descriptions", lambda **given: asked.extend(given["rules"]) or [])
+    monkeypatch.setattr(auditing, "as_flow", lambda job: job)
     chosen = {"methods": None, "aggregate": None, "draws": 1, "root": workspace.root}
     auditing.audit_latest("things.txt", build=build, **chosen)
     assert [rule.split for rule in asked] == [str(split)]
