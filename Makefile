@@ -18,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Without what Python compiles, each of the commands that tests start would compile all libraries anew: 6 s each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-all fuzz chaos lint format bench bench-gpu docs clean
+.PHONY: help demo test test-all fuzz chaos lint format bench bench-gpu effects docs clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/\t/' | expand -t 12
@@ -85,6 +85,10 @@ bench: $(VENV)/.bench ## ratios of two things measured side by side in one run
 bench-gpu: $(VENV)/.bench ## ViT-L-14, ViT-B-32 and CoCa on the GPU at hand, else on the processor, against model and device; a step of --towers
 	$(BIN)/python -m benchmarks.gpu_extraction
 	$(BIN)/python -m benchmarks.tower_refining
+
+effects: $(VENV)/.demo ## build the proving ground with all hands and judge what each method claims; writes docs/effects.md
+	$(BIN)/evenly demo --ground .evenly/ground --hands noto,twemoji,fluent
+	$(BIN)/evenly effects .evenly/ground --markdown docs/effects.md
 
 docs: $(VENV)/.docs ## build the documentation as a site in site/; a broken link fails
 	$(BIN)/python -m mkdocs build --strict

@@ -20,6 +20,7 @@ MODULES = {
     "datasets.concepts": "concepts clusters link retrieve",
     "datasets.search": "search index",
     "adapters.fit": "fit predict leaderboard export-adapter",
+    "adapters.effects": "effects",
     "adapters.evaluate": "evaluate probe base-to-new sessions",
     "encoders.commands": "encode refine worth tune encoders",
     "datasets.pools": "match balance",

@@ -229,7 +229,9 @@ def _given(name: str, values: Values) -> bool:
 
 
 WRITES: Mapping[str, Callable[[Values], bool]] = {
-    **dict.fromkeys(("demo", "rebuild", "promote", "report", "export", "describe", "extract", "concepts"), _always),
+    **dict.fromkeys(
+        ("demo", "rebuild", "promote", "report", "export", "describe", "extract", "concepts", "effects"), _always
+    ),
     **dict.fromkeys(
         ("clusters", "link", "retrieve", "index", "leaderboard", "probe", "refine", "worth", "tune"), _always
     ),

@@ -69,6 +69,7 @@ __all__ = [
     "deploy",
     "describe",
     "doctor",
+    "effects",
     "encode",
     "encode_files",
     "encoders",

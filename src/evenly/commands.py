@@ -3,6 +3,7 @@
 Parameters are the command's options by their names in Python; `help(evenly.fit)` has them all.
 """
 
+from evenly.flows.cli.adapters.effects import effects_command
 from evenly.flows.cli.adapters.evaluate import base_to_new_command, evaluate_command, probe_command, sessions_command
 from evenly.flows.cli.adapters.fit import export_adapter_command, fit_command, leaderboard_command, predict_command
 from evenly.flows.cli.audit.audit import card_command
@@ -48,6 +49,7 @@ deploy = in_python(deploy_command)
 doctor = in_python(doctor_command)
 encode_files = in_python(encode_command)
 encoders = in_python(encoders_command)
+effects = in_python(effects_command)
 evaluate = in_python(evaluate_command)
 export_adapter = in_python(export_adapter_command)
 export_descriptions = in_python(export_descriptions_command, "descriptions export")

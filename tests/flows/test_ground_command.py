@@ -7,8 +7,12 @@ import time
 
 import pytest
 
+from evenly.adapters.effects import CLAIMS
+from evenly.adapters.effects.page import VERDICTS, claim_of
+from evenly.commands import effects as effects_command
 from evenly.flows.cli.datasets.demo import demo_command
 from evenly.storage.artifacts.kinds import refined_encoders_of
+from evenly.storage.errors import InputError
 from evenly.storage.workspace import Workspace
 
 pytestmark = [pytest.mark.slow, pytest.mark.embedded, pytest.mark.timeout(1800)]
@@ -35,3 +39,16 @@ def test_a_small_ground_is_refined_and_the_gate_says_what_it_lacks(tmp_path):
     again = demo_command(ground=folder, codes=250)
     assert again["measures"] == result["measures"]
     assert refined_encoders_of(Workspace.at(folder / "workspace")).read("ground")[0] == card
+
+    page = tmp_path / "effects.md"
+    tables = effects_command(folder, seeds=1, check_choices=True, markdown=page)["encoders"]
+    assert list(tables) == ["the frozen encoder", "the encoder `ground`, refined on `refine`"]
+    (frozen, refined) = tables.values()
+    assert [line["system"] for line in frozen] == [claim.system for claim in CLAIMS]
+    gains = [next(line["gain"] for line in lines if line["system"] == "VCD") for lines in (frozen, refined)]
+    assert gains[0].spans_zero
+    assert not gains[1].spans_zero, "the refined encoder reads colours and backgrounds"
+    assert {line["verdict"] for line in refined} <= set(VERDICTS)
+    assert all(claim_of(line) in page.read_text() for line in refined)
+    with pytest.raises(InputError, match=r"`folder` must be a ground that `evenly demo --ground` made; got"):
+        effects_command(tmp_path)

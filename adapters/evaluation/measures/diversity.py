@@ -5,13 +5,13 @@ C_yy = S + T, where T = C_yx (C_xx + ridge I)^-1 C_xy is what the texts explain 
 public code in float64 instead of float32, a ridge of 1e-6 instead of 1e-12, and frequencies that are hashed, not drawn.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from evenly.adapters.errors import InvalidFeaturesError, ParameterError
-from evenly.adapters.features import Floats
+from evenly.adapters.features import Floats, Integers
 from evenly.adapters.training import seeded_normal
 
 SIGMA = 3.5
@@ -64,6 +64,41 @@ def schur_complement_entropy(
         unexplained=float(np.clip(residual.sum() / (residual.sum() + explained.sum()), 0, 1)),
         n=len(images),
     )
+
+
+def group_weighted_unexplained(
+    images: Floats,
+    texts: Floats,
+    groups: Integers,
+    *,
+    sigma: float = SIGMA,
+    frequencies: int = FREQUENCIES,
+    ridge: float = RIDGE,
+    seed: int = 0,
+) -> Callable[[Floats], Floats]:
+    """`Diversity.unexplained` as a function of weights (r, g) of the groups, numbered `groups` (n,): (r,).
+
+    Rows are read once, however many weights: held are 2 (2 frequencies)^2 numbers for each group.
+    """
+    _check(images, texts, sigma=sigma, frequencies=frequencies, ridge=ridge)
+    omegas = seeded_normal((frequencies, images.shape[1]), seed=seed, name="schur complement entropy") / sigma
+    n_groups, size = int(groups.max()) + 1, 2 * frequencies
+    of_texts, of_both = np.zeros((n_groups, size, size)), np.zeros((n_groups, size, size))
+    counts = np.bincount(groups, minlength=n_groups).astype(np.float64)
+    for group in range(n_groups):
+        x, y = (_features(rows[groups == group], omegas.astype(np.float64)) for rows in (texts, images))
+        of_texts[group], of_both[group] = x.T @ x / frequencies, x.T @ y / frequencies
+
+    def unexplained(weights: Floats) -> Floats:
+        totals = weights @ counts
+        shares = np.empty(len(weights))
+        for number, row in enumerate(weights / totals[:, None]):
+            c_xx = np.tensordot(row, of_texts, 1) + ridge * np.eye(size)
+            c_xy = np.tensordot(row, of_both, 1)
+            shares[number] = 1 - np.sum(c_xy * np.linalg.solve(c_xx, c_xy))  # the trace of C_yy is 1
+        return shares.clip(0, 1)
+
+    return unexplained
 
 
 def _score(eigenvalues: Floats, *, size: int) -> float:

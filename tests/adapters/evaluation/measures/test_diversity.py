@@ -3,7 +3,11 @@ import pytest
 
 from evenly.adapters.errors import InvalidFeaturesError, ParameterError
 from evenly.adapters.evaluation.measures import diversity
-from evenly.adapters.evaluation.measures.diversity import Diversity, schur_complement_entropy
+from evenly.adapters.evaluation.measures.diversity import (
+    Diversity,
+    group_weighted_unexplained,
+    schur_complement_entropy,
+)
 
 GENERATOR = np.random.default_rng(0)
 Y = GENERATOR.normal(size=(600, 5))
@@ -118,3 +122,14 @@ def test_what_does_not_fit_is_refused():
         small(np.full_like(Y, np.nan), X)
     with pytest.raises(ParameterError, match="`sigma`, `frequencies` and `ridge` must be above 0; got 0"):
         small(Y, X, sigma=0)
+
+
+def test_weights_of_groups_are_those_of_rows_drawn_so_often():
+    groups = np.arange(600) % 7
+    weights = np.array([[1, 1, 1, 1, 1, 1, 1], [2, 0, 1, 3, 0, 1, 0]], dtype=float)
+    options = {"sigma": 2.0, "frequencies": 40, "ridge": 1e-3}
+    unexplained = group_weighted_unexplained(Y, X + Y / 2, groups, **options)(weights)
+    for share, counts in zip(unexplained, weights.astype(int), strict=True):
+        drawn = np.repeat(np.arange(600), counts[groups])
+        expected = schur_complement_entropy(Y[drawn], (X + Y / 2)[drawn], **options).unexplained
+        assert share == pytest.approx(expected, abs=1e-9)

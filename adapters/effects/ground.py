@@ -1,0 +1,105 @@
+"""The proving ground as arrays: rows of its pictures and texts by an encoder, and the truth about each picture."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evenly.adapters.features import Booleans, Features, Floats, Integers, Strings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TEMPLATES = ("{}", "a {}")
+"""What a name stands in, on average, where a claim says nothing else."""
+
+Encode = Callable[[Sequence[str]], Floats]
+"""Texts to unit rows (n, d) float32."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Ground:
+    """Pictures of a ground by one encoder (docs/ground.md).
+
+    image (n, d) and second (n, e): unit rows by the encoder and by another one; norms (n,): lengths of the former.
+    truth: a line for each picture with part, kind, hand, code, label, group, background, given_colour ("" where it is
+    the drawing's own), count, is_confounded, caption, long_caption, and name, which no other picture has. classes: all
+    of them in order; known, near and unknown: three parts of these. synonyms: class to read to word. sentences: class
+    to sentences on its members. planted: (name, colour, background, sentence). links: positions (m, 2) of two pictures
+    on white of one code by different hands. text and long_text: rows of texts, cut and in chunks. frozen
+    (n, d): rows by the encoder that this one was refined from.
+    """
+
+    image: Floats
+    norms: Floats
+    second: Floats
+    truth: "pd.DataFrame"
+    classes: tuple[str, ...]
+    known: tuple[str, ...]
+    near: tuple[str, ...]
+    unknown: tuple[str, ...]
+    synonyms: Mapping[str, Mapping[str, str]]
+    sentences: Mapping[str, Sequence[str]]
+    planted: Sequence[Mapping[str, str]]
+    links: Integers
+    text: Encode
+    long_text: Encode
+    frozen: Floats | None = None
+
+    def where(self, part: str, *, kind: str = "texture", **values: Any) -> Integers:  # noqa: ANN401 - any column
+        """Positions (m,) of the pictures of a part and kind; of `values` a column must have one, or one of several."""
+        chosen = (self.truth["part"] == part) & (self.truth["kind"] == kind)
+        for column, wanted in values.items():
+            chosen &= self.truth[column].isin(wanted if isinstance(wanted, (list, tuple, set)) else [wanted])
+        return np.flatnonzero(chosen)
+
+    def column(self, name: str, rows: Integers) -> Strings:
+        """A column of the truth (m,), as text."""
+        return np.asarray(self.truth[name].to_numpy()[rows], dtype=np.str_)
+
+    def labels(self, rows: Integers, classes: Sequence[str] | None = None) -> Integers:
+        """The position of each picture's class among `classes` (m,), by default all."""
+        place = {name: number for number, name in enumerate(classes or self.classes)}
+        return np.array([place[label] for label in self.column("label", rows)], dtype=np.int64)
+
+    def groups(self, rows: Integers) -> tuple[Integers, int]:
+        """The number of each picture's group (m,), and how many there are."""
+        names, numbers = np.unique(self.column("group", rows), return_inverse=True)
+        return np.asarray(numbers, dtype=np.int64), len(names)
+
+    def hands(self) -> list[str]:
+        """The hands, in the order of their names."""
+        return sorted(set(self.truth["hand"]))
+
+    def features(self, rows: Integers, prototypes: Floats, **further: Any) -> Features:  # noqa: ANN401 - fields of Features
+        """The record that adapters get of pictures."""
+        return Features(
+            image=self.image[rows], norms=self.norms[rows], second=self.second[rows], prototypes=prototypes, **further
+        )
+
+    def prototypes(self, words: Sequence[str | Sequence[str]], templates: Sequence[str] = TEMPLATES) -> Floats:
+        """The direction of each class's words in the templates: (c, d)."""
+        texts = [
+            [t.format(word) for word in ([one] if isinstance(one, str) else one) for t in templates] for one in words
+        ]
+        rows = self.text([text for of_class in texts for text in of_class])
+        starts = np.cumsum([0, *map(len, texts)])[:-1]
+        return unit(np.add.reduceat(rows.astype(np.float64), starts, axis=0))
+
+
+def unit(rows: Floats) -> Floats:
+    """Rows (n, d) of length 1, float32."""
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float32)
+
+
+def nearest_class(image: Floats, prototypes: Floats) -> Integers:
+    """The class of the prototype nearest to each picture (n,)."""
+    return np.asarray((image @ prototypes.T).argmax(axis=1), dtype=np.int64)
+
+
+def finds(queries: Floats, gallery: Floats, sought: Integers) -> Booleans:
+    """Whether the row of the gallery nearest to each query (n,) is the one sought (n,); a tie counts against it."""
+    cosines = queries @ gallery.T
+    sought_cosine = np.take_along_axis(cosines, sought[:, None], axis=1)
+    return np.asarray((cosines >= sought_cosine).sum(axis=1) == 1)

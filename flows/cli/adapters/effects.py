@@ -1,0 +1,89 @@
+"""`evenly effects`: the claims of all methods, judged on the proving ground."""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from annotated_types import Ge
+
+from evenly.flows.cli.command import typed
+from evenly.flows.cli.errors import UsageError
+from evenly.flows.cli.output import print_rows, print_text
+from evenly.signatures import InWorkspace, Named, Place, taking
+
+FROZEN = "the frozen encoder"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EffectsOptions(InWorkspace):
+    """Options of `evenly effects`."""
+
+    refine: Annotated[
+        str, "Refined encoders of the workspace to judge beside the frozen one, with commas; empty: none."
+    ] = "ground"
+    seeds: Annotated[int, Ge(1), "How often what is drawn is drawn anew."] = 3
+    check_choices: Annotated[
+        bool, Named("--check-choices"), "Permute the test labels too: the same must be chosen."
+    ] = False
+    markdown: Annotated[Place | None, "Write the page of docs/effects.md there."] = None
+
+
+@taking(EffectsOptions)
+def effects_command(
+    ground: Annotated[Path, typer.Argument(help="A folder that `evenly demo --ground` made.")], options: EffectsOptions
+) -> dict[str, Any]:
+    """Judge what each method claims against its rival on the proving ground, with intervals, controls and verdicts.
+
+    The workspace is `workspace/` of the ground, unless `root` names another.
+
+    Example: evenly effects ~/.cache/evenly/ground
+
+    Example: evenly effects ~/.cache/evenly/ground --markdown docs/effects.md --check-choices
+    """
+    from evenly.adapters.effects.page import effects_page
+    from evenly.flows.runs import workspace_run
+    from evenly.storage.records import replace_text
+    from evenly.tasks.adapters.effects import measure_effects, permuted_test, read_ground
+    from evenly.tasks.run import EncoderChoice, SecondChoice
+
+    root = ground / "workspace" if options.root is None else options.root
+    names = [None, *(name.strip() for name in options.refine.split(",") if name.strip())]
+    seeds = range(1, options.seeds + 1)
+    tables: dict[str, list[dict[str, Any]]] = {}
+    for name in names:
+        run = workspace_run(root, encoder=EncoderChoice(refine=name), second=SecondChoice())
+        rows = read_ground(run, ground)
+        encoder = FROZEN if name is None else f"the encoder `{name}`, refined on `refine`"
+        tables[encoder] = measure_effects(run, rows, seeds=seeds)
+        if options.check_choices:
+            _check_choices(tables[encoder], measure_effects(run, permuted_test(rows, seed=1), seeds=seeds))
+    further = [] if options.refine == "ground" else ["--refine", options.refine]
+    command = shlex.join(["evenly", "effects", "GROUND", *further])
+    if options.markdown is not None:
+        replace_text(Path(options.markdown), effects_page(tables, command=command, seeds=options.seeds))
+    return {"ground": str(ground), "seeds": list(seeds), "encoders": tables}
+
+
+def _check_choices(lines: list[dict[str, Any]], permuted: list[dict[str, Any]]) -> None:
+    for line, again in zip(lines, permuted, strict=True):
+        if line.get("chosen") != again.get("chosen"):
+            raise UsageError(
+                f"choices must not depend on test labels; `{line['system']}` chose {line.get('chosen')}, and "
+                f"{again.get('chosen')} with permuted ones. Report this."
+            )
+
+
+def _print_effects(result: Mapping[str, Any]) -> None:
+    from evenly.adapters.effects.page import shown_values, verdict_counts
+
+    for encoder, lines in result["encoders"].items():
+        columns = ("rival, method", "gain", "verdict", "to decide")
+        rows = [{"system": line["system"], "against": line["rival"], **shown_values(line)} for line in lines]
+        print_rows(encoder, [{name: row[name] for name in ("system", "against", *columns)} for row in rows])
+        print_text(verdict_counts(lines))
+
+
+COMMANDS = {"effects": typed(effects_command, _print_effects)}

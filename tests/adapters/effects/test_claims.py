@@ -1,0 +1,66 @@
+"""The claims on a ground of words, where each effect is known beforehand."""
+
+import contextlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from evenly.adapters.effects import CLAIMS, NotMeasurableError
+from evenly.adapters.effects.effect import effect_of
+from evenly.adapters.effects.page import claim_of
+from tests.adapters.effects.world import world
+
+WORLD = world()
+SHOWN = {
+    ("VCD", "accuracy among 48 planted classes"), ("GKC", "accuracy"),
+    ("OSLoPrompt, near misses", "AUROC, known against near"),
+    ("Ranking adapter", "pairs of different counts in the right order"),
+    ("SCE", "share of the pictures' diversity that captions do not explain"),
+}  # fmt: skip
+"""What pictures that are sums of their words must show, by system and measure."""
+
+
+def permuted(ground):
+    """What is known of test pictures, dealt to others of their kind and hand."""
+    truth = ground.truth.copy()
+    for _, rows in truth[truth["part"] == "test"].groupby(["kind", "hand"]):
+        columns = [name for name in truth if name not in {"part", "kind", "hand", "name"}]
+        truth.loc[rows.index, columns] = rows[columns].to_numpy()[np.random.default_rng(1).permutation(len(rows))]
+    return replace(ground, truth=truth)
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: f"{claim.system}, {claim.method}, {claim.rival}")
+def test_a_claim_is_judged_on_test_pictures_and_chooses_by_others(claim):
+    result = claim.compare(WORLD, 1)
+    effect = effect_of([result.comparison], seed=1)
+    assert effect.n_groups > 1
+    assert -1 <= effect.gain.low <= effect.gain.high <= 1
+    assert (effect.control_gain is not None) == bool(claim.control)
+    assert (effect.ceiling_value is not None) == bool(claim.ceiling)
+    if (claim.system, claim.measure) in SHOWN:
+        assert effect.gain.low > 0, claim_of(vars(claim))
+    assert claim.compare(permuted(WORLD), 1).chosen == result.chosen
+    if not claim.draws:
+        assert claim.compare(WORLD, 2).comparison.method(np.ones((1, effect.n_groups))) == pytest.approx(effect.value)
+
+
+def test_a_ground_by_one_hand_and_a_frozen_encoder_say_what_they_cannot_show():
+    alone = WORLD.truth["hand"] == "ink"
+    rows = np.flatnonzero(alone)
+    ground = replace(
+        WORLD,
+        truth=WORLD.truth[alone].reset_index(drop=True),
+        image=WORLD.image[rows],
+        norms=WORLD.norms[rows],
+        second=WORLD.second[rows],
+        frozen=None,
+        links=np.empty((0, 2), dtype=np.int64),
+    )
+    refused = {claim.system for claim in CLAIMS if not measurable(claim, ground)}
+    assert refused == {"NoLA", "Quality Not Quantity", "CLIPPINGS", "MCIP's question"}
+
+
+def measurable(claim, ground):
+    with contextlib.suppress(NotMeasurableError):
+        return claim.compare(ground, 1)
