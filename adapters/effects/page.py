@@ -18,6 +18,8 @@ chosen by. What is drawn is drawn with {seeds} seeds. This page is made by
 {command}
 ```
 
+![Gain of each method over its rival, by encoder]({plot})
+
 - **gain**: method less rival on the same pictures, with its 95 % interval over resampled groups.
 - **control's gain**: what the method gains over the rival when its input says nothing. **ceiling**: what bounds it.
 - **verdict**: *shown* is a gain at 5 % after Holm's correction for all claims of the table, and one over the control.
@@ -28,10 +30,10 @@ Choices are made on `val`; permuting what is known of the pictures of `test` cha
 """
 
 
-def effects_page(tables: Mapping[str, Sequence[Mapping[str, Any]]], *, command: str, seeds: int) -> str:
-    """The page of the lines of `measure_effects` by encoder, as the command made them."""
+def effects_page(tables: Mapping[str, Sequence[Mapping[str, Any]]], *, command: str, seeds: int, plot: str) -> str:
+    """The page of the lines of `measure_effects` by encoder; command: what made them; plot: the file of their plot."""
     groups = max((line.get("n_groups", 0) for lines in tables.values() for line in lines), default=0)
-    parts = [_READING.format(groups=groups, seeds=seeds, command=command)]
+    parts = [_READING.format(groups=groups, seeds=seeds, command=command, plot=plot)]
     for encoder, lines in tables.items():
         parts.append(f"## By {encoder}\n\n{verdict_counts(lines)}\n\n{_table(lines)}\n")
     return "\n".join(parts)

@@ -42,7 +42,7 @@ def test_a_small_ground_is_refined_and_the_gate_says_what_it_lacks(tmp_path):
 
     page = tmp_path / "effects.md"
     tables = effects_command(folder, seeds=1, check_choices=True, markdown=page)["encoders"]
-    assert list(tables) == ["the frozen encoder", "the encoder `ground`, refined on `refine`"]
+    assert list(tables) == ["the frozen encoder", "the refined encoder `ground`"]
     (frozen, refined) = tables.values()
     assert [line["system"] for line in frozen] == [claim.system for claim in CLAIMS]
     gains = [next(line["gain"] for line in lines if line["system"] == "VCD") for lines in (frozen, refined)]
@@ -50,5 +50,6 @@ def test_a_small_ground_is_refined_and_the_gate_says_what_it_lacks(tmp_path):
     assert not gains[1].spans_zero, "the refined encoder reads colours and backgrounds"
     assert {line["verdict"] for line in refined} <= set(VERDICTS)
     assert all(claim_of(line) in page.read_text() for line in refined)
+    assert "the refined encoder `ground`" in (tmp_path / "effects.svg").read_text()
     with pytest.raises(InputError, match=r"`folder` must be a ground that `evenly demo --ground` made; got"):
         effects_command(tmp_path)

@@ -28,7 +28,7 @@ class EffectsOptions(InWorkspace):
     check_choices: Annotated[
         bool, Named("--check-choices"), "Permute the test labels too: the same must be chosen."
     ] = False
-    markdown: Annotated[Place | None, "Write the page of docs/effects.md there."] = None
+    markdown: Annotated[Place | None, "Write the page of docs/effects.md there, and its plot beside it."] = None
 
 
 @taking(EffectsOptions)
@@ -44,6 +44,7 @@ def effects_command(
     Example: evenly effects ~/.cache/evenly/ground --markdown docs/effects.md --check-choices
     """
     from evenly.adapters.effects.page import effects_page
+    from evenly.audit.report.plots.effects import draw_effects
     from evenly.flows.runs import workspace_run
     from evenly.storage.records import replace_text
     from evenly.tasks.adapters.effects import measure_effects, permuted_test, read_ground
@@ -56,14 +57,16 @@ def effects_command(
     for name in names:
         run = workspace_run(root, encoder=EncoderChoice(refine=name), second=SecondChoice())
         rows = read_ground(run, ground)
-        encoder = FROZEN if name is None else f"the encoder `{name}`, refined on `refine`"
+        encoder = FROZEN if name is None else f"the refined encoder `{name}`"
         tables[encoder] = measure_effects(run, rows, seeds=seeds)
         if options.check_choices:
             _check_choices(tables[encoder], measure_effects(run, permuted_test(rows, seed=1), seeds=seeds))
     further = [] if options.refine == "ground" else ["--refine", options.refine]
     command = shlex.join(["evenly", "effects", "GROUND", *further])
     if options.markdown is not None:
-        replace_text(Path(options.markdown), effects_page(tables, command=command, seeds=options.seeds))
+        page = Path(options.markdown)
+        replace_text(page.with_suffix(".svg"), draw_effects(tables))
+        replace_text(page, effects_page(tables, command=command, seeds=options.seeds, plot=f"{page.stem}.svg"))
     return {"ground": str(ground), "seeds": list(seeds), "encoders": tables}
 
 
