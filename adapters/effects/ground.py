@@ -27,8 +27,9 @@ class Ground:
     the drawing's own), count, is_confounded, caption, long_caption, and name, which no other picture has. classes: all
     of them in order; known, near and unknown: three parts of these. synonyms: class to read to word. sentences: class
     to sentences on its members. planted: (name, colour, background, sentence). links: positions (m, 2) of two pictures
-    on white of one code by different hands. text and long_text: rows of texts, cut and in chunks. frozen
-    (n, d): rows by the encoder that this one was refined from.
+    on white of one code by different hands. text and long_text: rows of texts, cut and in chunks. tagged:
+    gives tags and the caption that a language model made of them, by name, for pictures of `test`. frozen (n, d): rows
+    by the encoder that this one was refined from.
     """
 
     image: Floats
@@ -45,6 +46,7 @@ class Ground:
     links: Integers
     text: Encode
     long_text: Encode
+    tagged: Callable[[], Mapping[str, tuple[str, str]]]
     frozen: Floats | None = None
 
     def where(self, part: str, *, kind: str = "texture", **values: Any) -> Integers:  # noqa: ANN401 - any column

@@ -102,6 +102,21 @@ def _long_texts(ground: Ground, seed: int) -> JudgedClaim:
     return JudgedClaim(comparison=arms_of(ground, rows, values))
 
 
+def _written(ground: Ground, seed: int) -> JudgedClaim:
+    """R@1 of pictures, among all that have one, by a caption that was written of tags, and by the tags."""
+    tagged = ground.tagged()
+    rows = np.flatnonzero(ground.truth["name"].isin(list(tagged)))
+    tags, captions = zip(*(tagged[name] for name in ground.column("name", rows)), strict=True)
+    image, sought, vectors = ground.image[rows], np.arange(len(rows)), ground.text(captions)
+    values = {
+        "method": finds(vectors, image, sought),
+        "rival": finds(ground.text(tags), image, sought),
+        "control": finds(vectors[np.random.default_rng(seed).permutation(len(rows))], image, sought),
+        "ceiling": finds(ground.text(list(ground.column("caption", rows))), image, sought),
+    }
+    return JudgedClaim(comparison=arms_of(ground, rows, values))
+
+
 def _counts(ground: Ground, seed: int) -> JudgedClaim:
     """Pairs of pictures of different counts in the right order, by a learnt head and by the texts of both ends."""
     ends = ground.text(["one thing", "three things"])
@@ -194,6 +209,17 @@ SEARCH_CLAIMS = (
         control="captions of other pictures",
         ceiling="the short caption",
         compare=_long_texts,
+    ),
+    Claim(
+        number=34,
+        system="Prompt analogies",
+        method="captions that a language model writes of tags",
+        rival="the tags with commas",
+        measure="R@1 of the picture",
+        condition="tags say class, count, colour and background; SmolLM2 of 135 million parameters",
+        control="captions of other pictures",
+        ceiling="the caption, which names the drawing",
+        compare=_written,
     ),
     Claim(
         number=15,

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from evenly.adapters.effects import CLAIMS, Claim, Ground, NotMeasurableError
@@ -20,12 +21,17 @@ from evenly.features.refining.encoder import RefinedEncoder
 from evenly.features.refining.pairs import raw_rows
 from evenly.storage.errors import InputError
 from evenly.storage.feature_store import FeatureStore, text_id
+from evenly.tasks.captions.captioner import Shown
+from evenly.tasks.captions.tags import TAGS, TagsRule
 from evenly.tasks.encoders import CHUNK, encoder_identity, frozen_run, open_encoder, open_second, store_texts, text_rows
 from evenly.tasks.pictures.encoded import rows_of_pictures
 from evenly.tasks.run import Run
 
 PARTS = ("fit", "val", "test")
 """Parts that claims are judged by; `refine` has made the encoder."""
+_COUNTS = {1: "one", 2: "two", 3: "three"}
+TAGGED = 160
+"""Pictures of which a language model writes captions: a second or two each."""
 _COLUMNS = ("file_name", "sha256", "part", "kind", "hand", "label", "group", "background", "is_confounded", "caption")
 
 
@@ -65,6 +71,7 @@ def read_ground(run: Run, folder: Path) -> Ground:
         image=_single(vectors),
         norms=norms,
         second=_single(stored[second.identity][0]),
+        tagged=lambda: _tagged(run, truth),
         frozen=None if run.encoder.refine is None else _single(stored[frozen.identity][0]),
         truth=truth,
         **lists,
@@ -125,6 +132,27 @@ def _store_files(run: Run, model: Encoder | SecondBackbone, files: dict[str, Pat
             batch = missing[start : start + CHUNK]
             rows = model.encode_images([files[key].read_bytes() for key in batch], progress=advance)
             store.append(batch, *to_unit_rows(rows), device=model.device_name)
+
+
+def _tagged(run: Run, truth: pd.DataFrame) -> dict[str, tuple[str, str]]:
+    """Tags of the first TAGGED test pictures on textures by hash, and the captions that were written of them, by name.
+
+    Replies are stored: none is asked for twice. A picture whose caption was refused is left out.
+    """
+    shown = truth[(truth["part"] == "test") & (truth["kind"] == "texture")].sort_values("sha256")[:TAGGED]
+    columns = zip(*(shown[name] for name in ("count", "given_colour", "label", "background")), strict=True)
+    tags = [[word for word in (_COUNTS[count], *words) if word] for count, *words in columns]
+    uids = [key[:32] for key in shown["sha256"]]
+    pairs = pa.table({"uid": uids, "image_id": list(shown["sha256"]), "tags": tags})
+    offered = TAGS.offer(
+        run, TagsRule(columns=("tags",)), Shown(name="effects", pairs=pairs, places=None, facts=None, workers=1)
+    )
+    captions = dict(zip(offered["uid"].to_pylist(), offered["caption"].to_pylist(), strict=True))
+    return {
+        name: (", ".join(words), captions[uid])
+        for name, uid, words in zip(shown["name"], uids, tags, strict=True)
+        if captions[uid]
+    }
 
 
 def _remembered(encode: Encode) -> Encode:

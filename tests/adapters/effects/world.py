@@ -59,6 +59,13 @@ def world(noise=2.0):
         image=unit(raw),
         norms=np.linalg.norm(raw, axis=1).astype(np.float32),
         second=unit(raw @ np.random.default_rng(5).standard_normal((DIMENSION, 32))),
+        tagged=lambda: {
+            name: (f"{place}, {label}", f"a {label} {place}")
+            for name, label, place, kind in zip(
+                *(truth[n] for n in ("name", "label", "background", "kind")), strict=True
+            )
+            if name.startswith("test") and kind == "texture"
+        },
         frozen=unit(raw[:, :40]),
         truth=truth,
         classes=tuple(CLASSES),
