@@ -434,7 +434,7 @@ def test_a_function_takes_at_most_eight_parameters():
 
 
 # What must not grow. Lower a number whenever the tree is below it.
-MOST_FRAME = 0.576  # of all lines but the demo's; 0.57 is the aim
+MOST_FRAME = 0.57  # of all lines but the demo's
 MOST_LONG_LISTS = 38  # functions over six parameters
 MOST_LEANING = 0.01  # of docstrings begin with what, how, which, those or its
 MOST_FUNCTION_WORDS = 0.004
