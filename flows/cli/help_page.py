@@ -23,7 +23,7 @@ SUBJECTS = {
     "Features": ("extract", "encode", "encoders", "refine", "worth", "tune"),
     "Adapters": (
         *("fit", "evaluate", "predict", "leaderboard", "probe", "base-to-new", "sessions"),
-        "export-adapter",
+        *("effects", "export-adapter"),
     ),
     "Audit": (
         "what-if",
