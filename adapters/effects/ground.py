@@ -1,7 +1,7 @@
 """The proving ground as arrays: rows of its pictures and texts by an encoder, and the truth about each picture."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -88,6 +88,17 @@ class Ground:
         rows = self.text([text for of_class in texts for text in of_class])
         starts = np.cumsum([0, *map(len, texts)])[:-1]
         return unit(np.add.reduceat(rows.astype(np.float64), starts, axis=0))
+
+
+def permuted_test(ground: Ground, *, seed: int) -> Ground:
+    """The ground with everything known of its test pictures, but for part, kind and hand, dealt to others of these."""
+    truth = ground.truth.copy()
+    kept = ["part", "kind", "hand", "name"]
+    for _, rows in truth[truth["part"] == "test"].groupby(["kind", "hand"]):
+        columns = [column for column in truth if column not in kept]
+        order = np.random.default_rng(seed).permutation(len(rows))
+        truth.loc[rows.index, columns] = rows[columns].to_numpy()[order]
+    return replace(ground, truth=truth)
 
 
 def unit(rows: Floats) -> Floats:

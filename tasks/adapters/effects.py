@@ -4,6 +4,7 @@ import csv
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -112,17 +113,6 @@ def measure_effects(
     return [{name: getattr(claim, name) for name in columns} | notes[place] for place, claim in enumerate(claims)]
 
 
-def permuted_test(ground: Ground, *, seed: int) -> Ground:
-    """The ground with everything known of its test pictures, but for part, kind and hand, dealt to others of these."""
-    truth = ground.truth.copy()
-    kept = ["part", "kind", "hand", "name"]
-    for _, rows in truth[truth["part"] == "test"].groupby(["kind", "hand"]):
-        columns = [column for column in truth if column not in kept]
-        order = np.random.default_rng(seed).permutation(len(rows))
-        truth.loc[rows.index, columns] = rows[columns].to_numpy()[order]
-    return replace(ground, truth=truth)
-
-
 def _store_files(run: Run, model: Encoder | SecondBackbone, files: dict[str, Path]) -> None:
     """Store the rows of those pictures, by the sha256 of their files, that have none by the model."""
     store = FeatureStore(run.workspace, model.identity, "images")
@@ -130,8 +120,17 @@ def _store_files(run: Run, model: Encoder | SecondBackbone, files: dict[str, Pat
     with run.progress.bar("encoding pictures", len(missing)) as advance:
         for start in range(0, len(missing), CHUNK):
             batch = missing[start : start + CHUNK]
-            rows = model.encode_images([files[key].read_bytes() for key in batch], progress=advance)
+            rows = model.encode_images([_content(files[key], key) for key in batch], progress=advance)
             store.append(batch, *to_unit_rows(rows), device=model.device_name)
+
+
+def _content(path: Path, sha256_hex: str) -> bytes:
+    content = path.read_bytes()
+    if sha256(content).hexdigest() != sha256_hex:
+        raise InputError(
+            f"`{path}` must have the SHA-256 that truth.parquet says; it has changed. Draw the ground again."
+        )
+    return content
 
 
 def _tagged(run: Run, truth: pd.DataFrame) -> dict[str, tuple[str, str]]:

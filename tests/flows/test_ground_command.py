@@ -53,3 +53,7 @@ def test_a_small_ground_is_refined_and_the_gate_says_what_it_lacks(tmp_path):
     assert "the refined encoder `ground`" in (tmp_path / "effects.svg").read_text()
     with pytest.raises(InputError, match=r"`folder` must be a ground that `evenly demo --ground` made; got"):
         effects_command(tmp_path)
+    picture = next((folder / "test" / "pictures").iterdir())
+    picture.write_bytes(picture.read_bytes()[:-1] + b"!")
+    with pytest.raises(InputError, match=r"must have the SHA-256 that truth\.parquet says; it has changed"):
+        effects_command(folder, root=tmp_path / "elsewhere")

@@ -43,11 +43,12 @@ def effects_command(
 
     Example: evenly effects ~/.cache/evenly/ground --markdown docs/effects.md --check-choices
     """
+    from evenly.adapters.effects.ground import permuted_test
     from evenly.adapters.effects.page import effects_page
     from evenly.audit.report.plots.effects import draw_effects
     from evenly.flows.runs import workspace_run
     from evenly.storage.records import replace_text
-    from evenly.tasks.adapters.effects import measure_effects, permuted_test, read_ground
+    from evenly.tasks.adapters.effects import measure_effects, read_ground
     from evenly.tasks.run import EncoderChoice, SecondChoice
 
     root = ground / "workspace" if options.root is None else options.root

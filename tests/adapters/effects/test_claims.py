@@ -8,6 +8,7 @@ import pytest
 
 from evenly.adapters.effects import CLAIMS, NotMeasurableError
 from evenly.adapters.effects.effect import effect_of
+from evenly.adapters.effects.ground import permuted_test
 from evenly.adapters.effects.page import claim_of
 from tests.adapters.effects.world import world
 
@@ -21,15 +22,6 @@ SHOWN = {
 """What pictures that are sums of their words must show, by system and measure."""
 
 
-def permuted(ground):
-    """What is known of test pictures, dealt to others of their kind and hand."""
-    truth = ground.truth.copy()
-    for _, rows in truth[truth["part"] == "test"].groupby(["kind", "hand"]):
-        columns = [name for name in truth if name not in {"part", "kind", "hand", "name"}]
-        truth.loc[rows.index, columns] = rows[columns].to_numpy()[np.random.default_rng(1).permutation(len(rows))]
-    return replace(ground, truth=truth)
-
-
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: f"{claim.system}, {claim.method}, {claim.rival}")
 def test_a_claim_is_judged_on_test_pictures_and_chooses_by_others(claim):
     result = claim.compare(WORLD, 1)
@@ -40,7 +32,7 @@ def test_a_claim_is_judged_on_test_pictures_and_chooses_by_others(claim):
     assert (effect.ceiling_value is not None) == bool(claim.ceiling)
     if (claim.system, claim.measure) in SHOWN:
         assert effect.gain.low > 0, claim_of(vars(claim))
-    assert claim.compare(permuted(WORLD), 1).chosen == result.chosen
+    assert claim.compare(permuted_test(WORLD, seed=1), 1).chosen == result.chosen
     if not claim.draws:
         assert claim.compare(WORLD, 2).comparison.method(np.ones((1, effect.n_groups))) == pytest.approx(effect.value)
 
