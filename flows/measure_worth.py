@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -10,9 +9,8 @@ from pydantic import ValidationError
 from evenly.curation.balance.judgement import PRESELECT
 from evenly.curation.collecting import DOWNLOAD
 from evenly.curation.steps import STEPS
-from evenly.demo.pictures.digits import make_digits
-from evenly.demo.pictures.photographs import make_photographs
 from evenly.features.refining.training import TrainingRule
+from evenly.flows.other_pictures import other_pictures
 from evenly.flows.rebuild_dataset import open_rebuild
 from evenly.flows.recipe import Recipe, read_recipe
 from evenly.flows.recipe.curation import Curate
@@ -24,7 +22,6 @@ from evenly.storage.builds import Builds
 from evenly.storage.errors import InputError
 from evenly.storage.workspace import writing
 from evenly.tasks.encoders import frozen_run
-from evenly.tasks.refining.pairs import OtherPictures
 from evenly.tasks.refining.worth import MEASURE_WORTH, PoolVariant, WorthRule
 from evenly.tasks.server.jobs import job
 from evenly.tasks.stage import run_step, run_steps
@@ -46,8 +43,6 @@ LEFT_OUT = {
     if section not in {"", DOWNLOAD.section, PRESELECT.section}
 }
 """Sections of `curate`, each with those that cannot stand without; of `recaption` only captions that are retrieved."""
-SHIPPED = {"photographs": make_photographs, "digits": make_digits}
-"""Pictures that packages ship, by what `--also` calls them."""
 _LONGEST_NAME = 63
 RANDOM = "random pairs of the pool"
 
@@ -59,15 +54,14 @@ def measure_worth(recipe: str, **values: object) -> dict[str, Any]:
     """The key of the record of MEASURE_WORTH, and which variants could not be built, with the reason.
 
     Heads are trained on as many pairs of each variant as the whole pipeline leaves to train on. None of the other
-    builds is promoted, and each has a name of its own. also: names of SHIPPED or folders of `<class>/<picture>`, whose
-    pictures are judged too.
+    builds is promoted, and each has a name of its own. also: what `other_pictures` takes, whose pictures are judged
+    too.
     """
     options, chosen = options_of(WorthOptions, values), read_recipe(recipe)
     skipped: dict[str, str] = {}
     with open_run(chosen, root=options.root, quiet=options.quiet) as opened:
         run = frozen_run(opened)
         manifest = Builds(run.workspace).read(f"{chosen.name}-latest")
-        other_pictures = tuple(_other(run.cache, name) for name in options.also)
         variants: list[PoolVariant] = []
         unbalanced = None
         for name, short, sections in _variants(chosen):
@@ -86,27 +80,13 @@ def measure_worth(recipe: str, **values: object) -> dict[str, Any]:
             build=manifest["build"],
             variants=tuple(variants),
             seeds=options.seeds,
-            training=TrainingRule(),
+            training=TrainingRule(hold=options.hold),
             lists=guarded_lists(run, chosen, recipe, manifest["build"]),
             unbalanced=unbalanced,
-            others=other_pictures,
+            others=other_pictures(run.cache, options.also),
         )
         record = run_step(run, MEASURE_WORTH, (), rule)
     return {"step": record.key, "skipped": skipped}
-
-
-def _other(cache: Path, name: str) -> OtherPictures:
-    """Pictures that a package ships, written into the cache, or those of a folder."""
-    if name in SHIPPED:
-        folder = cache / name
-        SHIPPED[name](folder)
-    else:
-        folder = Path(name).expanduser().absolute()
-        if not folder.is_dir():
-            raise InputError(
-                f"`also` must be {', '.join(SHIPPED)} or a folder of `<class>/<picture>`; got `{name}`. Correct it."
-            )
-    return OtherPictures(name=folder.name, folder=str(folder))
 
 
 def _variants(recipe: Recipe) -> Iterator[tuple[str, str, Sequence[str]]]:

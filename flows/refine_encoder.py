@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from evenly.bounds import check_bounds
 from evenly.features.refining.objectives import check_objective, needs_of, training_versions
@@ -15,8 +16,9 @@ from evenly.storage.artifacts.kinds import refined_encoders_of
 from evenly.storage.builds import Builds, encoder_of
 from evenly.storage.errors import InputError
 from evenly.tasks.encoders import encoder_identity, frozen_run
+from evenly.tasks.refining.outside import OtherPictures, other_rows
 from evenly.tasks.refining.pairs import GuardedList
-from evenly.tasks.refining.refine import REFINE_ENCODER, RefineRule, heads_of
+from evenly.tasks.refining.refine import REFINE_ENCODER, RefineRule, heads_of, judge_outside
 from evenly.tasks.run import Run
 from evenly.tasks.server.jobs import job
 from evenly.tasks.stage import run_step
@@ -57,6 +59,15 @@ def refine_encoder(recipe: str, name: str, **values: object) -> str:
     return record.key
 
 
+def outside_measures(
+    recipe: str, name: str, options: RefineOptions, pictures: Sequence[OtherPictures]
+) -> list[dict[str, Any]]:
+    """Measures of a refined encoder on pictures that neither chose nor trained it, which may lie anywhere."""
+    run, rule = open_refining(recipe, options)
+    rows = {source.name: other_rows(run, source) for source in pictures}
+    return judge_outside(run, rule, refined_encoders_of(run.workspace).read(name)[1], rows)
+
+
 def open_refining(recipe: str, options: RefineOptions) -> tuple[Run, RefineRule]:
     """The run with the frozen encoder of a recipe, and the rule of the options for a build of it.
 
@@ -80,7 +91,7 @@ def open_refining(recipe: str, options: RefineOptions) -> tuple[Run, RefineRule]
 
 def training_of(options: RefineOptions) -> TrainingRule:
     """The training of heads or towers. Raises InputError for options that do not go together."""
-    names = ("epochs", "rank", "batch_size", "learning_rate")
+    names = ("epochs", "rank", "batch_size", "learning_rate", "hold")
     values = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     training = replace(TOWER_RULE if options.towers else TrainingRule(), **values)
     check_bounds(training, InputError, remedy="Correct it.")

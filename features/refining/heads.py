@@ -101,8 +101,13 @@ class HeadTraining(Trainable):
         del inputs
         return Sides(
             image=original.image + original.image @ parameters["image_down"] @ parameters["image_up"],
-            text=original.text + original.text @ parameters["text_down"] @ parameters["text_up"],
+            text=self.texts(parameters, original.text),
         )
+
+    def texts(self, parameters: "Mapping[str, Tensor]", rows: "Tensor", names: Names | None = None) -> "Tensor":
+        """Of the frozen rows alone."""
+        del names
+        return rows + rows @ parameters["text_down"] @ parameters["text_up"]
 
     def refinement(self, arrays: Arrays) -> Heads:
         """Heads of them."""

@@ -133,6 +133,11 @@ class MixtureTraining(Trainable):
         del inputs
         return Sides(**{side: self._side(parameters, getattr(original, side), side) for side in SIDES})
 
+    def texts(self, parameters: "Mapping[str, Tensor]", rows: "Tensor", names: Names | None = None) -> "Tensor":
+        """Of the frozen rows alone."""
+        del names
+        return self._side(parameters, rows, "text")
+
     def penalty(self, parameters: "Mapping[str, Tensor]", original: Sides) -> "Tensor | float":
         """balance_weight x experts x the sum of share taken x mean probability, of pictures and half of it of texts."""
         import torch

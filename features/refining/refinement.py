@@ -70,6 +70,10 @@ class Trainable(ABC):
     def rows(self, parameters: "Mapping[str, Tensor]", original: Sides, inputs: Any) -> Sides:  # noqa: ANN401
         """Refined rows of a batch, of the frozen ones and what `inputs` gave of it; on the processor."""
 
+    @abstractmethod
+    def texts(self, parameters: "Mapping[str, Tensor]", rows: "Tensor", names: Names) -> "Tensor":
+        """Refined rows of texts (m,) alone, of the frozen rows (m, d)."""
+
     def penalty(self, parameters: "Mapping[str, Tensor]", original: Sides) -> "Tensor | float":
         """The addition to the objective's loss."""
         del parameters, original

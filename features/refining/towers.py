@@ -4,7 +4,7 @@ import copy
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -182,24 +182,38 @@ class TowerTraining(Trainable):
             )
         pixels, tokens = inputs
         tower = self.encoder.images
-        weights = {f"model.{name}": _added(frozen, parameters[name], 1.0) for name, frozen in self._weights.items()}
         with device_errors(tower.device, len(pixels)):
             ready = tower.pixels.normalised(pixels.to(tower.device))
             inputs = (ready.to(tower.dtype, memory_format=tower.layout), tokens.to(tower.device))
-            image, text = functional_call(_both_towers(self.encoder.opened.model), weights, inputs)
+            image, text = functional_call(_both_towers(self.encoder.opened.model), self._changed(parameters), inputs)
         return Sides(image=image.float().cpu(), text=text.float().cpu())
+
+    def texts(self, parameters: "Mapping[str, Tensor]", rows: "Tensor", names: Names) -> "Tensor":
+        """Of tokens, as in `rows`."""
+        from torch.func import functional_call
+
+        del rows
+        tower, tokens = self.encoder.images, self.encoder.tokens(names.tolist())
+        with device_errors(tower.device, len(tokens)):
+            inputs = (None, tokens.to(tower.device))
+            _, text = functional_call(_both_towers(self.encoder.opened.model), self._changed(parameters), inputs)
+        return cast("Tensor", text.float().cpu())
 
     def refinement(self, arrays: Arrays) -> RefinedTowers:
         """Deltas of them."""
         deltas = {name: arrays[name] for name in self._weights}
         return RefinedTowers(deltas=deltas, base=self.encoder, read=self.read)
 
+    def _changed(self, parameters: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
+        """The weights of the blocks, by their names in `_both_towers`, and what is added to them."""
+        return {f"model.{name}": _added(frozen, parameters[name], 1.0) for name, frozen in self._weights.items()}
+
     def _pixels(self, places: Places) -> "Tensor":
         return self.encoder.images.prepare(self.read(self.pairs.uids[places].tolist()))
 
 
 def _both_towers(model: Any) -> "torch.nn.Module":  # noqa: ANN401 - of open_clip, which has no types
-    """A module whose call gives rows of pixels and of tokens."""
+    """A module whose call gives rows of pixels, None for None, and of tokens."""
     import torch
 
     class Towers(torch.nn.Module):
@@ -207,8 +221,9 @@ def _both_towers(model: Any) -> "torch.nn.Module":  # noqa: ANN401 - of open_cli
             super().__init__()
             self.model = model
 
-        def forward(self, pixels: torch.Tensor, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            return self.model.encode_image(pixels, normalize=False), self.model.encode_text(tokens, normalize=False)
+        def forward(self, pixels: torch.Tensor | None, tokens: torch.Tensor) -> tuple[Any, torch.Tensor]:
+            image = None if pixels is None else self.model.encode_image(pixels, normalize=False)
+            return image, self.model.encode_text(tokens, normalize=False)
 
     return Towers()
 

@@ -13,6 +13,7 @@ from annotated_types import Ge, Gt, Le
 from evenly.bounds import FINITE
 from evenly.features.errors import RowsError
 from evenly.features.refining.heads import HeadTraining
+from evenly.features.refining.hold import HeldTexts, Hold
 from evenly.features.refining.objective import Batch, Objective, Sampler, Sides, check_needs, codes
 from evenly.features.refining.pairs import PairRows
 from evenly.features.refining.refinement import Refinement, Trainable
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
+HOLD_WEIGHT = "hold.weight"
+"""The name of a Hold's weight in a state."""
 State = Mapping[str, npt.NDArray[np.float32]]
 """What is trained and the moments of AdamW, by name, as they are after an epoch."""
 
@@ -31,7 +34,8 @@ State = Mapping[str, npt.NDArray[np.float32]]
 class TrainingRule:
     """Training of heads: AdamW, its rate falling as a cosine to 0 over all epochs.
 
-    rank: columns of the heads' inner layer. batch_size: pairs; the last of an epoch, if smaller, is left out.
+    rank: columns of the heads' inner layer. batch_size: pairs; the last of an epoch, if smaller, is left out. hold: how
+    far rows of texts outside the pool are to move, as `Hold` has it; 0: they move freely.
     """
 
     rank: Annotated[int, Ge(1), Le(4096)] = 64
@@ -39,6 +43,7 @@ class TrainingRule:
     batch_size: Annotated[int, Ge(2), Le(65536)] = 256
     learning_rate: Annotated[float, Gt(0), FINITE] = 1e-3
     weight_decay: Annotated[float, Ge(0), FINITE] = 0.01
+    hold: Annotated[float, Ge(0), Le(1)] = 0.0
 
 
 TOWER_RULE = TrainingRule(epochs=4, batch_size=64, learning_rate=1e-5)
@@ -61,14 +66,15 @@ def train_heads(
     seed: int,
     trained: Trainable | None = None,
     sampler: Sampler | None = None,
-    state: State | None = None,
-    done: int = 0,
+    texts: HeldTexts | None = None,
+    start: tuple[int, State] | None = None,
 ) -> Iterator[tuple[int, Refinement, State]]:
-    """Parameters and state after each epoch that is left, from 1; after `done` epochs training goes on from `state`.
+    """Parameters and state after each epoch that is left, from 1; from the `start`, epochs and the state after them.
 
-    trained: heads of the rule's rank, unless it is something else. The same pairs, rule and seed give the same bits,
-    wherever it was broken off. Texts that are equal, and pictures of one group, never count against each other. Raises
-    RowsError for fewer pairs than a batch has, and for pairs without what the objective needs.
+    trained: heads of the rule's rank, unless it is something else. texts: those that the rule's `hold` is of. The same
+    pairs, rule and seed give the same bits, wherever it was broken off. Texts that are equal, and pictures of one
+    group, never count against each other. Raises RowsError for fewer pairs than a batch has, for pairs without what the
+    objective needs, and for `hold` without texts.
     """
     import torch
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -78,14 +84,19 @@ def train_heads(
             f"`batch_size` must be at most {len(pairs)}, the pairs there are; got {rule.batch_size}. Take less."
         )
     check_needs(objective, pairs)
+    hold = _hold(rule, texts)
     with threadpool_limits(1):  # by more, sums may come in another order
         objective.prepare(pairs, seed=seed)
     trained = trained or HeadTraining(pairs.image.shape[1], rule.rank, seed=seed)
     parameters = {name: values.requires_grad_() for name, values in trained.start().items()}
     parameters |= {f"own.{name}": values.requires_grad_() for name, values in objective.trained().items()}
     optimizer = torch.optim.AdamW(parameters.values(), lr=rule.learning_rate, weight_decay=rule.weight_decay)
+    if hold is not None:
+        parameters[HOLD_WEIGHT] = hold.weight
     steps = len(pairs) // rule.batch_size
-    if state is not None:
+    done = 0
+    if start is not None:
+        done, state = start
         _restore(parameters, optimizer, state, steps=steps * done)
     captions, groups = codes(pairs.captions), codes(pairs.groups)
     for epoch in range(done, rule.epochs):
@@ -108,11 +119,21 @@ def train_heads(
                     refined=partial(trained.rows, parameters, inputs=None),
                 )
                 optimizer.zero_grad()
-                loss = objective.loss(batch, refined, original)
-                (loss + trained.penalty(parameters, original)).backward()  # type: ignore[no-untyped-call]
+                loss = objective.loss(batch, refined, original) + trained.penalty(parameters, original)
+                if hold is not None:
+                    loss = loss + hold.penalty(trained, parameters, original, refined, batch.generator)
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
         arrays = {name: _array(values) for name, values in parameters.items()}
         yield epoch + 1, trained.refinement(arrays), arrays | _moments(parameters, optimizer)
+
+
+def _hold(rule: TrainingRule, texts: HeldTexts | None) -> Hold | None:
+    if not rule.hold:
+        return None
+    if texts is None:
+        raise RowsError("`texts` must be rows that are held, since `hold` is not 0; got None. Give both or neither.")
+    return Hold(texts, rule.hold)
 
 
 def _array(values: "Tensor") -> npt.NDArray[np.float32]:

@@ -18,6 +18,14 @@ AllowCode = Annotated[
     Place | None, "Run the Python files in this folder that the recipe names; default: EVENLY_ALLOW_CODE."
 ]
 
+Also = Annotated[
+    Sequence[str], "Judge pictures outside the pool too: photographs, digits, or a folder with captions or classes."
+]
+Hold = Annotated[
+    float, Ge(0), Le(1), "How far nouns outside the pool are to move, as mean 1 - cosine; 0: as far as training moves."
+]
+HOLD = 0.009  # as of weight 20 on the demo, where held-out pairs gain and pictures outside the pool lose nothing
+
 
 @dataclass(frozen=True, kw_only=True)
 class RebuildOptions(InWorkspace):
@@ -75,6 +83,7 @@ class RefineOptions(InWorkspace):
     rank: Annotated[int | None, Ge(1), "Columns of the heads' inner layer."] = None
     batch_size: Annotated[int | None, Ge(2), "Pairs that are set against each other."] = None
     learning_rate: Annotated[float | None, "At the start; it falls to 0."] = None
+    hold: Hold = HOLD
     margin: Annotated[float, "How far zero-shot accuracy on val may fall, 0 to 1."] = 0.01
     experts: Annotated[int, Ge(1), Le(64), "Heads with a router, which share the rank."] = 1
     towers: Annotated[int, Ge(0), Le(256), "Train the last blocks of both towers instead of heads; wants a GPU."] = 0
@@ -88,7 +97,8 @@ class WorthOptions(InWorkspace):
     """Options of measuring what the steps of a recipe are worth."""
 
     seeds: Annotated[int, Ge(1), "How often heads are trained on each."] = 5
-    also: Annotated[Sequence[str], "Pictures of another kind: photographs, digits, or a folder of CLASS/PICTURE."] = ()
+    hold: Hold = HOLD
+    also: Also = ()
     quiet: Quiet = False
 
 

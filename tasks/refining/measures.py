@@ -20,6 +20,7 @@ from evenly.adapters.evaluation.protocols.retrieval import distinct_names
 from evenly.adapters.features import Floats, unit_rows
 from evenly.adapters.methods.linear import logistic_regression
 from evenly.adapters.splits import PARTS
+from evenly.features.refining.hold import HeldTexts
 from evenly.features.refining.pairs import Names, PairRows
 from evenly.features.refining.refinement import Refinement
 from evenly.features.unit_rows import Single
@@ -31,6 +32,8 @@ PENALTIES = (1.0, 10.0, 100.0, 1000.0)
 """Inverse penalties of the logistic regression that objectives which learn from labels are set beside."""
 ALL_PAIRS = "all pairs"
 RIGHT_FIRST = "right caption before wrong"
+AMONG = "{} among the pool's"
+"""The subject of recall where pairs outside the pool are looked for in one index with the pool's."""
 AGAINST_RIVAL = "{} against logistic regression"
 TO_PICTURE, TO_TEXT, TO_LABEL = "text to picture", "picture to text", "picture to label"
 
@@ -63,7 +66,7 @@ def judged(parts: RefiningParts, heads: Refinement) -> dict[tuple[str, str], Cor
     """`correct_of` the test part, and what nothing is chosen by. What the pairs do not have is not there.
 
     Average precision of captions and of labels; R@1 of long captions; whether a picture is nearer to the right caption
-    than to one that is wrong in one thing, by kind.
+    than to one that is wrong in one thing, by kind; recall of pairs outside the pool, in one index with those of test.
     """
     correct = correct_of(parts, "test", heads)
     for subset, pairs in _pairs_of(parts, "test"):
@@ -76,6 +79,10 @@ def judged(parts: RefiningParts, heads: Refinement) -> dict[tuple[str, str], Cor
         correct["long text to picture R@1", ALL_PAIRS] = Correct(
             values=first.astype(np.float64), groups=direction.groups
         )
+    for name, pairs in parts.outside.items():
+        for direction in _outside(pairs, parts.pairs["test"], heads):
+            subset = AMONG.format(name)
+            correct |= {(f"{direction.name} {top}", subset): values for top, values in _recalls(direction).items()}
     for kind, rows in parts.probes.wrong.items():
         correct[RIGHT_FIRST, kind] = Correct(values=_right_first(rows, heads), groups=rows.groups)
     return correct
@@ -151,6 +158,19 @@ def compared(
     return rows
 
 
+def shifts(heads: Refinement, nouns: HeldTexts, pairs: PairRows) -> dict[str, float]:
+    """The mean 1 - cosine between frozen and refined rows, of one in eight of the held nouns and of pictures."""
+    rows, texts = nouns.rows[::8], nouns.texts[::8]
+    moved = {
+        "noun_shift": (rows, heads.text(rows, texts)),
+        "picture_shift": (pairs.image, heads.image(pairs.image, pairs.uids)),
+    }
+    return {
+        name: float(1 - (unit_rows(frozen) * unit_rows(refined)).sum(axis=1, dtype=np.float64).mean())
+        for name, (frozen, refined) in moved.items()
+    }
+
+
 class _Direction(NamedTuple):
     """Unit rows of queries with their groups, those that are looked through, and which of them belong to which."""
 
@@ -180,6 +200,19 @@ def _directions(pairs: PairRows, heads: Refinement) -> Iterator[_Direction]:
     yield _Direction(TO_PICTURE, texts, pairs.groups[first_text], images, paired(text_of, places, len(places)))
     yield _Direction(TO_TEXT, images, pairs.groups, texts, paired(places, text_of, len(texts)))
     yield from _to_label(pairs, images)
+
+
+def _outside(pairs: PairRows, test: PairRows, heads: Refinement) -> Iterator[_Direction]:
+    """Captions and pictures of pairs outside the pool, looked for among theirs and those of test: in one index."""
+    (images, texts), (test_images, test_texts) = _units(pairs, heads), _units(test, heads)
+    first_text, text_of = distinct_names(np.concatenate([pairs.captions, test.captions]))
+    all_images, all_texts = np.concatenate([images, test_images]), np.concatenate([texts, test_texts])[first_text]
+    queries = np.flatnonzero(first_text < len(pairs))
+    places = np.flatnonzero(np.isin(text_of, queries))
+    relevant = paired(np.searchsorted(queries, text_of[places]), places, len(all_images))
+    yield _Direction(TO_PICTURE, all_texts[queries], pairs.groups[first_text[queries]], all_images, relevant)
+    numbers = np.arange(len(pairs))
+    yield _Direction(TO_TEXT, images, pairs.groups, all_texts, paired(numbers, text_of[numbers], len(all_texts)))
 
 
 def _to_label(pairs: PairRows, rows: Single) -> Iterator[_Direction]:

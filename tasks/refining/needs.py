@@ -15,12 +15,14 @@ import pyarrow.compute as pc
 from evenly.adapters.splits import joined_groups
 from evenly.curation.captions.swaps import swapped_words
 from evenly.features.pictures.views import View
+from evenly.features.refining.hold import HeldTexts, noun_texts
 from evenly.features.refining.pairs import MOST, Names, PairRows, SharedRows, raw_rows
+from evenly.features.refining.training import TrainingRule
 from evenly.features.unit_rows import Single
 from evenly.storage.errors import InputError
 from evenly.storage.feature_store import FeatureStore, text_id
 from evenly.storage.files.caption_truth import TRUTH_FILE, CaptionTruth, read_caption_truth
-from evenly.storage.files.wordnets import load_noun_synsets
+from evenly.storage.files.wordnets import load_noun_synsets, load_wordnet_nouns
 from evenly.storage.ledger import Ledger
 from evenly.storage.pools.source import source_files
 from evenly.storage.samples import BuildSamples
@@ -84,6 +86,15 @@ def caption_probes(run: Run, pairs: PairRows, kept: pa.Table) -> CaptionProbes:
 def raw_text_rows(run: Run, texts: Sequence[str]) -> Single:
     """Rows (n, d) of texts as they are stored, not normalised; those that are not are encoded."""
     return raw_rows(*store_texts(run, texts).read([text_id(text) for text in texts]))
+
+
+def held_texts(run: Run, training: TrainingRule) -> HeldTexts | None:
+    """The nouns that a rule holds; None where it holds nothing."""
+    if not training.hold:
+        return None
+    synsets = load_wordnet_nouns()
+    texts = noun_texts(zip(synsets["synset"].to_pylist(), synsets["lemmas"].to_pylist(), strict=True))
+    return HeldTexts(texts=np.array(texts, np.str_), rows=raw_text_rows(run, texts))
 
 
 def truth_files(run: Run) -> list[Path]:

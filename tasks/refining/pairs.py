@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,14 +9,10 @@ import pyarrow as pa
 
 from evenly.adapters.class_texts import ListSplit
 from evenly.adapters.splits import PARTS, split_by_group
-from evenly.features import to_unit_rows
+from evenly.features.refining.hold import HeldTexts
 from evenly.features.refining.pairs import Names, PairRows, raw_rows
 from evenly.features.unit_rows import Single
-from evenly.storage.errors import InputError
 from evenly.storage.feature_store import FeatureStore
-from evenly.storage.files.image_folders import read_image_folder, read_picture
-from evenly.storage.tables.hashing import table_hash
-from evenly.tasks.adapters.pictures import encode_pictures
 from evenly.tasks.encoders import encoder_identity
 from evenly.tasks.labelled_rows import check_encoder, kept_with_groups, labelled_pairs
 from evenly.tasks.pictures.encoded import store_images
@@ -64,13 +59,16 @@ class ClassRows:
 class RefiningParts:
     """Pairs of train, val and test, pictures of class lists by part and list, and what else is judged by.
 
-    further: more pairs, by name. probes: of the captions of test.
+    further: more pairs, by name. outside: pairs that the pool does not hold, by name. probes: of the captions of test.
+    nouns: texts that are held.
     """
 
     pairs: Mapping[str, PairRows]
     lists: Mapping[str, Mapping[str, ClassRows]] = field(default_factory=dict)
     further: Mapping[str, PairRows] = field(default_factory=dict)
+    outside: Mapping[str, PairRows] = field(default_factory=dict)
     probes: CaptionProbes = field(default_factory=CaptionProbes)
+    nouns: HeldTexts | None = None
 
 
 def list_inputs(run: Run, build: str, lists: Sequence[GuardedList]) -> dict[str, str]:
@@ -147,55 +145,3 @@ def pair_rows(run: Run, kept: pa.Table, groups: Names) -> PairRows:
         groups=groups,
         labels=np.array([label or "" for label in kept["label"].to_pylist()], np.str_),
     )
-
-
-TEMPLATE = "a photo of a {}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class OtherPictures:
-    """A folder of `<class>/<picture>`, what it is called, and how its classes are said."""
-
-    name: str
-    folder: str
-    template: str = TEMPLATE
-
-
-def other_rows(run: Run, source: OtherPictures) -> ClassRows:
-    """The pictures of a folder as the frozen encoder gives them, each a group of its own; they are encoded once.
-
-    Those that cannot be decoded are left out, and that is said. Raises InputError where none is left.
-    """
-    folder = Path(source.folder)
-    rows = read_image_folder(folder).rows
-    store = FeatureStore(run.workspace, encoder_identity(run), "images")
-    path_of = dict(zip(rows["image_id"].to_pylist(), rows["path"].to_pylist(), strict=True))
-    missing = store.missing(list(path_of))
-    encoded = encode_pictures(run, (read_picture(folder, path_of[name]) for name in missing), total=len(missing))
-    if encoded.places:
-        store.append(
-            [missing[place] for place in encoded.places], *to_unit_rows(encoded.image * encoded.norms[:, None])
-        )
-    for path, reason in encoded.failed[:1]:
-        run.progress.warn(f"{source.name}: {len(encoded.failed):,} pictures are left out, such as `{path}`: {reason}")
-    failed = {path for path, _ in encoded.failed}
-    rows = rows.filter(pa.array([path not in failed for path in rows["path"].to_pylist()]))
-    if not rows.num_rows:
-        raise InputError(f"`{source.folder}` must hold pictures that can be decoded; got none. Name another folder.")
-    labels = rows["label"].to_pylist()
-    classes = sorted(set(labels))
-    texts = [source.template.replace("{}", name) for name in classes]
-    return ClassRows(
-        image=raw_rows(*store.read(rows["image_id"].combine_chunks())),
-        uids=np.array(rows["image_id"].to_pylist(), np.str_),
-        labels=np.array([classes.index(label) for label in labels], np.int64),
-        groups=np.array(rows["image_id"].to_pylist(), np.str_),
-        texts=raw_text_rows(run, texts),
-        said=np.array(texts, np.str_),
-        classes=np.array(classes, np.str_),
-    )
-
-
-def other_inputs(sources: Sequence[OtherPictures]) -> dict[str, str]:
-    """The hash of each folder's pictures and their classes."""
-    return {f"pictures {source.name}": table_hash(read_image_folder(Path(source.folder)).rows) for source in sources}

@@ -12,17 +12,19 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from annotated_types import Ge, Le
 
 from evenly.features.errors import RowsError
-from evenly.features.refining.heads import HeadTraining
+from evenly.features.refining.heads import HeadTraining, read_refinement
+from evenly.features.refining.hold import SLACK
 from evenly.features.refining.mixture import MixtureTraining
 from evenly.features.refining.objectives import OBJECTIVES, SAMPLERS, check_objective, training_versions
 from evenly.features.refining.pairs import PairRows
 from evenly.features.refining.refinement import Refinement, Trainable
 from evenly.features.refining.towers import ReadPictures, TowerTraining
-from evenly.features.refining.training import State, TrainingRule, check_trained, train_heads
+from evenly.features.refining.training import HOLD_WEIGHT, State, TrainingRule, check_trained, train_heads
 from evenly.storage.artifacts.store import object_content, object_path, put_object
 from evenly.storage.builds import Builds
 from evenly.storage.errors import DamagedError, InputError, StorageError
@@ -31,13 +33,16 @@ from evenly.storage.records import content_hash, replacing, stored_fields
 from evenly.storage.web.images import find_places, read_images
 from evenly.tasks.encoders import open_encoder, step_encoder
 from evenly.tasks.labelled_rows import kept_pairs
-from evenly.tasks.refining.measures import Correct, compared, correct_of, label_rivals, mean_recall
-from evenly.tasks.refining.needs import needed_inputs, truth_inputs
-from evenly.tasks.refining.pairs import GuardedList, RefiningParts, list_inputs, refining_parts
+from evenly.tasks.refining.measures import ALL_PAIRS, Correct, compared, correct_of, label_rivals, mean_recall, shifts
+from evenly.tasks.refining.needs import held_texts, needed_inputs, truth_inputs
+from evenly.tasks.refining.outside import unseen_pictures, with_outside
+from evenly.tasks.refining.pairs import ClassRows, GuardedList, RefiningParts, list_inputs, refining_parts
 from evenly.tasks.run import Records, Run
 from evenly.tasks.splits import grouped_inputs
 from evenly.tasks.step import Step
 
+SHIFTS = ("noun_shift", "picture_shift")
+_NOTED = ("strength", "epoch", *SHIFTS, "hold_weight")
 STRENGTHS = (0.25, 0.5, 0.75, 1.0)
 _TRAINING = TrainingRule()
 _DIGEST = 32  # bytes of a SHA-256
@@ -50,7 +55,8 @@ class RefineRule:
     """The rule of refining: a loss of OBJECTIVES on a `build`, and a sampler of SAMPLERS where one is named.
 
     margin: how far zero-shot accuracy on val may fall for each of `lists`. experts: into how many the heads are parted,
-    with a router. towers: how many last blocks of the encoder's towers are trained, in place of heads.
+    with a router. towers: how many last blocks of the encoder's towers are trained, in place of heads. Where the
+    training has `hold`, neither nouns nor pictures of val may move more than SLACK times as far.
     """
 
     build: str
@@ -84,7 +90,7 @@ def choose_heads(run: Run, _upstream: Records, rule: RefineRule) -> StepOutput:
         measures = compared(parts, best, seed=run.seed, rivals=rivals)
     digest = put_object(run.workspace.objects, best.to_bytes())
     counts = {f"{part}_pairs": len(pairs) for part, pairs in parts.pairs.items()}
-    chosen = next({name: row[name] for name in ("strength", "epoch")} for row in rows if row["chosen"])
+    chosen = next({name: row[name] for name in _NOTED if name in row} for row in rows if row["chosen"])
     tables = {
         "choice": pa.Table.from_pylist(rows),
         "measures": pa.Table.from_pylist(measures),
@@ -102,7 +108,7 @@ def parts_of(run: Run, rule: RefineRule) -> RefiningParts:
                 f"`build` must have at least {FEWEST} pairs in {part}, by which it is chosen and judged; got "
                 f"{len(parts.pairs[part])} of {sum(map(len, parts.pairs.values()))}. Take a larger build."
             )
-    return parts
+    return replace(parts, nouns=held_texts(run, rule.training))
 
 
 def trainable_of(run: Run, rule: RefineRule, pairs: PairRows) -> Trainable:
@@ -113,6 +119,23 @@ def trainable_of(run: Run, rule: RefineRule, pairs: PairRows) -> Trainable:
     if rule.experts > 1:
         return MixtureTraining(pairs, rule.training.rank, experts=rule.experts, seed=run.seed)
     return HeadTraining(pairs.image.shape[1], rule.training.rank, seed=run.seed)
+
+
+def judge_outside(
+    run: Run, rule: RefineRule, content: bytes, pictures: Mapping[str, ClassRows | PairRows]
+) -> list[dict[str, Any]]:
+    """Rows of `compared` for a refinement, by its bytes, on pictures outside the pool; twins of train are left out."""
+    from threadpoolctl import threadpool_limits
+
+    parts = parts_of(run, rule)
+    train = parts.pairs["train"].image
+    unseen = {name: unseen_pictures(rows, train) for name, rows in pictures.items()}
+    arrays, strength, _ = read_refinement(content)
+    refined = trainable_of(run, rule, parts.pairs["train"]).refinement(arrays).at(strength)
+    test = RefiningParts(pairs={"test": parts.pairs["test"]})
+    with threadpool_limits(1):
+        rows = compared(with_outside(test, unseen), refined, seed=run.seed)
+    return [row for row in rows if row["of"] != ALL_PAIRS]
 
 
 def heads_of(run: Run, record: StepRecord, rule: RefineRule) -> bytes:
@@ -142,27 +165,43 @@ def _best(
     """The chosen refinement, and a row for all that were tried, the frozen encoder first."""
     best = trained.frozen()
     frozen = correct_of(parts, "val", best)
-    rows, chosen = [_choice(0, 0.0, frozen, allowed=True)], 0
-    for epoch, refinement in _epochs(run, rule, parts, trained):
+    rows, chosen = [_choice(0, 0.0, frozen, _shifts(parts, best, None)) | {"allowed": True}], 0
+    for epoch, refinement, state in _epochs(run, rule, parts, trained):
         for strength in STRENGTHS:
             tried = refinement.at(strength)
-            correct = correct_of(parts, "val", tried)
+            correct, moved = correct_of(parts, "val", tried), _shifts(parts, tried, state.get(HOLD_WEIGHT))
             allowed = all(
                 score.mean >= frozen[key].mean - rule.margin for key, score in correct.items() if key[0] == "zero-shot"
-            )
-            rows.append(_choice(epoch, strength, correct, allowed=allowed))
+            ) and all((moved.get(name) or 0.0) <= SLACK * rule.training.hold for name in SHIFTS)
+            rows.append(_choice(epoch, strength, correct, moved) | {"allowed": allowed})
             if allowed and rows[-1]["recall"] > rows[chosen]["recall"]:
                 best, chosen = tried, len(rows) - 1
     return best, [row | {"chosen": place == chosen} for place, row in enumerate(rows)]
 
 
-def _choice(epoch: int, strength: float, correct: dict[tuple[str, str], Correct], *, allowed: bool) -> dict[str, Any]:
+def _shifts(
+    parts: RefiningParts, refinement: Refinement, weight: npt.NDArray[np.float32] | None
+) -> dict[str, float | None]:
+    """Distances that held rows move, and the weight of the hold; nothing where none is."""
+    if parts.nouns is None:
+        return {}
+    return {
+        **shifts(refinement, parts.nouns, parts.pairs["val"]),
+        "hold_weight": None if weight is None else float(weight[0]),
+    }
+
+
+def _choice(
+    epoch: int, strength: float, correct: dict[tuple[str, str], Correct], moved: Mapping[str, float | None]
+) -> dict[str, Any]:
     accuracy = {f"zero_shot {subset}": score.mean for (kind, subset), score in correct.items() if kind == "zero-shot"}
-    return {"epoch": epoch, "strength": strength, "recall": mean_recall(correct), **accuracy, "allowed": allowed}
+    return {"epoch": epoch, "strength": strength, "recall": mean_recall(correct), **accuracy, **moved}
 
 
-def _epochs(run: Run, rule: RefineRule, parts: RefiningParts, trained: Trainable) -> Iterator[tuple[int, Refinement]]:
-    """The refinement after each epoch, stored before it is looked at: a run that was broken off goes on there."""
+def _epochs(
+    run: Run, rule: RefineRule, parts: RefiningParts, trained: Trainable
+) -> Iterator[tuple[int, Refinement, State]]:
+    """The refinement and state after each epoch, stored before they are looked at: a run broken off goes on there."""
     name = content_hash(
         {
             "rule": stored_fields(rule),
@@ -177,7 +216,7 @@ def _epochs(run: Run, rule: RefineRule, parts: RefiningParts, trained: Trainable
     with run.progress.bar("refining: epochs", rule.training.epochs) as advance:
         while (stored := _stored_state(folder / f"{done + 1:04}.safetensors")) is not None:
             state, done = stored, done + 1
-            yield done, trained.refinement(state)
+            yield done, trained.refinement(state), state
             advance(1)
         objective = OBJECTIVES[rule.objective]()
         sampler = None if rule.sampler is None else SAMPLERS[rule.sampler]()
@@ -188,12 +227,12 @@ def _epochs(run: Run, rule: RefineRule, parts: RefiningParts, trained: Trainable
             seed=run.seed,
             trained=trained,
             sampler=sampler,
-            state=state,
-            done=done,
+            texts=parts.nouns,
+            start=None if state is None else (done, state),
         )
         for epoch, refinement, after in epochs:
             _store_state(folder / f"{epoch:04}.safetensors", after)
-            yield epoch, refinement
+            yield epoch, refinement, after
             advance(1)
     for path in sorted(folder.glob("*.safetensors")):
         path.unlink(missing_ok=True)  # another process may have been as far
@@ -233,7 +272,7 @@ def _inputs(run: Run, _upstream: Records, rule: RefineRule) -> dict[str, str]:
 
 
 def _pictures_of(run: Run, manifest: Mapping[str, Any]) -> ReadPictures:
-    """A reader of the files of pictures of the kept pairs of a build.
+    """A reader of the files of pictures of the kept pairs of a build by uids, and of others by their paths.
 
     Raises DownloadError where one came as features alone, or is gone.
     """
@@ -244,7 +283,9 @@ def _pictures_of(run: Run, manifest: Mapping[str, Any]) -> ReadPictures:
     read_images(folder, distinct, places)  # which looks for all of them first
 
     def read(uids: Sequence[str]) -> list[bytes]:
-        return list(read_images(folder, [image_ids[uid] for uid in uids], places))
+        ids = [image_ids[uid] for uid in uids if uid in image_ids]
+        of_build = iter(read_images(folder, ids, places) if ids else ())
+        return [next(of_build) if uid in image_ids else Path(uid).read_bytes() for uid in uids]
 
     return read
 
@@ -273,9 +314,8 @@ def plan_refining(run: Run, rule: RefineRule) -> dict[str, Any]:
         )
     first = train.rows(np.arange(training.batch_size))
     trained = trainable_of(run, rule, first)
-    epochs = train_heads(
-        first, OBJECTIVES[rule.objective](), replace(training, epochs=2), seed=run.seed, trained=trained
-    )
+    two = replace(training, epochs=2)
+    epochs = train_heads(first, OBJECTIVES[rule.objective](), two, seed=run.seed, trained=trained, texts=parts.nouns)
     next(epochs)  # what is done once, is done
     start = time.perf_counter()
     _, refinement, _ = next(epochs)

@@ -29,15 +29,14 @@ from evenly.storage.records import content_hash
 from evenly.tasks.encoders import encoder_identity, step_encoder
 from evenly.tasks.labelled_rows import all_groups, kept_pairs
 from evenly.tasks.refining.measures import Correct, correct_of, judged, mean_recall
-from evenly.tasks.refining.needs import truth_inputs
+from evenly.tasks.refining.needs import held_texts, truth_inputs
+from evenly.tasks.refining.outside import OtherPictures, other_inputs, other_rows, with_outside
 from evenly.tasks.refining.pairs import (
+    ClassRows,
     GuardedList,
-    OtherPictures,
     RefiningParts,
     dealt_parts,
     list_inputs,
-    other_inputs,
-    other_rows,
     pair_rows,
     refining_parts,
 )
@@ -106,7 +105,8 @@ class HeldOutPairs:
     @property
     def judged(self) -> Single:
         """The rows of the pictures that the epoch is chosen by or that are judged by."""
-        pairs = [self.parts.pairs["val"], self.parts.pairs["test"], *self.parts.further.values()]
+        further = (*self.parts.further.values(), *self.parts.outside.values())
+        pairs = [self.parts.pairs["val"], self.parts.pairs["test"], *further]
         lists = [rows.image for part in self.parts.lists.values() for rows in part.values()]
         return np.concatenate([*(rows.image for rows in pairs), *lists])
 
@@ -154,7 +154,7 @@ def hold_out(
     lists: Sequence[GuardedList],
     *,
     unbalanced: Mapping[str, Any] | None = None,
-    other_pictures: Mapping[str, Any] | None = None,
+    other_pictures: Mapping[str, ClassRows | PairRows] | None = None,
 ) -> HeldOutPairs:
     """The held-out pairs of a build, those of its pool that balancing alone dropped, and other pictures."""
     parts = refining_parts(run, manifest, lists)
@@ -165,7 +165,7 @@ def hold_out(
     for part in PARTS:
         part_of |= {group_of[uid]: part for uid in parts.pairs[part].uids.tolist()}
     held_out = HeldOutPairs(
-        parts=replace(parts, lists={**parts.lists, "test": {**parts.lists.get("test", {}), **(other_pictures or {})}}),
+        parts=with_outside(parts, other_pictures or {}),
         group_of=group_of,
         part_of=part_of,
     )
@@ -240,17 +240,18 @@ def trained_heads(run: Run, pairs: PairRows, val: PairRows, rule: TrainingRule, 
         return Heads.from_bytes(artifacts.read(name)[1])
     best: Refinement = Heads.start(pairs.image.shape[1], rule.rank, seed=seed)
     highest, chosen = -1.0, 0
-    for epoch, heads, _ in train_heads(pairs, OBJECTIVES[_OBJECTIVE](), rule, seed=seed):
+    texts = held_texts(run, rule)
+    for epoch, heads, _ in train_heads(pairs, OBJECTIVES[_OBJECTIVE](), rule, seed=seed, texts=texts):
         recall = mean_recall(correct_of(RefiningParts(pairs={"val": val}), "val", heads))
         if recall > highest:
             best, highest, chosen = heads, recall, epoch
-    made_of = {"encoder": encoder_identity(run), "rule": asdict(rule), "seed": seed}
+    made_of = {"encoder": encoder_identity(run), "rule": _facts(rule), "seed": seed}
     artifacts.put(name, {"epoch": chosen}, best.to_bytes(), made_of=made_of, force=True)
     return best
 
 
 def _heads_name(pairs: PairRows, val: PairRows, rule: TrainingRule, seed: int) -> str:
-    facts = {"objective": _OBJECTIVE, "rule": asdict(rule), "seed": seed, "version": REFINE_ENCODER.version}
+    facts = {"objective": _OBJECTIVE, "rule": _facts(rule), "seed": seed, "version": REFINE_ENCODER.version}
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for rows in (pairs, val):
         for field, values in vars(rows).items():
@@ -259,6 +260,11 @@ def _heads_name(pairs: PairRows, val: PairRows, rule: TrainingRule, seed: int) -
             content = values if values.dtype.kind == "f" else np.array([content_hash(values.tolist())])
             digest.update(f"{field} {values.shape}".encode() + np.ascontiguousarray(content).tobytes())
     return digest.hexdigest()[:32]
+
+
+def _facts(rule: TrainingRule) -> dict[str, Any]:
+    """The rule as heads of earlier versions were named by, which held nothing."""
+    return {name: value for name, value in asdict(rule).items() if name != "hold" or value}
 
 
 def frozen_variant(held_out: HeldOutPairs) -> WorthVariant:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from evenly.flows.cli.output import Recipe, print_rows, print_text
-from evenly.options import RefineOptions, TuneOptions, WorthOptions
+from evenly.options import Also, RefineOptions, TuneOptions, WorthOptions
 from evenly.signatures import Named, Place, flow_values, taking
 
 
@@ -18,6 +18,7 @@ class Refining(RefineOptions):
     """Options of `evenly.refine`."""
 
     plan: Annotated[bool, Named("--plan"), "Say what it would take, by two steps; keep nothing."] = False
+    also: Also = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,10 +36,12 @@ def refine_build(recipe: Place, name: str, options: Refining) -> dict[str, Any]:
     take is measured by two steps. Raises InputError for options that do not go together and for a name that stands for
     an encoder made otherwise.
     """
+    from evenly.flows.other_pictures import other_pictures
     from evenly.flows.process.prefect_api import as_flow
     from evenly.flows.recipe import read_recipe
-    from evenly.flows.refine_encoder import open_refining, refine_encoder, training_of
+    from evenly.flows.refine_encoder import open_refining, outside_measures, refine_encoder, training_of
     from evenly.storage.builds import open_build
+    from evenly.storage.files.identities import default_cache
     from evenly.storage.ledger import Ledger
     from evenly.tasks.refining.refine import plan_refining
 
@@ -46,18 +49,20 @@ def refine_build(recipe: Place, name: str, options: Refining) -> dict[str, Any]:
         options = replace(options, build=f"{read_recipe(recipe).name}-latest")
     workspace, manifest = open_build(options.build, root=options.root)
     training_of(options)  # what is wrong is said before a server starts
+    pictures = other_pictures(default_cache(), options.also)
     if options.plan:
         return plan_refining(*open_refining(str(recipe), options))
     values = flow_values(options)
-    del values["plan"]
+    del values["plan"], values["also"]
     key = as_flow(refine_encoder)(str(recipe), name, **values)
     ledger = Ledger(workspace)
     record = ledger.get(key)
+    outside = outside_measures(str(recipe), name, options, pictures) if pictures else []
     return {
         "name": name,
         "build": manifest["build"],
         **record.notes,
-        "measures": ledger.table(record, "measures").to_pylist(),
+        "measures": [*ledger.table(record, "measures").to_pylist(), *outside],
         "choice": ledger.table(record, "choice").to_pylist(),
     }
 
@@ -98,6 +103,9 @@ def print_refined(result: dict[str, Any]) -> None:
     pairs = ", ".join(f"{result[f'{part}_pairs']:,} {part}" for part in ("train", "val", "test"))
     if result["strength"]:
         print_text(f"{pairs} pairs; epoch {result['epoch']} at strength {result['strength']:g}, chosen on val")
+        if "noun_shift" in result:
+            shifts = " and ".join(f"{_short(result[f'{of}_shift'])} ({of}s)" for of in ("noun", "picture"))
+            print_text(f"frozen rows moved by {shifts}, mean 1 - cosine; held by weight {result['hold_weight']:.3g}")
         print_text(f"take it: `features: {{refine: {result['name']}}}` in the recipe")
     else:
         print_text(f"{pairs} pairs; the frozen encoder stays: nothing was better on val within the margin")

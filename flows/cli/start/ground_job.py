@@ -58,7 +58,7 @@ def _refined(folder: Path, root: Place, seconds: dict[str, float], *, is_own: bo
     with _timed(seconds, "encoding"):
         builds = {name: as_flow(rebuild_dataset)(recipe, root=str(root)) for name, recipe in recipes.items()}
     with _timed(seconds, "refining"):
-        refine_build(recipes["refine"], REFINED, root=root, rank=_RANK, epochs=_EPOCHS, force=is_own)
+        refine_build(recipes["refine"], REFINED, root=root, rank=_RANK, epochs=_EPOCHS, hold=0, force=is_own)
     frozen = run_in(read_recipe(Path(recipes["ground"])), root=root)
     refined = replace(frozen, encoder=replace(frozen.encoder, refine=REFINED), encoder_identity=None)
     with _timed(seconds, "measuring"):

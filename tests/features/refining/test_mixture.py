@@ -116,7 +116,7 @@ def test_training_goes_on_to_the_same_bits_and_finds_more_than_one_head_where_cl
 
     whole = list(train_heads(pairs(), OBJECTIVES["contrastive"](), RULE, seed=5, trained=trained()))
     _, _, state = whole[0]
-    rest = list(train_heads(pairs(), OBJECTIVES["contrastive"](), RULE, seed=5, trained=trained(), state=state, done=1))
+    rest = list(train_heads(pairs(), OBJECTIVES["contrastive"](), RULE, seed=5, trained=trained(), start=(1, state)))
     assert rest[-1][1].to_bytes() == whole[-1][1].to_bytes()
 
 

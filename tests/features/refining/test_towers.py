@@ -115,7 +115,7 @@ def test_deltas_are_kept_and_loaded_equal_as_an_encoder_of_its_own(folder):
 def test_towers_are_trained_alike_wherever_it_was_broken_off_and_by_however_many_threads(folder, options):
     whole = trained(opened(folder, batch_size=options.get("batch_size", 4)))
     _, _, state = whole[0]
-    rest = trained(opened(folder, **options), state=state, done=1)
+    rest = trained(opened(folder, **options), start=(1, state))
     assert rest[-1][1].to_bytes() == whole[-1][1].to_bytes()
     assert all(rest[-1][2][name].tobytes() == values.tobytes() for name, values in whole[-1][2].items())
 

@@ -61,7 +61,7 @@ def test_training_goes_on_to_the_same_bits_where_it_was_broken_off(name):
     whole = list(train_heads(given, OBJECTIVES[name](), RULE, seed=5))
     assert [epoch for epoch, _, _ in whole] == [1, 2, 3, 4]
     _, _, state = whole[1]
-    rest = list(train_heads(given, OBJECTIVES[name](), RULE, seed=5, state=state, done=2))
+    rest = list(train_heads(given, OBJECTIVES[name](), RULE, seed=5, start=(2, state)))
     assert rest[-1][1].to_bytes() == whole[-1][1].to_bytes()
     assert np.isfinite(whole[-1][1].image_up).all()
     assert whole[-1][1].image_up.any()
@@ -139,6 +139,6 @@ def test_too_few_pairs_and_a_state_of_other_heads_are_refused():
     _, _, state = next(train_heads(pairs(), OBJECTIVES["contrastive"](), RULE, seed=0))
     wider = TrainingRule(rank=9, epochs=4, batch_size=32)
     with pytest.raises(RowsError, match="`state` must be of the same heads"):
-        next(train_heads(pairs(), OBJECTIVES["contrastive"](), wider, seed=0, state=state, done=1))
+        next(train_heads(pairs(), OBJECTIVES["contrastive"](), wider, seed=0, start=(1, state)))
     with pytest.raises(RowsError, match="`captions` must hold one for each pair, 96; got 3"):
         PairRows(**vars(pairs()) | {"captions": np.array(["a", "b", "c"])})

@@ -2,14 +2,17 @@
 
 import dataclasses
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
 from evenly.adapters.errors import InvalidFeaturesError
+from evenly.features.refining.hold import SLACK
 from evenly.features.refining.objectives import OBJECTIVES
 from evenly.features.refining.training import TrainingRule
 from evenly.storage.artifacts.kinds import refined_encoders_of
@@ -21,12 +24,12 @@ from evenly.tasks import encoders as tasks_encoders
 from evenly.tasks.encoders import open_encoder
 from evenly.tasks.progress import Progress
 from evenly.tasks.refining import refine as refine_module
-from evenly.tasks.refining.measures import PENALTIES, label_rivals
+from evenly.tasks.refining.measures import PENALTIES, TO_PICTURE, TO_TEXT, label_rivals
 from evenly.tasks.refining.pairs import GuardedList, refining_parts
-from evenly.tasks.refining.refine import REFINE_ENCODER, RefineRule, heads_of
+from evenly.tasks.refining.refine import REFINE_ENCODER, SHIFTS, RefineRule, heads_of
 from evenly.tasks.run import EncoderChoice, Run
 from evenly.tasks.stage import run_step
-from tests.labelled_build import Picture, WordEncoder, publish
+from tests.labelled_build import Picture, WordEncoder, publish, word_vector
 
 THINGS = ("cat", "dog", "ship", "whale", "tree", "house")
 TRAINING = TrainingRule(rank=8, epochs=4, batch_size=32, learning_rate=1e-2)
@@ -160,6 +163,49 @@ def test_the_guard_keeps_the_frozen_encoder_where_accuracy_would_fall_too_far(wo
     assert record.notes["strength"] == 0
     rows = run_in(workspace).ledger.table(record, "measures").to_pylist()
     assert all(row["before"] == row["after"] for row in rows)
+
+
+@pytest.mark.usefixtures("manifest")
+def test_what_moves_nouns_or_pictures_too_far_is_not_chosen(workspace, monkeypatch):
+    monkeypatch.setattr("evenly.features.refining.hold.HELD", 40)
+    record = refine(workspace, training=replace(TRAINING, hold=0.004))
+    rows = run_in(workspace).ledger.table(record, "choice").to_pylist()
+    moved = [max(row["noun_shift"], row["picture_shift"]) for row in rows]
+    assert [row["allowed"] for row in rows] == [shift <= SLACK * 0.004 for shift in moved]
+    assert len({row["allowed"] for row in rows}) == 2
+    chosen = next(row for row in rows if row["chosen"])
+    assert chosen["recall"] == max(row["recall"] for row in rows if row["allowed"])
+    assert {name: record.notes[name] for name in (*SHIFTS, "hold_weight")} == {
+        name: chosen[name] for name in (*SHIFTS, "hold_weight")
+    }
+    free = refine(workspace)
+    assert free.key != record.key
+    assert not {*SHIFTS, "hold_weight"} & set(free.notes)
+
+
+def test_pictures_outside_the_pool_are_looked_for_among_its_own(workspace, manifest, tmp_path, evenly, monkeypatch):
+    def encode_images(_self, images, *, progress):
+        del progress
+        return np.stack([word_vector(THINGS[image[0, 0, 0]]) for image in images]).astype(np.float32)
+
+    monkeypatch.setattr(WordEncoder, "encode_images", encode_images, raising=False)
+    Builds(workspace).promote(manifest["build"], recipe="some")
+    recipe = tmp_path / "some.yaml"
+    sources = [{"kind": "parquet", "path": "pool.parquet"}]
+    recipe.write_text(yaml.safe_dump({"name": "some", "seed": 7, "sources": sources, "curate": {}}))
+    folder = tmp_path / "others"
+    folder.mkdir()
+    for place, name in enumerate(THINGS):
+        Image.new("RGB", (8, 8), (place, 0, 0)).save(folder / f"{place}.png")
+        (folder / f"{place}.txt").write_text(name, encoding="utf-8")
+    Image.new("RGB", (8, 8), (99, 0, 0)).save(folder / "silent.png")
+    options = ("--epochs", 1, "--rank", 8, "--batch-size", 32, "--hold", 0, "--out", "mine", "--also", folder)
+    shown = evenly("refine", recipe, *options, "--json")
+    of = {(row["measure"], row["of"]): row for row in json.loads(shown.out)["measures"]}
+    among = [of[f"{direction} R@1", "others among the pool's"] for direction in (TO_PICTURE, TO_TEXT)]
+    assert [(row["n"], row["before"]) for row in among] == [(len(THINGS), 1), (len(THINGS), 1)]
+    assert "1 pictures are left out beside those with captions: missing_caption" in shown.err
+    assert "`--also` must be photographs" in evenly("refine", recipe, *options[:-1], "nothing", status=2).err
 
 
 @pytest.mark.usefixtures("manifest")

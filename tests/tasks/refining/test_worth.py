@@ -11,7 +11,8 @@ from evenly.demo.errors import FolderError
 from evenly.demo.pictures.photographs import PHOTOGRAPHS, make_photographs
 from evenly.features.pictures.rgb import open_rgb
 from evenly.features.refining.training import TrainingRule
-from evenly.flows.measure_worth import LEFT_OUT, _other, _variants, _without
+from evenly.flows.measure_worth import LEFT_OUT, _variants, _without
+from evenly.flows.other_pictures import other_pictures
 from evenly.flows.recipe import read_recipe
 from evenly.flows.recipe.files import DEMO
 from evenly.flows.recipe.steps import steps_of
@@ -19,7 +20,8 @@ from evenly.storage.builds import Builds
 from evenly.storage.errors import InputError
 from evenly.tasks.progress import Progress
 from evenly.tasks.refining import worth as worth_module
-from evenly.tasks.refining.pairs import GuardedList, OtherPictures, other_inputs, other_rows
+from evenly.tasks.refining.outside import OtherPictures, other_inputs, other_rows
+from evenly.tasks.refining.pairs import GuardedList
 from evenly.tasks.refining.worth import (
     BEFORE_BALANCE,
     MEASURE_WORTH,
@@ -192,7 +194,7 @@ def test_pictures_of_another_kind_are_encoded_once_and_named_by_their_folders(ru
         (tmp_path / "kinds" / name).mkdir(parents=True)
         Image.new("RGB", (8, 8), colour).save(tmp_path / "kinds" / name / "1.png")
     (tmp_path / "kinds" / "red" / "2.png").write_bytes(b"no picture")
-    other = _other(run.cache, str(tmp_path / "kinds"))
+    other = other_pictures(run.cache, [str(tmp_path / "kinds")])[0]
     rows = other_rows(run, other)
     assert (rows.image.shape, rows.texts.shape) == ((3, DIMENSION), (3, DIMENSION))
 
@@ -209,8 +211,8 @@ def test_pictures_of_another_kind_are_encoded_once_and_named_by_their_folders(ru
     before = other_inputs([other])
     (tmp_path / "kinds" / "red" / "1.png").rename(tmp_path / "kinds" / "blue" / "3.png")
     assert other_inputs([other]) != before
-    with pytest.raises(InputError, match="`also` must be photographs, digits or a folder"):
-        _other(run.cache, str(tmp_path / "nothing"))
+    with pytest.raises(InputError, match="`also` must be photographs, digits, or a folder"):
+        other_pictures(run.cache, [str(tmp_path / "nothing")])
     (tmp_path / "broken" / "red").mkdir(parents=True)
     (tmp_path / "broken" / "red" / "2.png").write_bytes(b"no picture")
     with pytest.raises(InputError, match="must hold pictures that can be decoded; got none"):
