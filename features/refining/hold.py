@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from evenly.features.refining.objective import Sides
     from evenly.features.refining.refinement import Trainable
 
-SLACK = 1.5
+SLACK = 1.1
 """How many times the target a refinement may move rows to be chosen."""
 HELD = 2000
 """Nouns that are held, as they are and as photographs."""

@@ -85,7 +85,7 @@ def choose_heads(run: Run, _upstream: Records, rule: RefineRule) -> StepOutput:
 
     parts = parts_of(run, rule)
     with threadpool_limits(1):  # by more, sums may come in another order
-        best, rows = _best(run, rule, parts, trainable_of(run, rule, parts.pairs["train"]))
+        best, rows = chosen_refinement(run, rule, parts, trainable_of(run, rule, parts.pairs["train"]))
         rivals = label_rivals(parts) if OBJECTIVES[rule.objective].learns_labels else {}
         measures = compared(parts, best, seed=run.seed, rivals=rivals)
     digest = put_object(run.workspace.objects, best.to_bytes())
@@ -159,7 +159,7 @@ def heads_of(run: Run, record: StepRecord, rule: RefineRule) -> bytes:
     )
 
 
-def _best(
+def chosen_refinement(
     run: Run, rule: RefineRule, parts: RefiningParts, trained: Trainable
 ) -> tuple[Refinement, list[dict[str, Any]]]:
     """The chosen refinement, and a row for all that were tried, the frozen encoder first."""

@@ -36,6 +36,7 @@ def refine_build(recipe: Place, name: str, options: Refining) -> dict[str, Any]:
     take is measured by two steps. Raises InputError for options that do not go together and for a name that stands for
     an encoder made otherwise.
     """
+    from evenly.features.refining.objectives import OBJECTIVES
     from evenly.flows.other_pictures import other_pictures
     from evenly.flows.process.prefect_api import as_flow
     from evenly.flows.recipe import read_recipe
@@ -62,6 +63,7 @@ def refine_build(recipe: Place, name: str, options: Refining) -> dict[str, Any]:
         "name": name,
         "build": manifest["build"],
         **record.notes,
+        "advice": OBJECTIVES[options.objective.partition(",")[0]].advice,
         "measures": [*ledger.table(record, "measures").to_pylist(), *outside],
         "choice": ledger.table(record, "choice").to_pylist(),
     }
@@ -106,9 +108,11 @@ def print_refined(result: dict[str, Any]) -> None:
         if "noun_shift" in result:
             shifts = " and ".join(f"{_short(result[f'{of}_shift'])} ({of}s)" for of in ("noun", "picture"))
             print_text(f"frozen rows moved by {shifts}, mean 1 - cosine; held by weight {result['hold_weight']:.3g}")
+        if result["advice"]:
+            print_text(result["advice"])
         print_text(f"take it: `features: {{refine: {result['name']}}}` in the recipe")
     else:
-        print_text(f"{pairs} pairs; the frozen encoder stays: nothing was better on val within the margin")
+        print_text(f"{pairs} pairs; the frozen encoder stays: nothing was better on val within the margin and the hold")
 
 
 def _difference(row: dict[str, Any]) -> str:
