@@ -210,3 +210,42 @@ def spans_zero(row: Mapping[str, Any]) -> bool | None:
     """Whether the interval of the difference holds zero; None where there is no interval."""
     low, high = row.get("difference_low"), row.get("difference_high")
     return None if low is None or high is None else bool(low <= 0 <= high)
+
+
+def lost_on_test(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The rows below zero-shot on test, the largest loss first: what names a row, and its difference.
+
+    A row of a leaderboard, of results or of a fit, with name, texts (shots, list) and the difference with its ends.
+    """
+    names = ("list", "name", "texts", "shots", "difference", "difference_low", "difference_high")
+    lost = [{name: _plain(row[name]) for name in names if name in row} for row in rows if _below(row)]
+    return sorted(lost, key=lambda row: row["difference"])
+
+
+def losses_in_words(rows: Sequence[Row]) -> str:
+    """The foot of a table of adapters: which lost against zero-shot on test, and by how much, or that none did."""
+    judged = [row for row in rows if _plain(row.get("difference")) is not None]
+    if not judged:
+        return "lost against zero-shot on test: nothing is known, there are no test rows"
+    lost = lost_on_test(judged)
+    if not lost:
+        return "lost against zero-shot on test: none"
+    n_surely = sum(_surely_below(row) for row in lost)
+    counts = f"{len(lost)} of {len(judged)} rows, {n_surely} with the whole interval below"
+    return f"lost against zero-shot on test, with 95 % intervals: {', '.join(map(_loss, lost))} ({counts})"
+
+
+def _below(row: Row) -> bool:
+    difference = _plain(row.get("difference"))
+    return difference is not None and difference < 0
+
+
+def _surely_below(row: Row) -> bool:
+    return row["difference_high"] is not None and row["difference_high"] < 0
+
+
+def _loss(row: Row) -> str:
+    low, high = row["difference_low"], row["difference_high"]
+    shots = f" at {row['shots']} shot{'s' * (row['shots'] != 1)}" if "shots" in row else ""
+    ends = "" if low is None or high is None else f" [{low:+.3f}, {high:+.3f}]"
+    return f"{label_of(row)}{shots} {row['difference']:+.3f}{ends}"

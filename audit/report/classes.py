@@ -9,6 +9,7 @@ from evenly.adapters.evaluation.tables import (
     by_adapter,
     ensembles_of,
     label_of,
+    losses_in_words,
     notes_of,
     pairs_square,
     plain_rows,
@@ -132,6 +133,7 @@ def _section(ledger: Ledger, record: StepRecord) -> dict[str, Any]:
         "extra": [name for name in (rows[0] if rows else ()) if name not in MAIN],
         "notes": notes if isinstance(notes, list) else [notes],
         "baseline": baseline,
+        "losses": losses_in_words(rows),
         "plot": interval_plot([label_of(row) for row in rows], rows, baseline) if rows else None,
         **read_details(ledger, record, rows, best),
     }

@@ -187,6 +187,14 @@ def print_adapters(rows: Sequence[Mapping[str, Any]]) -> None:
     for name in dict.fromkeys(row["list"] for row in rows):
         of_list = [row for row in rows if row["list"] == name]
         print_rows(f"{name}: adapters on test, 95 % intervals", of_list, columns)
+        print_test_losses(of_list)
+
+
+def print_test_losses(rows: Sequence[Row]) -> None:
+    """Print the foot of a table of adapters: which lost against zero-shot on test, and by how much."""
+    from evenly.adapters.evaluation.tables import losses_in_words  # here, for it loads the adapters
+
+    print_text(losses_in_words(rows))
 
 
 def print_losses(pool: Mapping[str, Any]) -> None:

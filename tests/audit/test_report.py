@@ -141,6 +141,7 @@ def test_no_field_of_any_section_can_act_on_the_page(build, workspace, evaluatio
 def test_adapters_come_with_intervals_and_what_spans_zero(workspace, build, evaluation, read_all):
     text = Page(render_report(workspace, build(), evaluations=[evaluation], read_bytes=read_all)).text
     assert "The interval of the difference excludes zero for linear." in text
+    assert "lost against zero-shot on test: none." in text
     assert "The interval of the difference spans zero for zero shot (<script>" in text
     assert "Validation chose linear" in text
     assert "60.0 % to 80.0 %" in text

@@ -13,13 +13,23 @@ from evenly.adapters.evaluation.tables import (
     better_and_worse,
     by_adapter,
     ensembles_of,
+    lost_on_test,
     notes_of,
     unseen_of,
 )
 from evenly.flows.cli.adapters.own_features.fit import plain
 from evenly.flows.cli.datasets.outcome import Root, best_on_validation, check_has_classes, evaluations_of
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.cli.output import Columns, Row, interval, measured, print_rows, print_text, with_interval
+from evenly.flows.cli.output import (
+    Columns,
+    Row,
+    interval,
+    measured,
+    print_rows,
+    print_test_losses,
+    print_text,
+    with_interval,
+)
 from evenly.flows.recipe import read_recipe
 from evenly.signatures import Place
 from evenly.storage.builds import open_build
@@ -78,6 +88,7 @@ def _facts(workspace: Workspace, record: StepRecord) -> dict[str, Any]:
     return {
         "list": record.rule["list"],
         "chosen_on_validation": None if best is None else {name: best[name] for name in ("name", "texts")},
+        "lost_on_test": lost_on_test(tables["results"]),
         "notes": list(record.notes.get("notes", ())),
         **{name: tables.get(name, []) for name in TABLES},
     }
@@ -109,6 +120,7 @@ def print_evaluation(facts: Row) -> None:
         "against zero-shot": lambda row: "the baseline" if row is rows[0] else measured(row, "difference", sign="+"),
     }
     print_rows("accuracy on test, with 95 % intervals", rows, columns)
+    print_test_losses(rows)
     print_rows("on test, ECE as fitted and at temperature T; on val, accuracy", rows, FURTHER)
     for reason in dict.fromkeys(filter(None, (row.get("temperature_why") for row in rows))):
         named = [who(row) for row in rows if row.get("temperature_why") == reason]

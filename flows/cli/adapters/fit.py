@@ -10,7 +10,7 @@ import typer
 from evenly.flows.cli.adapters.options import FitOptions, LeaderboardOptions, OptionalRecipe, PredictOptions
 from evenly.flows.cli.command import typed
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.cli.output import Columns, Row, interval, print_facts, print_rows, print_text
+from evenly.flows.cli.output import Columns, Row, interval, print_facts, print_rows, print_test_losses, print_text
 from evenly.signatures import taking
 
 LISTS = ("top", "explanation")  # of a prediction's columns, those that no line of a table holds
@@ -35,9 +35,11 @@ def fit_command(recipe: OptionalRecipe, options: FitOptions) -> dict[str, Any]:
                 "`fit RECIPE` must go without `--adapter`, `--param`, `--out`, `--normalise`, `--guard` and `--force`, "
                 "which are for `--arrays`. Name adapters in the recipe."
             )
+        from evenly.adapters.evaluation.tables import lost_on_test
         from evenly.flows.cli.datasets.outcome import fit_latest
 
-        return {"adapters": fit_latest(recipe, root=options.root)}
+        fitted = fit_latest(recipe, root=options.root)
+        return {"adapters": fitted, "lost_on_test": lost_on_test(fitted)}
     if options.arrays is None or options.adapter is None or options.out is None:
         raise UsageError("`fit --arrays` must get `--adapter NAME` and `--out DIR` as well. Add what is missing.")
     if options.adapter.lower() == "ranking":
@@ -141,10 +143,11 @@ def _print_compared(result: dict[str, Any]) -> None:
 
         print_encoders(result)
     for board in result.get("leaderboards", ()):
-        _print_board(board)
+        print_board(board)
 
 
-def _print_board(board: dict[str, Any]) -> None:
+def print_board(board: Row) -> None:
+    """Print a leaderboard with what was skipped, its notes and its foot."""
     columns: Columns = {
         **{name: name for name in ("name", "texts", "shots")},
         "accuracy": interval("accuracy"),
@@ -158,11 +161,9 @@ def _print_board(board: dict[str, Any]) -> None:
         print_text(f"skipped: {names}{'; '.join(sorted(reasons))}")
     for note in board["notes"]:
         print_text(note)
-    print_text(
-        f"below zero-shot: {board['below_zero_shot_on_validation']} of {len(board['summary'])} rows on validation, "
-        f"{board['below_zero_shot_on_test']} on test, {board['surely_below_zero_shot_on_test']} of these with the "
-        "whole interval below"
-    )
+    n_rows = len(board["summary"])
+    print_text(f"below zero-shot on validation: {board['below_zero_shot_on_validation']} of {n_rows} rows")
+    print_test_losses(board["summary"])
     print_text(f"table and plot in {board['out']}")
 
 
@@ -194,6 +195,7 @@ def print_chosen(rows: Sequence[Mapping[str, Any]]) -> None:
     for name in dict.fromkeys(row["list"] for row in rows):
         of_list = [row for row in rows if row["list"] == name]
         print_rows(f"{name}: chosen on {of_list[0]['validation_rows'] or 0:,} validation pictures", of_list, CHOSEN)
+        print_test_losses(of_list)
         print_text(f"saved in {Path(of_list[0]['saved']).parent} as ADAPTER-TEXTS.json")
 
 
@@ -220,6 +222,7 @@ def _print_choice(result: dict[str, Any]) -> None:
         measures = [name for name in metrics if not name.endswith(("low", "high")) and metrics[name] != ""]
         rows = [{"measure": name, "value": metrics[name], "interval": _ends(metrics, name)} for name in measures]
         print_rows("on test", rows)
+        print_test_losses([{"name": result["adapter"], **metrics}])
 
 
 def _ends(metrics: Row, measure: str) -> str:

@@ -12,7 +12,7 @@ from evenly.adapters import adapter_name
 from evenly.adapters.evaluation.protocols.evaluation_data import EvaluationData
 from evenly.adapters.evaluation.protocols.leaderboard import Leaderboard, LeaderboardPlan, compare_adapters
 from evenly.adapters.evaluation.protocols.leaderboard_runs import LeaderboardRun
-from evenly.adapters.evaluation.tables import recipe_remedy
+from evenly.adapters.evaluation.tables import lost_on_test, recipe_remedy
 from evenly.adapters.own_features.arrays import class_names_in, joined_parts, parts_in
 from evenly.adapters.own_features.part_checks import LEFT_OUT
 from evenly.adapters.training import row_keys
@@ -163,13 +163,15 @@ def _remedy(reason: str) -> str:
 
 
 def _write(board: Leaderboard, out: Path, title: str) -> dict[str, Any]:
+    rows = [{str(name): value for name, value in row.items()} for row in board.summary.to_dict("records")]
     result = {
         "title": title,
         "protocol": dict(board.protocol),
-        "summary": board.summary.to_dict("records"),
+        "summary": rows,
         "skipped": [row | {"remedy": _remedy(row["reason"])} for row in board.skipped.to_dict("records")],
         "notes": list(board.notes),
         "below_zero_shot_on_validation": int((board.summary["validation_margin"] < 0).sum()),
+        "lost_on_test": lost_on_test(rows),
         "below_zero_shot_on_test": int((board.summary["difference"] < 0).sum()),
         "surely_below_zero_shot_on_test": int((board.summary["difference_high"] < 0).sum()),
     }

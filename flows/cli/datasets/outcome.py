@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from evenly.adapters.evaluation.tables import lost_on_test
 from evenly.audit.publication.cards import about_build
 from evenly.audit.publication.reading import read_facts
 from evenly.audit.published import PublishedBuild
@@ -39,6 +40,7 @@ def outcome_of(build: str, *, root: Root = None) -> dict[str, Any]:
     workspace, manifest = open_build(build, root=root)
     confusable = latest_made(Ledger(workspace), "find_confusable", build=str(manifest["build"]))
     report, sources = audit.report_of(workspace, manifest)
+    adapters = adapter_rows(workspace, manifest)
     return {
         "build": manifest["build"],
         "content_hash": manifest["content_hash"],
@@ -46,7 +48,8 @@ def outcome_of(build: str, *, root: Root = None) -> dict[str, Any]:
         "report": str(report),
         "funnel": funnel_of(manifest),
         "sources": sources,
-        "adapters": adapter_rows(workspace, manifest),
+        "adapters": adapters,
+        "lost_on_test": lost_on_test(adapters),
         "pairs": [{"list": record.rule["list"], **record.notes} for record in confusable],
     }
 
@@ -104,7 +107,8 @@ def check_has_classes(recipe: Place) -> None:
 def fit_latest(recipe: Place, *, root: Root = None) -> list[dict[str, Any]]:
     """Fit the adapters of a recipe on its latest build; what validation chose, and where they are saved."""
     check_has_classes(recipe)
-    names = ("list", "name", "texts", "chosen", "validation_accuracy", "validation_rows", "kept_zero_shot", "why")
+    names = ["list", "name", "texts", "chosen", "validation_accuracy", "validation_rows", "kept_zero_shot", "why"]
+    names += ["difference", "difference_low", "difference_high"]
     workspace, manifest = open_build(f"{read_recipe(recipe).name}-latest", root=root)
     rows = _results(workspace, evaluations_of(recipe, workspace, manifest))
     folder = workspace.adapters / str(manifest["build"])

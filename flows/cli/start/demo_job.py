@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from evenly.adapters.evaluation.tables import lost_on_test
 from evenly.curation.captions.judgement import RECAPTION
 from evenly.curation.duplicates.judgement import DEDUPLICATE_PERCEPTUAL
 from evenly.curation.filters.judgement import CHECK_TEXTS
@@ -29,12 +30,14 @@ def run_demo(*, root: Place | None = None, workers: int | None = None) -> dict[s
     workspace, manifest = open_build(build, root=root)
     truth = faults_found(workspace, manifest, pq.read_table(default_cache() / "demo" / "truth.parquet"))
     report, _ = report_of(workspace, manifest, truth)
+    adapters = adapter_rows(workspace, manifest)
     return {
         "build": build,
         "content_hash": manifest["content_hash"],
         "report": str(report),
         "funnel": funnel_of(manifest),
-        "adapters": adapter_rows(workspace, manifest),
+        "adapters": adapters,
+        "lost_on_test": lost_on_test(adapters),
         "truth": truth,
         "examples": examples_of(workspace, manifest),
     }

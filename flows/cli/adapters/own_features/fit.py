@@ -15,6 +15,7 @@ from evenly.adapters import adapter_class, adapter_name
 from evenly.adapters.contract import Adapter
 from evenly.adapters.evaluation.protocols.array_fit import fit_arrays
 from evenly.adapters.evaluation.protocols.array_ranking import REQUIRED, fit_ranking, graded_parts
+from evenly.adapters.evaluation.tables import lost_on_test
 from evenly.adapters.own_features.arrays import class_names_in, parts_in
 from evenly.adapters.saved import to_arrays, to_card
 from evenly.adapters.saved_ranking import NAME, PARAMETERS, ranking_arrays, ranking_card
@@ -59,6 +60,7 @@ def fit_array_file(arrays: Path, adapter: str, out: Path, options: FitOptions) -
         "temperature": plain(fit.temperature.value),
         "temperature_why": fit.temperature.why,
         "metrics": plain(dict(fit.metrics)),
+        "lost_on_test": plain(lost_on_test([{"name": adapter_name(adapter), **fit.metrics}])),
         "ood": plain(fit.unseen.to_dict("records")),
         "ensemble": plain(fit.ensemble.to_dict("records")),
         "rows": {name: len(getattr(parts, name).labels) for name in ("train", "val", "test")},
