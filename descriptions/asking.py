@@ -9,7 +9,7 @@ from evenly.descriptions.chat.client import Reply
 from evenly.descriptions.chat.request import ChatRequest
 from evenly.descriptions.descriptions import ACCEPTED, FAILED, REJECTED
 from evenly.descriptions.errors import RequestFailedError
-from evenly.descriptions.method import DescriptionMethod, Phrase, Surroundings
+from evenly.descriptions.method import GROUP, DescriptionMethod, Phrase, Surroundings
 from evenly.descriptions.texts.checks import check_reply
 from evenly.descriptions.texts.grounding import Subject
 from evenly.descriptions.texts.replies import UnreadableReplyError
@@ -89,12 +89,14 @@ class Asking:
             if phrase.second:
                 subject = replace(subject.against, against=subject)
             aspect = subject.against.name if subject.against else aspect
+        unnamed = {*subject.own_names[1:], *(self.surroundings.attributes - {subject.name})}
         checked = check_reply(
             phrase.text,
             subject.name,
-            self.surroundings.classes,
+            [name for name in self.surroundings.classes if name not in unnamed],
+            noun=subject.noun,
             rules=self.method.rules,
-            instruction=self.method.instruction,
+            instruction=f"{GROUP}\n{self.method.instruction}" if subject.noun else self.method.instruction,
             accepted=self.accepted,
             vocabulary=self.vocabulary,
         )

@@ -14,6 +14,7 @@ from evenly.descriptions.descriptions import FAILED, Descriptions, table_of
 from evenly.descriptions.method import DescriptionMethod, Surroundings
 from evenly.descriptions.texts.grounding import Grounding, Subject, ungrounded
 from evenly.descriptions.texts.neighbours import Neighbours
+from evenly.descriptions.texts.vocabularies import ATTRIBUTE_WORDS
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -115,12 +116,13 @@ def _subjects(
 
 
 def _surroundings(subjects: Sequence[Subject], grounding: Grounding | None) -> Surroundings:
-    classes = tuple(subject.name for subject in subjects)
+    classes = tuple(name for subject in subjects for name in subject.own_names)
     lemmas = (lemma for subject in subjects for lemma in subject.lemmas)
     names = tuple(dict.fromkeys((*classes, *lemmas)))
     if grounding is None:
         return Surroundings(classes=classes, names=names)
-    return Surroundings(classes=classes, names=names, gloss_of=grounding.gloss_of, grounded=True)
+    attributes = frozenset(subject.name for subject in subjects if subject.noun in ATTRIBUTE_WORDS)
+    return Surroundings(classes=classes, names=names, attributes=attributes, gloss_of=grounding.gloss_of, grounded=True)
 
 
 def _pairs_of(class_list: ClassList, pairs: Pairs) -> Pairs:

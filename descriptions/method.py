@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Protocol
 
-from evenly.descriptions.chat.request import ChatRequest
+from evenly.descriptions.chat.request import ChatRequest, Message
 from evenly.descriptions.texts.checks import ReplyRules
 from evenly.descriptions.texts.grounding import Subject
 from evenly.descriptions.texts.replies import read_list
@@ -35,12 +35,15 @@ class Phrase:
 class Surroundings:
     """Facts about the list as a whole that a method may look at.
 
-    `classes` are the names of the list, `names` these and the lemmas of their senses; `gloss_of` gives the gloss of any
+    `classes` are the names of the list and the singulars of its irregular plurals, `names` these and the lemmas of
+    their senses; `attributes` those of `classes` that are plurals of words for attributes ("shapes"), which texts use
+    without naming the class; `gloss_of` gives the gloss of any
     noun, None where there is none; `grounded` says whether glosses are to be had at all.
     """
 
     classes: tuple[str, ...]
     names: tuple[str, ...]
+    attributes: frozenset[str] = frozenset()
     gloss_of: Callable[[str], str | None] = lambda _name: None
     grounded: bool = False
 
@@ -147,14 +150,23 @@ class TextMethod:
         return phrase
 
 
-def quoted(subject: Subject, *, gloss: bool) -> str:
-    """The class as one line of JSON data: {"class": name, "definition": gloss}, the latter where there is one."""
-    return json.dumps(facts(subject, gloss=gloss), ensure_ascii=False)
+GROUP = "The class is a group of many things: say what holds for most of them, and what its usual kinds look like."
+"""Said of a class of a plural name."""
+
+
+def question_about(subject: Subject, instruction: str, *, gloss: bool, small_model: bool = False) -> Message:
+    """The question about a class: its facts as one line of JSON data, then the instruction.
+
+    A group is asked about as one. A small model knows little of what many things share: it is asked about one of them.
+    """
+    about = replace(subject, name=subject.singular, noun="") if small_model else subject
+    words = f"{GROUP} {instruction}" if about.noun else instruction
+    return Message(role="user", content=f"{json.dumps(facts(about, gloss=gloss), ensure_ascii=False)}\n{words}")
 
 
 def facts(subject: Subject, *, gloss: bool) -> dict[str, str]:
-    """The facts of a subject that `quoted` writes."""
-    data = {"class": subject.name}
+    """{"class": name, "each": singular of a plural name, "definition": gloss}, the latter two where there are such."""
+    data = {"class": subject.name} | ({"each": subject.noun} if subject.noun else {})
     if gloss and subject.gloss is not None:
         data["definition"] = subject.gloss
     return data

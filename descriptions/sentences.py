@@ -39,7 +39,7 @@ class SentenceMethod(TextMethod):
 
     def pattern(self, subject: Subject) -> str | None:
         """The pattern of a sentence of a small model; None for a larger one."""
-        return sentence_of(subject.name, gloss_words(subject, gloss=self.gloss)) if self.small_model else None
+        return sentence_of(subject.singular, gloss_words(subject, gloss=self.gloss)) if self.small_model else None
 
     def refuse(self, subject: Subject, phrase: str, surroundings: Surroundings) -> str:
         """prompt_echo, repeats, little_to_see or adds_attribute, of a small model."""
@@ -49,7 +49,7 @@ class SentenceMethod(TextMethod):
     def text(self, subject: Subject, phrase: str, aspect: str | None = None) -> str:
         """The sentence, after the name where it does not hold it."""
         del aspect
-        return with_name(subject.name, phrase)
+        return with_name(subject.singular, phrase)
 
 
 def gloss_words(subject: Subject, *, gloss: bool) -> tuple[str, ...]:

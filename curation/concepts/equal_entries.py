@@ -44,7 +44,7 @@ def unmatchable_normalized(entries: Sequence[str], *, plurals: bool = False) -> 
     return unmatchable
 
 
-_IRREGULAR = {
+IRREGULAR_PLURALS = {
     "man": "men",
     "woman": "women",
     "child": "children",
@@ -61,10 +61,10 @@ _IRREGULAR = {
     **{word: word[:-1] + "ves" for word in ("scarf", "hoof", "wharf")},
     **{word: word[:-2] + "ves" for word in ("knife", "wife", "life")},
 }
-
+"""Singular -> plural of common nouns; nouns in -man have theirs in -men."""
 
 _ENDS = "eisy"
-_IRREGULAR_END = f"(^| )({'|'.join(_IRREGULAR)})$|[a-z]{{3}}man$"
+_IRREGULAR_END = f"(^| )({'|'.join(IRREGULAR_PLURALS)})$|[a-z]{{3}}man$"
 
 
 def plurals_of(keys: Sequence[str]) -> tuple[list[int], list[str]]:
@@ -108,11 +108,11 @@ def nameable(entries: pa.Array, captions: pa.Array) -> pa.Array:
 def _stems(words: pa.Array) -> pa.Array:
     """The beginnings of words, the same for a word and all of its plurals."""
     stems = pc.replace_substring_regex(pc.ascii_rtrim(words, _ENDS), "man$", "men")
-    irregular = {singular.rstrip(_ENDS): plural.rstrip(_ENDS) for singular, plural in _IRREGULAR.items()}
+    irregular = {singular.rstrip(_ENDS): plural.rstrip(_ENDS) for singular, plural in IRREGULAR_PLURALS.items()}
     places = pc.index_in(stems, pa.array(irregular, stems.type))
     return pc.coalesce(pa.array(irregular.values(), stems.type).take(places), stems)
 
 
 def _irregular(key: str) -> str:
     beginning, blank, word = key.rpartition(" ")
-    return beginning + blank + (_IRREGULAR.get(word) or f"{word[:-3]}men")
+    return beginning + blank + (IRREGULAR_PLURALS.get(word) or f"{word[:-3]}men")

@@ -79,10 +79,10 @@ class Analogies(TextMethod):
             return ()
         words = re.findall(r"\b[a-z]+\b", " ".join(tags))
         turns = [turn for (name, *example_tags), caption in EXAMPLES for turn in _example(name, example_tags, caption)]
-        pattern = sentence_of(subject.name, words) if self.small_model else None
+        pattern = sentence_of(subject.singular, words) if self.small_model else None
         return (
             ChatRequest(
-                messages=(*turns, Message(role="user", content=_data(subject.name, tags))),
+                messages=(*turns, Message(role="user", content=_data(subject.singular, tags))),
                 schema=list_schema(_KEY, fewest=1, most=1, pattern=pattern),
                 sampling=_SMALL if self.small_model else _SAMPLING,
             ),
@@ -124,7 +124,7 @@ class Analogies(TextMethod):
     def text(self, subject: Subject, phrase: str, aspect: str | None = None) -> str:
         """The caption, after the name where it does not hold it."""
         del aspect
-        return with_name(subject.name, phrase)
+        return with_name(subject.singular, phrase)
 
 
 def _example(name: str, tags: list[str], caption: str) -> tuple[Message, Message]:

@@ -3,8 +3,8 @@
 import re
 from dataclasses import dataclass, replace
 
-from evenly.descriptions.chat.request import ChatRequest, Message, Sampling
-from evenly.descriptions.method import Phrase, TextMethod, quoted
+from evenly.descriptions.chat.request import ChatRequest, Sampling
+from evenly.descriptions.method import Phrase, TextMethod, question_about
 from evenly.descriptions.methods.description import Description
 from evenly.descriptions.texts.checks import FEW_WORDS, ReplyRules
 from evenly.descriptions.texts.grounding import Subject
@@ -44,8 +44,7 @@ class Attributes(TextMethod):
         """One question for all types."""
         if self.small_model:
             return Description(gloss=self.gloss, small_model=True).questions(subject)
-        data = quoted(subject, gloss=self.gloss)
-        message = Message(role="user", content=f"{data}\n{self.instruction}")
+        message = question_about(subject, self.instruction, gloss=self.gloss)
         schema = object_schema({kind: strings_schema(fewest=0, most=4) for kind in TYPES})
         return (ChatRequest(messages=(message,), schema=schema, sampling=_SAMPLING),)
 
@@ -70,8 +69,8 @@ class Attributes(TextMethod):
     def text(self, subject: Subject, phrase: str, aspect: str | None = None) -> str:
         """A short caption with the value before the name, or a part or mark after it."""
         if goes_after(phrase, aspect or ""):
-            return f"a photo of a {subject.name} with {with_article(phrase)}"
-        return f"a photo of {article(phrase)} {phrase} {subject.name}"
+            return f"a photo of a {subject.singular} with {with_article(phrase)}"
+        return f"a photo of {article(phrase)} {phrase} {subject.singular}"
 
 
 def _wrong_type(value: str, kind: str) -> str:

@@ -3,8 +3,8 @@
 import re
 from dataclasses import dataclass
 
-from evenly.descriptions.chat.request import ChatRequest, Message, Sampling
-from evenly.descriptions.method import Surroundings, TextMethod, quoted
+from evenly.descriptions.chat.request import ChatRequest, Sampling
+from evenly.descriptions.method import Surroundings, TextMethod, question_about
 from evenly.descriptions.texts.checks import ReplyRules
 from evenly.descriptions.texts.grounding import Subject
 from evenly.descriptions.texts.replies import list_schema, read_list
@@ -14,13 +14,16 @@ _KEY = "features"
 _SAMPLING = Sampling(temperature=0.7, max_tokens=300)
 _SMALL = Sampling(temperature=0.5, frequency_penalty=0.8, max_tokens=160)
 # The first row of each pair is the paper's, whose test "starts with a" also caught "antlers"; the second is ours.
-_VAGUE = re.compile(
-    r"\b(?:such as|like|or)\b|\b(?:has|with) (?:an? |the |its )?(?:colors?|shapes?|surface|material|texture)(?![-\w])"
-)
+_EMPTY_WORDS = r"\b(?:has|with) (?:an? |the |its )?(?:colors?|shapes?|surface|material|texture)(?![-\w])"
+_VAGUE = re.compile(r"\b(?:such as|like|or)\b|" + _EMPTY_WORDS)
+_VAGUE_OF_GROUP = re.compile(r"\b(?:such as|like)\b|" + _EMPTY_WORDS)
 _JOINS = (
     (r"(?:an?|used)\b|(?:made|shaped|covered|colored|coloured)\b", "which is"),
     (r"(?:has|often|typically|may|can)\b|(?:is|usually|comes)\b", "which"),
 )
+
+_PLURAL_VERBS = {"has": "have", "is": "are", "comes": "come"}
+_SINGULAR_VERB = re.compile(r"\b(?:has|is|comes)\b")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +53,7 @@ class Description(TextMethod):
 
     def questions(self, subject: Subject) -> tuple[ChatRequest, ...]:
         """One question."""
-        message = Message(role="user", content=f"{quoted(subject, gloss=self.gloss)}\n{self.instruction}")
+        message = question_about(subject, self.instruction, gloss=self.gloss, small_model=self.small_model)
         schema = list_schema(_KEY, fewest=3, most=6, pattern=FEATURE if self.small_model else None)
         return (ChatRequest(messages=(message,), schema=schema, sampling=_SMALL if self.small_model else _SAMPLING),)
 
@@ -60,17 +63,22 @@ class Description(TextMethod):
         return [re.sub(r"^with\b", "has", phrase) for phrase in read_list(reply, key=_KEY, outcome=outcome)]
 
     def refuse(self, subject: Subject, phrase: str, surroundings: Surroundings) -> str:
-        """vague, of a small model: "has colors such as red" repeats the question."""
-        del subject, surroundings
-        return "vague" if self.small_model and _VAGUE.search(phrase) else ""
+        """vague, of a small model: "has colors such as red" repeats the question. A group may have fur or feathers."""
+        del surroundings
+        vague = _VAGUE_OF_GROUP if subject.noun else _VAGUE
+        return "vague" if self.small_model and vague.search(phrase) else ""
 
     def text(self, subject: Subject, phrase: str, aspect: str | None = None) -> str:
         """Name, join words and phrase."""
         del aspect
-        return join(subject.name, phrase)
+        return join(subject.name, phrase, plural=bool(subject.noun))
 
 
-def join(name: str, phrase: str) -> str:
-    """Text of a phrase: "{name}, which is a ...", "..., which has ..." or "..., which often ...", by its first word."""
+def join(name: str, phrase: str, *, plural: bool = False) -> str:
+    """Text of a phrase: "{name}, which is a ...", "..., which has ..." or "..., which often ...", by its first word.
+
+    A name in the plural takes "are" and "have".
+    """
     words = next((words for pattern, words in _JOINS if re.match(pattern, phrase, re.IGNORECASE)), "which has")
-    return f"{name}, {words} {phrase}"
+    clause = f"{words} {phrase}"
+    return f"{name}, {_SINGULAR_VERB.sub(lambda verb: _PLURAL_VERBS[verb[0]], clause, count=1) if plural else clause}"

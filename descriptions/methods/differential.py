@@ -93,7 +93,7 @@ class Differential(TextMethod):
     def text(self, subject: Subject, phrase: str, aspect: str | None = None) -> str:
         """Name, join words and phrase."""
         del aspect
-        return join(subject.name, phrase)
+        return join(subject.name, phrase, plural=bool(subject.noun))
 
 
 def _both(attribute: str, first: str, second: str) -> tuple[Phrase, Phrase]:

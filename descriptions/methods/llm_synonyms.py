@@ -1,13 +1,13 @@
 """Other names of a class by a language model, as in REAL (Parashar et al., 2024)."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from evenly.descriptions.chat.request import ChatRequest, Message, Sampling
-from evenly.descriptions.method import Surroundings, TextMethod, quoted
+from evenly.descriptions.method import Surroundings, TextMethod, question_about
 from evenly.descriptions.texts.checks import ReplyRules
 from evenly.descriptions.texts.grounding import Subject
-from evenly.descriptions.texts.neighbours import alike
+from evenly.descriptions.texts.neighbours import alike, kind_part
 from evenly.descriptions.texts.replies import list_schema
 from evenly.descriptions.texts.small_patterns import WORDS
 from evenly.descriptions.texts.words import other_names_in
@@ -33,7 +33,8 @@ class LlmSynonyms(TextMethod):
     Refused: WordNet lemmas of other classes of the list (names_another_class) and words of the class's definition
     (in_definition: a kind or a part). "English" is checked by script. Small models invent names: prefer `synonyms` of
     WordNet with them; here they are shown EXAMPLES, and theirs must be nouns of WordNet (unknown_name) whose definition
-    begins like the class's (another_kind).
+    begins like the class's (another_kind). The singular of a plural name is a text; a noun whose definition begins with
+    it is a kind of it, not its name (kind_of_class).
     """
 
     gloss: bool = True
@@ -50,18 +51,16 @@ class LlmSynonyms(TextMethod):
     @property
     def rules(self) -> ReplyRules:
         """A name of at most 6 words that is no other class's name."""
-        return ReplyRules(
-            max_words=6, max_characters=100, visual_word=False, negation=False, known_words=self.small_model
-        )
+        rules = ReplyRules(max_words=6, max_characters=100, visual_word=False, negation=False, singular=True)
+        return replace(rules, known_words=self.small_model)
 
     def questions(self, subject: Subject) -> tuple[ChatRequest, ...]:
         """One question."""
-        content = f"{quoted(subject, gloss=self.gloss)}\n{self.instruction}"
+        message = question_about(subject, self.instruction, gloss=self.gloss, small_model=self.small_model)
         turns = [turn for name, names in EXAMPLES for turn in self._example(name, names)] if self.small_model else []
         schema = list_schema(_KEY, fewest=1, most=6, pattern=WORDS if self.small_model else None)
         sampling = _SMALL if self.small_model else _SAMPLING
-        messages = (*turns, Message(role="user", content=content))
-        return (ChatRequest(messages=messages, schema=schema, sampling=sampling),)
+        return (ChatRequest(messages=(*turns, message), schema=schema, sampling=sampling),)
 
     def _example(self, name: str, names: tuple[str, ...]) -> tuple[Message, Message]:
         data = json.dumps({"class": name}, ensure_ascii=False)
@@ -69,7 +68,7 @@ class LlmSynonyms(TextMethod):
         return question, Message(role="assistant", content=json.dumps({_KEY: list(names)}, ensure_ascii=False))
 
     def refuse(self, subject: Subject, phrase: str, surroundings: Surroundings) -> str:
-        """names_another_class, in_definition, unknown_name or another_kind."""
+        """names_another_class, in_definition, unknown_name or another_kind; of a group also kind_of_class."""
         named = other_names_in(phrase, subject.name, surroundings.names)
         if set(named) - set(subject.lemmas):
             return "names_another_class"
@@ -77,9 +76,12 @@ class LlmSynonyms(TextMethod):
             return ""
         if other_names_in(subject.gloss or "", "", (phrase,)):
             return "in_definition"
-        if not self.small_model or not surroundings.grounded:
-            return ""
         gloss = surroundings.gloss_of(phrase)
+        if subject.noun and other_names_in(kind_part(gloss or ""), "", subject.own_names):
+            return "kind_of_class"
+        return self._doubt(subject, gloss) if self.small_model and surroundings.grounded else ""
+
+    def _doubt(self, subject: Subject, gloss: str | None) -> str:
         if gloss is None:
             return "unknown_name"
         return "another_kind" if subject.gloss and not alike(subject.gloss, gloss) else ""

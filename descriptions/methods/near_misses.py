@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, replace
 
-from evenly.descriptions.chat.request import ChatRequest, Message, Sampling
-from evenly.descriptions.method import Surroundings, TextMethod, quoted
+from evenly.descriptions.chat.request import ChatRequest, Sampling
+from evenly.descriptions.method import Surroundings, TextMethod, question_about
 from evenly.descriptions.texts.checks import FEW_WORDS, ReplyRules
 from evenly.descriptions.texts.grounding import Subject
 from evenly.descriptions.texts.neighbours import alike, kind_part
@@ -48,10 +48,10 @@ class NearMisses(TextMethod):
         """One question; none of a small model where WordNet knows enough neighbours."""
         if self.small_model and len(self.known(subject)) >= self.wanted:
             return ()
-        content = f"{quoted(subject, gloss=self.gloss)}\n{self.instruction}"
+        message = question_about(subject, self.instruction, gloss=self.gloss, small_model=self.small_model)
         schema = list_schema(_KEY, fewest=3, most=6, pattern=WORDS if self.small_model else None)
         sampling = _SMALL if self.small_model else _SAMPLING
-        return (ChatRequest(messages=(Message(role="user", content=content),), schema=schema, sampling=sampling),)
+        return (ChatRequest(messages=(message,), schema=schema, sampling=sampling),)
 
     def known(self, subject: Subject) -> tuple[str, ...]:
         """The neighbours of its WordNet sense."""
@@ -61,7 +61,7 @@ class NearMisses(TextMethod):
         """names_own_class, names_another_class, kind_of_class, in_definition, unknown_name or another_kind."""
         named = other_names_in(phrase, "", surroundings.names)
         if named:
-            return "names_own_class" if set(named) & {subject.name, *subject.lemmas} else "names_another_class"
+            return "names_own_class" if set(named) & {*subject.own_names, *subject.lemmas} else "names_another_class"
         gloss = surroundings.gloss_of(phrase)
         if other_names_in(kind_part(gloss or ""), "", surroundings.classes):
             return "kind_of_class"

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from evenly.descriptions.chat.request import ChatRequest, Message, Sampling
-from evenly.descriptions.method import quoted
+from evenly.descriptions.chat.request import ChatRequest, Sampling
+from evenly.descriptions.method import question_about
 from evenly.descriptions.sentences import KEY, SentenceMethod
 from evenly.descriptions.texts.grounding import Subject
 from evenly.descriptions.texts.replies import list_schema
@@ -28,6 +28,6 @@ class Prompts(SentenceMethod):
 
     def questions(self, subject: Subject) -> tuple[ChatRequest, ...]:
         """One question."""
-        message = Message(role="user", content=f"{quoted(subject, gloss=self.gloss)}\n{self.instruction}")
+        message = question_about(subject, self.instruction, gloss=self.gloss, small_model=self.small_model)
         schema = list_schema(KEY, fewest=1, most=2, pattern=self.pattern(subject))
         return (ChatRequest(messages=(message,), schema=schema, sampling=_SMALL if self.small_model else _SAMPLING),)

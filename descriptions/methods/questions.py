@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from evenly.descriptions.chat.request import ChatRequest, Message, Sampling
-from evenly.descriptions.method import quoted
+from evenly.descriptions.chat.request import ChatRequest, Sampling
+from evenly.descriptions.method import question_about
 from evenly.descriptions.sentences import KEY, SentenceMethod
 from evenly.descriptions.texts.grounding import Subject
 from evenly.descriptions.texts.replies import list_schema
@@ -50,11 +50,11 @@ class Questions(SentenceMethod):
 
     def questions(self, subject: Subject) -> tuple[ChatRequest, ...]:
         """One for each shape."""
-        data = quoted(subject, gloss=self.gloss)
+        options = {"gloss": self.gloss, "small_model": self.small_model}
         schema = list_schema(KEY, fewest=1, most=1, pattern=self.pattern(subject))
         return tuple(
             ChatRequest(
-                messages=(Message(role="user", content=f"{data}\n{shape} Answer in one sentence."),),
+                messages=(question_about(subject, f"{shape} Answer in one sentence.", **options),),
                 schema=schema,
                 sampling=_SMALL if self.small_model else _SAMPLING,
             )

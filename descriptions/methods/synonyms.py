@@ -20,8 +20,8 @@ class Synonyms(TextMethod):
     """The lemmas of the class's synset, in WordNet's order, without its own name. No model is asked.
 
     Differs from REAL (Parashar et al., The Neglected Tails in Vision-Language Models, 2024), which asks a language
-    model: small ones invent synonyms. A class without a synset has none. Which of them mean the class to an encoder is
-    the filter's part: `consistent_synonyms`.
+    model: small ones invent synonyms. A class without a synset has none; one of a plural name has its singular as well.
+    Which of them mean the class to an encoder is the filter's part: `consistent_synonyms`.
     """
 
     name = "synonyms"
@@ -31,7 +31,7 @@ class Synonyms(TextMethod):
     @property
     def rules(self) -> ReplyRules:
         """A name of at most 6 words that is no other class's name."""
-        return ReplyRules(max_words=6, max_characters=100, visual_word=False)
+        return ReplyRules(max_words=6, max_characters=100, visual_word=False, singular=True)
 
     def known(self, subject: Subject) -> tuple[str, ...]:
         """The lemmas but the class's own name."""

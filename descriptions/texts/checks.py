@@ -82,7 +82,7 @@ class ReplyRules:
     A run of `echo_words` words that also stands in the instruction is an echo of it. `own_name` allows the class's name
     in the text, `negation` what the class is not or has not, which image-text encoders do not understand;
     `known_words` asks for words of the vocabulary only: small models invent some. A `template`
-    holds {} once, where the class goes.
+    holds {} once, where the class goes. With `singular` that of a plural class name is a text of its own.
     """
 
     min_words: int = 1
@@ -93,6 +93,7 @@ class ReplyRules:
     negation: bool = True
     known_words: bool = False
     template: bool = False
+    singular: bool = False
     language: str = "en"
     echo_words: int = 6
 
@@ -115,33 +116,36 @@ def check_reply(
     other_classes: Sequence[str],
     *,
     rules: ReplyRules,
+    noun: str = "",
     instruction: str = "",
     accepted: Sequence[str] = (),
     vocabulary: Collection[str] | None = None,
 ) -> Checked:
     """One phrase or sentence of a reply about a class, cleaned and judged.
 
-    `other_classes` are the names of the list, in any order; the class's own may be among them. `instruction` is what
-    the model was told, without the facts it was given: it may repeat facts. `accepted` are the texts the class has
-    already. `vocabulary` holds the words (as words.words_of gives them) that a text may be made of where the rules ask
-    for known words. The first reason in the order of the checks counts. Language is judged by script only: a reply in
-    another language of the same script is left to `visual_word` and `known_words`.
+    `other_classes` are the names of the list, in any order; the class's own may be among them. `noun` is the
+    singular of a plural name. `instruction` is what the model was told, without the facts it was given: it may repeat
+    facts. `accepted` are the texts the class has already. `vocabulary` holds the words (as words.words_of gives them)
+    that a text may be made of where the rules ask for known words. The first reason in the order of the checks counts.
+    Language is judged by script only: a reply in another language of the same script is left to `visual_word` and
+    `known_words`.
     """
-    names, words = (class_name, tuple(other_classes)), None if vocabulary is None else frozenset(vocabulary)
+    names, words = (class_name, noun, tuple(other_classes)), None if vocabulary is None else frozenset(vocabulary)
     return _checked(text, names, rules=rules, instruction=instruction, accepted=tuple(accepted), vocabulary=words)
 
 
 @lru_cache(maxsize=1 << 14)  # an estimate reads the same replies in each of its rounds
 def _checked(
     text: str,
-    names: tuple[str, tuple[str, ...]],
+    names: tuple[str, str, tuple[str, ...]],
     *,
     rules: ReplyRules,
     instruction: str,
     accepted: tuple[str, ...],
     vocabulary: frozenset[str] | None,
 ) -> Checked:
-    class_name, other_classes = names
+    class_name, noun, other_classes = names
+    own_words = {words_of(class_name), words_of(noun or class_name)}
     controls = any(is_control(character) and not character.isspace() for character in text[:_INPUT_LIMIT])
     cleaned = clean_text(text)
     words = words_of(cleaned)
@@ -157,10 +161,16 @@ def _checked(
         ("wrong_language", lambda: not _in_script(cleaned, _SCRIPTS[rules.language])),
         ("refusal", lambda: is_refusal(cleaned)),
         ("prompt_echo", lambda: _ECHO.search(cleaned) or longest_shared_run(cleaned, instruction) >= rules.echo_words),
-        ("only_class_name", lambda: _without_articles(words) == words_of(class_name)),
+        (
+            "only_class_name",
+            lambda: (
+                _without_articles(words) in own_words
+                and not (rules.singular and noun and cleaned.casefold() == noun.casefold())
+            ),
+        ),
         ("repeats", lambda: loops(cleaned) or any(words_of(earlier) == words for earlier in accepted)),
         ("names_another_class", lambda: other_names_in(cleaned, class_name, other_classes)),
-        ("names_own_class", lambda: not rules.own_name and other_names_in(cleaned, "", (class_name,))),
+        ("names_own_class", lambda: not rules.own_name and other_names_in(cleaned, "", (class_name, noun))),
         ("unfinished", lambda: words_of(plain)[-1] in _NEVER_LAST),
         ("negation", lambda: not rules.negation and not _NEGATIONS.isdisjoint(words)),
         (

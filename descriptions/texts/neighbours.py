@@ -96,7 +96,7 @@ def alike(first_gloss: str, second_gloss: str) -> bool:
 
 def _is_beside(subject: Subject, lemmas: tuple[str, ...], gloss: str) -> bool:
     """Whether a sense is neither the class, nor a kind of it, nor what it is a kind of."""
-    names = (subject.name, *subject.lemmas)
+    names = (*subject.own_names, *subject.lemmas)
     return (
         not any(other_names_in(lemma, "", names) for lemma in lemmas)
         and not other_names_in(gloss, "", names)

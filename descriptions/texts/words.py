@@ -2,11 +2,15 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 _SIBILANT_PLURALS = ("ches", "shes", "xes", "sses")
+_PLURAL_ENDINGS = (
+    ("ches", "ch"), ("shes", "sh"), ("ses", "s"), ("xes", "x"), ("zes", "z"), ("ies", "y"), ("men", "man"), ("s", ""),
+)  # fmt: skip
+"""WordNet's rules of detachment for nouns (morphy(7WN)), the longer ending first."""
 SMALL_WORDS = frozenset(
     {
         *("a", "an", "the", "and", "or", "of", "in", "on", "at", "by", "to", "for", "from", "with", "as", "into"),
@@ -23,9 +27,31 @@ def words_of(text: str) -> tuple[str, ...]:
     return tuple(_stem(word) for word in _WORD.findall(_plain(text)))
 
 
-def distinct_words(text: str) -> frozenset[str]:
-    """The words of a long text, each once."""
-    return frozenset(map(_stem, set(_WORD.findall(_plain(text)))))
+def word_forms(text: str) -> frozenset[str]:
+    """The words of a long text in the forms that stand there, case folded, each once."""
+    return frozenset(_WORD.findall(_plain(text)))
+
+
+def stems_of(forms: Iterable[str]) -> frozenset[str]:
+    """The words that `words_of` makes of these forms."""
+    return frozenset(map(_stem, forms))
+
+
+def singulars_of(name: str, irregular: Mapping[str, str]) -> tuple[str, ...]:
+    """The names of which `name` may be the plural, the likeliest first; none where it ends like no plural.
+
+    Inflected is the last word of the name, or of what stands before its first "of" ("works of art"). `irregular` has
+    singulars by plural. Whether they are words is for the caller to look up.
+    """
+    head, preposition, complement = name.casefold().partition(" of ")
+    beginning, blank, word = head.rpartition(" ")
+    regular = [
+        word.removesuffix(plural) + singular
+        for plural, singular in _PLURAL_ENDINGS
+        if word.endswith(plural) and len(word) > len(plural) + 1 and not word.endswith("ss")
+    ]
+    words = [irregular[word], *regular] if word in irregular else regular
+    return tuple(beginning + blank + singular + preposition + complement for singular in words)
 
 
 def other_names_in(text: str, class_name: str, names: Sequence[str]) -> tuple[str, ...]:

@@ -22,10 +22,8 @@ from evenly.descriptions.descriptions import ACCEPTED, Descriptions
 from evenly.descriptions.estimate import estimate, nothing_to_ask
 from evenly.descriptions.methods import chosen_methods
 from evenly.descriptions.methods.synonyms import TIED, consistent_synonyms
-from evenly.descriptions.texts.grounding import Grounding
 from evenly.storage.builds import Builds
 from evenly.storage.chat.requests import Requests
-from evenly.storage.files.wordnets import load_noun_synsets
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.pools.source import read_captions
 from evenly.storage.records import content_hash
@@ -40,6 +38,7 @@ from evenly.tasks.chat.endpoints import (
     spent,
 )
 from evenly.tasks.classes.confusable import named_pairs
+from evenly.tasks.classes.senses import groups_hash, noun_grounding
 from evenly.tasks.encoders import encoder_identity, text_rows
 from evenly.tasks.rebuild.collect import hash_sources
 from evenly.tasks.run import Records, Run
@@ -59,7 +58,7 @@ def describe_class_list(run: Run, upstream: Records, rule: DescribeRule) -> Step
     pairs = [pair for record in upstream for pair in named_pairs(run, record)]
     with open_endpoint(rule) as endpoint:
         client = chat_client(run, endpoint, name=class_list.name, budget=budget)
-        grounding = Grounding(load_noun_synsets())
+        grounding = noun_grounding()
         with run.progress.bar("describing classes", askings(methods, len(class_list.classes), len(pairs))) as advance:
             descriptions = describe(
                 class_list,
@@ -141,7 +140,7 @@ def estimate_list(
         methods=chosen_methods(list(rule.methods), small_model=embedded),
         rehearsal=rehearsal,
         prices=prices_of(run),
-        grounding=Grounding(load_noun_synsets()),
+        grounding=noun_grounding(),
         pairs=pairs,
     )
     return [estimated.row() for estimated in estimates]
@@ -167,7 +166,7 @@ def _inputs(run: Run, _upstream: Records, rule: DescribeRule) -> dict[str, str]:
 
     A further try is a new observation: it finds all replies that came stored, and asks the rest.
     """
-    inputs = {"questions": content_hash(rule.wording())}
+    inputs = {"questions": content_hash(rule.wording())} | groups_hash(rule.class_list)
     if {*SYNONYMS} & {*rule.methods}:
         inputs |= {"encoder": encoder_identity(run), "tied": str(TIED)}
     records, stored = run.ledger.records("describe"), rule.stored()

@@ -19,12 +19,11 @@ from evenly.descriptions.relevance import (
     judge_relevance,
     relevance_question,
 )
-from evenly.descriptions.texts.grounding import Grounding, Subject
-from evenly.storage.files.wordnets import load_noun_synsets
 from evenly.storage.ledger import StepOutput
 from evenly.storage.records import content_hash
 from evenly.tasks.chat.endpoints import account, chat_client, endpoint_identity, open_endpoint, spent
 from evenly.tasks.classes.describe import pool_captions, pool_hash
+from evenly.tasks.classes.senses import groups_hash, noun_grounding
 from evenly.tasks.run import Records, Run
 from evenly.tasks.step import Step
 
@@ -46,7 +45,7 @@ def judge_names(run: Run, upstream: Records, rule: RelevanceRule) -> StepOutput:
     Tables: `judgements`, one row per caption asked about; `relevance`, one row per class. Notes say what it took.
     """
     drawn: list[dict[str, Any]] = run.ledger.table(upstream[0], "sample").to_pylist()
-    subjects = {subject.name: subject for subject in _subjects(rule)}
+    subjects = {subject.name: subject for subject in noun_grounding().subjects(rule.class_list)}
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in subjects}
     for row in drawn:
         rows[row["class"]].append(row)
@@ -93,16 +92,11 @@ async def _judged(
         )
 
 
-def _subjects(rule: RelevanceRule) -> Sequence[Subject]:
-    """The classes with their definitions: those of the list, else of WordNet."""
-    return Grounding(load_noun_synsets()).subjects(rule.class_list)
-
-
 def _judging_inputs(run: Run, upstream: Records, rule: RelevanceRule) -> dict[str, str]:
     """The wording of the questions, and how often the endpoint left some of them unanswered: that is asked anew."""
     use = NameInCaption(class_name="one", name="one", caption="one")
     question = relevance_question(use, small_model=rule.is_embedded).content(identity="", model="")
-    inputs = {"questions": content_hash(question)}
+    inputs = {"questions": content_hash(question)} | groups_hash(rule.class_list)
     stored = rule.stored()
     tries = sum(
         bool(record.notes.get("unanswered"))

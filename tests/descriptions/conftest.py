@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from evenly.curation.concepts.equal_entries import IRREGULAR_PLURALS
 from evenly.descriptions.chat.client import ChatClient
 from evenly.descriptions.chat.retries import RetryRule
 from evenly.descriptions.texts.grounding import Grounding
@@ -81,4 +82,4 @@ def client(server, replies) -> ChatClient:
 
 @pytest.fixture(scope="session")
 def grounding() -> Grounding:
-    return Grounding(load_noun_synsets())
+    return Grounding(load_noun_synsets(), plurals=IRREGULAR_PLURALS)

@@ -12,7 +12,6 @@ from evenly.flows.cli.classes.description_versions import find_version
 from evenly.flows.cli.errors import UsageError
 from evenly.signatures import Place
 from evenly.storage.files.class_lists import MAX_BYTES
-from evenly.storage.files.wordnets import load_noun_synsets
 from evenly.storage.reading.budget import read_text
 from evenly.tasks.classes.describe import accepted
 from evenly.unique_keys import read_json
@@ -50,9 +49,9 @@ def names_of(class_list: ClassList, synonyms: str | None, *, root: Place | None)
     if synonyms is None:
         names, origin = dict[str, list[str]](), "none"
     elif synonyms == WORDNET:
-        from evenly.descriptions.texts.grounding import Grounding
+        from evenly.tasks.classes.senses import noun_grounding
 
-        subjects = Grounding(load_noun_synsets()).subjects(class_list)
+        subjects = noun_grounding().subjects(class_list)
         names, origin = {subject.name: list(subject.lemmas) for subject in subjects}, "WordNet"
     elif synonyms.endswith(FILES) and Path(synonyms).is_file():
         names, origin = _of_file(Path(synonyms), classes), Path(synonyms).name

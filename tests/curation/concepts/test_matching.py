@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from evenly.curation.concepts import matching, normalising
 from evenly.curation.concepts.equal_entries import (
-    _IRREGULAR,
+    IRREGULAR_PLURALS,
     english_plurals,
     first_equal,
     nameable,
@@ -252,7 +252,7 @@ def test_captions_name_the_same_among_all_entries_and_among_those_that_they_can_
     assert [[positions[entry] for entry in row] for row in named] == expected
 
 
-@pytest.mark.parametrize("singular", _IRREGULAR)
+@pytest.mark.parametrize("singular", IRREGULAR_PLURALS)
 def test_all_forms_of_an_irregular_noun_can_be_named_by_any(singular):
     forms = [singular, *english_plurals(singular), f"{singular}s"]
     for form in forms:

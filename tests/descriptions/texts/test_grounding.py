@@ -60,3 +60,27 @@ def test_the_choice_does_not_depend_on_where_other_lemmas_stand():
 def test_the_vocabulary_holds_words_of_lemmas_and_glosses(grounding):
     assert {"whisker", "fluffy", "feline", "wheel"} <= grounding.vocabulary
     assert not {"berotated", "faier"} & grounding.vocabulary
+
+
+@pytest.mark.parametrize(
+    ("name", "noun", "synset"),
+    [
+        ("animals", "animal", "n00015388"),
+        ("Musical Instruments", "musical instrument", "n03800933"),
+        ("children", "child", "n09917593"),
+        ("shapes", "shape", None),  # no synset of the table, but a word of its glosses
+        ("glasses", "", "n04272054"),  # spectacles, as it stands
+        ("Athens", "", None),
+        ("Mercedes", "", None),
+    ],
+)
+def test_a_plural_has_the_sense_of_its_singular_unless_it_has_one_of_its_own(grounding, name, noun, synset):
+    (subject,) = subjects(grounding, name)
+    assert (subject.name, subject.noun, subject.synset) == (name, noun, synset)
+    assert bool(subject.lemmas) == bool(subject.gloss) == (synset is not None)
+
+
+def test_a_plural_with_a_gloss_or_synset_of_the_list_is_a_group_too(grounding):
+    workers, faces = subjects(grounding, "workers\tn09632518\nfaces\tfronts of heads")
+    assert (workers.noun, workers.gloss) == ("worker", "a person who works at a specific occupation")
+    assert (faces.noun, faces.gloss, faces.lemmas) == ("face", "fronts of heads", ())

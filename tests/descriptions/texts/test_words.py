@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evenly.descriptions.texts.words import longest_shared_run, loops, other_names_in, words_of
+from evenly.curation.concepts.equal_entries import IRREGULAR_PLURALS, english_plurals
+from evenly.descriptions.texts.words import longest_shared_run, loops, other_names_in, singulars_of, words_of
 
 CLASSES = ("fire truck", "truck", "cat", "strawberry", "bus", "glass", "red panda", "panda", "O'Neil's tit", "C++")
 
@@ -66,3 +67,25 @@ def test_the_longest_shared_run_of_words(text, other, length):
 )
 def test_texts_that_go_round_in_circles(text, goes_round):
     assert loops(text) is goes_round
+
+
+NOUNS = ["animal", "box", "city", "boy", "bus", "church", "dish", "fire truck", "snowman", "waltz", *IRREGULAR_PLURALS]
+SINGULARS = {plural: singular for singular, plural in IRREGULAR_PLURALS.items()}
+
+
+@given(st.sampled_from(NOUNS) | st.from_regex(r"[b-hj-rt-z]{3,9}", fullmatch=True))
+def test_a_noun_is_among_the_singulars_of_each_of_its_plurals(noun):
+    assert all(noun in singulars_of(plural, SINGULARS) for plural in english_plurals(noun))
+
+
+@pytest.mark.parametrize(
+    ("name", "singular"),
+    [("Animals", "animal"), ("mice", "mouse"), ("knives", "knife"), ("works of art", "work of art"), ("men", "man")],
+)
+def test_the_likeliest_singular_is_the_first(name, singular):
+    assert singulars_of(name, SINGULARS)[0] == singular
+
+
+@pytest.mark.parametrize("name", ["glass", "deer", "", "s", "work of arts and crafts"])
+def test_what_ends_like_no_plural_has_no_singular(name):
+    assert singulars_of(name, SINGULARS) == ()
