@@ -15,6 +15,9 @@ SYNONYMS = ("synonyms", "llm_synonyms")
 FREQUENT_NAMES = "frequent_names"
 """The set of texts in which a class goes by the name that captions say most often (REAL-Prompt)."""
 
+DESCRIBING = ("description", "caption_phrases")
+"""Methods whose texts describe a class one by one, each a row of `class_texts`."""
+
 BESIDE = {"contexts": "contexts", "negations": "negations", "rejections": "near_misses"}
 """What a rule names beside prototypes, and the method that generates texts of this kind."""
 
@@ -83,7 +86,7 @@ def described_texts(rule: ClassTexts) -> list[tuple[int, str]]:
     return [
         (position, text)
         for position, name in enumerate(rule.classes)
-        for text in dict.fromkeys(rule.texts.get("description", {}).get(name, ()))
+        for text in dict.fromkeys(text for method in DESCRIBING for text in rule.texts.get(method, {}).get(name, ()))
     ]
 
 

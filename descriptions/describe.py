@@ -1,8 +1,9 @@
 """Descriptions of a class list: all methods ask about all classes, and each reply is checked; none is lost."""
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 from evenly.descriptions.asking import Asking, Row
 from evenly.descriptions.chat.chat import Chat
@@ -27,6 +28,7 @@ async def describe_async(
     grounding: Grounding | None = None,
     samples: int = 4,
     pairs: Pairs = (),
+    phrases: Mapping[str, Sequence[str]] = MappingProxyType({}),
     progress: Callable[[int, int], None] | None = None,
 ) -> Descriptions:
     """Texts for every class by every method, in the order of the list, rejected and failed ones included.
@@ -37,7 +39,10 @@ async def describe_async(
     subject and method that are finished, pairs in all). Raises EndpointError where the endpoint is of no use; replies
     so far are stored.
     """
-    subjects = _subjects(class_list, methods, grounding=grounding)
+    subjects = tuple(
+        replace(subject, phrases=tuple(phrases.get(subject.name, ())))
+        for subject in _subjects(class_list, methods, grounding=grounding)
+    )
     surroundings = _surroundings(subjects, grounding)
     vocabulary = grounding.vocabulary if grounding else None
     counts_at_start = client.counts

@@ -88,10 +88,10 @@ class Accepted:
         return texts
 
     def phrases(self) -> dict[str, list[str]]:
-        """Class -> what texts of the method `description` say of it, without its name around."""
+        """Class -> what texts of `description` and `caption_phrases` say of it, without its name around."""
         phrases: dict[str, list[str]] = {}
         for row in self._rows:
-            if row["method"] == "description":
+            if row["method"] in ("description", "caption_phrases"):
                 phrases.setdefault(row["class"], []).append(row["phrase"])
         return phrases
 

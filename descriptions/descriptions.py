@@ -96,12 +96,7 @@ class Descriptions:
 
     def reject(self, rows: "np.ndarray[Any, np.dtype[np.bool_]]", reason: str) -> "Descriptions":
         """The same with the accepted ones among `rows` (one bool for each row of the table) rejected for `reason`."""
-        hit = pc.and_(pa.array(rows), pc.equal(self.table["verdict"], ACCEPTED))
-        table = self.table
-        for column, value in (("verdict", REJECTED), ("reason", reason)):
-            position = table.schema.get_field_index(column)
-            table = table.set_column(position, SCHEMA.field(column), pc.if_else(hit, value, table[column]))
-        return replace(self, table=table)
+        return replace(self, table=reject_texts(self.table, rows, reason))
 
     def summary(self) -> dict[str, Any]:
         """Facts for `--json`: counts per verdict and reason, requests, tokens, cost, and classes without a text.
@@ -133,6 +128,15 @@ class Descriptions:
     def _reasons(self, verdict: str) -> dict[str, int]:
         chosen = self.table.filter(pc.field("verdict") == verdict)["reason"].to_pylist()
         return dict(sorted(Counter(chosen).items()))
+
+
+def reject_texts(table: pa.Table, rows: "np.ndarray[Any, np.dtype[np.bool_]]", reason: str) -> pa.Table:
+    """A table of SCHEMA with the accepted ones among `rows` (n,) rejected for `reason`."""
+    hit = pc.and_(pa.array(rows), pc.equal(table["verdict"], ACCEPTED))
+    for column, value in (("verdict", REJECTED), ("reason", reason)):
+        position = table.schema.get_field_index(column)
+        table = table.set_column(position, SCHEMA.field(column), pc.if_else(hit, value, table[column]))
+    return table
 
 
 def table_of(rows: Sequence[dict[str, Any]]) -> pa.Table:

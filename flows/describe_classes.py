@@ -17,6 +17,8 @@ from evenly.options import DescribeOptions, LanguageModelOptions
 from evenly.signatures import Quiet, fields_of, options_of, taking_values
 from evenly.tasks.classes.confusable import confusable_pairs
 from evenly.tasks.classes.describe import COUNT_NAMES, DESCRIBE, announce_described
+from evenly.tasks.classes.phrases import FIND_PHRASES
+from evenly.tasks.classes.selection import select_helpful_texts
 from evenly.tasks.run import EncoderChoice
 from evenly.tasks.server.jobs import ended, job
 from evenly.tasks.stage import run_step
@@ -66,9 +68,14 @@ def describe_classes(
         root=options.root,
         quiet=options.quiet,
     )
-    confusable = () if todo.pairs is None else (confusable_pairs(todo.run, todo.pairs),)
-    described = run_step(todo.run, DESCRIBE, confusable, todo.rule)
+    upstream = [] if todo.pairs is None else [confusable_pairs(todo.run, todo.pairs)]
+    upstream += [] if todo.phrases is None else [run_step(todo.run, FIND_PHRASES, (), todo.phrases)]
+    described = run_step(todo.run, DESCRIBE, upstream, todo.rule)
     outcome = announce_described(todo.run, described)
+    if todo.build is not None:
+        select_helpful_texts(
+            todo.run, described, classes=todo.rule.class_list.classes, build=todo.build, split=todo.split
+        )
     if todo.names is not None:
         run_step(todo.run, COUNT_NAMES, (described,), todo.names)
     return ended(described.key, outcome)

@@ -179,8 +179,9 @@ def _steps_of_classes() -> list[str]:
     """The names of steps whose tables hold texts about classes alone."""
     from evenly.tasks.classes.confusable import FIND_CONFUSABLE
     from evenly.tasks.classes.describe import COUNT_NAMES, DESCRIBE
+    from evenly.tasks.classes.selection import SELECT_TEXTS
 
-    return [step.name for step in (FIND_CONFUSABLE, COUNT_NAMES, DESCRIBE)]
+    return [step.name for step in (FIND_CONFUSABLE, COUNT_NAMES, DESCRIBE, SELECT_TEXTS)]
 
 
 def _facts(workspace: Workspace, take: TakeDown, left: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

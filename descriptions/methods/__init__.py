@@ -9,6 +9,7 @@ from evenly.descriptions.errors import UnknownMethodError
 from evenly.descriptions.method import DescriptionMethod
 from evenly.descriptions.methods.analogies import Analogies
 from evenly.descriptions.methods.attributes import Attributes
+from evenly.descriptions.methods.caption_phrases import CaptionPhrases
 from evenly.descriptions.methods.contexts import Contexts
 from evenly.descriptions.methods.description import Description
 from evenly.descriptions.methods.differential import Differential
@@ -34,6 +35,7 @@ METHODS: dict[str, Callable[[bool, bool], DescriptionMethod]] = {
     "near_misses": lambda gloss, small_model: NearMisses(gloss=gloss, small_model=small_model),
     "contexts": lambda gloss, small_model: Contexts(gloss=gloss, small_model=small_model),
     "negations": lambda _gloss, _small_model: Negations(),
+    "caption_phrases": lambda _gloss, _small_model: CaptionPhrases(),
 }
 
 

@@ -17,7 +17,8 @@ class Subject:
 
     `noun` is the singular of a plural name ("animal" of "animals"), whose class is a group of things; "" of all others.
     `tags` say what is known of the class in structured form, `neighbours` are nouns of like things (neighbours.py),
-    `against` is the second class of a pair. The subject of a question about the list as a whole has the name "".
+    `phrases` are of its captions (methods/caption_phrases.py), `against` is the second class of a pair. The subject of
+    a question about the list as a whole has the name "".
     """
 
     name: str
@@ -27,6 +28,7 @@ class Subject:
     noun: str = ""
     tags: tuple[str, ...] = ()
     neighbours: tuple[str, ...] = ()
+    phrases: tuple[str, ...] = ()
     against: "Subject | None" = None
 
     @property

@@ -29,7 +29,12 @@ def words_of(text: str) -> tuple[str, ...]:
 
 def word_forms(text: str) -> frozenset[str]:
     """The words of a long text in the forms that stand there, case folded, each once."""
-    return frozenset(_WORD.findall(_plain(text)))
+    return frozenset(plain_words(text))
+
+
+def plain_words(text: str) -> list[str]:
+    """The words of a text in order, case folded."""
+    return _WORD.findall(_plain(text))
 
 
 def stems_of(forms: Iterable[str]) -> frozenset[str]:

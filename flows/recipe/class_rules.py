@@ -6,11 +6,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from evenly.adapters.class_texts import SYNONYMS, EditedTexts, EvaluationRule
+from evenly.adapters.class_texts import DESCRIBING, SYNONYMS, EditedTexts, EvaluationRule
 from evenly.adapters.methods.fudd import ConfusablePairs
 from evenly.descriptions.chat.endpoint import LanguageModel
 from evenly.descriptions.described import METHODS_ABOUT_PAIRS, DescribeRule, NamesRule
 from evenly.descriptions.methods import METHODS, UnknownMethodError
+from evenly.descriptions.methods.caption_phrases import CaptionPhrases
 from evenly.flows.cli.classes.description_versions import edited_description
 from evenly.flows.recipe import Recipe, Source
 from evenly.flows.recipe.files import ClassListing, ListingText, read_listing
@@ -20,7 +21,9 @@ from evenly.storage.builds import Builds
 from evenly.storage.ledger import StepRecord
 from evenly.tasks.classes.confusable import FIND_CONFUSABLE, ConfusableRule
 from evenly.tasks.classes.describe import accepted, finished_description
-from evenly.tasks.run import EncoderChoice, Run
+from evenly.tasks.classes.phrases import FIND_PHRASES, PhrasesRule
+from evenly.tasks.classes.selection import SELECT_TEXTS, selection_rule
+from evenly.tasks.run import EncoderChoice, Records, Run
 from evenly.tasks.splits import split_of_build
 
 DEFAULT_METHODS = ("description", "synonyms")
@@ -48,6 +51,16 @@ def pairs_rule(
     )
 
 
+def phrases_rule(rule: DescribeRule, *, build: str | None, split: str | None) -> PhrasesRule | None:
+    """The rule of the step `find_phrases` before `describe` by `rule`; None where no method takes phrases of captions.
+
+    Without a build there are no captions.
+    """
+    if build is None or CaptionPhrases.name not in rule.methods:
+        return None
+    return PhrasesRule(list=rule.class_list.name, classes=rule.class_list.classes, build=build, split=split)
+
+
 def evaluation_rules(run: Run, recipe: Recipe, path: Place, build: str) -> list[EvaluationRule]:
     """The rule of the step `evaluate_adapters` for each class list of a recipe, on one build.
 
@@ -62,14 +75,14 @@ def _evaluation_rule(run: Run, recipe: Recipe, path: Place, build: str, listing:
     split = None if recipe.labels is None else recipe.labels.split
     rule = describe_rule(file, methods=listing.methods, llm=recipe.llm)
     confusable = pairs_rule(rule, pairs=listing.pairs, build=build, split=split)
-    described = _finished_description(run, rule, confusable)
+    described = _finished_description(run, rule, confusable, phrases_rule(rule, build=build, split=split))
     edited = _edited(run, path, listing, file)
     return EvaluationRule(
         build=build,
         list=file.name,
         classes=rule.class_list.classes,
         adapters=listing.adapters,
-        **_texts(run, described, edited),
+        **_texts(run, _selected(run, described, rule, build=build, split=split), edited),
         contexts=listing.contexts,
         negations=listing.negations,
         rejections=listing.rejections,
@@ -82,12 +95,24 @@ def _evaluation_rule(run: Run, recipe: Recipe, path: Place, build: str, listing:
     )
 
 
-def _finished_description(run: Run, rule: DescribeRule, confusable: ConfusableRule | None) -> StepRecord | None:
-    """The record of `describe` by the rule, after that of `find_confusable`; None where one of them is missing."""
-    if confusable is None:
-        return finished_description(run, (), rule)
-    record = run.ledger.find(FIND_CONFUSABLE.spec(run, (), confusable).key)
-    return None if record is None else finished_description(run, (record,), rule)
+def _finished_description(
+    run: Run, rule: DescribeRule, confusable: ConfusableRule | None, phrases: PhrasesRule | None
+) -> StepRecord | None:
+    """The record of `describe` by the rule, after those of the steps before it; None where one of them is missing."""
+    keys = [] if confusable is None else [FIND_CONFUSABLE.spec(run, (), confusable).key]
+    keys += [] if phrases is None else [FIND_PHRASES.spec(run, (), phrases).key]
+    records = [record for key in keys if (record := run.ledger.find(key)) is not None]
+    return None if len(records) < len(keys) else finished_description(run, records, rule)
+
+
+def _selected(
+    run: Run, described: StepRecord | None, rule: DescribeRule, *, build: str, split: str | None
+) -> StepRecord | None:
+    """The record of `select_texts` on the build; that of the description where no texts were chosen."""
+    if described is None:
+        return None
+    chosen = selection_rule(described, classes=rule.class_list.classes, build=build, split=split)
+    return run.ledger.find(SELECT_TEXTS.spec(run, (described,), chosen).key) or described
 
 
 def _edited(run: Run, path: Place, listing: ClassListing, file: ListingText) -> StepRecord | None:
@@ -106,7 +131,7 @@ def _texts(run: Run, described: StepRecord | None, edited: StepRecord | None) ->
     read = [accepted(run, record) for record in records]
     texts = {method: per_class for kept in read for method, per_class in kept.texts().items()}
     phrases = [
-        kept.phrases() for record, kept in zip(records, read, strict=True) if "description" in record.rule["methods"]
+        kept.phrases() for record, kept in zip(records, read, strict=True) if {*DESCRIBING} & {*record.rule["methods"]}
     ]
     fields = {
         "describe": records[0].key if records else None,
@@ -135,12 +160,25 @@ def _about_pairs(run: Run, listing: ClassListing, described: StepRecord | None) 
 
 @dataclass(frozen=True, kw_only=True)
 class Describing:
-    """The run, and the rules of `describe`, `find_confusable` and `count_names`; None: there is no need of the step."""
+    """The run, and the rules of `describe`, the steps before it and `count_names`; None: there is no need of the step.
+
+    `build` and its file of parts, `split`, say by which pictures texts are chosen; None: all stay.
+    """
 
     run: Run
     rule: DescribeRule
     pairs: ConfusableRule | None
+    phrases: PhrasesRule | None
     names: NamesRule | None
+    build: str | None
+    split: str | None
+
+    def with_phrases(self, upstream: Records | None) -> Records | None:
+        """These records and that of `find_phrases`, where there is need of it; None where one is not there."""
+        if self.phrases is None or upstream is None:
+            return upstream
+        record = self.run.ledger.find(FIND_PHRASES.spec(self.run, (), self.phrases).key)
+        return None if record is None else (*upstream, record)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +212,7 @@ def describing(
         run = build_run(context.build, root=root, quiet=quiet)
         manifest = Builds(run.workspace).read(context.build)
         build = str(manifest["build"])
-        if context.split is None and not METHODS_ABOUT_PAIRS.isdisjoint(rule.methods):
+        if context.split is None:
             context = replace(context, split=split_of_build(run, manifest))
     if context.pool is not None:
         run = replace(run, sources=(pool_of(replace(run, folder=Path()), context.pool),))
@@ -183,5 +221,8 @@ def describing(
         run=replace(run, payment=llm),
         rule=rule,
         pairs=pairs_rule(rule, pairs=context.pairs, build=build, split=context.split),
+        phrases=phrases_rule(rule, build=build, split=context.split),
+        build=build,
+        split=context.split,
         names=NamesRule(class_list=rule.class_list, build=build if context.pool is None else None) if counts else None,
     )

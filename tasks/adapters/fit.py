@@ -33,6 +33,7 @@ from evenly.storage.builds import Builds
 from evenly.storage.ledger import StepOutput
 from evenly.storage.records import content_hash
 from evenly.storage.samples import BuildSamples
+from evenly.tasks.classes.selection import choice_in_words
 from evenly.tasks.encoders import second_identity, step_encoder
 from evenly.tasks.labelled_rows import labelled_rows
 from evenly.tasks.run import Records, Run
@@ -52,7 +53,7 @@ def evaluate_adapters(run: Run, _upstream: Records, rule: EvaluationRule) -> Ste
     """
     manifest = Builds(run.workspace).read(rule.build)
     rows = labelled_rows(run, manifest, rule, adapters=rule.adapters)
-    _require_texts(rule, rows)
+    adapters, without_texts = _with_texts(rule, rows)
     evaluation = fit_and_evaluate(
         EvaluationData(
             features=rows.features,
@@ -63,7 +64,7 @@ def evaluate_adapters(run: Run, _upstream: Records, rule: EvaluationRule) -> Ste
             prototypes=rows.prototypes,
         ),
         seed=run.seed,
-        adapters=["zero_shot", *rule.adapters],
+        adapters=["zero_shot", *adapters],
         settings=_settings(rule),
     )
     sources = text_sources(rule, {"negations": HAND_WRITTEN})
@@ -78,8 +79,8 @@ def evaluate_adapters(run: Run, _upstream: Records, rule: EvaluationRule) -> Ste
         "texts": pa.Table.from_pylist(sources, schema=SCHEMA),
         **further_tables(rows, evaluation, class_frequencies(run, manifest, rule), seed=run.seed),
     }
-    undescribed = [] if rule.describe else [NOT_DESCRIBED]
-    notes = [*rows.notes, *_about_pool(rule, rows), *undescribed, *in_words(sources), *evaluation.notes]
+    about_texts = [*choice_in_words(run, rule), *without_texts] if rule.describe else [NOT_DESCRIBED]
+    notes = [*rows.notes, *_about_pool(rule, rows), *about_texts, *in_words(sources), *evaluation.notes]
     return StepOutput(tables=tables, notes={"notes": notes, "list": rule.list})
 
 
@@ -100,17 +101,25 @@ def _about_pool(rule: EvaluationRule, rows: LabelledRows) -> list[str]:
     return [f"unlabelled pool: {train:,} train pictures, labels hidden, and {len(rows.unlabelled):,} without a label"]
 
 
-def _require_texts(rule: EvaluationRule, rows: LabelledRows) -> None:
-    """Refuse adapters that need texts of a list that has none, in words that say how it gets them."""
+def _with_texts(rule: EvaluationRule, rows: LabelledRows) -> tuple[list[str], list[str]]:
+    """The adapters of the rule that have the texts they need, and a sentence on each of the others.
+
+    A list that was not described is refused, in words that say how it gets texts.
+    """
+    adapters, notes = [], []
     for name in rule.adapters:
         missing = [field for field in ADAPTERS[name].needs if "text" in field and getattr(rows.features, field) is None]
-        if missing:
-            reason = "no text of it was accepted" if rule.describe else "it was not described as the recipe says"
+        if missing and not rule.describe:
             raise MissingFeaturesError(
                 f"`adapters` of list `{rule.list}` must have the texts they need; got {name}, which needs "
-                f"{', '.join(missing)}, and {reason}. Run `evenly rebuild`, which describes it, or name "
-                "other `methods`."
+                f"{', '.join(missing)}, and it was not described as the recipe says. Run `evenly rebuild`, which "
+                "describes it, or name other `methods`."
             )
+        if missing:
+            notes.append(f"{name} is not fitted: no descriptions, and so no {', '.join(missing)}")
+        else:
+            adapters.append(name)
+    return adapters, notes
 
 
 def _settings(rule: EvaluationRule) -> dict[str, dict[str, Any]]:

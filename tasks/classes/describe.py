@@ -38,6 +38,7 @@ from evenly.tasks.chat.endpoints import (
     spent,
 )
 from evenly.tasks.classes.confusable import named_pairs
+from evenly.tasks.classes.phrases import phrases_by_class
 from evenly.tasks.classes.senses import groups_hash, noun_grounding
 from evenly.tasks.encoders import encoder_identity, text_rows
 from evenly.tasks.rebuild.collect import hash_sources
@@ -50,12 +51,14 @@ from evenly.tasks.step import Step
 def describe_class_list(run: Run, upstream: Records, rule: DescribeRule) -> StepOutput:
     """Table `descriptions`: every text with its verdict, reason and request id; notes: what it took.
 
-    Methods about pairs ask about those of the record of `find_confusable` in `upstream`, and notes say how many.
+    Methods about pairs ask about those of the record of `find_confusable` in `upstream`, and notes say how many;
+    phrases of captions are those of the record of `find_phrases`.
     """
     class_list = rule.class_list
     methods = chosen_methods(list(rule.methods), small_model=rule.is_embedded)
     budget = account(run, class_list.name)
-    pairs = [pair for record in upstream for pair in named_pairs(run, record)]
+    pairs = [pair for record in upstream if "pairs" in record.hashes for pair in named_pairs(run, record)]
+    phrases = [phrases_by_class(run, record) for record in upstream if "phrases" in record.hashes]
     with open_endpoint(rule) as endpoint:
         client = chat_client(run, endpoint, name=class_list.name, budget=budget)
         grounding = noun_grounding()
@@ -66,11 +69,13 @@ def describe_class_list(run: Run, upstream: Records, rule: DescribeRule) -> Step
                 client=client,
                 grounding=grounding,
                 pairs=pairs,
+                phrases=phrases[0] if phrases else {},
                 progress=lambda *_: advance(1),
             )
     descriptions = _with_consistent_synonyms(run, class_list, descriptions)
-    about_pairs = dict(upstream[0].notes) if upstream else {}
-    notes = descriptions.summary() | {"account": spent(budget)} | about_pairs
+    notes = descriptions.summary() | {"account": spent(budget)}
+    for record in upstream:
+        notes |= record.notes
     return StepOutput(tables={"descriptions": descriptions.table}, notes=notes)
 
 

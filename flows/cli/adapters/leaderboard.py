@@ -29,6 +29,7 @@ from evenly.storage.files.arrays import read_arrays
 from evenly.storage.records import content_hash, replace_json, replace_text
 from evenly.storage.worker_pool import worker_pool
 from evenly.tasks.adapters.fit import EVALUATE_ADAPTERS
+from evenly.tasks.classes.selection import choice_in_words
 from evenly.tasks.encoders import encoder_identity, second_identity
 from evenly.tasks.labelled_rows import labelled_rows
 from evenly.tasks.progress import Progress
@@ -71,7 +72,7 @@ def recipe_leaderboards(recipe: Place, plan: LeaderboardPlan, options: Leaderboa
             folder = options.out / rule.list if len(rules) > 1 else options.out
         runs = LeaderboardRuns(run.workspace.leaderboards, _key(key, plan))
         board = _compare(data, replace(plan, undrawn=True), runs, run.progress, options.workers, title=rule.list)
-        boards.append(_write(board, folder, rule.list))
+        boards.append(_write(replace(board, notes=(*choice_in_words(run, rule), *board.notes)), folder, rule.list))
     return boards
 
 

@@ -102,6 +102,7 @@ def estimate_listing(
     """
     todo = describing(describe_rule(listing, methods=methods, llm=llm), llm, context, root=root, quiet=True)
     pairs, possible, upstream = expected_pairs(todo.run, todo.pairs)
+    upstream = todo.with_phrases(upstream)
     return [
         row
         | {"pairs_asked": len(pairs) if row["method"] in METHODS_ABOUT_PAIRS else 0}
