@@ -6,7 +6,7 @@
 
 import io
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +50,15 @@ def make_digits(folder: Path) -> dict[str, int]:
     return {name: sum(file.startswith(f"{name}/") for file in pictures) for name in NAMES}
 
 
-def run_command_line(arguments: Sequence[str]) -> int:
-    """Draw the digits into the folder named on the command line; the exit status."""
+def run_command_line(
+    arguments: Sequence[str], *, make: Callable[[Path], dict[str, int]] = make_digits, module: str = "digits"
+) -> int:
+    """Draw pictures into the folder named on the command line of a module of this package; the exit status."""
     if len(arguments) != 1:
-        sys.stderr.write("usage: python -m evenly.demo.pictures.digits FOLDER\n")
+        sys.stderr.write(f"usage: python -m evenly.demo.pictures.{module} FOLDER\n")
         return 2
     try:
-        counts = make_digits(Path(arguments[0]))
+        counts = make(Path(arguments[0]))
     except (DemoError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1

@@ -133,7 +133,7 @@ def select_helpful_texts(
     rule = selection_rule(described, classes=classes, build=build, split=split)
     record = run_step(run, SELECT_TEXTS, (described,), rule)
     for sentence in selection_in_words(record.notes):
-        run.progress.say(f"{rule.list}: {sentence}")
+        run.progress.say(f"{rule.list}: {sentence} (evenly descriptions show {record.key[:12]} --rejected)")
     return record
 
 

@@ -74,16 +74,17 @@ def find_version(name: str, *, root: Place | None) -> Version:
     """The newest version of a class list file's content, of a list of this name, or the one of a step key.
 
     A file counts by its content: classes, synsets and glosses in order, whatever it is called. A key may be cut to 8
-    digits. NotFoundError says which versions there are.
+    digits; that of a choice among the texts of a version (`select_texts`) gives the version with its verdicts.
+    NotFoundError says which versions there are.
     """
     ledger = Ledger(Workspace.at(root))
     records = _records(ledger)
+    keyed = [*records, *ledger.records("select_texts")] if _KEY.fullmatch(name) else []
     if Path(name).is_file():
         identity = read_class_file(Path(name)).class_list.identity
         matches = [record for record in records if record.notes.get("class_list_identity") == identity]
         remedy = f"Describe it: evenly describe {name}"
-    elif _KEY.fullmatch(name) and any(record.key.startswith(name) for record in records):
-        matches = [record for record in records if record.key.startswith(name)]
+    elif matches := [record for record in keyed if record.key.startswith(name)]:
         remedy = ""
         if len(matches) > 1:
             raise UsageError(f"`{name}` must begin one step key; it begins {len(matches)}. Give more digits.")
@@ -175,9 +176,10 @@ def _records(ledger: Ledger) -> list[StepRecord]:
 
 
 def _opened(ledger: Ledger, record: StepRecord) -> Version:
+    described = ledger.get(record.rule["describe"]) if "describe" in record.rule else record
     return Version(
-        record=record,
-        class_list=parse_class_list(record.rule["text"], record.rule["list"]),
+        record=described,
+        class_list=parse_class_list(described.rule["text"], described.rule["list"]),
         table=ledger.table(record, "descriptions"),
     )
 

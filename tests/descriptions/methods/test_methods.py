@@ -14,7 +14,9 @@ def test_each_method_bears_its_name_in_the_list():
 
 
 def test_an_unknown_method_is_told_which_there_are():
-    with pytest.raises(UnknownMethodError, match=r"description, prompts, questions, .*negations; got 'poem'"):
+    with pytest.raises(
+        UnknownMethodError, match=r"description, prompts, questions, .*negations, caption_phrases; got 'poem'"
+    ):
         chosen_methods(["synonyms", "poem"])
 
 

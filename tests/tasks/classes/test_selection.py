@@ -6,10 +6,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evenly.flows.cli.classes.description_versions import edited_description
+from evenly.adapters.class_texts import EvaluationRule
+from evenly.flows.cli.classes.description_versions import edited_description, find_version
 from evenly.flows.recipe.files import ListingText
 from evenly.storage.ledger import Ledger
 from evenly.storage.workspace import Workspace
+from evenly.tasks.adapters.fit import EVALUATE_ADAPTERS
+from evenly.tasks.classes.describe import accepted
 from evenly.tasks.classes.selection import SELECT_TEXTS, select_texts, selection_in_words, selection_rule
 from evenly.tasks.run import Run
 from evenly.tasks.stage import run_step
@@ -52,6 +55,8 @@ def selected(workspace, shown, phrases):
     return select_texts(run, (record,), selection_rule(record, classes=CLASSES, build="some-1", split=split))
 
 
+NAMED = [replace(picture, shows={**picture.shows, picture.label: 2.0}) for picture in pictures()]
+"""Pictures of which the names tell all."""
 HELPFUL = {name: [NOISE[0], f"has {TELLING[name]}", *NOISE[1:]] for name in CLASSES}
 
 
@@ -83,8 +88,7 @@ def test_names_are_not_judged(workspace):
 
 
 def test_texts_that_do_not_help_leave_no_descriptions(workspace):
-    shown = [replace(picture, shows={**picture.shows, picture.label: 2.0}) for picture in pictures()]  # names tell all
-    output = selected(workspace, shown, HELPFUL)
+    output = selected(workspace, NAMED, HELPFUL)
     assert {(verdict, reason) for *_, verdict, reason in verdicts(output)} == {("rejected", "no_gain_on_validation")}
     assert "no descriptions" in selection_in_words(output.notes)[0]
 
@@ -126,3 +130,45 @@ def test_the_step_is_found_again_and_made_anew_for_another_description(workspace
     other = described(workspace, dict.fromkeys(CLASSES, NOISE))
     changed = replace(rule, describe=other.key)
     assert SELECT_TEXTS.spec(run, (other,), changed).key != first.key
+
+
+def chosen_texts(workspace):
+    run, split = Run(workspace=workspace, seed=7), publish(workspace, NAMED)
+    record = described(workspace, HELPFUL)
+    rule = selection_rule(record, classes=CLASSES, build="some-1", split=split)
+    return run, split, record, run_step(run, SELECT_TEXTS, (record,), rule)
+
+
+def test_what_needs_descriptions_is_named_and_not_fitted_where_none_stay(workspace):
+    run, split = Run(workspace=workspace, seed=7), publish(workspace, NAMED)
+    record = described(workspace, HELPFUL)
+    chosen = run_step(
+        run, SELECT_TEXTS, (record,), selection_rule(record, classes=CLASSES, build="some-1", split=split)
+    )
+    texts = accepted(run, chosen).texts()
+    assert set(texts) == {"synonyms"}
+    rule = EvaluationRule(
+        build="some-1",
+        list="things",
+        classes=CLASSES,
+        split=split,
+        adapters=("gda", "vcd"),
+        describe=chosen.key,
+        texts=texts,
+    )
+    evaluated = run_step(run, EVALUATE_ADAPTERS, (), rule)
+    notes = evaluated.notes["notes"]
+    assert "vcd is not fitted: no descriptions, and so no class_texts, class_text_labels" in notes
+    assert any(note.startswith("texts of description") and "no descriptions" in note for note in notes)
+    assert set(run.ledger.table(evaluated, "results")["name"].to_pylist()) == {"zero_shot", "gda"}
+
+
+def test_the_key_of_a_choice_shows_the_description_with_its_verdicts(workspace):
+    run, split = Run(workspace=workspace, seed=7), publish(workspace, NAMED)
+    record = described(workspace, HELPFUL)
+    chosen = run_step(
+        run, SELECT_TEXTS, (record,), selection_rule(record, classes=CLASSES, build="some-1", split=split)
+    )
+    by_choice, by_list = (find_version(name, root=workspace.root) for name in (chosen.key[:12], "things"))
+    assert by_choice.record.key == by_list.record.key == record.key
+    assert by_choice.facts()["accepted"] == len(CLASSES) < by_list.facts()["accepted"]
