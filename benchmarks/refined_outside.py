@@ -5,7 +5,7 @@ of captioned pictures in one index with those of test. Intervals (95 %) are of t
 encoder over resampled groups, each query's mean over the seeds. With --oracle also what is lost since val and the nouns
 choose, and not the pictures outside.
 
-Run: python -m benchmarks.refined_outside RECIPE --root WORKSPACE --also FOLDER [--seeds 5] [--oracle] [NAME…]
+Run: python -m benchmarks.refined_outside RECIPE --root WORKSPACE --also FOLDER [--seeds 5] [--oracle]
 """
 
 import argparse
@@ -63,17 +63,19 @@ def mean_of(scores: Sequence[Scores]) -> Scores:
     }
 
 
-def row_of(name: str, keys: Sequence[tuple[str, str]], scores: Scores, frozen: Scores, moved: str) -> str:
+def row_of(name: str, keys: Sequence[tuple[str, str]], scores: Scores, frozen: Scores, further: Sequence[str]) -> str:
     """A line of the table: each measure, and the interval of its difference; in bold where it lost."""
-    cells = []
-    for key in keys:
-        cell = f"{scores[key].mean:.3f}"
-        if scores is not frozen:
-            interval = paired_bootstrap(frozen[key].values, scores[key].values, seed=0, groups=frozen[key].groups)
-            text = f"({interval.low:+.3f} to {interval.high:+.3f})"
-            cell += f" **{text}**" if interval.high < 0 else f" {text}"
-        cells.append(cell)
-    return f"| {name} | {' | '.join(cells)} | {moved} |"
+    cells = [
+        f"{scores[key].mean:.3f}{'' if scores is frozen else f' {difference(frozen, scores, key)}'}" for key in keys
+    ]
+    return f"| {' | '.join([name, *cells, *further])} |"
+
+
+def difference(before: Scores, after: Scores, key: tuple[str, str]) -> str:
+    """The 95 % interval of the paired difference; in bold where it is below 0."""
+    interval = paired_bootstrap(before[key].values, after[key].values, seed=0, groups=before[key].groups)
+    text = f"({interval.low:+.3f} to {interval.high:+.3f})"
+    return f"**{text}**" if interval.high < 0 else text
 
 
 def lost_by_choice(run: Run, rule: RefineRule, parts: RefiningParts, seed: int) -> tuple[float, float, float, float]:
@@ -105,7 +107,7 @@ def main() -> None:
     """Print the table, a line as soon as it is known."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", type=Path)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="objectives; all")
+    parser.add_argument("--objectives", nargs="+", default=[*OBJECTIVES, "contrastive,unime"])
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--also", type=Path, required=True, help="a folder of captioned pictures")
     parser.add_argument("--seeds", type=int, default=5)
@@ -113,9 +115,9 @@ def main() -> None:
     parser.add_argument("--oracle", action="store_true")
     arguments = parser.parse_args()
     seeds = range(1, arguments.seeds + 1)
-    header = True
+    header, rivals = True, dict[float, Scores]()
     with threadpool_limits(1):
-        for name in arguments.names or [*OBJECTIVES, "contrastive,unime"]:
+        for name in arguments.objectives:
             for hold in arguments.holds:
                 try:
                     run, rule, parts = opened(arguments, name, hold)
@@ -133,15 +135,19 @@ def main() -> None:
                     (FOUND, ALL_PAIRS), (BACK, ALL_PAIRS), *named, *(key for key in outside if key[0] in {FOUND, BACK})
                 ]  # fmt: skip
                 if header:
-                    print(f"| | {' | '.join(f'{of}: {measure}' for measure, of in keys)} | moved: nouns, pictures |")
-                    print(f"|{'---|' * (len(keys) + 2)}")
-                    print(row_of("frozen", keys, frozen, frozen, ""))
+                    further = [f"against {name}: {FOUND}", "moved: nouns, pictures"]
+                    print(f"| {' | '.join(['', *(f'{of}: {measure}' for measure, of in keys), *further])} |")
+                    print(f"|{'---|' * (len(keys) + 3)}")
+                    print(row_of("frozen", keys, frozen, frozen, ["", ""]))
                     header = False
                 refined = list(chosen(run, rule, parts, seeds))
                 nouns = held_texts(run, replace(rule.training, hold=HOLD))
                 moved = "" if nouns is None else _moved(parts, refined, nouns)
                 scores = mean_of([judged(parts, refinement) for refinement in refined])
-                print(row_of(f"`{name}`{', held' if hold else ''}", keys, scores, frozen, moved), flush=True)
+                rival = rivals.setdefault(hold, scores)
+                against = "" if rival is scores else difference(rival, scores, (FOUND, ALL_PAIRS))
+                title = f"`{name}`{', held' if hold else ''}"
+                print(row_of(title, keys, scores, frozen, [against, moved]), flush=True)
 
 
 def _moved(parts: RefiningParts, refined: Sequence[Refinement], nouns: HeldTexts) -> str:

@@ -51,14 +51,15 @@ class Objective(ABC):
     """A loss over pairs. Its parameters are keywords of its constructor, with defaults.
 
     uses_negatives: whether it sets pairs of a batch against each other, so that a sampler changes it. needs: the fields
-    of PairRows that it has to be given. learns_labels: whether labels of pairs are in its loss. advice: what who takes
-    it should know of its place beside `contrastive`. version: raised when the same pairs would now give other heads.
+    of PairRows that it has to be given. learns_labels: whether labels of pairs are in its loss. gains: whether a table
+    of docs/refining.md shows anything that it does better than `contrastive`. version: raised when the same pairs would
+    now give other heads.
     """
 
     uses_negatives: bool = False
     needs: tuple[str, ...] = ()
     learns_labels: bool = False
-    advice: str = ""
+    gains: bool = True
     version: int = 1
 
     def prepare(self, pairs: PairRows, *, seed: int) -> None:

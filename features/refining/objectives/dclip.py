@@ -24,6 +24,7 @@ class Dclip(Objective):
 
     uses_negatives = True
     needs = ("views", "words")
+    gains = False
 
     def __init__(self, *, weight: float = 1.0, rank: int = 64, temperature: float = 0.05) -> None:
         self.weight, self.rank, self.temperature = weight, rank, temperature

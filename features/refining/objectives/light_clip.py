@@ -15,6 +15,8 @@ class LightClip(Objective):
     the paper's three parts this is the first; token alignment and masked words need rows of words.
     """
 
+    gains = False
+
     def __init__(self, *, temperature: float = 0.05, softness: float = 0.2) -> None:
         self.temperature, self.softness = temperature, softness
 

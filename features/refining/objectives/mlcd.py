@@ -19,6 +19,7 @@ class Mlcd(Objective):
     """
 
     uses_negatives = True
+    gains = False
 
     def __init__(
         self, *, pictures_per_cluster: int = 20, nearest: int = 8, scale: float = 16.0, weight: float = 0.5,

@@ -24,6 +24,7 @@ class DetailInversion(Objective):
 
     uses_negatives = True
     needs = ("second",)
+    gains = False
 
     def __init__(
         self, *, weight: float = 4.0, ridge: float = 1.0, columns: int = 64, temperature: float = 0.05

@@ -30,6 +30,7 @@ class VladVa(Objective):
 
     uses_negatives = True
     needs = ("long_texts",)
+    gains = False
 
     def __init__(
         self, *, weight: float = 0.3, vocabulary: int = 2000, before: int = 3, width: int = 64, drawn: int = 8,

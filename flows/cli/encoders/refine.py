@@ -63,7 +63,7 @@ def refine_build(recipe: Place, name: str, options: Refining) -> dict[str, Any]:
         "name": name,
         "build": manifest["build"],
         **record.notes,
-        "advice": OBJECTIVES[options.objective.partition(",")[0]].advice,
+        "gains": OBJECTIVES[options.objective.partition(",")[0]].gains and options.experts == 1,
         "measures": [*ledger.table(record, "measures").to_pylist(), *outside],
         "choice": ledger.table(record, "choice").to_pylist(),
     }
@@ -108,8 +108,8 @@ def print_refined(result: dict[str, Any]) -> None:
         if "noun_shift" in result:
             shifts = " and ".join(f"{_short(result[f'{of}_shift'])} ({of}s)" for of in ("noun", "picture"))
             print_text(f"frozen rows moved by {shifts}, mean 1 - cosine; held by weight {result['hold_weight']:.3g}")
-        if result["advice"]:
-            print_text(result["advice"])
+        if not result["gains"]:
+            print_text("no table of docs/refining.md shows what this does better than `contrastive` with one head")
         print_text(f"take it: `features: {{refine: {result['name']}}}` in the recipe")
     else:
         print_text(f"{pairs} pairs; the frozen encoder stays: nothing was better on val within the margin and the hold")
