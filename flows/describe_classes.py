@@ -72,9 +72,9 @@ def describe_classes(
     upstream += [] if todo.phrases is None else [run_step(todo.run, FIND_PHRASES, (), todo.phrases)]
     described = run_step(todo.run, DESCRIBE, upstream, todo.rule)
     outcome = announce_described(todo.run, described)
-    if todo.build is not None:
+    if todo.pictured is not None:
         select_helpful_texts(
-            todo.run, described, classes=todo.rule.class_list.classes, build=todo.build, split=todo.split
+            todo.run, described, classes=todo.rule.class_list.classes, build=todo.pictured, split=todo.split
         )
     if todo.names is not None:
         run_step(todo.run, COUNT_NAMES, (described,), todo.names)

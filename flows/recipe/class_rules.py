@@ -22,7 +22,7 @@ from evenly.storage.ledger import StepRecord
 from evenly.tasks.classes.confusable import FIND_CONFUSABLE, ConfusableRule
 from evenly.tasks.classes.describe import accepted, finished_description
 from evenly.tasks.classes.phrases import FIND_PHRASES, PhrasesRule
-from evenly.tasks.classes.selection import SELECT_TEXTS, selection_rule
+from evenly.tasks.classes.selection import NOT_JUDGED, SELECT_TEXTS, selection_rule
 from evenly.tasks.run import EncoderChoice, Records, Run
 from evenly.tasks.splits import split_of_build
 
@@ -162,7 +162,7 @@ def _about_pairs(run: Run, listing: ClassListing, described: StepRecord | None) 
 class Describing:
     """The run, and the rules of `describe`, the steps before it and `count_names`; None: there is no need of the step.
 
-    `build` and its file of parts, `split`, say by which pictures texts are chosen; None: all stay.
+    `pictured` is the build by whose pictures texts are chosen, in the parts of the file `split`; None: all stay.
     """
 
     run: Run
@@ -170,7 +170,7 @@ class Describing:
     pairs: ConfusableRule | None
     phrases: PhrasesRule | None
     names: NamesRule | None
-    build: str | None
+    pictured: str | None
     split: str | None
 
     def with_phrases(self, upstream: Records | None) -> Records | None:
@@ -179,6 +179,13 @@ class Describing:
             return upstream
         record = self.run.ledger.find(FIND_PHRASES.spec(self.run, (), self.phrases).key)
         return None if record is None else (*upstream, record)
+
+    def choice(self, described: StepRecord) -> StepRecord | None:
+        """The record of `select_texts` after that of `describe`; None where no texts were chosen."""
+        if self.pictured is None:
+            return None
+        chosen = _selected(self.run, described, self.rule, build=self.pictured, split=self.split)
+        return None if chosen is described else chosen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,12 +213,13 @@ def describing(
 ) -> Describing:
     """The steps of one class list by a rule (class_rules.describe_rule); nothing is started."""
     if context.build is None:
-        run, build = workspace_run(root, quiet=quiet, encoder=encoder), None
+        run, build, pictured = workspace_run(root, quiet=quiet, encoder=encoder), None, None
         run = replace(run, progress=replace(run.progress, subject=rule.class_list.name))
     else:
         run = build_run(context.build, root=root, quiet=quiet)
         manifest = Builds(run.workspace).read(context.build)
         build = str(manifest["build"])
+        pictured = build if manifest["encoder"] is not None and {*rule.methods} - NOT_JUDGED else None
         if context.split is None:
             context = replace(context, split=split_of_build(run, manifest))
     if context.pool is not None:
@@ -222,7 +230,7 @@ def describing(
         rule=rule,
         pairs=pairs_rule(rule, pairs=context.pairs, build=build, split=context.split),
         phrases=phrases_rule(rule, build=build, split=context.split),
-        build=build,
+        pictured=pictured,
         split=context.split,
         names=NamesRule(class_list=rule.class_list, build=build if context.pool is None else None) if counts else None,
     )

@@ -85,6 +85,22 @@ def test_what_the_audit_selects_is_an_adapter_that_is_evaluated_and_competes(ask
     assert board["skipped"] == []
 
 
+def test_on_a_build_texts_that_help_stay_and_evaluation_and_leaderboard_say_so(ask, tmp_path):
+    recipe = tmp_path / "some.yaml"
+    url = yaml.safe_load(recipe.read_text())["llm"]["base_url"]
+    options = ("--method", "description", "--base-url", url, "--model", "tiny", "--build", recipe)
+    described = ask("describe", tmp_path / "things.txt", *options)
+    (about,) = described["selection"]
+    shown = ask("descriptions", "show", described["selection_step"][:12])
+    assert (about["texts"], len(shown["rows"])) == (described["accepted"], about["stay"])
+    sentence = "texts of description, chosen by the labels of 20 train and 20 val pictures:"
+    evaluated = ask("evaluate", recipe)["lists"][0]
+    assert [note for note in evaluated["notes"] if note.startswith(sentence)], (about, evaluated["notes"])
+    board = ("--adapter", "disclip", "--shots", "1", "--seeds", "1", "--out", tmp_path / "board")
+    assert any(note.startswith(sentence) for note in ask("leaderboard", recipe, *board)["leaderboards"][0]["notes"])
+    assert ask("describe", tmp_path / "things.txt", *options)["selection_step"] == described["selection_step"]
+
+
 def test_texts_edited_by_hand_read_back_in_and_are_used_with_their_provenance(ask, tmp_path, workspace):
     listing, file = tmp_path / "things.txt", tmp_path / "edited.csv"
     exported = ask("descriptions", "export", listing, "--to", "csv", "--out", file)

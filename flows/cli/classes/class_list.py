@@ -58,7 +58,8 @@ def describe_list(
     """Describe a class list in this process; counts, and every text with its verdict.
 
     Requests and cost count as of this call: none were sent if the whole step was found in the ledger. `account` is what
-    all runs on the list have cost, None where nothing has a price. Where names were counted, `names` and
+    all runs on the list have cost, None where nothing has a price. Where texts were chosen on a build, `selection` says
+    how many of each method stay, `selection_step` is the key of their verdicts. Where names were counted, `names` and
     `most_frequent` are the tables of the step `count_names`.
     """
     todo = describing(describe_rule(listing, methods=methods, llm=llm), llm, context, root=root)
@@ -79,6 +80,8 @@ def describe_list(
         facts |= NOTHING_SENT | {"cache_hits": hits}
     facts["account"] = spent(account(todo.run, listing.name))
     facts |= {"step": key, "descriptions": ledger.table(record, "descriptions").to_pylist()}
+    if (chosen := todo.choice(record)) is not None:
+        facts |= {"selection": chosen.notes["selection"], "selection_step": chosen.key}
     counted = None if todo.names is None else ledger.find(COUNT_NAMES.spec(todo.run, (record,), todo.names).key)
     return facts if counted is None else facts | _counts(ledger, counted)
 
