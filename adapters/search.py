@@ -10,7 +10,8 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ import pandas as pd
 
 from evenly.adapters.contract import Adapter, Grid
 from evenly.adapters.errors import ParameterError
-from evenly.adapters.features import Features, Integers, LabelledFeatures, checked_labels
+from evenly.adapters.features import Integers, LabelledFeatures, checked_labels
+from evenly.adapters.folds import RANK_DIGITS, Fold, folds_of, judging_rows, reciprocal_ranks
 from evenly.adapters.methods.zero_shot import ZeroShot
 
 FULL_GRID = 5000
@@ -34,7 +36,8 @@ class Tuned:
     `curve` has one row per point tried, in order: the parameters, `stage` ("grid", "refine" or "bisect"),
     `validation_accuracy`. `chosen` is empty where nothing was to be chosen or the guard kept zero-shot, in which case
     `adapter` is a ZeroShot and `kept_zero_shot` true. Accuracies are in 0 to 1, NaN without validation rows;
-    `best_accuracy` is the best point's, `validation_accuracy` that of `adapter`. `why` says the choice in words.
+    `best_accuracy` is the best point's, `validation_accuracy` that of `adapter`. They are of `validation_rows` rows:
+    with few labels those of train are among them, as `folds_of` says. `why` says the choice in words.
     """
 
     adapter: Adapter
@@ -60,27 +63,26 @@ def tune(
 ) -> Tuned:
     """Fit `adapter` on train at each point of `grid` (None: its published one) and keep the best on validation.
 
-    Top-1 accuracy decides; of equal points the first tried wins. Parameters that act after `fit` vary fastest and
-    share one fit, which is calibrated on the validation rows (no labels). `fixed` sets parameters that are not
-    searched. With `guard`, zero-shot with the same prototypes is kept unless the best point beats it. Without
-    validation rows nothing is searched: the defaults are fitted. `fits` holds fits on these very train rows by their
-    parameters, and gets the new ones: hand it in again where only the validation rows are others.
+    Top-1 accuracy decides; of equal points the first tried wins. With few labels the rows of train judge too, by fits
+    on validation (see `folds_of`), and of equal points that of the largest mean reciprocal rank wins. Parameters that
+    act after `fit` vary fastest and share one fit, which is calibrated on the rows that judge (no labels). `fixed` sets
+    parameters that are not searched. With `guard`, zero-shot with the same prototypes is kept unless the best point
+    beats it, and is not below it on validation alone. Without validation rows nothing is searched: the defaults are
+    fitted. `fits` holds fits on these very train rows by their parameters, and gets the new ones: hand it in again
+    where only the validation rows are others.
     """
     settings = dict(fixed or {})
-    rows, n_classes = validation.features, len(train.features.required_prototypes(adapter=adapter.__name__))
-    search = _Search(
-        adapter=adapter,
-        train=train,
-        validation=rows,
-        labels=checked_labels(validation.labels, n=len(rows), n_classes=n_classes),
-        fixed=settings,
-        fits={} if fits is None else fits,
-    )
+    n_classes = len(train.features.required_prototypes(adapter=adapter.__name__))
+    train, validation = (_checked(part, n_classes) for part in (train, validation))
+    folds = folds_of(adapter, train=train, validation=validation, fits={} if fits is None else fits)
+    search = _Search(adapter=adapter, folds=folds, fixed=settings)
     chosen_grid = adapter.grid if grid is None else grid
-    search.run(chosen_grid if len(rows) else Grid())
+    search.run(chosen_grid if search.n_rows else Grid())
     zero_shot = ZeroShot(logit_scale=settings.get("logit_scale", 100.0)).fit(train.features, train.labels)
-    baseline = float(zero_shot.correct_counts(rows, search.labels, [{}])[0] / (len(rows) or np.nan))
-    kept = guard and adapter is not ZeroShot and not search.best_accuracy > baseline
+    right = [zero_shot.correct_counts(fold.judging.features, fold.judging.labels, [{}])[0] for fold in folds]
+    baseline = float(sum(right) / (search.n_rows or np.nan))
+    gains = search.best_accuracy > baseline and search.best_right >= right[0]
+    kept = guard and adapter is not ZeroShot and not gains
     if kept and "zero-shot:" in search.best_adapter().fallback_:
         zero_shot.fallback_ = search.best_adapter().fallback_  # it never was the method: more than a lost comparison
     return Tuned(
@@ -90,7 +92,7 @@ def tune(
         validation_accuracy=baseline if kept else search.best_accuracy,
         best_accuracy=search.best_accuracy,
         zero_shot_accuracy=baseline,
-        validation_rows=len(rows),
+        validation_rows=search.n_rows,
         kept_zero_shot=kept,
         why=_why(search, baseline=baseline, kept=kept),
     )
@@ -98,20 +100,27 @@ def tune(
 
 @dataclass(kw_only=True)
 class _Search:
-    """One search under way: the curve so far and the best point's fit."""
+    """One search under way: the curve so far and the best point's fit.
+
+    Of the best point: its accuracy and reciprocal ranks on all rows that judge, its right rows of validation alone.
+    """
 
     adapter: type[Adapter]
-    train: LabelledFeatures
-    validation: Features
-    labels: Integers
+    folds: tuple[Fold, ...]
     fixed: Mapping[str, Any]
-    fits: dict[Any, Adapter]
     curve: list[dict[str, Any]] = field(default_factory=list)
     best_accuracy: float = float("nan")
+    best_right: int = 0
+    best_ranks: float = float("nan")
     best_point: dict[str, Any] = field(default_factory=dict)
     best_fit: Adapter | None = None
     best_place: tuple[int, ...] = ()
     tried: set[tuple[int, ...]] = field(default_factory=set)
+
+    @cached_property
+    def n_rows(self) -> int:
+        """How many rows judge."""
+        return sum(len(fold.judging.labels) for fold in self.folds)
 
     def run(self, grid: Grid) -> None:
         """Try the grid, whole or coarse to fine, then bisect around its peak."""
@@ -165,25 +174,31 @@ class _Search:
         places: Sequence[tuple[int, ...]] | None = None,
     ) -> float:
         """Fit once at `early`, record each of `points`, and return the best accuracy among them."""
-        fitted = self._fitted({**self.fixed, **early}).calibrate(self.validation)
         late = [{name: value for name, value in point.items() if name not in early} for point in points]
-        accuracies = fitted.correct_counts(self.validation, self.labels, late) / (len(self.labels) or np.nan)
-        best = int(np.argmax(accuracies)) if len(self.labels) else 0
+        fitted = [self._fitted(fold, {**self.fixed, **early}) for fold in self.folds]
+        judged = [(fit, fold.judging) for fit, fold in zip(fitted, self.folds, strict=True)]
+        right = [fit.correct_counts(rows.features, rows.labels, late) for fit, rows in judged]
+        counts = np.sum(right, axis=0)
+        accuracies = counts / (self.n_rows or np.nan)
         self.curve += (
             {**point, "stage": stage, "validation_accuracy": float(accuracy)}
             for point, accuracy in zip(points, accuracies, strict=True)
         )
-        if self.best_fit is None or accuracies[best] > self.best_accuracy:
-            self.best_accuracy, self.best_point = float(accuracies[best]), dict(points[best])
-            self.best_fit, self.best_place = fitted, places[best] if places else ()
+        best, ranks = int(np.argmax(counts)), 0.0
+        if len(self.folds) > 1 and not accuracies[best] < self.best_accuracy:
+            best, ranks = _of_best_ranks(judged, late, np.flatnonzero(counts == counts[best]))
+        if self.best_fit is None or (accuracies[best], ranks) > (self.best_accuracy, self.best_ranks):
+            self.best_accuracy, self.best_ranks, self.best_point = float(accuracies[best]), ranks, dict(points[best])
+            self.best_fit, self.best_place = fitted[0], places[best] if places else ()
+            self.best_right = int(right[0][best])
         return float(accuracies[best])
 
-    def _fitted(self, parameters: Mapping[str, Any]) -> Adapter:
-        """A fit at these parameters of its own, to be calibrated and set; what it learned is shared."""
+    def _fitted(self, fold: Fold, parameters: Mapping[str, Any]) -> Adapter:
+        """A fit at these parameters of its own, calibrated, to be set; what it learned is shared."""
         key = tuple(sorted(parameters.items()))
-        if key not in self.fits:
-            self.fits[key] = self.adapter().set_params(**parameters).fit(self.train.features, self.train.labels)
-        return copy(self.fits[key])
+        if key not in fold.fits:
+            fold.fits[key] = self.adapter().set_params(**parameters).fit(fold.train.features, fold.train.labels)
+        return copy(fold.fits[key]).calibrate(fold.judging.features)
 
     def _bisect(self, name: str, steps: int) -> None:
         """Halve the two decades around the peak `steps` times towards the better end; the lower end wins a tie."""
@@ -202,6 +217,22 @@ class _Search:
             low, high = (middle, high) if accuracy(low) < accuracy(high) else (low, middle)
 
 
+def _checked(rows: LabelledFeatures, n_classes: int) -> LabelledFeatures:
+    return replace(rows, labels=checked_labels(rows.labels, n=len(rows.features), n_classes=n_classes))
+
+
+def _of_best_ranks(
+    judged: Sequence[tuple[Adapter, LabelledFeatures]], points: Sequence[Mapping[str, Any]], places: Integers
+) -> tuple[int, float]:
+    """The first of `places` whose point has the largest sum of reciprocal ranks of the rows, and that sum."""
+    tied = [points[place] for place in places]
+    sums = np.zeros(len(tied))
+    for fit, rows in judged:
+        sums += [reciprocal_ranks(logits, rows.labels) for logits in fit.sweep(rows.features, tied)]
+    best = int(np.argmax(np.round(sums, RANK_DIGITS)))
+    return int(places[best]), float(np.round(sums[best], RANK_DIGITS))
+
+
 def _stride(lengths: Sequence[int]) -> int:
     """The smallest power of two that thins axes of these lengths to a product of at most FULL_GRID points."""
     stride = 1
@@ -211,11 +242,12 @@ def _stride(lengths: Sequence[int]) -> int:
 
 
 def _why(search: _Search, *, baseline: float, kept: bool) -> str:
-    if not len(search.labels):
+    if not search.n_rows:
         return "zero-shot kept: no validation rows" if kept else "defaults: no validation rows"
-    rows = f"on {len(search.labels)} validation rows"
+    rows = f"on {judging_rows(search.folds)}"
     if kept:
-        return f"zero-shot kept: best point {search.best_accuracy:.4f}, zero-shot {baseline:.4f} {rows}"
+        but = ", but below it on validation alone" * (search.best_accuracy > baseline)
+        return f"zero-shot kept: best point {search.best_accuracy:.4f}, zero-shot {baseline:.4f} {rows}{but}"
     if search.adapter is ZeroShot:
         return f"nothing to choose: {baseline:.4f} {rows}"
     return f"best of {len(search.curve)} points: {search.best_accuracy:.4f}, zero-shot {baseline:.4f} {rows}"

@@ -112,7 +112,8 @@ def model_sections(
     """The sections of the card of an adapter or refined encoder, the first without a title; see `model_card`."""
     sections = [CardSection(title="", blocks=[_model_rows(card)])]
     if rows := measures or [{"measure": key, "value": value} for key, value in (card.get("metrics") or {}).items()]:
-        sections.append(CardSection(title="Evaluation", blocks=[rows]))
+        foot = [str(card["losses"])] if "losses" in card else []
+        sections.append(CardSection(title="Evaluation", blocks=[rows, *foot]))
     if facts is not None:
         return [*sections, CardSection(title="Training data", blocks=[build_sentence(facts)]), *card_sections(facts)]
     made_of = f"build {card['build']}, which is not here." if "build" in card else "files of a user."

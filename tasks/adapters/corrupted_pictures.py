@@ -132,7 +132,7 @@ CORRUPT_PICTURES = Step(
     name="corrupt_pictures",
     rule=CorruptionRule,
     judge=corrupt_pictures,
-    version=2,
+    version=3,
     model=step_encoder,
     seeded=True,
 )

@@ -23,6 +23,7 @@ from evenly.adapters.errors import MissingFeaturesError
 from evenly.adapters.evaluation.protocols.evaluation_data import EvaluationData
 from evenly.adapters.evaluation.protocols.experiment import Evaluation, fit_and_evaluate
 from evenly.adapters.evaluation.protocols.further_tables import further_tables, predictions_of
+from evenly.adapters.evaluation.tables import losses_in_words
 from evenly.adapters.labelled import LabelledRows, takes_second
 from evenly.adapters.methods.vcd import DescribedClasses
 from evenly.adapters.saved import to_arrays, to_card
@@ -40,6 +41,10 @@ from evenly.tasks.run import Records, Run
 from evenly.tasks.splits import grouped_inputs
 from evenly.tasks.step import Step, plain_rule
 
+MEASURES = (
+    "accuracy", "low", "high", "difference", "difference_low", "difference_high", "validation_accuracy", "n",
+)  # fmt: skip
+"""Of the results of an adapter, as its card has them."""
 NOT_DESCRIBED = (
     "the list has not been described as the recipe says, so no generated text is used: `evenly rebuild` describes it"
 )
@@ -155,7 +160,8 @@ def _save(
             "chosen_on": "validation",
             "temperature": _plain(row["temperature"]),
             "temperature_why": row["temperature_why"],
-            "metrics": {key: _plain(row[key]) for key in ("accuracy", "low", "high", "validation_accuracy", "n")},
+            "metrics": {key: _plain(row[key]) for key in MEASURES},
+            "losses": losses_in_words([{str(key): value for key, value in row.items()}]),
         }
         if isinstance(tuned.adapter, DescribedClasses):
             card["class_texts"] = [text for _, text in described_texts(rule)]
@@ -193,7 +199,7 @@ EVALUATE_ADAPTERS = Step(
     name="evaluate_adapters",
     rule=EvaluationRule,
     judge=evaluate_adapters,
-    version=10,
+    version=11,
     inputs=_hash_build,
     model=step_encoder,
     seeded=True,

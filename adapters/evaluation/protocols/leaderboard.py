@@ -175,7 +175,8 @@ def _numbers(runs: pd.DataFrame) -> pd.DataFrame:
 
 def _protocol(arena: Arena, shots: Sequence[int], seeds: Sequence[int]) -> dict[str, Any]:
     limit = COOP_VALIDATION_SHOTS
-    words = {"coop": f"min(shots, {limit}) val rows per class, drawn by seed", "full": "all val rows"}
+    few = "where these are few, and for what learns from no labelled row, the drawn train rows judge as well"
+    words = {"coop": f"min(shots, {limit}) val rows per class, drawn by seed; {few}", "full": "all val rows"}
     return {
         "shots": [int(value) for value in shots],
         "seeds": [int(value) for value in seeds],

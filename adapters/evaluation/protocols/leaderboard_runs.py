@@ -156,7 +156,7 @@ class Arena:
         seconds = time.perf_counter() - started
         labels = rows.labels[self.test]
         row = key._asdict() | _measures(logits, labels) | _choice(tuned)
-        row |= {"train_rows": len(train), "validation_rows": len(validation), "test_rows": len(labels)}
+        row |= {"train_rows": len(train), "validation_rows": tuned.validation_rows, "test_rows": len(labels)}
         return LeaderboardRun(row=row | {"seconds": seconds}, correct=logits.argmax(axis=1) == labels)
 
     @cached_property
@@ -190,9 +190,13 @@ class Arena:
         return None if "support" in kind.learns_from else self._fits.setdefault((key.name, key.texts), {})
 
     def _validation_rows(self, key: RunKey) -> Integers:
+        """The val rows of a run; one that learns from no labelled row is judged on the drawn train rows as well."""
         if self.validation == "full":
             return self.data.rows("val")
-        return self.draw("val", min(key.shots, COOP_VALIDATION_SHOTS), key.seed).indices
+        drawn = self.draw("val", min(key.shots, COOP_VALIDATION_SHOTS), key.seed).indices
+        if "support" in adapter_class(key.name).learns_from or not len(drawn):
+            return drawn
+        return np.concatenate([drawn, self.draw("train", key.shots, key.seed).indices])
 
 
 def _is_seeded(kind: type[Adapter]) -> bool:

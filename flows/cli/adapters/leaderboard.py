@@ -35,7 +35,7 @@ from evenly.tasks.labelled_rows import labelled_rows
 from evenly.tasks.progress import Progress
 from evenly.tasks.splits import twin_inputs
 
-VERSION = 3
+VERSION = 4
 """Raised when numbers of stored runs may not be used any longer."""
 
 

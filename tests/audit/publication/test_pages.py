@@ -104,7 +104,9 @@ def test_the_numbers_of_card_croissant_and_summary_are_those_of_the_facts():
     assert about.responsible["data_preprocessing_protocol"][1] == "safety: ? 10 in, 8 kept"
     assert about.made_by_models
     assert about.languages == ("en",)
-    card = model_card({"adapter": "tip", "build": "b-1", "metrics": {"accuracy": 0.5}}, "tip", FACTS)
+    losses = "lost against zero-shot on test: none"
+    card = model_card({"adapter": "tip", "build": "b-1", "metrics": {"accuracy": 0.5}, "losses": losses}, "tip", FACTS)
+    assert f"\n{losses}\n" in card.replace("\\", "")
     assert about.text in card
     assert "| accuracy | 0.5 |" in card
 

@@ -15,7 +15,7 @@ from evenly.adapters import adapter_class, adapter_name
 from evenly.adapters.contract import Adapter
 from evenly.adapters.evaluation.protocols.array_fit import fit_arrays
 from evenly.adapters.evaluation.protocols.array_ranking import REQUIRED, fit_ranking, graded_parts
-from evenly.adapters.evaluation.tables import lost_on_test
+from evenly.adapters.evaluation.tables import losses_in_words, lost_on_test
 from evenly.adapters.own_features.arrays import class_names_in, parts_in
 from evenly.adapters.saved import to_arrays, to_card
 from evenly.adapters.saved_ranking import NAME, PARAMETERS, ranking_arrays, ranking_card
@@ -70,6 +70,7 @@ def fit_array_file(arrays: Path, adapter: str, out: Path, options: FitOptions) -
         **to_card(fit.tuned.adapter),
         **fitted_card(arrays, data, result, normalise=options.normalise),
         **{name: result[name] for name in ("temperature", "temperature_why")},
+        "losses": losses_in_words([{"name": result["adapter"], **fit.metrics}]),
         "asked": result["adapter"],
     }
     with saving(out, card, to_arrays(fit.tuned.adapter), result, made_of=made_of):
