@@ -64,7 +64,7 @@ def reciprocal_ranks(logits: Floats, labels: Integers) -> float:
 
 
 def judging_rows(folds: tuple[Fold, ...]) -> str:
-    """The rows that judge: how many, and where those of train are among them, how many of each."""
+    """The number of rows that judge; where rows of train are among them, of each part."""
     counts = [len(fold.judging.labels) for fold in folds]
     parts = f" ({counts[0]} of validation, {counts[1]} of train)" if len(counts) > 1 else ""
     return f"{sum(counts)} validation rows{parts}"

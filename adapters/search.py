@@ -119,7 +119,7 @@ class _Search:
 
     @cached_property
     def n_rows(self) -> int:
-        """How many rows judge."""
+        """The number of rows that judge."""
         return sum(len(fold.judging.labels) for fold in self.folds)
 
     def run(self, grid: Grid) -> None:
