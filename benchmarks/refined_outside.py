@@ -25,7 +25,7 @@ from evenly.features.refining.training import train_heads
 from evenly.flows.other_pictures import other_pictures
 from evenly.flows.refine_encoder import open_refining
 from evenly.options import HOLD, RefineOptions
-from evenly.storage.errors import InputError
+from evenly.storage.errors import InputError, NotFoundError
 from evenly.tasks.refining.measures import ALL_PAIRS, AMONG, Correct, judged, shifts
 from evenly.tasks.refining.needs import held_texts
 from evenly.tasks.refining.outside import other_rows, unseen_pictures, with_outside
@@ -121,7 +121,7 @@ def main() -> None:
             for hold in arguments.holds:
                 try:
                     run, rule, parts = opened(arguments, name, hold)
-                except InputError as error:
+                except (InputError, NotFoundError) as error:
                     print(f"{name}: {error}")
                     break
                 if arguments.oracle:
