@@ -223,3 +223,13 @@ def test_every_measure_stands_in_one_line(capsys):
         f"  {'right caption before wrong':<32}    .259   .670  +.116 [+.062, +.179]",
     ]
     assert [line for line in lines if not line.startswith(" ")][1:4] == [*dict.fromkeys(of for _, of in pairs)]
+
+
+def test_what_no_table_shows_to_gain_is_said_with_how_far_rows_moved(capsys):
+    result = {"name": "r", "build": "demo-26526241dd03", "measures": [], "strength": 0.75, "epoch": 3, "gains": False}
+    result |= {"noun_shift": 0.0088, "picture_shift": 0.0061, "hold_weight": 19.27}
+    print_refined(result | {f"{part}_pairs": 1000 for part in ("train", "val", "test")})
+    assert capsys.readouterr().out.splitlines()[2:4] == [
+        "frozen rows moved by .009 (nouns) and .006 (pictures), mean 1 - cosine; held by weight 19.3",
+        "no table of docs/refining.md shows what this does better than `contrastive` with one head",
+    ]
