@@ -18,6 +18,20 @@ import pytest
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIATESTSOFEVENLY", "AWS_SECRET_ACCESS_KEY": "secret-of-the-tests/Zm9vYmFy"}
 
+# moto looks whether an object is there and then writes it: of two conditional writes at once both would be the first
+_ONE_PUT_AT_A_TIME = """
+import sys
+from threading import Lock
+from moto.s3.responses import S3Response
+from moto.server import main
+lock, put_object = Lock(), S3Response.put_object
+def put_alone(self):
+    with lock:
+        return put_object(self)
+S3Response.put_object = put_alone
+main(sys.argv[1:])
+"""
+
 
 @contextmanager
 def object_store(folder: Path) -> Iterator[str]:
@@ -25,7 +39,7 @@ def object_store(folder: Path) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    command = [sys.executable, "-c", _ONE_PUT_AT_A_TIME, "-H", "127.0.0.1", "-p", str(port)]
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
     try:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from evenly.adapters.evaluation.measures.bootstrap import Interval, paired_bootstrap
-from evenly.adapters.evaluation.measures.calibration import fit_temperature
 from evenly.adapters.features import Booleans, Floats, GroupedFeatures, Integers, LabelledFeatures
 from evenly.adapters.forms.class_texts import text_sums
 from evenly.adapters.methods.zero_shot import ZeroShot
@@ -83,6 +82,8 @@ def text_gains(owned: OwnedTexts, train: LabelledFeatures, *, scale: float | Non
     Logits are cosines times `scale`: by default the one that makes train labels likeliest by names, 1 where no scale
     does.
     """
+    from evenly.adapters.evaluation.measures.calibration import fit_temperature  # which loads pandas
+
     image, labels = train.features.image.astype(np.float64), train.labels
     cosines = image @ owned.names.T
     if scale is None:

@@ -77,6 +77,7 @@ def test_every_module_that_makes_the_web_counts_in_its_identity():
         "pictures/binding",
         "pictures/digits",
         "pictures/folder",
+        "pictures/kinds",
         "pictures/photographs",
         "pictures/planted",
         "errors",
