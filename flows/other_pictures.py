@@ -12,8 +12,15 @@ SHIPPED = {"photographs": make_photographs, "digits": make_digits}
 
 
 def other_pictures(cache: Path, names: Sequence[str]) -> tuple[OtherPictures, ...]:
-    """Pictures that a package ships, written into the cache, or those of folders. Raises InputError for any others."""
-    return tuple(_other(cache, name) for name in names)
+    """Pictures that a package ships, written into the cache, or those of folders.
+
+    Raises InputError for any others, and for two of one name, which tables could not tell apart.
+    """
+    pictures = tuple(_other(cache, name) for name in names)
+    called = [source.name for source in pictures]
+    if repeated := sorted({name for name in called if called.count(name) > 1}):
+        raise InputError(f"`also` must be pictures of different names; got `{repeated[0]}` twice. Rename a folder.")
+    return pictures
 
 
 def _other(cache: Path, name: str) -> OtherPictures:

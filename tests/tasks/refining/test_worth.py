@@ -213,6 +213,9 @@ def test_pictures_of_another_kind_are_encoded_once_and_named_by_their_folders(ru
     assert other_inputs([other]) != before
     with pytest.raises(InputError, match="`also` must be photographs, digits, or a folder"):
         other_pictures(run.cache, [str(tmp_path / "nothing")])
+    (tmp_path / "apart" / "kinds").mkdir(parents=True)
+    with pytest.raises(InputError, match="`also` must be pictures of different names; got `kinds` twice"):
+        other_pictures(run.cache, [str(tmp_path / "kinds"), str(tmp_path / "apart" / "kinds")])
     (tmp_path / "broken" / "red").mkdir(parents=True)
     (tmp_path / "broken" / "red" / "2.png").write_bytes(b"no picture")
     with pytest.raises(InputError, match="must hold pictures that can be decoded; got none"):
