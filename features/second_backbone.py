@@ -158,7 +158,7 @@ class PictureBackbone:
             "libraries": {"torch": major_minor(torch.__version__), library: major_minor(version(library))},
         }
         self.identity = hashlib.sha256(json.dumps(self.facts, sort_keys=True).encode()).hexdigest()
-        self._images = ImageTower(
+        self.images = ImageTower(
             run=model,
             preprocess=preprocess,
             dimension=self.dimension,
@@ -171,7 +171,7 @@ class PictureBackbone:
 
     def encode_images(self, images: Iterable[FileOrPixels], *, progress: Progress | None = None) -> Single:
         """Rows (n, e) of pictures."""
-        return self._images.rows(images, progress)
+        return self.images.rows(images, progress)
 
 
 def _dimension(model: Any, preprocess: Callable[[Image.Image], "torch.Tensor"], device: str) -> int:  # noqa: ANN401

@@ -395,6 +395,7 @@ FOLDERS = {
     "ray",  # tasks: the engine of that name
     "refining", "objectives",  # features, tasks: heads trained on pairs of a build, and what for
     "values",  # curation: columns, scorers and methods that give a pair a number of one's own
+    "dense",  # features: rows of the cells of pictures, and regions
     "search",  # tasks, features: pairs of a build by what they show
     "server",  # tasks: what a run leaves on a Prefect server
     "artifacts",  # storage: what is made of builds and has a name

@@ -27,6 +27,8 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+SIDEWAYS = range(5, 9)
+"""Orientations in which a picture lies on its side in its file."""
 _QUALITY = 90
 
 

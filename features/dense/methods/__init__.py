@@ -1,0 +1,14 @@
+"""Region methods by name; each is a class in its own file, and a row of docs/methods.md."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from evenly.features.dense.method import RegionMethod
+from evenly.features.dense.methods.score_maps import ScoreMaps
+
+REGION_METHODS: Mapping[str, type[Any]] = {
+    "score_maps": ScoreMaps,
+}
+"""Classes of `RegionMethod`: dataclasses whose fields are their hyper-parameters."""
+
+__all__ = ["REGION_METHODS", "RegionMethod"]
