@@ -401,6 +401,7 @@ FOLDERS = {
     "artifacts",  # storage: what is made of builds and has a name
     "removal",  # storage: what is of no use in a workspace, and what is to be forgotten
     "publication",  # audit, curation: what is told to the public of a build and of what was made of it
+    "regions",  # what is where in pictures
     "reservations",  # curation: what sites, answers and picture files say of machines that learn from them
 }  # fmt: skip
 PLUGIN_FOLDERS = {"adapters/methods", "flows"}  # of flows each stands in a file of its own
