@@ -131,7 +131,7 @@ def read_regions(text: str, picture: int = 0) -> Regions:
 
 def encoded_mask(mask: Mask) -> str:
     """COCO's compressed run lengths of a mask (height, width)."""
-    from pycocotools import mask as coco  # type: ignore[import-untyped]
+    from pycocotools import mask as coco
 
     counts: bytes = coco.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"]
     return counts.decode("ascii")

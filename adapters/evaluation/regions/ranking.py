@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evenly.adapters.evaluation.regions.overlaps import RegionRows, box_overlaps, mask_overlaps
+from evenly.adapters.evaluation.regions.overlaps import Decode, RegionRows, box_overlaps, mask_overlaps
 from evenly.adapters.evaluation.regions.weighted import Measure, quotients, ratio_measure
 from evenly.adapters.features import Booleans, Floats, Integers
 
@@ -14,23 +14,23 @@ RECALLS = np.linspace(0.0, 1.0, 101)
 
 
 def matched_regions(
-    regions: RegionRows, truth: RegionRows, *, sizes: Integers | None = None, least: float = 0.5
+    regions: RegionRows, truth: RegionRows, *, decode: Decode | None = None, least: float = 0.5
 ) -> Integers:
     """The place in `truth` of what each region matches (m,), -1 of one that matches nothing; each is matched once.
 
     As COCO does: in each picture and label the regions by score, each to the free one that it overlaps most, by `least`
-    or more. Overlaps are of boxes; with `sizes` (n, 2), height and width of the pictures, of masks.
+    or more. Overlaps are of boxes; with `decode` of masks, a region without one overlapping nothing.
     """
     matches = np.full(len(regions.picture), -1, dtype=np.int64)
     ours, theirs = _places(regions), _places(truth)
     for key in ours.keys() & theirs.keys():
         first, second = np.array(ours[key]), np.array(theirs[key])
         first = first[np.argsort(-regions.scores[first], kind="stable")]
-        if sizes is None:
+        if decode is None:
             overlaps = box_overlaps(regions.boxes[first], truth.boxes[second])
         else:
-            height, width = sizes[key[0]]
-            overlaps = mask_overlaps(regions.masks[first], truth.masks[second], (int(height), int(width)))
+            lengths = (regions.masks[first], truth.masks[second])
+            overlaps = mask_overlaps(*(np.stack([decode(str(mask), key[0]) for mask in masks]) for masks in lengths))
         for place, of_region in zip(first, overlaps, strict=True):
             best = len(second) - 1 - int(of_region[::-1].argmax())  # of equal overlaps the last, as in COCO's code
             if of_region[best] >= min(least, 1 - 1e-10):

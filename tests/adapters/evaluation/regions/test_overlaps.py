@@ -31,14 +31,12 @@ def test_a_box_without_an_area_overlaps_nothing():
     assert not box_overlaps(empty, np.concatenate([empty, [[0, 0, 20, 20]]])).any()
 
 
-def test_overlaps_of_masks_are_counted_in_pixels_and_a_region_without_a_mask_has_none():
-    masks = [filled(box) for box in boxes_in(3, GENERATOR)]
-    result = mask_overlaps([rle(mask) for mask in masks] + [""], ["", *(rle(mask) for mask in masks)], SIZE)
-    want = [[(a & b).sum() / (a | b).sum() for b in masks] for a in masks]
-    assert result[:3, 1:] == pytest.approx(np.array(want))
-    assert not result[3].any()
-    assert not result[:, 0].any()
-    assert mask_overlaps([], [rle(masks[0])], SIZE).shape == (0, 1)
+def test_overlaps_of_masks_are_those_of_coco_and_an_empty_mask_has_none():
+    masks = np.stack([filled(box) for box in boxes_in(5, GENERATOR)])
+    masks[4] = False
+    lengths = [{"size": list(SIZE), "counts": rle(mask).encode()} for mask in masks]
+    assert mask_overlaps(masks, masks[2:]) == pytest.approx(coco.iou(lengths, lengths[2:], [0] * 3), abs=1e-12)
+    assert not mask_overlaps(masks, masks)[4].any()
 
 
 @pytest.mark.parametrize("background", [True, False])

@@ -21,10 +21,9 @@ from evenly.adapters.evaluation.regions.ranking import (
     recall_measure,
     region_counts,
 )
-from tests.adapters.evaluation.regions.world import NAMES, SIZE, class_values, regions, shaken
+from tests.adapters.evaluation.regions.world import NAMES, SIZE, class_values, decoded, regions, shaken
 
 N = 12
-SIZES = np.tile(SIZE, (N, 1))
 
 
 def coco_lines(rows, size=SIZE):
@@ -63,14 +62,14 @@ def precisions(detected, truth, **options):
     return class_values(detection_measure(detected, truth, matches, n_pictures=N, classes=NAMES), n=N)
 
 
-@pytest.mark.parametrize(("kind", "sizes"), [("bbox", None), ("segm", SIZES)])
+@pytest.mark.parametrize(("kind", "decode"), [("bbox", None), ("segm", decoded)])
 @pytest.mark.parametrize("seed", range(4))
-def test_average_precision_is_that_of_coco(kind, sizes, seed):
+def test_average_precision_is_that_of_coco(kind, decode, seed):
     truth = regions(seed=seed)
     if seed == 3:  # a class that truth lacks
         truth = truth.chosen(truth.labels != "car")
     detected = shaken(truth, seed=seed + 10)
-    result = precisions(detected, truth, sizes=sizes)
+    result = precisions(detected, truth, decode=decode)
     assert result == pytest.approx(coco_precisions(detected, truth, kind), abs=1e-9, nan_ok=True)
     assert np.isnan(result).sum() == (seed == 3)
     assert 0 < np.nanmin(result) < np.nanmax(result) < 1
@@ -87,7 +86,7 @@ def test_a_region_is_matched_with_what_it_overlaps_most_and_each_once():
 def test_perfect_regions_have_a_precision_of_1_and_none_0():
     truth = regions()
     assert precisions(truth, truth).tolist() == [1, 1, 1]
-    assert precisions(truth, truth, sizes=SIZES).tolist() == [1, 1, 1]
+    assert precisions(truth, truth, decode=decoded).tolist() == [1, 1, 1]
     assert precisions(truth.chosen(slice(0)), truth).tolist() == [0, 0, 0]
 
 
