@@ -144,7 +144,7 @@ def decoded_mask(counts: str, size: tuple[int, int]) -> Mask:
     than of that many pixels.
     """
     width, height = size
-    lengths = _run_lengths(counts)
+    lengths = run_lengths(counts)
     if sum(lengths) != width * height or min(lengths, default=0) < 0:
         raise RowsError(
             f"`mask` must have {width * height} pixels, as its picture has; got {sum(lengths)}. Take masks of the "
@@ -155,7 +155,7 @@ def decoded_mask(counts: str, size: tuple[int, int]) -> Mask:
     return decoded
 
 
-def _run_lengths(counts: str) -> list[int]:
+def run_lengths(counts: str) -> list[int]:
     """The lengths that COCO's letters stand for: five bits each, the lowest first; from the third on differences."""
     lengths = list[int]()
     value = shift = 0

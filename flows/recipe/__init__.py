@@ -47,7 +47,8 @@ class Source(PoolSource, SourceRule):
     webdataset and folder hold pictures: the caption of one is the `.txt` beside it, else the key `caption`; `caption`
     names another key, and in shards no `.txt` is looked at then. `name` fills the column `source`; `weight` keeps a
     pair with that probability, `quota` that many pairs, `share` the source's share of the largest mix.
-    features hold `vector` in place of a picture, made by `encoder`, which must be that of the recipe.
+    features hold `vector` in place of a picture, made by `encoder`, which must be that of the recipe. `regions` is a
+    JSON file of COCO's annotations in a folder.
     """
 
     kind: Literal["parquet", "csv", "jsonl", "wat", "webdataset", "folder", "features"]
@@ -73,6 +74,8 @@ class Source(PoolSource, SourceRule):
             )
         if self.url is None and self.kind not in TABLE_READERS:
             raise ValueError(f"url: null is for kinds {', '.join(TABLE_READERS)}; got kind {self.kind}")
+        if self.regions is not None and self.kind != "folder":
+            raise ValueError(f"regions, a file in a folder, is for kind folder; got kind {self.kind}")
         limits = [name for name in ("weight", "quota", "share") if getattr(self, name) is not None]
         if limits and self.name is None:
             raise ValueError(f"{', '.join(limits)} needs a name for the source; got none")

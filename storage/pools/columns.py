@@ -53,7 +53,7 @@ class PoolSource:
     `caption` left out is the column `caption`; for pictures at hand the `.txt` beside them, else the key `caption`.
     `id` names the pool's own identifier; `source` the column that says where a row comes from, for which `name` stands
     in, or without one the file's name. `vector` names the features of a pool of these. `url` is None for tables of
-    captions alone.
+    captions alone. `regions` is a file of COCO's annotations in a folder of pictures.
     """
 
     kind: str
@@ -64,6 +64,7 @@ class PoolSource:
     source: str | None = None
     name: str | None = None
     vector: str | None = None
+    regions: str | None = None
 
     @property
     def caption_column(self) -> str:

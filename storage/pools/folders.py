@@ -65,6 +65,11 @@ def folder_columns(folder: Path) -> set[str] | None:
     return {_FILE_NAME, "folder", *(column for path in lists for column in _LISTS[_ending(path.name)].columns(path))}
 
 
+def folder_pictures(folder: Path) -> set[str]:
+    """The names of the pictures of a folder that can be read, relative to it."""
+    return {name for _, name, reason in _walk(folder) if not reason and _ending(name) in IMAGE_ENDINGS}
+
+
 def has_typed_lists(folder: Path) -> bool:
     """Whether a list in a folder has columns that are no text: these keep their types."""
     lists = [path for path, name, reason in _walk(folder) if not reason and _is_list(name)]

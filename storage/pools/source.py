@@ -17,10 +17,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evenly.storage.pools.annotations import with_annotations
 from evenly.storage.pools.columns import POOL_COLUMNS, PoolSource, Stretch, first_reason, pool_columns, url_cases
 from evenly.storage.pools.csv_records import HOW_CSV_IS_READ
 from evenly.storage.pools.features import PooledFeatures, feature_files, feature_rows, no_pictures
-from evenly.storage.pools.folders import folder_hash, folder_rows, has_typed_lists
+from evenly.storage.pools.folders import folder_hash, folder_pictures, folder_rows, has_typed_lists
 from evenly.storage.pools.local_rows import LocalRow, LocalRows, in_columns
 from evenly.storage.pools.rows import (
     PoolError,
@@ -165,6 +166,8 @@ def source_hash(source: PoolSource | LabelFile) -> str:
     """
     files = source_files(source) if isinstance(source, PoolSource) else [_label_file(source)]
     fields = {name: value for name, value in asdict(source).items() if name not in {"path", "file"}}
+    if fields.get("regions") is None:
+        fields.pop("regions", None)  # as before there were any
     if isinstance(source, LabelFile):
         fields["numbers"] = "as text"
     if any(_holds_csv(file, source) for file in files):
@@ -244,7 +247,10 @@ def _local_rows(path: Path, source: PoolSource) -> Iterator[LocalRows]:
         yield from (stretch.rows for stretch in feature_rows(path, source.caption, source.vector or "vector"))
         return
     with readable(path, source.kind):
-        yield from in_columns(LOCAL_READERS[source.kind].rows(path, source.caption), path)
+        rows = LOCAL_READERS[source.kind].rows(path, source.caption)
+        if source.regions is not None:
+            rows = with_annotations(rows, path, source.regions, folder_pictures(path))
+        yield from in_columns(rows, path)
 
 
 def _read_local(files: list[Path], source: PoolSource, *, some_rows: bool) -> Iterator[pa.Table]:
