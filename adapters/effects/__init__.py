@@ -6,10 +6,11 @@ A claim is one function, one entry of a table of claims, and a row of docs/effec
 from evenly.adapters.effects.claim import Claim, JudgedClaim, NotMeasurableError
 from evenly.adapters.effects.ground import Ground
 from evenly.adapters.effects.pools import POOL_CLAIMS
+from evenly.adapters.effects.regions import REGION_CLAIMS
 from evenly.adapters.effects.rejection import REJECTION_CLAIMS
 from evenly.adapters.effects.searches import SEARCH_CLAIMS
 from evenly.adapters.effects.texts import TEXT_CLAIMS
 
-CLAIMS: tuple[Claim, ...] = (*TEXT_CLAIMS, *POOL_CLAIMS, *REJECTION_CLAIMS, *SEARCH_CLAIMS)
+CLAIMS: tuple[Claim, ...] = (*TEXT_CLAIMS, *POOL_CLAIMS, *REJECTION_CLAIMS, *SEARCH_CLAIMS, *REGION_CLAIMS)
 
 __all__ = ["CLAIMS", "Claim", "Ground", "JudgedClaim", "NotMeasurableError"]

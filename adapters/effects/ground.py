@@ -1,11 +1,13 @@
 """The proving ground as arrays: rows of its pictures and texts by an encoder, and the truth about each picture."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from evenly.adapters.evaluation.regions.overlaps import RegionRows
+from evenly.adapters.evaluation.regions.truth import RegionTruth
 from evenly.adapters.features import Booleans, Features, Floats, Integers, Strings
 
 if TYPE_CHECKING:
@@ -19,6 +21,19 @@ Encode = Callable[[Sequence[str]], Floats]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class GroundRegions:
+    """The true regions of a ground's pictures, in their order, and what methods make of them, each by its name.
+
+    scores: of the true regions (m) with texts (t), (m, t). outputs: regions that a method finds or names, whose labels
+    are classes of the ground; `picture` is the place among its pictures.
+    """
+
+    truth: RegionTruth
+    scores: Mapping[str, Callable[[Sequence[str]], Floats]] = field(default_factory=dict)
+    outputs: Mapping[str, Callable[[], RegionRows]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Ground:
     """Pictures of a ground by one encoder (docs/ground.md).
 
@@ -29,7 +44,7 @@ class Ground:
     to sentences on its members. planted: (name, colour, background, sentence). links: positions (m, 2) of two pictures
     on white of one code by different hands. text and long_text: rows of texts, cut and in chunks. tagged:
     gives tags and the caption that a language model made of them, by name, for pictures of `test`. frozen (n, d): rows
-    by the encoder that this one was refined from.
+    by the encoder that this one was refined from. regions: gives the regions of its pictures.
     """
 
     image: Floats
@@ -48,6 +63,7 @@ class Ground:
     long_text: Encode
     tagged: Callable[[], Mapping[str, tuple[str, str]]]
     frozen: Floats | None = None
+    regions: Callable[[], GroundRegions] | None = None
 
     def where(self, part: str, *, kind: str = "texture", **values: Any) -> Integers:  # noqa: ANN401 - any column
         """Positions (m,) of the pictures of a part and kind; of `values` a column must have one, or one of several."""

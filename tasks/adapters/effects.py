@@ -4,6 +4,7 @@ import csv
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,14 @@ import pyarrow.parquet as pq
 
 from evenly.adapters.effects import CLAIMS, Claim, Ground, NotMeasurableError
 from evenly.adapters.effects.effect import Effect, effect_of, with_verdicts
-from evenly.adapters.effects.ground import Encode
+from evenly.adapters.effects.ground import Encode, GroundRegions
 from evenly.adapters.features import Floats
 from evenly.features import Encoder, SecondBackbone, to_unit_rows
 from evenly.features.refining.encoder import RefinedEncoder
 from evenly.features.refining.pairs import raw_rows
 from evenly.storage.errors import InputError
 from evenly.storage.feature_store import FeatureStore, text_id
+from evenly.tasks.adapters.region_truth import read_region_truth
 from evenly.tasks.captions.captioner import Shown
 from evenly.tasks.captions.tags import TAGS, TagsRule
 from evenly.tasks.encoders import CHUNK, encoder_identity, frozen_run, open_encoder, open_second, store_texts, text_rows
@@ -73,6 +75,7 @@ def read_ground(run: Run, folder: Path) -> Ground:
         norms=norms,
         second=_single(stored[second.identity][0]),
         tagged=lambda: _tagged(run, truth),
+        regions=cache(lambda: GroundRegions(truth=read_region_truth([folder / part for part in PARTS]))),
         frozen=None if run.encoder.refine is None else _single(stored[frozen.identity][0]),
         truth=truth,
         **lists,

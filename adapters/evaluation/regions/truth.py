@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from evenly.adapters.evaluation.regions.overlaps import Decode
+from evenly.adapters.evaluation.regions.overlaps import Decode, RegionRows
 from evenly.adapters.features import Floats, Integers
 
 Words = npt.NDArray[np.object_]
@@ -43,11 +42,15 @@ class RegionTruth:
         """1 of each."""
         return np.ones(len(self.picture))
 
-    def maps(self, labels: npt.NDArray[Any], names: Sequence[str], pictures: Integers) -> Iterator[Integers]:
-        """Maps (h, w) of pictures: 0, or the place from 1 among `names` of the label (m,) of the object there."""
+    def maps(self, regions: RegionRows, names: Sequence[str], pictures: Integers) -> Iterator[Integers]:
+        """Maps (h, w) of pictures: 0, or the place from 1 among `names` of the label of the region there.
+
+        Where several overlap it is the one with the highest score.
+        """
         number = {name: place + 1 for place, name in enumerate(names)}
+        order = np.argsort(regions.scores, kind="stable")
         for picture in pictures:
             drawn = np.zeros(self.sizes[picture], np.int64)
-            for place in np.flatnonzero(self.picture == picture):
-                drawn[self.decode(self.masks[place], picture)] = number.get(labels[place], 0)
+            for place in order[regions.picture[order] == picture]:
+                drawn[self.decode(str(regions.masks[place]), picture)] = number.get(regions.labels[place], 0)
             yield drawn

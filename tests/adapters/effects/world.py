@@ -7,7 +7,9 @@ from itertools import combinations, product
 import numpy as np
 import pandas as pd
 
-from evenly.adapters.effects.ground import Ground, unit
+from evenly.adapters.effects.ground import Ground, GroundRegions, unit
+from evenly.adapters.evaluation.regions.truth import RegionTruth
+from evenly.features.dense.regions import decoded_mask, encoded_mask
 
 DIMENSION = 96
 CLASSES = {"bird": ("fowl", "avian", "quill"), "fish": ("trout", "finned", "gills"), "tree": ("oak", "plant", "leaves")}
@@ -26,6 +28,33 @@ def word(text):
 def encode(texts, words=None):
     """Texts as sums of the words that are read: the first `words`, else all."""
     return unit(np.stack([sum(word(w) for w in re.findall(r"[a-z]+", text.lower())[:words]) for text in texts]))
+
+
+def drawn(truth):
+    """Pictures of 14 x 21 pixels with a square of 6 for each object, one beside the other."""
+    picture = np.repeat(np.arange(len(truth)), truth["count"])
+    member = np.concatenate([np.arange(count) for count in truth["count"]])
+    boxes = np.stack([7 * member, 4 + 0 * member, 7 * member + 6, 10 + 0 * member], axis=1)
+    masks = np.zeros((len(picture), 14, 21), bool)
+    for mask, (x0, y0, x1, y1) in zip(masks, boxes, strict=True):
+        mask[y0:y1, x0:x1] = True
+    of_objects = truth.iloc[picture]
+    return RegionTruth(
+        images=truth["name"].to_numpy(object),
+        parts=truth["part"].to_numpy(object),
+        groups=truth["group"].to_numpy(object),
+        sizes=np.tile([14, 21], (len(truth), 1)),
+        picture=picture,
+        boxes=boxes.astype(np.float64),
+        masks=np.array([encoded_mask(mask) for mask in masks], object),
+        labels=of_objects["label"].to_numpy(object),
+        kinds=of_objects["label"].to_numpy(object),
+        colours=of_objects["given_colour"].to_numpy(object),
+        codes=of_objects["code"].to_numpy(object),
+        defects=np.zeros(0, np.int64),
+        defect_boxes=np.zeros((0, 4)),
+        decode=lambda counts, _picture: decoded_mask(counts, (21, 14)),
+    )
 
 
 def world(noise=2.0):
@@ -67,6 +96,7 @@ def world(noise=2.0):
             if name.startswith("test") and kind == "texture"
         },
         frozen=unit(raw[:, :40]),
+        regions=lambda: GroundRegions(truth=drawn(truth)),
         truth=truth,
         classes=tuple(CLASSES),
         known=KNOWN,

@@ -71,7 +71,7 @@ def test_objects_are_read_with_their_pixels_and_groups(tmp_path):
     assert (truth.defects.tolist(), truth.defect_boxes.tolist()) == ([0], [[5, 4, 7, 5]])
     assert np.array_equal(truth.decode(truth.masks[0], 0), CAT == 1)
     assert not truth.decode("", 1).any()
-    first, last = truth.maps(truth.labels, ["bird", "dog"], np.array([0, 2]))
+    first, last = truth.maps(truth, ["bird", "dog"], np.array([0, 2]))
     assert np.array_equal(first, np.where(CAT == 2, 2, 0))
     assert np.array_equal(last, BIRD)
 
