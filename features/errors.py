@@ -4,6 +4,7 @@ FeaturesError(ValueError)
 ├── UnknownModelError        no model, weights or setting goes by that name
 ├── WeightsUnavailableError  the weights of a known model cannot be had: download failed, or a package is missing
 ├── TowerEngineError         an engine that is not installed, cannot run a model, or gives other rows than torch
+├── OnnxModelError           an ONNX file that onnxruntime cannot run, or of another form than is said
 ├── DeviceError              a device that is not there, has too little memory, or stopped
 ├── UnreadableImageError     bytes that were handed in as a picture do not decode
 ├── BoxError                 a box that is none
@@ -26,6 +27,10 @@ class WeightsUnavailableError(FeaturesError):
 
 class TowerEngineError(FeaturesError):
     """An engine is not installed, cannot run a model, or gives other rows than torch."""
+
+
+class OnnxModelError(FeaturesError):
+    """An ONNX file cannot be run, or has another form than is said of it."""
 
 
 class DeviceError(FeaturesError):

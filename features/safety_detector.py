@@ -5,7 +5,6 @@ no part of evenly and comes with the extra `safety` alone. It finds nakedness in
 knows nothing of violence, hate or age, and misses much: it is a help to people, not a proof.
 """
 
-import ast
 import hashlib
 import importlib.util
 import json
@@ -13,19 +12,17 @@ from collections.abc import Callable, Iterable
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
+from evenly.features.dense.detector import DetectorRule, OnnxDetector
 from evenly.features.errors import UnreadableImageError, WeightsUnavailableError
 from evenly.features.pictures.rgb import open_rgb
 from evenly.features.torch_session import major_minor
 from evenly.installing import install_extra
 
 _SIDE_PX = 320
-_LONGEST_PX = 8192
 _FILE = "320n.onnx"
 _PREPARATION = "rgb, black to a square at the right and the bottom, bilinear"
 _BOX = 4  # rows of the output that hold the place of a box; the others are classes
@@ -38,6 +35,7 @@ class SafetyDetector:
 
     def __init__(self, file: Path | None = None) -> None:
         self._file = _packaged() if file is None else file
+        self._detector = OnnxDetector(nudenet(self._file))
 
     @cached_property
     def identity(self) -> str:
@@ -52,8 +50,7 @@ class SafetyDetector:
     @cached_property
     def classes(self) -> tuple[str, ...]:
         """The labels of the detector, in the order of the scores."""
-        named = ast.literal_eval(self._session.get_modelmeta().custom_metadata_map["names"])
-        return tuple(str(named[number]) for number in range(len(named)))
+        return self._detector.names
 
     def scores(self, images: Iterable[bytes], *, progress: Callable[[int], object] | None = None) -> Scores:
         """Return for each picture, as the bytes of its file, the highest score of each class (n, c) in [0, 1].
@@ -67,24 +64,20 @@ class SafetyDetector:
                 progress(1)
         return np.stack(scores) if scores else np.empty((0, len(self.classes)), np.float32)
 
-    @cached_property
-    def _session(self) -> Any:  # noqa: ANN401 - onnxruntime has no types
-        import onnxruntime
-
-        return onnxruntime.InferenceSession(str(self._file), providers=["CPUExecutionProvider"])
-
     def _of_one(self, data: bytes) -> Scores:
         try:
             picture = open_rgb(data)
         except UnreadableImageError:
             return np.full(len(self.classes), np.nan, np.float32)
-        picture.thumbnail((_LONGEST_PX, _LONGEST_PX), Image.Resampling.BILINEAR)  # the square of a strip is large
-        side = max(picture.size)
-        square = Image.new("RGB", (side, side))
-        square.paste(picture)
-        pixels = np.asarray(square.resize((_SIDE_PX, _SIDE_PX), Image.Resampling.BILINEAR), dtype=np.float32) / 255
-        output = self._session.run(None, {"images": pixels.transpose(2, 0, 1)[None]})[0]
+        (output,), _ = self._detector.outputs(picture)
         return np.asarray(output[0, _BOX:].max(axis=1), dtype=np.float32)
+
+
+def nudenet(file: Path | None = None) -> DetectorRule:
+    """The detector's form, of its package's file or another, by which it gives boxes as `nudenet` does."""
+    return DetectorRule(
+        file=str(_packaged() if file is None else file), name="nudenet", side=_SIDE_PX, place="corner", across=True
+    )
 
 
 def check_detector() -> None:

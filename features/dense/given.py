@@ -120,7 +120,7 @@ class _Reader:
 
     def _mask(self, segmentation: object) -> tuple[str, tuple[float, ...]]:
         """Compressed run lengths, and the box of what they cover."""
-        from pycocotools import mask as coco  # type: ignore[import-untyped]
+        from pycocotools import mask as coco
 
         width, height = self._size
         checked = self._lengths(segmentation) if isinstance(segmentation, Mapping) else self._polygons(segmentation)

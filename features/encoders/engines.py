@@ -21,7 +21,7 @@ from evenly.features.bridge import drawings_of_nothing
 from evenly.features.device import device_name
 from evenly.features.embedded_weights import ensure_folder
 from evenly.features.encoders.folding import noise
-from evenly.features.errors import TowerEngineError
+from evenly.features.errors import OnnxModelError, TowerEngineError
 from evenly.features.open_clip_models import in_one_line, weights_sha256
 from evenly.features.torch_session import major_minor, torch_session
 from evenly.installing import install_extra
@@ -155,17 +155,32 @@ def _export_onnx(tower: ImageTower, visual: "torch.nn.Module", path: Path) -> No
             torch.backends.mha.set_fastpath_enabled(fused)
 
 
-def _run_by_onnxruntime(tower: ImageTower, content: bytes) -> ImageTower:
+def onnx_session(content: bytes) -> Any:  # noqa: ANN401 - onnxruntime has no types
+    """A session of onnxruntime on one thread of the processor. Raises OnnxModelError for a model that it does not take.
+
+    That is one with operators or files of its own, too: weights that lie elsewhere are no part of what is hashed.
+    """
     import onnxruntime
-    import torch
     from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 4  # what is wrong is raised
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", f"{__file__}/none")
+    refusals = (errors.Fail, errors.InvalidArgument, errors.InvalidGraph, errors.InvalidProtobuf, errors.NotImplemented)
     try:
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except (errors.Fail, errors.InvalidGraph, errors.NotImplemented, errors.RuntimeException) as error:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except (*refusals, errors.RuntimeException) as error:
+        raise OnnxModelError(in_one_line(error)) from error
+
+
+def _run_by_onnxruntime(tower: ImageTower, content: bytes) -> ImageTower:
+    import torch
+
+    try:
+        session = onnx_session(content)
+    except OnnxModelError as error:
         raise _not_exportable(error) from error
 
     def run(pixels: "torch.Tensor") -> "torch.Tensor":
