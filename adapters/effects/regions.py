@@ -64,16 +64,14 @@ def segmenting(*, background: bool = False, **arms: str) -> Compare:
     return compare
 
 
-def region_arm(measure: Measure, groups: npt.NDArray[Any]) -> Arm:
-    """The mean over classes of a measure of n rows, as a function of the weights of their groups (n,)."""
-    numbers = np.unique(groups, return_inverse=True)[1]
-    return lambda weights: class_mean(measure, weights[:, numbers])
-
-
 def measured_arms(measures: Mapping[str, Measure], groups: npt.NDArray[Any]) -> PairedArms:
-    """The comparison of measures of the same n rows, by the arm's name; groups (n,): a name per row."""
-    arms = {name: region_arm(measure, groups) for name, measure in measures.items()}
-    return PairedArms(n_groups=len(np.unique(groups)), **arms)
+    """The comparison of class means of measures of the same n rows, by the arm's name; groups (n,): a name each."""
+    names, numbers = np.unique(groups, return_inverse=True)
+
+    def arm(measure: Measure) -> Arm:
+        return lambda weights: class_mean(measure, weights[:, numbers])
+
+    return PairedArms(n_groups=len(names), **{name: arm(measure) for name, measure in measures.items()})
 
 
 def baseline_table(measures: Mapping[str, Measure], groups: npt.NDArray[Any], *, seed: int) -> list[dict[str, Any]]:

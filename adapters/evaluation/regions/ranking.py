@@ -59,9 +59,10 @@ def detection_measure(
             right = np.cumsum(of_rows * (matches[of_class] >= 0), axis=1)
             precision = right / (of_rows.cumsum(axis=1) + np.spacing(1))
             best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-            padded = np.pad(best, ((0, 0), (0, 1)))  # recalls that are not reached have a precision of 0
-            for row in np.flatnonzero(total > 0):
-                values[row, column] = padded[row, np.searchsorted(right[row] / total[row], RECALLS)].mean()
+            recalls = right / np.where(total > 0, total, 1)[:, None]
+            reached = np.searchsorted(RECALLS, recalls, side="right")  # those that are not have a precision of 0
+            sums = (best * np.diff(reached, axis=1, prepend=0)).sum(axis=1)
+            values[total > 0, column] = sums[total > 0] / len(RECALLS)
         return values
 
     return measure
