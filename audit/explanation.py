@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from evenly.audit.captions import CHOICE, caption_in_quotes, choice_lines
 from evenly.audit.published import name_of
+from evenly.audit.regions import REGION_TABLE, region_line
 from evenly.audit.safe_text import Line, as_html, visible
 from evenly.curation.balance.judgement import BALANCE
 from evenly.curation.captions.judgement import RECAPTION
@@ -256,7 +257,8 @@ def _step_lines(sight: StepSight, *, verbose: bool) -> Iterator[Line]:
             continue
         for row in rows[:_ROWS_SHOWN]:
             values = ((name, value) for name, value in row.items() if value is not None)
-            yield _detail(table, "  ".join(f"{visible(name)} {_shown(value)}" for name, value in values))
+            text = "  ".join(f"{visible(name)} {_shown(value)}" for name, value in values)
+            yield _detail(table, region_line(row) if table == REGION_TABLE else text)
         if len(rows) > _ROWS_SHOWN:
             yield _detail(table, f"and {len(rows) - _ROWS_SHOWN:,} more rows (all of them with --json)")
 

@@ -117,6 +117,11 @@ class PublishedBuild:
         fields = self.schema(record, name)
         return [field.name for field in fields if field.name not in verdicts and not _is_opaque(field.type)]
 
+    @property
+    def is_kept(self) -> str:
+        """An SQL filter for the pairs of the build."""
+        return f"{self.deciding[-1].name}_verdict = 'kept'"
+
     @cached_property
     def sample_columns(self) -> frozenset[str]:
         """The names of the columns that the sample table of this build has."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from zlib import error as zlib_error
 
-from PIL import Image
+from PIL import Image, ImageFont
 
 from evenly.audit.published import PublishedBuild, ReadBytes, each_image
 from evenly.curation.align import ALIGN, RANK
@@ -40,7 +40,7 @@ Card = dict[str, Any]
 def read_gallery(build: PublishedBuild, read_bytes: ReadBytes) -> dict[str, Any]:
     """Cards under kept, merged (each with `twin`) and gone, with `shown` and `total` of each."""
     gallery = {
-        "kept": _kept(build),
+        "kept": kept_cards(build, KEPT),
         "merged": list(_lost_cards(build, merged=True)),
         "gone": list(_lost_cards(build, merged=False)),
     }
@@ -52,10 +52,10 @@ def read_gallery(build: PublishedBuild, read_bytes: ReadBytes) -> dict[str, Any]
     return gallery
 
 
-def _kept(build: PublishedBuild) -> list[Card]:
-    last = build.deciding[-1]
-    rows = build.first(_COLUMNS, f"{last.name}_verdict = 'kept'", KEPT * _LOOK_AT).to_pylist()
-    return [_card(row) for row in _varied(rows, KEPT)]
+def kept_cards(build: PublishedBuild, n: int, condition: str = "true") -> list[Card]:
+    """Cards of n kept pairs that meet an SQL condition; fewer where there are fewer."""
+    rows = build.first(_COLUMNS, f"{build.is_kept} AND {condition}", n * _LOOK_AT).to_pylist()
+    return [_card(row) for row in _varied(rows, n)]
 
 
 def _lost_cards(build: PublishedBuild, *, merged: bool) -> Iterator[Card]:
@@ -132,11 +132,21 @@ def read_thumbnails(read_bytes: ReadBytes, image_ids: Iterable[str]) -> dict[str
 def thumbnail(data: bytes, *, side: int = SIDE, max_pixels: int = MAX_PIXELS) -> str | None:
     """Return a WebP data URI of at most `side` pixels each way; None for what is no picture or has too many pixels."""
     small = small_picture(data, side=side, max_pixels=max_pixels)
-    if small is None:
-        return None
+    return None if small is None else webp_uri(small)
+
+
+def webp_uri(picture: Image.Image) -> str:
+    """A WebP data URI of a picture."""
     stream = io.BytesIO()
-    small.save(stream, "WEBP", quality=78, method=4)
+    picture.save(stream, "WEBP", quality=78, method=4)
     return "data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def label_font() -> ImageFont.FreeTypeFont:
+    """The font that matplotlib brings along; letters that it lacks are drawn as boxes."""
+    from matplotlib import get_data_path
+
+    return ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", 11)
 
 
 def small_picture(data: bytes, *, side: int = SIDE, max_pixels: int = MAX_PIXELS) -> Image.Image | None:

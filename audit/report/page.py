@@ -18,6 +18,7 @@ from evenly.audit.report.captions import read_recaptioning, read_scores
 from evenly.audit.report.classes import read_adapters, read_descriptions
 from evenly.audit.report.gallery import read_gallery
 from evenly.audit.report.probes import read_probes, read_worth
+from evenly.audit.report.regions import count_regions
 from evenly.audit.safe_text import visible
 from evenly.curation.align import ALIGN
 from evenly.curation.captions.judgement import RECAPTION
@@ -183,6 +184,7 @@ def render_report(
         scores=[] if align is None else read_scores(build, align),
         captions=None if recaption is None else read_recaptioning(build, recaption, read_bytes),
         gallery=read_gallery(build, read_bytes),
+        regions=count_regions(build, read_bytes),
         truth=[dict(row) for row in truth],
         truth_extra=_extra_columns(truth),
         adapters=evaluations and read_adapters(build.ledger, evaluations),

@@ -7,7 +7,7 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from evenly.audit.published import ReadBytes, each_image
-from evenly.audit.report.gallery import read_thumbnails, small_picture
+from evenly.audit.report.gallery import label_font, read_thumbnails, small_picture
 from evenly.audit.report.page import page_environment
 from evenly.audit.safe_text import visible
 
@@ -28,7 +28,7 @@ def html_sheet(rows: Sequence[Mapping[str, Any]], *, title: str, notes: Sequence
 
 def png_sheet(rows: Sequence[Mapping[str, Any]], *, title: str, notes: Sequence[str], read_bytes: ReadBytes) -> bytes:
     """Rows of a search as a PNG, five in a line: rank, score, reason and the beginning of the caption under each."""
-    font = _font()
+    font = label_font()
     cell_height = _CELL + _LINES * _LINE + _GAP
     lines = -(-len(rows) // _COLUMNS)
     header = _MARGIN + 2 * _LINE + _GAP
@@ -84,10 +84,3 @@ def _cut(draw: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont, wid
     while text and draw.textlength(f"{text}…", font=font) > width:
         text = text[:-1]
     return f"{text}…"
-
-
-def _font() -> ImageFont.FreeTypeFont:
-    """The font that matplotlib brings along; letters that it lacks are drawn as boxes."""
-    from matplotlib import get_data_path
-
-    return ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", 11)

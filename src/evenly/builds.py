@@ -254,7 +254,7 @@ class Build:
         return Verification(build=self.id, seed=drawn, findings=findings)
 
     def export(self, to: str = "webdataset", *, out: Root = None) -> dict[str, Any]:
-        """Write the kept pairs for other tools; what was written. to: webdataset, parquet, datacomp, huggingface.
+        """Write the kept pairs for other tools; what was written. to: also parquet, coco, huggingface: docs/exports.md.
 
         out: a folder; default: `exports/` in the workspace.
         """

@@ -129,7 +129,14 @@ COLUMNS = {
     "picture_license": "the licence that the picture's file names",
     "label": "class name",
     "group": "pictures of one group never part in a split",
+    "regions": "regions of the picture that count: box (x0, y0, x1, y1 in pixels of the upright picture), area, mask "
+    "(COCO's run lengths), label, phrase, score, source",
 }
+REGION = pa.struct([
+    ("box", pa.list_(pa.float64())), ("area", pa.float64()), ("mask", pa.string()), ("label", pa.string()),
+    ("phrase", pa.string()), ("score", pa.float64()), ("source", pa.string()),
+])  # fmt: skip
+"""A region of the column `regions`; area: of its mask in pixels, else of its box."""
 _MAGIC = {
     b"\xff\xd8\xff": "jpg",
     b"\x89PNG\r\n\x1a\n": "png",
@@ -202,6 +209,11 @@ class Content:
                     picture=picture,
                 )
                 self.progress(1)
+
+
+def has_regions(schema: pa.Schema) -> bool:
+    """Whether rows have the column `regions` of a build; a pool's column of that name is another."""
+    return "regions" in schema.names and schema.field("regions").type == pa.list_(REGION)
 
 
 def chosen_caption(row: dict[str, Any]) -> str:

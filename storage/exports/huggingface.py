@@ -3,7 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
-from evenly.storage.exports.content import COLUMNS, About, Content, json_line
+from evenly.storage.exports.content import COLUMNS, About, Content, has_regions, json_line
 
 _FIELDS = {
     "file_name": "the picture, as downloaded",
@@ -45,7 +45,9 @@ def write_huggingface(content: Content, folder: Path) -> dict[str, int]:
     """
     train = folder / "train"
     train.mkdir()
-    fields = [name for name in _FIELDS if name in ("file_name", "text") or name in content.rows.schema.names]
+    schema = content.rows.schema
+    fields = [name for name in _FIELDS if name in ("file_name", "text") or name in schema.names]
+    fields = [name for name in fields if name != "regions" or has_regions(schema)]
     extensions: Counter[str] = Counter()
     with (train / "metadata.jsonl").open("wb") as metadata:
         for sample in content.samples():

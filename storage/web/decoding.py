@@ -4,12 +4,13 @@ import base64
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
 from typing import Any, Self
 
-from PIL import Image
+from PIL import ExifTags, Image
 
 from evenly.storage.decoders import DecoderPool, DecodeTroubleError
 from evenly.storage.decoders.process import TOO_SLOW, load_function
@@ -24,6 +25,8 @@ _DECODER_ERRORS: tuple[type[Exception], ...] = (
     OSError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, SyntaxError, RuntimeError, EOFError,
     AssertionError, struct.error, zlib.error,
 )  # fmt: skip
+
+_SIDEWAYS = range(5, 9)  # orientations in which a picture lies on its side in its file
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,18 @@ def size_in_process(data: bytes, _options: dict[str, Any]) -> dict[str, Any]:
         return {"outcome": error.outcome, "evidence": error.evidence}
     except _DECODER_ERRORS as error:
         return {"outcome": "truncated_image", "evidence": type(error).__name__}
+
+
+def upright_size(data: bytes) -> tuple[int, int]:
+    """Width and height as people see the picture, by its header and orientation tag. Raises FetchError."""
+    try:
+        with Image.open(BytesIO(data), formats=(_announced_format(data),)) as picture:
+            size, orientation = picture.size, 1
+            with suppress(*_DECODER_ERRORS):  # a broken tag says nothing
+                orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
+    except _DECODER_ERRORS as error:
+        raise FetchError("truncated_image", type(error).__name__) from None
+    return size[::-1] if orientation in _SIDEWAYS else size
 
 
 def check_picture(

@@ -96,6 +96,7 @@ class Little:
     off: tuple[str, ...] = ()
     name: str = "little"
     bits: int = 0
+    regions: tuple[Mapping[str, Any], ...] = ()
 
     def but(self, **changes: object) -> "Little":
         return replace(self, **changes)
@@ -148,6 +149,8 @@ class Rebuild:
         self.judge("deduplicate_exact", {}, lambda pairs: _merged(deduplicate_exact(pairs)))
         near = Perceptual()
         self.judge("deduplicate_perceptual", asdict(near), lambda pairs: _merged(deduplicate_perceptual(pairs, near)))
+        if little.regions:
+            self.judge("find_regions", {"texts": "things.txt"}, self.find_regions)
         self.judge("recaption", RECAPTION, self.recaption, model=little.encoder, seed=0)
         self.judge("align", {"keep_top": little.keep_top}, self.align, model=little.encoder)
         caption = "caption" if "recaption" in little.off else "chosen_caption"
@@ -249,6 +252,20 @@ class Rebuild:
     def score(self, text: str, uid: str) -> float:
         digest = hashlib.sha256(f"{self.little.encoder}{text}{uid}".encode()).digest()
         return round(int.from_bytes(digest[:4], "little") / 2**32, 4)
+
+    def find_regions(self, pairs: Table) -> "Judged":
+        """Every pair has the same regions but for the second, which has none."""
+        empty = {"mask": "", "label": "", "phrase": "", "score": None, "source": "score_maps", "reason": ""}
+        rows = [
+            empty | dict(region) | {"uid": uid, "region": number}
+            for place, uid in enumerate(pairs["uid"].to_pylist())
+            for number, region in enumerate(self.little.regions if place != 1 else ())
+        ]
+        table = pa.Table.from_pylist(rows)
+        counting = [row["uid"] for row in rows if not row["reason"]]
+        counts = pa.array([counting.count(uid) for uid in pairs["uid"].to_pylist()])
+        decisions = Decisions.of(reason=pa.repeat("", len(pairs)), value=counts.cast(pa.float64()))
+        return Judged(decisions, columns=pa.table({"region_count": counts}), tables={"regions": table})
 
     def recaption(self, pairs: Table) -> "Judged":
         rows = []

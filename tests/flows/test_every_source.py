@@ -216,7 +216,7 @@ def test_diff_names_the_pairs_that_left(builds, evenly, kind):
 def test_a_build_is_exported_or_the_format_says_what_it_lacks(builds, evenly, tmp_path, kind, to):
     root, first, *_ = builds(kind)
     status, _, err = evenly("export", first["build"], "--to", to, "--out", tmp_path / "out", "--root", root)
-    if kind == "features" and to in ("webdataset", "huggingface"):
+    if kind == "features" and to in ("webdataset", "coco", "huggingface"):
         assert status == 1
         assert "They came as features alone: choose what needs no pictures" in err
         assert len(err.strip().splitlines()) == 1

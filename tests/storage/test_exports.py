@@ -213,7 +213,7 @@ def test_a_name_that_would_not_be_plain_in_a_card_is_refused(kind, name, tmp_pat
         export(kind, table(), tmp_path / "out", name=name)
 
 
-@pytest.mark.parametrize("kind", ["webdataset", "huggingface"])
+@pytest.mark.parametrize("kind", ["webdataset", "coco", "huggingface"])
 @pytest.mark.parametrize("stop", [RuntimeError, KeyboardInterrupt, OSError])
 def test_a_stop_in_the_middle_leaves_nothing(kind, stop, tmp_path):
     def stopping(image_ids):
@@ -226,7 +226,7 @@ def test_a_stop_in_the_middle_leaves_nothing(kind, stop, tmp_path):
     assert not export(kind, table(), tmp_path / "out").reused
 
 
-@pytest.mark.parametrize("kind", ["webdataset", "huggingface"])
+@pytest.mark.parametrize("kind", ["webdataset", "coco", "huggingface"])
 @pytest.mark.parametrize("pictures", [lambda ids: iter([b"not it"] * len(ids)), lambda _: iter(())])
 def test_bytes_that_the_image_id_does_not_name_are_not_exported(kind, pictures, tmp_path):
     with pytest.raises(DamagedError, match="must have SHA-256"):
@@ -234,7 +234,7 @@ def test_bytes_that_the_image_id_does_not_name_are_not_exported(kind, pictures, 
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("kind", ["webdataset", "huggingface"])
+@pytest.mark.parametrize("kind", ["webdataset", "coco", "huggingface"])
 def test_a_build_without_pictures_says_what_is_missing(kind, tmp_path):
     with pytest.raises(ExportError, match="image_id missing"):
         export(kind, table().drop_columns("image_id"), tmp_path / "out")

@@ -28,6 +28,7 @@ def why_command(
     what_if: Annotated[
         Sequence[str] | None, Named(metavar="FIELD=VALUE"), "Also its fate by another value of a field below `curate`."
     ] = None,
+    picture: Annotated[Path | None, Named(metavar="FILE.png"), "Also draw its regions on its picture."] = None,
 ) -> object:
     """Say what every step decided about one sample, by which rule, value, model and twin.
 
@@ -39,9 +40,13 @@ def why_command(
 
     Example: evenly why photos/robin/a.png --what-if align.keep_top=0.5
     """
-    from evenly.flows.cli.audit.sample import explain_sample
+    from evenly.flows.cli.audit.sample import draw_regions, explain_sample
 
+    if picture is not None and picture.suffix.lower() != ".png":
+        raise UsageError(f"`--picture` must end with .png; got `{picture}`. Correct it.")
     explanation = explain_sample(sample, build=build, root=root, replay=replay)
+    if picture is not None:
+        draw_regions(picture, explanation, root=root)
     if not what_if:
         return explanation
     from evenly.audit.published import PublishedBuild
@@ -55,8 +60,11 @@ def _print_explanation(
     explanation: Any,  # noqa: ANN401 - audit's, which is imported late
     *,
     verbose: Annotated[bool, "Show the whole rule of each step, not what decided."] = False,
+    picture: Path | None = None,
 ) -> None:
     print_text(explanation.to_text(verbose=verbose))
+    if picture is not None:
+        print_text(f"written  {picture}")
 
 
 def diff_command(

@@ -6,14 +6,18 @@ from pathlib import Path
 
 from evenly.audit.errors import UnknownSampleError
 from evenly.audit.explanation import Explanation
-from evenly.audit.published import PublishedBuild
+from evenly.audit.published import PublishedBuild, each_image
+from evenly.audit.regions import REGION_TABLE, regions_of
 from evenly.audit.safe_text import visible
 from evenly.audit.why import explain, unknown_sample
 from evenly.signatures import Place
 from evenly.storage.builds import LATEST, Builds
+from evenly.storage.records import replacing
 from evenly.storage.tables.hashing import file_hash
+from evenly.storage.web.images import reader
 from evenly.storage.workspace import Workspace
 
+_SIDE = 1024
 _SHOWN = 3  # names like one that no pair has
 _MOST_COMPARED = 20_000  # names, which takes about a second
 
@@ -45,6 +49,30 @@ def explain_sample(sample: str, *, build: str | None, root: Place | None, replay
     omitted = f" and {len(alike) - _SHOWN:,} more" if len(alike) > _SHOWN else ""
     error = unknown_sample(first, sample)
     raise UnknownSampleError(f"{error} Near it are {shown}{omitted}.") if shown else error
+
+
+def draw_regions(path: Path, explanation: Explanation, *, root: Place | None) -> None:
+    """Write the picture of the first pair that has regions, with these drawn on it, as a PNG.
+
+    Raises UnknownSampleError where none has any, or its bytes are not held here.
+    """
+    from evenly.audit.report.regions import overlaid
+
+    for pair in explanation.pairs:
+        rows = next((sight.rows[REGION_TABLE] for sight in pair.steps if REGION_TABLE in sight.rows), ())
+        if not rows or pair.image is None:
+            continue
+        read_bytes = reader(Workspace.at(root).downloads)
+        ((_, content),) = each_image(read_bytes, [pair.image["image_id"]])
+        picture = None if isinstance(content, str) else overlaid(content, regions_of(rows), side=_SIDE)
+        if picture is not None:
+            with replacing(path) as stream:
+                picture.save(stream, "PNG")
+            return
+    raise UnknownSampleError(
+        f"`--picture` must be of a pair with regions whose bytes are held here; `{visible(explanation.asked)}` is "
+        f"none in build `{explanation.build}`. Leave it out."
+    )
 
 
 def _names_of_file(sample: str) -> list[str]:

@@ -221,7 +221,7 @@ def report_command(build: Build = "latest", root: Root = None) -> dict[str, str]
 
 def export_command(
     build: Build,
-    to: Annotated[str, "webdataset, parquet, datacomp, huggingface or croissant."] = "webdataset",
+    to: Annotated[str, "webdataset, parquet, coco, datacomp, huggingface or croissant."] = "webdataset",
     out: Annotated[Path | None, "Folder to write; default: exports/ in the workspace."] = None,
     root: Root = None,
 ) -> dict[str, Any]:

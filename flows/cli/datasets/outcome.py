@@ -8,6 +8,7 @@ from evenly.adapters.evaluation.tables import lost_on_test
 from evenly.audit.publication.cards import about_build
 from evenly.audit.publication.reading import read_facts
 from evenly.audit.published import PublishedBuild
+from evenly.audit.regions import with_regions
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.process.prefect_api import as_flow
 from evenly.flows.recipe import Recipe, read_recipe
@@ -79,9 +80,10 @@ def export_build(build: str, *, format_name: str, out: Path | None, root: Root =
     workspace, manifest = open_build(build, root=root)
     samples = BuildSamples(workspace, manifest)
     folder = out or workspace.exports / manifest["build"] / format_name
-    export = EXPORTS[format_name].telling(lambda: about_build(read_facts(PublishedBuild(workspace, manifest))))
+    published = PublishedBuild(workspace, manifest)
+    export = EXPORTS[format_name].telling(lambda: about_build(read_facts(published)))
     summary = export(
-        lambda: samples.batches(where=samples.kept),
+        lambda: with_regions(published, samples.batches(where=samples.kept)),
         folder,
         read_bytes=reader(workspace.downloads),
         name=manifest["build"],
