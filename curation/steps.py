@@ -8,6 +8,7 @@ from evenly.curation.concepts import judgement as concepts
 from evenly.curation.duplicates import judgement as duplicates
 from evenly.curation.exclusions import judgement as exclusions
 from evenly.curation.filters import judgement as filters
+from evenly.curation.regions.judgement import FIND_REGIONS
 from evenly.curation.step import Judgement
 from evenly.curation.values.judgement import VALUES
 from evenly.curation.values.methods import SCORE_FEATURES
@@ -38,6 +39,7 @@ STEPS: dict[str, Judgement] = {
         duplicates.DEDUPLICATE_CAPTIONS,
         exclusions.SAFETY,
         exclusions.DECONTAMINATE,
+        FIND_REGIONS,
         align.RANK,
         captions.RECAPTION,
         align.ALIGN,

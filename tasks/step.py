@@ -115,7 +115,7 @@ def _no_output(*_: object) -> StepOutput:
 
 
 @cache
-def _reader(kind: Any) -> Callable[[Any], Any]:  # noqa: ANN401 - a class
+def rule_reader(kind: Any) -> Callable[[Any], Any]:  # noqa: ANN401 - a class
     """A function that reads stored rules of a dataclass, and refuses fields that it does not have."""
     from pydantic import ConfigDict, create_model
 
@@ -201,7 +201,7 @@ class Step(Generic[RuleT]):
     def read(self, stored: Mapping[str, Any]) -> RuleT:
         """The rule that a record of this step stores. Raises DamagedError where this version knows no such rule."""
         kind: Any = self.rule
-        load = self.load or _reader(kind)
+        load = self.load or rule_reader(kind)
         try:
             rule: RuleT = load(dict(stored))
         except (ValueError, TypeError, KeyError) as error:

@@ -178,3 +178,15 @@ def mask_box(mask: Mask) -> tuple[float, float, float, float]:
     """The smallest box around a mask that is not empty, x0, y0, x1, y1."""
     lines, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return float(columns[0]), float(lines[0]), float(columns[-1] + 1), float(lines[-1] + 1)
+
+
+def covered_share(regions: Regions, size: tuple[int, int]) -> float:
+    """The share of a picture (width, height) that its regions which count cover together, by masks, else by boxes."""
+    from pycocotools import mask as coco
+
+    width, height = size
+    counting = regions.kept
+    masks = [{"size": [height, width], "counts": counts.encode()} for counts in counting.masks if counts]
+    boxes = counting.boxes[[not counts for counts in counting.masks]]
+    masks += coco.frPyObjects(np.hstack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]]), height, width)
+    return round(float(coco.area(coco.merge(masks))) / (width * height), 6) if masks else 0.0

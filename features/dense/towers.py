@@ -43,11 +43,34 @@ class DenseEncoder(Protocol):
         """SHA-256 over all that the numbers depend on."""
         ...
 
+    @property
+    def frozen_identity(self) -> str:
+        """The identity of the encoder that it was refined from; its own where it was not."""
+        ...
+
+    @property
+    def device_name(self) -> str:
+        """The device that makes the rows."""
+        ...
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """The lines and columns of cells, and the columns of their rows."""
+        ...
+
     def encode_dense(self, images: Sequence[bytes], *, progress: Progress | None = None) -> Dense:
         """Rows of pictures and of their cells; the former have the bits that `encode_images` gives.
 
         Raises UnreadableImageError for bytes that do not decode.
         """
+        ...
+
+    def raw(self, images: Sequence[bytes], progress: Progress | None = None) -> tuple[Single, Single]:
+        """Rows (n, d) of pictures by the frozen encoder, and (n, h, w, d) of cells by this one; not normalised."""
+        ...
+
+    def placed(self, images: Sequence[bytes], rows: Single, cells: Single) -> Dense:
+        """The rows, made unit, with the place of their cells on each picture."""
         ...
 
 
@@ -63,21 +86,32 @@ class _RefinedDense:
 
     def __init__(self, encoder: RefinedEncoder, base: "_TowerDense") -> None:
         self.encoder, self.base = encoder, base
-        self.identity = encoder.identity
+        self.identity, self.frozen_identity = encoder.identity, base.identity
+        self.device_name = encoder.device_name
+        self.placed = base.placed
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """See DenseEncoder."""
+        return self.base.grid
 
     def encode_dense(self, images: Sequence[bytes], *, progress: Progress | None = None) -> Dense:
         """See DenseEncoder."""
+        rows, cells = self.raw(images, progress)
+        return self.placed(images, self.encoder.heads.image(rows), cells)
+
+    def raw(self, images: Sequence[bytes], progress: Progress | None = None) -> tuple[Single, Single]:
+        """See DenseEncoder."""
         rows, cells = self.base.raw(images, progress)
-        heads = self.encoder.heads
-        refined = heads.image(cells.reshape(-1, cells.shape[-1])).reshape(cells.shape)
-        return self.base.placed(images, heads.image(rows), refined)
+        return rows, self.encoder.heads.image(cells.reshape(-1, cells.shape[-1])).reshape(cells.shape)
 
 
 class _TowerDense:
     """The image tower of a model, with rows of cells: `cells` makes them of what `module` is given."""
 
     def __init__(self, encoder: OpenClipEncoder | PictureBackbone, module: "Module", cells: Cells) -> None:
-        self.identity = encoder.identity
+        self.identity = self.frozen_identity = encoder.identity
+        self.device_name = encoder.device_name
         self._preprocessing = encoder.facts["preprocessing"]
         self._tower: ImageTower = encoder.images
         self._module, self._cells, self._inputs = module, cells, local()
@@ -87,7 +121,7 @@ class _TowerDense:
         return self.placed(images, *self.raw(images, progress))
 
     def placed(self, images: Sequence[bytes], rows: Single, cells: Single) -> Dense:
-        """The rows, made unit, with the place of their cells on each picture."""
+        """See DenseEncoder."""
         sizes = [size_of(image) for image in images]
         ratio = most_ratio(self._tower.preprocess)
         frames = [frame_of(size, self._preprocessing, ratio) for size in sizes]
@@ -99,7 +133,7 @@ class _TowerDense:
         )
 
     def raw(self, images: Sequence[bytes], progress: Progress | None = None) -> tuple[Single, Single]:
-        """Rows (n, d) of pictures and (n, h, w, d) of cells, not normalised."""
+        """See DenseEncoder."""
         height, width, dimension = self.grid
         wide = replace(self._tower, run=self._run, dimension=dimension * (1 + height * width))
         with self._hooked():
@@ -108,7 +142,7 @@ class _TowerDense:
 
     @cached_property
     def grid(self) -> tuple[int, int, int]:
-        """The lines and columns of cells, and the columns of their rows. Raises RuntimeError of torch."""
+        """See DenseEncoder. Raises RuntimeError of torch."""
         import torch
 
         pixels = self._tower.prepare([Image.new("RGB", (64, 64))])

@@ -95,6 +95,8 @@ def _named_files(recipe: Recipe) -> Iterator[tuple[str, str]]:
         named |= {f"curate.decontaminate.sets.{name}": path for name, path in curate.decontaminate.sets.items()}
     if curate.image_based is not None:
         named["curate.image_based.target"] = curate.image_based.target
+    if curate.regions is not None:
+        named["curate.regions.texts"] = curate.regions.texts
     for name, value in (curate.values or {}).items():
         if value.python is not None:
             named[f"curate.values.{name}.python"] = value.python.rpartition(":")[0]

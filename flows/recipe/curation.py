@@ -224,6 +224,7 @@ class Curate(_AllSections):
         named = {
             "align": self.align and self.align.model,
             "rank": self.rank and self.rank.model,
+            "regions": self.regions and self.regions.model,
             "image_based": self.image_based and self.image_based.model,
             "deduplicate": self.deduplicate and self.deduplicate.model,
             **{f"values.{name}": value.model for name, value in (self.values or {}).items()},

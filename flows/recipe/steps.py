@@ -35,6 +35,7 @@ from evenly.tasks.rebuild.rank import RANK
 from evenly.tasks.rebuild.safety import BLOCK_DOMAINS, SAFETY
 from evenly.tasks.rebuild.scorers import SCORE_IMAGES, SCORE_PAIRS, SCORE_TEXTS
 from evenly.tasks.rebuild.values.score_features import SCORE_FEATURES
+from evenly.tasks.regions.find_regions import FIND_REGIONS
 from evenly.tasks.step import Step, ledger_step
 
 # Fields of a recipe that change where or when it runs, not what comes out.
@@ -42,6 +43,7 @@ OUTSIDE_CONTENT = {
     "Recipe": "sources labels classes llm engine schedule notify guard measure memory web",
     "RecipeFeatures": "second views encode device",
     "BalanceRule": "headroom",
+    "RegionRule": "dense",
     "Value": "imports timeout_s",
 }
 
@@ -51,7 +53,18 @@ _MEASURING: Mapping[str, Step[Any]] = {
     for step in (
         *(COLLECT, BLOCK_DOMAINS, CHECK_TEXTS, MATCH_CONCEPTS, PRESELECT, DOWNLOAD, CHECK_IMAGES),
         *(DEDUPLICATE_EXACT, DEDUPLICATE_PERCEPTUAL, EMBED_IMAGES, DEDUPLICATE_SEMANTIC, DEDUPLICATE_LINKED),
-        *(DEDUPLICATE_CAPTIONS, SAFETY, DECONTAMINATE, RANK, RECAPTION, ALIGN, IMAGE_BASED, MATCH_AGAIN, BALANCE),
+        *(
+            DEDUPLICATE_CAPTIONS,
+            SAFETY,
+            DECONTAMINATE,
+            FIND_REGIONS,
+            RANK,
+            RECAPTION,
+            ALIGN,
+            IMAGE_BASED,
+            MATCH_AGAIN,
+            BALANCE,
+        ),
         *(SCORE_TEXTS, SCORE_IMAGES, SCORE_PAIRS, SCORE_FEATURES),
     )
 }

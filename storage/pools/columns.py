@@ -36,7 +36,10 @@ STEP_COLUMNS = (
 Not `width` and `height`: a pool's are what it says of the picture, and give way to those of the picture itself.
 """
 
-COLUMNS_OF_STEPS = frozenset({*STEP_COLUMNS, "width", "height", "label", "group", "cap_threshold", *RIGHTS})
+REGION_COLUMNS = ("region_count", "region_score", "region_labels", "region_area")
+COLUMNS_OF_STEPS = frozenset(
+    {*STEP_COLUMNS, *REGION_COLUMNS, "width", "height", "label", "group", "cap_threshold", *RIGHTS}
+)
 """Those and the others that pairs have of steps, but for the values of filters."""
 TAKEN = frozenset(
     {*POOL_COLUMNS, *STEP_COLUMNS, "uid", "verdict", "reason", "value", "into", "tar", "offset", "size", "_rowid"}

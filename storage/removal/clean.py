@@ -45,7 +45,7 @@ from evenly.storage.web.working_folder import hold_folder
 from evenly.storage.workspace import Workspace, exclusive_use
 
 Hashes = npt.NDArray[np.uint64]
-_OF_PICTURES = ("images", "codes-", "scores")  # the beginnings of the names of features by image id
+_OF_PICTURES = ("images", "codes-", "scores", "cells", "regions")  # the beginnings of the names of features by image id
 
 
 @dataclass(frozen=True, kw_only=True)

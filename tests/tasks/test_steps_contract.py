@@ -20,7 +20,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 REJUDGED = [step.name for step in RUN if step.name in STEPS and STEPS[step.name].rejudge is not None]
 NO_VERDICTS = {"count_concepts"}
 """Steps that judge no pairs."""
-ELSEWHERE = {"deduplicate_semantic", "deduplicate_linked", "rank", "image_based"}
+ELSEWHERE = {"deduplicate_semantic", "deduplicate_linked", "rank", "image_based", "find_regions"}
 """Steps that the small rebuild does not have."""
 
 

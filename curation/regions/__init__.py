@@ -1,0 +1,1 @@
+"""Regions of pictures as a step of curation."""

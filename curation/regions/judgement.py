@@ -1,0 +1,112 @@
+"""Regions of pictures: the rule by which they are found, the columns that they give pairs, and their judgement."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.bounds import LocalPath, PairColumn, check_bounds
+from evenly.curation.columns import column, taken_rows
+from evenly.curation.decisions import Decisions
+from evenly.curation.encoder_name import StepModel
+from evenly.curation.errors import RuleError
+from evenly.curation.step import (
+    Given,
+    Judged,
+    Judgement,
+    PartTables,
+    always,
+    by_row,
+    fixed_fields,
+    of_pictures,
+    rows_of_pairs,
+)
+
+REGIONS = pa.schema(
+    [
+        *(("uid", pa.string()), ("region", pa.int32())),
+        *((side, pa.float64()) for side in ("x0", "y0", "x1", "y1")),
+        *((name, pa.string()) for name in ("mask", "label", "phrase")),
+        *(("score", pa.float64()), ("source", pa.string()), ("reason", pa.string())),
+    ]
+)
+"""The table of regions: `region` is a number in its picture; reason: "" counts; no score is null."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegionRule:
+    """Find regions of things in pictures, or take those that a column has.
+
+    texts: a file of things, a class list or JSON of texts by thing; each text fills all `templates`. method: finds
+    regions, or names those of `boxes`, a column of the pool; None: these are taken as they are. options: its
+    hyper-parameters. dense: whether rows of cells are stored or made again, which changes no region. model: the
+    encoder; None: the build's.
+    """
+
+    texts: LocalPath | None = None
+    templates: tuple[str, ...] = ("{}",)
+    method: str | None = "score_maps"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    boxes: PairColumn | None = None
+    dense: Literal["stored", "made"] = "made"
+    model: StepModel | None = None
+
+    def __post_init__(self) -> None:
+        check_bounds(self, RuleError)
+        if self.method is None and self.boxes is None:
+            raise RuleError("`regions` must have a method, or `boxes` to take; got neither. Give one.")
+        if self.method is not None and self.texts is None:
+            raise RuleError(f"`texts` must name a file of things for `{self.method}`; got none. Write `texts: FILE`.")
+        if not self.templates or any("{}" not in template for template in self.templates):
+            raise RuleError(f"`templates` must hold {{}} for the thing; got {list(self.templates)}. Correct them.")
+
+
+def region_columns(uids: pa.Array, regions: pa.Table) -> dict[str, pa.Array]:
+    """The number, best score and labels of the regions of each pair that count."""
+    counting = regions.filter(pc.equal(regions["reason"], ""))
+    summed = counting.group_by("uid").aggregate([("region", "count"), ("score", "max")])
+    rows = taken_rows(summed, uids)
+    labels: dict[str, list[str]] = {}
+    of_pairs = counting.group_by(["uid", "label"]).aggregate([]).sort_by("label")
+    for uid, label in zip(of_pairs["uid"].to_pylist(), of_pairs["label"].to_pylist(), strict=True):
+        labels.setdefault(uid, []).extend([label] if label else [])
+    return {
+        "region_count": column(rows, "region_count", pa.int64()).fill_null(0),
+        "region_score": column(rows, "score_max", pa.float64()),
+        "region_labels": pa.array([labels.get(uid, []) for uid in uids.to_pylist()], pa.list_(pa.string())),
+    }
+
+
+def judge_regions(uids: pa.Array, regions: pa.Table, area: pa.Array) -> tuple[Decisions, dict[str, pa.Array]]:
+    """Keep all pairs, with the columns of their regions; the value is how many there are."""
+    columns = region_columns(uids, regions) | {"region_area": area}
+    decisions = Decisions.of(reason=pa.repeat("", len(uids)), value=columns["region_count"])
+    return decisions, columns
+
+
+def _counted(inputs: Given) -> Callable[[pa.Table, PartTables], Judged]:
+    """By the stored regions; what they cover together is read as it was measured."""
+
+    def judge(pairs: pa.Table, tables: PartTables) -> Judged:
+        uids = column(pairs, "uid", pa.string())
+        regions = rows_of_pairs(tables, inputs.record, "regions", uids)
+        decisions, columns = judge_regions(uids, regions, column(pairs, "region_area", pa.float64()))
+        return Judged(uids=uids, decisions=decisions, columns=columns, detail="stored regions counted again")
+
+    return judge
+
+
+FIND_REGIONS = Judgement(
+    name="find_regions",
+    section="regions",
+    rule=RegionRule,
+    question="Which things are where in the picture?",
+    value="regions",
+    label="re-checked",
+    rejudge=by_row(_counted, lambda _: ("region_area",)),
+    measures=always,
+    fixed=fixed_fields(""),
+    needs=of_pictures,
+)

@@ -1,0 +1,1 @@
+"""Regions of pictures: dense rows through the store, the search of a method, and its step."""

@@ -1,0 +1,127 @@
+"""Find regions in the pictures of pairs."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evenly.curation.regions import judgement
+from evenly.curation.regions.judgement import RegionRule, judge_regions
+from evenly.curation.step import require_column
+from evenly.curation.values.scoring import refuse_taken
+from evenly.storage.ledger import StepOutput
+from evenly.storage.pools.columns import REGION_COLUMNS
+from evenly.storage.pools.local_rows import FEATURES
+from evenly.storage.records import content_hash, stored_fields
+from evenly.tasks.encoders import second_identity, step_encoder
+from evenly.tasks.pictures.pairs import send_by_picture
+from evenly.tasks.pictures.sent_rows import PicturePlaces, SentRows, rows_of_uids, send_places
+from evenly.tasks.regions.search import RegionSearch, region_rows
+from evenly.tasks.run import Each, Records, Run, with_model
+from evenly.tasks.step import Exchanged, Step
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureRegions(Exchanged):
+    """The regions of each pair's picture as JSON [uid, regions], by uid."""
+
+    texts: SentRows
+
+
+def find_regions(run: Run, upstream: Records, rule: RegionRule, engine: Each) -> PictureRegions:
+    """Look for regions in all pictures. Raises RuleError as `RegionSearch` does, and for a column that is not there."""
+    if rule.boxes is not None:
+        require_column(upstream, "regions.boxes", rule.boxes)
+    for name in REGION_COLUMNS:
+        refuse_taken("regions", [name], upstream)
+    search = RegionSearch.of(run, rule)
+    if search.method is not None:
+        search.vocabulary(run)  # encoded once, here
+    with send_places(run, engine) as places:
+        pairs, work = partial(_shown, upstream, rule), partial(_looked_for, search, places)
+        return PictureRegions(texts=send_by_picture(run, engine, "finding regions", pairs, work))
+
+
+def give_regions(run: Run, upstream: Records, _rule: RegionRule, regions: PictureRegions) -> StepOutput:
+    """Keep all pairs. Table `regions`: those of each, by REGIONS. Columns of the regions of a pair that count.
+
+    These are `region_count`, `region_score` (the best), `region_labels` (sorted, each once) and `region_area`, the
+    share of the picture that they cover together, null where it cannot be looked at.
+    """
+    uids = run.ledger.alive(upstream, [])["uid"].combine_chunks()
+    texts = rows_of_uids(regions.texts.of(run), uids)["regions"]
+    table, area = region_rows(uids.to_pylist(), texts.to_pylist())
+    decisions, columns = judge_regions(uids, table, area)
+    decided = decisions.to_table(uids)
+    for name, values in columns.items():
+        decided = decided.append_column(name, values)
+    counts = table.group_by("reason").aggregate([([], "count_all")])
+    return StepOutput(decisions=decided, tables={"regions": table}, partial=counts)
+
+
+def count_reasons(
+    _run: Run, _upstream: Records, _rule: RegionRule, _facts: PictureRegions, partials: Sequence[pa.Table]
+) -> StepOutput:
+    """Notes: the number of regions by the reason for which they do not count, "" for those that do."""
+    counts = Counter[str]()
+    for part in partials:
+        counts.update(dict(zip(part["reason"].to_pylist(), part["count_all"].to_pylist(), strict=True)))
+    return StepOutput(notes={"regions": dict(sorted(counts.items()))})
+
+
+def _shown(upstream: Records, rule: RegionRule, run: Run) -> pa.Table:
+    """[uid, image_id, is_bare, boxes] of pairs; bare are those of which only features are there."""
+    pairs = run.ledger.alive(upstream, ["image_id", "url", *([rule.boxes] if rule.boxes else [])])
+    values = pairs[rule.boxes].to_pylist() if rule.boxes else [None] * pairs.num_rows
+    boxes = pa.array([_as_json(value) for value in values], pa.string())
+    is_bare = pc.starts_with(pairs["url"], FEATURES)
+    return pa.table({"uid": pairs["uid"], "image_id": pairs["image_id"], "is_bare": is_bare, "boxes": boxes})
+
+
+def _as_json(value: object) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=_as_text)
+
+
+def _as_text(value: object) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+@with_model
+def _looked_for(search: RegionSearch, places: PicturePlaces, run: Run, pairs: pa.Table) -> pa.Table:
+    texts = search.texts(run, pairs.select(["image_id", "is_bare", "boxes"]), places)
+    return pa.table({"uid": pairs["uid"], "regions": pa.array(texts, pa.string())})
+
+
+def _inputs(run: Run, _upstream: Records, rule: RegionRule) -> dict[str, str]:
+    """The hash of the things, and the identity of the second backbone where the method reads it."""
+    search = RegionSearch.of(run, rule)
+    inputs = {"texts": content_hash(search.things)} if search.things else {}
+    is_read = search.method is not None and "second" in search.method.needs
+    return inputs | ({"second": second_identity(run)} if is_read else {})
+
+
+def _model(run: Run, rule: RegionRule) -> str | None:
+    return None if rule.method is None else step_encoder(run, rule)
+
+
+def _check_ready(run: Run, rule: RegionRule) -> None:
+    RegionSearch.of(run, rule)
+
+
+FIND_REGIONS = Step(
+    name=judgement.FIND_REGIONS.name,
+    rule=RegionRule,
+    resolve=find_regions,
+    judge=give_regions,
+    finish=count_reasons,
+    stored=partial(stored_fields, excluded={"RegionRule": "dense"}),
+    inputs=_inputs,
+    model=_model,
+    ready=_check_ready,
+)

@@ -1,0 +1,210 @@
+"""Regions of pictures by a rule: looked for once per picture, and stored by all that they depend on."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pydantic import ValidationError
+
+from evenly.curation.errors import RuleError
+from evenly.curation.regions.judgement import REGIONS, RegionRule
+from evenly.descriptions.class_list import parse_class_list
+from evenly.descriptions.errors import ClassListError
+from evenly.features.dense.given import stated_regions
+from evenly.features.dense.method import GivenRegions, RegionMethod, Vocabulary
+from evenly.features.dense.methods import REGION_METHODS
+from evenly.features.dense.regions import Regions, covered_share
+from evenly.features.dense.towers import DenseEncoder, dense_encoder, size_of
+from evenly.features.errors import UnreadableImageError
+from evenly.storage.errors import InputError
+from evenly.storage.feature_store import TextStore
+from evenly.storage.files.class_lists import MAX_BYTES
+from evenly.storage.reading.budget import read_text
+from evenly.storage.records import content_hash
+from evenly.storage.web.images import read_images
+from evenly.tasks.classes.texts import single
+from evenly.tasks.encoders import encoder_identity, open_encoder, open_second, second_identity, text_rows
+from evenly.tasks.pictures.sent_rows import PicturePlaces
+from evenly.tasks.regions.cells import dense_rows, pictures_at_once
+from evenly.tasks.run import Run
+from evenly.tasks.step import rule_reader
+from evenly.unique_keys import read_json
+
+VERSION = 1
+_REMEDIES = {
+    "second": "features: {second: {model: embedded}}",
+    "regions": "boxes: COLUMN",
+    "crops": "boxes: COLUMN",
+    "training": "learn: 1000",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegionSearch:
+    """The search for regions by a rule: its method, and its things, the label and text of each."""
+
+    rule: RegionRule
+    method: RegionMethod | None
+    things: Sequence[tuple[str, str]]
+
+    @classmethod
+    def of(cls, run: Run, rule: RegionRule) -> "RegionSearch":
+        """The search. Raises RuleError for a method that is unknown or lacks what it needs, InputError for its file."""
+        return cls(rule=rule, method=_method(run, rule), things=listed_things(run, rule))
+
+    def identity(self, run: Run) -> str:
+        """SHA-256 of all that regions depend on beside pictures and given boxes."""
+        if self.method is None:
+            return content_hash(["regions", VERSION, self.rule.boxes])
+        options = {entry.name: getattr(self.method, entry.name) for entry in fields(self.method)}  # type: ignore[arg-type]
+        second = second_identity(run) if "second" in self.method.needs else ""
+        made_of = [encoder_identity(run), second, self.rule.method, options, self.rule.boxes, list(self.things)]
+        return content_hash(["regions", VERSION, *made_of])
+
+    def texts(self, run: Run, pictures: pa.Table, places: PicturePlaces) -> list[str]:
+        """The regions of each of `pictures` [image_id, is_bare, boxes] as JSON; looked for where none are stored.
+
+        boxes: JSON of a picture's boxes, null for none.
+        """
+        store = TextStore(run.workspace, self.identity(run), "regions")
+        rows = {_key(row): row for row in pictures.to_pylist()}
+        keys = list(rows)
+        stored = dict(zip(keys, store.read(keys), strict=True))
+        missing = [key for key in keys if stored[key] is None and not rows[key]["is_bare"]]
+        located = places.of(run, list({rows[key]["image_id"] for key in missing})) if missing else None
+        size = 256 if self.method is None or not missing else pictures_at_once(self._encoder(run))
+        with run.progress.bar("finding regions", len(missing)) as advance:
+            for start in range(0, len(missing), size):
+                batch = missing[start : start + size]
+                ids = [rows[key]["image_id"] for key in batch]
+                images = list(read_images(run.workspace.downloads, ids, located))
+                texts = self._looked_for(run, ids, images, [rows[key]["boxes"] for key in batch])
+                store.append(batch, texts)
+                stored |= zip(batch, texts, strict=True)
+                advance(len(batch))
+        return [stored[_key(row)] or _without("no_picture") for row in pictures.to_pylist()]
+
+    def _looked_for(
+        self, run: Run, ids: Sequence[str], images: Sequence[bytes], boxes: Sequence[str | None]
+    ) -> list[str]:
+        """The regions of pictures as JSON; those that do not decode are told by halves."""
+        try:
+            sizes = [size_of(image) for image in images]
+            regions = self._regions(run, ids, images, stated_regions(boxes, sizes, source=f"column:{self.rule.boxes}"))
+        except UnreadableImageError:
+            half = len(ids) // 2
+            if not half:
+                return [_without("not_decoded")]
+            parts = (slice(0, half), slice(half, None))
+            return [text for part in parts for text in self._looked_for(run, ids[part], images[part], boxes[part])]
+        return [_text(regions.of_picture(place), size) for place, size in enumerate(sizes)]
+
+    def _regions(self, run: Run, ids: Sequence[str], images: Sequence[bytes], stated: Regions) -> Regions:
+        if self.method is None:
+            return stated
+        encoder, stores_cells = self._encoder(run), self.rule.dense == "stored"
+        different = list(dict.fromkeys(ids))
+        files = [images[ids.index(name)] for name in different]
+        dense = dense_rows(run, encoder, different, files, stores_cells=stores_cells)
+        if "second" in self.method.needs:
+            backbone = dense_encoder(open_second(run), "second")
+            further = dense_rows(run, backbone, different, files, stores_cells=stores_cells)
+            dense = dense.with_second(further.cells, further.frames)
+        of_pictures = dense[np.array([different.index(name) for name in ids])]
+        if not self.method.needs & {"regions", "crops"}:
+            return self.method.score(of_pictures, self.vocabulary(run), GivenRegions())
+        counting = np.array([not reason for reason in stated.reasons], np.bool_)
+        named = self.method.score(of_pictures, self.vocabulary(run), GivenRegions(regions=stated[counting]))
+        return Regions.concatenated([named, stated[~counting]])
+
+    def _encoder(self, run: Run) -> DenseEncoder:
+        return dense_encoder(open_encoder(run), str(run.encoder.model))
+
+    def vocabulary(self, run: Run) -> Vocabulary:
+        """The things with the rows of their texts."""
+        texts = [text for _, text in self.things]
+        return Vocabulary(texts=texts, labels=[label for label, _ in self.things], rows=single(text_rows(run, texts)))
+
+
+def listed_things(run: Run, rule: RegionRule) -> list[tuple[str, str]]:
+    """The label and text of each thing of a rule, in every template."""
+    if rule.texts is None:
+        return []
+    path = Path(run.locate(rule.texts))
+    try:
+        text = read_text(path, field="texts", limit_bytes=MAX_BYTES)
+        if path.suffix == ".json":
+            listed = rule_reader(dict[str, list[str]])(read_json(text))
+        else:
+            listed = {name: [name] for name in parse_class_list(text, path.stem).classes}
+    except (OSError, ValueError, ClassListError) as error:
+        raise InputError(
+            f"`texts` must be a class list, or JSON of a list of texts by thing; got `{path}`: {error}. Correct it."
+        ) from None
+    filled = [
+        (label, template.replace("{}", text))
+        for label in listed
+        for text in listed[label]
+        for template in rule.templates
+    ]
+    if not filled or {*listed} != {label for label, _ in filled}:
+        raise InputError(f"`texts` must hold a text for each thing; got none for some in `{path}`. Add it.")
+    return filled
+
+
+def _method(run: Run, rule: RegionRule) -> RegionMethod | None:
+    if rule.method is None:
+        return None
+    if rule.method not in REGION_METHODS:
+        names = ", ".join(REGION_METHODS)
+        raise RuleError(f"`method` must be one of {names}; got `{rule.method}`. Choose one.")
+    kind: Any = REGION_METHODS[rule.method]
+    try:
+        method: RegionMethod = rule_reader(kind)(dict(rule.options))
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, entry['loc'][1:]))}: {entry['msg']}" for entry in error.errors())
+        names = ", ".join(entry.name for entry in fields(kind))
+        raise RuleError(
+            f"`options` must be hyper-parameters of `{rule.method}`, {names}; got {problems}. Correct them."
+        ) from None
+    inputs = {"second": run.second, "regions": rule.boxes, "crops": rule.boxes, "training": None}
+    for need in sorted(method.needs):
+        if inputs[need] is None:
+            raise RuleError(f"`{rule.method}` needs {need}: write `{_REMEDIES[need]}`, or choose another method.")
+    return method
+
+
+def region_rows(uids: Sequence[str], texts: Sequence[str]) -> tuple[pa.Table, pa.Array]:
+    """The table REGIONS of pairs by the JSON of each one's picture, and the share that theirs cover; null for none."""
+    rows, areas = list[dict[str, Any]](), list[float | None]()
+    for uid, text in zip(uids, texts, strict=True):
+        of_picture = json.loads(text)
+        areas.append(of_picture["area"])
+        for number, region in enumerate(of_picture["regions"]):
+            sides = dict(zip(("x0", "y0", "x1", "y1"), region["box"], strict=True))
+            rows.append(_EMPTY | {"uid": uid, "region": number, **sides} | region)
+    return pa.Table.from_pylist(rows, REGIONS), pa.array(areas, pa.float64())
+
+
+_EMPTY = dict.fromkeys(("mask", "label", "phrase", "source", "reason"), "")
+
+
+def _text(regions: Regions, size: tuple[int, int]) -> str:
+    stored = {"area": covered_share(regions, size), "regions": regions.rows()}
+    return json.dumps(stored, separators=(",", ":"), ensure_ascii=False)
+
+
+def _without(reason: str) -> str:
+    """The text of a picture that cannot be looked at."""
+    return json.dumps({"area": None, "regions": Regions.from_rows([{"reason": reason}]).rows()})
+
+
+def _key(picture: dict[str, Any]) -> str:
+    """The name of a picture's regions where they are stored."""
+    boxes = picture["boxes"]
+    return f"{picture['image_id']}:{'' if boxes is None else blake2b(boxes.encode(), digest_size=16).hexdigest()}"

@@ -1,0 +1,194 @@
+"""Regions of pictures as a step: real files, a tiny random vision transformer, the real stores and ledger."""
+
+import json
+import shutil
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from evenly.curation.errors import RuleError
+from evenly.curation.regions.judgement import REGIONS, RegionRule
+from evenly.features import to_unit_rows
+from evenly.features.dense import towers
+from evenly.features.dense.methods import REGION_METHODS
+from evenly.features.dense.methods.score_maps import ScoreMaps
+from evenly.storage.errors import InputError
+from evenly.storage.feature_store import FeatureStore
+from evenly.storage.web.images import read_images
+from evenly.tasks.engine import InProcess
+from evenly.tasks.pictures.sent_rows import PicturePlaces
+from evenly.tasks.rebuild.collect import COLLECT
+from evenly.tasks.rebuild.download import DOWNLOAD
+from evenly.tasks.rebuild.filters import CHECK_IMAGES
+from evenly.tasks.regions.find_regions import FIND_REGIONS
+from evenly.tasks.regions.search import RegionSearch, region_rows
+from evenly.tasks.run import Run
+from evenly.tasks.stage import run_steps
+from evenly.tasks.step import check_ready
+from tests.features.conftest import tiny, tiny_checkpoint  # noqa: F401 - fixtures
+from tests.picture_pool import picture
+from tests.tasks.step_contract import findings, rewrite
+from tests.tasks.whole_rebuild import BLUE, GREEN, RED, RULES, Row, open_run, publish
+
+BOXES = [[0, 0, 32, 24], [90, 90, 99, 99]]
+COLUMNS = ("region_count", "region_score", "region_labels", "region_area")
+
+
+@pytest.fixture(autouse=True)
+def passes(monkeypatch, tiny):  # noqa: F811
+    """The number of pictures of each pass of the encoder for cells."""
+    monkeypatch.setattr("evenly.tasks.encoders._load", lambda _choice, _cache: tiny)
+    counts, raw = [], towers._TowerDense.raw
+    monkeypatch.setattr(
+        towers._TowerDense, "raw", lambda tower, images, *rest: counts.append(len(images)) or raw(tower, images, *rest)
+    )
+    return counts
+
+
+def opened(root, *, pictures=6, **options) -> Run:
+    """A run over a folder of pictures with boxes, and a list of two things."""
+    rows = [Row(f"p{n}", f"picture {n}", picture((RED, GREEN, BLUE)[n % 3], pattern=n)) for n in range(pictures)]
+    for name in ("val", "pool"):
+        shutil.rmtree(root / name, ignore_errors=True)
+    run = open_run(root, rows)
+    (root / "things.txt").write_text("fox\nowl\n")
+    listing = root / "pool" / "metadata.jsonl"
+    lines = [json.dumps(json.loads(line) | {"boxes": BOXES}) for line in listing.read_text().splitlines()]
+    listing.write_text("\n".join(lines) + "\n")
+    return Run(**vars(run) | options)
+
+
+def found(run, **rule):
+    """The records of the steps, the last one that of the regions."""
+    steps = [(step, step.read(RULES[step.name])) for step in (COLLECT, DOWNLOAD, CHECK_IMAGES)]
+    chosen = {"texts": "{root}/things.txt", "options": {"min_score": 0.5, "scale": 20.0}} | rule
+    return list(run_steps(run, [*steps, (FIND_REGIONS, RegionRule(**chosen))], InProcess(run=run)))
+
+
+def tables(run, record):
+    return run.ledger.table(record, "regions").sort_by(
+        [("uid", "ascending"), ("region", "ascending")]
+    ), run.ledger.decisions(record)
+
+
+def test_each_pair_has_its_regions_and_columns_that_sum_them(tmp_path):
+    run = opened(tmp_path / "w")
+    table, decisions = tables(run, found(run)[-1])
+    assert table.schema.remove_metadata() == REGIONS
+    assert {*table["label"].to_pylist()} <= {"fox", "owl"}
+    counting = table.filter(pc.equal(table["reason"], "")).to_pylist()
+    for row in decisions.to_pylist():
+        own = [region for region in counting if region["uid"] == row["uid"]]
+        assert (row["verdict"], row["region_count"], row["value"]) == ("kept", len(own), len(own))
+        assert row["region_labels"] == sorted({region["label"] for region in own})
+        assert row["region_score"] == max((region["score"] for region in own), default=None)
+        assert 0 <= row["region_area"] <= 1
+        assert (row["region_area"] > 0) == bool(own)
+
+
+def test_a_build_is_judged_again_by_its_regions_and_one_that_is_missing_is_seen(tmp_path):
+    run = opened(tmp_path / "w")
+    records = found(run, method=None, texts=None, boxes="boxes")
+    manifest = publish(run, records)
+    assert findings(run.workspace, manifest) == set()
+    rewrite(run.ledger, records[-1], "regions", lambda table: table.slice(1))
+    assert "find_regions" in findings(run.workspace, manifest)
+
+
+def test_only_new_pictures_are_looked_at_and_partitions_change_nothing(tmp_path, passes):
+    run = opened(tmp_path / "w", pictures=5)
+    found(run)
+    run = opened(tmp_path / "w")
+    whole = tables(run, found(run)[-1])
+    assert passes == [5, 1]
+    parted = opened(tmp_path / "parted", bits=3)
+    assert all(map(pa.Table.equals, whole, tables(parted, found(parted)[-1])))
+
+
+def test_stored_cells_give_the_same_regions_and_are_not_made_again(tmp_path, passes):
+    made, stored = opened(tmp_path / "made"), opened(tmp_path / "stored")
+    records = [found(run, dense=dense)[-1] for run, dense in ((made, "made"), (stored, "stored"))]
+    assert records[0].key == records[1].key
+    assert all(map(pa.Table.equals, tables(made, records[0]), tables(stored, records[1])))
+    del passes[:]
+    found(stored, dense="stored", options={"scale": 50.0})
+    assert passes == []
+
+
+def test_the_rows_of_pictures_are_those_that_the_encoder_gives_without_cells(tmp_path, tiny):  # noqa: F811
+    run = opened(tmp_path / "w")
+    decisions = tables(run, found(run)[-1])[1]
+    shown = run.ledger.decisions(found(run)[1], ["image_id"])["image_id"].to_pylist()
+    stored, norms = FeatureStore(run.workspace, tiny.identity, "images").read(shown)
+    files = list(read_images(run.workspace.downloads, shown))
+    rows, lengths = to_unit_rows(tiny.encode_images(files))
+    assert len(shown) == decisions.num_rows
+    assert np.array_equal(stored, rows)
+    assert np.array_equal(norms, lengths)
+
+
+def test_boxes_of_a_column_are_taken_as_they_are_and_one_outside_has_a_reason(tmp_path, passes):
+    run = opened(tmp_path / "w")
+    table, decisions = tables(run, found(run, method=None, texts=None, boxes="boxes")[-1])
+    assert table["reason"].to_pylist() == ["", "outside"] * 6
+    assert {*table["source"].to_pylist()} == {"column:boxes"}
+    assert (
+        decisions.select(COLUMNS).to_pylist()
+        == [{"region_count": 1, "region_score": None, "region_labels": [], "region_area": 0.25}] * 6
+    )
+    assert passes == []
+
+
+def test_pictures_that_do_not_decode_or_are_features_alone_have_a_reason(tmp_path):
+    run = opened(tmp_path / "w")
+    ids = [*run.ledger.decisions(found(run)[1], ["image_id"])["image_id"].to_pylist()[:3], "f" * 64]
+    pictures = pa.table({"image_id": ids, "is_bare": [False] * 3 + [True], "boxes": pa.nulls(4, pa.string())})
+    search = RegionSearch.of(run, RegionRule(texts="{root}/things.txt"))
+    search.vocabulary(run)
+    cut = [
+        read[: len(read) // 2] if place == 1 else read
+        for place, read in enumerate(read_images(run.workspace.downloads, ids[:3]))
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("evenly.tasks.regions.search.read_images", lambda *_: iter(cut))
+        table, area = region_rows(ids, search.texts(run, pictures, PicturePlaces()))
+    reasons = [{row["reason"] for row in table.to_pylist() if row["uid"] == uid} for uid in ids]
+    assert [reasons[1], reasons[3]] == [{"not_decoded"}, {"no_picture"}]
+    assert area.is_null().to_pylist() == [False, True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("rule", "error", "words"),
+    [
+        ({"method": "guess"}, RuleError, "one of score_maps.*got `guess`"),
+        ({"options": {"gama": 1}}, RuleError, r"hyper-parameters of `score_maps`, .*gama: Unexpected"),
+        ({"options": {"scale": -1}}, RuleError, r"hyper-parameters of `score_maps`, .*got scale: Input"),
+        ({"texts": "{root}/none.txt"}, InputError, "class list.*none.txt"),
+        ({"texts": "{root}/things.json"}, InputError, "text for each thing.*things.json"),
+        ({"method": "needy"}, RuleError, r"`needy` needs second: write `features: {second: "),
+        ({"boxes": "bocks"}, RuleError, "`regions.boxes` must be a column.*There are .*boxes"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(tmp_path, monkeypatch, rule, error, words):
+    class Needy(ScoreMaps):
+        needs = frozenset({"second"})
+
+    monkeypatch.setattr("evenly.tasks.regions.search.REGION_METHODS", {**REGION_METHODS, "needy": Needy})
+    run = opened(tmp_path / "w")
+    (tmp_path / "w" / "things.json").write_text('{"fox": []}')
+    with pytest.raises(error, match=words):
+        found(run, **rule)
+    if "boxes" not in rule:  # before anything runs
+        with pytest.raises(error, match=words):
+            check_ready(run, [(FIND_REGIONS, RegionRule(**{"texts": "{root}/things.txt"} | rule))])
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [{"method": None, "texts": "t"}, {}, {"texts": "t", "templates": ("a thing",)}, {"texts": "t", "dense": "kept"}],
+)
+def test_a_rule_that_does_not_hold_together_is_refused(rule):
+    with pytest.raises(RuleError):
+        RegionRule(**rule)
