@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import pyarrow as pa
 from annotated_types import Ge, Le
@@ -58,6 +58,14 @@ def made(
     return pa.table([pa.array(column, kind) for column, kind in zip(columns, MADE.types, strict=True)], schema=MADE)
 
 
+class ReadReply(Protocol):
+    """Reads the text that is wanted out of a reply. Raises UnreadableReplyError."""
+
+    def __call__(self, reply: str, *, outcome: str = "reply") -> str:
+        """The text."""
+        ...
+
+
 MOST_SAMPLES = 16
 _AT_ONCE = 1024  # rows that are held as Python's objects
 
@@ -103,7 +111,13 @@ def each_row(table: pa.Table) -> Iterator[dict[str, Any]]:
 
 
 async def asked(
-    client: Chat, pairs: pa.Table, questions: Iterable[Question], *, at_once: int, advance: Callable[[int], object]
+    client: Chat,
+    pairs: pa.Table,
+    questions: Iterable[Question],
+    *,
+    at_once: int,
+    advance: Callable[[int], object],
+    read: ReadReply = read_caption,
 ) -> pa.Table:
     """The answers (MADE) to questions about `pairs`, in their order; `at_once` of them are open at a time."""
     answers = _Answers(pairs)
@@ -111,7 +125,7 @@ async def asked(
 
     async def work(numbered: Iterator[tuple[int, Question]]) -> None:
         for number, question in numbered:
-            answers.add(await _answer(client, question, number))
+            answers.add(await _answer(client, question, number, read))
             advance(1)
 
     async with client:
@@ -165,7 +179,7 @@ class _Answers:
         self._tables.append(rows.append_column("number", pa.array([answer.number for answer in last], pa.int64())))
 
 
-async def _answer(client: Chat, question: Question, number: int) -> _Answer:
+async def _answer(client: Chat, question: Question, number: int, read: ReadReply) -> _Answer:
     answer = _Answer(
         number=number,
         place=question.place,
@@ -174,7 +188,7 @@ async def _answer(client: Chat, question: Question, number: int) -> _Answer:
     )
     try:
         reply = await client.ask(question.request)
-        return replace(answer, caption=read_caption(reply.text, outcome=reply.outcome))
+        return replace(answer, caption=read(reply.text, outcome=reply.outcome))
     except RequestFailedError as error:
         return replace(answer, refused=error.reason, passing=error.passing)
     except UnreadableReplyError as error:

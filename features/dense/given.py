@@ -1,8 +1,9 @@
 """Regions that a source gives of a picture: a column's boxes, COCO's annotations, a detector's or an endpoint's answer.
 
 What it gives is one of these, or JSON of it: a list of boxes [x0, y0, x1, y1]; of entries in COCO's form, `bbox` (x, y,
-width, height; `box` for corners), `segmentation` (run lengths or polygons), `category`, `category_name` or `label`,
-`phrase` or `caption`, `attributes`, `score`; lists of each such field; or `annotations` with their `categories`.
+width, height; `box` for corners, `box_2d` for y0, x0, y1, x1 in thousandths of the picture), `segmentation` (run
+lengths or polygons), `category`, `category_name` or `label`, `phrase` or `caption`, `attributes`, `score`; lists of
+each such field; or `annotations` with their `categories`.
 
 An entry that is no region of its picture stays, with a word for it: not_regions, too_many_regions (all of the picture);
 not_a_region, bad_text, not_a_score, not_a_box, outside, bad_mask, mask_of_another_size, empty_mask, long_polygons, and
@@ -27,6 +28,7 @@ MOST_REGIONS, MOST_TEXT, MOST_CHARACTERS = 1_000, 500, 4_000_000
 MOST_LENGTH = 2_000_000
 """Pixels around all polygons of a picture."""
 _FAR = 16  # sides of the picture: corners of polygons further away are errors
+_BOXES = ("bbox", "box", "box_2d")
 _LABELS, _PHRASES = ("category", "category_name", "label"), ("phrase", "caption")
 
 
@@ -92,7 +94,7 @@ class _Reader:
             region["label"] = self._label(fields)
             region["phrase"] = _phrase(fields, region["label"])
             region |= {} if fields.get("score") is None else {"score": _number(fields["score"], "not_a_score")}
-            box = _stated_box(fields)
+            box = _stated_box(fields, self._size)
             if fields.get("segmentation"):
                 region["mask"], covered = self._mask(fields["segmentation"])
                 box = covered if box is None else box
@@ -156,15 +158,17 @@ class _Reader:
         return numbers
 
 
-def _stated_box(fields: Mapping[str, object]) -> tuple[float, ...] | None:
+def _stated_box(fields: Mapping[str, object], size: Size) -> tuple[float, ...] | None:
     """The corners of an entry's box; None where it has none."""
-    name = "bbox" if fields.get("bbox") is not None else "box"
+    name = next((name for name in _BOXES if fields.get(name) is not None), "box")
     sides = fields.get(name)
     if sides is None:
         return None
     if not isinstance(sides, list) or len(sides) != 4:
         raise _RefusedError("not_a_box")
     x, y, wide, high = (_number(side, "not_a_box") for side in sides)
+    if name == "box_2d":
+        return y * size[0] / 1000, x * size[1] / 1000, high * size[0] / 1000, wide * size[1] / 1000
     return (x, y, x + wide, y + high) if name == "bbox" else (x, y, wide, high)
 
 

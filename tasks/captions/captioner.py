@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from evenly.descriptions.batch.files import MOST_REQUESTS
-from evenly.descriptions.captions.asked import ChatCaptions, Question, asked, each_row
+from evenly.descriptions.captions.asked import ChatCaptions, Question, ReadReply, asked, each_row
+from evenly.descriptions.captions.questions import read_caption
 from evenly.descriptions.chat.chat import Chat
 from evenly.descriptions.chat.event_loop import run_to_end
 from evenly.descriptions.chat.picture import ChatPicture, UnreadablePictureError
@@ -62,22 +63,30 @@ class Captioner(Generic[RuleT]):
     reads_pictures: bool = True
 
 
-def ask_captions(run: Run, rule: ChatCaptions, shown: Shown, questions: Iterable[Question], total: int) -> pa.Table:
-    """Ask all, those with a stored reply of nobody; MADE, a row for each question in their order.
+def ask_captions(
+    run: Run,
+    rule: ChatCaptions,
+    shown: Shown,
+    questions: Iterable[Question],
+    total: int,
+    *,
+    read: ReadReply = read_caption,
+) -> pa.Table:
+    """Ask all, those with a stored reply of nobody; MADE, a row for each question in their order, as `read` reads it.
 
     A question is taken when there is room for it, and given up with its answer: beside columns, what is held does not
     grow with their number. Raises EndpointError where none will be answered and BudgetExceededError where the next may
     cost too much: replies that came are stored.
     """
     if shown.rehearsal is not None:
-        return run_to_end(asked(shown.rehearsal, shown.pairs, questions, at_once=1, advance=lambda _: None))
+        return run_to_end(asked(shown.rehearsal, shown.pairs, questions, at_once=1, advance=lambda _: None, read=read))
     paying = replace(run, payment=rule)
     budget = account(paying, account_name(shown.name))
     with open_endpoint(rule) as endpoint, run.progress.bar(f"asking {shown.name}", total) as advance:
         concurrency = max(1, rule.concurrency // shown.workers)
         client = chat_client(paying, endpoint, name=account_name(shown.name), budget=budget, concurrency=concurrency)
         at_once = max(1, min(total, MOST_REQUESTS)) if rule.batch else 2 * concurrency
-        return run_to_end(asked(client, shown.pairs, questions, at_once=at_once, advance=advance))
+        return run_to_end(asked(client, shown.pairs, questions, at_once=at_once, advance=advance, read=read))
 
 
 def account_name(captioner: str) -> str:
