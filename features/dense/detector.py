@@ -8,9 +8,10 @@ import ast
 import hashlib
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Timer
 from typing import Annotated, Any, Literal
@@ -28,6 +29,7 @@ from evenly.features.errors import OnnxModelError, UnreadableImageError
 from evenly.features.open_clip_models import in_one_line
 from evenly.features.pictures.rgb import open_rgb
 from evenly.features.torch_session import major_minor
+from evenly.installing import install_extra
 
 _PREPARATION = "rgb of 0 to 1, in a square, bilinear"
 _LONGEST_PX = 8192  # the square of a strip is large
@@ -70,7 +72,12 @@ class OnnxDetector:
 
     def __init__(self, rule: DetectorRule) -> None:
         self._rule = rule
-        self._content = Path(rule.file).read_bytes()
+        if find_spec("onnxruntime") is None:
+            raise OnnxModelError(f"onnxruntime must be installed to run detectors. Run `{install_extra('onnx')}`.")
+        try:
+            self._content = Path(rule.file).read_bytes()
+        except OSError as error:
+            raise self._refused("be a file to read", str(error.strerror), "Correct the path.") from None
 
     @cached_property
     def identity(self) -> str:
@@ -150,9 +157,11 @@ class OnnxDetector:
         kind, c = self._rule.output, len(self.names)
         if kind == "boxes":
             corners, scores, classes = outputs
-            if corners.shape != (len(scores), 4) or scores.ndim != 1 or classes.shape != scores.shape:
-                raise self._of_another_form("boxes (n, 4), scores (n,), labels (n,)", outputs)
-            return corners, scores, classes.astype(np.int64)
+            is_form = scores.ndim == 1 and corners.shape == (*scores.shape, 4) and classes.shape == scores.shape
+            kinds = "".join(output.dtype.kind for output in outputs)
+            if not is_form or len(scores) > _MOST_ROWS or kinds != "ffi":
+                raise self._of_another_form("boxes (n, 4) and scores (n,), floats, and labels (n,)", outputs)
+            return corners, scores, classes
         table = outputs[0][0] if outputs[0].ndim == 3 and len(outputs[0]) == 1 else outputs[0]
         widths = (6,) if kind == "rows" else (4 + c, 5 + c)
         if table.ndim == 2 and kind == "yolo" and table.shape[0] in widths:
@@ -160,7 +169,7 @@ class OnnxDetector:
         if table.ndim != 2 or table.shape[1] not in widths or len(table) > _MOST_ROWS or table.dtype != np.float32:
             raise self._of_another_form(f"a table of {' or '.join(map(str, widths))} columns of floats", outputs)
         if kind == "rows":
-            return table[:, :4], table[:, 4], np.nan_to_num(table[:, 5], nan=-1).astype(np.int64)
+            return table[:, :4], table[:, 4], np.nan_to_num(table[:, 5], nan=-1).clip(-1, 1e6).astype(np.int64)
         scores = table[:, 4:] if table.shape[1] == 4 + c else table[:, 4:5] * table[:, 5:]
         half = table[:, 2:4] / 2
         return np.hstack([table[:, :2] - half, table[:, :2] + half]), scores.max(axis=1), scores.argmax(axis=1)
@@ -175,10 +184,13 @@ class OnnxDetector:
         """The side of the square: as the rule says, else the input's, else the size that is noted in the file."""
         sides = [side for side in self._session.get_inputs()[0].shape[-2:] if isinstance(side, int)]
         wanted: Any = [self._rule.side] if self._rule.side else sides or self._noted("imgsz")
-        if not isinstance(wanted, list) or len({*wanted, *sides}) != 1 or type(wanted[0]) is not int:
-            raise self._refused("have a square input of one size", f"{wanted} and {sides}", "Give its `side`.")
-        check_bounds(replace(self._rule, side=wanted[0]), ValueError)
-        return int(wanted[0])
+        listing = [*wanted, *sides] if isinstance(wanted, list) else []
+        if not listing or any(
+            type(side) is not int or side != listing[0] or not 16 <= side <= 4096 for side in listing
+        ):
+            value = f"`{wanted}` and {sides or 'any'}"
+            raise self._refused("have a square input of one size, 16 to 4096 pixels", value, "Give its `side`.")
+        return int(listing[0])
 
     @cached_property
     def _session(self) -> Any:  # noqa: ANN401 - onnxruntime has no types

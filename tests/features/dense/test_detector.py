@@ -72,8 +72,10 @@ def value(name, kind=TensorProto.FLOAT, shape=None):
     return helper.make_tensor_value_info(name, kind, shape)
 
 
-def model_of(nodes, constants=(), own=()):
-    graph = helper.make_graph(nodes, "g", [value("images", shape=[1, 3, SIDE, SIDE])], [value("rows")], constants)
+def model_of(nodes, constants=(), own=(), outputs=None):
+    graph = helper.make_graph(
+        nodes, "g", [value("images", shape=[1, 3, SIDE, SIDE])], outputs or [value("rows")], constants
+    )
     versions = [helper.make_opsetid("", 13), *(helper.make_opsetid(name, 1) for name in own)]
     return helper.make_model(graph, opset_imports=versions, ir_version=8).SerializeToString()
 
@@ -105,6 +107,7 @@ def test_of_boxes_that_overlap_the_one_of_the_higher_score_stays(tmp_path, rule,
     [
         ([[0, 0, 9, 9, np.nan, 0]], ["bad_output"]), ([[0, 0, np.inf, 9, 0.5, 0]], ["not_a_box"]),
         ([[9, 0, 9, 9, 0.5, 0]], ["not_a_box"]), ([[70, 0, 90, 9, 0.5, 0]], ["outside"]), (np.zeros((0, 6)), []),
+        ([[0, 0, 9, 9, 0.5, 1e30]], [""]), ([[0, 0, 9, 9, 0.5, np.nan]], [""]),
         (np.tile([0, 0, 9, 9, 0.5, 0], (1_001, 1)), ["too_many_regions"]),
     ],
 )  # fmt: skip
@@ -123,7 +126,7 @@ def test_outputs_of_another_form_are_refused_by_name(tmp_path, shape):
     [
         ({"names": None}, "must name its classes; got None. Give `names`"),
         ({"names": ("a", "b", "c", "d")}, "must give a table of 8 or 9 columns"),
-        ({"side": 320}, r"must have a square input of one size; got \[320\] and \[64, 64\]"),
+        ({"side": 320}, r"must have a square input of one size, 16 to 4096 pixels; got `\[320\]` and \[64, 64\]"),
         ({"output": "boxes"}, "must have outputs boxes, scores, labels; got across"),
     ],
 )
@@ -131,6 +134,32 @@ def test_a_rule_that_does_not_fit_its_file_is_refused_by_name(tmp_path, rule, me
     file = write_detector(tmp_path / "d.onnx", names=False)
     with pytest.raises(OnnxModelError, match=message):
         OnnxDetector(DetectorRule(file=str(file), **{"names": ("red", "blue"), **rule})).regions([PICTURE])
+
+
+def test_boxes_of_another_type_are_refused_by_name(tmp_path):
+    texts = onnx.numpy_helper.from_array(np.array(["a"], object), "t")
+    table = onnx.numpy_helper.from_array(np.zeros((1, 4), np.float32), "b")
+    nodes = [helper.make_node("Constant", [], [name], value=texts) for name in ("scores", "labels")]
+    nodes.append(helper.make_node("Constant", [], ["boxes"], value=table))
+    outputs = [value("boxes"), *(value(name, TensorProto.STRING) for name in ("scores", "labels"))]
+    (tmp_path / "d.onnx").write_bytes(model_of(nodes, outputs=outputs))
+    with pytest.raises(OnnxModelError, match=r"must give boxes \(n, 4\) and scores"):
+        OnnxDetector(DetectorRule(file=str(tmp_path / "d.onnx"), output="boxes", names=("a",))).regions([PICTURE])
+
+
+def test_a_file_that_is_not_there_is_refused_by_name(tmp_path):
+    with pytest.raises(OnnxModelError, match=r"none\.onnx` must be a file to read"):
+        OnnxDetector(DetectorRule(file=str(tmp_path / "none.onnx")))
+
+
+@pytest.mark.parametrize("noted", ["[[64]]", "[9999, 9999]", "[64.0]", "{64}", "(" * 5_000, "[64, 320]", "None"])
+def test_a_size_that_is_noted_wrong_in_the_file_is_refused(tmp_path, noted):
+    file = write_detector(tmp_path / "d.onnx", side="side")
+    model = onnx.load(file)
+    helper.set_model_props(model, {"names": "['red', 'blue']", "imgsz": noted})
+    onnx.save(model, file)
+    with pytest.raises(OnnxModelError, match="must have a square input of one size"):
+        OnnxDetector(DetectorRule(file=str(file))).regions([PICTURE])
 
 
 def test_an_input_of_any_side_must_be_told_one(tmp_path):
