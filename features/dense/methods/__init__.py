@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from evenly.features.dense.method import RegionMethod
+from evenly.features.dense.methods.correlations import Correlations
 from evenly.features.dense.methods.score_maps import ScoreMaps
 
 REGION_METHODS: Mapping[str, type[Any]] = {
+    "correlations": Correlations,
     "score_maps": ScoreMaps,
 }
 """Classes of `RegionMethod`: dataclasses whose fields are their hyper-parameters."""
