@@ -11,8 +11,7 @@ from evenly.audit.published import PublishedBuild
 from evenly.audit.safe_text import visible
 from evenly.features.dense.regions import Regions, run_lengths
 from evenly.storage.exports.content import REGION
-from evenly.storage.ledger import Ledger, StepRecord
-from evenly.storage.tables.partitions import Partition, partition_of
+from evenly.storage.ledger import StepRecord
 
 REGION_TABLE = "regions"
 OF_POOL = "pool_regions"
@@ -23,17 +22,6 @@ CORNERS = ("x0", "y0", "x1", "y1")
 def regions_step(build: PublishedBuild) -> StepRecord | None:
     """The step that gave a build its regions; None where it has none."""
     return next((record for record in build.records if REGION_TABLE in record.hashes), None)
-
-
-def regions_of_rows(build: PublishedBuild, record: StepRecord, rows: pa.Table) -> pa.Table:
-    """The regions of the pairs of `rows`, which are sorted by uid, in that order."""
-    uids, bits = rows["uid"].combine_chunks(), record.layout[REGION_TABLE].bits
-    first, last = (uids[0].as_py(), uids[-1].as_py()) if len(uids) else ("0" * 32, "")
-    parts = range(partition_of(first, bits), partition_of(last or first, bits) + 1)
-    where = (pc.field("uid") >= first) & (pc.field("uid") <= last)
-    ledgers = [Ledger(build.workspace, part=Partition(bits=bits, number=number)) for number in parts]
-    regions = pa.concat_tables([ledger.table(record, REGION_TABLE, where=where) for ledger in ledgers]).combine_chunks()
-    return regions.filter(pc.is_in(regions["uid"], uids))
 
 
 def counting(table: pa.Table) -> pa.Table:
@@ -55,7 +43,8 @@ def region_line(row: Mapping[str, Any]) -> str:
     """A region in a line in which nothing acts."""
     words = [f"{row['region']}  {visible(row['label']) or 'no label'}"]
     words += [] if row["score"] is None else [f"{row['score']:.4f}".rstrip("0").rstrip(".")]
-    words += ["box " + " ".join(f"{row[side]:g}" for side in CORNERS), *(["mask"] if row["mask"] else [])]
+    words += ["box " + " ".join(f"{row[side]:g}" for side in CORNERS)] if row["x0"] < row["x1"] else []
+    words += ["mask"] if row["mask"] else []
     words += [f'"{visible(row["phrase"])}"'] if row["phrase"] else []
     words += [visible(row["source"]), *([f"does not count: {visible(row['reason'])}"] if row["reason"] else [])]
     return "  ".join(words)
@@ -73,7 +62,7 @@ def with_regions(build: PublishedBuild, rows: Iterator[pa.Table]) -> Iterator[pa
 
 def _with_list(build: PublishedBuild, record: StepRecord, table: pa.Table) -> pa.Table:
     table = table.rename_columns([OF_POOL if name == REGION_TABLE else name for name in table.column_names])
-    regions = counting(regions_of_rows(build, record, table))
+    regions = counting(build.ledger.rows_of(record, REGION_TABLE, table["uid"].combine_chunks()))
     places = pc.index_in(regions["uid"].combine_chunks(), table["uid"].combine_chunks()).to_numpy()
     offsets = pa.array(np.r_[0, np.cumsum(np.bincount(places, minlength=len(table)))], pa.int32())
     entries = pa.array([_entry(row) for row in regions.to_pylist()], REGION)

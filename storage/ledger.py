@@ -39,7 +39,7 @@ from evenly.storage.stores.many_paths import map_paths, missing_files
 from evenly.storage.stores.object_path import ObjectPath
 from evenly.storage.tables.arrow_files import RecentTables, read_schema, read_table, write_table
 from evenly.storage.tables.hashing import table_hash
-from evenly.storage.tables.partitions import ALL, Partition, cut_rows, key_of, pieces_of, rows_of
+from evenly.storage.tables.partitions import ALL, Partition, cut_rows, key_of, partition_of, pieces_of, rows_of
 from evenly.storage.workspace import Workspace
 
 __all__ = ["DECISION_COLUMNS", "VERDICTS", "Ledger", "StepOutput", "StepRecord", "StepSpec"]
@@ -200,6 +200,15 @@ class Ledger:
         table = self._rows(record, name, self.part.numbers_at(layout.bits), wanted, where)
         table = rows_of(table, self.part) if key is not None else table
         return table if columns is None else table.select(list(columns))
+
+    def rows_of(self, record: StepRecord, name: str, uids: pa.Array) -> pa.Table:
+        """The rows of a table by uid that are of the pairs `uids`, which are sorted; of few partitions few are read."""
+        bits = record.layout[name].bits
+        first, last = (uids[0].as_py(), uids[-1].as_py()) if len(uids) else ("0" * 32, "0" * 32)
+        numbers = range(partition_of(first, bits), partition_of(last, bits) + 1)
+        where = (pc.field("uid") >= first) & (pc.field("uid") <= last)
+        table = self._rows(record, name, numbers, None, where).combine_chunks()
+        return table.filter(pc.is_in(table["uid"], uids))
 
     def schema(self, record: StepRecord, name: str) -> pa.Schema:
         """The columns of a step's table, without reading rows."""

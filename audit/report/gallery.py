@@ -142,11 +142,11 @@ def webp_uri(picture: Image.Image) -> str:
     return "data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
-def label_font() -> ImageFont.FreeTypeFont:
+def label_font(size: int = 11) -> ImageFont.FreeTypeFont:
     """The font that matplotlib brings along; letters that it lacks are drawn as boxes."""
     from matplotlib import get_data_path
 
-    return ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", 11)
+    return ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", size)
 
 
 def small_picture(data: bytes, *, side: int = SIDE, max_pixels: int = MAX_PIXELS) -> Image.Image | None:

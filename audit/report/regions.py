@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from PIL import Image, ImageDraw
 
 from evenly.audit.published import PublishedBuild, ReadBytes, each_image
-from evenly.audit.regions import CORNERS, counting, regions_of, regions_of_rows, regions_step
+from evenly.audit.regions import CORNERS, REGION_TABLE, counting, regions_of, regions_step
 from evenly.audit.report.gallery import kept_cards, label_font, small_picture, webp_uri
 from evenly.audit.safe_text import visible
 from evenly.features.dense.regions import Regions, decoded_mask
@@ -35,7 +35,9 @@ def count_regions(build: PublishedBuild, read_bytes: ReadBytes) -> dict[str, Any
         return None
     tables, pairs = list[pa.Table](), 0
     for batch in build.batches(["uid", "width", "height"], build.is_kept):
-        tables.append(_with_shares(regions_of_rows(build, record, batch), batch, pairs))
+        tables.append(
+            _with_shares(build.ledger.rows_of(record, REGION_TABLE, batch["uid"].combine_chunks()), batch, pairs)
+        )
         pairs += len(batch)
     regions = pa.concat_tables(tables)
     counts = {name: Counter(regions[name].to_pylist()) for name in ("reason", "source")}
@@ -68,7 +70,7 @@ def _cards(build: PublishedBuild, record: StepRecord, read_bytes: ReadBytes) -> 
     cards = kept_cards(build, SHOWN, "region_count > 0")
     pictures = dict(each_image(read_bytes, sorted({card["image_id"] for card in cards})))
     for card in cards:
-        rows = counting(regions_of_rows(build, record, pa.table({"uid": [card["uid"]]})))
+        rows = counting(build.ledger.rows_of(record, REGION_TABLE, pa.array([card["uid"]])))
         content = pictures[card["image_id"]]
         picture = None if isinstance(content, str) else overlaid(content, regions_of(rows.to_pylist()), side=_SIDE)
         card["image"] = None if picture is None else webp_uri(picture)
@@ -105,7 +107,7 @@ def _title(label: str, score: float) -> str:
 
 def _frame(picture: Image.Image, box: npt.NDArray[np.float64], title: str, colour: str) -> None:
     """Draw a box, and its title in its upper corner."""
-    draw, font = ImageDraw.Draw(picture), label_font()
+    draw, font = ImageDraw.Draw(picture), label_font(max(11, max(picture.size) // 50))
     x0, y0, x1, y1 = (float(side) for side in box)
     draw.rectangle((x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)), outline=colour, width=2)
     if title:

@@ -177,9 +177,9 @@ class Build:
         where: Sequence[str] = (),
         top: int = 20,
         index: str | None = None,
-        within: Literal["pictures", "captions"] = "pictures",
+        within: Literal["pictures", "captions", "regions"] = "pictures",
     ) -> "pd.DataFrame":
-        """The pairs whose pictures, or captions, are nearest to a query, best first, as `evenly search` finds them.
+        """The pairs whose pictures, captions or regions are nearest to a query, best first: docs/search.md.
 
         query: texts, and pictures as bytes, paths or PIL pictures, one or several together. uids: pairs that they are
         to be like; minus: texts that they are not to be like. rows: "dropped" are all that are not in the build.

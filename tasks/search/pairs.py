@@ -103,7 +103,7 @@ def _wrong(condition: Condition, rule: str, remedy: str) -> InputError:
 
 
 ROWS = ("kept", "dropped", "all")
-PICTURES, CAPTIONS = WITHIN = ("pictures", "captions")
+PICTURES, CAPTIONS, REGIONS = WITHIN = ("pictures", "captions", "regions")
 """What of pairs is compared with a query."""
 COMPARED = pa.schema([("uid", pa.string()), ("feature_id", pa.string())])
 """Pairs, and under which id the features of their picture or caption are stored."""

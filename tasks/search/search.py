@@ -28,12 +28,14 @@ from evenly.tasks.search.pairs import (
     CAPTIONS,
     COMPARED,
     PICTURES,
+    REGIONS,
     WITHIN,
     Query,
     SearchedPairs,
     Selection,
     encode_query,
 )
+from evenly.tasks.search.regions import nearest_regions
 
 _WRITER = "search"
 
@@ -121,10 +123,11 @@ _RANKED = COMPARED.append(pa.field("score", pa.float64()))
 class SearchResult:
     """The nearest pairs, best first, of equal scores the smaller uid, and what was looked through.
 
-    within: pictures or captions. rows: rank, uid, score (the cosine of that and the query), caption, verdict, step,
-    reason, value, into, image_id and what else people know a pair by. pairs: how many the build has; matched: of the
-    selection; without_picture (or without_caption) and without_features: of these those that cannot be compared;
-    searched: the others. With an index, which is then there with its facts, searched are the pairs of its candidates
+    within: pictures, captions or regions. rows: rank, uid, score (the cosine of that and the query; of a region also
+    region, region_label and box), caption, verdict, step, reason, value, into, image_id and what else people know a
+    pair by. pairs: how many the build has; matched: of the selection; without_picture (or without_caption) and
+    without_features: of these those that cannot be compared; searched: the others, of regions the pairs that have any.
+    With an index, which is then there with its facts, searched are the pairs of its candidates
     alone; `unindexed` pictures are newer than it.
     """
 
@@ -193,12 +196,23 @@ def search_build(
     if top < 1:
         raise InputError(f"`top` must be at least 1; got {top}. Ask for some.")
     if within not in WITHIN:
-        raise InputError(f"`in` must be pictures or captions; got `{within}`. Choose one.")
-    if index is not None and within == CAPTIONS:
-        raise InputError(f"`index` must be left out where captions are searched; got `{index}`, which is of pictures.")
+        raise InputError(f"`in` must be pictures, captions or regions; got `{within}`. Choose one.")
+    if index is not None and within != PICTURES:
+        raise InputError(f"`index` must be left out where {within} are searched; got `{index}`, which is of pictures.")
     pairs = SearchedPairs(run.workspace, manifest, selection or Selection())
-    store = FeatureStore(run.workspace, encoder_of(manifest), _STORED_AS[within])
     row = encode_query(run, manifest, query)
+    if within == REGIONS:
+        nearest, searched = nearest_regions(run, manifest, row, pairs, top)
+        facts = pairs.facts(sorted({hit["uid"] for hit in nearest}))
+        return SearchResult(
+            build=str(manifest["build"]),
+            rows=[{"rank": rank} | hit | facts[hit["uid"]] for rank, hit in enumerate(nearest, 1)],
+            pairs=int(manifest["samples"]["rows"]),
+            matched=pairs.matched,
+            searched=searched,
+            within=within,
+        )
+    store = FeatureStore(run.workspace, encoder_of(manifest), _STORED_AS[within])
     opened = None if index is None else FeatureIndex(run.workspace, encoder_of(manifest), index)
     if opened is not None:
         candidates = _of_candidates(opened, store, row, pairs, top)

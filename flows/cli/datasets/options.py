@@ -69,7 +69,7 @@ class SearchOptions(InWorkspace):
     ] = None
     top: Annotated[int, Ge(1), "How many pairs."] = 20
     index: Annotated[str | None, "By an index that `evenly index` made: ivf_pq, ivf_hnsw_sq or binary."] = None
-    within: Annotated[str, Named("--in"), "What is compared: pictures or captions."] = "pictures"
+    within: Annotated[str, Named("--in"), "What is compared: pictures, captions or regions."] = "pictures"
     sheet: Annotated[Path | None, "A contact sheet to write: FILE.html or FILE.png."] = None
 
 

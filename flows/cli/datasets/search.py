@@ -104,6 +104,11 @@ def _print_pairs(facts: dict[str, Any]) -> None:
             "rank": row["rank"],
             "score": row["score"],
             **_known_by(row),
+            **(
+                {"region": row["region_label"], "box": " ".join(f"{side:g}" for side in row["box"])}
+                if "box" in row
+                else {}
+            ),
             "outcome": f"{row['reason']} at {row['step']}" if row["step"] else row["verdict"],
             "caption": row["caption"] or "",
         }
@@ -122,6 +127,13 @@ def _known_by(row: Mapping[str, Any]) -> dict[str, str]:
         return {"picture": row["file_name"]}
     picture = str(row.get("url") or "").partition("?")[0].rstrip("/").rpartition("/")[2]
     return {"uid": row["uid"]} | ({"picture": picture} if picture else {})
+
+
+def _part_of(row: Mapping[str, Any]) -> dict[str, str]:
+    """The label and corners of a region; nothing of a pair."""
+    if "box" not in row:
+        return {}
+    return {"region": row["region_label"], "box": " ".join(f"{side:g}" for side in row["box"])}
 
 
 COMMANDS = {"search": typed(search_command, _print_pairs), "index": typed(index_command)}
