@@ -98,6 +98,7 @@ def run_in(
         encoder=recipe.features.encoder,
         second=recipe.features.second,
         views=recipe.features.views,
+        stores_cells=recipe.curate.regions is not None and recipe.curate.regions.stores_cells,
         progress=Progress(quiet=quiet, subject=recipe.name),
     )
     sources = tuple(pool_of(run, source) for source in recipe.sources)

@@ -110,7 +110,7 @@ def store_texts(run: Run, texts: Sequence[str]) -> FeatureStore:
 
 def frozen_run(run: Run) -> Run:
     """The run with the encoder that its own was refined from."""
-    return replace(run, encoder=replace(run.encoder, refine=None), encoder_identity=None)
+    return replace(run, encoder=replace(run.encoder, refine=None), encoder_identity=None, stores_cells=False)
 
 
 def encode_texts(run: Run, texts: Sequence[str]) -> tuple[int, int]:

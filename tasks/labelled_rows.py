@@ -27,6 +27,7 @@ from evenly.storage.samples import BuildSamples
 from evenly.tasks.classes.texts import class_texts, filled_templates, frequent_names, prototypes, single
 from evenly.tasks.encoders import encoder_identity, second_backbone_rows, text_rows
 from evenly.tasks.pictures.views import view_rows
+from evenly.tasks.regions.of_builds import stored_regions
 from evenly.tasks.run import Run
 from evenly.tasks.splits import build_twins
 
@@ -131,11 +132,15 @@ def _boxes(run: Run, manifest: Mapping[str, Any], column: str | None, uids: pa.A
     if column is None:
         return [[] for _ in uids], 0
     samples = BuildSamples(run.workspace, manifest)
-    if column not in samples.columns:
+    if column in samples.columns:
+        table = samples.read(["uid", column])
+    elif column == "regions" and (regions := stored_regions(run.workspace, manifest)) is not None:
+        table = regions
+    else:
         raise InputError(
-            f"`features.views.boxes` must be a column of the pool; got `{column}`. Name it as it is there."
+            f"`features.views.boxes` must be a column of the pool, or regions where the build has some; got "
+            f"`{column}`. Name it as it is there."
         )
-    table = samples.read(["uid", column])
     boxes, left_out = list[list[View]](), 0
     for value in table[column].take(pc.index_in(uids, table["uid"].combine_chunks())).to_pylist():
         stored = box_views(value)

@@ -146,9 +146,10 @@ class Run:
     bits: the number of bits by which tables of pairs are cut into partitions. pairs: about how many all of them hold;
     None: not known. part: the partition whose rows are read.
     encoder_identity: of the encoder, where who gives out the work knows it: features are then looked up without loading
-    it. scorers: code of users, by the name of its value. only: the uids that a step judges where an earlier run judged
-    the others. recent: what the ledger need not read. shared: the folder of rows on their way to another cut, where the
-    machines of a run share no workspace folder.
+    it. stores_cells: whether rows of cells are stored wherever pictures are encoded. scorers: code of users, by the
+    name of its value. only: the uids that a step judges where an earlier run judged the others. recent: what the ledger
+    need not read. shared: the folder of rows on their way to another cut, where the machines of a run share no
+    workspace folder.
     """
 
     workspace: Workspace
@@ -166,6 +167,7 @@ class Run:
     encoder_identity: str | None = None
     second: SecondChoice | None = None
     views: ViewRule | None = None
+    stores_cells: bool = False
     payment: Payment = field(default_factory=Payment)
     sources: tuple[PoolSource, ...] = ()
     scorers: Mapping[str, Code] = field(default_factory=dict)

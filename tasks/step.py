@@ -37,7 +37,7 @@ def run_for(run: Run, rule: object) -> Run:
     if not isinstance(named, EncoderName):
         return run
     choice = EncoderChoice(**vars(named), device=run.encoder.device, threads=run.encoder.threads)
-    return replace(run, encoder=choice, encoder_identity=None)
+    return replace(run, encoder=choice, encoder_identity=None, stores_cells=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -13,6 +14,9 @@ from evenly.curation.concepts.multilingual import MultilingualMatcher
 from evenly.curation.decisions import Decisions
 from evenly.curation.errors import MissingStepError, RuleError
 from evenly.curation.step import FinishedStep, Given, Judged, Judgement, PartTables, by_row, fixed_fields, gives
+
+REGION_LABELS = "region_labels"
+"""The column of the labels of a picture's regions."""
 
 
 def judge_matches(
@@ -46,9 +50,23 @@ def given_captions(upstream: Sequence[FinishedStep], rule: MatchRule) -> list[st
     return _with_languages("caption", upstream, rule)
 
 
-def chosen_captions(upstream: Sequence[FinishedStep], rule: MatchRule) -> list[str]:
-    """The columns of the captions that were chosen, of the given ones where none were, and of their languages."""
+def chosen_texts(upstream: Sequence[FinishedStep], rule: MatchRule) -> list[str]:
+    """The columns of the captions that were chosen, of the given ones where none were, and of their languages.
+
+    Or that of the labels of regions.
+    """
+    if rule.texts == "regions":
+        return [REGION_LABELS]
     return _with_languages("chosen_caption" if gives(upstream, "chosen_caption") else "caption", upstream, rule)
+
+
+def label_entries(labels: pa.Array, entries: pa.Array) -> pa.ListArray:
+    """The entries, by number and ascending, that are labels of each pair's regions."""
+    places = pc.index_in(pc.list_flatten(labels), entries)
+    owners = pc.list_parent_indices(labels).filter(places.is_valid()).to_numpy()
+    named = places.drop_null().to_numpy()
+    offsets = np.r_[0, np.cumsum(np.bincount(owners, minlength=len(labels)))]
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(named[np.lexsort((named, owners))]))
 
 
 def _with_languages(caption: str, upstream: Sequence[FinishedStep], rule: MatchRule) -> list[str]:
@@ -102,11 +120,15 @@ def _matched(inputs: Given) -> Callable[[pa.Table, PartTables], Judged]:
     multilingual = None if rule.language is None else MultilingualMatcher(_lists(concepts), rule.mode)
 
     def judge(pairs: pa.Table, _tables: PartTables) -> Judged:
-        captions, has_list = column(pairs, inputs.reads[0], pa.string()), None
-        if multilingual is not None:
+        has_list = None
+        if inputs.reads[0] == REGION_LABELS:
+            entries = label_entries(pairs[REGION_LABELS].combine_chunks(), concepts["entry"].combine_chunks())
+        elif multilingual is not None:
+            captions = column(pairs, inputs.reads[0], pa.string())
             languages = column(pairs, inputs.reads[1], pa.string())
             entries, has_list = multilingual.match(captions, languages), multilingual.knows(languages)
         else:
+            captions = column(pairs, inputs.reads[0], pa.string())
             entries = _named(captions, concepts["entry"].combine_chunks(), rule)
         uids = column(pairs, "uid", pa.string())
         decisions, matches = judge_matches(uids, entries, rule, has_list=has_list)
@@ -127,5 +149,5 @@ MATCH_CONCEPTS = _matching(
     name="match_concepts", section="match", question="Does the caption name a concept?", reads=given_captions
 )
 MATCH_AGAIN = _matching(
-    name="match_again", section="match", question="Does the chosen caption still name a concept?", reads=chosen_captions
+    name="match_again", section="match", question="Does the chosen caption still name a concept?", reads=chosen_texts
 )

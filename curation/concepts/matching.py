@@ -64,7 +64,8 @@ class MatchRule:
     `language` names a column, the pool's or `detected_language` of the filter caption_language: a caption is then
     matched against the list of its language alone, by the rule of MetaCLIP 2.
     `unmatched` is drop, or keep: a pair whose given caption names nothing then goes on to where captions are chosen,
-    and is dropped if the chosen one names nothing either.
+    and is dropped if the chosen one names nothing either. `texts` is captions, or regions: balancing is then over the
+    entries that are labels of a picture's regions, and a pair without any is dropped once these are known.
     """
 
     metadata: LocalPath = WORDNET
@@ -72,6 +73,7 @@ class MatchRule:
     plurals: bool | None = None
     language: PairColumn | None = None
     unmatched: Literal["drop", "keep"] = "drop"
+    texts: Literal["captions", "regions"] = "captions"
 
     def __post_init__(self) -> None:
         check_mode(self.mode)

@@ -62,6 +62,11 @@ class RegionRule:
         if not self.templates or any("{}" not in template for template in self.templates):
             raise RuleError(f"`templates` must hold {{}} for the thing; got {list(self.templates)}. Correct them.")
 
+    @property
+    def stores_cells(self) -> bool:
+        """Whether rows of cells by the build's encoder are stored."""
+        return self.dense == "stored" and self.method is not None and self.model is None
+
 
 def region_columns(uids: pa.Array, regions: pa.Table) -> dict[str, pa.Array]:
     """The number, best score and labels of the regions of each pair that count."""

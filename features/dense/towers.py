@@ -70,7 +70,7 @@ class DenseEncoder(Protocol):
         ...
 
     def placed(self, images: Sequence[bytes], rows: Single, cells: Single) -> Dense:
-        """The rows, made unit, with the place of their cells on each picture."""
+        """Raw rows of the frozen encoder as this one has them, made unit, and the place of cells on each picture."""
         ...
 
 
@@ -88,7 +88,6 @@ class _RefinedDense:
         self.encoder, self.base = encoder, base
         self.identity, self.frozen_identity = encoder.identity, base.identity
         self.device_name = encoder.device_name
-        self.placed = base.placed
 
     @property
     def grid(self) -> tuple[int, int, int]:
@@ -97,8 +96,11 @@ class _RefinedDense:
 
     def encode_dense(self, images: Sequence[bytes], *, progress: Progress | None = None) -> Dense:
         """See DenseEncoder."""
-        rows, cells = self.raw(images, progress)
-        return self.placed(images, self.encoder.heads.image(rows), cells)
+        return self.placed(images, *self.raw(images, progress))
+
+    def placed(self, images: Sequence[bytes], rows: Single, cells: Single) -> Dense:
+        """See DenseEncoder."""
+        return self.base.placed(images, self.encoder.heads.image(rows), cells)
 
     def raw(self, images: Sequence[bytes], progress: Progress | None = None) -> tuple[Single, Single]:
         """See DenseEncoder."""

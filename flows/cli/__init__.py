@@ -19,6 +19,7 @@ MODULES = {
     "classes.describe": "describe extract",
     "datasets.concepts": "concepts clusters link retrieve",
     "datasets.search": "search index",
+    "datasets.regions": "regions",
     "adapters.fit": "fit predict leaderboard export-adapter",
     "adapters.effects": "effects",
     "adapters.evaluate": "evaluate probe base-to-new sessions",

@@ -233,7 +233,7 @@ WRITES: Mapping[str, Callable[[Values], bool]] = {
         ("demo", "rebuild", "promote", "report", "export", "describe", "extract", "concepts", "effects"), _always
     ),
     **dict.fromkeys(
-        ("clusters", "link", "retrieve", "index", "leaderboard", "probe", "refine", "worth", "tune"), _always
+        ("clusters", "link", "retrieve", "index", "regions", "leaderboard", "probe", "refine", "worth", "tune"), _always
     ),
     **dict.fromkeys(("descriptions audit", "descriptions import", "batches cancel"), _always),
     **dict.fromkeys(("fit", "evaluate"), partial(_given, "recipe")),

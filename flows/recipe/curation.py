@@ -263,6 +263,12 @@ class Curate(_AllSections):
             problems.append(
                 f"match must be on for {', '.join(names)}; got none. Write `match: {{}}`, or leave that out."
             )
+        of_regions = self.match is not None and self.match.texts == "regions"
+        if of_regions and (self.regions is None or self.preselect is not None or self.match.language is not None):
+            problems.append(
+                "match.texts must be captions without regions, with preselect or with match.language; got regions. "
+                "Write `regions: {texts: FILE}` and leave the others out, or leave it out."
+            )
         keeps_unmatched = self.match is not None and self.match.unmatched == "keep"
         if keeps_unmatched and (self.recaption is None or self.preselect is not None):
             problems.append(

@@ -97,6 +97,8 @@ def curating_steps(curate: Curate, *, limit: int | None, mix: MixRule | None) ->
         EMBED_IMAGES.name: NoRule() if curate.needing("features") else None,
         # What names nothing in the end is dropped.
         MATCH_AGAIN.name: match and replace(match, unmatched="drop"),
+        # What captions name decides nothing where regions are balanced.
+        MATCH_CONCEPTS.name: replace(match, unmatched="keep") if match and match.texts == "regions" else match,
     }
     if curate.download is None:
         rules |= {SAFETY.name: None, MATCH_AGAIN.name: None}

@@ -72,18 +72,18 @@ def curate_of(build: PublishedBuild) -> dict[str, Any]:
     return curate
 
 
-def read_changes(changes: Sequence[str]) -> dict[str, Any]:
+def read_changes(changes: Sequence[str], field: str = "set") -> dict[str, Any]:
     """Fields of `curate` and their values, out of texts like `align.keep_top=0.5`; null: off."""
     read = dict[str, Any]()
     for text in changes:
         name, equals, value = text.partition("=")
         name = name.strip().removeprefix(f"{_SECTION}.")
         if not equals or not name:
-            raise InputError(f"`set` must be FIELD=VALUE, as align.keep_top=0.5; got {text!r}. Correct it.")
+            raise InputError(f"`{field}` must be FIELD=VALUE, as align.keep_top=0.5; got {text!r}. Correct it.")
         try:
             read[name] = read_yaml(value)
         except UnreadableYamlError as error:
-            raise InputError(f"`set` must give a value of YAML; got {value!r}: {error}. Correct it.") from None
+            raise InputError(f"`{field}` must give a value of YAML; got {value!r}: {error}. Correct it.") from None
     return read
 
 

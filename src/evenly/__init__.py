@@ -95,6 +95,7 @@ __all__ = [
     "promote",
     "rebuild",
     "refine",
+    "regions",
     "retrieve",
     "run_demo",
     "serve",

@@ -27,6 +27,7 @@ from evenly.flows.cli.datasets.concepts import clusters_command, concepts_comman
 from evenly.flows.cli.datasets.demo import demo_command
 from evenly.flows.cli.datasets.metadata import build_command, show_metadata_command
 from evenly.flows.cli.datasets.pools import balance_command, match_command
+from evenly.flows.cli.datasets.regions import regions_command
 from evenly.flows.cli.datasets.search import index_command
 from evenly.flows.cli.encoders.commands import encode_command, encoders_command, tokens_command, tune_command
 from evenly.flows.cli.encoders.refine import refine_build, tune_settings, worth_of_steps
@@ -69,6 +70,7 @@ predict = in_python(predict_command)
 probe = in_python(probe_command)
 promote = in_python(promote_command)
 refine = in_python(refine_build, "refine")
+regions = in_python(regions_command)
 retrieve = in_python(retrieve_command)
 run_demo = in_python(demo_command)
 serve = in_python(serve_command)

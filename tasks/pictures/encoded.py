@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from evenly.features import to_unit_rows
 from evenly.features.batched_rows import ahead
+from evenly.features.dense.towers import DenseEncoder, dense_encoder
 from evenly.features.encoders.stages import READING, WRITING, timed
 from evenly.features.refining.encoder import RefinedEncoder
 from evenly.features.refining.pairs import raw_rows
@@ -21,6 +22,7 @@ from evenly.storage.web.images import read_images
 from evenly.storage.workspace import Workspace
 from evenly.tasks.encoders import CHUNK, encoder_identity, frozen_run, open_encoder
 from evenly.tasks.pictures.sent_rows import PictureSources, check_dimension, take_vectors
+from evenly.tasks.regions.cells import dense_rows, pictures_at_once
 from evenly.tasks.run import Run
 
 
@@ -34,15 +36,15 @@ def store_images(run: Run, image_ids: Sequence[str] | pa.Array, sources: Picture
     if not missing:
         return 0
     encoder, count = open_encoder(run), len(missing)
+    has_pools = any(source.kind == FEATURES_KIND for source in run.sources)
+    if run.stores_cells and not has_pools:
+        _store_cells(run, dense_encoder(encoder, run.encoder.model), missing, sources)
     if isinstance(encoder, RefinedEncoder):
         _refine_stored(run, encoder, store, missing, sources)
         return count
-    if missing and sources.vectors is not None:
-        take_vectors(store, missing, sources.vectors.of(run))
-        missing = store.missing(missing)
-    elif missing and any(source.kind == FEATURES_KIND for source in run.sources):
-        _take_features(run, store, set(missing))
-        missing = store.missing(missing)
+    if has_pools:
+        _take_features(run, store, missing, sources)
+    missing = store.missing(missing)
     places = sources.places.of(run, missing) if missing else None
     chunks = [missing[start : start + CHUNK] for start in range(0, len(missing), CHUNK)]
 
@@ -69,6 +71,17 @@ def store_images(run: Run, image_ids: Sequence[str] | pa.Array, sources: Picture
         if written is not None:
             written.result()
     return count
+
+
+def _store_cells(run: Run, encoder: DenseEncoder, missing: Sequence[str], sources: PictureSources) -> None:
+    """Encode pictures in one pass with their cells; of a refined encoder the rows of the frozen one are stored."""
+    places, size = sources.places.of(run, missing), pictures_at_once(encoder)
+    with run.progress.bar("encoding pictures and cells", len(missing)) as advance:
+        for start in range(0, len(missing), size):
+            chunk = missing[start : start + size]
+            images = list(read_images(run.workspace.downloads, chunk, places))
+            dense_rows(run, encoder, chunk, images, stores_cells=True)
+            advance(len(chunk))
 
 
 def _refine_stored(
@@ -105,8 +118,12 @@ def pictures_of(run: Run, ids: pa.Array) -> tuple[np.ndarray, pa.Array]:
     return rows_of_pictures(run, different), pc.index_in(ids, different)
 
 
-def _take_features(run: Run, store: FeatureStore, wanted: set[str]) -> None:
-    """Store what pools of features hold of the pictures `wanted`, whose ids are hashes of these features."""
+def _take_features(run: Run, store: FeatureStore, missing: list[str], sources: PictureSources) -> None:
+    """Store what pools of features hold of the pictures `missing`, whose ids are hashes of these features."""
+    if sources.vectors is not None:
+        take_vectors(store, missing, sources.vectors.of(run))
+        return
+    wanted = set(missing)
     for source in run.sources:
         for rows in local_features(source) if wanted else ():
             check_dimension(open_encoder(run).dimension, rows.vectors, source.path)

@@ -17,7 +17,7 @@ import evenly.storage.files as storage_files
 from evenly.curation.balance.matched_pairs import count_entries
 from evenly.curation.concepts import judgement
 from evenly.curation.concepts.concept_list import Concepts, build_concepts, folded_concepts, unmatchable
-from evenly.curation.concepts.judgement import chosen_captions, given_captions, judge_matches
+from evenly.curation.concepts.judgement import REGION_LABELS, chosen_texts, given_captions, judge_matches, label_entries
 from evenly.curation.concepts.matching import BUNDLED, WORDNET, Matcher, MatchRule
 from evenly.curation.concepts.multilingual import MultilingualMatcher, unmatchable_by_language
 from evenly.curation.errors import RuleError
@@ -161,6 +161,10 @@ def match_captions(reads: Reads, run: Run, upstream: Records, rule: MatchRule) -
     columns = reads(upstream, rule)
     pairs = run.ledger.alive(upstream, columns)
     matcher, texts = concept_matcher(run, rule), pairs.select(columns)
+    if columns == [REGION_LABELS]:
+        entries = label_entries(pairs[REGION_LABELS].combine_chunks(), _list_of(run, rule).texts)
+        decisions, matches = judge_matches(pairs["uid"], entries, rule)
+        return StepOutput(decisions=decisions.to_table(pairs["uid"]), tables={"matches": matches})
     entries = matcher.match_table(texts, workers=run.processes)
     decisions, matches = judge_matches(pairs["uid"], entries, rule, has_list=matcher.has_list(texts))
     return StepOutput(decisions=decisions.to_table(pairs["uid"]), tables={"matches": matches})
@@ -258,6 +262,6 @@ COUNT_CONCEPTS = Step(name="count_concepts", rule=NoRule, judge=count_matches_of
 MATCH_AGAIN = Step(
     name=judgement.MATCH_AGAIN.name,
     rule=MatchRule,
-    judge=partial(match_captions, chosen_captions),
+    judge=partial(match_captions, chosen_texts),
     inputs=_identity,
 )

@@ -9,9 +9,8 @@ import pyarrow as pa
 from evenly.features import to_unit_rows
 from evenly.features.dense.rows import Dense, unit_length
 from evenly.features.dense.towers import DenseEncoder
+from evenly.features.refining.pairs import raw_rows
 from evenly.storage.feature_store import FeatureStore, RowStore
-from evenly.tasks.classes.texts import single
-from evenly.tasks.pictures.encoded import image_rows
 from evenly.tasks.run import Run
 
 _BYTES = 64_000_000
@@ -48,5 +47,4 @@ def dense_rows(
         added = [place for place in places if image_ids[place] in new_cells]
         cell_store.append(ids.take(pa.array(added, pa.int64())), cells[added].reshape(len(added), cells[0].size))
         cells = cell_store.read(ids).reshape(cells.shape)
-    stored = image_rows(run, FeatureStore(run.workspace, encoder.identity, "images"), ids)
-    return encoder.placed(images, single(stored), unit_length(cells.astype(np.float32)))
+    return encoder.placed(images, raw_rows(*pictures.read(ids)), unit_length(cells.astype(np.float32)))

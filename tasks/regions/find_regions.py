@@ -1,13 +1,11 @@
 """Find regions in the pictures of pairs."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from evenly.curation.regions import judgement
 from evenly.curation.regions.judgement import RegionRule, judge_regions
@@ -15,12 +13,11 @@ from evenly.curation.step import require_column
 from evenly.curation.values.scoring import refuse_taken
 from evenly.storage.ledger import StepOutput
 from evenly.storage.pools.columns import REGION_COLUMNS
-from evenly.storage.pools.local_rows import FEATURES
 from evenly.storage.records import content_hash, stored_fields
 from evenly.tasks.encoders import second_identity, step_encoder
 from evenly.tasks.pictures.pairs import send_by_picture
 from evenly.tasks.pictures.sent_rows import PicturePlaces, SentRows, rows_of_uids, send_places
-from evenly.tasks.regions.search import RegionSearch, region_rows
+from evenly.tasks.regions.search import RegionSearch, region_rows, shown_pictures
 from evenly.tasks.run import Each, Records, Run, with_model
 from evenly.tasks.step import Exchanged, Step
 
@@ -74,22 +71,7 @@ def count_reasons(
 
 
 def _shown(upstream: Records, rule: RegionRule, run: Run) -> pa.Table:
-    """[uid, image_id, is_bare, boxes] of pairs; bare are those of which only features are there."""
-    pairs = run.ledger.alive(upstream, ["image_id", "url", *([rule.boxes] if rule.boxes else [])])
-    values = pairs[rule.boxes].to_pylist() if rule.boxes else [None] * pairs.num_rows
-    boxes = pa.array([_as_json(value) for value in values], pa.string())
-    is_bare = pc.starts_with(pairs["url"], FEATURES)
-    return pa.table({"uid": pairs["uid"], "image_id": pairs["image_id"], "is_bare": is_bare, "boxes": boxes})
-
-
-def _as_json(value: object) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=_as_text)
-
-
-def _as_text(value: object) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    return shown_pictures(run.ledger.alive(upstream, ["image_id", "url", *([rule.boxes] if rule.boxes else [])]), rule)
 
 
 @with_model

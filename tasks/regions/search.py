@@ -1,7 +1,7 @@
 """Regions of pictures by a rule: looked for once per picture, and stored by all that they depend on."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from hashlib import blake2b
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import ValidationError
 
 from evenly.curation.errors import RuleError
@@ -24,6 +25,7 @@ from evenly.features.errors import UnreadableImageError
 from evenly.storage.errors import InputError
 from evenly.storage.feature_store import TextStore
 from evenly.storage.files.class_lists import MAX_BYTES
+from evenly.storage.pools.local_rows import FEATURES
 from evenly.storage.reading.budget import read_text
 from evenly.storage.records import content_hash
 from evenly.storage.web.images import read_images
@@ -66,10 +68,12 @@ class RegionSearch:
         made_of = [encoder_identity(run), second, self.rule.method, options, self.rule.boxes, list(self.things)]
         return content_hash(["regions", VERSION, *made_of])
 
-    def texts(self, run: Run, pictures: pa.Table, places: PicturePlaces) -> list[str]:
+    def texts(
+        self, run: Run, pictures: pa.Table, places: PicturePlaces, progress: Callable[[int], object] = lambda _: None
+    ) -> list[str]:
         """The regions of each of `pictures` [image_id, is_bare, boxes] as JSON; looked for where none are stored.
 
-        boxes: JSON of a picture's boxes, null for none.
+        boxes: JSON of a picture's boxes, null for none. progress: is called with the number of pictures just looked at.
         """
         store = TextStore(run.workspace, self.identity(run), "regions")
         rows = {_key(row): row for row in pictures.to_pylist()}
@@ -87,6 +91,7 @@ class RegionSearch:
                 store.append(batch, texts)
                 stored |= zip(batch, texts, strict=True)
                 advance(len(batch))
+                progress(len(batch))
         return [stored[_key(row)] or _without("no_picture") for row in pictures.to_pylist()]
 
     def _looked_for(
@@ -124,6 +129,10 @@ class RegionSearch:
 
     def _encoder(self, run: Run) -> DenseEncoder:
         return dense_encoder(open_encoder(run), str(run.encoder.model))
+
+    def bytes_of_cells(self, run: Run) -> int:
+        """The bytes of the rows of a picture's cells where they are stored; 0 where no method looks at them."""
+        return 0 if self.method is None else 2 * int(np.prod(self._encoder(run).grid))
 
     def vocabulary(self, run: Run) -> Vocabulary:
         """The things with the rows of their texts."""
@@ -189,6 +198,32 @@ def region_rows(uids: Sequence[str], texts: Sequence[str]) -> tuple[pa.Table, pa
             sides = dict(zip(("x0", "y0", "x1", "y1"), region["box"], strict=True))
             rows.append(_EMPTY | {"uid": uid, "region": number, **sides} | region)
     return pa.Table.from_pylist(rows, REGIONS), pa.array(areas, pa.float64())
+
+
+def shown_pictures(pairs: pa.Table, rule: RegionRule) -> pa.Table:
+    """[uid, image_id, is_bare, boxes] of pairs [uid, image_id, url] with the rule's column of boxes.
+
+    is_bare: features alone are there. boxes: as JSON.
+    """
+    values = pairs[rule.boxes].to_pylist() if rule.boxes else [None] * pairs.num_rows
+    return pa.table(
+        {
+            "uid": pairs["uid"],
+            "image_id": pairs["image_id"],
+            "is_bare": pc.starts_with(pairs["url"], FEATURES),
+            "boxes": pa.array([_as_json(value) for value in values], pa.string()),
+        }
+    )
+
+
+def _as_json(value: object) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=_as_text)
+
+
+def _as_text(value: object) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 _EMPTY = dict.fromkeys(("mask", "label", "phrase", "source", "reason"), "")

@@ -39,6 +39,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "fit": ("fit", "{fit}"),
     "describe": ("describe", "{things}", "--method", "description", "--base-url", "{chat}", "--model", "tiny"),
     "rebuild": ("rebuild", "{recaption}", "--workers", "1"),
+    "regions": ("regions", "tiny", "--texts", "{classes}", "--out", "{out}/regions.parquet"),
     "index": ("index", "tiny", "--kind", "binary"),
     "extract": ("extract", "{other}"),
     "export": ("export", "tiny", "--to", "webdataset"),
@@ -53,10 +54,10 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "retrieve": ("retrieve", "{classes}", "--build", "tiny", "--per-class", "5"),
 }
 """All that write, `forget` and `clean` included, which want to be alone."""
-KILLED = ("refine", "worth", "fit", "describe", "rebuild", "index", "extract", "export", "forget")
+KILLED = ("refine", "worth", "fit", "describe", "rebuild", "regions", "index", "extract", "export", "forget")
 FROM_NOTHING = ("rebuild",)
 _IN_A_ROW = 4
-_MEASURED = ("seconds", "query_ms", "recall", "queries")
+_MEASURED = ("seconds", "pictures_looked_at", "pictures_per_s", "bytes_of_cells", "query_ms", "recall", "queries")
 _OTHER_PLACE = ("clean", "forget")  # whose output says what was there
 
 

@@ -8,7 +8,7 @@ import typer
 from annotated_types import Ge, Le
 
 from evenly.options import LanguageModelOptions
-from evenly.signatures import InWorkspace, Named
+from evenly.signatures import InWorkspace, Named, Quiet
 
 Synonyms = Annotated[
     str | None, "Other names: a .json, .tsv or .txt file, `wordnet`, or a described list (its name, a step key)."
@@ -71,6 +71,21 @@ class SearchOptions(InWorkspace):
     index: Annotated[str | None, "By an index that `evenly index` made: ivf_pq, ivf_hnsw_sq or binary."] = None
     within: Annotated[str, Named("--in"), "What is compared: pictures, captions or regions."] = "pictures"
     sheet: Annotated[Path | None, "A contact sheet to write: FILE.html or FILE.png."] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegionsOptions(InWorkspace):
+    """Options of `evenly regions`."""
+
+    method: Annotated[str | None, "What finds regions; --methods lists them."] = None
+    texts: Annotated[Path | None, Named(metavar="LIST"), "Things, one a line; or .json of texts by thing."] = None
+    template: Annotated[list[str] | None, "A text with {} for the thing; may be repeated."] = None
+    option: Annotated[list[str] | None, Named(metavar="NAME=VALUE"), "A hyper-parameter; may be repeated."] = None
+    boxes: Annotated[str | None, "The column of regions that the method names."] = None
+    dense: Annotated[str | None, "stored or made: keep rows of cells, or make them again."] = None
+    out: Annotated[Path | None, Named(metavar="FILE"), "Write the table: .parquet or .json."] = None
+    methods: Annotated[bool, Named("--methods"), "List the methods, their needs and options; end."] = False
+    quiet: Quiet = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,29 +2,45 @@
 
 import json
 import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+import evenly
+from evenly.curation.balance.thresholds import BalanceRule
+from evenly.curation.concepts.judgement import label_entries
+from evenly.curation.concepts.matching import MatchRule
 from evenly.curation.errors import RuleError
 from evenly.curation.regions.judgement import REGIONS, RegionRule
 from evenly.features import to_unit_rows
 from evenly.features.dense import towers
 from evenly.features.dense.methods import REGION_METHODS
 from evenly.features.dense.methods.score_maps import ScoreMaps
+from evenly.features.refining.encoder import RefinedEncoder
+from evenly.features.refining.heads import Heads
+from evenly.flows.cli.errors import UsageError
 from evenly.storage.errors import InputError
-from evenly.storage.feature_store import FeatureStore
+from evenly.storage.feature_store import FeatureStore, RowStore, TextStore
 from evenly.storage.web.images import read_images
 from evenly.tasks.engine import InProcess
+from evenly.tasks.pictures.encoded import store_images
 from evenly.tasks.pictures.sent_rows import PicturePlaces
+from evenly.tasks.rebuild.balance import BALANCE
 from evenly.tasks.rebuild.collect import COLLECT
+from evenly.tasks.rebuild.concepts import MATCH_AGAIN, MATCH_CONCEPTS
 from evenly.tasks.rebuild.download import DOWNLOAD
 from evenly.tasks.rebuild.filters import CHECK_IMAGES
 from evenly.tasks.regions.find_regions import FIND_REGIONS
+from evenly.tasks.regions.of_builds import stored_regions
 from evenly.tasks.regions.search import RegionSearch, region_rows
-from evenly.tasks.run import Run
+from evenly.tasks.run import EncoderChoice, Run
 from evenly.tasks.stage import run_steps
 from evenly.tasks.step import check_ready
 from tests.features.conftest import tiny, tiny_checkpoint  # noqa: F401 - fixtures
@@ -162,7 +178,7 @@ def test_pictures_that_do_not_decode_or_are_features_alone_have_a_reason(tmp_pat
 @pytest.mark.parametrize(
     ("rule", "error", "words"),
     [
-        ({"method": "guess"}, RuleError, "one of score_maps.*got `guess`"),
+        ({"method": "guess"}, RuleError, "one of .*score_maps.*got `guess`"),
         ({"options": {"gama": 1}}, RuleError, r"hyper-parameters of `score_maps`, .*gama: Unexpected"),
         ({"options": {"scale": -1}}, RuleError, r"hyper-parameters of `score_maps`, .*got scale: Input"),
         ({"texts": "{root}/none.txt"}, InputError, "class list.*none.txt"),
@@ -192,3 +208,103 @@ def test_what_cannot_be_is_refused_by_name(tmp_path, monkeypatch, rule, error, w
 def test_a_rule_that_does_not_hold_together_is_refused(rule):
     with pytest.raises(RuleError):
         RegionRule(**rule)
+
+
+def test_the_regions_of_a_build_are_those_that_its_step_gives_and_a_broken_run_goes_on(tmp_path, passes, monkeypatch):
+    run = opened(tmp_path / "w")
+    records = found(run)
+    build = publish(run, records[:3], recipe={"name": "whole", "features": {"model": "embedded"}})["build"]
+    table = tables(run, records[-1])[0]
+    choice = {"root": tmp_path / "w", "texts": tmp_path / "w" / "things.txt", "method": "score_maps"}
+    same = ["min_score=0.5", "scale=20.0"]
+    first = evenly.regions(build, **choice, option=same, out=tmp_path / "a.parquet")
+    assert (first["pictures_looked_at"], first["regions"]) == (0, records[-1].notes["regions"][""])
+    assert pq.read_table(tmp_path / "a.parquet").equals(table)
+    evenly.regions(build, **choice, option=same, out=tmp_path / "a.json")
+    assert json.loads((tmp_path / "a.json").read_text()) == table.to_pylist()
+    del passes[:]
+    other = ["scale=30"]
+    with monkeypatch.context() as patch:
+        patch.setattr("evenly.tasks.regions.search.pictures_at_once", lambda _: 2)
+        patch.setattr(TextStore, "append", broken_after(TextStore.append, 2))
+        with pytest.raises(RuntimeError, match="broken"):
+            evenly.regions(build, **choice, option=other, out=tmp_path / "b.parquet")
+    assert not (tmp_path / "b.parquet").exists()
+    assert evenly.regions(build, **choice, option=other, out=tmp_path / "b.parquet")["pictures_looked_at"] == 2
+    assert sum(passes) == 8
+
+
+def broken_after(function, calls):
+    """A function that works so many times."""
+    done = []
+
+    def call(*arguments):
+        if len(done) == calls:
+            raise RuntimeError("broken")
+        done.append(1)
+        return function(*arguments)
+
+    return call
+
+
+def test_the_command_lists_methods_and_refuses_what_cannot_be(tmp_path):
+    assert [row["method"] for row in evenly.regions(methods=True)["methods"]] == list(REGION_METHODS)
+    for options, words in (({}, "`recipe` must"), ({"recipe": "r.yaml", "out": Path("x.csv")}, "`--out` must end")):
+        with pytest.raises(UsageError, match=words):
+            evenly.regions(**options, root=tmp_path)
+
+
+def test_stored_cells_are_made_in_the_one_pass_in_which_pictures_are_encoded(tmp_path, passes, tiny):  # noqa: F811
+    run = opened(tmp_path / "w", stores_cells=True)
+    shown = run.ledger.decisions(found(run, method=None, texts=None, boxes="boxes")[1], ["image_id"])
+    ids = shown["image_id"].to_pylist()
+    assert store_images(run, ids) == 6
+    assert passes == [6]
+    found(run, dense="stored")
+    assert passes == [6]
+    refined = RefinedEncoder(tiny, replace(Heads.start(16, 4, seed=0), image_up=np.ones((4, 16), np.float32)))
+    plain, with_cells = opened(tmp_path / "plain"), opened(tmp_path / "cells", stores_cells=True)
+    rows = []
+    for other in (plain, with_cells):
+        found(other, method=None, texts=None, boxes="boxes")
+        with pytest.MonkeyPatch.context() as patch:
+            for name, chosen in (("open_encoder", lambda one: one), ("encoder_identity", lambda one: one.identity)):
+                patch.setattr(
+                    f"evenly.tasks.pictures.encoded.{name}",
+                    lambda run, chosen=chosen: chosen(refined if run.encoder.refine else tiny),
+                )
+            store_images(replace(other, encoder=EncoderChoice(refine="mine")), ids)
+        rows.append(FeatureStore(other.workspace, refined.identity, "images").read(ids)[0])
+    assert np.array_equal(*rows)
+    assert passes == [6, 6]
+    assert not RowStore(with_cells.workspace, refined.identity, "cells").missing(pa.array(ids))
+
+
+def test_pairs_are_balanced_over_the_labels_of_their_regions(tmp_path):
+    run = opened(tmp_path / "w")
+    rule = MatchRule(metadata="{root}/things.txt", texts="regions", unmatched="keep")
+    steps = [(step, step.read(RULES[step.name])) for step in (COLLECT, DOWNLOAD, CHECK_IMAGES)]
+    steps.insert(1, (MATCH_CONCEPTS, rule))
+    steps.append((FIND_REGIONS, RegionRule(texts="{root}/things.txt", options={"scale": 20.0})))
+    steps += [(MATCH_AGAIN, replace(rule, unmatched="drop")), (BALANCE, BalanceRule(t=2.0))]
+    records = list(run_steps(run, steps, InProcess(run=run)))
+    labels = {row["uid"]: row["region_labels"] for row in run.ledger.decisions(records[4]).to_pylist()}
+    again = run.ledger.decisions(records[5])
+    matches = run.ledger.table(records[5], "matches").to_pylist()
+    assert {row["uid"]: [("fox", "owl")[entry] for entry in row["entries"]] for row in matches} == {
+        uid: names for uid, names in labels.items() if names
+    }
+    assert {*again["reason"].to_pylist()} <= {"", "no_concept"}
+    manifest = publish(run, records)
+    assert findings(run.workspace, manifest) == set()
+    boxes = stored_regions(run.workspace, manifest).to_pylist()
+    assert {row["uid"]: len(row["regions"]) for row in boxes} == {
+        row["uid"]: row["region_count"] for row in run.ledger.decisions(records[4]).to_pylist()
+    }
+
+
+@given(st.lists(st.lists(st.sampled_from("abcd"), unique=True), max_size=5))
+def test_the_entries_of_labels_are_ascending_and_those_of_each_pair(rows):
+    rows = [sorted(row) for row in rows]
+    entries = label_entries(pa.array(rows, pa.list_(pa.string())), pa.array(["d", "b", "x", "a"]))
+    assert entries.to_pylist() == [sorted("dbxa".index(name) for name in row if name in "dbxa") for row in rows]

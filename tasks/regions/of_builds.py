@@ -1,0 +1,104 @@
+"""Regions of the pictures of a finished build, by another rule than its own or without one: no rebuild."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from evenly.curation.regions.judgement import FIND_REGIONS, REGIONS, RegionRule
+from evenly.storage.errors import InputError
+from evenly.storage.ledger import Ledger
+from evenly.storage.records import replacing
+from evenly.storage.samples import BuildSamples
+from evenly.storage.workspace import Workspace
+from evenly.tasks.pictures.sent_rows import PicturePlaces
+from evenly.tasks.regions.search import RegionSearch, region_rows, shown_pictures
+from evenly.tasks.run import Run
+
+
+def regions_of_build(run: Run, manifest: Mapping[str, Any], rule: RegionRule, out: Path | None) -> dict[str, Any]:
+    """Find regions in the pictures of the kept pairs of a build, and write them to `out`: Parquet, or JSON by its name.
+
+    What is stored is not looked for again, so that a run that ended early goes on where it was. Counts of regions, by
+    label of those that count and by reason of the others; pictures looked at, how many a second, bytes of each's cells.
+    """
+    samples, search = BuildSamples(run.workspace, manifest), RegionSearch.of(run, rule)
+    names = ["uid", "image_id", "url", *([rule.boxes] if rule.boxes else [])]
+    if rule.boxes is not None and rule.boxes not in samples.columns:
+        raise InputError(f"`boxes` must be a column of the build; got `{rule.boxes}`. Name one that it has.")
+    reasons, labels, counts = Counter[str](), Counter[str](), Counter[str]()
+    started = time.monotonic()
+    with _writing(out) as write:
+        for pairs in samples.batches(names, samples.kept):
+            shown = shown_pictures(pairs, rule)
+            texts = search.texts(run, shown, PicturePlaces(), lambda count: counts.update(looked_at=count))
+            regions, _ = region_rows(shown["uid"].to_pylist(), texts)
+            write(regions)
+            counts.update(pairs=pairs.num_rows)
+            reasons.update(regions["reason"].to_pylist())
+            labels.update(regions.filter(pc.equal(regions["reason"], ""))["label"].to_pylist())
+    looked_at, seconds = counts["looked_at"], time.monotonic() - started
+    return {
+        "build": manifest["build"],
+        "pairs": counts["pairs"],
+        "regions": reasons.pop("", 0),
+        "labels": dict(labels.most_common()),
+        "left_out": dict(reasons.most_common()),
+        "pictures_looked_at": looked_at,
+        "pictures_per_s": round(looked_at / seconds, 1) if looked_at else None,
+        "bytes_of_cells": search.bytes_of_cells(run) if looked_at else None,
+        **({} if out is None else {"written": str(out)}),
+    }
+
+
+def stored_regions(workspace: Workspace, manifest: Mapping[str, Any]) -> pa.Table | None:
+    """The boxes of the regions that count of the pairs of a build [uid, regions], of all that it has looked at.
+
+    None for a build that looked for none.
+    """
+    ledger = Ledger(workspace)
+    records = ledger.find_all([step["key"] for step in manifest["steps"] if step["name"] == FIND_REGIONS.name])
+    if not records or records[0] is None:
+        return None
+    table = ledger.table(records[0], "regions", ["uid", "x0", "y0", "x1", "y1", "reason"])
+    boxes: dict[str, list[list[float]]] = {uid: [] for uid in ledger.decisions(records[0], ["uid"])["uid"].to_pylist()}
+    for uid, *sides, reason in zip(*(table[name].to_pylist() for name in table.column_names), strict=True):
+        boxes[uid] += [] if reason else [sides]
+    return pa.table({"uid": list(boxes), "regions": pa.array(boxes.values(), pa.list_(pa.list_(pa.float64())))})
+
+
+@contextmanager
+def _writing(out: Path | None) -> Iterator[Any]:
+    """A function that writes tables of regions; they stand at `out` once all are written."""
+    if out is None:
+        yield lambda _: None
+        return
+    with replacing(out.absolute()) as stream:
+        if out.suffix == ".json":
+            writer = _JsonRows(stream)
+            yield writer.write_table
+            stream.write(b"]\n" if writer.is_begun else b"[]\n")
+        else:
+            with pq.ParquetWriter(stream, REGIONS, compression="zstd") as writer:
+                yield writer.write_table
+
+
+class _JsonRows:
+    """A list of rows in JSON, a line for each."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.stream, self.is_begun = stream, False
+
+    def write_table(self, table: pa.Table) -> None:
+        """Add rows."""
+        for row in table.to_pylist():
+            self.stream.write(b",\n" if self.is_begun else b"[")
+            self.stream.write(json.dumps(row, ensure_ascii=False).encode())
+            self.is_begun = True
