@@ -206,8 +206,8 @@ class Ledger:
         bits = record.layout[name].bits
         first, last = (uids[0].as_py(), uids[-1].as_py()) if len(uids) else ("0" * 32, "0" * 32)
         numbers = range(partition_of(first, bits), partition_of(last, bits) + 1)
-        where = (pc.field("uid") >= first) & (pc.field("uid") <= last)
-        table = self._rows(record, name, numbers, None, where).combine_chunks()
+        is_between = (pc.field("uid") >= first) & (pc.field("uid") <= last)
+        table = self._rows(record, name, numbers, None, is_between).combine_chunks()
         return table.filter(pc.is_in(table["uid"], uids))
 
     def schema(self, record: StepRecord, name: str) -> pa.Schema:

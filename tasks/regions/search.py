@@ -16,6 +16,7 @@ from evenly.curation.errors import RuleError
 from evenly.curation.regions.judgement import REGIONS, RegionRule
 from evenly.descriptions.class_list import parse_class_list
 from evenly.descriptions.errors import ClassListError
+from evenly.features.dense.crops import CropRule, crop_rows
 from evenly.features.dense.given import stated_regions
 from evenly.features.dense.method import GivenRegions, RegionMethod, Vocabulary
 from evenly.features.dense.methods import REGION_METHODS
@@ -124,7 +125,10 @@ class RegionSearch:
         if not self.method.needs & {"regions", "crops"}:
             return self.method.score(of_pictures, self.vocabulary(run), GivenRegions())
         counting = np.array([not reason for reason in stated.reasons], np.bool_)
-        named = self.method.score(of_pictures, self.vocabulary(run), GivenRegions(regions=stated[counting]))
+        regions, crops = stated[counting], None
+        if isinstance(self.method, CropRule):
+            crops = crop_rows(open_encoder(run), images, regions, self.method)
+        named = self.method.score(of_pictures, self.vocabulary(run), GivenRegions(regions=regions, crops=crops))
         return Regions.concatenated([named, stated[~counting]])
 
     def _encoder(self, run: Run) -> DenseEncoder:

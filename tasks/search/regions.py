@@ -41,7 +41,7 @@ def nearest_regions(
     by_id = defaultdict[str, list[Region]](list)
     for region in regions:
         by_id[_id(region)].append(region)
-    _store_rows(run, store, {name: same[0] for name, same in by_id.items()})
+    _store_rows(run, store, {name: equal[0] for name, equal in by_id.items()})
     ids = pa.array(list(by_id), pa.string())
     places, scores = nearest_rows(query, store.stored_batches(ids), top)
     rows = [
@@ -96,8 +96,8 @@ def _store_rows(run: Run, store: FeatureStore, regions: Mapping[str, Region]) ->
             for place, picture in enumerate(batch):
                 shares = cell_shares(dense, place, _as_regions([regions[name] for name in by_picture[picture]]))
                 sums = np.einsum("mhw,hwd->md", shares, dense.cells[place])
-                seen = shares.reshape(len(shares), -1).any(axis=1, keepdims=True)
-                rows.append(np.where(seen, sums, dense.image[place]).astype(np.float32))
+                is_covered = shares.reshape(len(shares), -1).any(axis=1, keepdims=True)
+                rows.append(np.where(is_covered, sums, dense.image[place]).astype(np.float32))
             store.append(names, *to_unit_rows(np.concatenate(rows)), device=encoder.device_name)
             advance(len(batch))
 
