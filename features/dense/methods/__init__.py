@@ -5,11 +5,13 @@ from typing import Any
 
 from evenly.features.dense.method import RegionMethod
 from evenly.features.dense.methods.correlations import Correlations
+from evenly.features.dense.methods.cosegment import Cosegment
 from evenly.features.dense.methods.masked_crops import MaskedCrops
 from evenly.features.dense.methods.score_maps import ScoreMaps
 
 REGION_METHODS: Mapping[str, type[Any]] = {
     "correlations": Correlations,
+    "cosegment": Cosegment,
     "score_maps": ScoreMaps,
     "masked_crops": MaskedCrops,
 }

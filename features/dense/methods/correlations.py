@@ -91,6 +91,8 @@ class Correlations(MapCut):
         """Teach the convolutions; background by pictures that have regions, not at all where none has."""
         import torch
 
+        if not len(dense):
+            return self
         rows, cells = _second(dense).reshape(len(dense), -1, _second(dense).shape[-1]), dense.cells
         covered, kept = np.full(cells.shape[:3], np.nan, np.float32), regions.kept
         for picture in np.unique(kept.picture):

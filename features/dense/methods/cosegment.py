@@ -1,0 +1,112 @@
+"""Co-segmentation: what pictures that are retrieved for a thing have in common is the thing.
+
+ReCo (Shin, Xie and Albanie 2022, arXiv:2206.07045; public code 5c5e1bc).
+"""
+
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from annotated_types import Ge, Gt
+from scipy.special import expit
+
+from evenly.bounds import FINITE
+from evenly.features.dense.maps import MapCut
+from evenly.features.dense.method import Arrays, GivenRegions, RegionNeed, Vocabulary
+from evenly.features.dense.regions import Regions
+from evenly.features.dense.rows import Dense
+from evenly.features.errors import RowsError
+from evenly.features.unit_rows import Single
+
+Prototype = Literal["mean", "weighted", "winner"]
+Reals = npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cosegment(MapCut):
+    """Score maps times the likeness of cells to a prototype of each thing, from pictures that `fit` retrieves for it.
+
+    Cells are compared by a second backbone where `fit` was given one. retrieved: the pictures of a thing. prototype:
+    the mean of their seeds, weighted by rank, or the seed nearest to all. context: names of things that others are
+    not. sharpness: of cosines with texts.
+    """
+
+    retrieved: Annotated[int, Ge(1)] = 50
+    prototype: Prototype = "mean"
+    context: tuple[str, ...] = ()
+    sharpness: Annotated[float, Gt(0), FINITE] = 10.0
+    learned: ClassVar[Arrays] = {}
+
+    @property
+    def needs(self) -> frozenset[RegionNeed]:
+        """Pictures to retrieve from, then the second backbone that compared their cells."""
+        if not self.learned:
+            return frozenset({"training"})
+        return frozenset({"second"} if "second" in self.learned else ())
+
+    def fit(self, dense: Dense, _regions: Regions, vocabulary: Vocabulary) -> Self:
+        """Find the prototype of each thing among these pictures, without their regions."""
+        if not len(dense):
+            return self
+        name, texts = "cells" if dense.second is None else "second", vocabulary.prototypes
+        rows = dense.cells if dense.second is None else dense.second
+        things, prototypes = vocabulary.names, dict[str, Reals]()
+        contexts = [thing for thing in self.context if thing in things]
+        for thing in dict.fromkeys([*contexts, *things]):
+            text = texts[things.index(thing)]
+            places = np.argsort(-(dense.image @ text), kind="stable")[: self.retrieved]
+            weights = expit(self.sharpness * dense.cells[places] @ text)
+            for context in contexts:
+                if context in prototypes:
+                    weights = weights * (1 - expit(rows[places] @ prototypes[context]))
+            prototypes[thing] = prototype_of(rows[places], weights, self.prototype)
+        return self.with_arrays({name: np.array([prototypes[thing] for thing in things], np.float32)})
+
+    def maps(self, dense: Dense, texts: Single) -> Single:
+        """Likeness (n, c, h, w) of cells to prototypes times that to texts (c, d), each between 0 and 1."""
+        for name, prototypes in self.learned.items():
+            rows = getattr(dense, name)
+            if rows is not None and len(prototypes) == len(texts):
+                of_prototypes, of_texts = rows @ prototypes.T, dense.cells @ texts.T
+                maps: Single = np.moveaxis(expit(of_prototypes) * expit(self.sharpness * of_texts), 3, 1)
+                return maps
+        raise RowsError(
+            f"`dense` must have the rows that prototypes were found by, and `texts` be of as many things; got "
+            f"{len(texts)} texts and prototypes of {[*map(len, self.learned.values())]} things. Fit the method on "
+            "pictures with these things."
+        )
+
+    def score(self, dense: Dense, vocabulary: Vocabulary, _named: GivenRegions) -> Regions:
+        """The regions of all things."""
+        maps = self.probabilities(self.maps(dense, vocabulary.prototypes))
+        return self.regions(dense, maps, vocabulary.names, source="cosegment")
+
+    def arrays(self) -> Arrays:
+        """The prototypes, by the rows that they were found by."""
+        return self.learned
+
+    def with_arrays(self, arrays: Arrays) -> Self:
+        """With those prototypes."""
+        fitted = replace(self)
+        object.__setattr__(fitted, "learned", dict(arrays))
+        return fitted
+
+
+def prototype_of(rows: Reals, weights: Reals, kind: Prototype) -> Reals:
+    """The unit row (e,) that pictures have in common, of rows of cells (k, h, w, e) and their weights (k, h, w).
+
+    The seed of a picture is the cell whose largest cosine with the weighted cells of each picture is the largest on
+    average. One picture at a time is compared with all.
+    """
+    pictures = rows.reshape(len(rows), -1, rows.shape[-1])
+    shares = weights.reshape(len(rows), -1)
+    likeness = sum((pictures @ of_one.T * share).max(axis=2) for of_one, share in zip(pictures, shares, strict=True))
+    seeds = np.take_along_axis(pictures, np.argmax(likeness, axis=1)[:, None, None], axis=1)[:, 0]
+    if kind == "winner":
+        common = seeds[np.argmax((seeds @ seeds.T).sum(axis=1))]
+    else:
+        ranks = np.arange(len(seeds), 0, -1) if kind == "weighted" else np.ones(len(seeds))
+        common = ranks @ seeds
+    unit: Reals = common / np.linalg.norm(common)
+    return unit
