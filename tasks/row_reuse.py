@@ -110,9 +110,12 @@ def same_rows(rows: pa.Table, earlier: pa.Table, reads: Sequence[str]) -> pa.Boo
 
 
 def _equal(current: pa.Array, earlier_values: pa.Array) -> pa.BooleanArray:
-    """Whether each two values are equal, those of lists of fixed size too; null or False where one is null."""
-    if not pa.types.is_fixed_size_list(current.type):
+    """Whether each two values are equal, those of lists and structs too; null or False where one is null."""
+    if not pa.types.is_nested(current.type):
         return pc.equal(current, earlier_values)
+    if not pa.types.is_fixed_size_list(current.type):
+        pairs = zip(current.to_pylist(), earlier_values.to_pylist(), strict=True)
+        return pa.array([value == earlier for value, earlier in pairs], pa.bool_())
     equal = (_list_bytes(current) == _list_bytes(earlier_values)).all(axis=1)
     return pc.and_(pa.array(equal), pc.and_(pc.is_valid(current), pc.is_valid(earlier_values)))
 

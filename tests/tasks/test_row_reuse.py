@@ -17,6 +17,7 @@ from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild.collect import COLLECT
 from evenly.tasks.rebuild.concepts import MATCH_CONCEPTS
 from evenly.tasks.rebuild.filters import CHECK_TEXTS
+from evenly.tasks.row_reuse import same_rows
 from evenly.tasks.run import Run
 from evenly.tasks.stage import run_step
 from tests.few_examples import few
@@ -116,3 +117,15 @@ def test_a_row_with_another_value_in_a_column_that_is_read_is_computed(tmp_path,
     assert grown[1].work == {"computed": 1, "reused": 2}
     moved = run_steps(tmp_path / "w", [(1, "a dog"), (2, "a cat")], steps=steps, pool="other.parquet")
     assert moved[1].work == {}
+
+
+def test_lists_of_texts_and_structs_are_compared_and_nulls_are_equal():
+    values = [["fox"], [], None, ["fox", "owl"]]
+    other = [["fox"], [], None, ["owl", "fox"]]
+    uids = [f"{number:032x}" for number in range(4)]
+    for wrap, kind in ((lambda value: value, pa.list_(pa.string())),
+                       (lambda value: {"a": value}, pa.struct([("a", pa.list_(pa.string()))]))):  # fmt: skip
+        rows, earlier = (
+            pa.table({"uid": uids, "labels": pa.array(list(map(wrap, column)), kind)}) for column in (values, other)
+        )
+        assert same_rows(rows, earlier, ["labels"]).to_pylist() == [True, True, True, False]
