@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from annotated_types import Ge
 
 from evenly.bounds import LocalPath, PairColumn, check_bounds
 from evenly.curation.columns import column, taken_rows
@@ -41,8 +42,8 @@ class RegionRule:
 
     texts: a file of things, a class list or JSON of texts by thing; each text fills all `templates`. method: finds
     regions, or names those of `boxes`, a column of the pool; None: these are taken as they are. options: its
-    hyper-parameters. dense: whether rows of cells are stored or made again, which changes no region. model: the
-    encoder; None: the build's.
+    hyper-parameters. learn: fits it first to so many pictures of train, at most, whose `boxes` are labelled. dense:
+    whether rows of cells are stored or made again, which changes no region. model: the encoder; None: the build's.
     """
 
     texts: LocalPath | None = None
@@ -50,6 +51,7 @@ class RegionRule:
     method: str | None = "score_maps"
     options: Mapping[str, Any] = field(default_factory=dict)
     boxes: PairColumn | None = None
+    learn: Annotated[int, Ge(1)] | None = None
     dense: Literal["stored", "made"] = "made"
     model: StepModel | None = None
 
@@ -59,6 +61,8 @@ class RegionRule:
             raise RuleError("`regions` must have a method, or `boxes` to take; got neither. Give one.")
         if self.method is not None and self.texts is None:
             raise RuleError(f"`texts` must name a file of things for `{self.method}`; got none. Write `texts: FILE`.")
+        if self.learn is not None and (self.method is None or self.boxes is None):
+            raise RuleError("`learn` must go with a method, and with `boxes` to learn from; got none of one. Add it.")
         if not self.templates or any("{}" not in template for template in self.templates):
             raise RuleError(f"`templates` must hold {{}} for the thing; got {list(self.templates)}. Correct them.")
 
@@ -114,4 +118,5 @@ FIND_REGIONS = Judgement(
     measures=always,
     fixed=fixed_fields(""),
     needs=of_pictures,
+    seeded=True,
 )

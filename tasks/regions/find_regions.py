@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from functools import partial
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from evenly.curation.regions import judgement
 from evenly.curation.regions.judgement import RegionRule, judge_regions
-from evenly.curation.step import require_column
+from evenly.curation.step import gives, require_column
 from evenly.curation.values.scoring import refuse_taken
 from evenly.storage.ledger import StepOutput
 from evenly.storage.pools.columns import REGION_COLUMNS
@@ -17,6 +18,7 @@ from evenly.storage.records import content_hash, stored_fields
 from evenly.tasks.encoders import second_identity, step_encoder
 from evenly.tasks.pictures.pairs import send_by_picture
 from evenly.tasks.pictures.sent_rows import PicturePlaces, SentRows, rows_of_uids, send_places
+from evenly.tasks.regions.learning import first_pictures, learned_search, pictures_of_train
 from evenly.tasks.regions.search import RegionSearch, region_rows, shown_pictures
 from evenly.tasks.run import Each, Records, Run, with_model
 from evenly.tasks.step import Exchanged, Step
@@ -38,6 +40,9 @@ def find_regions(run: Run, upstream: Records, rule: RegionRule, engine: Each) ->
     search = RegionSearch.of(run, rule)
     if search.method is not None:
         search.vocabulary(run)  # encoded once, here
+    if rule.learn is not None:
+        parts = engine.partitions("looking for labelled regions", partial(_of_train, upstream, rule))
+        search = learned_search(run, search, first_pictures(pa.concat_tables(parts), rule.learn))
     with send_places(run, engine) as places:
         pairs, work = partial(_shown, upstream, rule), partial(_looked_for, search, places)
         return PictureRegions(texts=send_by_picture(run, engine, "finding regions", pairs, work))
@@ -74,6 +79,14 @@ def _shown(upstream: Records, rule: RegionRule, run: Run) -> pa.Table:
     return shown_pictures(run.ledger.alive(upstream, ["image_id", "url", *([rule.boxes] if rule.boxes else [])]), rule)
 
 
+def _of_train(upstream: Records, rule: RegionRule, run: Run) -> pa.Table:
+    """The pairs of a partition that the method may be fitted to."""
+    shown = _shown(upstream, rule, run)
+    groups = run.ledger.alive(upstream, ["group"])["group"] if gives(upstream, "group") else pa.nulls(len(shown))
+    names = pc.coalesce(groups.cast(pa.string()), shown["uid"])
+    return pictures_of_train(shown, names.to_pylist(), rule.learn or 0, seed=run.seed)
+
+
 @with_model
 def _looked_for(search: RegionSearch, places: PicturePlaces, run: Run, pairs: pa.Table) -> pa.Table:
     texts = search.texts(run, pairs.select(["image_id", "is_bare", "boxes"]), places)
@@ -106,4 +119,5 @@ FIND_REGIONS = Step(
     inputs=_inputs,
     model=_model,
     ready=_check_ready,
+    seeded=True,
 )

@@ -12,12 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from evenly.curation.regions.judgement import FIND_REGIONS, REGIONS, RegionRule
+from evenly.curation.regions.judgement import REGIONS, RegionRule
 from evenly.storage.errors import InputError
-from evenly.storage.ledger import Ledger
 from evenly.storage.records import replacing
 from evenly.storage.samples import BuildSamples
-from evenly.storage.workspace import Workspace
 from evenly.tasks.pictures.sent_rows import PicturePlaces
 from evenly.tasks.regions.search import RegionSearch, region_rows, shown_pictures
 from evenly.tasks.run import Run
@@ -30,6 +28,8 @@ def regions_of_build(run: Run, manifest: Mapping[str, Any], rule: RegionRule, ou
     label of those that count and by reason of the others; pictures looked at, how many a second, bytes of each's cells.
     """
     samples, search = BuildSamples(run.workspace, manifest), RegionSearch.of(run, rule)
+    if rule.learn is not None:
+        raise InputError("`learn` must be of a rebuild, which deals pictures into parts. Rebuild, or leave it out.")
     names = ["uid", "image_id", "url", *([rule.boxes] if rule.boxes else [])]
     if rule.boxes is not None and rule.boxes not in samples.columns:
         raise InputError(f"`boxes` must be a column of the build; got `{rule.boxes}`. Name one that it has.")
@@ -56,22 +56,6 @@ def regions_of_build(run: Run, manifest: Mapping[str, Any], rule: RegionRule, ou
         "bytes_of_cells": search.bytes_of_cells(run) if looked_at else None,
         **({} if out is None else {"written": str(out)}),
     }
-
-
-def stored_regions(workspace: Workspace, manifest: Mapping[str, Any]) -> pa.Table | None:
-    """The boxes of the regions that count of the pairs of a build [uid, regions], of all that it has looked at.
-
-    None for a build that looked for none.
-    """
-    ledger = Ledger(workspace)
-    records = ledger.find_all([step["key"] for step in manifest["steps"] if step["name"] == FIND_REGIONS.name])
-    if not records or records[0] is None:
-        return None
-    table = ledger.table(records[0], "regions", ["uid", "x0", "y0", "x1", "y1", "reason"])
-    boxes: dict[str, list[list[float]]] = {uid: [] for uid in ledger.decisions(records[0], ["uid"])["uid"].to_pylist()}
-    for uid, *sides, reason in zip(*(table[name].to_pylist() for name in table.column_names), strict=True):
-        boxes[uid] += [] if reason else [sides]
-    return pa.table({"uid": list(boxes), "regions": pa.array(boxes.values(), pa.list_(pa.list_(pa.float64())))})
 
 
 @contextmanager

@@ -1,9 +1,9 @@
 """Regions of pictures by a rule: looked for once per picture, and stored by all that they depend on."""
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
-from hashlib import blake2b
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from hashlib import blake2b, sha256
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +13,27 @@ import pyarrow.compute as pc
 from pydantic import ValidationError
 
 from evenly.curation.errors import RuleError
-from evenly.curation.regions.judgement import REGIONS, RegionRule
+from evenly.curation.regions.judgement import FIND_REGIONS, REGIONS, RegionRule
 from evenly.descriptions.class_list import parse_class_list
 from evenly.descriptions.errors import ClassListError
 from evenly.features.dense.crops import CropRule, crop_rows
 from evenly.features.dense.given import stated_regions
-from evenly.features.dense.method import GivenRegions, RegionMethod, Vocabulary
+from evenly.features.dense.method import Arrays, GivenRegions, RegionMethod, Vocabulary
 from evenly.features.dense.methods import REGION_METHODS
 from evenly.features.dense.regions import Regions, covered_share
+from evenly.features.dense.rows import Dense
 from evenly.features.dense.towers import DenseEncoder, dense_encoder, size_of
 from evenly.features.errors import UnreadableImageError
+from evenly.features.unit_rows import Single
 from evenly.storage.errors import InputError
 from evenly.storage.feature_store import TextStore
 from evenly.storage.files.class_lists import MAX_BYTES
+from evenly.storage.ledger import Ledger
 from evenly.storage.pools.local_rows import FEATURES
 from evenly.storage.reading.budget import read_text
 from evenly.storage.records import content_hash
 from evenly.storage.web.images import read_images
+from evenly.storage.workspace import Workspace
 from evenly.tasks.classes.texts import single
 from evenly.tasks.encoders import encoder_identity, open_encoder, open_second, second_identity, text_rows
 from evenly.tasks.pictures.sent_rows import PicturePlaces
@@ -49,11 +53,12 @@ _REMEDIES = {
 
 @dataclass(frozen=True, kw_only=True)
 class RegionSearch:
-    """The search for regions by a rule: its method, and its things, the label and text of each."""
+    """The search for regions by a rule: its method, and its things, the label and text of each; what that learned."""
 
     rule: RegionRule
     method: RegionMethod | None
     things: Sequence[tuple[str, str]]
+    learned: Arrays = field(default_factory=dict)
 
     @classmethod
     def of(cls, run: Run, rule: RegionRule) -> "RegionSearch":
@@ -64,10 +69,12 @@ class RegionSearch:
         """SHA-256 of all that regions depend on beside pictures and given boxes."""
         if self.method is None:
             return content_hash(["regions", VERSION, self.rule.boxes])
-        options = {entry.name: getattr(self.method, entry.name) for entry in fields(self.method)}  # type: ignore[arg-type]
+        method: Any = self.method
+        options = {entry.name: getattr(method, entry.name) for entry in fields(method) if entry.init}
+        learned = {name: sha256(rows.tobytes()).hexdigest() for name, rows in self.learned.items()}
         second = second_identity(run) if "second" in self.method.needs else ""
         made_of = [encoder_identity(run), second, self.rule.method, options, self.rule.boxes, list(self.things)]
-        return content_hash(["regions", VERSION, *made_of])
+        return content_hash(["regions", VERSION, *made_of, *([learned] if learned else [])])
 
     def texts(
         self, run: Run, pictures: pa.Table, places: PicturePlaces, progress: Callable[[int], object] = lambda _: None
@@ -113,23 +120,32 @@ class RegionSearch:
     def _regions(self, run: Run, ids: Sequence[str], images: Sequence[bytes], stated: Regions) -> Regions:
         if self.method is None:
             return stated
+        of_pictures = self.dense(run, ids, images)
+        if not self.method.needs & {"regions", "crops"}:
+            return self.method.score(of_pictures, self.vocabulary(run), GivenRegions())
+        counting = np.array([not reason for reason in stated.reasons], np.bool_)
+        regions = stated[counting]
+        named = GivenRegions(regions=regions, crops=self.crops(run, images, regions))
+        scored = self.method.score(of_pictures, self.vocabulary(run), named)
+        return Regions.concatenated([scored, stated[~counting]])
+
+    def crops(self, run: Run, images: Sequence[bytes], regions: Regions) -> Single | None:
+        """The rows of the crops of regions, where the method reads them."""
+        if not isinstance(self.method, CropRule):
+            return None
+        return crop_rows(open_encoder(run), images, regions, self.method)
+
+    def dense(self, run: Run, ids: Sequence[str], images: Sequence[bytes]) -> Dense:
+        """The rows of pictures and of their cells, by a second backbone too where the method reads them."""
         encoder, stores_cells = self._encoder(run), self.rule.dense == "stored"
         different = list(dict.fromkeys(ids))
         files = [images[ids.index(name)] for name in different]
         dense = dense_rows(run, encoder, different, files, stores_cells=stores_cells)
-        if "second" in self.method.needs:
+        if self.method is not None and "second" in self.method.needs:
             backbone = dense_encoder(open_second(run), "second")
             further = dense_rows(run, backbone, different, files, stores_cells=stores_cells)
             dense = dense.with_second(further.cells, further.frames)
-        of_pictures = dense[np.array([different.index(name) for name in ids])]
-        if not self.method.needs & {"regions", "crops"}:
-            return self.method.score(of_pictures, self.vocabulary(run), GivenRegions())
-        counting = np.array([not reason for reason in stated.reasons], np.bool_)
-        regions, crops = stated[counting], None
-        if isinstance(self.method, CropRule):
-            crops = crop_rows(open_encoder(run), images, regions, self.method)
-        named = self.method.score(of_pictures, self.vocabulary(run), GivenRegions(regions=regions, crops=crops))
-        return Regions.concatenated([named, stated[~counting]])
+        return dense[np.array([different.index(name) for name in ids])]
 
     def _encoder(self, run: Run) -> DenseEncoder:
         return dense_encoder(open_encoder(run), str(run.encoder.model))
@@ -185,7 +201,7 @@ def _method(run: Run, rule: RegionRule) -> RegionMethod | None:
         raise RuleError(
             f"`options` must be hyper-parameters of `{rule.method}`, {names}; got {problems}. Correct them."
         ) from None
-    inputs = {"second": run.second, "regions": rule.boxes, "crops": rule.boxes, "training": None}
+    inputs = {"second": run.second, "regions": rule.boxes, "crops": rule.boxes, "training": rule.learn}
     for need in sorted(method.needs):
         if inputs[need] is None:
             raise RuleError(f"`{rule.method}` needs {need}: write `{_REMEDIES[need]}`, or choose another method.")
@@ -228,6 +244,22 @@ def _as_json(value: object) -> str | None:
 
 def _as_text(value: object) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def stored_regions(workspace: Workspace, manifest: Mapping[str, Any]) -> pa.Table | None:
+    """The boxes of the regions that count of the pairs of a build [uid, regions], of all that it has looked at.
+
+    None for a build that looked for none.
+    """
+    ledger = Ledger(workspace)
+    records = ledger.find_all([step["key"] for step in manifest["steps"] if step["name"] == FIND_REGIONS.name])
+    if not records or records[0] is None:
+        return None
+    table = ledger.table(records[0], "regions", ["uid", "x0", "y0", "x1", "y1", "reason"])
+    boxes: dict[str, list[list[float]]] = {uid: [] for uid in ledger.decisions(records[0], ["uid"])["uid"].to_pylist()}
+    for uid, *sides, reason in zip(*(table[name].to_pylist() for name in table.column_names), strict=True):
+        boxes[uid] += [] if reason else [sides]
+    return pa.table({"uid": list(boxes), "regions": pa.array(boxes.values(), pa.list_(pa.list_(pa.float64())))})
 
 
 _EMPTY = dict.fromkeys(("mask", "label", "phrase", "source", "reason"), "")

@@ -37,9 +37,10 @@ from evenly.tasks.rebuild.collect import COLLECT
 from evenly.tasks.rebuild.concepts import MATCH_AGAIN, MATCH_CONCEPTS
 from evenly.tasks.rebuild.download import DOWNLOAD
 from evenly.tasks.rebuild.filters import CHECK_IMAGES
+from evenly.tasks.refining.pairs import dealt_parts
 from evenly.tasks.regions.find_regions import FIND_REGIONS
-from evenly.tasks.regions.of_builds import stored_regions
-from evenly.tasks.regions.search import RegionSearch, region_rows
+from evenly.tasks.regions.learning import learned_search, pictures_of_train
+from evenly.tasks.regions.search import RegionSearch, region_rows, stored_regions
 from evenly.tasks.run import EncoderChoice, Run
 from evenly.tasks.stage import run_steps
 from evenly.tasks.step import check_ready
@@ -308,3 +309,42 @@ def test_the_entries_of_labels_are_ascending_and_those_of_each_pair(rows):
     rows = [sorted(row) for row in rows]
     entries = label_entries(pa.array(rows, pa.list_(pa.string())), pa.array(["d", "b", "x", "a"]))
     assert entries.to_pylist() == [sorted("dbxa".index(name) for name in row if name in "dbxa") for row in rows]
+
+
+def test_a_method_learns_of_pictures_of_train_once_for_the_same_ones(tmp_path, monkeypatch):
+    labelled = [{"box": [0, 0, 32, 24], "label": "fox"}, {"box": [32, 24, 64, 48], "label": "owl"}]
+    monkeypatch.setattr("tests.tasks.regions.test_find_regions.BOXES", labelled)
+    fits, fit = [], ScoreMaps.fit
+    monkeypatch.setattr(ScoreMaps, "fit", lambda self, dense, *rest: fits.append(len(dense)) or fit(self, dense, *rest))
+    run, rule = opened(tmp_path / "w", pictures=9), {"boxes": "boxes", "options": {"scale": 20.0}}
+    whole = tables(run, found(run, **rule, learn=3)[-1])
+    assert fits == [3]
+    found(run, **rule | {"templates": ("{}",)}, learn=3, dense="stored")
+    parted = opened(tmp_path / "parted", pictures=9, bits=3)
+    assert all(map(pa.Table.equals, whole, tables(parted, found(parted, **rule, learn=3)[-1])))
+    assert fits == [3, 3]
+    found(run, **rule, learn=2)
+    assert fits == [3, 3, 2]
+    search = RegionSearch.of(run, RegionRule(texts="{root}/things.txt", **rule))
+    ids = sorted(run.ledger.decisions(found(run)[1], ["image_id"])["image_id"].to_pylist())[:4]
+    pictures = pa.table({"image_id": ids, "boxes": [json.dumps(labelled)] * 4})
+    learned = [learned_search(run, search, pictures) for _ in range(2)]
+    assert fits == [3, 3, 2, 4]
+    assert learned[0].identity(run) == learned[1].identity(run) != search.identity(run)
+    with pytest.raises(RuleError, match="`learn` must have pictures"):
+        learned_search(run, search, pictures.slice(0, 0))
+    with pytest.raises(RuleError, match="`learn` must go with"):
+        RegionRule(texts="t", learn=3)
+
+
+def test_pictures_of_train_are_dealt_by_group_and_are_the_first_by_hash():
+    rows = pa.table({
+        "uid": [f"u{n}" for n in range(40)], "image_id": [f"{n // 2:02d}" for n in range(40)],
+        "is_bare": [n == 0 for n in range(40)], "boxes": [None if n == 2 else "[]" for n in range(40)],
+    })  # fmt: skip
+    groups = [f"g{n // 4}" for n in range(40)]
+    parts = dealt_parts(np.array(groups), seed=1)
+    chosen = pictures_of_train(rows, groups, 5, seed=1)
+    trained = [n for n in range(40) if parts[n] == "train" and n not in (0, 2)]
+    assert chosen["image_id"].to_pylist() == sorted({f"{n // 2:02d}" for n in trained})[:5]
+    assert {*chosen["uid"].to_pylist()} <= {f"u{n}" for n in trained}
