@@ -37,7 +37,7 @@ class Naming:
     def probabilities_of(self, rows: Single, things: Single) -> Probabilities:
         """The probability (m, c) of each thing (c, d) for each row (m, d); zeros for a row of zeros."""
         shares: Probabilities = softmax(self.scale * (rows.astype(np.float64) @ things.T), axis=1)
-        return shares * rows.any(axis=1)[:, None]
+        return shares * rows.any(axis=1, keepdims=True)
 
     def named(self, regions: Regions, probabilities: Probabilities, names: Sequence[str], *, source: str) -> Regions:
         """The regions with their likeliest thing and its probability (m, c), and `unseen` where that is 0.

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from evenly.features.dense.method import RegionMethod
+from evenly.features.dense.methods.box_prompts import BoxPrompts
 from evenly.features.dense.methods.correlations import Correlations
 from evenly.features.dense.methods.cosegment import Cosegment
+from evenly.features.dense.methods.descriptions import Descriptions
 from evenly.features.dense.methods.masked_crops import MaskedCrops
 from evenly.features.dense.methods.score_maps import ScoreMaps
 
@@ -14,6 +16,8 @@ REGION_METHODS: Mapping[str, type[Any]] = {
     "cosegment": Cosegment,
     "score_maps": ScoreMaps,
     "masked_crops": MaskedCrops,
+    "box_prompts": BoxPrompts,
+    "descriptions": Descriptions,
 }
 """Classes of `RegionMethod`: dataclasses whose fields are their hyper-parameters."""
 

@@ -1,0 +1,114 @@
+"""Names of regions by a head that is prompted by a box: the mean of the cells it covers, through trained heads.
+
+CLOC (Chen et al. 2024, arXiv:2410.02746) trains the encoder with a Prompter, a transformer that turns cells and a box
+into a row, by contrast of regions and their phrases, and beside it by boxes told from phrases. No public code is known.
+Here the box's share of each cell pools, and residual heads of both sides are trained by that contrast alone.
+"""
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Self
+
+import numpy as np
+from annotated_types import Ge, Le
+
+from evenly.features.dense.method import UNLABELLED, Arrays, GivenRegions, RegionNeed, Vocabulary
+from evenly.features.dense.naming import LabelPlaces, Naming, label_places, region_means, share_right, to_name
+from evenly.features.dense.regions import Regions
+from evenly.features.dense.rows import Dense, unit_length
+from evenly.features.refining.heads import ARRAYS, Heads
+from evenly.features.refining.objectives import OBJECTIVES
+from evenly.features.refining.pairs import PairRows
+from evenly.features.refining.training import TrainingRule, train_heads
+from evenly.features.unit_rows import Single
+
+STRENGTHS = (0.25, 0.5, 0.75, 1.0)
+_VAL = 5  # one group of so many
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoxPrompts(Naming):
+    """Names by refined rows of regions and texts; without `fit` by plain means of cells.
+
+    rank, epochs, batch_size, seed: of the heads that `fit` trains.
+    """
+
+    rank: Annotated[int, Ge(1), Le(4096)] = 64
+    epochs: Annotated[int, Ge(1), Le(1000)] = 20
+    batch_size: Annotated[int, Ge(2), Le(65536)] = 256
+    seed: Annotated[int, Ge(0)] = 0
+    learned: Any = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def needs(self) -> frozenset[RegionNeed]:
+        """Regions, and others to learn from until heads are trained."""
+        return frozenset({"regions"} if self.learned else {"regions", "training"})
+
+    def fit(self, dense: Dense, regions: Regions, vocabulary: Vocabulary) -> Self:
+        """Train heads by contrast of regions and names; epoch and strength name most of the regions of other groups.
+
+        A group is the regions of one phrase, of a picture where they have none; a fifth of them chooses. Itself where
+        that is nothing, where no heads are better than none, and for regions of fewer than two names.
+        """
+        labels = label_places(regions, vocabulary.names)
+        groups = np.array([_group(dense, regions, row) for row in range(len(regions))])
+        is_val = np.array([int(group[:8], 16) % _VAL == 0 for group in groups], np.bool_)
+        means = region_means(dense, regions, dense.cells)
+        usable = (labels != UNLABELLED) & means.any(axis=1)
+        train, val = usable & ~is_val, usable & is_val
+        if len(np.unique(labels[train])) < 2 or not val.any():
+            return self
+        names = np.array(vocabulary.names)[labels[train]]
+        pairs = PairRows(
+            image=means[train],
+            text=vocabulary.prototypes[labels[train]],
+            uids=np.array([f"{group} {row}" for row, group in enumerate(groups[train])]),
+            captions=names,
+            groups=groups[train],
+            labels=names,
+        )
+        rule = TrainingRule(rank=self.rank, epochs=self.epochs, batch_size=min(self.batch_size, len(pairs)))
+        best, most = self, _share_right(self, means[val], labels[val], vocabulary)
+        for _, _, state in train_heads(pairs, OBJECTIVES["contrastive"](), rule, seed=self.seed):
+            for strength in STRENGTHS:
+                heads = {name: state[name] for name in ARRAYS}
+                tried = self.with_arrays({**heads, "strength": np.array([strength])})
+                right = _share_right(tried, means[val], labels[val], vocabulary)
+                best, most = (tried, right) if right > most else (best, most)
+        return best
+
+    def score(self, dense: Dense, vocabulary: Vocabulary, named: GivenRegions) -> Regions:
+        """The regions with their names."""
+        regions = to_name(named)
+        rows, things = self.refined(region_means(dense, regions, dense.cells), vocabulary)
+        return self.named(regions, self.probabilities_of(rows, things), vocabulary.names, source="box_prompts")
+
+    def refined(self, means: Single, vocabulary: Vocabulary) -> tuple[Single, Single]:
+        """Unit rows (m, d) of regions, of the means of their cells, and (c, d) of things."""
+        if not self.learned:
+            return unit_length(means), vocabulary.prototypes
+        strength = float(self.learned["strength"][0])
+        heads = Heads(**{name: self.learned[name] for name in ARRAYS}, strength=strength)
+        texts = unit_length(heads.text(vocabulary.rows))
+        return unit_length(heads.image(means)), replace(vocabulary, rows=texts).prototypes
+
+    def arrays(self) -> Arrays:
+        """The heads that were trained, and their strength."""
+        return dict(self.learned or {})
+
+    def with_arrays(self, arrays: Arrays) -> Self:
+        """With heads that another one trained."""
+        trained = replace(self)
+        object.__setattr__(trained, "learned", dict(arrays))
+        return trained
+
+
+def _share_right(method: BoxPrompts, means: Single, labels: LabelPlaces, vocabulary: Vocabulary) -> float:
+    rows, things = method.refined(means, vocabulary)
+    return share_right((rows @ things.T).argmax(axis=1), labels)
+
+
+def _group(dense: Dense, regions: Regions, row: int) -> str:
+    phrase = str(regions.phrases[row])
+    content = phrase.encode() if phrase else dense.image[regions.picture[row]].tobytes()
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
