@@ -158,6 +158,17 @@ def test_boxes_of_a_column_are_taken_as_they_are_and_one_outside_has_a_reason(tm
     assert passes == []
 
 
+@pytest.mark.parametrize("masked", [True, False])
+def test_boxes_of_a_column_are_named_by_their_crops(tmp_path, masked):
+    options = {"weight": 1.0, "masked": masked, "scale": 20.0}
+    run = opened(tmp_path / "w", pictures=3)
+    table, _ = tables(run, found(run, method="masked_crops", boxes="boxes", options=options)[-1])
+    assert table["reason"].to_pylist() == ["", "outside"] * 3
+    assert table["source"].to_pylist() == ["masked_crops", "column:boxes"] * 3
+    assert {*table["label"].to_pylist()[::2]} <= {"fox", "owl"}
+    assert all(score > 0.5 for score in table["score"].to_pylist()[::2])
+
+
 def test_pictures_that_do_not_decode_or_are_features_alone_have_a_reason(tmp_path):
     run = opened(tmp_path / "w")
     ids = [*run.ledger.decisions(found(run)[1], ["image_id"])["image_id"].to_pylist()[:3], "f" * 64]
