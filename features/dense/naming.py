@@ -78,7 +78,7 @@ def label_places(regions: Regions, names: Sequence[str]) -> LabelPlaces:
     """The place in `names` (m,) of each label; UNLABELLED of another, and of a region that does not count."""
     places = {name: place for place, name in enumerate(names)}
     pairs = zip(regions.labels, regions.reasons, strict=True)
-    return np.array([UNLABELLED if why else places.get(label, UNLABELLED) for label, why in pairs], np.int64)
+    return np.array([UNLABELLED if reason else places.get(label, UNLABELLED) for label, reason in pairs], np.int64)
 
 
 def share_right(winners: LabelPlaces, labels: LabelPlaces) -> float:

@@ -7,7 +7,7 @@ from evenly.features.dense.method import RegionMethod
 from evenly.features.dense.methods.box_prompts import BoxPrompts
 from evenly.features.dense.methods.correlations import Correlations
 from evenly.features.dense.methods.cosegment import Cosegment
-from evenly.features.dense.methods.descriptions import Descriptions
+from evenly.features.dense.methods.descriptions import DescribedParts
 from evenly.features.dense.methods.masked_crops import MaskedCrops
 from evenly.features.dense.methods.score_maps import ScoreMaps
 
@@ -17,7 +17,7 @@ REGION_METHODS: Mapping[str, type[Any]] = {
     "score_maps": ScoreMaps,
     "masked_crops": MaskedCrops,
     "box_prompts": BoxPrompts,
-    "descriptions": Descriptions,
+    "descriptions": DescribedParts,
 }
 """Classes of `RegionMethod`: dataclasses whose fields are their hyper-parameters."""
 

@@ -22,7 +22,7 @@ from evenly.features.refining.pairs import PairRows
 from evenly.features.refining.training import TrainingRule, train_heads
 from evenly.features.unit_rows import Single
 
-STRENGTHS = (0.25, 0.5, 0.75, 1.0)
+_STRENGTHS = (0.25, 0.5, 0.75, 1.0)
 _VAL = 5  # one group of so many
 
 
@@ -68,13 +68,13 @@ class BoxPrompts(Naming):
             labels=names,
         )
         rule = TrainingRule(rank=self.rank, epochs=self.epochs, batch_size=min(self.batch_size, len(pairs)))
-        best, most = self, _share_right(self, means[val], labels[val], vocabulary)
+        best, highest = self, _share_right(self, means[val], labels[val], vocabulary)
         for _, _, state in train_heads(pairs, OBJECTIVES["contrastive"](), rule, seed=self.seed):
-            for strength in STRENGTHS:
+            for strength in _STRENGTHS:
                 heads = {name: state[name] for name in ARRAYS}
                 tried = self.with_arrays({**heads, "strength": np.array([strength])})
                 right = _share_right(tried, means[val], labels[val], vocabulary)
-                best, most = (tried, right) if right > most else (best, most)
+                best, highest = (tried, right) if right > highest else (best, highest)
         return best
 
     def score(self, dense: Dense, vocabulary: Vocabulary, named: GivenRegions) -> Regions:

@@ -17,17 +17,17 @@ from evenly.features.dense.naming import LabelPlaces, label_places, region_means
 from evenly.features.dense.regions import Regions
 from evenly.features.dense.rows import Dense, unit_length
 
-WEIGHTS = (0.0, 0.15, 0.3, 0.45, 0.6, 0.75, 1.0)
+REGION_WEIGHTS = (0.0, 0.15, 0.3, 0.45, 0.6, 0.75, 1.0)
 Cosines = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Descriptions:
+class DescribedParts:
     """A region for each thing on a picture whose score reaches min_score: the best, with the description that fits.
 
     score: (1 - weight) cos(picture, thing) + weight * the best, or mean, over regions of the best, or mean, cosine with
-    the texts of the thing. `fit` chooses weight among WEIGHTS, and min_score. within: windows of so much of the grid's
-    sides, or boxes of another source.
+    the texts of the thing. `fit` chooses weight among REGION_WEIGHTS, and min_score. within: windows, of so much of the
+    grid's sides, or boxes of another source.
     """
 
     weight: Annotated[float, Ge(0), Le(1)] = 0.5
@@ -48,20 +48,20 @@ class Descriptions:
         A picture without regions has the former twice, and -1.
         """
         pool: dict[str, Any] = {"max": np.max, "mean": np.mean}
-        whole = dense.image.astype(np.float64) @ vocabulary.prototypes.T
+        by_picture = dense.image.astype(np.float64) @ vocabulary.prototypes.T
         cosines = unit_length(region_means(dense, regions, dense.cells)).astype(np.float64) @ vocabulary.rows.T
         labels = np.array(vocabulary.labels)
         of_things = [pool[self.over_texts](cosines[:, labels == name], axis=1) for name in vocabulary.names]
-        things, by_region, best = np.stack(of_things, axis=1), whole.copy(), np.full(whole.shape, -1)
+        things, by_region, best = np.stack(of_things, axis=1), by_picture.copy(), np.full(by_picture.shape, -1)
         for picture in np.unique(regions.picture):
             rows = np.flatnonzero(regions.picture == picture)
             by_region[picture] = pool[self.over_regions](things[rows], axis=0)
             best[picture] = rows[things[rows].argmax(axis=0)]
-        return whole, by_region, best
+        return by_picture, by_region, best
 
-    def joined(self, whole: Cosines, by_region: Cosines) -> Cosines:
+    def joined(self, by_picture: Cosines, by_region: Cosines) -> Cosines:
         """The scores (n, c) of both."""
-        return (1 - self.weight) * whole + self.weight * by_region
+        return (1 - self.weight) * by_picture + self.weight * by_region
 
     def fit(self, dense: Dense, regions: Regions, vocabulary: Vocabulary) -> Self:
         """Take the weight and min_score of the greatest F1 of things on pictures of known regions, by windows."""
@@ -69,22 +69,22 @@ class Descriptions:
         truth = np.zeros((len(dense), len(vocabulary.names)), np.bool_)
         truth[regions.picture[labels != UNLABELLED], labels[labels != UNLABELLED]] = True
         shown = np.flatnonzero(truth.any(axis=1))
-        whole, by_region, _ = self.parts(dense[shown], vocabulary, windows(dense[shown], self.window))
-        most, fitted = 0.0, self
-        for weight in WEIGHTS:
-            scores = replace(self, weight=weight).joined(whole, by_region).ravel()
+        by_picture, by_region, _ = self.parts(dense[shown], vocabulary, windows(dense[shown], self.window))
+        highest, fitted = 0.0, self
+        for weight in REGION_WEIGHTS:
+            scores = replace(self, weight=weight).joined(by_picture, by_region).ravel()
             order = np.argsort(-scores, kind="stable")
             f1 = 2 * truth[shown].ravel()[order].cumsum() / (np.arange(len(order)) + 1 + truth.sum())
-            if len(f1) and f1.max() > most:
-                most, min_score = float(f1.max()), float(scores[order[f1.argmax()]])
+            if len(f1) and f1.max() > highest:
+                highest, min_score = float(f1.max()), float(scores[order[f1.argmax()]])
                 fitted = replace(self, weight=weight, min_score=min_score)
         return fitted
 
     def score(self, dense: Dense, vocabulary: Vocabulary, named: GivenRegions) -> Regions:
         """The regions of things on pictures; a picture's own edges where it has no region."""
         regions = windows(dense, self.window) if self.within == "windows" else to_name(named).kept
-        whole, by_region, best = self.parts(dense, vocabulary, regions)
-        scores, rows = self.joined(whole, by_region), list[dict[str, Any]]()
+        by_picture, by_region, best = self.parts(dense, vocabulary, regions)
+        scores, rows = self.joined(by_picture, by_region), list[dict[str, Any]]()
         means = unit_length(region_means(dense, regions, dense.cells))
         labels = np.array(vocabulary.labels)
         for picture, thing in np.argwhere(scores >= self.min_score):

@@ -47,9 +47,9 @@ class MaskedCrops(Naming, CropRule):
 
     def ensemble(self, by_crop: Probabilities, by_map: Probabilities) -> Probabilities:
         """The product (m, c) of both with their weights; of rows of which one is zeros, the other."""
-        both = by_crop**self.weight * by_map ** (1 - self.weight)
+        product = by_crop**self.weight * by_map ** (1 - self.weight)
         is_whole = by_crop.any(axis=1, keepdims=True) & by_map.any(axis=1, keepdims=True)
-        return np.where(is_whole, both, by_crop + by_map)
+        return np.where(is_whole, product, by_crop + by_map)
 
     def _parts(
         self, dense: Dense, vocabulary: Vocabulary, regions: Regions, crops: Single | None

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from evenly.features.dense.method import GivenRegions, Vocabulary
-from evenly.features.dense.methods.descriptions import Descriptions, windows
+from evenly.features.dense.methods.descriptions import DescribedParts, windows
 from evenly.features.dense.regions import Regions
 from evenly.features.dense.rows import Dense, unit_length
 
@@ -30,7 +30,7 @@ BOXES = Regions.from_rows([{"box": (0, 0, 10, 20)}, {"box": (10, 0, 30, 10)}])
 
 @pytest.mark.parametrize("over_regions", ["max", "mean"])
 def test_scores_join_picture_and_regions_by_the_equation_of_the_public_code(over_regions: str) -> None:
-    method = Descriptions(over_regions=over_regions, weight=0.3)
+    method = DescribedParts(over_regions=over_regions, weight=0.3)
     scores = method.joined(*method.parts(NOISE, THINGS, BOXES)[:2])
     cells, texts = NOISE.cells[0].astype(np.float64), THINGS.rows.astype(np.float64)
     regions = np.stack([cells[:, 0].mean(axis=0), cells[0, 1:].mean(axis=0)])
@@ -46,7 +46,7 @@ def test_scores_join_picture_and_regions_by_the_equation_of_the_public_code(over
 def test_a_thing_has_the_window_that_shows_it_and_the_description_that_fits() -> None:
     cells = unit_length(RANDOM.normal(size=(1, 4, 4, 16)).astype(np.float32))
     cells[0, 1:3, 2:4] = THINGS.rows[2]
-    method = Descriptions(window=0.5, weight=1, min_score=0.99)
+    method = DescribedParts(window=0.5, weight=1, min_score=0.99)
     regions = method.score(pictures(cells), THINGS, GivenRegions())
     assert regions.rows() == [
         {
@@ -57,7 +57,7 @@ def test_a_thing_has_the_window_that_shows_it_and_the_description_that_fits() ->
 
 
 def test_boxes_of_another_source_are_kept_to_and_those_that_do_not_count_passed_over() -> None:
-    method = Descriptions(within="boxes", weight=1, min_score=-1)
+    method = DescribedParts(within="boxes", weight=1, min_score=-1)
     assert method.needs == {"regions"}
     refused = replace(BOXES, reasons=np.array(["", "outside"], object))
     regions = method.score(NOISE, THINGS, GivenRegions(regions=refused))
@@ -80,11 +80,11 @@ def test_weight_and_threshold_are_those_that_name_most_things_right() -> None:
     for picture, (first, second) in enumerate(shown):
         cells[picture, :2, :2], cells[picture, 2:, 2:] = rows[first], rows[second]
     known = [{"picture": picture, "label": NAMES[thing]} for picture, things in enumerate(shown) for thing in things]
-    method = Descriptions(window=0.5).fit(pictures(cells), Regions.from_rows(known), THINGS)
+    method = DescribedParts(window=0.5).fit(pictures(cells), Regions.from_rows(known), THINGS)
     regions = method.score(pictures(cells), THINGS, GivenRegions())
     assert method.weight > 0
     assert {*zip(regions.picture, regions.labels, strict=True)} == {
         (picture, NAMES[thing]) for picture, things in enumerate(shown) for thing in things
     }
-    assert Descriptions(window=0.5).with_arrays(method.arrays()) == method
-    assert Descriptions().fit(pictures(cells), Regions.from_rows([]), THINGS) == Descriptions()
+    assert DescribedParts(window=0.5).with_arrays(method.arrays()) == method
+    assert DescribedParts().fit(pictures(cells), Regions.from_rows([]), THINGS) == DescribedParts()
