@@ -20,7 +20,9 @@ from evenly.curation.arrays import Floats, Ints
 from evenly.curation.captions.choice import GIVEN
 from evenly.curation.captions.unseen import draw_pairs, join_draws, recognised_limits, unseen_names
 from evenly.curation.collecting import COLLECT
+from evenly.curation.concepts.judgement import REGION_LABELS
 from evenly.curation.errors import RuleError
+from evenly.curation.step import gives
 from evenly.descriptions.captions.asked import MADE
 from evenly.features import cosine_scores
 from evenly.features.unit_rows import SCORE_DIGITS
@@ -90,9 +92,9 @@ def texts_of_pairs(
 ) -> Iterator[tuple[SentRows, SentRows]]:
     """Pairs that are merged into others, by uid; and the pairs that are left, as captioners are shown them.
 
-    Raises RuleError where the pool has no column that captioners read.
+    Raises RuleError where the pool has no column that captioners read; `region_labels` is one of a step before.
     """
-    pool_columns = record_named(upstream, COLLECT.name).columns
+    pool_columns = [*record_named(upstream, COLLECT.name).columns, *_of_regions(upstream)]
     if missing := [name for name in columns if name not in pool_columns]:
         raise RuleError(
             f"`columns` of captioners must be columns of the pool; got {', '.join(missing)}. There are "
@@ -116,12 +118,19 @@ def _collected(upstream: Records, columns: Sequence[str], run: Run) -> pa.Table:
     return run.ledger.decisions(record_named(upstream, COLLECT.name), ["uid", "caption", *columns])
 
 
+def _of_regions(upstream: Records) -> list[str]:
+    """The column of labels of regions, where a step gives it."""
+    return [REGION_LABELS] if gives(upstream, REGION_LABELS) else []
+
+
 def _own(upstream: Records, columns: Sequence[str], run: Run) -> pa.Table:
     """uid, image_id, caption and further columns of the pairs that are left in a partition."""
-    alive = run.ledger.alive(upstream, ["image_id"])
-    collected = _collected(upstream, columns, run)
+    of_regions = [name for name in _of_regions(upstream) if name in columns]
+    alive = run.ledger.alive(upstream, ["image_id", *of_regions])
+    of_pool = [name for name in columns if name not in of_regions]
+    collected = _collected(upstream, of_pool, run)
     places = pc.index_in(alive["uid"].combine_chunks(), collected["uid"].combine_chunks())
-    for name in ("caption", *columns):
+    for name in ("caption", *of_pool):
         alive = alive.append_column(name, collected[name].combine_chunks().take(places))
     return alive.select(["uid", "image_id", "caption", *columns]).combine_chunks()
 

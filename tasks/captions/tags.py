@@ -27,6 +27,8 @@ _LONGEST_TAG = 100
 class TagsRule(ChatCaptions):
     """A chat model that is told tags: the values of `columns` of the pool, lists or text parted by commas.
 
+    `region_labels` is a column as well, where the recipe has `regions`.
+
     examples: pairs of tags and caption in your words, as `- {tags: [dog, beach], caption: A dog on a beach.}`; a few of
     evenly's own without them. dropout: the share of tags left out, but for the first.
     """

@@ -129,7 +129,7 @@ def losses(run: Run, curate: Curate, sample: PoolSample) -> list[Loss]:
     """What reading the pool and each filter of a recipe would drop of a sample; of pictures where these are here."""
     lost = [Loss(field="sources", values={}, reasons=sample.rejects)] if sample.rejects else []
     lost += [loss_of(run, sample, name, curate.text[name]) for name in TEXT_FILTERS if name in curate.text]
-    if curate.match is not None and curate.match.language is None:
+    if curate.match is not None and (curate.match.language, curate.match.texts) == (None, "captions"):
         lost.append(_loss_of_match(run, sample, curate.match))
     lost += _losses_of_values(sample, curate.values or {})
     if sample.has_sizes and curate.download is not None:

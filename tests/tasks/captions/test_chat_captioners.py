@@ -19,6 +19,7 @@ from evenly.tasks.rebuild.download import DOWNLOAD
 from evenly.tasks.rebuild.features import EMBED_IMAGES
 from evenly.tasks.run import Run
 from evenly.tasks.stage import run_step
+from evenly.tasks.step import Step
 from tests.chat_server import TinyServer, tiny_server
 from tests.echoes import GOOD_ANSWERS, KEY, error_answers, files_with, leaks
 from tests.picture_pool import picture
@@ -37,10 +38,13 @@ POOL = (
 """c has the wrong colour, and e, which is merged into one of the two, the right one."""
 
 
-def recaption(run: Run, captioners: Sequence[dict], **choose: object) -> StepRecord:
+def recaption(
+    run: Run, captioners: Sequence[dict], further: Sequence[tuple[Step, object]] = (), **choose: object
+) -> StepRecord:
+    """The step's record; further: steps before it, each with its rule."""
     records: tuple[StepRecord, ...] = ()
-    for step in STEPS:
-        records = (*records, run_step(run, step, records, step.read(RULES[step.name])))
+    for step, rule in (*((step, step.read(RULES[step.name])) for step in STEPS), *further):
+        records = (*records, run_step(run, step, records, rule))
     rule = RECAPTION.read({"captioners": list(captioners), "choose": {"by": "score"} | choose})
     return run_step(run, RECAPTION, records, rule)
 

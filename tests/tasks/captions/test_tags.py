@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evenly.curation.errors import RuleError
+from evenly.curation.regions.judgement import RegionRule
 from evenly.tasks.captions.tags import keep_tags, tags_of
+from evenly.tasks.regions.find_regions import FIND_REGIONS
 from tests.chat_server import TinyServer, tiny_server
 from tests.tasks.captions.test_chat_captioners import POOL, offered, recaption
 from tests.tasks.whole_rebuild import open_run
@@ -58,6 +60,20 @@ def test_tags_of_the_pool_become_captions_by_analogy_to_examples(tmp_path):
     rows = offered(run, record, "tags")
     assert sorted(row["refused"] for row in rows) == ["", "", "", "no_tags"]
     assert record.notes["refused"] == {"tags": {"no_tags": 1}}
+
+
+@pytest.mark.usefixtures("colour_words")
+def test_labels_of_regions_are_tags(tmp_path):
+    boxes = [{"bbox": [0, 0, 9, 9], "category": name} for name in ("owl", "hat", "owl")]
+    run = open_run(tmp_path / "w", [replace(row, label=json.dumps(boxes if row.name != "d" else [])) for row in POOL])
+    regions = [(FIND_REGIONS, RegionRule(method=None, boxes="label"))]
+    with tiny_server() as server:
+        server.answer = lambda *_: TinyServer.completion(json.dumps({"caption": "An owl with a hat."}))
+        captioner = {"name": "tags", "kind": "tags", "base_url": server.url, "model": "tiny"}
+        record = recaption(run, [captioner | {"columns": ["region_labels"]}], regions)
+        asked = json.loads(server.requests[0]["messages"][-1]["content"])
+    assert asked["tags"] == ["hat", "owl"]
+    assert sorted(row["refused"] for row in offered(run, record, "tags")) == ["", "", "", "no_tags"]
 
 
 def test_a_column_that_the_pool_lacks_is_named_before_anything_is_asked(tmp_path):
