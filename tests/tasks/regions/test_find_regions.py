@@ -315,6 +315,26 @@ def test_pairs_are_balanced_over_the_labels_of_their_regions(tmp_path):
     }
 
 
+NAMED = {
+    "masked_crops": {},
+    "box_prompts": {"rank": 2, "epochs": 1, "batch_size": 2},
+    "descriptions": {"within": "boxes", "min_score": -1.0},
+}
+
+
+@pytest.mark.parametrize("method", NAMED)
+def test_methods_that_name_regions_learn_and_give_the_same_in_partitions(tmp_path, monkeypatch, method):
+    labelled = [{"box": [0, 0, 32, 24], "label": "fox"}, {"box": [32, 24, 64, 48], "label": "owl"}]
+    monkeypatch.setattr("tests.tasks.regions.test_find_regions.BOXES", labelled)
+    rule = {"method": method, "boxes": "boxes", "options": NAMED[method], "learn": 4}
+    whole, parted = (opened(tmp_path / str(bits), pictures=6, bits=bits) for bits in (0, 3))
+    result = tables(whole, found(whole, **rule)[-1])
+    assert all(map(pa.Table.equals, result, tables(parted, found(parted, **rule)[-1])))
+    assert {*result[0]["source"].to_pylist()} == {method}
+    assert {*result[0]["label"].to_pylist()} <= {"fox", "owl"}
+    assert result[0].num_rows >= 6
+
+
 @given(st.lists(st.lists(st.sampled_from("abcd"), unique=True), max_size=5))
 def test_the_entries_of_labels_are_ascending_and_those_of_each_pair(rows):
     rows = [sorted(row) for row in rows]
