@@ -349,6 +349,18 @@ def test_check_counts_what_each_limit_would_drop_of_pools_that_lie_here(tmp_path
     }
 
 
+@pytest.mark.parametrize(("texts", "lost"), [("captions", {"no_concept": 1}), ("regions", None)])
+def test_check_counts_no_captions_where_concepts_are_labels_of_regions(tmp_path, texts, lost):
+    drawn(tmp_path / "photos" / "a.png", 40, "a robin")
+    Path("things.txt").write_text("owl\n")
+    curate = {"match": {"metadata": "things.txt", "texts": texts}, "download": {}, "regions": {"texts": "things.txt"}}
+    source = {"kind": "folder", "path": "photos"}
+    Path("r.yaml").write_text(yaml.safe_dump({"name": "r", "seed": 1, "sources": [source], "curate": curate}))
+    read = check_recipe(Path("r.yaml"))
+    (pool,) = recipe_losses(read, run_in(read, quiet=True))
+    assert {loss["field"]: loss["reasons"] for loss in pool["losses"]}.get("curate.match") == lost
+
+
 ABSENT = {"folder": {"sources": {"missing_picture": 1}}, "parquet": {}, "csv": {}, "jsonl": {}}
 
 

@@ -42,7 +42,7 @@ def export(name, folder, rows=ROWS):
     return EXPORTS[name](rows, folder, read_bytes=lambda ids: (PICTURES[one] for one in ids), name="b-1", seed=1)
 
 
-@pytest.mark.parametrize("name", ["parquet", "webdataset", "huggingface"])
+@pytest.mark.parametrize("name", ["parquet", "webdataset", "coco", "huggingface"])
 def test_an_export_into_a_store_has_the_files_of_one_into_a_folder(stored_workspace, tmp_path, name):
     folder = stored_workspace.exports / "b-1" / name
     summary, local = export(name, folder), export(name, tmp_path / name)
