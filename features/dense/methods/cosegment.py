@@ -27,11 +27,12 @@ Reals = npt.NDArray[np.floating]
 class Cosegment(MapCut):
     """Score maps times the likeness of cells to a prototype of each thing, from pictures that `fit` retrieves for it.
 
-    Cells are compared by a second backbone where `fit` was given one. retrieved: the pictures of a thing. prototype:
-    the mean of their seeds, weighted by rank, or the seed nearest to all. context: names of things that others are
-    not. sharpness: of cosines with texts.
+    compare: cells by their rows of a second backbone, or by the encoder's own. retrieved: the pictures of a thing.
+    prototype: the mean of their seeds, weighted by rank, or the seed nearest to all. context: names of things that
+    others are not. sharpness: of cosines with texts.
     """
 
+    compare: Literal["second", "cells"] = "second"
     retrieved: Annotated[int, Ge(1)] = 50
     prototype: Prototype = "mean"
     context: tuple[str, ...] = ()
@@ -40,17 +41,15 @@ class Cosegment(MapCut):
 
     @property
     def needs(self) -> frozenset[RegionNeed]:
-        """Pictures to retrieve from, then the second backbone that compared their cells."""
-        if not self.learned:
-            return frozenset({"training"})
-        return frozenset({"second"} if "second" in self.learned else ())
+        """Pictures to retrieve from, once, and the second backbone where it compares their cells."""
+        compared: frozenset[RegionNeed] = frozenset({"second"} if self.compare == "second" else ())
+        return compared if self.learned else compared | {"training"}
 
     def fit(self, dense: Dense, _regions: Regions, vocabulary: Vocabulary) -> Self:
         """Find the prototype of each thing among these pictures, without their regions."""
         if not len(dense):
             return self
-        name, texts = "cells" if dense.second is None else "second", vocabulary.prototypes
-        rows = dense.cells if dense.second is None else dense.second
+        rows, texts = self._rows(dense), vocabulary.prototypes
         things, prototypes = vocabulary.names, dict[str, Reals]()
         contexts = [thing for thing in self.context if thing in things]
         for thing in dict.fromkeys([*contexts, *things]):
@@ -61,21 +60,19 @@ class Cosegment(MapCut):
                 if context in prototypes:
                     weights = weights * (1 - expit(rows[places] @ prototypes[context]))
             prototypes[thing] = prototype_of(rows[places], weights, self.prototype)
-        return self.with_arrays({name: np.array([prototypes[thing] for thing in things], np.float32)})
+        return self.with_arrays({"prototypes": np.array([prototypes[thing] for thing in things], np.float32)})
 
     def maps(self, dense: Dense, texts: Single) -> Single:
         """Likeness (n, c, h, w) of cells to prototypes times that to texts (c, d), each between 0 and 1."""
-        for name, prototypes in self.learned.items():
-            rows = getattr(dense, name)
-            if rows is not None and len(prototypes) == len(texts):
-                of_prototypes, of_texts = rows @ prototypes.T, dense.cells @ texts.T
-                maps: Single = np.moveaxis(expit(of_prototypes) * expit(self.sharpness * of_texts), 3, 1)
-                return maps
-        raise RowsError(
-            f"`dense` must have the rows that prototypes were found by, and `texts` be of as many things; got "
-            f"{len(texts)} texts and prototypes of {[*map(len, self.learned.values())]} things. Fit the method on "
-            "pictures with these things."
-        )
+        prototypes = self.learned.get("prototypes", texts[:0])
+        if len(prototypes) != len(texts):
+            raise RowsError(
+                f"`texts` must be of the things that prototypes were found for, {len(prototypes)}; got {len(texts)}. "
+                "Fit the method to pictures with these things."
+            )
+        of_prototypes, of_texts = self._rows(dense) @ prototypes.T, self.sharpness * dense.cells @ texts.T
+        maps: Single = np.moveaxis(expit(of_prototypes) * expit(of_texts), 3, 1)
+        return maps
 
     def score(self, dense: Dense, vocabulary: Vocabulary, _named: GivenRegions) -> Regions:
         """The regions of all things."""
@@ -83,7 +80,7 @@ class Cosegment(MapCut):
         return self.regions(dense, maps, vocabulary.names, source="cosegment")
 
     def arrays(self) -> Arrays:
-        """The prototypes, by the rows that they were found by."""
+        """The prototypes of the things, in their order."""
         return self.learned
 
     def with_arrays(self, arrays: Arrays) -> Self:
@@ -91,6 +88,12 @@ class Cosegment(MapCut):
         fitted = replace(self)
         object.__setattr__(fitted, "learned", dict(arrays))
         return fitted
+
+    def _rows(self, dense: Dense) -> Single:
+        rows: Single | None = getattr(dense, self.compare)
+        if rows is None:
+            raise RowsError("`second` must be rows of a second backbone; got None. Name one, or `compare` `cells`.")
+        return rows
 
 
 def prototype_of(rows: Reals, weights: Reals, kind: Prototype) -> Reals:

@@ -47,7 +47,7 @@ def test_the_prototype_is_that_of_the_seeds_by_the_equations(kind) -> None:
 
 def test_maps_are_likenesses_to_prototypes_times_those_to_texts() -> None:
     method = Cosegment(retrieved=2).fit(POOL, NOTHING, things(ROWS))
-    prototypes = method.arrays()["second"].astype(np.float64)
+    prototypes = method.arrays()["prototypes"].astype(np.float64)
     of_prototypes, of_texts = (
         1 / (1 + np.exp(-POOL.second.astype(np.float64) @ prototypes.T)),
         1 / (1 + np.exp(-10 * POOL.cells.astype(np.float64) @ ROWS.T)),
@@ -57,7 +57,7 @@ def test_maps_are_likenesses_to_prototypes_times_those_to_texts() -> None:
 
 def test_what_retrieved_pictures_share_finds_a_thing_where_its_text_does_not() -> None:
     method = Cosegment(retrieved=2).fit(POOL, NOTHING, things(ROWS))
-    cup, dog, _ = method.arrays()["second"] @ LOOKS.T
+    cup, dog, _ = method.arrays()["prototypes"] @ LOOKS.T
     assert (cup.argmax(), dog.argmax()) == (0, 1)
     assert method.needs == {"second"}
     picture = replace(pool([["ccd", "tdd"]]), cells=np.zeros((1, 2, 3, 16), np.float32))  # texts say nothing
@@ -74,25 +74,24 @@ def test_what_retrieved_pictures_share_finds_a_thing_where_its_text_does_not() -
 def test_cells_that_look_like_context_are_no_seeds() -> None:
     shared = pool([["ctt", "ttt"], ["ttc", "ttt"]])
     blind = replace(shared, cells=np.zeros_like(shared.cells))  # texts choose no cell
-    plain = Cosegment(retrieved=2).fit(blind, NOTHING, things(ROWS)).arrays()["second"] @ LOOKS.T
-    without = Cosegment(retrieved=2, context=("tree",)).fit(blind, NOTHING, things(ROWS)).arrays()["second"] @ LOOKS.T
+    plain = Cosegment(retrieved=2).fit(blind, NOTHING, things(ROWS)).arrays()["prototypes"] @ LOOKS.T
+    without = (
+        Cosegment(retrieved=2, context=("tree",)).fit(blind, NOTHING, things(ROWS)).arrays()["prototypes"] @ LOOKS.T
+    )
     assert plain[0].argmax() == 2  # most of both pictures is tree
     assert without[0].argmax() == 0
     assert without[2].argmax() == 2
 
 
 def test_it_needs_pictures_first_and_then_the_same_rows_and_things() -> None:
-    assert Cosegment().needs == Cosegment().fit(POOL[:0], NOTHING, things(ROWS)).needs == {"training"}
-    alone = replace(POOL, second=None)
-    fitted = Cosegment(retrieved=2).fit(alone, NOTHING, things(ROWS))
-    assert fitted.needs == frozenset()
-    assert set(fitted.arrays()) == {"cells"}
-    again = Cosegment().with_arrays(fitted.arrays())
+    assert Cosegment().needs == Cosegment().fit(POOL[:0], NOTHING, things(ROWS)).needs == {"training", "second"}
+    alone, own = replace(POOL, second=None), Cosegment(retrieved=2, compare="cells")
+    fitted = own.fit(alone, NOTHING, things(ROWS))
+    assert (own.needs, fitted.needs) == ({"training"}, frozenset())
+    again = Cosegment(compare="cells").with_arrays(fitted.arrays())
     assert np.array_equal(again.maps(alone, ROWS), fitted.maps(POOL, ROWS))
-    for method, dense, texts in (
-        (Cosegment(), POOL, ROWS),
-        (fitted, POOL, ROWS[:2]),
-        (Cosegment(retrieved=2).fit(POOL, NOTHING, things(ROWS)), alone, ROWS),
-    ):
-        with pytest.raises(RowsError, match="Fit the method on pictures with these things"):
-            method.maps(dense, texts)
+    for method, texts in ((own, ROWS), (fitted, ROWS[:2])):
+        with pytest.raises(RowsError, match="Fit the method to pictures with these things"):
+            method.maps(POOL, texts)
+    with pytest.raises(RowsError, match="`second` must be rows of a second backbone"):
+        Cosegment().fit(alone, NOTHING, things(ROWS))
