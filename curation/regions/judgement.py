@@ -41,9 +41,10 @@ class RegionRule:
     """Find regions of things in pictures, or take those that a column has.
 
     texts: a file of things, a class list or JSON of texts by thing; each text fills all `templates`. method: finds
-    regions, or names those of `boxes`, a column of the pool; None: these are taken as they are. options: its
-    hyper-parameters. learn: fits it first to so many pictures of train, at most, whose `boxes` are labelled. dense:
-    whether rows of cells are stored or made again, which changes no region. model: the encoder; None: the build's.
+    regions, or names those of `boxes`, a column of the pool, or of `detector`, an ONNX file or JSON of its form; None:
+    these are taken as they are. options: its hyper-parameters. learn: fits it first to so many pictures of train, at
+    most, whose `boxes` are labelled. dense: whether rows of cells are stored or made again, which changes no region.
+    model: the encoder; None: the build's.
     """
 
     texts: LocalPath | None = None
@@ -51,14 +52,17 @@ class RegionRule:
     method: str | None = "score_maps"
     options: Mapping[str, Any] = field(default_factory=dict)
     boxes: PairColumn | None = None
+    detector: LocalPath | None = None
     learn: Annotated[int, Ge(1)] | None = None
     dense: Literal["stored", "made"] = "made"
     model: StepModel | None = None
 
     def __post_init__(self) -> None:
         check_bounds(self, RuleError)
-        if self.method is None and self.boxes is None:
-            raise RuleError("`regions` must have a method, or `boxes` to take; got neither. Give one.")
+        if self.boxes is not None and self.detector is not None:
+            raise RuleError("`regions` must have `boxes` or a `detector`; got both. Leave one out.")
+        if self.method is None and self.boxes is None and self.detector is None:
+            raise RuleError("`regions` must have a method, or `boxes` or a `detector` to take; got none. Give one.")
         if self.method is not None and self.texts is None:
             raise RuleError(f"`texts` must name a file of things for `{self.method}`; got none. Write `texts: FILE`.")
         if self.learn is not None and (self.method is None or self.boxes is None):

@@ -97,6 +97,7 @@ def _named_files(recipe: Recipe) -> Iterator[tuple[str, str]]:
         named["curate.image_based.target"] = curate.image_based.target
     if curate.regions is not None:
         named["curate.regions.texts"] = curate.regions.texts
+        named["curate.regions.detector"] = curate.regions.detector
     for name, value in (curate.values or {}).items():
         if value.python is not None:
             named[f"curate.values.{name}.python"] = value.python.rpartition(":")[0]

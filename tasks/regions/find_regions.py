@@ -19,7 +19,7 @@ from evenly.tasks.encoders import second_identity, step_encoder
 from evenly.tasks.pictures.pairs import send_by_picture
 from evenly.tasks.pictures.sent_rows import PicturePlaces, SentRows, rows_of_uids, send_places
 from evenly.tasks.regions.learning import first_pictures, learned_search, pictures_of_train
-from evenly.tasks.regions.search import RegionSearch, region_rows, shown_pictures
+from evenly.tasks.regions.search import RegionSearch, detector_of, region_rows, shown_pictures
 from evenly.tasks.run import Each, Records, Run, with_model
 from evenly.tasks.step import Exchanged, Step
 
@@ -94,9 +94,11 @@ def _looked_for(search: RegionSearch, places: PicturePlaces, run: Run, pairs: pa
 
 
 def _inputs(run: Run, _upstream: Records, rule: RegionRule) -> dict[str, str]:
-    """The hash of the things, and the identity of the second backbone where the method reads it."""
+    """The hash of the things, and the identities of the detector, and of the second backbone where that is read."""
     search = RegionSearch.of(run, rule)
     inputs = {"texts": content_hash(search.things)} if search.things else {}
+    detector = detector_of(run, rule)
+    inputs |= {} if detector is None else {"detector": detector.identity}
     is_read = search.method is not None and "second" in search.method.needs
     return inputs | ({"second": second_identity(run)} if is_read else {})
 

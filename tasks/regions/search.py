@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from hashlib import blake2b, sha256
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from evenly.curation.regions.judgement import FIND_REGIONS, REGIONS, RegionRule
 from evenly.descriptions.class_list import parse_class_list
 from evenly.descriptions.errors import ClassListError
 from evenly.features.dense.crops import CropRule, crop_rows
-from evenly.features.dense.given import stated_regions
+from evenly.features.dense.detector import DetectorRule, OnnxDetector
+from evenly.features.dense.given import Size, stated_regions
 from evenly.features.dense.method import Arrays, GivenRegions, RegionMethod, Vocabulary
 from evenly.features.dense.methods import REGION_METHODS
 from evenly.features.dense.regions import Regions, covered_share
@@ -45,8 +46,8 @@ from evenly.unique_keys import read_json
 VERSION = 1
 _REMEDIES = {
     "second": "features: {second: {model: embedded}}",
-    "regions": "boxes: COLUMN",
-    "crops": "boxes: COLUMN",
+    "regions": "boxes: COLUMN or detector: FILE",
+    "crops": "boxes: COLUMN or detector: FILE",
     "training": "learn: 1000",
 }
 
@@ -62,18 +63,21 @@ class RegionSearch:
 
     @classmethod
     def of(cls, run: Run, rule: RegionRule) -> "RegionSearch":
-        """The search. Raises RuleError for a method that is unknown or lacks what it needs, InputError for its file."""
+        """The search. Raises RuleError for a method that is unknown or lacks what it needs, InputError for files."""
+        detector_of(run, rule)
         return cls(rule=rule, method=_method(run, rule), things=listed_things(run, rule))
 
     def identity(self, run: Run) -> str:
         """SHA-256 of all that regions depend on beside pictures and given boxes."""
+        detector = detector_of(run, self.rule)
+        source = self.rule.boxes if detector is None else ["detector", detector.identity]
         if self.method is None:
-            return content_hash(["regions", VERSION, self.rule.boxes])
+            return content_hash(["regions", VERSION, source])
         method: Any = self.method
         options = {entry.name: getattr(method, entry.name) for entry in fields(method) if entry.init}
         learned = {name: sha256(rows.tobytes()).hexdigest() for name, rows in self.learned.items()}
         second = second_identity(run) if "second" in self.method.needs else ""
-        made_of = [encoder_identity(run), second, self.rule.method, options, self.rule.boxes, list(self.things)]
+        made_of = [encoder_identity(run), second, self.rule.method, options, source, list(self.things)]
         return content_hash(["regions", VERSION, *made_of, *([learned] if learned else [])])
 
     def texts(
@@ -108,7 +112,7 @@ class RegionSearch:
         """The regions of pictures as JSON; those that do not decode are told by halves."""
         try:
             sizes = [size_of(image) for image in images]
-            regions = self._regions(run, ids, images, stated_regions(boxes, sizes, source=f"column:{self.rule.boxes}"))
+            regions = self._regions(run, ids, images, self._stated(run, images, sizes, boxes))
         except UnreadableImageError:
             half = len(ids) // 2
             if not half:
@@ -116,6 +120,13 @@ class RegionSearch:
             parts = (slice(0, half), slice(half, None))
             return [text for part in parts for text in self._looked_for(run, ids[part], images[part], boxes[part])]
         return [_text(regions.of_picture(place), size) for place, size in enumerate(sizes)]
+
+    def _stated(self, run: Run, images: Sequence[bytes], sizes: Sequence[Size], boxes: Sequence[str | None]) -> Regions:
+        """The regions that the column or the detector gives of pictures."""
+        detector = detector_of(run, self.rule)
+        if detector is None:
+            return stated_regions(boxes, sizes, source=f"column:{self.rule.boxes}")
+        return detector.regions(images)
 
     def _regions(self, run: Run, ids: Sequence[str], images: Sequence[bytes], stated: Regions) -> Regions:
         if self.method is None:
@@ -186,6 +197,22 @@ def listed_things(run: Run, rule: RegionRule) -> list[tuple[str, str]]:
     return filled
 
 
+def detector_of(run: Run, rule: RegionRule) -> OnnxDetector | None:
+    """The detector of a rule, None for one without. Raises OnnxModelError, and InputError for JSON of another form."""
+    if rule.detector is None:
+        return None
+    path = Path(run.locate(rule.detector))
+    if path.suffix != ".json":
+        return OnnxDetector(DetectorRule(file=str(path), name=path.stem))
+    try:
+        form = rule_reader(DetectorRule)(read_json(read_text(path, field="detector", limit_bytes=MAX_BYTES)))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"`detector` must be an ONNX file, or JSON of a detector's form; got `{path}`: {error}. Correct it."
+        ) from None
+    return OnnxDetector(replace(form, file=str(path.parent / form.file)))
+
+
 def _method(run: Run, rule: RegionRule) -> RegionMethod | None:
     if rule.method is None:
         return None
@@ -201,7 +228,8 @@ def _method(run: Run, rule: RegionRule) -> RegionMethod | None:
         raise RuleError(
             f"`options` must be hyper-parameters of `{rule.method}`, {names}; got {problems}. Correct them."
         ) from None
-    inputs = {"second": run.second, "regions": rule.boxes, "crops": rule.boxes, "training": rule.learn}
+    source = rule.boxes or rule.detector
+    inputs = {"second": run.second, "regions": source, "crops": source, "training": rule.learn}
     for need in sorted(method.needs):
         if inputs[need] is None:
             raise RuleError(f"`{rule.method}` needs {need}: write `{_REMEDIES[need]}`, or choose another method.")

@@ -54,6 +54,7 @@ def regions_command(
         "templates": None if not options.template else tuple(options.template),
         "options": hyper,
         "boxes": options.boxes,
+        "detector": options.detector,
         "dense": options.dense,
     }
     rule = RegionRule(**{**stated, **{field: value for field, value in changes.items() if value is not None}})

@@ -23,6 +23,7 @@ from evenly.features import to_unit_rows
 from evenly.features.dense import towers
 from evenly.features.dense.methods import REGION_METHODS
 from evenly.features.dense.methods.score_maps import ScoreMaps
+from evenly.features.errors import OnnxModelError
 from evenly.features.refining.encoder import RefinedEncoder
 from evenly.features.refining.heads import Heads
 from evenly.flows.cli.errors import UsageError
@@ -45,6 +46,7 @@ from evenly.tasks.run import EncoderChoice, Run
 from evenly.tasks.stage import run_steps
 from evenly.tasks.step import check_ready
 from tests.features.conftest import tiny, tiny_checkpoint  # noqa: F401 - fixtures
+from tests.features.dense.drawn_detector import write_detector
 from tests.picture_pool import picture
 from tests.tasks.step_contract import findings, rewrite
 from tests.tasks.whole_rebuild import BLUE, GREEN, RED, RULES, Row, open_run, publish
@@ -158,6 +160,24 @@ def test_boxes_of_a_column_are_taken_as_they_are_and_one_outside_has_a_reason(tm
     assert passes == []
 
 
+@pytest.mark.parametrize("is_form", [True, False])
+def test_boxes_of_a_detector_are_regions_and_another_file_of_it_is_another_search(tmp_path, passes, is_form):
+    run = opened(tmp_path / "w", pictures=3)
+    file = write_detector(tmp_path / "w" / "d.onnx")
+    if is_form:
+        (tmp_path / "w" / "d.json").write_text('{"file": "d.onnx", "name": "d", "min_score": 0.3}')
+    rule = {"method": None, "texts": None, "detector": f"{{root}}/d.{'json' if is_form else 'onnx'}"}
+    first = found(run, **rule)[-1]
+    table, decisions = tables(run, first)
+    assert {*table["source"].to_pylist()} == {"detector:d"}
+    assert {*table["label"].to_pylist()} == {"red", "blue"}
+    assert sum(decisions["region_count"].to_pylist()) == sum(not reason for reason in table["reason"].to_pylist()) > 0
+    assert found(run, **rule)[-1].key == first.key
+    write_detector(file, "columns")
+    assert found(run, **rule)[-1].key != first.key
+    assert passes == []
+
+
 @pytest.mark.parametrize("masked", [True, False])
 def test_boxes_of_a_column_are_named_by_their_crops(tmp_path, masked):
     options = {"weight": 1.0, "masked": masked, "scale": 20.0}
@@ -195,6 +215,8 @@ def test_pictures_that_do_not_decode_or_are_features_alone_have_a_reason(tmp_pat
         ({"options": {"scale": -1}}, RuleError, r"hyper-parameters of `score_maps`, .*got scale: Input"),
         ({"texts": "{root}/none.txt"}, InputError, "class list.*none.txt"),
         ({"texts": "{root}/things.json"}, InputError, "text for each thing.*things.json"),
+        ({"detector": "{root}/none.onnx"}, OnnxModelError, "file to read.*none.onnx"),
+        ({"detector": "{root}/things.json"}, InputError, "JSON of a detector's form.*things.json"),
         ({"method": "needy"}, RuleError, r"`needy` needs second: write `features: {second: "),
         ({"boxes": "bocks"}, RuleError, "`regions.boxes` must be a column.*There are .*boxes"),
     ],
@@ -215,7 +237,13 @@ def test_what_cannot_be_is_refused_by_name(tmp_path, monkeypatch, rule, error, w
 
 @pytest.mark.parametrize(
     "rule",
-    [{"method": None, "texts": "t"}, {}, {"texts": "t", "templates": ("a thing",)}, {"texts": "t", "dense": "kept"}],
+    [
+        {"method": None, "texts": "t"},
+        {},
+        {"method": None, "boxes": "b", "detector": "d"},
+        {"texts": "t", "templates": ("a thing",)},
+        {"texts": "t", "dense": "kept"},
+    ],
 )
 def test_a_rule_that_does_not_hold_together_is_refused(rule):
     with pytest.raises(RuleError):
