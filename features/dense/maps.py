@@ -44,7 +44,7 @@ class MapCut:
         for place in range(len(dense)):
             layers = maps[place] if background is None else np.concatenate([maps[place], background[place][None]])
             of_pixels = dense.on_pixels(place, layers)
-            winners = of_pixels.argmax(axis=0)
+            winners = _winners(of_pixels)
             for thing, mask, box in _parts(winners, len(names), of_pixels[0].size / maps[0, 0].size):
                 score = float(of_pixels[thing][mask].mean())
                 share = mask.sum() / mask.size
@@ -56,11 +56,20 @@ class MapCut:
         return Regions.from_rows(rows)
 
 
+def _winners(layers: Single) -> npt.NDArray[np.int64]:
+    """The first of the largest layers (c, height, width) at each pixel; layer by layer is sooner than along them."""
+    best, winners = layers[0].copy(), np.zeros(layers.shape[1:], np.int64)
+    for number in range(1, len(layers)):
+        np.copyto(winners, number, where=layers[number] > best)
+        np.maximum(best, layers[number], out=best)
+    return winners
+
+
 def _parts(
     winners: npt.NDArray[np.int64], count: int, least: float
 ) -> Iterator[tuple[int, npt.NDArray[np.bool_], tuple[float, ...]]]:
     """The parts of each thing that hang together and have at least so many pixels: thing, mask and box."""
-    for thing in np.unique(winners[winners < count]):
+    for thing in np.flatnonzero(np.bincount(winners.ravel(), minlength=count)[:count]):
         numbers, _ = label(winners == thing)
         sizes = np.bincount(numbers.ravel())
         for number, (lines, columns) in enumerate(find_objects(numbers), start=1):

@@ -83,7 +83,8 @@ class Dense:
         x0, y0, x1, y1 = self.frames[place]
         at_x = (np.arange(width) + 0.5 - x0) / (x1 - x0) * maps.shape[2] - 0.5
         at_y = (np.arange(height) + 0.5 - y0) / (y1 - y0) * maps.shape[1] - 0.5
-        values: Single = np.moveaxis(interpolated(np.moveaxis(maps, 0, 2).astype(np.float32), at_y, at_x), 2, 0)
+        lines, columns = _mixing(maps.shape[1], at_y), _mixing(maps.shape[2], at_x)
+        values: Single = lines @ maps.astype(np.float32) @ columns.T
         return values
 
 
