@@ -82,7 +82,9 @@ class RegionsOptions(InWorkspace):
     template: Annotated[list[str] | None, "A text with {} for the thing; may be repeated."] = None
     option: Annotated[list[str] | None, Named(metavar="NAME=VALUE"), "A hyper-parameter; may be repeated."] = None
     boxes: Annotated[str | None, "The column of regions that the method names."] = None
-    detector: Annotated[str | None, "An ONNX file, or JSON of its form, whose boxes the method names."] = None
+    detector: Annotated[
+        Path | None, Named(metavar="FILE"), "An ONNX file, or JSON of its form, whose boxes the method names."
+    ] = None
     dense: Annotated[str | None, "stored or made: keep rows of cells, or make them again."] = None
     out: Annotated[Path | None, Named(metavar="FILE"), "Write the table: .parquet or .json."] = None
     methods: Annotated[bool, Named("--methods"), "List the methods, their needs and options; end."] = False

@@ -54,7 +54,7 @@ def regions_command(
         "templates": None if not options.template else tuple(options.template),
         "options": hyper,
         "boxes": options.boxes,
-        "detector": options.detector,
+        "detector": None if options.detector is None else str(options.detector.absolute()),
         "dense": options.dense,
     }
     rule = RegionRule(**{**stated, **{field: value for field, value in changes.items() if value is not None}})

@@ -215,7 +215,7 @@ def test_pictures_that_do_not_decode_or_are_features_alone_have_a_reason(tmp_pat
         ({"options": {"scale": -1}}, RuleError, r"hyper-parameters of `score_maps`, .*got scale: Input"),
         ({"texts": "{root}/none.txt"}, InputError, "class list.*none.txt"),
         ({"texts": "{root}/things.json"}, InputError, "text for each thing.*things.json"),
-        ({"detector": "{root}/none.onnx"}, OnnxModelError, "file to read.*none.onnx"),
+        ({"detector": "{root}/none.onnx"}, OnnxModelError, "none.onnx.*file to read"),
         ({"detector": "{root}/things.json"}, InputError, "JSON of a detector's form.*things.json"),
         ({"method": "needy"}, RuleError, r"`needy` needs second: write `features: {second: "),
         ({"boxes": "bocks"}, RuleError, "`regions.boxes` must be a column.*There are .*boxes"),
