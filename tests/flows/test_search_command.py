@@ -84,7 +84,7 @@ def test_a_contact_sheet_is_written_where_pictures_are_not_held(search, tmp_path
         (["red", "--sheet", "x.gif"], 2, "`--sheet` must end with .html or .png"),
         (["red", "--rows", "gone"], 2, "`--rows` must be kept, dropped or all"),
         (["red", "--where", "nothing"], 2, "`--where` must be a column"),
-        (["red", "--in", "texts"], 2, "`in` must be pictures or captions; got `texts`"),
+        (["red", "--in", "texts"], 2, "`in` must be pictures, captions or regions; got `texts`"),
         (["red", "--in", "captions", "--index", "binary"], 2, "`--index` must be left out where captions are searched"),
         (["red", "--index", "flat"], 2, "`--index` must be one of ivf_pq"),
         (["red", "--top", "0"], 2, "Invalid value for '--top'"),

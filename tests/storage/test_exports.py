@@ -362,7 +362,7 @@ def test_hostile_captions_and_urls_come_back_as_they_were(captions, urls, tmp_pa
     assert pq.read_table(folder / "parquet" / "samples.parquet").drop_columns("align_value") == ours
     names = {part for path in folder.rglob("*") for part in path.relative_to(folder).parts[1:]}
     known = {"train", "README.md", "metadata.jsonl", "export.json", "sizes.json", "samples.parquet", "croissant.json"}
-    known |= {"000000.tar", "uids.npy"}
+    known |= {"000000.tar", "uids.npy", "images", "annotations.json"}
     assert all(name in known or set(name.split(".")[0]) <= set("0123456789abcdef") for name in names)
 
 

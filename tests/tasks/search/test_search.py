@@ -149,7 +149,7 @@ def test_captions_are_searched_where_that_is_asked_for(workspace, monkeypatch, a
     assert (result.searched, result.without_caption, result.without_features) == (3, 0, 3)
     assert result.without_picture is None
     assert "3 went before their caption was encoded" in result.notes
-    with pytest.raises(InputError, match="`in` must be pictures or captions; got `texts`"):
+    with pytest.raises(InputError, match="`in` must be pictures, captions or regions; got `texts`"):
         find(workspace, manifest, "a ship", within="texts")
     with pytest.raises(InputError, match="`index` must be left out where captions are searched; got `binary`"):
         find(workspace, manifest, "a ship", within="captions", index="binary")
