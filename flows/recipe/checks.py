@@ -8,6 +8,7 @@ from pathlib import Path
 from evenly.audit.safe_text import visible
 from evenly.bounds import columns_named
 from evenly.curation.concepts.matching import BUNDLED
+from evenly.curation.errors import RuleError
 from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS
 from evenly.descriptions.errors import ClassListError
 from evenly.features.captioning import check_caption_model_name
@@ -20,13 +21,14 @@ from evenly.flows.recipe.pools.detection import FILE_NAME, MOSTLY, first_values,
 from evenly.flows.recipe.problems import RecipeError
 from evenly.flows.runs import run_in
 from evenly.signatures import Place
+from evenly.storage.errors import InputError
 from evenly.storage.pools.columns import COLUMNS_OF_STEPS, PoolSource, pool_names
 from evenly.storage.pools.folders import folder_columns
 from evenly.storage.pools.rows import PoolError
 from evenly.storage.pools.source import READERS, TABLE_READERS, LabelFile, read_labels, source_files
 from evenly.storage.stores.connection import is_url
 from evenly.tasks.captions.decoded import DecodedRule
-from evenly.tasks.run import LabelColumns
+from evenly.tasks.run import LabelColumns, Run
 
 _HEADED = ("parquet", "csv", "wat")  # whose headers tell all columns
 _ARRIVAL = {"file_hash", "row", "reject"}  # that pairs do not keep
@@ -62,6 +64,7 @@ def check_recipe(path: Place, *, root: Place | None = None) -> Recipe:
         file = Path(run.locate(name))
         if not file.exists() and (demo_folder is None or not file.is_relative_to(demo_folder)):
             problems.append(f"`{field}` must be there; got `{file}`, which is not. Correct it.")
+    problems += _of_regions(recipe, run)
     if problems:
         raise RecipeError("\n".join(problems))
     return recipe
@@ -185,6 +188,19 @@ def _of_list(recipe: Place, place: int, listing: ClassListing) -> list[str]:
         return [f"`classes.{place}.list`: {error}"]
     except ClassListError as error:
         return [f"`classes.{place}.list`: {problem}" for problem in error.problems]
+    return []
+
+
+def _of_regions(recipe: Recipe, run: Run) -> list[str]:
+    """Problems of the method that finds regions: its name, options and needs, and the file of things."""
+    if recipe.curate.regions is None:
+        return []
+    from evenly.tasks.regions.search import RegionSearch
+
+    try:
+        RegionSearch.of(run, recipe.curate.regions)
+    except (RuleError, InputError) as error:
+        return [f"`curate.regions`: {error}"]
     return []
 
 

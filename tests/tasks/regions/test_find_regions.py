@@ -407,3 +407,13 @@ def test_pictures_of_train_are_dealt_by_group_and_are_the_first_by_hash():
     trained = [n for n in range(40) if parts[n] == "train" and n not in (0, 2)]
     assert chosen["image_id"].to_pylist() == sorted({f"{n // 2:02d}" for n in trained})[:5]
     assert {*chosen["uid"].to_pylist()} <= {f"u{n}" for n in trained}
+
+
+def test_check_names_a_method_that_lacks_what_it_needs(tmp_path):
+    opened(tmp_path / "w")
+    recipe = tmp_path / "w" / "r.yaml"
+    for method, words in (("correlations", "`curate.regions`: `correlations` needs second"), ("guess", "one of")):
+        section = f"curate: {{download: {{}}, regions: {{texts: things.txt, method: {method}}}}}"
+        recipe.write_text(f"name: r\nseed: 1\nsources: [{{kind: folder, path: pool}}]\n{section}\n")
+        (problem,) = evenly.check(recipe, root=tmp_path / "w")["problems"]
+        assert words in problem
