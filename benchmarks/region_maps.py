@@ -7,18 +7,15 @@ Intervals (95 %) are of the paired difference over resampled groups of codes.
 Run: python -m benchmarks.region_maps GROUND [--refine ground] [--limit PICTURES]
 """
 
-import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from scipy.special import expit
 
-from evenly.adapters.effects.effect import effect_of
-from evenly.adapters.effects.regions import measured_arms
+from benchmarks.region_ground import Part, compared, open_ground, read_part
 from evenly.adapters.evaluation.regions.overlaps import map_overlaps
 from evenly.adapters.evaluation.regions.weighted import Measure, class_mean, ratio_measure
 from evenly.features import to_unit_rows
@@ -30,23 +27,18 @@ from evenly.features.dense.regions import Regions
 from evenly.features.dense.rows import Dense, interpolated
 from evenly.features.dense.towers import dense_encoder
 from evenly.features.unit_rows import Single
-from evenly.flows.runs import workspace_run
-from evenly.tasks.adapters.region_truth import read_region_truth
 from evenly.tasks.encoders import open_encoder, open_second
-from evenly.tasks.run import EncoderChoice, SecondChoice
+from evenly.tasks.run import SecondChoice
 
 STEP, TAUGHT = 4, 400
 GAMMAS, DELTAS, RETRIEVED = (0.2, 0.4, 0.5, 0.6, 0.7, 0.8), (0.5, 0.8, 0.9, 0.99, 1.0), (5, 10, 20)
 
 
 @dataclass(frozen=True)
-class Part:
-    """Rows of pictures, their true regions, class maps of every fourth line and column, and groups."""
+class MapPart(Part):
+    """A part with class maps of every fourth line and column."""
 
-    dense: Dense
-    regions: Regions
     maps: Sequence[np.ndarray]
-    groups: np.ndarray
     names: Sequence[str]
 
     def pixels(self, maps: Single, place: int) -> Single:
@@ -77,21 +69,10 @@ class Part:
         return np.array(values), np.array(pictures)
 
 
-def part_of(folder: Path, names: Sequence[str], limit: int | None, encode: Callable[[list[bytes]], Dense]) -> Part:
-    truth = read_region_truth([folder])
-    places = np.flatnonzero(np.bincount(truth.picture, minlength=len(truth.sizes)) > 1)
-    places = places if limit is None else places[np.linspace(0, len(places) - 1, min(limit, len(places))).astype(int)]
-    files = pq.read_table(folder / "truth.parquet", columns=["file_name"])["file_name"].to_pylist()
-    rows = np.flatnonzero(np.isin(truth.picture, places))
-    listed = [
-        {"picture": np.searchsorted(places, truth.picture[r]), "box": truth.boxes[r], "mask": truth.masks[r]}
-        | {"label": truth.kinds[r]}
-        for r in rows
-    ]
-    drawn = truth.maps(replace(truth, labels=truth.kinds), names, places)
-    maps = [of_picture[STEP // 2 :: STEP, STEP // 2 :: STEP] for of_picture in drawn]
-    dense = encode([(folder / files[place]).read_bytes() for place in places])
-    return Part(dense, Regions.from_rows(listed), maps, truth.groups[places].astype(str), names)
+def part_of(folder: Path, names: Sequence[str], limit: int | None, encode: Callable[[list[bytes]], Dense]) -> MapPart:
+    part = read_part(folder, limit, encode)
+    drawn = part.truth.maps(part.truth, names, part.places)
+    return MapPart(**vars(part), maps=[of_one[STEP // 2 :: STEP, STEP // 2 :: STEP] for of_one in drawn], names=names)
 
 
 def value(measure: Measure, n: int) -> float:
@@ -104,17 +85,7 @@ def best(options: Sequence[float], score: Callable[[Any], float]) -> Any:  # noq
     return max(scores, key=scores.get)
 
 
-def compared(name: str, method: Measure, rival: Measure, groups: np.ndarray) -> None:
-    effect = effect_of([measured_arms({"method": method, "rival": rival}, groups)], seed=1)
-    gain = effect.gain
-    print(
-        f"{name}: {effect.value:.4f} against {effect.rival_value:.4f}, {gain.estimate:+.4f} "
-        f"[{gain.low:+.4f}, {gain.high:+.4f}], {effect.n_groups} groups, {effect.deciding} would decide",
-        flush=True,
-    )
-
-
-def judge(fit: Part, val: Part, test: Part, things: Vocabulary) -> None:
+def judge(fit: MapPart, val: MapPart, test: MapPart, things: Vocabulary) -> None:
     texts, plain, n = things.prototypes, ScoreMaps(), len(val.maps)
     few = np.unique(np.linspace(0, len(fit.dense) - 1, TAUGHT).astype(int))
     kept = fit.regions[np.isin(fit.regions.picture, few)]
@@ -124,7 +95,7 @@ def judge(fit: Part, val: Part, test: Part, things: Vocabulary) -> None:
     second = Correlations(gamma=gamma)
     learned = replace(second, dimension=64, epochs=6).fit(*taught)
 
-    def background(part: Part, maps: Single, of_delta: float) -> Single | None:
+    def background(part: MapPart, maps: Single, of_delta: float) -> Single | None:
         return replace(learned, delta=of_delta).with_arrays(learned.arrays()).background(part.dense, maps)
 
     alone = learned.maps(val.dense, texts)
@@ -160,25 +131,16 @@ def judge(fit: Part, val: Part, test: Part, things: Vocabulary) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("ground", type=Path)
-    parser.add_argument("--refine", default=None)
-    parser.add_argument("--limit", type=int, default=None)
-    arguments = parser.parse_args()
-    run = workspace_run(
-        arguments.ground / "workspace", encoder=EncoderChoice(refine=arguments.refine), second=SecondChoice()
-    )
+    ground, run, names, limit = open_ground(__doc__ or "", second=SecondChoice())
     encoder = open_encoder(run)
     first, second = dense_encoder(encoder, "embedded"), dense_encoder(open_second(run), "second")
-    names = (arguments.ground / "classes.txt").read_text().split("\n")
-    names = [name for name in names if name]
     rows = np.asarray(to_unit_rows(encoder.encode_texts([f"a {name}" for name in names]))[0], np.float32)
 
     def encode(files: list[bytes]) -> Dense:
         further = second.encode_dense(files)
         return first.encode_dense(files).with_second(further.cells, further.frames)
 
-    parts = [part_of(arguments.ground / name, names, arguments.limit, encode) for name in ("fit", "val", "test")]
+    parts = [part_of(ground / name, names, limit, encode) for name in ("fit", "val", "test")]
     judge(*parts, Vocabulary(texts=names, labels=names, rows=rows))
 
 

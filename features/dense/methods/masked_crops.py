@@ -35,14 +35,14 @@ class MaskedCrops(Naming, CropRule):
     def fit(self, dense: Dense, regions: Regions, vocabulary: Vocabulary, *, crops: Single | None = None) -> Self:
         """Take the weight by which most known regions have their label, each label counting alike."""
         labels = label_places(regions, vocabulary.names)
-        parts = self._parts(dense, vocabulary, regions, crops)
+        parts = self.parts(dense, vocabulary, regions, crops)
         methods = [replace(self, weight=weight) for weight in WEIGHTS]
         return max(methods, key=lambda method: share_right(method.ensemble(*parts).argmax(axis=1), labels))
 
     def score(self, dense: Dense, vocabulary: Vocabulary, named: GivenRegions) -> Regions:
         """The regions with their names."""
         regions = to_name(named)
-        ensemble = self.ensemble(*self._parts(dense, vocabulary, regions, named.crops))
+        ensemble = self.ensemble(*self.parts(dense, vocabulary, regions, named.crops))
         return self.named(regions, ensemble, vocabulary.names, source="masked_crops")
 
     def ensemble(self, by_crop: Probabilities, by_map: Probabilities) -> Probabilities:
@@ -51,9 +51,13 @@ class MaskedCrops(Naming, CropRule):
         is_whole = by_crop.any(axis=1, keepdims=True) & by_map.any(axis=1, keepdims=True)
         return np.where(is_whole, product, by_crop + by_map)
 
-    def _parts(
+    def parts(
         self, dense: Dense, vocabulary: Vocabulary, regions: Regions, crops: Single | None
     ) -> tuple[Probabilities, Probabilities]:
+        """The probability (m, c) of each thing by the rows (m, d) of crops, and by the score map.
+
+        Raises RowsError for other than a crop of each region.
+        """
         if crops is None or len(crops) != len(regions):
             raise RowsError(
                 f"`crops` must have a row for each of {len(regions)} regions; got "
