@@ -1,10 +1,8 @@
 """Region methods fitted to labelled regions of a pool's own pictures, once for the same ones."""
 
 import base64
-import json
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -77,14 +75,13 @@ def _fitted(run: Run, search: RegionSearch, ids: Sequence[str], boxes: Sequence[
 
 
 def _text(arrays: Arrays) -> str:
-    files = dict[str, str]()
-    for name, rows in sorted(arrays.items()):
-        stream = BytesIO()
-        np.save(stream, rows, allow_pickle=False)
-        files[name] = base64.b64encode(stream.getvalue()).decode()
-    return json.dumps(files)
+    from safetensors.numpy import save
+
+    return base64.b64encode(save({name: np.ascontiguousarray(rows) for name, rows in arrays.items()})).decode()
 
 
 def _read(text: str) -> Arrays:
-    files = json.loads(text)
-    return {name: np.load(BytesIO(base64.b64decode(file)), allow_pickle=False) for name, file in files.items()}
+    from safetensors.numpy import load
+
+    arrays: Arrays = load(base64.b64decode(text))
+    return arrays

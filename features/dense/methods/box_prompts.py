@@ -16,6 +16,7 @@ from evenly.features.dense.method import UNLABELLED, Arrays, GivenRegions, Regio
 from evenly.features.dense.naming import LabelPlaces, Naming, label_places, region_means, share_right, to_name
 from evenly.features.dense.regions import Regions
 from evenly.features.dense.rows import Dense, unit_length
+from evenly.features.errors import RowsError
 from evenly.features.refining.heads import ARRAYS, Heads
 from evenly.features.refining.objectives import OBJECTIVES
 from evenly.features.refining.pairs import PairRows
@@ -47,8 +48,9 @@ class BoxPrompts(Naming):
     def fit(self, dense: Dense, regions: Regions, vocabulary: Vocabulary) -> Self:
         """Train heads by contrast of regions and names; epoch and strength name most of the regions of other groups.
 
-        A group is the regions of one phrase, of a picture where they have none; a fifth of them chooses. Itself where
-        that is nothing, where no heads are better than none, and for regions of fewer than two names.
+        A group is the regions of one phrase, of a picture where they have none; a fifth of them chooses. The order of
+        pictures and regions changes nothing. Itself where no heads are better than none. Raises RowsError for regions
+        of fewer than two names, and where no group chooses.
         """
         labels = label_places(regions, vocabulary.names)
         groups = np.array([_group(dense, regions, row) for row in range(len(regions))])
@@ -57,12 +59,16 @@ class BoxPrompts(Naming):
         usable = (labels != UNLABELLED) & means.any(axis=1)
         train, val = usable & ~is_val, usable & is_val
         if len(np.unique(labels[train])) < 2 or not val.any():
-            return self
+            raise RowsError(
+                "`regions` must have two labels among those to learn from, and others to choose by; got "
+                f"{len(np.unique(labels[train]))} labels of {int(train.sum())} regions, and {int(val.sum())}. "
+                "Give more labelled regions, or a larger `learn`."
+            )
         names = np.array(vocabulary.names)[labels[train]]
         pairs = PairRows(
             image=means[train],
             text=vocabulary.prototypes[labels[train]],
-            uids=np.array([f"{group} {row}" for row, group in enumerate(groups[train])]),
+            uids=np.array([_content(dense, regions, int(row)) for row in np.flatnonzero(train)]),
             captions=names,
             groups=groups[train],
             labels=names,
@@ -106,6 +112,12 @@ class BoxPrompts(Naming):
 def _share_right(method: BoxPrompts, means: Single, labels: LabelPlaces, vocabulary: Vocabulary) -> float:
     rows, things = method.refined(means, vocabulary)
     return share_right((rows @ things.T).argmax(axis=1), labels)
+
+
+def _content(dense: Dense, regions: Regions, row: int) -> str:
+    """A name of a region by its picture's row, its box and its mask."""
+    box = f"{regions.boxes[row].tolist()} {regions.masks[row]}".encode()
+    return hashlib.blake2b(dense.image[regions.picture[row]].tobytes() + box, digest_size=16).hexdigest()
 
 
 def _group(dense: Dense, regions: Regions, row: int) -> str:

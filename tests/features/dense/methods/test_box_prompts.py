@@ -8,6 +8,7 @@ from evenly.features.dense.methods.box_prompts import BoxPrompts
 from evenly.features.dense.naming import region_means
 from evenly.features.dense.regions import Regions
 from evenly.features.dense.rows import Dense, unit_length
+from evenly.features.errors import RowsError
 from evenly.features.refining.heads import ARRAYS
 
 D, NAMES = 12, [f"thing {number}" for number in range(8)]
@@ -37,6 +38,20 @@ def planted(n: int, seed: int) -> tuple[Dense, Regions]:
 @pytest.fixture(scope="module")
 def fitted() -> BoxPrompts:
     return BoxPrompts(rank=8, epochs=12, batch_size=16).fit(*planted(60, 1), THINGS)
+
+
+def test_the_order_of_pictures_changes_nothing_that_is_learned(fitted: BoxPrompts) -> None:
+    dense, regions = planted(60, 1)
+    order = np.random.default_rng(4).permutation(60)
+    turned = replace(regions, picture=np.argsort(order)[regions.picture])
+    again = BoxPrompts(rank=8, epochs=12, batch_size=16).fit(dense[order], turned, THINGS)
+    assert all(np.array_equal(values, again.arrays()[name]) for name, values in fitted.arrays().items())
+
+
+def test_regions_that_teach_nothing_are_refused() -> None:
+    dense, regions = planted(6, 1)
+    with pytest.raises(RowsError, match=r"two labels.*got 1 labels"):
+        BoxPrompts().fit(dense, replace(regions, labels=np.full(len(regions), NAMES[0], object)), THINGS)
 
 
 def right(method: BoxPrompts) -> float:
@@ -69,12 +84,8 @@ def test_what_was_learned_comes_back_from_its_arrays_and_is_the_same_each_time(f
     assert right(other) == right(fitted)
 
 
-def test_of_one_phrase_all_regions_learn_or_all_choose_so_nothing_is_learned() -> None:
+def test_of_one_phrase_all_regions_learn_or_all_choose_so_it_is_refused() -> None:
     dense, regions = planted(30, 1)
     same = replace(regions, phrases=np.full(len(regions), "a thing", object))
-    assert BoxPrompts(rank=8, epochs=1, batch_size=16).fit(dense, same, THINGS).arrays() == {}
-
-
-def test_regions_of_one_name_teach_nothing() -> None:
-    dense, regions = planted(30, 1)
-    assert not BoxPrompts().fit(dense, replace(regions, labels=np.full(len(regions), NAMES[0], object)), THINGS).learned
+    with pytest.raises(RowsError, match="others to choose by"):
+        BoxPrompts(rank=8, epochs=1, batch_size=16).fit(dense, same, THINGS)
