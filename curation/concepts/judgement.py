@@ -143,7 +143,7 @@ _matching: Callable[..., Judgement] = partial(
     value="concepts",
     rule=MatchRule,
     rejudge=by_row(_matched),
-    fixed=fixed_fields("metadata", "language"),
+    fixed=fixed_fields("metadata", "language", "texts"),
 )
 MATCH_CONCEPTS = _matching(
     name="match_concepts", section="match", question="Does the caption name a concept?", reads=given_captions

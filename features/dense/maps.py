@@ -7,8 +7,6 @@ from typing import Annotated, Any
 import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge, Gt, Le
-from scipy.ndimage import find_objects, label
-from scipy.special import softmax
 
 from evenly.bounds import FINITE
 from evenly.features.dense.regions import Regions, encoded_mask
@@ -33,6 +31,8 @@ class MapCut:
 
     def probabilities(self, cosines: Single) -> Single:
         """The share (n, c, h, w) of each thing in each cell by cosines of that shape."""
+        from scipy.special import softmax
+
         shares: Single = softmax(self.scale * cosines, axis=1)
         return shares
 
@@ -69,6 +69,8 @@ def _parts(
     winners: npt.NDArray[np.int64], count: int, least: float
 ) -> Iterator[tuple[int, npt.NDArray[np.bool_], tuple[float, ...]]]:
     """The parts of each thing that hang together and have at least so many pixels: thing, mask and box."""
+    from scipy.ndimage import find_objects, label
+
     for thing in np.flatnonzero(np.bincount(winners.ravel(), minlength=count)[:count]):
         numbers, _ = label(winners == thing)
         sizes = np.bincount(numbers.ravel())

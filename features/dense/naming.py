@@ -7,7 +7,6 @@ from typing import Annotated
 import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge, Gt, Le
-from scipy.special import softmax
 
 from evenly.bounds import FINITE
 from evenly.features.dense.maps import LOW_SCORE
@@ -36,6 +35,8 @@ class Naming:
 
     def probabilities_of(self, rows: Single, things: Single) -> Probabilities:
         """The probability (m, c) of each thing (c, d) for each row (m, d); zeros for a row of zeros."""
+        from scipy.special import softmax
+
         shares: Probabilities = softmax(self.scale * (rows.astype(np.float64) @ things.T), axis=1)
         return shares * rows.any(axis=1, keepdims=True)
 

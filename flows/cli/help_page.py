@@ -20,7 +20,7 @@ SUBJECTS = {
         *("match", "balance", "metadata", "link", "clusters", "search", "index"),
     ),
     "Classes": ("describe", "descriptions", "batches", "concepts", "retrieve"),
-    "Features": ("extract", "encode", "encoders", "refine", "worth", "tune"),
+    "Features": ("extract", "encode", "regions", "encoders", "refine", "worth", "tune"),
     "Adapters": (
         *("fit", "evaluate", "predict", "leaderboard", "probe", "base-to-new", "sessions"),
         *("effects", "export-adapter"),

@@ -20,6 +20,7 @@ from evenly.curation.align import Align, judge_alignment, resolve_threshold
 from evenly.curation.balance.cap import CAP
 from evenly.curation.exclusions.clusters import TargetClusters
 from evenly.curation.filters.judgement import FilterRules
+from evenly.curation.regions.judgement import RegionRule
 from evenly.curation.reservations.rule import PoolDownload
 from evenly.curation.step import Judged
 from evenly.curation.steps import STEPS
@@ -224,11 +225,12 @@ CHANGES: dict[str, Changes] = {
 OF_TEXTS = [name for name, changes in CHANGES.items() if {*changes} <= {*TEXTS}]
 FIXED = {
     "block_domains": {"domains"},
-    "match_concepts": {"metadata", "language"},
-    "match_again": {"metadata", "language"},
+    "match_concepts": {"metadata", "language", "texts"},
+    "match_again": {"metadata", "language", "texts"},
     "download": {field.name for field in fields(PoolDownload)},
     "safety": {"files", "looks", "domains", "max_distance"},
     "decontaminate": {"sets", "colour"},
+    "find_regions": {field.name for field in fields(RegionRule)},
     "rank": {"adapter", "model"},
     "align": {"model"},
     "deduplicate_semantic": {"model"},

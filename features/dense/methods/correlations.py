@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 import numpy as np
 from annotated_types import Ge, Gt, Le
-from scipy.special import expit
 
 from evenly.bounds import FINITE
 from evenly.features.dense.maps import MapCut
@@ -76,6 +75,8 @@ class Correlations(MapCut):
         """1 at cells (n, h, w) of background, in which no thing reaches delta, else 0; None where it is not known."""
         if not self.learned or "background_weight" not in self.learned:
             return None
+        from scipy.special import expit
+
         of_things = expit(dense.cells @ self.learned["background_weight"].ravel() + self.learned["background_bias"])
         cells: Single = ((of_things <= 0.5) & (maps.max(axis=1) < self.delta)).astype(np.float32)
         return cells

@@ -9,7 +9,6 @@ from typing import Annotated, ClassVar, Literal, Self
 import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge, Gt
-from scipy.special import expit
 
 from evenly.bounds import FINITE
 from evenly.features.dense.maps import MapCut
@@ -47,6 +46,8 @@ class Cosegment(MapCut):
 
     def fit(self, dense: Dense, _regions: Regions, vocabulary: Vocabulary) -> Self:
         """Find the prototype of each thing among these pictures, without their regions."""
+        from scipy.special import expit
+
         if not len(dense):
             return self
         rows, texts = self._rows(dense), vocabulary.prototypes
@@ -64,6 +65,8 @@ class Cosegment(MapCut):
 
     def maps(self, dense: Dense, texts: Single) -> Single:
         """Likeness (n, c, h, w) of cells to prototypes times that to texts (c, d), each between 0 and 1."""
+        from scipy.special import expit
+
         prototypes = self.learned.get("prototypes", texts[:0])
         if len(prototypes) != len(texts):
             raise RowsError(

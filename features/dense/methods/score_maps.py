@@ -9,7 +9,6 @@ from typing import Annotated, ClassVar, Self
 
 import numpy as np
 from annotated_types import Ge, Gt
-from scipy.special import softmax
 
 from evenly.bounds import FINITE
 from evenly.features.dense.maps import MapCut
@@ -42,6 +41,8 @@ class ScoreMaps(MapCut):
         if self.gamma == 0:
             return np.broadcast_to(texts, (len(dense), *texts.shape))
         context = np.concatenate([dense.image[:, None], dense.cells.reshape(len(dense), -1, texts.shape[1])], axis=1)
+        from scipy.special import softmax
+
         attention = softmax(np.einsum("cd,nkd->nck", texts, context) / self.tau, axis=2)
         return unit_length(texts + self.gamma * np.einsum("nck,nkd->ncd", attention, context))
 

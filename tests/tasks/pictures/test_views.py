@@ -151,7 +151,9 @@ def test_boxes_are_read_from_a_column_of_the_build_and_wrong_ones_counted(build,
         return table.append_column("objects", pa.array(values, pa.list_(pa.list_(pa.float64()))))
 
     run = replace(rebuilt.run, views=ViewRule(boxes="objects"))
-    with pytest.raises(InputError, match=r"`features\.views\.boxes` must be a column of the pool; got `objects`"):
+    with pytest.raises(
+        InputError, match=r"`features\.views\.boxes` must be a column of the pool, or regions.*; got `objects`"
+    ):
         labelled_rows(run, rebuilt.manifest, TEXTS, adapters=["tip"])
     monkeypatch.setattr(Samples, "read", with_boxes)
     rows = labelled_rows(run, rebuilt.manifest, TEXTS, adapters=["tip"])
