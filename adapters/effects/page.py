@@ -11,8 +11,8 @@ _READING = """\
 # Effects
 
 What each method claims, judged on [the proving ground](ground.md) by an encoder that sees what is planted, and by the
-frozen one. The test pictures are of {groups} groups; no drawing of theirs is in a part that anything was fitted on or
-chosen by. What is drawn is drawn with {seeds} seeds. This page is made by
+frozen one. Test pictures and their objects are of up to {groups} groups; no drawing of theirs is in a part that
+anything was fitted on or chosen by. What is drawn is drawn with {seeds} seeds. This page is made by
 
 ```bash
 {command}
