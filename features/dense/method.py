@@ -1,7 +1,9 @@
 """The contract of region methods: dense rows and named things in, regions of pictures out."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
@@ -81,22 +83,37 @@ class RegionMethod(Protocol):
         ...
 
 
-class LearnsNothing:
-    """The half of the contract that a method without training has no use for."""
+class LearnsArrays:
+    """The half of the contract of a method that learns arrays, which are its `learned`."""
 
-    needs: ClassVar[frozenset[RegionNeed]] = frozenset()
-
-    def fit(self, _dense: Dense, _regions: Regions, _vocabulary: Vocabulary) -> Self:
-        """Itself."""
-        return self
+    learned: ClassVar[Arrays] = MappingProxyType({})
 
     def arrays(self) -> Arrays:
-        """None."""
-        return {}
+        """The arrays that were learned."""
+        return dict(self.learned)
 
-    def with_arrays(self, _arrays: Arrays) -> Self:
-        """Itself."""
-        return self
+    def with_arrays(self, arrays: Arrays) -> Self:
+        """The method with arrays that another one learned."""
+        fitted = copy(self)
+        object.__setattr__(fitted, "learned", dict(arrays))
+        return fitted
+
+
+class LearnsFields:
+    """The half of the contract of a method that chooses numbers of its own fields, `fitted`."""
+
+    fitted: ClassVar[tuple[str, ...]]
+
+    def arrays(self) -> Arrays:
+        """The numbers that were chosen."""
+        return {name: np.array([getattr(self, name)]) for name in self.fitted}
+
+    def with_arrays(self, arrays: Arrays) -> Self:
+        """The method with numbers that another one chose."""
+        chosen = copy(self)
+        for name in self.fitted:
+            object.__setattr__(chosen, name, float(arrays[name][0]))
+        return chosen
 
 
 def cell_labels(dense: Dense, regions: Regions, names: Sequence[str]) -> npt.NDArray[np.int64]:

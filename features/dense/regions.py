@@ -1,6 +1,5 @@
 """Regions of pictures: boxes and masks with a label, a score, and a reason where one does not count."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -119,16 +118,6 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 
-def regions_text(regions: Regions) -> str:
-    """The regions of a picture as they are stored."""
-    return json.dumps(regions.rows(), separators=(",", ":"), ensure_ascii=False)
-
-
-def read_regions(text: str, picture: int = 0) -> Regions:
-    """The regions that `regions_text` stored, of the picture at that place."""
-    return Regions.from_rows([{**row, "picture": picture} for row in json.loads(text)])
-
-
 def encoded_mask(mask: Mask) -> str:
     """COCO's compressed run lengths of a mask (height, width)."""
     from pycocotools import mask as coco
@@ -172,12 +161,6 @@ def run_lengths(counts: str) -> list[int]:
         lengths.append(value + (lengths[-2] if len(lengths) > 2 else 0))
         value = shift = 0
     return [-1] if shift else lengths
-
-
-def mask_box(mask: Mask) -> tuple[float, float, float, float]:
-    """The smallest box around a mask that is not empty, x0, y0, x1, y1."""
-    lines, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return float(columns[0]), float(lines[0]), float(columns[-1] + 1), float(lines[-1] + 1)
 
 
 def covered_share(regions: Regions, size: tuple[int, int]) -> float:

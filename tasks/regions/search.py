@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
 from hashlib import blake2b, sha256
 from pathlib import Path
 from typing import Any
@@ -203,14 +204,29 @@ def detector_of(run: Run, rule: RegionRule) -> OnnxDetector | None:
         return None
     path = Path(run.locate(rule.detector))
     if path.suffix != ".json":
-        return OnnxDetector(DetectorRule(file=str(path), name=path.stem))
+        return _opened(DetectorRule(file=str(path), name=path.stem), _stamp(path))
     try:
         form = rule_reader(DetectorRule)(read_json(read_text(path, field="detector", limit_bytes=MAX_BYTES)))
     except (OSError, ValueError) as error:
         raise InputError(
             f"`detector` must be an ONNX file, or JSON of a detector's form; got `{path}`: {error}. Correct it."
         ) from None
-    return OnnxDetector(replace(form, file=str(path.parent / form.file)))
+    file = path.parent / form.file
+    return _opened(replace(form, file=str(file)), _stamp(file))
+
+
+@lru_cache(maxsize=1)
+def _opened(form: DetectorRule, _version: tuple[int, ...]) -> OnnxDetector:
+    """The detector, whose file is read and hashed once until it changes."""
+    return OnnxDetector(form)
+
+
+def _stamp(file: Path) -> tuple[int, ...]:
+    """What changes with a file; nothing of one that is not there."""
+    if not file.is_file():
+        return ()
+    status = file.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ino
 
 
 def _method(run: Run, rule: RegionRule) -> RegionMethod | None:

@@ -6,13 +6,13 @@ Here the box's share of each cell pools, and residual heads of both sides are tr
 """
 
 import hashlib
-from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Self
+from dataclasses import dataclass, replace
+from typing import Annotated, Self
 
 import numpy as np
 from annotated_types import Ge, Le
 
-from evenly.features.dense.method import UNLABELLED, Arrays, GivenRegions, RegionNeed, Vocabulary
+from evenly.features.dense.method import UNLABELLED, GivenRegions, LearnsArrays, RegionNeed, Vocabulary
 from evenly.features.dense.naming import LabelPlaces, Naming, label_places, region_means, share_right, to_name
 from evenly.features.dense.regions import Regions
 from evenly.features.dense.rows import Dense, unit_length
@@ -28,7 +28,7 @@ _VAL = 5  # one group of so many
 
 
 @dataclass(frozen=True, kw_only=True)
-class BoxPrompts(Naming):
+class BoxPrompts(LearnsArrays, Naming):
     """Names by refined rows of regions and texts; without `fit` by plain means of cells.
 
     rank, epochs, batch_size, seed: of the heads that `fit` trains.
@@ -38,7 +38,6 @@ class BoxPrompts(Naming):
     epochs: Annotated[int, Ge(1), Le(1000)] = 20
     batch_size: Annotated[int, Ge(2), Le(65536)] = 256
     seed: Annotated[int, Ge(0)] = 0
-    learned: Any = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def needs(self) -> frozenset[RegionNeed]:
@@ -97,16 +96,6 @@ class BoxPrompts(Naming):
         heads = Heads(**{name: self.learned[name] for name in ARRAYS}, strength=strength)
         texts = unit_length(heads.text(vocabulary.rows))
         return unit_length(heads.image(means)), replace(vocabulary, rows=texts).prototypes
-
-    def arrays(self) -> Arrays:
-        """The heads that were trained, and their strength."""
-        return dict(self.learned or {})
-
-    def with_arrays(self, arrays: Arrays) -> Self:
-        """With heads that another one trained."""
-        trained = replace(self)
-        object.__setattr__(trained, "learned", dict(arrays))
-        return trained
 
 
 def _share_right(method: BoxPrompts, means: Single, labels: LabelPlaces, vocabulary: Vocabulary) -> float:

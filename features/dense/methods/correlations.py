@@ -5,15 +5,15 @@ without the second backbone and to find background. There FOUND teaches backgrou
 it is the regions handed to `fit`, and the encoder's own cells.
 """
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, ClassVar, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Self
 
 import numpy as np
 from annotated_types import Ge, Gt, Le
 
 from evenly.bounds import FINITE
 from evenly.features.dense.maps import MapCut
-from evenly.features.dense.method import Arrays, GivenRegions, RegionNeed, Vocabulary, cell_shares
+from evenly.features.dense.method import GivenRegions, LearnsArrays, RegionNeed, Vocabulary, cell_shares
 from evenly.features.dense.regions import Regions
 from evenly.features.dense.rows import Dense, unit_length
 from evenly.features.errors import RowsError
@@ -28,7 +28,7 @@ _BACKGROUND_STEP = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
-class Correlations(MapCut):
+class Correlations(LearnsArrays, MapCut):
     """Maps of pooled cells; `fit` makes the second backbone needless and finds background.
 
     gamma: the correlation from which two cells are of one thing. delta: a cell whose likeliest thing has that
@@ -41,7 +41,6 @@ class Correlations(MapCut):
     epochs: Annotated[int, Ge(1)] = 10
     step: Annotated[float, Gt(0), FINITE] = 5e-5
     seed: int = 0
-    learned: ClassVar[Arrays] = {}
 
     @property
     def needs(self) -> frozenset[RegionNeed]:
@@ -118,16 +117,6 @@ class Correlations(MapCut):
         arrays = {name: values.numpy() for name, values in state.items() if len(kept) or name.startswith("objects")}
         arrays["objects_weight"] = np.ascontiguousarray(arrays["objects_weight"].transpose(2, 3, 1, 0))
         return self.with_arrays(arrays)
-
-    def arrays(self) -> Arrays:
-        """The weights of the convolutions that were taught."""
-        return self.learned
-
-    def with_arrays(self, arrays: Arrays) -> Self:
-        """With the convolutions of those weights."""
-        taught = replace(self)
-        object.__setattr__(taught, "learned", dict(arrays))
-        return taught
 
 
 def correlation_loss(objects: "Tensor", correlated: "Tensor") -> "Tensor":

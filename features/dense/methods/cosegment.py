@@ -3,8 +3,8 @@
 ReCo (Shin, Xie and Albanie 2022, arXiv:2206.07045; public code 5c5e1bc).
 """
 
-from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar, Literal, Self
+from dataclasses import dataclass
+from typing import Annotated, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ from annotated_types import Ge, Gt
 
 from evenly.bounds import FINITE
 from evenly.features.dense.maps import MapCut
-from evenly.features.dense.method import Arrays, GivenRegions, RegionNeed, Vocabulary
+from evenly.features.dense.method import GivenRegions, LearnsArrays, RegionNeed, Vocabulary
 from evenly.features.dense.regions import Regions
 from evenly.features.dense.rows import Dense
 from evenly.features.errors import RowsError
@@ -23,7 +23,7 @@ Reals = npt.NDArray[np.floating]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cosegment(MapCut):
+class Cosegment(LearnsArrays, MapCut):
     """Score maps times the likeness of cells to a prototype of each thing, from pictures that `fit` retrieves for it.
 
     compare: cells by their rows of a second backbone, or by the encoder's own. retrieved: the pictures of a thing.
@@ -36,7 +36,6 @@ class Cosegment(MapCut):
     prototype: Prototype = "mean"
     context: tuple[str, ...] = ()
     sharpness: Annotated[float, Gt(0), FINITE] = 10.0
-    learned: ClassVar[Arrays] = {}
 
     @property
     def needs(self) -> frozenset[RegionNeed]:
@@ -81,16 +80,6 @@ class Cosegment(MapCut):
         """The regions of all things."""
         maps = self.probabilities(self.maps(dense, vocabulary.prototypes))
         return self.regions(dense, maps, vocabulary.names, source="cosegment")
-
-    def arrays(self) -> Arrays:
-        """The prototypes of the things, in their order."""
-        return self.learned
-
-    def with_arrays(self, arrays: Arrays) -> Self:
-        """With those prototypes."""
-        fitted = replace(self)
-        object.__setattr__(fitted, "learned", dict(arrays))
-        return fitted
 
     def _rows(self, dense: Dense) -> Single:
         rows: Single | None = getattr(dense, self.compare)

@@ -5,14 +5,14 @@ regions. Its evaluation takes the best description of each and the mean over reg
 """
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge, Gt, Le
 
 from evenly.bounds import Cosine
-from evenly.features.dense.method import UNLABELLED, Arrays, GivenRegions, RegionNeed, Vocabulary
+from evenly.features.dense.method import UNLABELLED, GivenRegions, LearnsFields, RegionNeed, Vocabulary
 from evenly.features.dense.naming import LabelPlaces, label_places, region_means, to_name
 from evenly.features.dense.regions import Regions
 from evenly.features.dense.rows import Dense, unit_length
@@ -22,7 +22,7 @@ Cosines = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DescribedParts:
+class DescribedParts(LearnsFields):
     """A region for each thing on a picture whose score reaches min_score: the best, with the description that fits.
 
     score: (1 - weight) cos(picture, thing) + weight * the best, or mean, over regions of the best, or mean, cosine with
@@ -30,6 +30,7 @@ class DescribedParts:
     grid's sides, or boxes of another source.
     """
 
+    fitted: ClassVar[tuple[str, ...]] = ("weight", "min_score")
     weight: Annotated[float, Ge(0), Le(1)] = 0.5
     min_score: Cosine = 0.25
     over_texts: Literal["max", "mean"] = "max"
@@ -98,14 +99,6 @@ class DescribedParts:
                 "score": scores[picture, thing],
             })  # fmt: skip
         return Regions.from_rows(rows)
-
-    def arrays(self) -> Arrays:
-        """The weight and min_score."""
-        return {"weight": np.array([self.weight]), "min_score": np.array([self.min_score])}
-
-    def with_arrays(self, arrays: Arrays) -> Self:
-        """With those that another one learned."""
-        return replace(self, weight=float(arrays["weight"][0]), min_score=float(arrays["min_score"][0]))
 
 
 def windows(dense: Dense, share: float) -> Regions:

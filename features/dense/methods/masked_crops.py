@@ -11,7 +11,7 @@ import numpy as np
 from annotated_types import Ge, Le
 
 from evenly.features.dense.crops import CropRule
-from evenly.features.dense.method import Arrays, GivenRegions, RegionNeed, Vocabulary
+from evenly.features.dense.method import GivenRegions, LearnsFields, RegionNeed, Vocabulary
 from evenly.features.dense.methods.score_maps import ScoreMaps
 from evenly.features.dense.naming import Naming, Probabilities, label_places, region_means, share_right, to_name
 from evenly.features.dense.regions import Regions
@@ -23,13 +23,14 @@ WEIGHTS = (0.0, 0.15, 0.3, 0.45, 0.6, 0.7, 0.85, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaskedCrops(Naming, CropRule):
+class MaskedCrops(LearnsFields, Naming, CropRule):
     """Names by p_crop^weight * p_map^(1 - weight), each a softmax over things; by one where there is no other.
 
     p_map: the mean of the score map over the region. weight: chosen among WEIGHTS by `fit`, which needs crops as well.
     """
 
     weight: Annotated[float, Ge(0), Le(1)] = 0.7
+    fitted: ClassVar[tuple[str, ...]] = ("weight",)
     needs: ClassVar[frozenset[RegionNeed]] = frozenset({"regions", "crops"})
 
     def fit(self, dense: Dense, regions: Regions, vocabulary: Vocabulary, *, crops: Single | None = None) -> Self:
@@ -67,11 +68,3 @@ class MaskedCrops(Naming, CropRule):
         things = np.moveaxis(maps.probabilities(maps.cosines(dense, vocabulary.prototypes)), 1, 3)
         by_map = region_means(dense, regions, things).astype(np.float64)
         return self.probabilities_of(crops, vocabulary.prototypes), by_map
-
-    def arrays(self) -> Arrays:
-        """The weight."""
-        return {"weight": np.array([self.weight])}
-
-    def with_arrays(self, arrays: Arrays) -> Self:
-        """With the weight that was learned."""
-        return replace(self, weight=float(arrays["weight"][0]))

@@ -12,7 +12,14 @@ from annotated_types import Ge, Gt
 
 from evenly.bounds import FINITE
 from evenly.features.dense.maps import MapCut
-from evenly.features.dense.method import UNLABELLED, Arrays, GivenRegions, RegionNeed, Vocabulary, cell_labels
+from evenly.features.dense.method import (
+    UNLABELLED,
+    GivenRegions,
+    LearnsFields,
+    RegionNeed,
+    Vocabulary,
+    cell_labels,
+)
 from evenly.features.dense.regions import Regions
 from evenly.features.dense.rows import Dense, unit_length
 from evenly.features.unit_rows import Single
@@ -21,7 +28,7 @@ GAMMAS = (0.0, 0.1, 0.2, 0.4, 0.8)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreMaps(MapCut):
+class ScoreMaps(LearnsFields, MapCut):
     """Regions where a picture looks like a thing; gamma: how far texts lean, chosen among GAMMAS by `fit`.
 
     tau: the temperature of attention over cells.
@@ -29,6 +36,7 @@ class ScoreMaps(MapCut):
 
     gamma: Annotated[float, Ge(0), FINITE] = 0.0
     tau: Annotated[float, Gt(0), FINITE] = 0.07
+    fitted: ClassVar[tuple[str, ...]] = ("gamma",)
     needs: ClassVar[frozenset[RegionNeed]] = frozenset()
 
     def cosines(self, dense: Dense, texts: Single) -> Single:
@@ -65,11 +73,3 @@ class ScoreMaps(MapCut):
         """The regions of all things."""
         maps = self.probabilities(self.cosines(dense, vocabulary.prototypes))
         return self.regions(dense, maps, vocabulary.names, source="score_maps")
-
-    def arrays(self) -> Arrays:
-        """The gamma."""
-        return {"gamma": np.array([self.gamma])}
-
-    def with_arrays(self, arrays: Arrays) -> Self:
-        """With the gamma that was learned."""
-        return replace(self, gamma=float(arrays["gamma"][0]))
