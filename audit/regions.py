@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from evenly.audit.published import PublishedBuild
 from evenly.audit.safe_text import visible
+from evenly.curation.regions.judgement import FIND_REGIONS
 from evenly.features.dense.regions import Regions, run_lengths
 from evenly.storage.exports.content import REGION
 from evenly.storage.ledger import StepRecord
@@ -17,11 +18,6 @@ REGION_TABLE = "regions"
 OF_POOL = "pool_regions"
 """A column of that name that a pool has, in exports."""
 CORNERS = ("x0", "y0", "x1", "y1")
-
-
-def regions_step(build: PublishedBuild) -> StepRecord | None:
-    """The step that gave a build its regions; None where it has none."""
-    return next((record for record in build.records if REGION_TABLE in record.hashes), None)
 
 
 def counting(table: pa.Table) -> pa.Table:
@@ -55,7 +51,7 @@ def with_regions(build: PublishedBuild, rows: Iterator[pa.Table]) -> Iterator[pa
 
     A column of that name that the pool has is called OF_POOL.
     """
-    record = regions_step(build)
+    record = build.step(FIND_REGIONS.name)
     for table in rows:
         yield table if record is None else _with_list(build, record, table)
 

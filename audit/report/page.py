@@ -22,6 +22,7 @@ from evenly.audit.report.regions import count_regions
 from evenly.audit.safe_text import visible
 from evenly.curation.align import ALIGN
 from evenly.curation.captions.judgement import RECAPTION
+from evenly.curation.regions.judgement import FIND_REGIONS
 from evenly.storage.builds import Builds
 from evenly.storage.errors import StorageError
 from evenly.storage.ledger import StepRecord
@@ -172,7 +173,8 @@ def render_report(
     and small pictures are inside, and every text is escaped, control characters made visible.
     """
     build = PublishedBuild(workspace, manifest)
-    funnel, align, recaption = read_funnel(build), build.step(ALIGN.name), build.step(RECAPTION.name)
+    funnel, regions = read_funnel(build), build.step(FIND_REGIONS.name)
+    align, recaption = build.step(ALIGN.name), build.step(RECAPTION.name)
     return page_environment().get_template("page.html.j2").render(
         manifest=manifest,
         overview=read_overview(build),
@@ -184,7 +186,7 @@ def render_report(
         scores=[] if align is None else read_scores(build, align),
         captions=None if recaption is None else read_recaptioning(build, recaption, read_bytes),
         gallery=read_gallery(build, read_bytes),
-        regions=count_regions(build, read_bytes),
+        regions=None if regions is None else count_regions(build, regions, read_bytes),
         truth=[dict(row) for row in truth],
         truth_extra=_extra_columns(truth),
         adapters=evaluations and read_adapters(build.ledger, evaluations),

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from PIL import Image, ImageDraw
 
 from evenly.audit.published import PublishedBuild, ReadBytes, each_image
-from evenly.audit.regions import CORNERS, REGION_TABLE, counting, regions_of, regions_step
+from evenly.audit.regions import CORNERS, REGION_TABLE, counting, regions_of
 from evenly.audit.report.gallery import kept_cards, label_font, small_picture, webp_uri
 from evenly.audit.safe_text import visible
 from evenly.features.dense.regions import Regions, decoded_mask
@@ -25,14 +25,11 @@ _COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#
 _GREY = "#8a8a8a"
 
 
-def count_regions(build: PublishedBuild, read_bytes: ReadBytes) -> dict[str, Any] | None:
-    """The section's facts, of the pairs of the build; None for a build without regions.
+def count_regions(build: PublishedBuild, record: StepRecord, read_bytes: ReadBytes) -> dict[str, Any]:
+    """The section's facts, of the pairs of the build.
 
     labels: the most frequent, with regions, pairs and the median share of the picture that boxes cover.
     """
-    record = regions_step(build)
-    if record is None:
-        return None
     tables, pairs = list[pa.Table](), 0
     for batch in build.batches(["uid", "width", "height"], build.is_kept):
         tables.append(

@@ -1,6 +1,6 @@
 """Preselection before the download and balancing at the end, by the same draws."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from evenly.curation.balance import judgement
 from evenly.curation.balance.inputs import SHOWN, WARN_SHARE, BalanceFacts, balance_notes, matched_entries, sum_tables
 from evenly.curation.balance.parts import Balancing, PicksByUrl
 from evenly.curation.balance.sums import BalanceSums
@@ -15,6 +16,7 @@ from evenly.curation.balance.thresholds import BalanceRule
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.records import stored_fields
 from evenly.storage.tables.exchange import RowExchange, new_exchange
+from evenly.tasks.rebuild.concepts import COUNT_CONCEPTS
 from evenly.tasks.run import Each, EachLedger, Records, Run
 from evenly.tasks.step import Exchanged, Step
 
@@ -82,10 +84,10 @@ def say_concepts(run: Run, records: Records) -> None:
 def concept_lines(record: StepRecord) -> list[str]:
     """Lines on a step's concepts that a person should know; none of other steps."""
     notes = record.notes
-    if record.name == "count_concepts" and "largest" in notes:
+    if record.name == COUNT_CONCEPTS.name and "largest" in notes:
         largest = ", ".join(f"{concept} {count:,}" for concept, count in notes["largest"])
         return [f"{'concepts':<24} list {notes['list'][:16]}, {notes['entries']:,} entries; largest: {largest}"]
-    if record.name != "balance" or not notes.get("drawn"):
+    if record.name != BALANCE.name or not notes.get("drawn"):
         return []
     drawn, lines = notes["drawn"], []
     if tail := notes.get("tail"):
@@ -112,13 +114,18 @@ def _stored_without_headroom(rule: BalanceRule) -> dict[str, Any]:
     return {name: value for name, value in stored_balance(rule).items() if name != "headroom"}
 
 
-_judging = partial(
-    Step[BalanceRule],
-    rule=BalanceRule,
-    judge=balance_pairs,
-    finish=balance_sums,
-    version=2,
-    seeded=True,
-)
-PRESELECT = _judging(name="preselect", stored=stored_balance, resolve=partial(balance_facts, "preselect"))
-BALANCE = _judging(name="balance", stored=_stored_without_headroom, resolve=partial(balance_facts, "balance"))
+def _step(name: str, stored: Callable[[BalanceRule], dict[str, Any]]) -> Step[BalanceRule]:
+    return Step(
+        name=name,
+        rule=BalanceRule,
+        stored=stored,
+        resolve=partial(balance_facts, name),
+        judge=balance_pairs,
+        finish=balance_sums,
+        version=2,
+        seeded=True,
+    )
+
+
+PRESELECT = _step(judgement.PRESELECT.name, stored_balance)
+BALANCE = _step(judgement.BALANCE.name, _stored_without_headroom)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.curation.collecting import with_uids
+from evenly.curation import collecting
 from evenly.curation.decisions import Decisions
 from evenly.keys import LOCAL_ADDRESS, sorted_order
 from evenly.storage.files.splits import compared_keys, has_file_names, places_of_keys
@@ -82,7 +82,7 @@ def send_pools(run: Run, _upstream: Records, rule: CollectRule, engine: Each) ->
     """Part the rows of all pools by uid."""
     limits = None
     with ExitStack() as undone:
-        exchange = undone.enter_context(new_exchange(run.exchange, "collect", run.bits))
+        exchange = undone.enter_context(new_exchange(run.exchange, COLLECT.name, run.bits))
         pieces = [
             (f"{number:04d}-{place:06d}", source, piece)
             for number, source in enumerate(run.sources)
@@ -162,7 +162,7 @@ def _send(exchange: RowExchange, run: Run, piece: tuple[str, PoolSource, PoolPie
     def tables() -> Iterator[pa.Table]:
         for table in read_pool(source, part):
             counted.append(table.num_rows)
-            yield _without_forgotten(with_uids(table), forget)
+            yield _without_forgotten(collecting.with_uids(table), forget)
 
     schemas = exchange.send(_ROWS, name, "uid", tables())
     return sum(counted), schemas
@@ -255,7 +255,7 @@ def _pool_column(pairs: pa.Table, name: str, field: str) -> pa.Array:
 
 
 COLLECT = Step(
-    name="collect",
+    name=collecting.COLLECT.name,
     rule=CollectRule,
     resolve=send_pools,
     judge=collect_pairs,

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from evenly.curation.decisions import Decisions
-from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter
+from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter, judgement
 from evenly.curation.filters.caption_blocklist import BlockedWords, CaptionBlocklist
 from evenly.curation.filters.caption_entities import CaptionEntities, FirstSenses
 from evenly.curation.filters.judgement import FilterRules, judge_by_filters
@@ -112,7 +112,7 @@ def check_images(run: Run, upstream: Records, rule: FilterRules, sent: SentRows 
 
 
 CHECK_TEXTS = Step(
-    name="check_texts",
+    name=judgement.CHECK_TEXTS.name,
     rule=FilterRules,
     stored=_stored,
     load=partial(FilterRules.of, filters=TEXT_FILTERS),
@@ -121,7 +121,7 @@ CHECK_TEXTS = Step(
     inputs=lookup_hashes,
 )
 CHECK_IMAGES = Step(
-    name="check_images",
+    name=judgement.CHECK_IMAGES.name,
     rule=FilterRules,
     stored=_stored,
     load=partial(FilterRules.of, filters=IMAGE_FILTERS),

@@ -14,6 +14,7 @@ from evenly.audit.report import regions as section
 from evenly.audit.report.page import render_report
 from evenly.audit.report.regions import count_regions, overlaid
 from evenly.audit.why import explain
+from evenly.curation.regions.judgement import FIND_REGIONS
 from evenly.features.dense.regions import encoded_mask
 from evenly.storage.exports.content import has_regions
 
@@ -82,7 +83,7 @@ def test_a_build_without_regions_is_exported_as_it_is(published):
 
 
 def test_the_section_counts_by_label_what_counts_and_by_reason_what_does_not(build, read_all):
-    facts = count_regions(build, read_all)
+    facts = count_regions(build, build.step(FIND_REGIONS.name), read_all)
     pairs = facts["pairs"]
     having = len(kept_uids(build, "region_count > 0"))
     assert pairs == len(kept_uids(build))

@@ -2,9 +2,8 @@
 
 import pytest
 
-from evenly.flows.cli import MODULES, app, command_line
+from evenly.flows.cli import FIRST_STEPS, MODULES, SUBJECTS, app, command_line, summary
 from evenly.flows.cli.classes.describe import print_described
-from evenly.flows.cli.help_page import FIRST_STEPS, SUBJECTS, summary
 from evenly.flows.cli.output import print_facts, print_rows
 
 PATH = "/data/pools/workspace/exports/photos-4a309b690845/parquet"

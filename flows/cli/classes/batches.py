@@ -4,8 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
+from evenly.flows.cli import CommandGroup
 from evenly.flows.cli.command import typed
-from evenly.flows.cli.help_page import CommandGroup
 from evenly.flows.cli.output import Columns, print_rows, print_text
 from evenly.signatures import Named, Root
 

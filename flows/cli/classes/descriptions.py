@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 from annotated_types import Ge, Le
 
+from evenly.flows.cli import CommandGroup
 from evenly.flows.cli.command import typed
-from evenly.flows.cli.help_page import CommandGroup
 from evenly.flows.cli.output import Columns, counted, interval, print_rows, print_text
 from evenly.signatures import InWorkspace, Named, Root, taking
 

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
+from evenly.flows.cli import CommandGroup
 from evenly.flows.cli.command import typed
 from evenly.flows.cli.errors import FINDING
-from evenly.flows.cli.help_page import CommandGroup
 from evenly.flows.cli.output import counted, print_facts, print_rows, print_text, printable
 from evenly.signatures import Named, fields_of, taking
 

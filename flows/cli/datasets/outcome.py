@@ -50,7 +50,7 @@ def outcome_of(build: str, *, root: Root = None) -> dict[str, Any]:
         "funnel": funnel_of(manifest),
         "sources": sources,
         "adapters": adapters,
-        "lost_on_test": lost_on_test(adapters),
+        "lost_on_test": adapters and lost_on_test(adapters),
         "pairs": [{"list": record.rule["list"], **record.notes} for record in confusable],
     }
 

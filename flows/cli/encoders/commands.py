@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from annotated_types import Ge, Le
 
+from evenly.flows.cli import CommandGroup
 from evenly.flows.cli.command import typed
 from evenly.flows.cli.encoders.refine import (
     print_refined,
@@ -18,7 +19,6 @@ from evenly.flows.cli.encoders.refine import (
     worth_of_steps,
 )
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.cli.help_page import CommandGroup
 from evenly.flows.cli.output import Columns, Recipe, Row, print_rows, print_text
 from evenly.options import EncoderOptions, EncodingOptions
 from evenly.signatures import Named, Place, Root, fields_of, taking
