@@ -41,6 +41,8 @@ def region_line(row: Mapping[str, Any]) -> str:
     words += [] if row["score"] is None else [f"{row['score']:.4f}".rstrip("0").rstrip(".")]
     words += ["box " + " ".join(f"{row[side]:g}" for side in CORNERS)] if row["x0"] < row["x1"] else []
     words += ["mask"] if row["mask"] else []
+    words += ["of " + ", ".join(visible(name) for name in row["attributes"])] if row.get("attributes") else []
+    words += [f"holds {row['count']:g}"] if row.get("count") is not None else []
     words += [f'"{visible(row["phrase"])}"'] if row["phrase"] else []
     words += [visible(row["source"]), *([f"does not count: {visible(row['reason'])}"] if row["reason"] else [])]
     return "  ".join(words)

@@ -27,7 +27,7 @@ from evenly.storage.samples import BuildSamples
 from evenly.tasks.classes.texts import class_texts, filled_templates, frequent_names, prototypes, single
 from evenly.tasks.encoders import encoder_identity, second_backbone_rows, text_rows
 from evenly.tasks.pictures.views import view_rows
-from evenly.tasks.regions.search import stored_regions
+from evenly.tasks.regions.tables import stored_regions
 from evenly.tasks.run import Run
 from evenly.tasks.splits import build_twins
 

@@ -15,8 +15,8 @@ from evenly.curation.decisions import Decisions
 from evenly.curation.errors import MissingStepError, RuleError
 from evenly.curation.step import FinishedStep, Given, Judged, Judgement, PartTables, by_row, fixed_fields, gives
 
-REGION_LABELS = "region_labels"
-"""The column of the labels of a picture's regions."""
+REGION_LABELS, REGION_ATTRIBUTES = OF_REGIONS = ("region_labels", "region_attributes")
+"""The columns of what a picture's regions are labelled with: things, and things with an attribute."""
 
 
 def judge_matches(
@@ -53,20 +53,21 @@ def given_captions(upstream: Sequence[FinishedStep], rule: MatchRule) -> list[st
 def chosen_texts(upstream: Sequence[FinishedStep], rule: MatchRule) -> list[str]:
     """The columns of the captions that were chosen, of the given ones where none were, and of their languages.
 
-    Or that of the labels of regions.
+    Or those of the labels of regions.
     """
     if rule.texts == "regions":
-        return [REGION_LABELS]
+        return [name for name in OF_REGIONS if name == REGION_LABELS or gives(upstream, name)]
     return _with_languages("chosen_caption" if gives(upstream, "chosen_caption") else "caption", upstream, rule)
 
 
-def label_entries(labels: pa.Array, entries: pa.Array) -> pa.ListArray:
-    """The entries, by number and ascending, that are labels of each pair's regions."""
-    places = pc.index_in(pc.list_flatten(labels), entries)
-    owners = pc.list_parent_indices(labels).filter(places.is_valid()).to_numpy()
-    named = places.drop_null().to_numpy()
-    offsets = np.r_[0, np.cumsum(np.bincount(owners, minlength=len(labels)))]
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(named[np.lexsort((named, owners))]))
+def label_entries(columns: Sequence[pa.ChunkedArray], entries: pa.Array) -> pa.ListArray:
+    """The entries, by number and ascending, that are labels of each pair's regions, in columns of lists."""
+    lists = [labels.combine_chunks() for labels in columns]
+    places = pc.index_in(pa.concat_arrays([labels.flatten() for labels in lists]), entries)
+    owners = pa.concat_arrays([pc.list_parent_indices(labels) for labels in lists])
+    named = np.unique(np.stack([owners.filter(places.is_valid()), places.drop_null()], axis=1), axis=0)
+    offsets = np.r_[0, np.cumsum(np.bincount(named[:, 0], minlength=len(lists[0])))]
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(named[:, 1].astype(np.int32)))
 
 
 def _with_languages(caption: str, upstream: Sequence[FinishedStep], rule: MatchRule) -> list[str]:
@@ -122,7 +123,7 @@ def _matched(inputs: Given) -> Callable[[pa.Table, PartTables], Judged]:
     def judge(pairs: pa.Table, _tables: PartTables) -> Judged:
         has_list = None
         if inputs.reads[0] == REGION_LABELS:
-            entries = label_entries(pairs[REGION_LABELS].combine_chunks(), concepts["entry"].combine_chunks())
+            entries = label_entries([pairs[name] for name in inputs.reads], concepts["entry"].combine_chunks())
         elif multilingual is not None:
             captions = column(pairs, inputs.reads[0], pa.string())
             languages = column(pairs, inputs.reads[1], pa.string())

@@ -34,6 +34,14 @@ REGIONS = pa.schema(
     ]
 )
 """The table of regions: `region` is a number in its picture; reason: "" counts; no score is null."""
+FURTHER: Mapping[str, list[pa.Field]] = {
+    "attributes": [
+        pa.field("attributes", pa.list_(pa.string())),
+        pa.field("attribute_scores", pa.list_(pa.float64())),
+    ],
+    "counts": [pa.field("count", pa.float64()), pa.field("density", pa.list_(pa.float32()))],
+}
+"""Columns of the table by what a rule or its method gives: the likely attributes; things in a region, and by cell."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +52,7 @@ class RegionRule:
     regions, or names those of `boxes`, a column of the pool, or of `detector`, an ONNX file or JSON of its form; None:
     these are taken as they are. options: its hyper-parameters. learn: fits it first to so many pictures of train, at
     most, whose `boxes` are labelled. dense: whether rows of cells are stored or made again, which changes no region.
-    model: the encoder; None: the build's.
+    attributes: the table has those of regions, and pairs a column of them. model: the encoder; None: the build's.
     """
 
     texts: LocalPath | None = None
@@ -55,6 +63,7 @@ class RegionRule:
     detector: LocalPath | None = None
     learn: Annotated[int, Ge(1)] | None = None
     dense: Literal["stored", "made"] = "made"
+    attributes: bool = False
     model: StepModel | None = None
 
     def __post_init__(self) -> None:
@@ -77,7 +86,10 @@ class RegionRule:
 
 
 def region_columns(uids: pa.Array, regions: pa.Table) -> dict[str, pa.Array]:
-    """The number, best score and labels of the regions of each pair that count."""
+    """The number, best score and labels of the regions of each pair that count.
+
+    And where the table has them, their attributes with their labels, and how many things they hold together.
+    """
     counting = regions.filter(pc.equal(regions["reason"], ""))
     summed = counting.group_by("uid").aggregate([("region", "count"), ("score", "max")])
     rows = taken_rows(summed, uids)
@@ -85,11 +97,26 @@ def region_columns(uids: pa.Array, regions: pa.Table) -> dict[str, pa.Array]:
     of_pairs = counting.group_by(["uid", "label"]).aggregate([]).sort_by("label")
     for uid, label in zip(of_pairs["uid"].to_pylist(), of_pairs["label"].to_pylist(), strict=True):
         labels.setdefault(uid, []).extend([label] if label else [])
-    return {
+    columns = {
         "region_count": column(rows, "region_count", pa.int64()).fill_null(0),
         "region_score": column(rows, "score_max", pa.float64()),
         "region_labels": pa.array([labels.get(uid, []) for uid in uids.to_pylist()], pa.list_(pa.string())),
     }
+    if "attributes" in counting.column_names:
+        columns["region_attributes"] = _attributed(uids, counting)
+    if "count" in counting.column_names:
+        expected = taken_rows(counting.group_by("uid").aggregate([("count", "sum")]), uids)
+        columns["region_expected"] = column(expected, "count_sum", pa.float64())
+    return columns
+
+
+def _attributed(uids: pa.Array, counting: pa.Table) -> pa.Array:
+    """The attributes of the regions of each pair with their things, as "red cup", sorted, each once."""
+    named: dict[str, set[str]] = {}
+    columns = (counting[name].to_pylist() for name in ("uid", "label", "attributes"))
+    for uid, label, attributes in zip(*columns, strict=True):
+        named.setdefault(uid, set()).update(f"{attribute} {label}" for attribute in attributes if label)
+    return pa.array([sorted(named.get(uid, ())) for uid in uids.to_pylist()], pa.list_(pa.string()))
 
 
 def judge_regions(uids: pa.Array, regions: pa.Table, area: pa.Array) -> tuple[Decisions, dict[str, pa.Array]]:

@@ -93,6 +93,7 @@ class _Reader:
         try:
             region["label"] = self._label(fields)
             region["phrase"] = _phrase(fields, region["label"])
+            region |= _attributes(fields.get("attributes"))
             region |= {} if fields.get("score") is None else {"score": _number(fields["score"], "not_a_score")}
             box = _stated_box(fields, self._size)
             if fields.get("segmentation"):
@@ -172,6 +173,15 @@ def _stated_box(fields: Mapping[str, object], size: Size) -> tuple[float, ...] |
     return (x, y, x + wide, y + high) if name == "bbox" else (x, y, wide, high)
 
 
+def _attributes(value: object) -> Entry:
+    """The attributes of an entry: 1 of each of a list, and of a mapping 1 or 0 by its truth, or 1 of its word."""
+    stated = [(name, 1.0) for name in value] if isinstance(value, list) else []
+    for name, word in value.items() if isinstance(value, Mapping) else ():
+        stated += [(name, float(word))] if isinstance(word, bool) else [(word, 1.0)]
+    truths = {_text(name): truth for name, truth in stated if isinstance(name, str) and name.strip()}
+    return {"attributes": truths} if truths else {}
+
+
 def _phrase(fields: Mapping[str, object], label: str) -> str:
     """The phrase or caption of an entry; else its attributes before its label, "red, small cup"."""
     phrase = next((fields[name] for name in _PHRASES if fields.get(name) is not None), None)
@@ -179,7 +189,7 @@ def _phrase(fields: Mapping[str, object], label: str) -> str:
         return _text(phrase)
     attributes = fields.get("attributes")
     listing = [*attributes.values()] if isinstance(attributes, Mapping) else attributes
-    words = [word for word in listing if isinstance(word, str)] if isinstance(listing, list) else []
+    words = [word for word in listing if isinstance(word, str) and word.strip()] if isinstance(listing, list) else []
     return _text(f"{', '.join(words)} {label}") if words else ""
 
 

@@ -1,6 +1,6 @@
 """The contract of region methods: dense rows and named things in, regions of pictures out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -14,19 +14,30 @@ from evenly.features.dense.rows import Dense, unit_length
 from evenly.features.errors import RowsError
 from evenly.features.unit_rows import Single, checked_rows
 
-RegionNeed = Literal["second", "regions", "crops", "training"]
-"""A second backbone's rows; regions of another source, which are named; rows of their crops; regions to learn from."""
+RegionNeed = Literal["second", "regions", "crops", "training", "captions"]
+"""A second backbone's rows; regions of another source, which are named; rows of their crops; regions to learn from; the
+captions of pictures."""
+RegionColumn = Literal["attributes", "counts"]
+"""Columns that a method's regions have beside the ones of all: attributes and their scores; counts and densities."""
 Arrays = Mapping[str, npt.NDArray[Any]]
 UNLABELLED = -1
 
 
+def _no_rows(texts: Sequence[str]) -> Single:
+    raise RowsError(f"`encode` must give rows of {list(texts)[:3]}; there is none. Hand in a text encoder.")
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Vocabulary:
-    """Texts (t) that name or describe things, with the label (t,) of each and their unit rows (t, d)."""
+    """Texts (t) that name or describe things, with the label (t,) of each and their unit rows (t, d).
+
+    encode: unit rows (n, d) of texts of a method's own.
+    """
 
     texts: Sequence[str]
     labels: Sequence[str]
     rows: Single
+    encode: Callable[[Sequence[str]], Single] = _no_rows
 
     def __post_init__(self) -> None:
         checked_rows("rows", self.rows)
@@ -52,14 +63,20 @@ class Vocabulary:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class GivenRegions:
-    """Regions of another source, to be named, and the unit rows (m, d) of their crops; None where not asked for."""
+    """Regions of another source, to be named, and the unit rows (m, d) of their crops; None where not asked for.
+
+    captions: of the pictures (n,), likewise.
+    """
 
     regions: Regions | None = None
     crops: Single | None = None
+    captions: Sequence[str] | None = None
 
 
 class RegionMethod(Protocol):
     """A method that finds regions, or names those that are given; its hyper-parameters are fields of a dataclass."""
+
+    columns: ClassVar[tuple[RegionColumn, ...]]
 
     @property
     def needs(self) -> frozenset[RegionNeed]:
@@ -86,6 +103,7 @@ class RegionMethod(Protocol):
 class LearnsArrays:
     """The half of the contract of a method that learns arrays, which are its `learned`."""
 
+    columns: ClassVar[tuple[RegionColumn, ...]] = ()
     learned: ClassVar[Arrays] = MappingProxyType({})
 
     def arrays(self) -> Arrays:
@@ -102,6 +120,7 @@ class LearnsArrays:
 class LearnsFields:
     """The half of the contract of a method that chooses numbers of its own fields, `fitted`."""
 
+    columns: ClassVar[tuple[RegionColumn, ...]] = ()
     fitted: ClassVar[tuple[str, ...]]
 
     def arrays(self) -> Arrays:

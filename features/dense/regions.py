@@ -24,7 +24,9 @@ class Regions:
     masks: COCO's compressed run lengths (m,) of the picture's size, "" where there is none. labels, phrases: the
     thing's name, and the text that describes the region; "" where there is none. scores: (m,), NaN where the source has
     none. sources: a method, `column:NAME`, `detector:NAME` or `endpoint:MODEL`. reasons: why a region does not count,
-    "" for one that does.
+    "" for one that does. attributes: the probability of each attribute that is known of it, by its name. counts: how
+    many things the region is expected to hold, NaN where they are not counted. densities: that number by cell, from
+    the top left; () where there is none.
     """
 
     picture: npt.NDArray[np.int64]
@@ -35,6 +37,9 @@ class Regions:
     scores: npt.NDArray[np.float64]
     sources: npt.NDArray[np.object_]
     reasons: npt.NDArray[np.object_]
+    attributes: npt.NDArray[np.object_]
+    counts: npt.NDArray[np.float64]
+    densities: npt.NDArray[np.object_]
 
     def __post_init__(self) -> None:
         for name, values in vars(self).items():
@@ -66,13 +71,15 @@ class Regions:
         """Regions of entries as `rows` gives them; fields that one lacks have their default."""
         listed = [_DEFAULTS | dict(row) for row in rows]
         column: dict[str, npt.NDArray[Any]] = {
-            f"{name}s": np.array([row[name] for row in listed] or [], object)
-            for name in ("mask", "label", "phrase", "source", "reason")
+            f"{name}s": np.array([row[name] for row in listed] or [], object) for name in _WORDS
         }
         return cls(
             picture=np.array([row["picture"] for row in listed], np.int64),
             boxes=np.array([row["box"] for row in listed], np.float64).reshape(-1, 4).round(BOX_DIGITS) + 0.0,
             scores=np.array([row["score"] for row in listed], np.float64).round(DIGITS) + 0.0,
+            counts=np.array([row["count"] for row in listed], np.float64).round(DIGITS) + 0.0,
+            attributes=_objects([_rounded(row["attributes"]) for row in listed]),
+            densities=_objects([tuple(round(float(value), DIGITS) for value in row["density"]) for row in listed]),
             phrases=column["phrases"],
             masks=column["masks"],
             labels=column["labels"],
@@ -90,32 +97,45 @@ class Regions:
         return regions[np.argsort(regions.picture, kind="stable")]
 
     def rows(self) -> list[dict[str, Any]]:
-        """The regions as entries that JSON can hold, as `from_rows` reads them; no score for NaN."""
+        """The regions as entries that JSON can hold, as `from_rows` reads them, without fields of no value."""
         return [
             {
                 "picture": int(self.picture[row]),
                 "box": [float(side) for side in self.boxes[row]],
+                **{name: str(getattr(self, f"{name}s")[row]) for name in _WORDS if getattr(self, f"{name}s")[row]},
                 **{
-                    name: str(getattr(self, f"{name}s")[row])
-                    for name in ("mask", "label", "phrase", "source", "reason")
-                    if getattr(self, f"{name}s")[row]
+                    name: float(values[row])
+                    for name, values in (("score", self.scores), ("count", self.counts))
+                    if not np.isnan(values[row])
                 },
-                **({} if np.isnan(self.scores[row]) else {"score": float(self.scores[row])}),
+                **({"attributes": dict(self.attributes[row])} if self.attributes[row] else {}),
+                **({"density": list(self.densities[row])} if self.densities[row] else {}),
             }
             for row in range(len(self))
         ]
 
 
+_WORDS = ("mask", "label", "phrase", "source", "reason")
 _DEFAULTS: dict[str, Any] = {
+    **dict.fromkeys(_WORDS, ""),
     "picture": 0,
     "box": (0.0, 0.0, 0.0, 0.0),
-    "mask": "",
-    "label": "",
-    "phrase": "",
     "score": np.nan,
-    "source": "",
-    "reason": "",
+    "count": np.nan,
+    "attributes": {},
+    "density": (),
 }
+
+
+def _rounded(attributes: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(float(score), DIGITS) for name, score in attributes.items()}
+
+
+def _objects(values: Sequence[object]) -> npt.NDArray[np.object_]:
+    """Values (m,), each as it is, whatever length it has."""
+    objects = np.empty(len(values), object)
+    objects[:] = values
+    return objects
 
 
 def encoded_mask(mask: Mask) -> str:

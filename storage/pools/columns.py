@@ -36,7 +36,10 @@ STEP_COLUMNS = (
 Not `width` and `height`: a pool's are what it says of the picture, and give way to those of the picture itself.
 """
 
-REGION_COLUMNS = ("region_count", "region_score", "region_labels", "region_area")
+REGION_COLUMNS = (
+    *("region_count", "region_score", "region_labels", "region_area"),
+    *("region_attributes", "region_expected"),
+)
 COLUMNS_OF_STEPS = frozenset(
     {*STEP_COLUMNS, *REGION_COLUMNS, "width", "height", "label", "group", "cap_threshold", *RIGHTS}
 )

@@ -161,8 +161,8 @@ def match_captions(reads: Reads, run: Run, upstream: Records, rule: MatchRule) -
     columns = reads(upstream, rule)
     pairs = run.ledger.alive(upstream, columns)
     matcher, texts = concept_matcher(run, rule), pairs.select(columns)
-    if columns == [REGION_LABELS]:
-        entries = label_entries(pairs[REGION_LABELS].combine_chunks(), _list_of(run, rule).texts)
+    if columns[0] == REGION_LABELS:
+        entries = label_entries([pairs[name] for name in columns], _list_of(run, rule).texts)
         decisions, matches = judge_matches(pairs["uid"], entries, rule)
         return StepOutput(decisions=decisions.to_table(pairs["uid"]), tables={"matches": matches})
     entries = matcher.match_table(texts, workers=run.processes)

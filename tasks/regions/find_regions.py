@@ -19,7 +19,8 @@ from evenly.tasks.encoders import second_identity, step_encoder
 from evenly.tasks.pictures.pairs import send_by_picture
 from evenly.tasks.pictures.sent_rows import PicturePlaces, SentRows, rows_of_uids, send_places
 from evenly.tasks.regions.learning import first_pictures, learned_search, pictures_of_train
-from evenly.tasks.regions.search import RegionSearch, detector_of, region_rows, shown_pictures
+from evenly.tasks.regions.search import RegionSearch, detector_of
+from evenly.tasks.regions.tables import region_rows, shown_pictures
 from evenly.tasks.run import Each, Records, Run, with_model
 from evenly.tasks.step import Exchanged, Step
 
@@ -41,22 +42,24 @@ def find_regions(run: Run, upstream: Records, rule: RegionRule, engine: Each) ->
     if search.method is not None:
         search.vocabulary(run)  # encoded once, here
     if rule.learn is not None:
-        parts = engine.partitions("looking for labelled regions", partial(_of_train, upstream, rule))
+        of_train = partial(_of_train, upstream, rule.learn, search.statements)
+        parts = engine.partitions("looking for labelled regions", of_train)
         search = learned_search(run, search, first_pictures(pa.concat_tables(parts), rule.learn))
     with send_places(run, engine) as places:
-        pairs, work = partial(_shown, upstream, rule), partial(_looked_for, search, places)
+        pairs, work = partial(_shown, upstream, search.statements), partial(_looked_for, search, places)
         return PictureRegions(texts=send_by_picture(run, engine, "finding regions", pairs, work))
 
 
-def give_regions(run: Run, upstream: Records, _rule: RegionRule, regions: PictureRegions) -> StepOutput:
+def give_regions(run: Run, upstream: Records, rule: RegionRule, regions: PictureRegions) -> StepOutput:
     """Keep all pairs. Table `regions`: those of each, by REGIONS. Columns of the regions of a pair that count.
 
     These are `region_count`, `region_score` (the best), `region_labels` (sorted, each once) and `region_area`, the
-    share of the picture that they cover together, null where it cannot be looked at.
+    share of the picture that they cover together, null where it cannot be looked at. With attributes
+    `region_attributes`, such as "red cup", and of a method that counts `region_expected`, the number of things.
     """
     uids = run.ledger.alive(upstream, [])["uid"].combine_chunks()
     texts = rows_of_uids(regions.texts.of(run), uids)["regions"]
-    table, area = region_rows(uids.to_pylist(), texts.to_pylist())
+    table, area = region_rows(RegionSearch.of(run, rule).schema, uids.to_pylist(), texts.to_pylist())
     decisions, columns = judge_regions(uids, table, area)
     decided = decisions.to_table(uids)
     for name, values in columns.items():
@@ -75,21 +78,23 @@ def count_reasons(
     return StepOutput(notes={"regions": dict(sorted(counts.items()))})
 
 
-def _shown(upstream: Records, rule: RegionRule, run: Run) -> pa.Table:
-    return shown_pictures(run.ledger.alive(upstream, ["image_id", "url", *([rule.boxes] if rule.boxes else [])]), rule)
+def _shown(upstream: Records, statements: str | None, run: Run) -> pa.Table:
+    return shown_pictures(
+        run.ledger.alive(upstream, ["image_id", "url", *([statements] if statements else [])]), statements
+    )
 
 
-def _of_train(upstream: Records, rule: RegionRule, run: Run) -> pa.Table:
+def _of_train(upstream: Records, most: int, statements: str | None, run: Run) -> pa.Table:
     """The pairs of a partition that the method may be fitted to."""
-    shown = _shown(upstream, rule, run)
+    shown = _shown(upstream, statements, run)
     groups = run.ledger.alive(upstream, ["group"])["group"] if gives(upstream, "group") else pa.nulls(len(shown))
     names = pc.coalesce(groups.cast(pa.string()), shown["uid"])
-    return pictures_of_train(shown, names.to_pylist(), rule.learn or 0, seed=run.seed)
+    return pictures_of_train(shown, names.to_pylist(), most, seed=run.seed)
 
 
 @with_model
 def _looked_for(search: RegionSearch, places: PicturePlaces, run: Run, pairs: pa.Table) -> pa.Table:
-    texts = search.texts(run, pairs.select(["image_id", "is_bare", "boxes"]), places)
+    texts = search.texts(run, pairs.select(["image_id", "is_bare", "statements"]), places)
     return pa.table({"uid": pairs["uid"], "regions": pa.array(texts, pa.string())})
 
 

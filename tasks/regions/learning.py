@@ -30,7 +30,7 @@ def pictures_of_train(pairs: pa.Table, groups: Sequence[str], most: int, *, seed
     Of pairs [uid, image_id, is_bare, boxes] and their groups, which are dealt as refining deals them.
     """
     is_train = pa.array(dealt_parts(np.array(groups, np.str_), seed=seed) == "train")
-    chosen = pairs.filter(pc.and_(is_train, pc.and_not(pairs["boxes"].is_valid(), pairs["is_bare"])))
+    chosen = pairs.filter(pc.and_(is_train, pc.and_not(pairs["statements"].is_valid(), pairs["is_bare"])))
     return first_pictures(chosen, most)
 
 
@@ -45,7 +45,7 @@ def learned_search(run: Run, search: RegionSearch, pictures: pa.Table) -> Region
     """The search whose method is fitted to `pictures`; what it learned is stored, and read where it is."""
     if search.method is None or not pictures.num_rows:
         raise RuleError("`learn` must have pictures of train with `boxes`; there are none. Add some, or leave it out.")
-    ids, boxes = (pictures[name].to_pylist() for name in ("image_id", "boxes"))
+    ids, boxes = (pictures[name].to_pylist() for name in ("image_id", "statements"))
     store = TextStore(run.workspace, content_hash([search.identity(run), ids, boxes]), "learned")
     (text,) = store.read([_ARRAYS])
     arrays = _fitted(run, search, ids, boxes) if text is None else _read(text)

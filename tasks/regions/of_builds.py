@@ -12,12 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from evenly.curation.regions.judgement import REGIONS, RegionRule
+from evenly.curation.regions.judgement import RegionRule
 from evenly.storage.errors import InputError
 from evenly.storage.records import replacing
 from evenly.storage.samples import BuildSamples
 from evenly.tasks.pictures.sent_rows import PicturePlaces
-from evenly.tasks.regions.search import RegionSearch, region_rows, shown_pictures
+from evenly.tasks.regions.search import RegionSearch
+from evenly.tasks.regions.tables import region_rows, shown_pictures
 from evenly.tasks.run import Run
 
 
@@ -30,16 +31,16 @@ def regions_of_build(run: Run, manifest: Mapping[str, Any], rule: RegionRule, ou
     samples, search = BuildSamples(run.workspace, manifest), RegionSearch.of(run, rule)
     if rule.learn is not None:
         raise InputError("`learn` must be of a rebuild, which deals pictures into parts. Rebuild, or leave it out.")
-    names = ["uid", "image_id", "url", *([rule.boxes] if rule.boxes else [])]
+    names = ["uid", "image_id", "url", *([search.statements] if search.statements else [])]
     if rule.boxes is not None and rule.boxes not in samples.columns:
         raise InputError(f"`boxes` must be a column of the build; got `{rule.boxes}`. Name one that it has.")
     reasons, labels, counts = Counter[str](), Counter[str](), Counter[str]()
     started = time.monotonic()
-    with _writing(out) as write:
+    with _writing(out, search.schema) as write:
         for pairs in samples.batches(names, samples.kept):
-            shown = shown_pictures(pairs, rule)
+            shown = shown_pictures(pairs, search.statements)
             texts = search.texts(run, shown, PicturePlaces(), lambda count: counts.update(looked_at=count))
-            regions, _ = region_rows(shown["uid"].to_pylist(), texts)
+            regions, _ = region_rows(search.schema, shown["uid"].to_pylist(), texts)
             write(regions)
             counts.update(pairs=pairs.num_rows)
             reasons.update(regions["reason"].to_pylist())
@@ -59,7 +60,7 @@ def regions_of_build(run: Run, manifest: Mapping[str, Any], rule: RegionRule, ou
 
 
 @contextmanager
-def _writing(out: Path | None) -> Iterator[Any]:
+def _writing(out: Path | None, schema: pa.Schema) -> Iterator[Any]:
     """A function that writes tables of regions; they stand at `out` once all are written."""
     if out is None:
         yield lambda _: None
@@ -70,7 +71,7 @@ def _writing(out: Path | None) -> Iterator[Any]:
             yield writer.write_table
             stream.write(b"]\n" if writer.is_begun else b"[]\n")
         else:
-            with pq.ParquetWriter(stream, REGIONS, compression="zstd") as writer:
+            with pq.ParquetWriter(stream, schema, compression="zstd") as writer:
                 yield writer.write_table
 
 

@@ -1,7 +1,7 @@
 """Regions of pictures by a rule: looked for once per picture, and stored by all that they depend on."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from hashlib import blake2b, sha256
@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import ValidationError
 
 from evenly.curation.errors import RuleError
-from evenly.curation.regions.judgement import FIND_REGIONS, REGIONS, RegionRule
+from evenly.curation.regions.judgement import FURTHER, REGIONS, RegionRule
 from evenly.descriptions.class_list import parse_class_list
 from evenly.descriptions.errors import ClassListError
 from evenly.features.dense.crops import CropRule, crop_rows
@@ -30,12 +29,9 @@ from evenly.features.unit_rows import Single
 from evenly.storage.errors import InputError
 from evenly.storage.feature_store import TextStore
 from evenly.storage.files.class_lists import MAX_BYTES
-from evenly.storage.ledger import Ledger
-from evenly.storage.pools.local_rows import FEATURES
 from evenly.storage.reading.budget import read_text
 from evenly.storage.records import content_hash
 from evenly.storage.web.images import read_images
-from evenly.storage.workspace import Workspace
 from evenly.tasks.classes.texts import single
 from evenly.tasks.encoders import encoder_identity, open_encoder, open_second, second_identity, text_rows
 from evenly.tasks.pictures.sent_rows import PicturePlaces
@@ -44,7 +40,7 @@ from evenly.tasks.run import Run
 from evenly.tasks.step import rule_reader
 from evenly.unique_keys import read_json
 
-VERSION = 1
+VERSION = 2
 _REMEDIES = {
     "second": "features: {second: {model: embedded}}",
     "regions": "boxes: COLUMN or detector: FILE",
@@ -84,9 +80,10 @@ class RegionSearch:
     def texts(
         self, run: Run, pictures: pa.Table, places: PicturePlaces, progress: Callable[[int], object] = lambda _: None
     ) -> list[str]:
-        """The regions of each of `pictures` [image_id, is_bare, boxes] as JSON; looked for where none are stored.
+        """The regions of each of `pictures` [image_id, is_bare, statements] as JSON; looked for where none are stored.
 
-        boxes: JSON of a picture's boxes, null for none. progress: is called with the number of pictures just looked at.
+        statements: JSON of a picture's boxes, or its caption; null for none. progress: is called with the number of
+        pictures just looked at.
         """
         store = TextStore(run.workspace, self.identity(run), "regions")
         rows = {_key(row): row for row in pictures.to_pylist()}
@@ -100,7 +97,7 @@ class RegionSearch:
                 batch = missing[start : start + size]
                 ids = [rows[key]["image_id"] for key in batch]
                 images = list(read_images(run.workspace.downloads, ids, located))
-                texts = self._looked_for(run, ids, images, [rows[key]["boxes"] for key in batch])
+                texts = self._looked_for(run, ids, images, [rows[key]["statements"] for key in batch])
                 store.append(batch, texts)
                 stored |= zip(batch, texts, strict=True)
                 advance(len(batch))
@@ -108,18 +105,18 @@ class RegionSearch:
         return [stored[_key(row)] or _without("no_picture") for row in pictures.to_pylist()]
 
     def _looked_for(
-        self, run: Run, ids: Sequence[str], images: Sequence[bytes], boxes: Sequence[str | None]
+        self, run: Run, ids: Sequence[str], images: Sequence[bytes], statements: Sequence[str | None]
     ) -> list[str]:
         """The regions of pictures as JSON; those that do not decode are told by halves."""
         try:
             sizes = [size_of(image) for image in images]
-            regions = self._regions(run, ids, images, self._stated(run, images, sizes, boxes))
+            regions = self._regions(run, ids, images, sizes, statements)
         except UnreadableImageError:
             half = len(ids) // 2
             if not half:
                 return [_without("not_decoded")]
             parts = (slice(0, half), slice(half, None))
-            return [text for part in parts for text in self._looked_for(run, ids[part], images[part], boxes[part])]
+            return [text for part in parts for text in self._looked_for(run, ids[part], images[part], statements[part])]
         return [_text(regions.of_picture(place), size) for place, size in enumerate(sizes)]
 
     def _stated(self, run: Run, images: Sequence[bytes], sizes: Sequence[Size], boxes: Sequence[str | None]) -> Regions:
@@ -129,16 +126,26 @@ class RegionSearch:
             return stated_regions(boxes, sizes, source=f"column:{self.rule.boxes}")
         return detector.regions(images)
 
-    def _regions(self, run: Run, ids: Sequence[str], images: Sequence[bytes], stated: Regions) -> Regions:
+    def _regions(
+        self,
+        run: Run,
+        ids: Sequence[str],
+        images: Sequence[bytes],
+        sizes: Sequence[Size],
+        statements: Sequence[str | None],
+    ) -> Regions:
+        if self.method is not None and not self.method.needs & {"regions", "crops"}:
+            captions = [text or "" for text in statements] if "captions" in self.method.needs else None
+            return self.method.score(
+                self.dense(run, ids, images), self.vocabulary(run), GivenRegions(captions=captions)
+            )
+        stated = self._stated(run, images, sizes, statements)
         if self.method is None:
             return stated
-        of_pictures = self.dense(run, ids, images)
-        if not self.method.needs & {"regions", "crops"}:
-            return self.method.score(of_pictures, self.vocabulary(run), GivenRegions())
         counting = np.array([not reason for reason in stated.reasons], np.bool_)
         regions = stated[counting]
         named = GivenRegions(regions=regions, crops=self.crops(run, images, regions))
-        scored = self.method.score(of_pictures, self.vocabulary(run), named)
+        scored = self.method.score(self.dense(run, ids, images), self.vocabulary(run), named)
         return Regions.concatenated([scored, stated[~counting]])
 
     def crops(self, run: Run, images: Sequence[bytes], regions: Regions) -> Single | None:
@@ -168,8 +175,25 @@ class RegionSearch:
 
     def vocabulary(self, run: Run) -> Vocabulary:
         """The things with the rows of their texts."""
+        encode: Callable[[Sequence[str]], Single] = lambda texts: single(text_rows(run, texts))  # noqa: E731
         texts = [text for _, text in self.things]
-        return Vocabulary(texts=texts, labels=[label for label, _ in self.things], rows=single(text_rows(run, texts)))
+        labels = [label for label, _ in self.things]
+        return Vocabulary(texts=texts, labels=labels, rows=encode(texts), encode=encode)
+
+    @property
+    def columns(self) -> Collection[str]:
+        """What its table of regions has beside the columns of all."""
+        return {*(self.method.columns if self.method else ()), *(["attributes"] if self.rule.attributes else [])}
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of its table of regions."""
+        return pa.schema([*REGIONS, *(entry for name in FURTHER if name in self.columns for entry in FURTHER[name])])
+
+    @property
+    def statements(self) -> str | None:
+        """The column of pairs that it reads beside pictures: of boxes, or of captions; None where it reads none."""
+        return self.rule.boxes or ("caption" if self.method and "captions" in self.method.needs else None)
 
 
 def listed_things(run: Run, rule: RegionRule) -> list[tuple[str, str]]:
@@ -252,63 +276,6 @@ def _method(run: Run, rule: RegionRule) -> RegionMethod | None:
     return method
 
 
-def region_rows(uids: Sequence[str], texts: Sequence[str]) -> tuple[pa.Table, pa.Array]:
-    """The table REGIONS of pairs by the JSON of each one's picture, and the share that theirs cover; null for none."""
-    rows, areas = list[dict[str, Any]](), list[float | None]()
-    for uid, text in zip(uids, texts, strict=True):
-        of_picture = json.loads(text)
-        areas.append(of_picture["area"])
-        for number, region in enumerate(of_picture["regions"]):
-            sides = dict(zip(("x0", "y0", "x1", "y1"), region["box"], strict=True))
-            rows.append(_EMPTY | {"uid": uid, "region": number, **sides} | region)
-    return pa.Table.from_pylist(rows, REGIONS), pa.array(areas, pa.float64())
-
-
-def shown_pictures(pairs: pa.Table, rule: RegionRule) -> pa.Table:
-    """[uid, image_id, is_bare, boxes] of pairs [uid, image_id, url] with the rule's column of boxes.
-
-    is_bare: features alone are there. boxes: as JSON.
-    """
-    values = pairs[rule.boxes].to_pylist() if rule.boxes else [None] * pairs.num_rows
-    return pa.table(
-        {
-            "uid": pairs["uid"],
-            "image_id": pairs["image_id"],
-            "is_bare": pc.starts_with(pairs["url"], FEATURES),
-            "boxes": pa.array([_as_json(value) for value in values], pa.string()),
-        }
-    )
-
-
-def _as_json(value: object) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=_as_text)
-
-
-def _as_text(value: object) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-
-
-def stored_regions(workspace: Workspace, manifest: Mapping[str, Any]) -> pa.Table | None:
-    """The boxes of the regions that count of the pairs of a build [uid, regions], of all that it has looked at.
-
-    None for a build that looked for none.
-    """
-    ledger = Ledger(workspace)
-    records = ledger.find_all([step["key"] for step in manifest["steps"] if step["name"] == FIND_REGIONS.name])
-    if not records or records[0] is None:
-        return None
-    table = ledger.table(records[0], "regions", ["uid", "x0", "y0", "x1", "y1", "reason"])
-    boxes: dict[str, list[list[float]]] = {uid: [] for uid in ledger.decisions(records[0], ["uid"])["uid"].to_pylist()}
-    for uid, *sides, reason in zip(*(table[name].to_pylist() for name in table.column_names), strict=True):
-        boxes[uid] += [] if reason else [sides]
-    return pa.table({"uid": list(boxes), "regions": pa.array(boxes.values(), pa.list_(pa.list_(pa.float64())))})
-
-
-_EMPTY = dict.fromkeys(("mask", "label", "phrase", "source", "reason"), "")
-
-
 def _text(regions: Regions, size: tuple[int, int]) -> str:
     stored = {"area": covered_share(regions, size), "regions": regions.rows()}
     return json.dumps(stored, separators=(",", ":"), ensure_ascii=False)
@@ -321,5 +288,5 @@ def _without(reason: str) -> str:
 
 def _key(picture: dict[str, Any]) -> str:
     """The name of a picture's regions where they are stored."""
-    boxes = picture["boxes"]
-    return f"{picture['image_id']}:{'' if boxes is None else blake2b(boxes.encode(), digest_size=16).hexdigest()}"
+    stated = picture["statements"]
+    return f"{picture['image_id']}:{'' if stated is None else blake2b(stated.encode(), digest_size=16).hexdigest()}"

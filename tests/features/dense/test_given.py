@@ -48,14 +48,18 @@ def test_names_phrases_and_scores_are_those_of_coco_and_of_its_kin():
         {"bbox": [0, 0, 4, 4], "category_id": 4, "attributes": ["red", "small"]},
         {"bbox": [0, 0, 4, 4], "category_name": " a\n cup ", "attributes": {"colour": "blue", "occluded": True}},
         {"bbox": [0, 0, 4, 4], "label": "dog", "caption": "a dog that sleeps", "score": None},
-        {"bbox": [0, 0, 4, 4]},
+        {"bbox": [0, 0, 4, 4], "attributes": {"red": True, "wet": False, "n": 3}},
+        {"bbox": [0, 0, 4, 4], "attributes": ["", 4, {}, "sm\nall"]},
+        {"bbox": [0, 0, 4, 4], "attributes": "red"},
     ]
     value = {"annotations": annotations, "categories": [{"id": 18, "name": "dog"}, "broken", {"id": None}]}
     regions = stated_regions([None, value], [(1, 1), SIZE], source="column:objects")
-    assert regions.labels.tolist() == ["dog", "4", "a cup", "dog", ""]
-    assert regions.phrases.tolist() == ["", "red, small 4", "blue a cup", "a dog that sleeps", ""]
+    assert regions.labels.tolist() == ["dog", "4", "a cup", "dog", "", "", ""]
+    assert regions.phrases.tolist() == ["", "red, small 4", "blue a cup", "a dog that sleeps", "", "sm all", ""]
     assert [score for score in regions.scores if not math.isnan(score)] == [0.75]
-    assert regions.picture.tolist() == [1] * 5
+    attributes = [{"red": 1, "small": 1}, {"blue": 1, "occluded": 1}, {"red": 1, "wet": 0}, {"sm all": 1}]
+    assert [known for known in regions.attributes if known] == attributes
+    assert regions.picture.tolist() == [1] * 7
     assert set(regions.sources) == {"column:objects"}
     assert not any(regions.reasons)
 

@@ -41,7 +41,8 @@ from evenly.tasks.rebuild.filters import CHECK_IMAGES
 from evenly.tasks.refining.pairs import dealt_parts
 from evenly.tasks.regions.find_regions import FIND_REGIONS
 from evenly.tasks.regions.learning import learned_search, pictures_of_train
-from evenly.tasks.regions.search import RegionSearch, region_rows, stored_regions
+from evenly.tasks.regions.search import RegionSearch
+from evenly.tasks.regions.tables import region_rows, stored_regions
 from evenly.tasks.run import EncoderChoice, Run
 from evenly.tasks.stage import run_steps
 from evenly.tasks.step import check_ready
@@ -160,6 +161,21 @@ def test_boxes_of_a_column_are_taken_as_they_are_and_one_outside_has_a_reason(tm
     assert passes == []
 
 
+def test_attributes_of_boxes_are_columns_only_where_they_are_wanted(tmp_path, monkeypatch):
+    box = {"box": [0, 0, 32, 24], "label": "fox"}
+    labelled = [box | {"attributes": {"red": True, "wet": False}}, box | {"attributes": ["old"]}, box]
+    monkeypatch.setattr("tests.tasks.regions.test_find_regions.BOXES", labelled)
+    run = opened(tmp_path / "w", pictures=3)
+    rule = {"method": None, "texts": None, "boxes": "boxes"}
+    assert tables(run, found(run, **rule)[-1])[0].schema.remove_metadata() == REGIONS
+    records = found(run, attributes=True, **rule)
+    table, decisions = tables(run, records[-1])
+    assert table["attributes"].to_pylist() == [["red"], ["old"], []] * 3
+    assert table["attribute_scores"].to_pylist() == [[1.0], [1.0], []] * 3
+    assert decisions["region_attributes"].to_pylist() == [["old fox", "red fox"]] * 3
+    assert findings(run.workspace, publish(run, records)) == set()
+
+
 @pytest.mark.parametrize("is_form", [True, False])
 def test_boxes_of_a_detector_are_regions_and_another_file_of_it_is_another_search(tmp_path, passes, is_form):
     run = opened(tmp_path / "w", pictures=3)
@@ -192,7 +208,7 @@ def test_boxes_of_a_column_are_named_by_their_crops(tmp_path, masked):
 def test_pictures_that_do_not_decode_or_are_features_alone_have_a_reason(tmp_path):
     run = opened(tmp_path / "w")
     ids = [*run.ledger.decisions(found(run)[1], ["image_id"])["image_id"].to_pylist()[:3], "f" * 64]
-    pictures = pa.table({"image_id": ids, "is_bare": [False] * 3 + [True], "boxes": pa.nulls(4, pa.string())})
+    pictures = pa.table({"image_id": ids, "is_bare": [False] * 3 + [True], "statements": pa.nulls(4, pa.string())})
     search = RegionSearch.of(run, RegionRule(texts="{root}/things.txt"))
     search.vocabulary(run)
     cut = [
@@ -201,7 +217,7 @@ def test_pictures_that_do_not_decode_or_are_features_alone_have_a_reason(tmp_pat
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("evenly.tasks.regions.search.read_images", lambda *_: iter(cut))
-        table, area = region_rows(ids, search.texts(run, pictures, PicturePlaces()))
+        table, area = region_rows(search.schema, ids, search.texts(run, pictures, PicturePlaces()))
     reasons = [{row["reason"] for row in table.to_pylist() if row["uid"] == uid} for uid in ids]
     assert [reasons[1], reasons[3]] == [{"not_decoded"}, {"no_picture"}]
     assert area.is_null().to_pylist() == [False, True, False, True]
@@ -363,11 +379,15 @@ def test_methods_that_name_regions_learn_and_give_the_same_in_partitions(tmp_pat
     assert result[0].num_rows >= 6
 
 
-@given(st.lists(st.lists(st.sampled_from("abcd"), unique=True), max_size=5))
-def test_the_entries_of_labels_are_ascending_and_those_of_each_pair(rows):
-    rows = [sorted(row) for row in rows]
-    entries = label_entries(pa.array(rows, pa.list_(pa.string())), pa.array(["d", "b", "x", "a"]))
-    assert entries.to_pylist() == [sorted("dbxa".index(name) for name in row if name in "dbxa") for row in rows]
+_WORDS = st.lists(st.sampled_from("abcd"), unique=True)
+
+
+@given(st.lists(st.tuples(_WORDS, _WORDS), max_size=5))
+def test_the_entries_of_labels_and_attributes_are_ascending_and_those_of_each_pair(rows):
+    columns = [pa.chunked_array([pa.array([row[place] for row in rows], pa.list_(pa.string()))]) for place in (0, 1)]
+    entries = label_entries(columns, pa.array(["d", "b", "x", "a"]))
+    named = [{*labels, *attributes} & {*"dbxa"} for labels, attributes in rows]
+    assert entries.to_pylist() == [sorted(map("dbxa".index, names)) for names in named]
 
 
 def test_a_method_learns_of_pictures_of_train_once_for_the_same_ones(tmp_path, monkeypatch):
@@ -386,7 +406,7 @@ def test_a_method_learns_of_pictures_of_train_once_for_the_same_ones(tmp_path, m
     assert fits == [3, 3, 2]
     search = RegionSearch.of(run, RegionRule(texts="{root}/things.txt", **rule))
     ids = sorted(run.ledger.decisions(found(run)[1], ["image_id"])["image_id"].to_pylist())[:4]
-    pictures = pa.table({"image_id": ids, "boxes": [json.dumps(labelled)] * 4})
+    pictures = pa.table({"image_id": ids, "statements": [json.dumps(labelled)] * 4})
     learned = [learned_search(run, search, pictures) for _ in range(2)]
     assert fits == [3, 3, 2, 4]
     assert learned[0].identity(run) == learned[1].identity(run) != search.identity(run)
@@ -399,7 +419,7 @@ def test_a_method_learns_of_pictures_of_train_once_for_the_same_ones(tmp_path, m
 def test_pictures_of_train_are_dealt_by_group_and_are_the_first_by_hash():
     rows = pa.table({
         "uid": [f"u{n}" for n in range(40)], "image_id": [f"{n // 2:02d}" for n in range(40)],
-        "is_bare": [n == 0 for n in range(40)], "boxes": [None if n == 2 else "[]" for n in range(40)],
+        "is_bare": [n == 0 for n in range(40)], "statements": [None if n == 2 else "[]" for n in range(40)],
     })  # fmt: skip
     groups = [f"g{n // 4}" for n in range(40)]
     parts = dealt_parts(np.array(groups), seed=1)
