@@ -49,10 +49,11 @@ class RegionRule:
     """Find regions of things in pictures, or take those that a column has.
 
     texts: a file of things, a class list or JSON of texts by thing; each text fills all `templates`. method: finds
-    regions, or names those of `boxes`, a column of the pool, or of `detector`, an ONNX file or JSON of its form; None:
-    these are taken as they are. options: its hyper-parameters. learn: fits it first to so many pictures of train, at
-    most, whose `boxes` are labelled. dense: whether rows of cells are stored or made again, which changes no region.
-    attributes: the table has those of regions, and pairs a column of them. model: the encoder; None: the build's.
+    regions, or names those of `boxes`, a column of the pool, of `detector`, an ONNX file or JSON of its form, or of
+    `endpoint`, a vision model that is asked for the things; None: these are taken as they are. options: its
+    hyper-parameters. learn: fits it first to so many pictures of train, at most, whose `boxes` are labelled. dense:
+    whether rows of cells are stored or made again, which changes no region. attributes: the table has those of regions,
+    and pairs a column of them. model: the encoder; None: the build's.
     """
 
     texts: LocalPath | None = None
@@ -61,6 +62,7 @@ class RegionRule:
     options: Mapping[str, Any] = field(default_factory=dict)
     boxes: PairColumn | None = None
     detector: LocalPath | None = None
+    endpoint: Any = None
     learn: Annotated[int, Ge(1)] | None = None
     dense: Literal["stored", "made"] = "made"
     attributes: bool = False
@@ -68,12 +70,14 @@ class RegionRule:
 
     def __post_init__(self) -> None:
         check_bounds(self, RuleError)
-        if self.boxes is not None and self.detector is not None:
-            raise RuleError("`regions` must have `boxes` or a `detector`; got both. Leave one out.")
-        if self.method is None and self.boxes is None and self.detector is None:
-            raise RuleError("`regions` must have a method, or `boxes` or a `detector` to take; got none. Give one.")
-        if self.method is not None and self.texts is None:
-            raise RuleError(f"`texts` must name a file of things for `{self.method}`; got none. Write `texts: FILE`.")
+        given = [name for name in ("boxes", "detector", "endpoint") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise RuleError(f"`regions` must have one source of boxes; got {' and '.join(given)}. Leave one out.")
+        if self.method is None and not given:
+            raise RuleError("`regions` must have a method, or boxes, a detector or an endpoint; got none. Give one.")
+        if self.texts is None and (self.method is not None or self.endpoint is not None):
+            name = self.method or "endpoint"
+            raise RuleError(f"`texts` must name a file of things for `{name}`; got none. Write `texts: FILE`.")
         if self.learn is not None and (self.method is None or self.boxes is None):
             raise RuleError("`learn` must go with a method, and with `boxes` to learn from; got none of one. Add it.")
         if not self.templates or any("{}" not in template for template in self.templates):

@@ -11,7 +11,7 @@ from evenly.bounds import FINITE
 from evenly.descriptions.asking import in_order
 from evenly.descriptions.captions.questions import read_caption
 from evenly.descriptions.chat.chat import Chat
-from evenly.descriptions.chat.endpoint import PaidEndpoint
+from evenly.descriptions.chat.endpoint import PaidEndpoint, Payment
 from evenly.descriptions.chat.request import ChatRequest, Sampling
 from evenly.descriptions.errors import RequestFailedError
 from evenly.descriptions.texts.replies import UnreadableReplyError
@@ -89,6 +89,10 @@ class ChatCaptions(PaidEndpoint):
     def sampling(self) -> Sampling:
         """Sampling of replies."""
         return Sampling(temperature=self.temperature, max_tokens=self.max_tokens, seed=self.seed)
+
+
+UNSTORED = (*Payment.__dataclass_fields__, "concurrency")
+"""Fields that change no caption: what requests cost, and how many are under way."""
 
 
 def check_sees(rule: ChatCaptions) -> None:

@@ -36,6 +36,8 @@ class PointingRule(ChatCaptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_sees(self)
+        if self.samples != 1:
+            raise ValueError(f"samples must be 1, since a picture is asked about once; got {self.samples}")
 
 
 def about_things(picture: ChatPicture, names: Sequence[str], sampling: Sampling) -> ChatRequest:

@@ -41,6 +41,7 @@ from evenly.flows.recipe.filters import check_filters
 from evenly.flows.recipe.recaptioning import Recaption
 from evenly.flows.recipe.section import Section, known_name
 from evenly.storage.pools.columns import COLUMNS_OF_STEPS, TAKEN
+from evenly.tasks.pictures.pointing import PictureRegionRule
 
 _ENGLISH = {"caption_language": {"languages": ["en"], "min_confidence": 0.5}}  # where English is the likeliest
 _CAPTION_FILTER = {
@@ -179,6 +180,7 @@ class _Sections(Section):
     image: Filters = Field(default_factory=dict)
     deduplicate: Deduplicate | None = None
     recaption: Recaption | None = None
+    regions: PictureRegionRule | None = None
     values: Values | None = None
     balance: RecipeBalance | None = None
 

@@ -14,6 +14,7 @@ from evenly.storage.builds import Builds
 from evenly.storage.records import stored_fields
 from evenly.storage.workspace import Workspace
 from evenly.tasks.captions.recaption import RECAPTION
+from evenly.tasks.pictures.pointing import OUTSIDE_REGIONS
 from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild.align import ALIGN
 from evenly.tasks.rebuild.balance import BALANCE, PRESELECT
@@ -43,7 +44,7 @@ OUTSIDE_CONTENT = {
     "Recipe": "sources labels classes llm engine schedule notify guard measure memory web",
     "RecipeFeatures": "second views encode device",
     "BalanceRule": "headroom",
-    "RegionRule": "dense",
+    **OUTSIDE_REGIONS,
     "Value": "imports timeout_s",
 }
 

@@ -3,13 +3,14 @@
 Those of a chat endpoint are asked for by a bounded number of requests at a time; refusals have a reason.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from evenly.descriptions.batch.files import MOST_REQUESTS
 from evenly.descriptions.captions.asked import ChatCaptions, Question, ReadReply, asked, each_row
@@ -31,9 +32,9 @@ class Shown:
     """Pairs to be captioned, of the pictures in a partition.
 
     pairs: uid, image_id, texts (its own caption first, then those of pairs merged into it; nulls left out), and tags,
-    those of the columns that the captioner reads. places: where pictures lie, PLACES sorted by image_id; None: nobody
-    asked. facts: what `prepare` gave. workers: how many partitions are worked on at a time. rehearsal: what answers in
-    the place of an endpoint, where it is only estimated what would be asked.
+    those of the columns that the captioner reads. places: where pictures lie, PLACES, perhaps of others too; None:
+    nobody asked. facts: what `prepare` gave. workers: how many partitions are worked on at a time. rehearsal: what
+    answers in the place of an endpoint, where it is only estimated what would be asked.
     """
 
     name: str
@@ -99,17 +100,23 @@ def account_of(run: Run, rule: ChatCaptions, captioner: str) -> dict[str, object
     return spent(account(replace(run, payment=rule), account_name(captioner)))
 
 
+def tries(run: Run, step: str, rule: Mapping[str, Any]) -> dict[str, str]:
+    """The number of runs of a step by a rule, as stored, that left requests unanswered, as an input; nothing for none.
+
+    A further try is a new observation: it finds all replies that came stored, and asks the rest.
+    """
+    records = [record for record in run.ledger.records(step) if record.rule == rule]
+    unanswered = sum(bool(record.notes.get("unanswered")) for record in records)
+    return {"tries": str(unanswered)} if unanswered else {}
+
+
 class SentPictures:
     """The pictures of `shown` as they are sent to a model, by image_id; each is read when it is sent."""
 
     def __init__(self, run: Run, shown: Shown, *, max_side: int) -> None:
-        if shown.places is None:
-            raise ValueError(
-                "`places` must say where pictures lie; got none. Mark the captioner as one that reads them."
-            )
-        self._run, self._places, self._max_side = run, shown.places, max_side
-        ids = (row["image_id"].encode() for row in each_row(shown.places.select(["image_id"])))
-        self._ids = np.fromiter(ids, "S64", shown.places.num_rows)
+        self._run, self._places, self._max_side = run, _distinct_places(shown), max_side
+        ids = (row["image_id"].encode() for row in each_row(self._places.select(["image_id"])))
+        self._ids = np.fromiter(ids, "S64", self._places.num_rows)
 
     def __getitem__(self, image_id: str) -> ChatPicture:
         return ChatPicture(image_id=image_id, max_side=self._max_side, load=partial(self._load, image_id))
@@ -121,3 +128,14 @@ class SentPictures:
             return scaled_jpeg(data, max_side=self._max_side)
         except UnreadableImageError as error:
             raise UnreadablePictureError("unreadable_picture", str(error)) from None
+
+
+def _distinct_places(shown: Shown) -> pa.Table:
+    """One place of each picture that is shown, with bytes where there are any; sorted by image_id."""
+    if shown.places is None:
+        raise ValueError("`places` must say where pictures lie; got none. Mark the captioner as one that reads them.")
+    ids = shown.pairs["image_id"].combine_chunks().unique()
+    places = shown.places.filter(pc.is_in(shown.places["image_id"], ids))
+    places = places.sort_by([("image_id", "ascending"), ("tar", "ascending")])
+    first = np.unique(places["image_id"].to_numpy(zero_copy_only=False), return_index=True)[1]
+    return places.take(pa.array(first)).combine_chunks()

@@ -17,7 +17,7 @@ from evenly.descriptions.chat.request import ChatRequest
 from evenly.storage.chat.requests import Requests
 from evenly.storage.web.images import PLACES
 from evenly.tasks.captions import CAPTIONERS
-from evenly.tasks.captions.captioner import Shown
+from evenly.tasks.captions.captioner import Captioner, Shown
 from evenly.tasks.captions.offers import NamedCaptioner, texts_of_pairs
 from evenly.tasks.chat.endpoints import embedded_model, prices_of
 from evenly.tasks.pictures.sent_rows import SentRows
@@ -26,6 +26,24 @@ from evenly.tasks.run import Each, Records, Run
 Pairs = Literal["counted", "at most", "about"]
 _TYPICAL_TEXT = "a caption of about sixty characters, as alt texts often are"
 _TYPICAL_TAGS = "one tag, another tag, a third"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskingPart:
+    """A part of a step that asks a chat model: its name, its rule, and what makes its requests."""
+
+    name: str
+    rule: ChatCaptions
+    captioner: Captioner[Any]
+
+
+def asking_captioners(captioners: Sequence[NamedCaptioner]) -> list[AskingPart]:
+    """The captioners among these that ask a chat model."""
+    return [
+        AskingPart(name=one.name, rule=one.rule, captioner=CAPTIONERS[one.kind])
+        for one in captioners
+        if isinstance(one.rule, ChatCaptions)
+    ]
 
 
 @dataclass(kw_only=True)
@@ -79,63 +97,54 @@ class CaptionRehearsal(Rehearsal):
             self.sums.stored_tokens += stored_tokens
 
 
-def estimate_captions(
-    run: Run, captioners: Sequence[NamedCaptioner], upstream: Records, engine: Each
-) -> list[dict[str, Any]]:
-    """A row for each captioner that asks a chat model, for the pairs that the steps `upstream` have kept.
+def estimate_captions(run: Run, asking: Sequence[AskingPart], upstream: Records, engine: Each) -> list[dict[str, Any]]:
+    """A row for each that asks a chat model, for the pairs that the steps `upstream` have kept.
 
     Its requests are held against the stored replies. Later rounds of a captioner, which hold what came of earlier ones,
     are counted with as many tokens as without.
     """
-    asking = _asking(captioners)
     if not asking:
         return []
-    columns = sorted({name for captioner in asking for name in CAPTIONERS[captioner.kind].columns(captioner.rule)})
+    columns = sorted({name for asks in asking for name in asks.captioner.columns(asks.rule)})
     rows = []
     with texts_of_pairs(run, upstream, columns, engine) as (_, shown):
-        for captioner in asking:
+        for asks in asking:
             sums, pairs = Rehearsed(), 0
-            for n_pairs, part in engine.partitions(
-                f"estimating {captioner.name}", partial(_of_partition, captioner, shown)
-            ):
+            for n_pairs, part in engine.partitions(f"estimating {asks.name}", partial(_of_partition, asks, shown)):
                 sums.add(part)
                 pairs += n_pairs
-            rows.append(_row(run, captioner, sums, pairs=pairs, pairs_are="counted"))
+            rows.append(_row(run, asks, sums, pairs=pairs, pairs_are="counted"))
     return rows
 
 
 def estimate_captions_at_most(
-    run: Run, captioners: Sequence[NamedCaptioner], pairs: int, *, pairs_are: Pairs
+    run: Run, asking: Sequence[AskingPart], pairs: int, *, pairs_are: Pairs
 ) -> list[dict[str, Any]]:
     """The same for so many pairs that are not known yet: each with a text and tags of usual length, nothing stored."""
     rows = []
-    for captioner in _asking(captioners):
-        columns = CAPTIONERS[captioner.kind].columns(captioner.rule)
+    for asks in asking:
+        columns = asks.captioner.columns(asks.rule)
         pair = {
             "uid": "0" * 32,
             "image_id": "0" * 64,
             "texts": [_TYPICAL_TEXT],
             **dict.fromkeys(columns, _TYPICAL_TAGS),
         }
-        sums = _rehearsed(run, captioner, pa.Table.from_pylist([pair]))
+        sums = _rehearsed(run, asks, pa.Table.from_pylist([pair]))
         scaled = Rehearsed(**{name: value * pairs for name, value in asdict(sums).items()})
-        rows.append(_row(run, captioner, scaled, pairs=pairs, pairs_are=pairs_are))
+        rows.append(_row(run, asks, scaled, pairs=pairs, pairs_are=pairs_are))
     return rows
 
 
-def _asking(captioners: Sequence[NamedCaptioner]) -> list[NamedCaptioner]:
-    return [captioner for captioner in captioners if isinstance(captioner.rule, ChatCaptions)]
-
-
-def _of_partition(captioner: NamedCaptioner, shown: SentRows, run: Run) -> tuple[int, Rehearsed]:
+def _of_partition(asks: AskingPart, shown: SentRows, run: Run) -> tuple[int, Rehearsed]:
     """The number of pairs of a partition, and what would be asked about them."""
     pairs = shown.of(run)
-    return len(pairs), _rehearsed(run, captioner, pairs)
+    return len(pairs), _rehearsed(run, asks, pairs)
 
 
-def _rehearsed(run: Run, captioner: NamedCaptioner, pairs: pa.Table) -> Rehearsed:
-    """The requests that the captioner would send about the pairs."""
-    rule = captioner.rule
+def _rehearsed(run: Run, asks: AskingPart, pairs: pa.Table) -> Rehearsed:
+    """The requests that would be sent about the pairs."""
+    rule = asks.rule
     if rule.is_embedded:
         identity, model = embedded_model(), embedded_name()
     else:
@@ -143,18 +152,18 @@ def _rehearsed(run: Run, captioner: NamedCaptioner, pairs: pa.Table) -> Rehearse
     rehearsal = CaptionRehearsal(identity=identity, model=model, store=Requests(run.workspace))
     places = pa.table({name: pa.nulls(0, pa.string()) for name in PLACES})
     if pairs.num_rows:
-        shown = Shown(name=captioner.name, pairs=pairs, places=places, facts=None, workers=1, rehearsal=rehearsal)
-        CAPTIONERS[captioner.kind].offer(run, rule, shown)
+        shown = Shown(name=asks.name, pairs=pairs, places=places, facts=None, workers=1, rehearsal=rehearsal)
+        asks.captioner.offer(run, rule, shown)
     return rehearsal.sums
 
 
-def _row(run: Run, captioner: NamedCaptioner, sums: Rehearsed, *, pairs: int, pairs_are: Pairs) -> dict[str, Any]:
-    """The row of a captioner; replies are expected to be as long as the stored ones, else as they may be."""
-    prices = prices_of(replace(run, payment=captioner.rule))
+def _row(run: Run, asks: AskingPart, sums: Rehearsed, *, pairs: int, pairs_are: Pairs) -> dict[str, Any]:
+    """The row of one that asks; replies are expected to be as long as the stored ones, else as they may be."""
+    prices = prices_of(replace(run, payment=asks.rule))
     left = sums.requests - sums.stored
     expected = min(sums.longest, round(sums.stored_tokens / sums.stored * left)) if sums.stored else sums.longest
     return {
-        "captioner": captioner.name,
+        "captioner": asks.name,
         "pairs": pairs,
         "pairs_are": pairs_are,
         "requests": sums.requests,

@@ -204,23 +204,13 @@ def _made(
     if pairs.num_rows:
         places = None
         if CAPTIONERS[captioner.kind].reads_pictures:
-            ids = pairs["image_id"].combine_chunks().unique()
-            places = work.places.of(run, ids)
-            places = _distinct_places(places.filter(pc.is_in(places["image_id"], ids)))
+            places = work.places.of(run, pairs["image_id"].combine_chunks().unique())
         offers = offer(
             run,
             captioner.rule,
             Shown(name=captioner.name, pairs=pairs, places=places, facts=work.facts, workers=work.workers),
         )
     return offers.append_column("origin", pa.repeat(captioner.name, offers.num_rows)).select(OFFERED.names)
-
-
-def _distinct_places(places: pa.Table) -> pa.Table:
-    """One place of each picture, with bytes where there are any; sorted by image_id."""
-    places = places.sort_by([("image_id", "ascending"), ("tar", "ascending")])
-    ids = places["image_id"].combine_chunks()
-    first = np.unique(ids.to_numpy(zero_copy_only=False), return_index=True)[1]
-    return places.take(pa.array(first)).combine_chunks()
 
 
 def _joined(upstream: Records, rows: Sequence[SentRows], run: Run) -> pa.Table:

@@ -20,13 +20,12 @@ from evenly.curation.captions.grammar import GrammarScore, fit_grammar
 from evenly.curation.captions.quality import ECHOES_TEXT, OVER_CONTEXT, UNSEEN, echoes_text, flag_captions
 from evenly.curation.captions.scores import REWRITTEN, compare_captions, count_rewritten, share_by_origin
 from evenly.curation.errors import ColumnsError
-from evenly.descriptions.captions.asked import ChatCaptions
-from evenly.descriptions.chat.endpoint import Payment
+from evenly.descriptions.captions.asked import UNSTORED, ChatCaptions
 from evenly.features.open_clip_models import check_model_name
 from evenly.storage.ledger import StepOutput
 from evenly.storage.records import stored_fields
 from evenly.tasks.captions import CAPTIONERS
-from evenly.tasks.captions.captioner import account_of
+from evenly.tasks.captions.captioner import account_of, tries
 from evenly.tasks.captions.offers import (
     ORIGINAL,
     ConceptLimits,
@@ -42,7 +41,6 @@ from evenly.tasks.progress import Progress
 from evenly.tasks.run import Each, EncoderChoice, Records, Run
 from evenly.tasks.step import WORRYING_SHARE, Exchanged, Step
 
-_PAID = {*Payment.__dataclass_fields__, "concurrency"}
 _SAMPLE = 20_000
 """Captions that the grammar score is fitted on, the first by hash."""
 _AT_ONCE = 4096  # candidates whose texts are read as Python's objects
@@ -65,7 +63,7 @@ class RecaptionRule:
         """The rule as the ledger stores it: nothing of what requests cost, or how many are under way."""
         captioners = [
             {"name": captioner.name, "kind": captioner.kind}
-            | {name: value for name, value in stored_fields(captioner.rule).items() if name not in _PAID}
+            | {name: value for name, value in stored_fields(captioner.rule).items() if name not in UNSTORED}
             for captioner in self.captioners
         ]
         judge = None if self.judge is None else replace(self.judge, threads=None, device=None)  # which change no bit
@@ -238,20 +236,14 @@ def _hash(text: str) -> int:
 
 
 def _inputs(run: Run, _upstream: Records, rule: RecaptionRule) -> dict[str, str]:
-    """The inputs of captioners and the judge, and how often an endpoint left requests unanswered.
-
-    A further try is a new observation: it finds all replies that came stored, and asks the rest.
-    """
+    """The inputs of captioners and the judge, and how often an endpoint left requests unanswered."""
     inputs = {captioner.name: CAPTIONERS[captioner.kind].identity(run, captioner.rule) for captioner in rule.captioners}
     inputs = {f"captioner {name}": identity for name, identity in inputs.items() if identity}
     if rule.read_text:
         inputs["text reader"] = text_reader().identity
     if rule.judge is not None:
         inputs["judge"] = encoder_identity(with_encoder(run, rule.judge))
-    stored = rule.stored()
-    records = [record for record in run.ledger.records(judgement.RECAPTION.name) if record.rule == stored]
-    tries = sum(bool(record.notes.get("unanswered")) for record in records)
-    return inputs | ({"tries": str(tries)} if tries else {})
+    return inputs | tries(run, judgement.RECAPTION.name, rule.stored())
 
 
 def _ready(run: Run, rule: RecaptionRule) -> None:

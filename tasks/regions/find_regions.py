@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,11 +16,13 @@ from evenly.curation.values.scoring import refuse_taken
 from evenly.storage.ledger import StepOutput
 from evenly.storage.pools.columns import REGION_COLUMNS
 from evenly.storage.records import content_hash, stored_fields
+from evenly.tasks.captions.captioner import tries
 from evenly.tasks.encoders import second_identity, step_encoder
 from evenly.tasks.pictures.pairs import send_by_picture
+from evenly.tasks.pictures.pointing import NO_REPLY, OUTSIDE_REGIONS, PictureRegionRule
 from evenly.tasks.pictures.sent_rows import PicturePlaces, SentRows, rows_of_uids, send_places
 from evenly.tasks.regions.learning import first_pictures, learned_search, pictures_of_train
-from evenly.tasks.regions.search import RegionSearch, detector_of
+from evenly.tasks.regions.search import RegionSearch
 from evenly.tasks.regions.tables import region_rows, shown_pictures
 from evenly.tasks.run import Each, Records, Run, with_model
 from evenly.tasks.step import Exchanged, Step
@@ -38,7 +41,7 @@ def find_regions(run: Run, upstream: Records, rule: RegionRule, engine: Each) ->
         require_column(upstream, "regions.boxes", rule.boxes)
     for name in REGION_COLUMNS:
         refuse_taken("regions", [name], upstream)
-    search = RegionSearch.of(run, rule)
+    search = replace(RegionSearch.of(run, rule), workers=engine.n_workers)
     if search.method is not None:
         search.vocabulary(run)  # encoded once, here
     if rule.learn is not None:
@@ -71,11 +74,17 @@ def give_regions(run: Run, upstream: Records, rule: RegionRule, regions: Picture
 def count_reasons(
     _run: Run, _upstream: Records, _rule: RegionRule, _facts: PictureRegions, partials: Sequence[pa.Table]
 ) -> StepOutput:
-    """Notes: the number of regions by the reason for which they do not count, "" for those that do."""
+    """Notes: the number of regions by the reason for which they do not count, "" for those that do.
+
+    unanswered: how many pictures of pairs may get a reply another time, where there are any.
+    """
     counts = Counter[str]()
     for part in partials:
         counts.update(dict(zip(part["reason"].to_pylist(), part["count_all"].to_pylist(), strict=True)))
-    return StepOutput(notes={"regions": dict(sorted(counts.items()))})
+    unanswered = sum(number for reason, number in counts.items() if reason.startswith(NO_REPLY))
+    return StepOutput(
+        notes={"regions": dict(sorted(counts.items()))} | ({"unanswered": unanswered} if unanswered else {})
+    )
 
 
 def _shown(upstream: Records, statements: str | None, run: Run) -> pa.Table:
@@ -99,13 +108,18 @@ def _looked_for(search: RegionSearch, places: PicturePlaces, run: Run, pairs: pa
 
 
 def _inputs(run: Run, _upstream: Records, rule: RegionRule) -> dict[str, str]:
-    """The hash of the things, and the identities of the detector, and of the second backbone where that is read."""
+    """The hash of the things; identities of detector or endpoint, and of the second backbone where that is read."""
     search = RegionSearch.of(run, rule)
     inputs = {"texts": content_hash(search.things)} if search.things else {}
-    detector = detector_of(run, rule)
-    inputs |= {} if detector is None else {"detector": detector.identity}
+    inputs |= search.source(run)
+    inputs |= tries(run, judgement.FIND_REGIONS.name, _stored(rule)) if "endpoint" in inputs else {}
     is_read = search.method is not None and "second" in search.method.needs
     return inputs | ({"second": second_identity(run)} if is_read else {})
+
+
+def _stored(rule: RegionRule) -> dict[str, Any]:
+    stored: dict[str, Any] = stored_fields(rule, excluded=OUTSIDE_REGIONS)
+    return stored
 
 
 def _model(run: Run, rule: RegionRule) -> str | None:
@@ -116,13 +130,13 @@ def _check_ready(run: Run, rule: RegionRule) -> None:
     RegionSearch.of(run, rule)
 
 
-FIND_REGIONS = Step(
+FIND_REGIONS = Step[RegionRule](
     name=judgement.FIND_REGIONS.name,
-    rule=RegionRule,
+    rule=PictureRegionRule,
     resolve=find_regions,
     judge=give_regions,
     finish=count_reasons,
-    stored=partial(stored_fields, excluded={"RegionRule": "dense"}),
+    stored=_stored,
     inputs=_inputs,
     model=_model,
     ready=_check_ready,

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from evenly.curation.errors import RuleError
 from evenly.curation.regions.judgement import FURTHER, REGIONS, RegionRule
+from evenly.descriptions.captions.asked import each_row
 from evenly.descriptions.class_list import parse_class_list
 from evenly.descriptions.errors import ClassListError
 from evenly.features.dense.crops import CropRule, crop_rows
@@ -32,8 +33,10 @@ from evenly.storage.files.class_lists import MAX_BYTES
 from evenly.storage.reading.budget import read_text
 from evenly.storage.records import content_hash
 from evenly.storage.web.images import read_images
+from evenly.tasks.captions.captioner import Shown
 from evenly.tasks.classes.texts import single
 from evenly.tasks.encoders import encoder_identity, open_encoder, open_second, second_identity, text_rows
+from evenly.tasks.pictures.pointing import ASKING, pointing, replied_regions
 from evenly.tasks.pictures.sent_rows import PicturePlaces
 from evenly.tasks.regions.cells import dense_rows, pictures_at_once
 from evenly.tasks.run import Run
@@ -43,20 +46,23 @@ from evenly.unique_keys import read_json
 VERSION = 2
 _REMEDIES = {
     "second": "features: {second: {model: embedded}}",
-    "regions": "boxes: COLUMN or detector: FILE",
-    "crops": "boxes: COLUMN or detector: FILE",
+    **dict.fromkeys(("regions", "crops"), "boxes: COLUMN, detector: FILE or endpoint: {base_url: URL, model: NAME}"),
     "training": "learn: 1000",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class RegionSearch:
-    """The search for regions by a rule: its method, and its things, the label and text of each; what that learned."""
+    """The search for regions by a rule: its method, and its things, the label and text of each; what that learned.
+
+    workers: how many partitions are searched at a time.
+    """
 
     rule: RegionRule
     method: RegionMethod | None
     things: Sequence[tuple[str, str]]
     learned: Arrays = field(default_factory=dict)
+    workers: int = 1
 
     @classmethod
     def of(cls, run: Run, rule: RegionRule) -> "RegionSearch":
@@ -64,10 +70,21 @@ class RegionSearch:
         detector_of(run, rule)
         return cls(rule=rule, method=_method(run, rule), things=listed_things(run, rule))
 
+    @property
+    def names(self) -> list[str]:
+        """The names of the things."""
+        return [*dict.fromkeys(label for label, _ in self.things)]
+
+    def source(self, run: Run) -> dict[str, str]:
+        """The identity of the detector or endpoint that gives boxes, by what it is; empty without one."""
+        if self.rule.endpoint is not None:
+            return {"endpoint": pointing(self.names).identity(run, self.rule.endpoint)}
+        detector = detector_of(run, self.rule)
+        return {} if detector is None else {"detector": detector.identity}
+
     def identity(self, run: Run) -> str:
         """SHA-256 of all that regions depend on beside pictures and given boxes."""
-        detector = detector_of(run, self.rule)
-        source = self.rule.boxes if detector is None else ["detector", detector.identity]
+        source = next(map(list, self.source(run).items()), self.rule.boxes)
         if self.method is None:
             return content_hash(["regions", VERSION, source])
         method: Any = self.method
@@ -91,21 +108,33 @@ class RegionSearch:
         stored = dict(zip(keys, store.read(keys), strict=True))
         missing = [key for key in keys if stored[key] is None and not rows[key]["is_bare"]]
         located = places.of(run, list({rows[key]["image_id"] for key in missing})) if missing else None
+        replies = self._replies(run, [rows[key]["image_id"] for key in missing], located)
         size = 256 if self.method is None or not missing else pictures_at_once(self._encoder(run))
         with run.progress.bar("finding regions", len(missing)) as advance:
             for start in range(0, len(missing), size):
                 batch = missing[start : start + size]
                 ids = [rows[key]["image_id"] for key in batch]
                 images = list(read_images(run.workspace.downloads, ids, located))
-                texts = self._looked_for(run, ids, images, [rows[key]["statements"] for key in batch])
-                store.append(batch, texts)
-                stored |= zip(batch, texts, strict=True)
+                statements = [replies[name] for name in ids] if replies else [rows[key]["statements"] for key in batch]
+                texts = dict(zip(batch, self._looked_for(run, ids, images, statements), strict=True))
+                lasting = [key for key in batch if not (replies and replies[rows[key]["image_id"]]["passing"])]
+                store.append(lasting, [texts[key] for key in lasting])
+                stored |= texts
                 advance(len(batch))
                 progress(len(batch))
         return [stored[_key(row)] or _without("no_picture") for row in pictures.to_pylist()]
 
+    def _replies(self, run: Run, image_ids: Sequence[str], places: pa.Table | None) -> dict[str, dict[str, Any]]:
+        """The endpoint's reply about each picture (a row of MADE), empty without one."""
+        if self.rule.endpoint is None or not image_ids:
+            return {}
+        pairs = pa.table({"uid": image_ids, "image_id": image_ids})
+        shown = Shown(name=ASKING, pairs=pairs, places=places, facts=None, workers=self.workers)
+        replies = pointing(self.names).offer(run, self.rule.endpoint, shown)
+        return {row["image_id"]: row for row in each_row(replies)}
+
     def _looked_for(
-        self, run: Run, ids: Sequence[str], images: Sequence[bytes], statements: Sequence[str | None]
+        self, run: Run, ids: Sequence[str], images: Sequence[bytes], statements: Sequence[Any]
     ) -> list[str]:
         """The regions of pictures as JSON; those that do not decode are told by halves."""
         try:
@@ -119,11 +148,13 @@ class RegionSearch:
             return [text for part in parts for text in self._looked_for(run, ids[part], images[part], statements[part])]
         return [_text(regions.of_picture(place), size) for place, size in enumerate(sizes)]
 
-    def _stated(self, run: Run, images: Sequence[bytes], sizes: Sequence[Size], boxes: Sequence[str | None]) -> Regions:
-        """The regions that the column or the detector gives of pictures."""
+    def _stated(self, run: Run, images: Sequence[bytes], sizes: Sequence[Size], statements: Sequence[Any]) -> Regions:
+        """The regions that the column, the endpoint or the detector gives of pictures."""
+        if self.rule.endpoint is not None:
+            return replied_regions(statements, sizes, model=self.rule.endpoint.model, names=self.names)
         detector = detector_of(run, self.rule)
         if detector is None:
-            return stated_regions(boxes, sizes, source=f"column:{self.rule.boxes}")
+            return stated_regions(statements, sizes, source=f"column:{self.rule.boxes}")
         return detector.regions(images)
 
     def _regions(
@@ -132,7 +163,7 @@ class RegionSearch:
         ids: Sequence[str],
         images: Sequence[bytes],
         sizes: Sequence[Size],
-        statements: Sequence[str | None],
+        statements: Sequence[Any],
     ) -> Regions:
         if self.method is not None and not self.method.needs & {"regions", "crops"}:
             captions = [text or "" for text in statements] if "captions" in self.method.needs else None
@@ -268,11 +299,13 @@ def _method(run: Run, rule: RegionRule) -> RegionMethod | None:
         raise RuleError(
             f"`options` must be hyper-parameters of `{rule.method}`, {names}; got {problems}. Correct them."
         ) from None
-    source = rule.boxes or rule.detector
+    source = rule.boxes or rule.detector or rule.endpoint
     inputs = {"second": run.second, "regions": source, "crops": source, "training": rule.learn}
     for need in sorted(method.needs):
         if inputs[need] is None:
             raise RuleError(f"`{rule.method}` needs {need}: write `{_REMEDIES[need]}`, or choose another method.")
+    if rule.endpoint is not None and not method.needs & {"regions", "crops"}:
+        raise RuleError(f"`endpoint` must go with a method that names regions; got `{rule.method}`. Leave it out.")
     return method
 
 

@@ -26,12 +26,20 @@ from evenly.storage.builds import Builds
 from evenly.storage.ledger import StepRecord
 from evenly.storage.web.shards import count_unrecorded
 from evenly.storage.workspace import Workspace
-from evenly.tasks.captions.estimate import Pairs, estimate_captions, estimate_captions_at_most
+from evenly.tasks.captions.estimate import (
+    AskingPart,
+    Pairs,
+    asking_captioners,
+    estimate_captions,
+    estimate_captions_at_most,
+)
 from evenly.tasks.captions.recaption import RecaptionRule
 from evenly.tasks.engine import InProcess
 from evenly.tasks.partitioning import Cut, PoolSize, cut_run
+from evenly.tasks.pictures.pointing import ASKING, PictureRegionRule, pointing
 from evenly.tasks.rebuild.download import each_urls
 from evenly.tasks.rebuild.scorers import read_scorers
+from evenly.tasks.regions.search import RegionSearch
 from evenly.tasks.run import Run
 from evenly.tasks.step import Step, summarise_record
 
@@ -50,7 +58,8 @@ def plan_recipe(
     """The sum of what would run as `run`, as `steps` one row per step: action, why, rows, and estimates; `captions`.
 
     measures: a row for each measure of the build that its report shows; what these take is beside the sum.
-    captions: for each captioner that asks a chat model what it would ask and cost, where its step would run.
+    captions: for each captioner that asks a chat model, and the endpoint of regions, what it would ask and cost, where
+    its step would run.
     asked_again: failed downloads; None where the recipe asks none, or it is not known which pairs come there.
 
     A step after one that must be computed may turn out to be reusable, if that one gives what it gave before: the plan
@@ -72,8 +81,7 @@ def plan_recipe(
     expected: list[StepRecord] | None = None
     for step, rule in steps_of(chosen, limit=limit):
         if blocked is not None:
-            if isinstance(rule, RecaptionRule):
-                captions = plan.captions_at_most(rule)
+            captions += plan.captions_at_most(_asking(run, rule))
             expected = _with_stored(run, step, expected, rule)
             rows.append(plan.running(step, *_what_follows(run, step, blocked, expected)))
             continue
@@ -82,8 +90,7 @@ def plan_recipe(
             retries = asked_again(chosen, root=root, urls=each_urls(run, records))
         is_asked = step.name == DOWNLOAD.name and retries is not None and bool(retries["now"])
         if record is None or is_asked:
-            if isinstance(rule, RecaptionRule):
-                captions = plan.captions(rule, records)
+            captions += estimate_captions(run, _asking(run, rule), records, InProcess(run=run))
             reason = "failed downloads are asked again" if record is not None else _why(run, step, records, rule)
             rows.append(plan.running(step, "compute", reason) | _to_fetch(run, step, records))
             blocked, expected = step.name, _with_latest(run, step, records)
@@ -150,14 +157,10 @@ class _Plan:
             self.rows, self.is_counted = round(self.rows * figures.kept), False
         return row
 
-    def captions(self, rule: RecaptionRule, records: Sequence[StepRecord]) -> list[dict[str, Any]]:
-        """The requests of captioners about the pairs that the steps before them have kept."""
-        return estimate_captions(self.run, rule.captioners, records, InProcess(run=self.run))
-
-    def captions_at_most(self, rule: RecaptionRule) -> list[dict[str, Any]]:
-        """The same where it is not known which pairs will be left."""
+    def captions_at_most(self, asking: Sequence[AskingPart]) -> list[dict[str, Any]]:
+        """The requests to chat models where it is not known which pairs will be left."""
         pairs_are: Pairs = "at most" if self.most.is_counted else "about"
-        return estimate_captions_at_most(self.run, rule.captioners, self.most.rows, pairs_are=pairs_are)
+        return estimate_captions_at_most(self.run, asking, self.most.rows, pairs_are=pairs_are)
 
     def measures(self, pairs: int, records: Sequence[StepRecord] | None) -> list[dict[str, Any]]:
         """The measures of the build that its report shows: step, action, pairs, estimated_s and basis.
@@ -194,6 +197,16 @@ class _Plan:
 
     def _estimate(self, figures: Figures | None, *, is_cut: bool) -> dict[str, Any]:
         return estimate_step(figures, self.rows, self.cut, is_cut=is_cut)
+
+
+def _asking(run: Run, rule: object) -> list[AskingPart]:
+    """The parts of a step that ask a chat model, by its rule."""
+    if isinstance(rule, RecaptionRule):
+        return asking_captioners(rule.captioners)
+    if isinstance(rule, PictureRegionRule) and rule.endpoint is not None:
+        captioner = pointing(RegionSearch.of(run, rule).names)
+        return [AskingPart(name=ASKING, rule=rule.endpoint, captioner=captioner)]
+    return []
 
 
 def _with_latest(run: Run, step: Step[Any], records: Sequence[StepRecord]) -> list[StepRecord] | None:

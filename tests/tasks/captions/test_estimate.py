@@ -13,7 +13,7 @@ from evenly.flows.recipe import read_recipe
 from evenly.flows.recipe.steps import steps_of
 from evenly.flows.runs import run_in
 from evenly.storage.ledger import StepRecord
-from evenly.tasks.captions.estimate import estimate_captions, estimate_captions_at_most
+from evenly.tasks.captions.estimate import asking_captioners, estimate_captions, estimate_captions_at_most
 from evenly.tasks.captions.recaption import RECAPTION
 from evenly.tasks.engine import InProcess
 from evenly.tasks.run import Run
@@ -38,7 +38,7 @@ def estimated(run: Run, *captioners: dict) -> list[dict]:
         replace(one, rule=replace(one.rule, **PRICES)) if isinstance(one.rule, ChatCaptions) else one
         for one in rule.captioners
     ]
-    return estimate_captions(run, priced, rebuilt(run), InProcess(run=run))
+    return estimate_captions(run, asking_captioners(priced), rebuilt(run), InProcess(run=run))
 
 
 def rebuilt(run: Run, *captioners: dict) -> Sequence[StepRecord]:
@@ -85,7 +85,7 @@ def test_pairs_that_are_not_known_have_a_text_of_usual_length(run):
     tags = {"name": "tags", "kind": "tags", "columns": ["label"], "base_url": "http://127.0.0.1:9/v1", "model": "m"}
     eyes = {"name": "eyes", "kind": "seen", "base_url": "http://127.0.0.1:9/v1", "model": "m", "samples": 2}
     rule = RECAPTION.read({"captioners": [tags, eyes], "choose": {"by": "score"}})
-    of_tags, of_eyes = estimate_captions_at_most(run, rule.captioners, 1_000, pairs_are="about")
+    of_tags, of_eyes = estimate_captions_at_most(run, asking_captioners(rule.captioners), 1_000, pairs_are="about")
     assert (of_tags["requests"], of_eyes["requests"]) == (1_000, 2_000)
     assert {of_tags["pairs_are"], of_eyes["pairs_are"]} == {"about"}
     assert of_eyes["completion_tokens"] == 2_000 * 200

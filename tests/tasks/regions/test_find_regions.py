@@ -234,6 +234,7 @@ def test_pictures_that_do_not_decode_or_are_features_alone_have_a_reason(tmp_pat
         ({"detector": "{root}/none.onnx"}, OnnxModelError, "none.onnx.*file to read"),
         ({"detector": "{root}/things.json"}, InputError, "JSON of a detector's form.*things.json"),
         ({"method": "needy"}, RuleError, r"`needy` needs second: write `features: {second: "),
+        ({"endpoint": object()}, RuleError, "method that names regions; got `score_maps`"),
         ({"boxes": "bocks"}, RuleError, "`regions.boxes` must be a column.*There are .*boxes"),
     ],
 )
@@ -257,6 +258,7 @@ def test_what_cannot_be_is_refused_by_name(tmp_path, monkeypatch, rule, error, w
         {"method": None, "texts": "t"},
         {},
         {"method": None, "boxes": "b", "detector": "d"},
+        {"method": None, "endpoint": {"model": "m"}},
         {"texts": "t", "templates": ("a thing",)},
         {"texts": "t", "dense": "kept"},
     ],
