@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, partial
@@ -79,6 +80,14 @@ def plain_rule(rule: object) -> dict[str, Any]:
 
 def nothing(*_: object) -> None:
     """The part of a step that has nothing to do there."""
+
+
+def note_counts(note: str, *given: Any) -> StepOutput:  # noqa: ANN401 - the arguments of `finish`
+    """Notes, for `finish` of a step: sums of the counts [value, count] of all partitions, under a name, by value."""
+    counts = Counter[str]()
+    for part in given[-1]:
+        counts.update(dict(zip(*part.to_pydict().values(), strict=True)))
+    return StepOutput(notes={note: dict(sorted(counts.items()))})
 
 
 def _no_entries(*_: object) -> dict[str, Any]:

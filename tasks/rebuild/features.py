@@ -1,8 +1,7 @@
 """Extract features: each picture and caption is encoded once per encoder, and stored."""
 
 import hashlib
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -26,7 +25,7 @@ from evenly.tasks.pictures.encoded import store_images
 from evenly.tasks.pictures.sent_rows import PictureSources, SentRows, send_partitions, send_sources
 from evenly.tasks.run import Each, Records, Run, with_model
 from evenly.tasks.server.api import part
-from evenly.tasks.step import Exchanged, Step
+from evenly.tasks.step import Exchanged, Step, note_counts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,16 +67,6 @@ def embed_images(run: Run, upstream: Records, _rule: NoRule, shown: ShownPicture
     partial = pa.table(columns, names=["device", "pictures"])
     decisions = Decisions.keep_all(pairs.num_rows).to_table(pairs["uid"])
     return StepOutput(decisions=decisions, tables={"features": table}, partial=partial)
-
-
-def _note_devices(
-    _run: Run, _upstream: Records, _rule: NoRule, _shown: ShownPictures, partials: Sequence[pa.Table]
-) -> StepOutput:
-    """Note how many pictures each device encoded."""
-    counts = Counter[str]()
-    for table in partials:
-        counts.update(dict(zip(*table.to_pydict().values(), strict=True)))
-    return StepOutput(notes={"devices": dict(sorted(counts.items()))})
 
 
 def _distinct_pictures(upstream: Records, run: Run) -> pa.Table:
@@ -142,6 +131,6 @@ EMBED_IMAGES = Step(
     rule=NoRule,
     resolve=send_pictures,
     judge=embed_images,
-    finish=_note_devices,
+    finish=partial(note_counts, "devices"),
     model=step_encoder,
 )

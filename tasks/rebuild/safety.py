@@ -1,6 +1,5 @@
 """Drop unsafe pictures: those that a detector finds, and those that a list of files, hashes or domains names."""
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -36,7 +35,7 @@ from evenly.tasks.pictures.pairs import send_by_picture, send_merged
 from evenly.tasks.pictures.sent_rows import PicturePlaces, SentRows, alive, rows_of_uids, send_places
 from evenly.tasks.rebuild.deduplicate import merged_pairs
 from evenly.tasks.run import Each, Records, Run
-from evenly.tasks.step import Exchanged, Step
+from evenly.tasks.step import Exchanged, Step, note_counts
 
 LOOKS = ["uid", "image_id", "phash"]
 CHUNK = 2048  # pictures whose scores are stored at once
@@ -97,16 +96,6 @@ def check_safety(run: Run, upstream: Records, rule: SafetyRule, facts: SafetyFac
     for name, values in columns.items():
         table = table.append_column(name, values)
     return StepOutput(decisions=table, partial=_counts(decisions, columns))
-
-
-def count_classes(
-    _run: Run, _upstream: Records, _rule: SafetyRule, _facts: SafetyFacts, partials: Sequence[pa.Table]
-) -> StepOutput:
-    """Notes: how many pictures reach the detector's threshold in each class."""
-    counts = Counter[str]()
-    for part in partials:
-        counts.update(dict(zip(part["class"].to_pylist(), part["count"].to_pylist(), strict=True)))
-    return StepOutput(notes={"unsafe_classes": dict(sorted(counts.items()))})
 
 
 def _by_lists(run: Run, rule: SafetyRule, pairs: pa.Table, merged: SentRows | None) -> list[Decisions]:
@@ -239,7 +228,7 @@ SAFETY = Step(
     rule=SafetyRule,
     resolve=detect_unsafe,
     judge=check_safety,
-    finish=count_classes,
+    finish=partial(note_counts, "unsafe_classes"),
     inputs=_hashes,
     model=_model,
     ready=_check_ready,
