@@ -50,6 +50,7 @@ def count_regions(build: PublishedBuild, record: StepRecord, read_bytes: ReadByt
         "sources": counts["source"].most_common(),
         "labels": labels.slice(0, LABELS).to_pylist(),
         "more": max(0, len(labels) - LABELS),
+        "learned": record.notes.get("learned"),
         "cards": _cards(build, record, read_bytes),
     }
 

@@ -51,9 +51,9 @@ class RegionRule:
     texts: a file of things, a class list or JSON of texts by thing; each text fills all `templates`. method: finds
     regions, or names those of `boxes`, a column of the pool, of `detector`, an ONNX file or JSON of its form, or of
     `endpoint`, a vision model that is asked for the things; None: these are taken as they are. options: its
-    hyper-parameters. learn: fits it first to so many pictures of train, at most, whose `boxes` are labelled. dense:
-    whether rows of cells are stored or made again, which changes no region. attributes: the table has those of regions,
-    and pairs a column of them. model: the encoder; None: the build's.
+    hyper-parameters. learn: fits it first to so many pictures of train, at most, with their `boxes`, which are
+    labelled. dense: whether rows of cells are stored or made again, which changes no region. attributes: the table has
+    those of regions, and pairs a column of them. model: the encoder; None: the build's.
     """
 
     texts: LocalPath | None = None
@@ -78,8 +78,8 @@ class RegionRule:
         if self.texts is None and (self.method is not None or self.endpoint is not None):
             name = self.method or "endpoint"
             raise RuleError(f"`texts` must name a file of things for `{name}`; got none. Write `texts: FILE`.")
-        if self.learn is not None and (self.method is None or self.boxes is None):
-            raise RuleError("`learn` must go with a method, and with `boxes` to learn from; got none of one. Add it.")
+        if self.learn is not None and self.method is None:
+            raise RuleError("`learn` must go with a method; got none. Name one, or leave it out.")
         if not self.templates or any("{}" not in template for template in self.templates):
             raise RuleError(f"`templates` must hold {{}} for the thing; got {list(self.templates)}. Correct them.")
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from annotated_types import Ge, Gt, Le
 
 from evenly.bounds import FINITE
-from evenly.features.dense.regions import Regions, encoded_mask
+from evenly.features.dense.regions import DIGITS, Regions, encoded_mask
 from evenly.features.dense.rows import Dense
 from evenly.features.unit_rows import Single
 
@@ -46,7 +46,7 @@ class MapCut:
             of_pixels = dense.on_pixels(place, layers)
             winners = _winners(of_pixels)
             for thing, mask, box in _parts(winners, len(names), of_pixels[0].size / maps[0, 0].size):
-                score = float(of_pixels[thing][mask].mean())
+                score = round(float(of_pixels[thing][mask].mean()), DIGITS)
                 share = mask.sum() / mask.size
                 reason = LOW_SCORE if score < self.min_score else SMALL if share < self.min_area else ""
                 rows.append({

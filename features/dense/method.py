@@ -74,7 +74,12 @@ class GivenRegions:
 
 
 class RegionMethod(Protocol):
-    """A method that finds regions, or names those that are given; its hyper-parameters are fields of a dataclass."""
+    """A method that finds regions, or names those that are given; its hyper-parameters are fields of a dataclass.
+
+    learns_unlabelled: whether `fit` can do without regions.
+    """
+
+    learns_unlabelled: ClassVar[bool]
 
     columns: ClassVar[tuple[RegionColumn, ...]]
 
@@ -105,6 +110,7 @@ class LearnsArrays:
 
     columns: ClassVar[tuple[RegionColumn, ...]] = ()
     learned: ClassVar[Arrays] = MappingProxyType({})
+    learns_unlabelled: ClassVar[bool] = False
 
     def arrays(self) -> Arrays:
         """The arrays that were learned."""
@@ -122,6 +128,7 @@ class LearnsFields:
 
     columns: ClassVar[tuple[RegionColumn, ...]] = ()
     fitted: ClassVar[tuple[str, ...]]
+    learns_unlabelled: ClassVar[bool] = False
 
     def arrays(self) -> Arrays:
         """The numbers that were chosen."""

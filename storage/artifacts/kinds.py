@@ -44,6 +44,13 @@ REFINED = ArtifactKind(
     made_of=_refined_made_of,
 )
 HEADS = ArtifactKind(noun="heads of a seed", content="heads", needed={}, cure="Run it again.", maker="`evenly worth`")
+REGIONS = ArtifactKind(
+    noun="region method",
+    content="arrays",
+    needed={"pictures": list, "regions": int},
+    cure="Rebuild.",
+    maker="`evenly rebuild`",
+)
 INDEX = ArtifactKind(
     noun="index",
     content="",
@@ -72,12 +79,18 @@ def heads_of_seeds(workspace: Workspace) -> Artifacts:
     return Artifacts(HEADS, workspace.refined / "worth", workspace.objects)
 
 
+def learned_regions_of(workspace: Workspace) -> Artifacts:
+    """Arrays that region methods learned, under the hashes of all that they depend on; cards name their pictures."""
+    return Artifacts(REGIONS, workspace.refined / "regions", workspace.objects)
+
+
 def artifacts_in(workspace: Workspace) -> Iterator[Artifacts]:
     """The artifacts of a workspace, those of each folder together."""
     for folder in sorted({path.parent for path in workspace.adapters.glob("*/*/*.*")}):
         yield Artifacts(ADAPTER, folder, workspace.objects)
     yield refined_encoders_of(workspace)
     yield heads_of_seeds(workspace)
+    yield learned_regions_of(workspace)
     for folder in sorted({path.parent for path in workspace.features.glob("*/*.json")}):
         yield Artifacts(INDEX, folder, workspace.objects)
 

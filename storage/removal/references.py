@@ -4,7 +4,7 @@ import json
 import re
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
@@ -132,18 +132,31 @@ def unneeded(
 
 
 def unnamed_artifacts(files: Sequence[StoredFile], recorded: Recorded, is_old: IsOld) -> Iterator[Leftover]:
-    """Contents that no card, step record and build names, and states of refining that was broken off, the old ones."""
-    old = [*filter(is_old, files)]
-    contents = [file for file in old if file.kind == "contents of artifacts"]
+    """The old ones of what is named nowhere: contents of artifacts, states of refining, and region methods of no step.
+
+    A step that is to go itself names nothing.
+    """
+    old, stale = [*filter(is_old, files)], {*_stale_records(recorded, is_old)}
+    steps = [asdict(record) for key, (record, _) in recorded.records.items() if key not in stale]
+    named = _named_by([*steps, *recorded.manifests])
+    methods = [file for file in old if file.name.startswith("refined/regions/") and file.path.stem not in named]
+    contents = [file for file in old if file.kind == "contents of artifacts" and file.path.stem not in named]
     if contents:
         cards = [file for file in files if file.kind in ARTIFACTS and file.path.suffix == ".json"]
-        stored = [*(record for record, _ in _each_read(cards, dict)), *map(asdict, recorded.steps), *recorded.manifests]
-        named = {digest for record in stored for digest in digests_in(json.dumps(record, default=str))}
-        contents = [file for file in contents if file.path.stem not in named]
+        of_cards = _named_by(record for record, _ in _each_read([card for card in cards if card not in methods], dict))
+        contents = [file for file in contents if file.path.stem not in of_cards]
     states = [file for file in old if file.name.startswith("refined/running/")]
-    for members, reason in ((contents, "what was replaced or broken off"), (states, "refining that was broken off")):
+    for members, reason in (
+        (methods, "rebuilds of which no build came"),
+        (contents, "what was replaced or broken off"),
+        (states, "refining that was broken off"),
+    ):
         if members:
             yield Leftover(kind=members[0].kind, why=reason, files=members)
+
+
+def _named_by(records: Iterable[Mapping[str, Any]]) -> set[str]:
+    return {digest for record in records for digest in digests_in(json.dumps(record, default=str))}
 
 
 def is_of_rebuild(record: StepRecord) -> bool:

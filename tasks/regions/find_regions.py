@@ -1,8 +1,7 @@
 """Find regions in the pictures of pairs."""
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -13,7 +12,7 @@ from evenly.curation.regions import judgement
 from evenly.curation.regions.judgement import RegionRule, judge_regions
 from evenly.curation.step import gives, require_column
 from evenly.curation.values.scoring import refuse_taken
-from evenly.storage.ledger import StepOutput
+from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.pools.columns import REGION_COLUMNS
 from evenly.storage.records import content_hash, stored_fields
 from evenly.tasks.captions.captioner import tries
@@ -25,14 +24,15 @@ from evenly.tasks.regions.learning import first_pictures, learned_search, pictur
 from evenly.tasks.regions.search import RegionSearch
 from evenly.tasks.regions.tables import region_rows, shown_pictures
 from evenly.tasks.run import Each, Records, Run, with_model
-from evenly.tasks.step import Exchanged, Step
+from evenly.tasks.step import Exchanged, Step, note_counts
 
 
 @dataclass(frozen=True, kw_only=True)
 class PictureRegions(Exchanged):
-    """The regions of each pair's picture as JSON [uid, regions], by uid."""
+    """The regions of each pair's picture as JSON [uid, regions], by uid; what the method learned, if it did."""
 
     texts: SentRows
+    learned: Mapping[str, Any] = field(default_factory=dict)
 
 
 def find_regions(run: Run, upstream: Records, rule: RegionRule, engine: Each) -> PictureRegions:
@@ -42,15 +42,17 @@ def find_regions(run: Run, upstream: Records, rule: RegionRule, engine: Each) ->
     for name in REGION_COLUMNS:
         refuse_taken("regions", [name], upstream)
     search = replace(RegionSearch.of(run, rule), workers=engine.n_workers)
+    learned: Mapping[str, Any] = {}
     if search.method is not None:
         search.vocabulary(run)  # encoded once, here
     if rule.learn is not None:
         of_train = partial(_of_train, upstream, rule.learn, search.statements)
-        parts = engine.partitions("looking for labelled regions", of_train)
-        search = learned_search(run, search, first_pictures(pa.concat_tables(parts), rule.learn))
+        parts = engine.partitions("looking for pictures of train", of_train)
+        search, learned = learned_search(run, search, first_pictures(pa.concat_tables(parts), rule.learn))
     with send_places(run, engine) as places:
         pairs, work = partial(_shown, upstream, search.statements), partial(_looked_for, search, places)
-        return PictureRegions(texts=send_by_picture(run, engine, "finding regions", pairs, work))
+        texts = send_by_picture(run, engine, "finding regions", pairs, work)
+        return PictureRegions(texts=texts, learned=learned)
 
 
 def give_regions(run: Run, upstream: Records, rule: RegionRule, regions: PictureRegions) -> StepOutput:
@@ -67,24 +69,30 @@ def give_regions(run: Run, upstream: Records, rule: RegionRule, regions: Picture
     decided = decisions.to_table(uids)
     for name, values in columns.items():
         decided = decided.append_column(name, values)
-    counts = table.group_by("reason").aggregate([([], "count_all")])
+    counts = table.group_by("reason").aggregate([([], "count_all")]).select(["reason", "count_all"])
     return StepOutput(decisions=decided, tables={"regions": table}, partial=counts)
 
 
 def count_reasons(
-    _run: Run, _upstream: Records, _rule: RegionRule, _facts: PictureRegions, partials: Sequence[pa.Table]
+    run: Run, upstream: Records, rule: RegionRule, facts: PictureRegions, partials: Sequence[pa.Table]
 ) -> StepOutput:
-    """Notes: the number of regions by the reason for which they do not count, "" for those that do.
+    """Notes: the number of regions by the reason for which they do not count, "" for those that do; what was learned.
 
     unanswered: how many pictures of pairs may get a reply another time, where there are any.
     """
-    counts = Counter[str]()
-    for part in partials:
-        counts.update(dict(zip(part["reason"].to_pylist(), part["count_all"].to_pylist(), strict=True)))
-    unanswered = sum(number for reason, number in counts.items() if reason.startswith(NO_REPLY))
-    return StepOutput(
-        notes={"regions": dict(sorted(counts.items()))} | ({"unanswered": unanswered} if unanswered else {})
-    )
+    notes = dict(note_counts("regions", run, upstream, rule, facts, partials).notes)
+    unanswered = sum(number for reason, number in notes["regions"].items() if reason.startswith(NO_REPLY))
+    notes |= {"unanswered": unanswered} if unanswered else {}
+    return StepOutput(notes=notes | ({"learned": dict(facts.learned)} if facts.learned else {}))
+
+
+def say_learned(run: Run, record: StepRecord, rule: RegionRule) -> None:
+    """Say what the method learned; plainly where that is nothing."""
+    if learned := record.notes.get("learned"):
+        values = ", ".join(f"{name} {value}" for name, value in learned["values"].items())
+        of = f"{learned['regions']:,} labelled regions of {learned['pictures']:,} pictures"
+        outcome = values or "nothing: what was tried is not better than the method without it"
+        run.progress.say(f"{'learned':<24} {rule.method}, of {of}: {outcome}")
 
 
 def _shown(upstream: Records, statements: str | None, run: Run) -> pa.Table:
@@ -98,7 +106,8 @@ def _of_train(upstream: Records, most: int, statements: str | None, run: Run) ->
     shown = _shown(upstream, statements, run)
     groups = run.ledger.alive(upstream, ["group"])["group"] if gives(upstream, "group") else pa.nulls(len(shown))
     names = pc.coalesce(groups.cast(pa.string()), shown["uid"])
-    return pictures_of_train(shown, names.to_pylist(), most, seed=run.seed)
+    is_labelled = statements is not None
+    return pictures_of_train(shown, names.to_pylist(), most, seed=run.seed, is_labelled=is_labelled)
 
 
 @with_model
@@ -136,6 +145,7 @@ FIND_REGIONS = Step[RegionRule](
     resolve=find_regions,
     judge=give_regions,
     finish=count_reasons,
+    review=say_learned,
     stored=_stored,
     inputs=_inputs,
     model=_model,

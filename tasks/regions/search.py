@@ -306,6 +306,8 @@ def _method(run: Run, rule: RegionRule) -> RegionMethod | None:
             raise RuleError(f"`{rule.method}` needs {need}: write `{_REMEDIES[need]}`, or choose another method.")
     if rule.endpoint is not None and not method.needs & {"regions", "crops"}:
         raise RuleError(f"`endpoint` must go with a method that names regions; got `{rule.method}`. Leave it out.")
+    if rule.learn is not None and rule.boxes is None and not method.learns_unlabelled:
+        raise RuleError(f"`learn` of `{rule.method}` must go with `boxes`, labelled; got none. Name a column of them.")
     return method
 
 

@@ -121,6 +121,8 @@ def _recipes(folder: Path, chat: str) -> dict[str, str]:
     }
     listing = {"list": "classes.txt", "methods": ["description"], "adapters": ["gda", "tip"]}
     recaption = {"captioners": [{"kind": "retrieved"}], "choose": {"margin": 0.1}}
+    learning = {"method": "cosegment", "options": {"compare": "cells", "retrieved": 5}, "learn": 40, "dense": "stored"}
+    regions = {"texts": str(folder / "classes.txt"), **learning}
     recipes = {
         "build": base,
         "fit": base | {"classes": [listing]},
@@ -128,7 +130,7 @@ def _recipes(folder: Path, chat: str) -> dict[str, str]:
         "recaption": base
         | {
             "name": "recaption",
-            "curate": base["curate"] | {"recaption": recaption},
+            "curate": base["curate"] | {"recaption": recaption, "regions": regions},
             "classes": [listing],
             "llm": {"base_url": chat, "model": "tiny"},
         },

@@ -145,7 +145,11 @@ def _recipe(folder: Path, name: str, model: str, chat: str) -> Path:
         "balance": {"t": 500},
     }
     if name == "two":
-        curate |= {"recaption": {"captioners": [{"kind": "retrieved"}], "choose": {"margin": 0.1}}}
+        learning = {"method": "cosegment", "options": {"compare": "cells", "retrieved": 5}, "learn": 200}
+        curate |= {
+            "recaption": {"captioners": [{"kind": "retrieved"}], "choose": {"margin": 0.1}},
+            "regions": {"texts": str(folder / "classes.txt"), "dense": "stored", **learning},
+        }
     recipe = {
         "name": name,
         "seed": 5,

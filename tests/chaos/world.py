@@ -158,6 +158,7 @@ def _recipe(folder: Path, port: int) -> dict[str, Any]:
     endpoint = {"base_url": f"http://127.0.0.1:{port}/v1", "model": "tiny", **_PRICES}
     recipe = recipe_for(folder / "web") | {"name": "chaos", "classes": listings, "llm": endpoint}
     recipe["curate"]["download"]["timeout_s"] = _PATIENCE_S
+    recipe["curate"]["regions"] = {"texts": "classes.txt", "dense": "stored"}
     return recipe
 
 

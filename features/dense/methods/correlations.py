@@ -6,7 +6,7 @@ it is the regions handed to `fit`, and the encoder's own cells.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 import numpy as np
 from annotated_types import Ge, Gt, Le
@@ -41,6 +41,7 @@ class Correlations(LearnsArrays, MapCut):
     epochs: Annotated[int, Ge(1)] = 10
     step: Annotated[float, Gt(0), FINITE] = 5e-5
     seed: int = 0
+    learns_unlabelled: ClassVar[bool] = True
 
     @property
     def needs(self) -> frozenset[RegionNeed]:

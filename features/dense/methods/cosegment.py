@@ -4,7 +4,7 @@ ReCo (Shin, Xie and Albanie 2022, arXiv:2206.07045; public code 5c5e1bc).
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,7 @@ class Cosegment(LearnsArrays, MapCut):
     prototype: Prototype = "mean"
     context: tuple[str, ...] = ()
     sharpness: Annotated[float, Gt(0), FINITE] = 10.0
+    learns_unlabelled: ClassVar[bool] = True
 
     @property
     def needs(self) -> frozenset[RegionNeed]:

@@ -150,9 +150,8 @@ def _print_plan(result: dict[str, Any]) -> None:
         fate = "it left the workspace: remove it there" if Path(row["place"]).is_absolute() else "it goes"
         print_text(f"{row['kind']} of {row['build']}, {row['place']}: {fate}")
     for name in result["artifacts"]:
-        print_text(
-            f"{name}: it goes; {'the rebuild fits it again' if name.startswith('adapters/') else 'refine again'}"
-        )
+        is_fitted = name.startswith(("adapters/", "refined/regions/"))
+        print_text(f"{name}: it goes; {'the rebuild fits it again' if is_fitted else 'refine again'}")
     if not result["entries"]:
         print_text("no pair is named by it")
     elif result["done"] or (result["listed"] and not result["held"]):

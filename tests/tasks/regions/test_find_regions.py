@@ -14,6 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import evenly
+from evenly.audit.checks.stored import check_stored
+from evenly.audit.published import PublishedBuild
 from evenly.curation.balance.thresholds import BalanceRule
 from evenly.curation.concepts.judgement import label_entries
 from evenly.curation.concepts.matching import MatchRule
@@ -27,8 +29,12 @@ from evenly.features.errors import OnnxModelError
 from evenly.features.refining.encoder import RefinedEncoder
 from evenly.features.refining.heads import Heads
 from evenly.flows.cli.errors import UsageError
+from evenly.storage.artifacts.kinds import learned_regions_of
 from evenly.storage.errors import InputError
 from evenly.storage.feature_store import FeatureStore, RowStore, TextStore
+from evenly.storage.removal.clean import Wanted, clean_workspace
+from evenly.storage.removal.purge import purge
+from evenly.storage.removal.traces import Traces
 from evenly.storage.web.images import read_images
 from evenly.tasks.engine import InProcess
 from evenly.tasks.pictures.encoded import store_images
@@ -409,13 +415,46 @@ def test_a_method_learns_of_pictures_of_train_once_for_the_same_ones(tmp_path, m
     search = RegionSearch.of(run, RegionRule(texts="{root}/things.txt", **rule))
     ids = sorted(run.ledger.decisions(found(run)[1], ["image_id"])["image_id"].to_pylist())[:4]
     pictures = pa.table({"image_id": ids, "statements": [json.dumps(labelled)] * 4})
-    learned = [learned_search(run, search, pictures) for _ in range(2)]
+    (first, _), (second, outcome) = (learned_search(run, search, pictures) for _ in range(2))
     assert fits == [3, 3, 2, 4]
-    assert learned[0].identity(run) == learned[1].identity(run) != search.identity(run)
+    assert first.identity(run) == second.identity(run) != search.identity(run)
+    assert (outcome["pictures"], outcome["regions"], outcome["values"]) == (4, 8, {"gamma": first.method.gamma})
     with pytest.raises(RuleError, match="`learn` must have pictures"):
         learned_search(run, search, pictures.slice(0, 0))
-    with pytest.raises(RuleError, match="`learn` must go with"):
-        RegionRule(texts="t", learn=3)
+    with pytest.raises(RuleError, match="`learn` of `score_maps` must go with `boxes`"):
+        RegionSearch.of(run, RegionRule(texts="{root}/things.txt", learn=3))
+
+
+def test_what_a_method_learned_is_verified_and_goes_with_builds_and_pictures(tmp_path, tiny):  # noqa: F811
+    run, rule = opened(tmp_path / "w"), {"method": "cosegment", "options": {"compare": "cells"}, "dense": "stored"}
+    records = found(run, **rule, learn=3)
+    manifest, learned = publish(run, records), records[-1].notes["learned"]
+    assert (learned["regions"], learned["values"]) == (0, {"prototypes": [2, 16]})
+    artifacts = learned_regions_of(run.workspace)
+    ids = artifacts.read(learned["artifact"])[0]["pictures"]
+    pictures = pa.table({"image_id": ids[:2], "statements": pa.nulls(2, pa.string())})
+    of_no_step = RegionSearch.of(run, RegionRule(texts="{root}/things.txt", **rule, learn=2))
+    _, other = learned_search(run, of_no_step, pictures)
+    assert artifacts.names() == sorted([learned["artifact"], other["artifact"]])
+    clean_workspace(run.workspace, run.workspace.exchange, Wanted(older_than_s=-1.0))
+    assert artifacts.names() == [learned["artifact"]]
+    (content,) = run.workspace.objects.iterdir()
+    build = PublishedBuild(run.workspace, manifest)
+    assert not list(check_stored(build))
+    for file in (content, artifacts.folder / f"{learned['artifact']}.json", *cell_files(run.workspace)):
+        whole = file.read_bytes()
+        file.write_bytes(whole[:60] + bytes([whole[60] ^ 1]) + whole[61:])
+        assert {finding.check for finding in check_stored(build)} & {"artifacts", "features"}, file
+        file.write_bytes(whole)
+    purge(run.workspace, run.workspace.exchange, Traces(pictures=frozenset(ids[:1])), {})
+    assert not artifacts.names()
+    assert not content.exists()
+    assert RowStore(run.workspace, tiny.identity, "cells").missing(pa.array(ids)).to_pylist() == ids[:1]
+
+
+def cell_files(workspace):
+    """A data file of stored cells, and one of regions that were looked at."""
+    return [next(workspace.features.glob(f"*/{kind}.lance/data/*")) for kind in ("cells", "regions")]
 
 
 def test_pictures_of_train_are_dealt_by_group_and_are_the_first_by_hash():
