@@ -90,9 +90,9 @@ def say_learned(run: Run, record: StepRecord, rule: RegionRule) -> None:
     """Say what the method learned; plainly where that is nothing."""
     if learned := record.notes.get("learned"):
         values = ", ".join(f"{name} {value}" for name, value in learned["values"].items())
-        of = f"{learned['regions']:,} labelled regions of {learned['pictures']:,} pictures"
+        labelled = f" with {learned['regions']:,} labelled regions" if learned["regions"] else ""
         outcome = values or "nothing: what was tried is not better than the method without it"
-        run.progress.say(f"{'learned':<24} {rule.method}, of {of}: {outcome}")
+        run.progress.say(f"{'learned':<24} {rule.method}, of {learned['pictures']:,} pictures{labelled}: {outcome}")
 
 
 def _shown(upstream: Records, statements: str | None, run: Run) -> pa.Table:
