@@ -19,7 +19,7 @@ from evenly.storage.errors import StorageError
 from evenly.storage.ledger import DECISION_COLUMNS, Ledger, StepRecord
 from evenly.storage.removal.forget import FORGOTTEN, ForgetList, read_forgotten
 from evenly.storage.samples import BuildSamples
-from evenly.storage.stores.many_paths import each_stored
+from evenly.storage.stores.files import each_stored
 from evenly.storage.tables.arrow_files import RecentTables
 from evenly.storage.tables.partitions import Partition, partition_of
 from evenly.storage.workspace import Workspace

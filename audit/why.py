@@ -22,7 +22,7 @@ from evenly.audit.replay import deciding_rule, replay_step, whole_rule
 from evenly.audit.safe_text import visible
 from evenly.curation.balance.sums import draw_rows
 from evenly.storage.ledger import StepRecord
-from evenly.storage.stores.many_paths import each_stored
+from evenly.storage.stores.files import each_stored
 from evenly.storage.web.shards import each_records
 from evenly.storage.workspace import Workspace
 

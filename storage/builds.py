@@ -16,7 +16,7 @@ from typing import Any
 from evenly.storage.errors import InputError, NotFoundError
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.records import content_hash, create_record, read_if_there, read_record, replace_record
-from evenly.storage.stores.many_paths import map_paths
+from evenly.storage.stores.files import map_paths
 from evenly.storage.workspace import Workspace
 
 LATEST = "latest"

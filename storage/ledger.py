@@ -35,7 +35,7 @@ from evenly.storage.step_records import (
     check_covers,
     code_version,
 )
-from evenly.storage.stores.many_paths import map_paths, missing_files
+from evenly.storage.stores.files import map_paths, missing_files
 from evenly.storage.stores.object_path import ObjectPath
 from evenly.storage.tables.arrow_files import RecentTables, read_schema, read_table, write_table
 from evenly.storage.tables.hashing import table_hash

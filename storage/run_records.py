@@ -12,7 +12,7 @@ from typing import Any, Literal
 from evenly.storage.builds import is_plain
 from evenly.storage.errors import DamagedError
 from evenly.storage.records import read_record, replace_record
-from evenly.storage.stores.many_paths import map_paths
+from evenly.storage.stores.files import map_paths
 from evenly.storage.workspace import Workspace
 
 Outcome = Literal["published", "unchanged", "held", "failed", "built", "begun", "interrupted"]

@@ -14,7 +14,7 @@ from evenly.storage.errors import InputError
 from evenly.storage.files.image_folders import IMAGE_ENDINGS
 from evenly.storage.pools.columns import PoolSource
 from evenly.storage.pools.source import pool_pieces
-from evenly.storage.stores.many_paths import seekable
+from evenly.storage.stores.files import seekable
 from evenly.storage.tables.partitions import MAX_BITS
 from evenly.tasks.engine import InProcess, Workers
 from evenly.tasks.ray.cluster import check_ray

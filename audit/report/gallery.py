@@ -16,7 +16,7 @@ from evenly.curation.steps import STEPS
 from evenly.storage.decoders.structure import excess
 from evenly.storage.ledger import StepRecord
 from evenly.storage.samples import sql_equals, sql_in
-from evenly.storage.stores.many_paths import each_stored
+from evenly.storage.stores.files import each_stored
 from evenly.storage.web.decoding import sniff_format
 
 KEPT = 10

@@ -15,10 +15,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.curation.arrays import Flags, Floats
+from evenly.curation.balance.parts import BalanceFacts
+from evenly.curation.balance.sums import BalanceSums
+from evenly.curation.balance.thresholds import UNIT, BalanceRule, entry_probabilities
 from evenly.curation.errors import ColumnsError
 
 LARGEST = 20
 BINS = 10
+WARN_SHARE = 0.05
+"""A concept that decides more than this share of the pairs that are drawn for is named in a warning."""
+SHOWN = 10
+"""Of the concepts that are named in it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,3 +192,47 @@ def _agreement(chances: Floats, kept: Flags) -> list[dict[str, Any]]:
         }
         for bin_ in np.flatnonzero(pairs)
     ]
+
+
+def balance_notes(rule: BalanceRule, facts: BalanceFacts, concepts: pa.Array, sums: BalanceSums) -> dict[str, Any]:
+    """The threshold, the number of pairs expected to stay, concepts with p = 1, and those that decide many pairs."""
+    notes = _threshold(rule, facts) | {"expected": round(float((sums.units.astype(np.float64) * UNIT).sum()), 3)}
+    return notes | _tail(rule, facts, sums) | _deciding(sums, concepts)
+
+
+def _threshold(rule: BalanceRule, facts: BalanceFacts) -> dict[str, Any]:
+    """The threshold that the others follow from, where there is one; the table has all."""
+    if rule.language is None:
+        return {"t": float(facts.thresholds[0])}
+    if rule.tail_share is None:
+        return {"t": float(facts.thresholds[facts.languages.index(rule.reference)]), "language": rule.reference}
+    return {"languages": len(facts.languages)}
+
+
+def _tail(rule: BalanceRule, facts: BalanceFacts, sums: BalanceSums) -> dict[str, Any]:
+    """The number of concepts with p = 1, and their share of all matches: of the pool's, of the kept pairs'.
+
+    The pool's are estimated where the pairs survived a preselection.
+    """
+    tail = (entry_probabilities(facts.counts, facts.thresholds * rule.headroom) >= 1) & (sums.before > 0)
+    matches = {"pool": facts.counts, "kept": sums.after}
+    shares = {name: round(float(counts[tail].sum() / max(counts.sum(), 1)), 6) for name, counts in matches.items()}
+    return {"tail": {"concepts": int(tail.sum()), **shares}}
+
+
+def _deciding(sums: BalanceSums, concepts: pa.Array) -> dict[str, Any]:
+    """Counts of drawn pairs, the concepts that decide many of them, and those with pairs that name nothing else."""
+    drawn = int(sums.decides.sum())
+    deciding = np.flatnonzero(sums.decides > WARN_SHARE * drawn)
+    return {
+        "drawn": drawn,
+        "decide_many": _largest(sums.decides, deciding, concepts),
+        "alone": int(sums.alone.sum()),
+        "alone_most": _largest(sums.alone, np.flatnonzero(sums.alone), concepts)[:SHOWN],
+    }
+
+
+def _largest(counts: np.ndarray, entries: np.ndarray, concepts: pa.Array) -> list[list[Any]]:
+    """[concept, count] of `entries`, by falling count."""
+    order = entries[np.argsort(-counts[entries], kind="stable")]
+    return [[concepts[int(entry)].as_py(), int(counts[entry])] for entry in order]

@@ -9,9 +9,23 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.curation.balance.inputs import BalanceFacts, matched_entries, pick_of_all, stored_rule, sum_tables
-from evenly.curation.balance.parts import Balancing, PicksByUrl, SourceMixing
-from evenly.curation.balance.source_mixing import MixRule, SourceCut, SourceRule, source_table, stored_cuts
+from evenly.curation.balance.parts import (
+    BalanceFacts,
+    Balancing,
+    matched_entries,
+    pick_of_all,
+    stored_rule,
+    sum_tables,
+)
+from evenly.curation.balance.picked_texts import PicksByUrl
+from evenly.curation.balance.source_mixing import (
+    MixRule,
+    SourceCut,
+    SourceMixing,
+    SourceRule,
+    source_table,
+    stored_cuts,
+)
 from evenly.curation.balance.sums import BalanceSums
 from evenly.curation.balance.thresholds import BalanceRule
 from evenly.curation.step import ByLedger, Given, Judged, Judgement, PartTables, Rejudging, always

@@ -4,7 +4,9 @@ Differs: they pick anew at each epoch, from the global generator; here a pick is
 picture is known by its URL, as theirs is: before the download nothing else is known of it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +17,7 @@ from evenly.curation.balance.matched_pairs import MatchedPairs
 from evenly.curation.draws import draws_at
 from evenly.curation.duplicates.lsh import text_keys
 from evenly.curation.errors import ColumnsError
+from evenly.curation.step import EachPart, Exchange, PartTables
 
 STEP = "pick_text"
 PICKS = pa.schema([("uid", pa.string()), ("texts", pa.int32()), ("draw", pa.float64()), ("chosen", pa.bool_())])
@@ -60,12 +63,6 @@ class PickedTexts:
         return replace(pairs, shares=1.0 / self.texts, chosen=self.chosen)
 
 
-def keyed_urls(pairs: pa.Table) -> pa.Table:
-    """The pairs [uid, url] that have a URL, with `key`: a hash by which the pairs of one URL meet."""
-    pairs = pairs.filter(pc.is_valid(pairs["url"]))
-    return pairs.append_column("key", pa.array(text_keys(pairs["url"].to_pylist())))
-
-
 def picks_of_urls(pairs: pa.Table, *, seed: int) -> pa.Table:
     """The table PICKS of pairs [uid, url], where all pairs of each of their URLs are."""
     return pick_texts(pairs["uid"].combine_chunks(), pairs["url"].combine_chunks(), seed=seed).to_table()
@@ -87,3 +84,35 @@ def pick_texts(uids: pa.Array, images: pa.Array, *, seed: int) -> PickedTexts:
     order = to_draw[pc.sort_indices(groups, sort_keys=[(name, "ascending") for name in groups.column_names]).to_numpy()]
     chosen[order[np.diff(codes[order], prepend=-1) != 0]] = True
     return PickedTexts(uids=uids, texts=texts, draws=drawn, chosen=chosen)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PicksByUrl:
+    """One text per picture, picked where all pairs of its URL meet, by a hash of it; the picks return by uid."""
+
+    exchange: Exchange
+    upstream: Sequence[Any]
+    seed: int
+
+    @classmethod
+    def of(cls, exchange: Exchange, over_parts: EachPart, upstream: Sequence[Any], *, seed: int) -> "PicksByUrl":
+        """Pick one of the texts of each URL that several pairs have, as `pick_texts` does of all pairs at once."""
+        picks = cls(exchange=exchange, upstream=upstream, seed=seed)
+        over_parts("sending URLs", picks._send_urls)
+        over_parts("picking texts", picks._send_picks)
+        return picks
+
+    def in_part(self, part: int) -> pa.Table:
+        """The picks, a table PICKS, among the pairs of a part."""
+        return pa.concat_tables([PICKS.empty_table(), *self.exchange.received("picks", part)])
+
+    def _send_urls(self, tables: PartTables) -> None:
+        pairs = tables.alive(self.upstream, ["url"])
+        pairs = pairs.filter(pc.is_valid(pairs["url"]))
+        keyed = pairs.append_column("key", pa.array(text_keys(pairs["url"].to_pylist())))
+        self.exchange.send("urls", tables.part.number, "key", keyed)
+
+    def _send_picks(self, tables: PartTables) -> None:
+        if urls := self.exchange.received("urls", tables.part.number):
+            picks = picks_of_urls(pa.concat_tables(urls), seed=self.seed)
+            self.exchange.send("picks", tables.part.number, "uid", picks)

@@ -9,7 +9,8 @@ arXiv:2208.05516), so the parts are chosen here and every table keeps the source
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +22,7 @@ from evenly.curation.arrays import Flags, Floats, Ints
 from evenly.curation.decisions import Decisions
 from evenly.curation.draws import draws
 from evenly.curation.errors import RuleError
-from evenly.curation.step import S, StepTables
+from evenly.curation.step import EachPart, Judged, S, StepTables
 
 STEP = "mix_sources"
 _ROUNDING = 1e-9
@@ -63,20 +64,6 @@ class MixRule:
     """The rule of each source that has one, by the source's name."""
 
     sources: Mapping[str, SourceRule]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mixed:
-    """Decisions with the draw as their value, and its upper bounds: `thresholds` (n,) float64.
-
-    Both are null where the pair's source has no rule. `sources` is a table SOURCES; `limiting` names the source that
-    bounds a mix of shares, else None.
-    """
-
-    decisions: Decisions
-    thresholds: pa.Array
-    sources: pa.Table
-    limiting: str | None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -173,7 +160,10 @@ def cut_sources(
 def mix_by(
     uids: pa.Array, sources: pa.Array, rules: Mapping[str, SourceRule], cuts: Mapping[str, SourceCut], *, seed: int
 ) -> tuple[Decisions, pa.Array]:
-    """Decide each pair by where its source is cut: the decisions and thresholds of `Mixed`."""
+    """The decision of each pair by where its source is cut, by its draw as value, and the upper bound of that (n,).
+
+    Both are null where the pair's source has no rule.
+    """
     reasons = np.full(len(uids), "", dtype=object)
     values, thresholds = (np.full(len(uids), np.nan) for _ in range(2))
     for name, cut in cuts.items():
@@ -223,18 +213,6 @@ def stored_cuts(rules: Mapping[str, SourceRule], tables: StepTables[S], record: 
     }
 
 
-def mix_sources(uids: pa.Array, sources: pa.Array, rules: Mapping[str, SourceRule], *, seed: int) -> Mixed:
-    """Decide each pair of `uids` (n,), sorted, which comes from `sources` (n,); reasons are weight, quota and share.
-
-    A pair is kept where its draw is below the threshold of its source; of equal draws, the smaller uid comes first. A
-    source without a rule is kept whole. Raises RuleError where a source with a share has no pair.
-    """
-    counts = count_sources(uids, sources, rules, seed=seed)
-    cuts, limiting = cut_sources(rules, counts, lambda bins: draws_in_bins(uids, sources, bins, seed=seed))
-    decisions, thresholds = mix_by(uids, sources, rules, cuts, seed=seed)
-    return Mixed(decisions=decisions, thresholds=thresholds, sources=source_table(rules, cuts), limiting=limiting)
-
-
 def _shares(rules: Mapping[str, SourceRule], open_to: Mapping[str, int]) -> tuple[dict[str, int], str | None]:
     """The number of pairs that each source with a share may give, and the source that allows no more."""
     shares = {name: rule.share for name, rule in rules.items() if rule.share is not None}
@@ -257,3 +235,40 @@ def _draws(uids: pa.Array, rows: Ints, seed: int) -> Floats:
 
 def _equal(sources: pa.Array, name: str) -> Flags:
     return np.asarray(pc.fill_null(pc.equal(sources, name), False).to_numpy(zero_copy_only=False), dtype=np.bool_)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceMixing:
+    """The step that mixes sources, after the steps `upstream`."""
+
+    upstream: Sequence[Any]
+    rules: Mapping[str, SourceRule]
+    seed: int
+
+    def cuts(self, over_parts: EachPart) -> tuple[dict[str, SourceCut], str | None]:
+        """Count all pairs by source and draw, and cut each source as `cut_sources` does."""
+        counts: dict[str, SourceCounts] = {}
+        for part in over_parts("counting sources", self._counted):
+            counts = {name: counts[name] + part[name] if counts else part[name] for name in part}
+
+        def draws_of(bins: Mapping[str, int]) -> dict[str, list[tuple[float, str]]]:
+            parts = over_parts("finding thresholds", partial(self._drawn, bins))
+            return {name: [drawn for part in parts for drawn in part[name]] for name in bins}
+
+        return cut_sources(self.rules, counts, draws_of)
+
+    def decided(self, cuts: Mapping[str, SourceCut], ledger: StepTables[Any]) -> Judged:
+        """The pairs of a part by the cuts: `mix_by`."""
+        uids, sources = self._pairs(ledger)
+        decisions, thresholds = mix_by(uids, sources, self.rules, cuts, seed=self.seed)
+        return Judged(uids=uids, decisions=decisions, columns={"mix_threshold": thresholds})
+
+    def _pairs(self, ledger: StepTables[Any]) -> tuple[pa.Array, pa.Array]:
+        pairs = ledger.alive(self.upstream, ["source"])
+        return pairs["uid"].combine_chunks(), pairs["source"].combine_chunks()
+
+    def _counted(self, ledger: StepTables[Any]) -> dict[str, SourceCounts]:
+        return count_sources(*self._pairs(ledger), self.rules, seed=self.seed)
+
+    def _drawn(self, bins: Mapping[str, int], ledger: StepTables[Any]) -> dict[str, list[tuple[float, str]]]:
+        return draws_in_bins(*self._pairs(ledger), bins, seed=self.seed)

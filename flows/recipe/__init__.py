@@ -20,8 +20,8 @@ from evenly.descriptions.chat.endpoint import LanguageModel
 from evenly.features.pictures.views import ViewRule
 from evenly.flows.recipe.curation import Curate, without_download
 from evenly.flows.recipe.files import ClassListing
-from evenly.flows.recipe.problems import RecipeError, describe_problems, without_places
-from evenly.flows.recipe.section import Notify, RebuildSchedule, Section, with_values
+from evenly.flows.recipe.problems import RecipeError, describe_problems, with_values, without_places
+from evenly.flows.recipe.section import Notify, RebuildSchedule, Section
 from evenly.flows.recipe.untrusted_yaml import MAX_BYTES, UnreadableYamlError, read_yaml
 from evenly.signatures import Place
 from evenly.storage.errors import TooLargeError

@@ -37,9 +37,9 @@ from evenly.curation.values.judgement import VALUES
 from evenly.curation.values.methods import SCORE_FEATURES, MethodsRule
 from evenly.curation.values.rule import Place, ScorersRule, Value, ValuesRule
 from evenly.curation.values.scoring import SCORES
-from evenly.flows.recipe.filters import check_filters
+from evenly.flows.recipe.problems import check_filters, known_name
 from evenly.flows.recipe.recaptioning import Recaption
-from evenly.flows.recipe.section import Section, known_name
+from evenly.flows.recipe.section import Section
 from evenly.storage.pools.columns import COLUMNS_OF_STEPS, TAKEN
 from evenly.tasks.pictures.pointing import PictureRegionRule
 

@@ -15,7 +15,8 @@ from evenly.adapters.methods.vcd import Aggregate
 from evenly.bounds import LocalPath, RenameRule
 from evenly.descriptions.class_list import ClassList, parse_class_list
 from evenly.descriptions.methods import METHODS
-from evenly.flows.recipe.section import Section, known_names
+from evenly.flows.recipe.problems import known_names
+from evenly.flows.recipe.section import Section
 from evenly.signatures import Place
 from evenly.storage.errors import TooLargeError
 from evenly.storage.files.class_lists import MAX_BYTES

@@ -1,14 +1,15 @@
-"""Turn what pydantic finds wrong in a recipe into lines that name field, value, rule and remedy."""
+"""Problems of a recipe, as lines that name field, value, rule and remedy; and its values without these fields."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import Field, fields, is_dataclass
-from typing import Any, get_args, get_origin
+from dataclasses import MISSING, Field, fields, is_dataclass
+from difflib import get_close_matches
+from typing import Any, get_args, get_origin, get_type_hints
 
-from pydantic import ValidationError
+from pydantic import ConfigDict, ValidationError, create_model
 
-from evenly.flows.recipe.section import nearest
+from evenly.curation.filters import Filter
 
 MAX_SHOWN = 80
 Place = tuple[int | str, ...]
@@ -65,6 +66,39 @@ def without_places(value: Any, places: Iterable[Place]) -> Any:  # noqa: ANN401 
     return value
 
 
+def with_values(fields: Mapping[str, Any], changes: Mapping[str, object]) -> dict[str, Any]:
+    """Fields as a file has them, with other values of some, by their dotted names."""
+    changed = dict(fields)
+    for name, value in changes.items():
+        first, _, path = name.partition(".")
+        inner = changed.get(first)
+        changed[first] = with_values(inner if isinstance(inner, Mapping) else {}, {path: value}) if path else value
+    return changed
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The name that is most like this one; None where none is."""
+    return next(iter(get_close_matches(name, sorted(names), n=1)), None)
+
+
+def known_name(kind: str, name: object, choices: Mapping[str, object]) -> str:
+    """The name, if it is known."""
+    if not isinstance(name, str):
+        raise ValueError(f"{kind} must be a name; got {type(name).__name__}. Known: {', '.join(sorted(choices))}.")  # noqa: TRY004 - pydantic takes ValueErrors alone
+    if name not in choices:
+        alike = nearest(name, choices)
+        remedy = f"Did you mean `{alike}`? " if alike else ""
+        raise ValueError(f"{kind} `{name}` is unknown. {remedy}Known: {', '.join(sorted(choices))}.")
+    return name
+
+
+def known_names(kind: str, names: tuple[str, ...], choices: Mapping[str, object]) -> tuple[str, ...]:
+    """The names, if all are known."""
+    for name in names:
+        known_name(kind, name, choices)
+    return names
+
+
 def unknown_field(field: str, value: object, names: Sequence[str]) -> str:
     """The line about a field that is none of the `names`, which may stand there."""
     alike = nearest(field.rpartition(".")[2], names)
@@ -75,6 +109,47 @@ def unknown_field(field: str, value: object, names: Sequence[str]) -> str:
 def missing_field(field: str) -> str:
     """The line about a field that must be there."""
     return f"`{field}` must be given; got nothing. Add it; `evenly init` shows an example."
+
+
+def check_filters(section: str, rules: Mapping[str, Mapping[str, Any]], filters: Mapping[str, Filter]) -> None:
+    """Raise ValueError for filters that are unknown, and for values that their rules do not take."""
+    for name, values in rules.items():
+        known_name(f"{section} filter", name, filters)
+        rule = filters[name].rule
+        needed = {field.name: field.default is MISSING for field in fields(rule)}
+        place = f"{section}.{name}"
+        problems = [
+            unknown_field(f"{place}.{key}", value, sorted(needed)) for key, value in values.items() if key not in needed
+        ]
+        problems += [
+            missing_field(f"{place}.{key}") for key, is_needed in needed.items() if is_needed and key not in values
+        ]
+        problems = problems or [line.replace("`", f"`{place}.", 1) for line in _type_problems(rule, values)]
+        if problems:
+            raise ValueError(" ".join(problems))
+        try:
+            rule(**values)
+        except ValueError as error:
+            raise ValueError(f"{place}: {error}") from None
+
+
+def _type_problems(rule: type[Any], values: Mapping[str, Any]) -> list[str]:
+    """A line for each value that is not of its field's type. They are stored as they stand, and so not converted."""
+    hints = get_type_hints(rule)
+    fields_by_name: dict[str, Any] = {name: (hints[name] | None, None) for name in values}
+    model = create_model("Values", __config__=ConfigDict(strict=True), **fields_by_name)
+    try:
+        model.model_validate({name: _as_typed(value) for name, value in values.items()})
+    except ValidationError as error:
+        return describe_problems(error, rule)
+    return []
+
+
+def _as_typed(value: object) -> object:
+    """A value of YAML as a rule has it: a tuple for a list, a whole number for 2.0."""
+    if isinstance(value, list):
+        return tuple(map(_as_typed, value))
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _meant(problem: Any, model: type[Any]) -> tuple[int | str, ...]:  # noqa: ANN401 - pydantic's ErrorDetails

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, WithJsonSchema, model_validator
 
 from evenly.curation.captions.choice import GIVEN, ChoiceRule
-from evenly.flows.recipe.problems import describe_problems, unknown_field
-from evenly.flows.recipe.section import Section, known_name
+from evenly.flows.recipe.problems import describe_problems, known_name, unknown_field
+from evenly.flows.recipe.section import Section
 from evenly.tasks.captions import CAPTIONERS
 from evenly.tasks.captions.offers import NamedCaptioner
 from evenly.tasks.captions.recaption import RecaptionRule

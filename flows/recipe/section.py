@@ -2,9 +2,7 @@
 
 import re
 import sys
-from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from difflib import get_close_matches
 from functools import cache
 from importlib.machinery import PathFinder
 from importlib.util import find_spec, module_from_spec
@@ -15,6 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from evenly.bounds import Duration, duration_s
+from evenly.flows.recipe.problems import known_names
 from evenly.storage.web.errors import PASSING
 from evenly.storage.web.rule import Retry
 
@@ -25,39 +24,6 @@ class Section(BaseModel):
     """A part of the recipe: frozen, and closed to unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def nearest(name: str, names: Iterable[str]) -> str | None:
-    """The name that is most like this one; None where none is."""
-    return next(iter(get_close_matches(name, sorted(names), n=1)), None)
-
-
-def known_name(kind: str, name: object, choices: Mapping[str, object]) -> str:
-    """The name, if it is known."""
-    if not isinstance(name, str):
-        raise ValueError(f"{kind} must be a name; got {type(name).__name__}. Known: {', '.join(sorted(choices))}.")  # noqa: TRY004 - pydantic takes ValueErrors alone
-    if name not in choices:
-        alike = nearest(name, choices)
-        remedy = f"Did you mean `{alike}`? " if alike else ""
-        raise ValueError(f"{kind} `{name}` is unknown. {remedy}Known: {', '.join(sorted(choices))}.")
-    return name
-
-
-def known_names(kind: str, names: tuple[str, ...], choices: Mapping[str, object]) -> tuple[str, ...]:
-    """The names, if all are known."""
-    for name in names:
-        known_name(kind, name, choices)
-    return names
-
-
-def with_values(fields: Mapping[str, Any], changes: Mapping[str, object]) -> dict[str, Any]:
-    """Fields as a file has them, with other values of some, by their dotted names."""
-    changed = dict(fields)
-    for name, value in changes.items():
-        first, _, path = name.partition(".")
-        inner = changed.get(first)
-        changed[first] = with_values(inner if isinstance(inner, Mapping) else {}, {path: value}) if path else value
-    return changed
 
 
 class Notify(Section):

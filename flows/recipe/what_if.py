@@ -14,8 +14,7 @@ from evenly.curation.concepts.judgement import MATCH_CONCEPTS
 from evenly.curation.values.rule import named_bounds
 from evenly.flows.recipe import Recipe, read_recipe
 from evenly.flows.recipe.curation import Curate
-from evenly.flows.recipe.problems import describe_problems
-from evenly.flows.recipe.section import with_values
+from evenly.flows.recipe.problems import describe_problems, with_values
 from evenly.flows.recipe.steps import changed_fields, content_of, curating_steps
 from evenly.flows.recipe.untrusted_yaml import UnreadableYamlError, read_yaml
 from evenly.signatures import Place

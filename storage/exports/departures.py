@@ -12,7 +12,7 @@ from typing import Any
 
 from evenly.storage.errors import DamagedError
 from evenly.storage.records import content_hash, create_record, read_record, replace_text
-from evenly.storage.stores.many_paths import map_paths
+from evenly.storage.stores.files import map_paths
 from evenly.storage.workspace import Workspace
 
 REPORT = "report"

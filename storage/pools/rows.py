@@ -20,7 +20,7 @@ from evenly.storage.errors import StorageError, TooLargeError
 from evenly.storage.pools.csv_records import BAD_ROW, CsvRecords
 from evenly.storage.reading.budget import MOST_COLUMNS, TOO_LARGE, bounded_lines, check_width, stretches
 from evenly.storage.reading.parquet import bounded_batches
-from evenly.storage.stores.many_paths import open_unpacked, seekable
+from evenly.storage.stores.files import open_unpacked, seekable
 from evenly.storage.tables.arrow_files import first_line
 from evenly.storage.tables.hashing import is_text_type
 

@@ -43,7 +43,7 @@ from evenly.storage.pools.texts import as_label, as_text
 from evenly.storage.pools.wat import wat_columns, wat_rows
 from evenly.storage.pools.webdataset import webdataset_rows
 from evenly.storage.reading.budget import check_width
-from evenly.storage.stores.many_paths import matching_files
+from evenly.storage.stores.files import matching_files
 from evenly.storage.stores.object_path import ObjectPath
 from evenly.storage.tables.hashing import file_hash
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 from evenly.storage.pools.csv_records import BAD_ROW
 from evenly.storage.pools.rows import PoolError, RawRows, readable, text_array
 from evenly.storage.reading.budget import ROW_BYTES, TOO_LARGE, check_unpacked, stretches
-from evenly.storage.stores.many_paths import open_unpacked
+from evenly.storage.stores.files import open_unpacked
 
 COLUMNS = ("url", "caption", "text_of", "page", "uuid")
 TEXTS = ("alt", "title", "data-image-title")

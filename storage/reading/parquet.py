@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from evenly.storage.errors import TooLargeError
 from evenly.storage.reading.budget import check_unpacked, check_width
-from evenly.storage.stores.many_paths import seekable
+from evenly.storage.stores.files import seekable
 from evenly.storage.stores.object_path import ObjectPath
 
 DATA, DICTIONARY, DATA_V2 = 0, 2, 3

@@ -23,8 +23,8 @@ from xxhash import xxh3_128_digest
 
 from evenly.storage.errors import DamagedError, NotFoundError
 from evenly.storage.records import read_record
-from evenly.storage.stores.byte_ranges import DescriptorRanges, Ranges, open_ranges
 from evenly.storage.stores.connection import RangeStream
+from evenly.storage.stores.files import DescriptorRanges, Ranges, open_ranges
 from evenly.storage.stores.object_path import ObjectPath
 
 BLOCK = 1 << 16

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from evenly.storage.errors import StorageError
 from evenly.storage.records import create_record
-from evenly.storage.stores.byte_ranges import open_ranges
+from evenly.storage.stores.files import open_ranges
 from evenly.storage.stores.object_path import AT_ONCE, ObjectPath
 from evenly.storage.stores.writer_lock import waited_lock
 from evenly.storage.tables.arrow_files import writable

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.storage.errors import NotFoundError
-from evenly.storage.stores.many_paths import each_stored
+from evenly.storage.stores.files import each_stored
 from evenly.storage.stores.object_path import ObjectPath
 from evenly.storage.tables.block_sums import checked_blocks
 from evenly.storage.tables.lance_rows import (

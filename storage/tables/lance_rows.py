@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from evenly.storage.errors import DamagedError, NotFoundError, StorageError
 from evenly.storage.stores.connection import trouble_of
-from evenly.storage.stores.many_paths import each_stored
+from evenly.storage.stores.files import each_stored
 from evenly.storage.stores.object_path import ObjectPath
 from evenly.storage.tables.arrow_files import first_line
 from evenly.storage.tables.block_sums import SUMS, CheckedBlocks, checked_blocks

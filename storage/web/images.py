@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.storage.stores.byte_ranges import FileRanges
+from evenly.storage.stores.files import FileRanges
 from evenly.storage.stores.object_path import AT_ONCE, ObjectPath
 from evenly.storage.tables.exchange import open_exchange, received_rows, send_rows
 from evenly.storage.tables.partitions import partition_of

@@ -9,8 +9,9 @@ from typing import Any
 import pyarrow as pa
 
 from evenly.curation.balance import judgement
-from evenly.curation.balance.inputs import SHOWN, WARN_SHARE, BalanceFacts, balance_notes, matched_entries, sum_tables
-from evenly.curation.balance.parts import Balancing, PicksByUrl
+from evenly.curation.balance.data_card import SHOWN, WARN_SHARE, balance_notes
+from evenly.curation.balance.parts import BalanceFacts, Balancing, matched_entries, sum_tables
+from evenly.curation.balance.picked_texts import PicksByUrl
 from evenly.curation.balance.sums import BalanceSums
 from evenly.curation.balance.thresholds import BalanceRule
 from evenly.storage.ledger import StepOutput, StepRecord

@@ -11,7 +11,7 @@ from sklearn.metrics import adjusted_rand_score
 from evenly.curation.align import Align, resolve_threshold
 from evenly.curation.balance.balancing import balance, earlier_limits
 from evenly.curation.balance.matched_pairs import MatchedPairs, count_matches
-from evenly.curation.balance.source_mixing import SourceRule, mix_sources
+from evenly.curation.balance.source_mixing import SourceRule
 from evenly.curation.balance.thresholds import (
     BalanceRule,
     PreselectionLimits,
@@ -33,6 +33,7 @@ from evenly.curation.duplicates.linkage_threshold import judge_records
 from evenly.curation.duplicates.record_linkage import mix
 from evenly.curation.exclusions.multi_label_clusters import measure_balance, nearest_clusters
 from evenly.curation.intervals import wilson_interval
+from tests.curation.balance.whole_inputs import mix_sources
 
 RNG = np.random.default_rng(23)
 ENTRIES = 12

@@ -7,10 +7,11 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pytest
 
-from evenly.curation.balance.source_mixing import SourceRule, mix_sources
+from evenly.curation.balance.source_mixing import SourceRule
 from evenly.curation.decisions import Decisions
 from evenly.curation.step import Given, Judged
 from evenly.curation.steps import STEPS
+from tests.curation.balance.whole_inputs import mix_sources
 
 UIDS = pa.array([f"{number:032x}" for number in range(20)])
 

@@ -9,8 +9,7 @@ import evenly
 from evenly.audit.errors import CannotTellError
 from evenly.flows.cli.audit.audit import COMMANDS
 from evenly.flows.recipe.curation import Curate
-from evenly.flows.recipe.problems import RecipeError
-from evenly.flows.recipe.section import with_values
+from evenly.flows.recipe.problems import RecipeError, with_values
 from evenly.flows.recipe.what_if import curate_of
 from evenly.storage.errors import InputError
 

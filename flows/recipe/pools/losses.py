@@ -38,7 +38,7 @@ from evenly.storage.pools.source import (
 )
 from evenly.storage.pools.texts import as_label, as_text, joined_pools
 from evenly.storage.stores.connection import is_url
-from evenly.storage.stores.many_paths import matching_files
+from evenly.storage.stores.files import matching_files
 from evenly.storage.web.decoding import size_in_process
 from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild.concepts import concept_matcher

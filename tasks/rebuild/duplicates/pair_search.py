@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from evenly.curation.arrays import Flags, Ints, Words
 from evenly.curation.duplicates.kind import Kind
-from evenly.curation.duplicates.merging import Contents, NumberedForest, components, uid_places
+from evenly.curation.duplicates.merging import NumberedForest, components, uid_places
 from evenly.storage.ledger import Ledger
 from evenly.storage.tables.exchange import RowExchange
 from evenly.storage.tables.row_files import HeldRows, RowFiles, row_numbers, row_places
@@ -84,12 +84,6 @@ class PairSearch(Exchanged):
         """Make what all partitions need, before they are read."""
         if self.features is not None and self.features.prepare is not None:
             self.features.prepare(run, upstream)
-
-    def contents(self, run: Run, upstream: Records) -> Contents:
-        """What is written of the pairs of a run's partition, in the order of uids."""
-        pairs = pairs_to_compare(run, upstream, self.kind.looks)
-        rows = None if self.features is None else self.features.rows(run, pairs, self.kind.rule)
-        return self.kind.contents(pairs, rows)
 
     def codes(self, run: Run, rows: Words) -> Words:
         """The codes (n, w) of rows of a run's partition, which rise."""

@@ -22,7 +22,7 @@ from evenly.curation.duplicates.merging import Forest, NumberedForest
 from evenly.curation.duplicates.recall import smallest_draws
 from evenly.storage.tables.partitions import MAX_BITS
 from evenly.storage.tables.row_files import row_numbers
-from evenly.tasks.rebuild.duplicates.pair_search import ROWS_AT_ONCE, PairSearch
+from evenly.tasks.rebuild.duplicates.pair_search import ROWS_AT_ONCE, PairSearch, pairs_to_compare
 from evenly.tasks.run import Each, Records, Run
 
 ROWS_HELD = 1 << 20
@@ -43,7 +43,9 @@ class FirstRows:
 def write_rows(search: PairSearch, upstream: Records, run: Run) -> int:
     """Write what is compared of the pairs of a partition, and send their hashes; how many pairs there are."""
     partition = run.part.number
-    contents = search.contents(run, upstream)
+    pairs = pairs_to_compare(run, upstream, search.kind.looks)
+    features = None if search.features is None else search.features.rows(run, pairs, search.kind.rule)
+    contents = search.kind.contents(pairs, features)
     search.files.write(partition, {**contents.columns, "usable": contents.usable})
     places = np.flatnonzero(contents.usable)
     rows = row_numbers(search.bits, partition, places)

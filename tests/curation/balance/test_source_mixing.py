@@ -3,9 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evenly.curation.balance.source_mixing import SourceRule, mix_sources
+from evenly.curation.balance.source_mixing import SourceRule
 from evenly.curation.draws import draw
 from evenly.curation.errors import RuleError
+from tests.curation.balance.whole_inputs import mix_sources
 
 N = 400
 UIDS = pa.array(sorted(f"{number * 7919 % 104729:032x}" for number in range(N)))

@@ -10,7 +10,7 @@ from PIL import Image
 
 from evenly.storage.pools.columns import PoolSource
 from evenly.storage.pools.source import PoolError, local_pictures, read_captions, read_pool, source_hash
-from evenly.storage.stores.many_paths import matching_files
+from evenly.storage.stores.files import matching_files
 from evenly.storage.stores.object_path import path_at
 from tests.storage.held_pool import write_tar
 
