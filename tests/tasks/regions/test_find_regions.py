@@ -39,6 +39,7 @@ from evenly.storage.web.images import read_images
 from evenly.tasks.engine import InProcess
 from evenly.tasks.pictures.encoded import store_images
 from evenly.tasks.pictures.sent_rows import PicturePlaces
+from evenly.tasks.progress import Progress
 from evenly.tasks.rebuild.balance import BALANCE
 from evenly.tasks.rebuild.collect import COLLECT
 from evenly.tasks.rebuild.concepts import MATCH_AGAIN, MATCH_CONCEPTS
@@ -375,13 +376,18 @@ NAMED = {
 
 
 @pytest.mark.parametrize("method", NAMED)
-def test_methods_that_name_regions_learn_and_give_the_same_in_partitions(tmp_path, monkeypatch, method):
+def test_methods_that_name_regions_learn_and_say_what_and_give_the_same_in_partitions(tmp_path, monkeypatch, method):
     labelled = [{"box": [0, 0, 32, 24], "label": "fox"}, {"box": [32, 24, 64, 48], "label": "owl"}]
     monkeypatch.setattr("tests.tasks.regions.test_find_regions.BOXES", labelled)
     rule = {"method": method, "boxes": "boxes", "options": NAMED[method], "learn": 4}
     whole, parted = (opened(tmp_path / str(bits), pictures=6, bits=bits) for bits in (0, 3))
-    result = tables(whole, found(whole, **rule)[-1])
+    records, lines = found(whole, **rule), list[str]()
+    result = tables(whole, records[-1])
     assert all(map(pa.Table.equals, result, tables(parted, found(parted, **rule)[-1])))
+    monkeypatch.setattr(Progress, "say", lambda _, line, *_level: lines.append(line))
+    found(whole, **rule)
+    assert f"{method}, of 4 pictures with 8 labelled regions: " in lines[-1]
+    assert ("nothing: " in lines[-1]) == (method == "box_prompts")
     assert {*result[0]["source"].to_pylist()} == {method}
     assert {*result[0]["label"].to_pylist()} <= {"fox", "owl"}
     assert result[0].num_rows >= 6
