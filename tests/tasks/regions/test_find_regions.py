@@ -268,6 +268,7 @@ def test_what_cannot_be_is_refused_by_name(tmp_path, monkeypatch, rule, error, w
         {"method": None, "endpoint": {"model": "m"}},
         {"texts": "t", "templates": ("a thing",)},
         {"texts": "t", "dense": "kept"},
+        {"method": None, "boxes": "b", "learn": 3},
     ],
 )
 def test_a_rule_that_does_not_hold_together_is_refused(rule):
