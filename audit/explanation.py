@@ -174,7 +174,7 @@ _STYLES = {"kept": "green", "dropped": "red", "failed": "yellow", "merged": "cya
 _LABEL_WIDTH = 12
 _STEP_WIDTH = 24
 _ROWS_SHOWN = 12
-_RULE_WIDTH = 160
+_WIDTH = 160
 _IN_A_SENTENCE = 60
 
 
@@ -249,7 +249,7 @@ def _step_lines(sight: StepSight, *, verbose: bool) -> Iterator[Line]:
         yield _detail("seed", _shown(sight.seed))
     if sight.model is not None:
         yield _detail("model", visible(sight.model))
-    yield from _column_lines(sight)
+    yield from _column_lines(sight, verbose=verbose)
     if sight.twin is not None:
         yield from _twin_lines(sight.twin)
     for table, rows in sight.rows.items():
@@ -268,19 +268,23 @@ def _rule(sight: StepSight, *, verbose: bool) -> str:
     if verbose:
         return f"version {sight.version} {_shown(sight.rule)}"
     text = "" if sight.verdict == "kept" and sight.value is None else ", ".join(_deciding(sight.decided_by))
-    return text if len(text) <= _RULE_WIDTH else f"{text[:_RULE_WIDTH]}... (whole with --verbose)"
+    return _cut(text)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _WIDTH else f"{text[:_WIDTH]}... (whole with --verbose)"
 
 
 def _is_choice(sight: StepSight) -> bool:
     return "caption_reason" in sight.columns
 
 
-def _column_lines(sight: StepSight) -> Iterator[Line]:
+def _column_lines(sight: StepSight, *, verbose: bool) -> Iterator[Line]:
     """The finding of the step of the pair; of a choice of captions, what was chosen and among what."""
-    shown_below = CHOICE if _is_choice(sight) else ()
+    shown_below, cut = CHOICE if _is_choice(sight) else (), str if verbose else _cut
     columns = {name: value for name, value in sight.columns.items() if value != "" and name not in shown_below}
     if columns:
-        yield _detail("found", "  ".join(f"{visible(name)}={_shown(value)}" for name, value in columns.items()))
+        yield _detail("found", "  ".join(f"{visible(name)}={cut(_shown(value))}" for name, value in columns.items()))
     for line in choice_lines(sight.columns, sight.rows.get("candidates", ())) if _is_choice(sight) else ():
         yield _detail(*line)
 

@@ -2,8 +2,9 @@
 
 What it gives is one of these, or JSON of it: a list of boxes [x0, y0, x1, y1]; of entries in COCO's form, `bbox` (x, y,
 width, height; `box` for corners, `box_2d` for y0, x0, y1, x1 in thousandths of the picture), `segmentation` (run
-lengths or polygons), `category`, `category_name` or `label`, `phrase` or `caption`, `attributes`, `score`; lists of
-each such field; or `annotations` with their `categories`.
+lengths or polygons; `mask` for compressed run lengths alone, as exports have them), `category`, `category_name` or
+`label`, `phrase` or `caption`, `attributes`, `score`; lists of each such field; or `annotations` with their
+`categories`.
 
 An entry that is no region of its picture stays, with a word for it: not_regions, too_many_regions (all of the picture);
 not_a_region, bad_text, not_a_score, not_a_box, outside, bad_mask, mask_of_another_size, empty_mask, long_polygons, and
@@ -96,8 +97,8 @@ class _Reader:
             region |= _attributes(fields.get("attributes"))
             region |= {} if fields.get("score") is None else {"score": _number(fields["score"], "not_a_score")}
             box = _stated_box(fields, self._size)
-            if fields.get("segmentation"):
-                region["mask"], covered = self._mask(fields["segmentation"])
+            if segmentation := fields.get("segmentation") or self._of_mask(fields.get("mask")):
+                region["mask"], covered = self._mask(segmentation)
                 box = covered if box is None else box
             region["box"] = self._clipped(box)
             if fields.get("iscrowd") in (1, True):
@@ -120,6 +121,10 @@ class _Reader:
         if inside[0] >= inside[2] or inside[1] >= inside[3]:
             raise _RefusedError("outside")
         return inside
+
+    def _of_mask(self, counts: object) -> Entry:
+        """The segmentation that run lengths of a picture stand for; empty for what is no text."""
+        return {"counts": counts, "size": [*reversed(self._size)]} if counts and isinstance(counts, str) else {}
 
     def _mask(self, segmentation: object) -> tuple[str, tuple[float, ...]]:
         """Compressed run lengths, and the box of what they cover."""

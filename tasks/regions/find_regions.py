@@ -11,9 +11,7 @@ import pyarrow.compute as pc
 from evenly.curation.regions import judgement
 from evenly.curation.regions.judgement import RegionRule, judge_regions
 from evenly.curation.step import gives, require_column
-from evenly.curation.values.scoring import refuse_taken
 from evenly.storage.ledger import StepOutput, StepRecord
-from evenly.storage.pools.columns import REGION_COLUMNS
 from evenly.storage.records import content_hash, stored_fields
 from evenly.tasks.captions.captioner import tries
 from evenly.tasks.encoders import second_identity, step_encoder
@@ -39,8 +37,6 @@ def find_regions(run: Run, upstream: Records, rule: RegionRule, engine: Each) ->
     """Look for regions in all pictures. Raises RuleError as `RegionSearch` does, and for a column that is not there."""
     if rule.boxes is not None:
         require_column(upstream, "regions.boxes", rule.boxes)
-    for name in REGION_COLUMNS:
-        refuse_taken("regions", [name], upstream)
     search = replace(RegionSearch.of(run, rule), workers=engine.n_workers)
     learned: Mapping[str, Any] = {}
     if search.method is not None:

@@ -81,6 +81,13 @@ def test_a_whole_rule_stands_in_the_verbose_text_and_a_long_part_is_cut_in_the_o
     assert f"version 2 {json.dumps(whole)}" in dropped.to_text(verbose=True)
 
 
+def test_a_long_value_of_a_column_is_cut_but_in_the_verbose_text():
+    things = [{"bbox": [0, 0, 9, 9], "category": EVIL}] * 500
+    found = explained(sight(columns={"things": things, "http_status": 404}))
+    assert re.search(r"found +things=\[.{159}\.\.\. \(whole with --verbose\)  http_status=404\n", found.to_text())
+    assert found.to_text(verbose=True).count("bbox") == 500
+
+
 def test_numbers_are_short_and_large_ones_have_an_exponent():
     found = text(sight(value=1.5e9, notes={"threshold": 0.25, "t": 3}))
     assert "value 1.5e+09  threshold 0.25  t 3" in found

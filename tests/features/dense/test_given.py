@@ -96,6 +96,7 @@ def test_what_is_partly_outside_is_cut_at_the_edge_of_the_picture():
         ({"bbox": [0, 0, 3, 3], "segmentation": {"counts": COUNTS}}, "mask_of_another_size"),
         ({"bbox": [0, 0, 3, 3], "segmentation": {"size": [8, 12], "counts": [97, -1]}}, "bad_mask"),
         ({"bbox": [0, 0, 3, 3], "segmentation": {"size": [8, 12], "counts": [2.0, 94]}}, "bad_mask"),
+        ({"bbox": [0, 0, 3, 3], "mask": "ooo"}, "bad_mask"),
         ({"bbox": [0, 0, 3, 3], "segmentation": {"size": [8, 12], "counts": "ooo"}}, "bad_mask"),
         ({"bbox": [0, 0, 3, 3], "segmentation": {"size": [8, 12], "counts": "\ud800"}}, "bad_mask"),
         ({"bbox": [0, 0, 3, 3], "segmentation": {"size": [8, 12], "counts": {"a": 1}}}, "bad_mask"),
