@@ -6,7 +6,7 @@ A claim is one function, one entry of a table of claims, and a row of docs/effec
 from evenly.adapters.effects.claim import Claim, JudgedClaim, NotMeasurableError
 from evenly.adapters.effects.ground import Ground
 from evenly.adapters.effects.pools import POOL_CLAIMS
-from evenly.adapters.effects.regions import REGION_CLAIMS
+from evenly.adapters.effects.region_claims import REGION_CLAIMS
 from evenly.adapters.effects.rejection import REJECTION_CLAIMS
 from evenly.adapters.effects.searches import SEARCH_CLAIMS
 from evenly.adapters.effects.texts import TEXT_CLAIMS

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evenly.adapters.evaluation.regions.overlaps import RegionRows
 from evenly.adapters.evaluation.regions.truth import RegionTruth
 from evenly.adapters.features import Booleans, Features, Floats, Integers, Strings
 
@@ -21,16 +20,25 @@ Encode = Callable[[Sequence[str]], Floats]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class GroundRegions:
-    """The true regions of a ground's pictures, in their order, and what methods make of them, each by its name.
+class MethodAnswer:
+    """The values that a method gives for a part of a ground, and what was chosen for it on `val`, by name.
 
-    scores: of the true regions (m) with texts (t), (m, t). outputs: regions that a method finds or names, whose labels
-    are classes of the ground; `picture` is the place among its pictures.
+    values: what the function that judges them says (`naming`, `tagging`, `segmenting`, `outlining`).
+    """
+
+    values: Any
+    chosen: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GroundRegions:
+    """The true regions of a ground's pictures, in their order, and the answers of methods by their names.
+
+    Answers are on the pictures of `test` that show several objects (`truth.crowded`), in order, and on their regions.
     """
 
     truth: RegionTruth
-    scores: Mapping[str, Callable[[Sequence[str]], Floats]] = field(default_factory=dict)
-    outputs: Mapping[str, Callable[[], RegionRows]] = field(default_factory=dict)
+    answers: Mapping[str, Callable[[], MethodAnswer]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -114,7 +122,19 @@ def permuted_test(ground: Ground, *, seed: int) -> Ground:
         columns = [column for column in truth if column not in kept]
         order = np.random.default_rng(seed).permutation(len(rows))
         truth.loc[rows.index, columns] = rows[columns].to_numpy()[order]
-    return replace(ground, truth=truth)
+    regions = ground.regions
+    dealt = None if regions is None else lambda: _permuted_regions(regions(), seed)
+    return replace(ground, truth=truth, regions=dealt)
+
+
+def _permuted_regions(regions: GroundRegions, seed: int) -> GroundRegions:
+    """The same places in test pictures, each with the thing and the drawing of another."""
+    truth = regions.truth
+    rows = np.flatnonzero(truth.parts[truth.picture] == "test")
+    order = np.arange(len(truth.picture))
+    order[rows] = np.random.default_rng(seed).permutation(rows)
+    names = ("labels", "kinds", "colours", "codes")
+    return replace(regions, truth=replace(truth, **{name: getattr(truth, name)[order] for name in names}))
 
 
 def unit(rows: Floats) -> Floats:

@@ -1,6 +1,6 @@
-"""Claims on regions: the names of things in pictures, and where they are, by codes that nothing was fitted on.
+"""Judges of claims on regions: names of things in pictures and where they are, by codes that nothing was fitted on.
 
-A method brings scores or regions of the ground by its name (`GroundRegions`), and one claim that names it here.
+An arm is the name of an answer of the ground (`GroundRegions`), or of a baseline that is computed here.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -10,58 +10,151 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evenly.adapters.effects.claim import Claim, JudgedClaim, NotMeasurableError
+from evenly.adapters.effects.claim import JudgedClaim, NotMeasurableError
 from evenly.adapters.effects.effect import Arm, PairedArms, effect_of
-from evenly.adapters.effects.ground import Ground, GroundRegions, nearest_class
+from evenly.adapters.effects.ground import Ground, GroundRegions, MethodAnswer, nearest_class
 from evenly.adapters.evaluation.measures.bootstrap import difference_columns
 from evenly.adapters.evaluation.regions.overlaps import map_overlaps
-from evenly.adapters.evaluation.regions.ranking import answer_ranks, recall_measure, region_counts
+from evenly.adapters.evaluation.regions.ranking import (
+    answer_ranks,
+    attribute_measure,
+    recall_measure,
+    region_counts,
+)
+from evenly.adapters.evaluation.regions.truth import RegionTruth
 from evenly.adapters.evaluation.regions.weighted import Measure, class_mean, ratio_measure
-from evenly.adapters.features import Floats, Integers
+from evenly.adapters.features import Booleans, Floats, Integers
 
 CHANCE, PICTURE = "chance", "the picture's row"
 ONE_NAME, CELLS = "the most frequent name of each picture", "truth in 7 x 7 cells"
+STEP = 4
+"""Maps of answers are judged at one of so many lines and columns, that in their middle."""
 _CELLS = 7
 Compare = Callable[[Ground, int], JudgedClaim]
+Subset = Callable[[Ground, RegionTruth, Integers], Booleans]
+"""Which of the objects at some places of the truth (m,) are judged."""
 
 
-def naming(**arms: str) -> Compare:
-    """R@1 of each true region's class among all, on test pictures with a background, by the names of the arms' scores.
+def naming(*, subset: Subset | None = None, **arms: str) -> Compare:
+    """R@1 of each true region's class among all, on test pictures with a background; groups are the codes of regions.
 
-    Groups are the codes of regions.
+    Answers: scores (m, c) of the regions of crowded pictures. With `subset` these alone are judged, and of them those
+    that it takes.
     """
 
     def compare(ground: Ground, seed: int) -> JudgedClaim:
         regions = _regions(ground)
-        rows = np.flatnonzero(np.isin(regions.truth.picture, _judged(ground)))
-        belongs = regions.truth.kinds[rows, None] == np.array(ground.classes, object)
-        measures = {
-            arm: recall_measure(answer_ranks(_scores(ground, regions, name, seed)[rows], belongs))
-            for arm, name in arms.items()
-        }
-        return JudgedClaim(comparison=measured_arms(measures, regions.truth.codes[rows]))
+        truth = regions.truth
+        rows = truth.rows_of(_judged(ground) if subset is None else truth.crowded("test"))
+        if subset is not None:
+            rows = rows[subset(ground, truth, rows)]
+        belongs = truth.kinds[rows, None] == np.array(ground.classes, object)
+        scores = {arm: _scores(ground, regions, name, seed)[rows] for arm, name in arms.items()}
+        measures = {arm: recall_measure(answer_ranks(of_arm, belongs)) for arm, of_arm in scores.items()}
+        return _judged_claim(regions, arms, measures, truth.codes[rows])
 
     return compare
 
 
-def segmenting(*, background: bool = False, **arms: str) -> Compare:
-    """MIoU of classes on test pictures with a background, by the names of the arms' regions.
+def tagging(*, least: int = 1, **arms: str) -> Compare:
+    """Average precision of the classes on a picture, of crowded test pictures that show `least` classes or more.
 
-    Groups are those of pictures. background: whether it is a class to be told from others, or not judged.
+    Answers: scores (n, c) of crowded pictures. Groups are those of pictures.
+    """
+
+    def compare(ground: Ground, _seed: int) -> JudgedClaim:
+        regions = _regions(ground)
+        pictures = regions.truth.crowded("test")
+        shown = classes_shown(regions.truth, ground.classes, pictures)
+        rows = shown.sum(axis=1) >= least
+        measures = {}
+        for arm, name in arms.items():
+            scores = (
+                ground.image[pictures] @ ground.prototypes(ground.classes).T
+                if name == PICTURE
+                else _answer(regions, name).values
+            )
+            measures[arm] = ratio_measure(precisions(scores, shown)[rows], np.ones(rows.sum()))
+        return _judged_claim(regions, arms, measures, regions.truth.groups[pictures[rows]])
+
+    return compare
+
+
+def segmenting(*, background: bool = False, crowded: bool = False, **arms: str) -> Compare:
+    """MIoU of classes on test pictures with a background; groups are those of pictures.
+
+    Answers: a function that gives layers (c, h, w) of each crowded picture, or (1 + c, h, w) with background first, at
+    one of STEP lines and columns. crowded: these pictures alone are judged, at as many. background: whether it is a
+    class to be told from others, or not judged.
     """
 
     def compare(ground: Ground, seed: int) -> JudgedClaim:
-        regions, pictures = _regions(ground), _judged(ground)
-        things = replace(regions.truth, labels=regions.truth.kinds)
+        regions = _regions(ground)
+        pictures, step = (regions.truth.crowded("test"), STEP) if crowded else (_judged(ground), 1)
         measures = {}
         for arm, name in arms.items():
-            maps = _maps(ground, regions, name, pictures, seed)
-            truth = things.maps(things, ground.classes, pictures)
+            maps = (
+                _sampled(_baseline_maps(ground, regions.truth, name, pictures, seed), step)
+                if name in {CHANCE, PICTURE, CELLS}
+                else (likeliest(layers, len(ground.classes)) for layers in _answer(regions, name).values())
+            )
+            truth = true_maps(regions.truth, ground.classes, pictures, step=step)
             overlaps = map_overlaps(maps, truth, n_classes=len(ground.classes), background=background)
             measures[arm] = ratio_measure(*overlaps)
-        return JudgedClaim(comparison=measured_arms(measures, ground.column("group", pictures)))
+        return _judged_claim(regions, arms, measures, ground.column("group", pictures))
 
     return compare
+
+
+def outlining(**arms: str) -> Compare:
+    """IoU of each thing on crowded test pictures, whose name is known: pixels where its layer is over a threshold.
+
+    Answers: as of `segmenting`, without background; `chosen` has the `threshold`. Groups are those of pictures.
+    """
+
+    def compare(ground: Ground, _seed: int) -> JudgedClaim:
+        regions = _regions(ground)
+        pictures, measures, groups = regions.truth.crowded("test"), {}, np.array([])
+        for arm, name in arms.items():
+            answer = _answer(regions, name)
+            truth = true_maps(regions.truth, ground.classes, pictures, step=STEP)
+            values, places = thing_overlaps(answer.values(), truth, np.array([answer.chosen["threshold"]]))
+            measures[arm], groups = ratio_measure(values, np.ones_like(values)), regions.truth.groups[pictures[places]]
+        return _judged_claim(regions, arms, measures, groups)
+
+    return compare
+
+
+def classes_shown(truth: RegionTruth, classes: Iterable[str], pictures: Integers) -> Booleans:
+    """Which classes each picture shows (n, c)."""
+    counts = region_counts(truth.picture, truth.kinds, n_pictures=len(truth.sizes), names=list(classes))
+    return np.asarray(counts[pictures] > 0)
+
+
+def precisions(scores: Floats, shown: Booleans) -> Floats:
+    """The average precision (n,) of what each picture shows (n, c) by its scores (n, c)."""
+    return np.asarray(attribute_measure(scores.T, shown.T)(np.ones((1, shown.shape[1])))[0])
+
+
+def true_maps(truth: RegionTruth, classes: Iterable[str], pictures: Integers, *, step: int) -> Iterable[Integers]:
+    """Maps (h, w) of pictures, of `step` lines and columns one: 0, or a class's number from 1."""
+    return _sampled(truth.maps(replace(truth, labels=truth.kinds), list(classes), pictures), step)
+
+
+def likeliest(layers: Floats, n_classes: int) -> Integers:
+    """The map (h, w) of the largest of layers (c, h, w), or with background as the first (1 + c, h, w)."""
+    return np.asarray(layers.argmax(axis=0) + (len(layers) == n_classes))
+
+
+def thing_overlaps(layers: Iterable[Floats], truth: Iterable[Integers], thresholds: Floats) -> tuple[Floats, Integers]:
+    """IoU (m, t) of each thing on each picture with the pixels over thresholds, and the place of its picture (m,)."""
+    values, places = list[Floats](), list[int]()
+    for place, (of_picture, true_map) in enumerate(zip(layers, truth, strict=True)):
+        for number in np.unique(true_map[true_map > 0]):
+            above, true = of_picture[number - 1, :, :, None] > thresholds, (true_map == number)[:, :, None]
+            values.append((above & true).sum(axis=(0, 1)) / (above | true).sum(axis=(0, 1)))
+            places.append(place)
+    return np.array(values).reshape(-1, len(thresholds)), np.array(places, np.int64)
 
 
 def measured_arms(measures: Mapping[str, Measure], groups: npt.NDArray[Any]) -> PairedArms:
@@ -101,8 +194,16 @@ def _judged(ground: Ground) -> Integers:
     return np.concatenate([ground.where("test"), ground.where("test", kind="pair")])
 
 
+def _judged_claim(
+    regions: GroundRegions, arms: Mapping[str, str], measures: Mapping[str, Measure], groups: npt.NDArray[Any]
+) -> JudgedClaim:
+    answers = {name: _answer(regions, name) for name in arms.values() if name in regions.answers}
+    chosen = {f"{key} of {name}": value for name, answer in answers.items() for key, value in answer.chosen.items()}
+    return JudgedClaim(comparison=measured_arms(measures, groups), chosen=chosen)
+
+
 def _scores(ground: Ground, regions: GroundRegions, name: str, seed: int) -> Floats:
-    """Scores (m, c) of true regions with the classes."""
+    """Scores (m, c) of true regions with the classes; of regions that were not asked about 0, which is wrong."""
     truth, classes = regions.truth, ground.classes
     if name == CHANCE:
         return np.random.default_rng(seed).random((len(truth.picture), len(classes)))
@@ -111,24 +212,25 @@ def _scores(ground: Ground, regions: GroundRegions, name: str, seed: int) -> Flo
     if name == ONE_NAME:
         counts = region_counts(truth.picture, truth.kinds, n_pictures=len(truth.sizes), names=classes)
         return np.asarray(np.eye(len(classes))[counts.argmax(axis=1)][truth.picture])
-    scores: Floats = _of_method(regions.scores, name)(classes)
+    scores = np.zeros((len(truth.picture), len(classes)))
+    scores[truth.rows_of(truth.crowded("test"))] = _answer(regions, name).values
     return scores
 
 
-def _maps(ground: Ground, regions: GroundRegions, name: str, pictures: Integers, seed: int) -> Iterable[Integers]:
+def _baseline_maps(ground: Ground, truth: RegionTruth, name: str, pictures: Integers, seed: int) -> Iterable[Integers]:
     """Maps (h, w) of pictures: 0, or a class's number from 1."""
-    truth = regions.truth
     if name == CELLS:
-        things = replace(truth, labels=truth.kinds)
-        return (_in_cells(of_picture) for of_picture in truth.maps(things, ground.classes, pictures))
-    if name in {CHANCE, PICTURE}:
-        classes = nearest_class(ground.image[pictures], ground.prototypes(ground.classes))
-        if name == CHANCE:
-            classes = np.random.default_rng(seed).integers(len(ground.classes), size=len(pictures))
-        return (
-            np.full(truth.sizes[picture], of_picture + 1) for picture, of_picture in zip(pictures, classes, strict=True)
-        )
-    return truth.maps(_of_method(regions.outputs, name)(), ground.classes, pictures)
+        return map(_in_cells, true_maps(truth, ground.classes, pictures, step=1))
+    classes = nearest_class(ground.image[pictures], ground.prototypes(ground.classes))
+    if name == CHANCE:
+        classes = np.random.default_rng(seed).integers(len(ground.classes), size=len(pictures))
+    return (
+        np.full(truth.sizes[picture], of_picture + 1) for picture, of_picture in zip(pictures, classes, strict=True)
+    )
+
+
+def _sampled(maps: Iterable[Integers], step: int) -> Iterable[Integers]:
+    return (of_one[step // 2 :: step, step // 2 :: step] for of_one in maps)
 
 
 def _in_cells(truth: Integers) -> Integers:
@@ -139,31 +241,7 @@ def _in_cells(truth: Integers) -> Integers:
     return np.asarray(counts.argmax(axis=1)[cells])
 
 
-def _of_method(by_name: Mapping[str, Callable[..., Any]], name: str) -> Callable[..., Any]:
-    if name not in by_name:
+def _answer(regions: GroundRegions, name: str) -> MethodAnswer:
+    if name not in regions.answers:
         raise NotMeasurableError(f"no regions by `{name}` were computed for this ground")
-    return by_name[name]
-
-
-REGION_CLAIMS = (
-    Claim(
-        number=44,
-        system="CLOC's question",
-        method=PICTURE,
-        rival=CHANCE,
-        measure="R@1 of the class of an object",
-        condition="one to three objects, one or two classes on a picture",
-        ceiling=ONE_NAME,
-        compare=naming(method=PICTURE, rival=CHANCE, ceiling=ONE_NAME),
-    ),
-    Claim(
-        number=12,
-        system="DenseCLIP's question",
-        method=f"the class by {PICTURE} on each pixel",
-        rival="a class by chance on each pixel",
-        measure="mIoU with background",
-        condition="one to three objects, one or two classes on a picture",
-        ceiling=CELLS,
-        compare=segmenting(background=True, method=PICTURE, rival=CHANCE, ceiling=CELLS),
-    ),
-)
+    return regions.answers[name]()

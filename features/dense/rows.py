@@ -1,7 +1,7 @@
 """Dense rows of pictures, and where the grid of their cells lies on each."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,13 @@ class Dense:
             second=second,
         )
 
+    @classmethod
+    def concatenated(cls, parts: "Sequence[Dense]") -> "Dense":
+        """The pictures of one or more parts by the same encoders, one part after another."""
+        columns: dict[str, Any] = {entry.name: [getattr(part, entry.name) for part in parts] for entry in fields(cls)}
+        joined: dict[str, Any] = {n: None if rows[0] is None else np.concatenate(rows) for n, rows in columns.items()}
+        return cls(**joined)
+
     def with_second(self, cells: Single, frames: Frames) -> "Dense":
         """The same with cells (n, h2, w2, e) of a second backbone, taken at the centres of these cells.
 
@@ -77,12 +84,16 @@ class Dense:
         shares: npt.NDArray[np.float64] = lines[:, :, None] * columns[:, None, :]
         return shares
 
-    def on_pixels(self, place: int, maps: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
-        """Maps (c, h, w) over the cells of a picture as (c, height, width) over its pixels, interpolated."""
+    def on_pixels(self, place: int, maps: npt.NDArray[np.floating], *, step: int = 1) -> npt.NDArray[np.float32]:
+        """Maps (c, h, w) over the cells of a picture as (c, height, width) over its pixels, interpolated.
+
+        Of `step` lines and columns one, that in their middle.
+        """
         width, height = self.sizes[place]
         x0, y0, x1, y1 = self.frames[place]
-        at_x = (np.arange(width) + 0.5 - x0) / (x1 - x0) * maps.shape[2] - 0.5
-        at_y = (np.arange(height) + 0.5 - y0) / (y1 - y0) * maps.shape[1] - 0.5
+        x, y = (np.arange(step // 2, side, step) + 0.5 for side in (width, height))
+        at_x = (x - x0) / (x1 - x0) * maps.shape[2] - 0.5
+        at_y = (y - y0) / (y1 - y0) * maps.shape[1] - 0.5
         lines, columns = _mixing(maps.shape[1], at_y), _mixing(maps.shape[2], at_x)
         values: Single = lines @ maps.astype(np.float32) @ columns.T
         return values

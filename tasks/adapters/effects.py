@@ -23,6 +23,8 @@ from evenly.features.refining.encoder import RefinedEncoder
 from evenly.features.refining.pairs import raw_rows
 from evenly.storage.errors import InputError
 from evenly.storage.feature_store import FeatureStore, text_id
+from evenly.tasks.adapters.region_methods import region_answers
+from evenly.tasks.adapters.region_parts import read_parts
 from evenly.tasks.adapters.region_truth import read_region_truth
 from evenly.tasks.captions.captioner import Shown
 from evenly.tasks.captions.tags import TAGS, TagsRule
@@ -70,20 +72,28 @@ def read_ground(run: Run, folder: Path) -> Ground:
         sentences[line["class"]].append(line["sentence"])
     place = {name: number for number, name in enumerate(truth["name"])}
     links = [(place[line["first"]], place[line["second"]]) for line in tables["links"] if line["first"] in place]
+    of_classes = {name: synonyms[name] for name in lists["classes"]}
+    text = _remembered(lambda texts: _single(text_rows(run, texts)))
+
+    def regions() -> GroundRegions:
+        drawn = read_region_truth([folder / part for part in PARTS])
+        answers = region_answers(read_parts(run, drawn, files, synonyms=of_classes, text=text))
+        return GroundRegions(truth=drawn, answers=answers)
+
     return Ground(
         image=_single(vectors),
         norms=norms,
         second=_single(stored[second.identity][0]),
         tagged=lambda: _tagged(run, truth),
-        regions=cache(lambda: GroundRegions(truth=read_region_truth([folder / part for part in PARTS]))),
+        regions=cache(regions),
         frozen=None if run.encoder.refine is None else _single(stored[frozen.identity][0]),
         truth=truth,
         **lists,
-        synonyms={name: synonyms[name] for name in lists["classes"]},
+        synonyms=of_classes,
         sentences=sentences,
         planted=tables["planted"],
         links=np.array(links, dtype=np.int64).reshape(-1, 2),
-        text=_remembered(lambda texts: _single(text_rows(run, texts))),
+        text=text,
         long_text=_remembered(lambda texts: _in_chunks(run, texts)),
     )
 

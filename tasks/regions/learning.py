@@ -1,7 +1,7 @@
 """Region methods fitted to a pool's own pictures and their labelled regions, once for the same ones."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -77,9 +77,7 @@ def _fitted(run: Run, search: RegionSearch, ids: Sequence[str], boxes: Sequence[
             part = slice(start, start + _AT_ONCE)
             parts.append(search.dense(run, ids[part], images[part]))
             advance(len(parts[-1]))
-    columns: dict[str, Any] = {entry.name: [getattr(part, entry.name) for part in parts] for entry in fields(Dense)}
-    joined: dict[str, Any] = {name: None if rows[0] is None else np.concatenate(rows) for name, rows in columns.items()}
-    dense = Dense(**joined)
+    dense = Dense.concatenated(parts)
     sizes = [(int(width), int(height)) for width, height in dense.sizes]
     regions = stated_regions(boxes, sizes, source=f"column:{search.rule.boxes}").kept
     crops, vocabulary = search.crops(run, images, regions), search.vocabulary(run)

@@ -51,6 +51,8 @@ def test_a_small_ground_is_refined_and_the_gate_says_what_it_lacks(tmp_path):
     assert {line["verdict"] for line in refined} <= set(VERDICTS)
     assert all(claim_of(line) in page.read_text() for line in refined)
     assert "the refined encoder `ground`" in (tmp_path / "effects.svg").read_text()
+    lines = effects_command(folder, seeds=1, only="44, 21", refine="")["encoders"]["the frozen encoder"]
+    assert {line["number"] for line in lines} == {21, 44}
     with pytest.raises(InputError, match=r"`folder` must be a ground that `evenly demo --ground` made; got"):
         effects_command(tmp_path)
     picture = next((folder / "test" / "pictures").iterdir())

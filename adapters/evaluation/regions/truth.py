@@ -42,6 +42,15 @@ class RegionTruth:
         """1 of each."""
         return np.ones(len(self.picture))
 
+    def crowded(self, part: str) -> Integers:
+        """The places of the pictures of a part that show two objects or more."""
+        counts = np.bincount(self.picture, minlength=len(self.sizes))
+        return np.flatnonzero((self.parts == part) & (counts > 1))
+
+    def rows_of(self, pictures: Integers) -> Integers:
+        """The places of the objects of pictures."""
+        return np.flatnonzero(np.isin(self.picture, pictures))
+
     def maps(self, regions: RegionRows, names: Sequence[str], pictures: Integers) -> Iterator[Integers]:
         """Maps (h, w) of pictures: 0, or the place from 1 among `names` of the label of the region there.
 

@@ -10,6 +10,9 @@ from evenly.adapters.effects import CLAIMS, NotMeasurableError
 from evenly.adapters.effects.effect import effect_of
 from evenly.adapters.effects.ground import permuted_test
 from evenly.adapters.effects.page import claim_of
+from evenly.adapters.effects.region_claims import REGION_CLAIMS
+from evenly.commands import effects as effects_command
+from evenly.flows.cli.errors import UsageError
 from tests.adapters.effects.world import world
 
 WORLD = world()
@@ -17,6 +20,7 @@ SHOWN = {
     ("VCD", "accuracy among 48 planted classes"), ("GKC", "accuracy"),
     ("OSLoPrompt, near misses", "AUROC, known against near"),
     ("Ranking adapter", "pairs of different counts in the right order"),
+    ("ReCo", "mIoU of objects"),
     ("CLOC's question", "R@1 of the class of an object"), ("DenseCLIP's question", "mIoU with background"),
     ("SCE", "share of the pictures' diversity that captions do not explain"),
 }  # fmt: skip
@@ -52,8 +56,13 @@ def test_a_ground_by_one_hand_and_a_frozen_encoder_say_what_they_cannot_show():
         links=np.empty((0, 2), dtype=np.int64),
     )
     refused = {claim.system for claim in CLAIMS if not measurable(claim, ground)}
-    others = {"CLOC's question", "DenseCLIP's question"}  # of regions
+    others = {claim.system for claim in REGION_CLAIMS}
     assert refused == {"NoLA", "Quality Not Quantity", "CLIPPINGS", "MCIP's question"} | others
+
+
+def test_a_system_that_claims_nothing_is_refused_by_name(tmp_path):
+    with pytest.raises(UsageError, match=r"`only` must be numbers of systems, 1, 2, 3, .*; got 99, x\. Leave it out"):
+        effects_command(tmp_path, only="12, x, 99")
 
 
 def measurable(claim, ground):

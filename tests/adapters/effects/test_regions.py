@@ -1,47 +1,100 @@
 """Claims on regions: methods against baselines of a ground by their names, and their table with intervals."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
-from evenly.adapters.effects import NotMeasurableError
+from evenly.adapters.effects import CLAIMS, NotMeasurableError
 from evenly.adapters.effects.effect import effect_of
-from evenly.adapters.effects.regions import CELLS, CHANCE, PICTURE, baseline_table, naming, segmenting
+from evenly.adapters.effects.ground import MethodAnswer, permuted_test
+from evenly.adapters.effects.page import claim_of
+from evenly.adapters.effects.regions import (
+    CELLS,
+    CHANCE,
+    PICTURE,
+    STEP,
+    baseline_table,
+    classes_shown,
+    naming,
+    outlining,
+    segmenting,
+    tagging,
+    true_maps,
+)
 from evenly.adapters.evaluation.measures.bootstrap import paired_bootstrap
 from evenly.adapters.evaluation.regions.weighted import ratio_measure
-from tests.adapters.effects.world import world
+from evenly.features.errors import UnknownModelError
+from evenly.tasks.adapters.region_methods import region_answers
+from tests.adapters.effects.world import parts_of, world
 
 WORLD = world()
 REGIONS = WORLD.regions()
-THINGS = replace(REGIONS.truth, labels=REGIONS.truth.kinds)
+TRUTH = REGIONS.truth
+CROWDED = TRUTH.crowded("test")
+NAMES = np.array(WORLD.classes)
 
 
-def with_methods(**further):
-    return replace(WORLD, regions=lambda: replace(REGIONS, **further))
+def with_answers(**values):
+    answers = {name: partial(MethodAnswer, values=value, chosen={"threshold": 0.5}) for name, value in values.items()}
+    return replace(WORLD, regions=lambda: replace(REGIONS, answers=answers))
 
 
-def own_class(classes):
-    return (REGIONS.truth.kinds[:, None] == np.array(classes)).astype(float)
+def judged(compare, ground):
+    return effect_of([compare(ground, 1).comparison], seed=1)
 
 
-def test_a_method_is_judged_by_its_scores_of_true_regions_against_chance():
-    ground = with_methods(scores={"oracle": own_class, "nothing": lambda classes: 0 * own_class(classes)})
-    effect = effect_of([naming(method="oracle", rival=CHANCE, control="nothing")(ground, 1).comparison], seed=1)
+def layers():
+    return [np.stack([one == number + 1 for number in range(len(NAMES))]) * 1.0
+            for one in true_maps(TRUTH, NAMES, CROWDED, step=STEP)]  # fmt: skip
+
+
+def test_scores_of_regions_of_crowded_pictures_are_judged_against_chance():
+    own_class = (TRUTH.kinds[TRUTH.rows_of(CROWDED), None] == NAMES).astype(float)
+    ground = with_answers(oracle=own_class, nothing=0 * own_class)
+    subset = lambda _ground, truth, rows: truth.codes[rows] != "test lamp 0"  # noqa: E731
+    effect = judged(naming(subset=subset, method="oracle", rival=CHANCE, control="nothing"), ground)
     assert effect.value == 1
-    assert effect.rival_value == pytest.approx(1 / len(WORLD.classes), abs=0.1)
+    assert effect.rival_value == pytest.approx(1 / len(NAMES), abs=0.1)
     assert effect.control_gain.estimate == pytest.approx(-effect.rival_value)  # equal scores count against
-    assert effect.n_groups == len(set(WORLD.column("code", WORLD.where("test"))))
+    assert effect.n_groups == len(set(TRUTH.codes[TRUTH.rows_of(CROWDED)])) - 1
+    of_all = judged(naming(method="oracle", rival=CHANCE), ground)
+    assert of_all.value < 1, "regions that no answer is about are wrong"
 
 
-def test_a_method_is_judged_by_its_regions_on_the_pixels_of_test_pictures():
-    ground = with_methods(outputs={"oracle": lambda: THINGS})
-    for background in (True, False):
-        effect = effect_of(
-            [segmenting(background=background, method="oracle", rival=PICTURE)(ground, 1).comparison], seed=1
-        )
-        assert effect.value == 1
-        assert 0 < effect.rival_value < (0.3 if background else 1)
+def test_layers_are_judged_at_one_of_four_lines_and_columns_of_crowded_pictures():
+    with_background = [np.concatenate([one.max(axis=0, keepdims=True) == 0, one]) for one in layers()]
+    ground = with_answers(oracle=layers, whole=lambda: with_background, nothing=lambda: [0 * one for one in layers()])
+    assert judged(segmenting(crowded=True, method="oracle", rival=PICTURE), ground).value == 1
+    assert judged(segmenting(crowded=True, background=True, method="whole", rival="oracle"), ground).gain.low > 0
+    assert judged(outlining(method="oracle", rival="nothing"), ground).gain.estimate == 1
+
+
+def test_tags_of_pictures_are_judged_where_these_show_two_classes():
+    shown = classes_shown(TRUTH, NAMES, CROWDED)
+    assert set(shown.sum(axis=1)) == {1, 2}
+    ground = with_answers(oracle=shown * 1.0, first=np.tile(-np.arange(len(NAMES)), (len(shown), 1)))
+    effect = judged(tagging(least=2, method="oracle", rival="first"), ground)
+    assert effect.value == 1 > effect.rival_value
+    assert effect.n_groups == len(set(TRUTH.groups[CROWDED[shown.sum(axis=1) == 2]]))
+
+
+@pytest.mark.parametrize("system", ["CLOC", "OVSeg", "GRAIN", "ReCo"])
+def test_with_the_things_of_other_places_no_method_gains(system):
+    for claim in (one for one in CLAIMS if one.system == system):
+        effect = judged(claim.compare, permuted_test(WORLD, seed=1))
+        assert effect.gain.low <= 0, claim_of(vars(claim))
+
+
+def test_an_encoder_without_rows_of_cells_is_named_as_the_reason():
+    def encode():
+        raise UnknownModelError("`model` must have rows of cells; got `flat`")
+
+    parts = replace(parts_of(TRUTH), test=replace(parts_of(TRUTH).test, encode=encode))
+    ground = replace(WORLD, regions=lambda: replace(REGIONS, answers=region_answers(parts)))
+    with pytest.raises(NotMeasurableError, match="must have rows of cells; got `flat`"):
+        next(claim for claim in CLAIMS if claim.system == "DenseCLIP").compare(ground, 1)
 
 
 def test_cells_of_truth_bound_a_map_whose_objects_do_not_fill_them():
@@ -51,8 +104,8 @@ def test_cells_of_truth_bound_a_map_whose_objects_do_not_fill_them():
 
 @pytest.mark.parametrize("compare", [naming, segmenting])
 def test_a_ground_without_a_method_or_without_regions_says_so(compare):
-    with pytest.raises(NotMeasurableError, match="no regions by `masked crop` were computed"):
-        compare(method="masked crop", rival=CHANCE)(WORLD, 1)
+    with pytest.raises(NotMeasurableError, match="no regions by `another` were computed"):
+        compare(method="another", rival=CHANCE)(WORLD, 1)
     with pytest.raises(NotMeasurableError, match="no masks were read"):
         compare(method=PICTURE, rival=CHANCE)(replace(WORLD, regions=None), 1)
 

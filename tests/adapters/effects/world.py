@@ -2,14 +2,20 @@
 
 import hashlib
 import re
+from dataclasses import replace
+from functools import cache
 from itertools import combinations, product
 
 import numpy as np
 import pandas as pd
 
 from evenly.adapters.effects.ground import Ground, GroundRegions, unit
+from evenly.adapters.effects.regions import true_maps
 from evenly.adapters.evaluation.regions.truth import RegionTruth
 from evenly.features.dense.regions import decoded_mask, encoded_mask
+from evenly.features.dense.rows import Dense
+from evenly.tasks.adapters.region_methods import region_answers
+from evenly.tasks.adapters.region_parts import CrowdedPart, CrowdedParts, vocabulary_of
 
 DIMENSION = 96
 CLASSES = {"bird": ("fowl", "avian", "quill"), "fish": ("trout", "finned", "gills"), "tree": ("oak", "plant", "leaves")}
@@ -19,6 +25,7 @@ KNOWN, NEAR, UNKNOWN = ("bird", "fish", "tree"), ("boat",), ("cake", "lamp")
 CODES = {"fit": 4, "val": 3, "test": 6}
 
 
+@cache
 def word(text):
     """A direction for a word, the same in every process."""
     seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
@@ -31,14 +38,21 @@ def encode(texts, words=None):
 
 
 def drawn(truth):
-    """Pictures of 14 x 21 pixels with a square of 6 for each object, one beside the other."""
+    """Pictures of 14 x 21 pixels with a square of 6 for each object, one beside the other.
+
+    The second is two lines of it, the third of another class.
+    """
     picture = np.repeat(np.arange(len(truth)), truth["count"])
     member = np.concatenate([np.arange(count) for count in truth["count"]])
     boxes = np.stack([7 * member, 4 + 0 * member, 7 * member + 6, 10 + 0 * member], axis=1)
     masks = np.zeros((len(picture), 14, 21), bool)
     for mask, (x0, y0, x1, y1) in zip(masks, boxes, strict=True):
         mask[y0:y1, x0:x1] = True
+    masks[member == 1, 7:] = masks[member == 1, :5] = False
     of_objects = truth.iloc[picture]
+    third = (member == 2).tolist()
+    labels = [shifted(label, by) for label, by in zip(of_objects["label"], third, strict=True)]
+    codes = [f"{code}{' more' * by}" for code, by in zip(of_objects["code"], third, strict=True)]
     return RegionTruth(
         images=truth["name"].to_numpy(object),
         parts=truth["part"].to_numpy(object),
@@ -47,16 +61,64 @@ def drawn(truth):
         picture=picture,
         boxes=boxes.astype(np.float64),
         masks=np.array([encoded_mask(mask) for mask in masks], object),
-        labels=of_objects["label"].to_numpy(object),
-        kinds=of_objects["label"].to_numpy(object),
+        labels=np.array(labels, object),
+        kinds=np.array(labels, object),
         colours=of_objects["given_colour"].to_numpy(object),
-        codes=of_objects["code"].to_numpy(object),
+        codes=np.array(codes, object),
         defects=np.zeros(0, np.int64),
         defect_boxes=np.zeros((0, 4)),
         decode=lambda counts, _picture: decoded_mask(counts, (21, 14)),
     )
 
 
+def shifted(label, by):
+    """The class that comes `by` places after one."""
+    return list(CLASSES)[(list(CLASSES).index(label) + by) % len(CLASSES)]
+
+
+def part_of(truth, name):
+    """A part whose 4 x 6 cells are the words of what they show, crops those of the class and of what is behind it."""
+    places, generator = truth.crowded(name), np.random.default_rng(len(name))
+    wordless = replace(truth, **dict.fromkeys(("labels", "kinds"), np.full(len(truth.picture), "", object)))
+
+    def noisy(words):
+        rows = np.stack([0.4 * word(name) + word(f"look of {name}") for name in words])
+        return rows + 2 * generator.standard_normal(rows.shape)
+
+    def dense(columns):
+        maps = true_maps(truth, CLASSES, places, step=1)
+        shown = [np.array(["grass", *CLASSES])[one[1::4, [1, 5, 8, 12, 15, 19]]] for one in maps]
+        cells = unit(noisy(np.concatenate(shown, axis=None)) @ np.eye(DIMENSION, columns))
+        cells = cells.reshape(len(places), 4, 6, columns)
+        frames = np.tile([0.0, 0, 21, 14], (len(places), 1))
+        sizes = np.tile([21, 14], (len(places), 1))
+        return Dense(image=unit(cells.mean(axis=(1, 2))), cells=cells, sizes=sizes, frames=frames)
+
+    def crop(_regions, rule):
+        kinds = truth.kinds[truth.rows_of(places)]
+        further = np.stack([0.4 * word(shifted(kind, 1)) for kind in kinds])
+        return unit(noisy(kinds) + (not rule.masked) * further)
+
+    return CrowdedPart(
+        truth=wordless if name == "test" else truth,
+        places=places,
+        classes=list(CLASSES),
+        encode=lambda: dense(DIMENSION),
+        encode_second=lambda: dense(48),
+        crop=crop,
+    )
+
+
+def parts_of(truth):
+    """The parts of a ground by methods' names for them."""
+    return CrowdedParts(
+        **{name: part_of(truth, name) for name in CODES},
+        things=vocabulary_of({name: [name] for name in CLASSES}, encode),
+        words=vocabulary_of({name: [name, synonyms[0]] for name, synonyms in CLASSES.items()}, encode),
+    )
+
+
+@cache
 def world(noise=2.0):
     """A ground in which every picture shows its class (also by the synonyms), colour, place, hand and count."""
     generator, lines, rows = np.random.default_rng(3), [], []
@@ -82,6 +144,7 @@ def world(noise=2.0):
                         }
                     )  # fmt: skip
     truth = pd.DataFrame(lines)
+    regions = drawn(truth)
     by_code = truth[truth["kind"] == "white"].groupby("code").groups.values()
     raw = np.stack(rows)
     return Ground(
@@ -96,7 +159,7 @@ def world(noise=2.0):
             if name.startswith("test") and kind == "texture"
         },
         frozen=unit(raw[:, :40]),
-        regions=lambda: GroundRegions(truth=drawn(truth)),
+        regions=cache(lambda: GroundRegions(truth=regions, answers=region_answers(parts_of(regions)))),
         truth=truth,
         classes=tuple(CLASSES),
         known=KNOWN,

@@ -59,7 +59,9 @@ def test_between_the_centres_of_cells_rows_are_interpolated_and_beyond_them_the_
 def test_a_map_on_pixels_has_the_value_of_each_cell_at_its_centre() -> None:
     cells = unit_length(np.random.default_rng(0).normal(size=(1, 7, 7, 4)).astype(np.float32))
     maps = np.moveaxis(cells[0], 2, 0)
-    assert np.allclose(dense_of(cells, (77, 77)).on_pixels(0, maps)[:, 5::11, 5::11], maps, atol=1e-6)
+    dense = dense_of(cells, (77, 77))
+    assert np.allclose(dense.on_pixels(0, maps)[:, 5::11, 5::11], maps, atol=1e-6)
+    assert np.array_equal(dense.on_pixels(0, maps, step=4), dense.on_pixels(0, maps)[:, 2::4, 2::4])
 
 
 def test_rows_of_another_backbone_are_taken_at_the_same_places() -> None:
