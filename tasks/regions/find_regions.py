@@ -24,6 +24,8 @@ from evenly.tasks.regions.tables import region_rows, shown_pictures
 from evenly.tasks.run import Each, Records, Run, with_model
 from evenly.tasks.step import Exchanged, Step, note_counts
 
+_stored = partial(stored_fields, excluded=OUTSIDE_REGIONS)
+
 
 @dataclass(frozen=True, kw_only=True)
 class PictureRegions(Exchanged):
@@ -120,11 +122,6 @@ def _inputs(run: Run, _upstream: Records, rule: RegionRule) -> dict[str, str]:
     inputs |= tries(run, judgement.FIND_REGIONS.name, _stored(rule)) if "endpoint" in inputs else {}
     is_read = search.method is not None and "second" in search.method.needs
     return inputs | ({"second": second_identity(run)} if is_read else {})
-
-
-def _stored(rule: RegionRule) -> dict[str, Any]:
-    stored: dict[str, Any] = stored_fields(rule, excluded=OUTSIDE_REGIONS)
-    return stored
 
 
 def _model(run: Run, rule: RegionRule) -> str | None:
