@@ -1,6 +1,7 @@
 """The judgements of the steps that keep pairs by values."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -43,9 +44,14 @@ def numbers(values: pa.Array, rule: NamedBounds) -> pa.Array:
 def judge_value(values: pa.Array, rule: NamedBounds, threshold: float | None = None) -> Decisions:
     """Decide each value by its rule: low, high, below_top (of `threshold`, with keep_top) or other goes.
 
-    A null, a NaN and a text that is no number fail, each for a reason of its own. The decision's value is the number,
-    null for one of `among` that is none.
+    A null, a NaN and a text that is no number fail, each for a reason of its own, but for a null where `missing` is
+    "keep". The decision's value is the number, null for one of `among` that is none.
     """
+    if rule.missing == "keep":
+        is_empty = _is_empty(values)
+        decisions = judge_value(values, replace(rule, missing="fail"), threshold)
+        reason = pc.if_else(is_empty, "", decisions.reason)
+        return replace(decisions, reason=reason, failed=pc.and_not(decisions.failed, is_empty))
     if rule.among is not None:
         return _among(values, rule)
     is_empty, values = _is_empty(values), numbers(values, rule)

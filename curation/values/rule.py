@@ -26,7 +26,8 @@ class ValueBounds:
 
     at: `pool` is before all other steps, `texts` after the filters of captions, `images` after those of pictures,
     `pairs` after `align`. keep_top: a share in (0, 1] of the pairs that come to the step with a number; pairs equal to
-    the last of these stay too, as with `align`. Recipes write `in` for `among`.
+    the last of these stay too, as with `align`. Recipes write `in` for `among`. missing: whether a pair without a value
+    fails or is kept.
     """
 
     at: Annotated[Place, Wording(demand=f"be one of {', '.join(PLACES)}")] = "pairs"
@@ -34,6 +35,7 @@ class ValueBounds:
     max: Annotated[float, FINITE] | None = None
     keep_top: BestShare | None = None
     among: Annotated[tuple[Choice, ...] | None, Field(alias="in", validation_alias=AliasChoices("in", "among"))] = None
+    missing: Literal["fail", "keep"] = "fail"
 
     def __post_init__(self) -> None:
         check_bounds(self, RuleError)

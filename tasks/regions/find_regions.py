@@ -44,7 +44,7 @@ def find_regions(run: Run, upstream: Records, rule: RegionRule, engine: Each) ->
     if search.method is not None:
         search.vocabulary(run)  # encoded once, here
     if rule.learn is not None:
-        of_train = partial(_of_train, upstream, rule.learn, search.statements)
+        of_train = partial(_of_train, upstream, rule.learn, rule.boxes)
         parts = engine.partitions("looking for pictures of train", of_train)
         search, learned = learned_search(run, search, first_pictures(pa.concat_tables(parts), rule.learn))
     with send_places(run, engine) as places:

@@ -26,7 +26,7 @@ from evenly.features.dense.regions import Regions, covered_share
 from evenly.features.dense.rows import Dense
 from evenly.features.dense.towers import DenseEncoder, dense_encoder, size_of
 from evenly.features.errors import UnreadableImageError
-from evenly.features.unit_rows import Single
+from evenly.features.unit_rows import Single, to_unit_rows
 from evenly.storage.errors import InputError
 from evenly.storage.feature_store import TextStore
 from evenly.storage.files.class_lists import MAX_BYTES
@@ -205,11 +205,14 @@ class RegionSearch:
         return 0 if self.method is None else 2 * int(np.prod(self._encoder(run).grid))
 
     def vocabulary(self, run: Run) -> Vocabulary:
-        """The things with the rows of their texts."""
+        """The things with the rows of their texts; of what is read in captions no rows are stored."""
         encode: Callable[[Sequence[str]], Single] = lambda texts: single(text_rows(run, texts))  # noqa: E731
+        of_own = encode
+        if self.method is not None and "captions" in self.method.needs:
+            of_own = lambda texts: single(to_unit_rows(open_encoder(run).encode_texts(texts))[0])  # noqa: E731
         texts = [text for _, text in self.things]
         labels = [label for label, _ in self.things]
-        return Vocabulary(texts=texts, labels=labels, rows=encode(texts), encode=encode)
+        return Vocabulary(texts=texts, labels=labels, rows=encode(texts), encode=of_own)
 
     @property
     def columns(self) -> Collection[str]:
@@ -224,7 +227,7 @@ class RegionSearch:
     @property
     def statements(self) -> str | None:
         """The column of pairs that it reads beside pictures: of boxes, or of captions; None where it reads none."""
-        return self.rule.boxes or ("caption" if self.method and "captions" in self.method.needs else None)
+        return "caption" if self.method and "captions" in self.method.needs else self.rule.boxes
 
 
 def listed_things(run: Run, rule: RegionRule) -> list[tuple[str, str]]:
@@ -301,7 +304,7 @@ def _method(run: Run, rule: RegionRule) -> RegionMethod | None:
         ) from None
     source = rule.boxes or rule.detector or rule.endpoint
     inputs = {"second": run.second, "regions": source, "crops": source, "training": rule.learn}
-    for need in sorted(method.needs):
+    for need in sorted(method.needs & inputs.keys()):
         if inputs[need] is None:
             raise RuleError(f"`{rule.method}` needs {need}: write `{_REMEDIES[need]}`, or choose another method.")
     if rule.endpoint is not None and not method.needs & {"regions", "crops"}:

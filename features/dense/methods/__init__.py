@@ -9,6 +9,7 @@ from evenly.features.dense.methods.correlations import Correlations
 from evenly.features.dense.methods.cosegment import Cosegment
 from evenly.features.dense.methods.descriptions import DescribedParts
 from evenly.features.dense.methods.masked_crops import MaskedCrops
+from evenly.features.dense.methods.relations import Relations
 from evenly.features.dense.methods.score_maps import ScoreMaps
 
 REGION_METHODS: Mapping[str, type[Any]] = {
@@ -18,6 +19,7 @@ REGION_METHODS: Mapping[str, type[Any]] = {
     "masked_crops": MaskedCrops,
     "box_prompts": BoxPrompts,
     "descriptions": DescribedParts,
+    "relations": Relations,
 }
 """Classes of `RegionMethod`: dataclasses whose fields are their hyper-parameters."""
 

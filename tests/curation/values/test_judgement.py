@@ -41,6 +41,16 @@ def test_a_null_and_a_nan_fail_each_for_its_own_reason():
     assert decisions.failed.to_pylist() == [True, True, False]
 
 
+@pytest.mark.parametrize(
+    ("values", "bounds"), [([None, 0.0, 1.0, math.nan], {"min": 0.5}), (["", "0", "1", "n/a"], {"min": 0.5})]
+)
+def test_a_pair_without_a_value_is_kept_where_that_is_said(values, bounds):
+    decisions = judge_value(pa.array(values), named(**bounds, missing="keep"))
+    assert decisions.reason.to_pylist()[:3] == ["", "low_score", ""]
+    assert decisions.failed.to_pylist() == [False, False, False, True]
+    assert reasons([None, "en", "de"], among=("en",), missing="keep") == ["", "", "other_score"]
+
+
 def test_numbers_of_tables_of_text_are_read_empty_cells_are_nulls_and_other_texts_fail():
     values = ["0.5", " 1e-3", "", "n/a", "NaN", None, "-inf", "0x10", "1_000"]
     wanted = ["", "low_score", "null_score", "text_score", "nan_score", "null_score", "low_score"]

@@ -21,6 +21,8 @@ from evenly.curation.concepts.judgement import label_entries
 from evenly.curation.concepts.matching import MatchRule
 from evenly.curation.errors import RuleError
 from evenly.curation.regions.judgement import REGIONS, RegionRule
+from evenly.curation.values.judgement import CHECK_VALUES
+from evenly.curation.values.rule import NamedBounds, ValuesRule
 from evenly.features import to_unit_rows
 from evenly.features.dense import towers
 from evenly.features.dense.methods import REGION_METHODS
@@ -52,7 +54,7 @@ from evenly.tasks.regions.search import RegionSearch
 from evenly.tasks.regions.tables import region_rows, stored_regions
 from evenly.tasks.run import EncoderChoice, Run
 from evenly.tasks.stage import run_steps
-from evenly.tasks.step import check_ready
+from evenly.tasks.step import check_ready, ledger_step
 from tests.features.conftest import tiny, tiny_checkpoint  # noqa: F401 - fixtures
 from tests.features.dense.drawn_detector import write_detector
 from tests.picture_pool import picture
@@ -485,3 +487,35 @@ def test_check_names_a_method_that_lacks_what_it_needs(tmp_path):
         recipe.write_text(f"name: r\nseed: 1\nsources: [{{kind: folder, path: pool}}]\n{section}\n")
         (problem,) = evenly.check(recipe, root=tmp_path / "w")["problems"]
         assert words in problem
+
+
+def test_the_order_that_a_caption_says_is_a_score_of_its_pair_by_which_contradicted_ones_go(tmp_path, monkeypatch):
+    labelled = [{"box": [0, 0, 32, 24], "label": "fox"}, {"box": [0, 24, 32, 48], "label": "owl"}]
+    monkeypatch.setattr("tests.tasks.regions.test_find_regions.BOXES", labelled)
+    said = ["a fox above an owl", "an owl above a fox", "a fox", "a fox on an owl", None, "an owl below a red fox"]
+    rule = RegionRule(texts="{root}/things.txt", method="relations", boxes="boxes", learn=4)
+    values = ValuesRule(values=[NamedBounds(name="order", column="region_score", min=0.5, missing="keep")])
+
+    def judged(root, **options):
+        run = opened(root, **options)
+        listing = root / "pool" / "metadata.jsonl"
+        lines = zip(listing.read_text().splitlines(), said, strict=True)
+        listing.write_text("".join(json.dumps(json.loads(line) | {"caption": text}) + "\n" for line, text in lines))
+        steps = [(step, step.read(RULES[step.name])) for step in (COLLECT, DOWNLOAD, CHECK_IMAGES)]
+        return run, list(
+            run_steps(run, [*steps, (FIND_REGIONS, rule), (ledger_step(CHECK_VALUES), values)], InProcess(run=run))
+        )
+
+    run, records = judged(tmp_path / "w")
+    table, decisions = tables(run, records[3])
+    phrases = sorted(zip(table["label"].to_pylist(), table["phrase"].to_pylist(), strict=True))
+    assert phrases == [("fox", "a fox")] * 3 + [("fox", "a red fox")] + [("owl", "an owl")] * 4
+    assert {*table["reason"].to_pylist()} == {""}
+    of_pairs = {row["uid"]: row["region_score"] for row in decisions.to_pylist()}
+    assert list(of_pairs.values()).count(None) == len(of_pairs) - 4
+    goes = {row["uid"]: row["reason"] for row in run.ledger.decisions(records[4]).to_pylist()}
+    assert goes == {uid: "low_order" if (score or 1) < 0.5 else "" for uid, score in of_pairs.items()}
+    assert {*goes.values()} == {"low_order", ""}
+    assert findings(run.workspace, publish(run, records)) == set()
+    parted, others = judged(tmp_path / "parted", bits=3)
+    assert all(map(pa.Table.equals, (table, decisions), tables(parted, others[3])))
