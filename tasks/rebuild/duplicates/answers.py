@@ -184,24 +184,22 @@ def _decisions(search: PairSearch, partition: int, uids: pa.Array) -> Decisions:
 
 def _edges(search: PairSearch, partition: int) -> pa.Table:
     left, right = search.received("uid_edges", partition, ["left", "right"])
-    tables = [_edge_table(search, left[:0], right[:0])]
-    tables += [_edge_table(search, left[part], right[part]) for part in in_parts(len(left))]
+    tables = list[pa.Table]()
+    for part in (slice(0), *in_parts(len(left))):  # the first for its columns: there may be no edges
+        compared, _, sides = compare_pairs(search, left[part], right[part])
+        n, distance = len(left[part]), compared.measure(*sides)
+        colour = compared.colour_of(*sides) if hasattr(compared, "colour_of") else None
+        table = pa.table(
+            {
+                "uid_a": _uids(search, left[part]),
+                "uid_b": _uids(search, right[part]),
+                "kind": pa.repeat(pa.scalar(search.kind.edge), n),
+                "distance": pa.array(distance, pa.float64()),
+                "colour": pa.nulls(n, pa.float64()) if colour is None else pa.array(colour, pa.float64()),
+            }
+        )
+        tables.append(search.kind.edges(table, compared, *sides))
     return pa.concat_tables(tables)
-
-
-def _edge_table(search: PairSearch, left: Words, right: Words) -> pa.Table:
-    compared, _, sides = compare_pairs(search, left, right)
-    colour = compared.colour_of(*sides) if hasattr(compared, "colour_of") else None
-    table = pa.table(
-        {
-            "uid_a": _uids(search, left),
-            "uid_b": _uids(search, right),
-            "kind": pa.repeat(pa.scalar(search.kind.edge), len(left)),
-            "distance": pa.array(compared.measure(*sides), pa.float64()),
-            "colour": pa.nulls(len(left), pa.float64()) if colour is None else pa.array(colour, pa.float64()),
-        }
-    )
-    return search.kind.edges(table, compared, *sides)
 
 
 def _captions(run: Run, upstream: Records, search: PairSearch, uids: pa.Array) -> pa.Table:

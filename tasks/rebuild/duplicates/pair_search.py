@@ -85,12 +85,6 @@ class PairSearch(Exchanged):
         if self.features is not None and self.features.prepare is not None:
             self.features.prepare(run, upstream)
 
-    def codes(self, run: Run, rows: Words) -> Words:
-        """The codes (n, w) of rows of a run's partition, which rise."""
-        if self.features is None or self.features.codes is None:
-            return self.kind.codes(self.files, rows)
-        return self.features.codes(run, self.kind, self.files, rows)
-
     def send(self, name: str, writer: int | str, *, bits: int | None = None, **columns: np.ndarray) -> None:
         """Send rows to the partitions that their first column names; `bits`: between so many."""
         self.exchange.send(name, writer, next(iter(columns)), pa.table(columns), bits=bits)

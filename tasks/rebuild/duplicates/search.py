@@ -79,8 +79,10 @@ def write_firsts(search: PairSearch, counts: Sequence[int], run: Run) -> FirstRo
     places = np.flatnonzero(is_first)
     columns = {"first": is_first}
     if kind.masks is not None:
-        codes = search.codes(run, everything[places])
-        coded = places[kind.coded(files, everything[places])]
+        rows, features = everything[places], search.features
+        by_features = None if features is None else features.codes
+        codes = kind.codes(files, rows) if by_features is None else by_features(run, kind, files, rows)
+        coded = places[kind.coded(files, rows)]
         columns |= {"codes": np.zeros((n, codes.shape[1]), np.uint64), "coded": np.zeros(n, np.bool_)}
         columns["codes"][places], columns["coded"][coded] = codes, True
     files.write(partition, columns)
