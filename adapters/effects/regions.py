@@ -94,7 +94,7 @@ def segmenting(*, background: bool = False, crowded: bool = False, **arms: str) 
         measures = {}
         for arm, name in arms.items():
             maps = (
-                _sampled(_baseline_maps(ground, regions.truth, name, pictures, seed), step)
+                _sampled(_baseline_maps(ground, name, pictures, seed, background=background), step)
                 if name in {CHANCE, PICTURE, CELLS}
                 else (likeliest(layers, len(ground.classes)) for layers in _answer(regions, name).values())
             )
@@ -217,10 +217,12 @@ def _scores(ground: Ground, regions: GroundRegions, name: str, seed: int) -> Flo
     return scores
 
 
-def _baseline_maps(ground: Ground, truth: RegionTruth, name: str, pictures: Integers, seed: int) -> Iterable[Integers]:
+def _baseline_maps(ground: Ground, name: str, pictures: Integers, seed: int, *, background: bool) -> Iterable[Integers]:
     """Maps (h, w) of pictures: 0, or a class's number from 1."""
+    truth = _regions(ground).truth
     if name == CELLS:
-        return map(_in_cells, true_maps(truth, ground.classes, pictures, step=1))
+        maps = true_maps(truth, ground.classes, pictures, step=1)
+        return (_in_cells(true_map, background=background) for true_map in maps)
     classes = nearest_class(ground.image[pictures], ground.prototypes(ground.classes))
     if name == CHANCE:
         classes = np.random.default_rng(seed).integers(len(ground.classes), size=len(pictures))
@@ -233,11 +235,12 @@ def _sampled(maps: Iterable[Integers], step: int) -> Iterable[Integers]:
     return (of_one[step // 2 :: step, step // 2 :: step] for of_one in maps)
 
 
-def _in_cells(truth: Integers) -> Integers:
-    """A map (h, w) in which each cell of a grid has the class, or the background, of most of its pixels."""
+def _in_cells(truth: Integers, *, background: bool) -> Integers:
+    """A map (h, w) in which each cell of a grid has the class of most of its pixels, or with `background` that."""
     lines, columns = (np.arange(side) * _CELLS // side for side in truth.shape)
     cells, n = lines[:, None] * _CELLS + columns, int(truth.max()) + 1
     counts = np.bincount((cells * n + truth).ravel(), minlength=_CELLS**2 * n).reshape(-1, n)
+    counts[:, 0] *= background
     return np.asarray(counts.argmax(axis=1)[cells])
 
 

@@ -182,11 +182,8 @@ def region_answers(parts: CrowdedParts) -> dict[str, Callable[[], MethodAnswer]]
 
     NotMeasurableError where the encoder has no rows of cells.
     """
-    return {
-        name: partial(_answer, cache(partial(method, parts)), name)
-        for method, of_one in _ANSWERED.items()
-        for name in of_one
-    }
+    by_method = {method: cache(partial(method, parts)) for method in _ANSWERED}
+    return {name: partial(_answer, by_method[method], name) for method, listed in _ANSWERED.items() for name in listed}
 
 
 def _answer(method: Callable[[], dict[str, MethodAnswer]], name: str) -> MethodAnswer:

@@ -10,6 +10,7 @@ from evenly.adapters.effects import CLAIMS, NotMeasurableError
 from evenly.adapters.effects.effect import effect_of
 from evenly.adapters.effects.ground import MethodAnswer, permuted_test
 from evenly.adapters.effects.page import claim_of
+from evenly.adapters.effects.region_claims import CROP_AND_MAP, MASKED_CROP, PLAIN_CROP
 from evenly.adapters.effects.regions import (
     CELLS,
     CHANCE,
@@ -87,6 +88,15 @@ def test_with_the_things_of_other_places_no_method_gains(system):
         assert effect.gain.low <= 0, claim_of(vars(claim))
 
 
+def test_a_method_is_asked_once_for_all_of_its_answers():
+    parts, rules = parts_of(TRUTH), []
+    crop = lambda regions, rule: (rules.append(rule), parts.test.crop(regions, rule))[1]  # noqa: E731
+    answers = region_answers(replace(parts, test=replace(parts.test, crop=crop)))
+    for name in (PLAIN_CROP, MASKED_CROP, CROP_AND_MAP) * 2:
+        answers[name]()
+    assert [rule.masked for rule in rules] == [False, True]
+
+
 def test_an_encoder_without_rows_of_cells_is_named_as_the_reason():
     def encode():
         raise UnknownModelError("`model` must have rows of cells; got `flat`")
@@ -98,8 +108,8 @@ def test_an_encoder_without_rows_of_cells_is_named_as_the_reason():
 
 
 def test_cells_of_truth_bound_a_map_whose_objects_do_not_fill_them():
-    comparison = segmenting(background=True, method=CELLS, rival=CHANCE)(WORLD, 1).comparison
-    assert 0.5 < effect_of([comparison], seed=1).value < 1
+    assert 0.5 < judged(segmenting(background=True, method=CELLS, rival=CHANCE), WORLD).value < 1
+    assert 0.9 < judged(segmenting(method=CELLS, rival=CHANCE), WORLD).value < 1, "few cells show two objects"
 
 
 @pytest.mark.parametrize("compare", [naming, segmenting])
