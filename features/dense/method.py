@@ -176,9 +176,7 @@ def _pooled(dense: Dense, place: int, mask: npt.NDArray[np.bool_]) -> npt.NDArra
     h, w = dense.cells.shape[1:3]
     x0, y0, x1, y1 = dense.frames[place]
     sums = np.pad(mask.astype(np.float64).cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
-    lines = np.clip(np.linspace(y0, y1, h + 1), 0, mask.shape[0]).round().astype(int)
-    columns = np.clip(np.linspace(x0, x1, w + 1), 0, mask.shape[1]).round().astype(int)
-    corners = sums[np.ix_(lines, columns)]
+    corners = sums[np.ix_(*dense.edges(place))]
     inside = np.diff(np.diff(corners, axis=0), axis=1)
     shares: npt.NDArray[np.float64] = np.clip(inside / ((y1 - y0) / h * (x1 - x0) / w), 0, 1)
     return shares

@@ -84,6 +84,14 @@ class Dense:
         shares: npt.NDArray[np.float64] = lines[:, :, None] * columns[:, None, :]
         return shares
 
+    def edges(self, place: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The pixels (h + 1,) and (w + 1,) of a picture at which its lines and columns of cells start and end."""
+        x0, y0, x1, y1 = self.frames[place]
+        height, width = self.cells.shape[1:3]
+        lines = np.clip(np.linspace(y0, y1, height + 1), 0, self.sizes[place, 1])
+        columns = np.clip(np.linspace(x0, x1, width + 1), 0, self.sizes[place, 0])
+        return lines.round().astype(np.int64), columns.round().astype(np.int64)
+
     def on_pixels(self, place: int, maps: npt.NDArray[np.floating], *, step: int = 1) -> npt.NDArray[np.float32]:
         """Maps (c, h, w) over the cells of a picture as (c, height, width) over its pixels, interpolated.
 

@@ -375,11 +375,12 @@ NAMED = {
     "masked_crops": {},
     "box_prompts": {"rank": 2, "epochs": 1, "batch_size": 2},
     "descriptions": {"within": "boxes", "min_score": -1.0},
+    "counts": {"rank": 2, "epochs": 1, "block": 2, "min_count": 0.001},
 }
 
 
 @pytest.mark.parametrize("method", NAMED)
-def test_methods_that_name_regions_learn_and_say_what_and_give_the_same_in_partitions(tmp_path, monkeypatch, method):
+def test_methods_that_read_labels_learn_and_say_what_and_give_the_same_in_partitions(tmp_path, monkeypatch, method):
     labelled = [{"box": [0, 0, 32, 24], "label": "fox"}, {"box": [32, 24, 64, 48], "label": "owl"}]
     monkeypatch.setattr("tests.tasks.regions.test_find_regions.BOXES", labelled)
     rule = {"method": method, "boxes": "boxes", "options": NAMED[method], "learn": 4}
@@ -394,6 +395,12 @@ def test_methods_that_name_regions_learn_and_say_what_and_give_the_same_in_parti
     assert {*result[0]["source"].to_pylist()} == {method}
     assert {*result[0]["label"].to_pylist()} <= {"fox", "owl"}
     assert result[0].num_rows >= 6
+    if method == "counts":
+        table, pairs = result
+        assert np.allclose(table["count"], [sum(density) for density in table["density"].to_pylist()], atol=1e-4)
+        summed = table.group_by("uid").aggregate([("count", "sum")]).sort_by("uid")
+        assert np.allclose(pairs.sort_by("uid")["region_expected"], summed["count_sum"])
+        assert findings(whole.workspace, publish(whole, records)) == set()
 
 
 _WORDS = st.lists(st.sampled_from("abcd"), unique=True)
