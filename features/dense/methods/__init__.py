@@ -8,6 +8,7 @@ from evenly.features.dense.methods.box_prompts import BoxPrompts
 from evenly.features.dense.methods.correlations import Correlations
 from evenly.features.dense.methods.cosegment import Cosegment
 from evenly.features.dense.methods.counts import ThingCounts
+from evenly.features.dense.methods.defects import Defects
 from evenly.features.dense.methods.descriptions import DescribedParts
 from evenly.features.dense.methods.masked_crops import MaskedCrops
 from evenly.features.dense.methods.relations import Relations
@@ -22,6 +23,7 @@ REGION_METHODS: Mapping[str, type[Any]] = {
     "descriptions": DescribedParts,
     "relations": Relations,
     "counts": ThingCounts,
+    "defects": Defects,
 }
 """Classes of `RegionMethod`: dataclasses whose fields are their hyper-parameters."""
 

@@ -21,7 +21,7 @@ from evenly.curation.concepts.judgement import label_entries
 from evenly.curation.concepts.matching import MatchRule
 from evenly.curation.errors import RuleError
 from evenly.curation.regions.judgement import REGIONS, RegionRule
-from evenly.curation.values.judgement import CHECK_VALUES
+from evenly.curation.values.judgement import CHECK_VALUES, judge_value
 from evenly.curation.values.rule import NamedBounds, ValuesRule
 from evenly.features import to_unit_rows
 from evenly.features.dense import towers
@@ -526,3 +526,26 @@ def test_the_order_that_a_caption_says_is_a_score_of_its_pair_by_which_contradic
     assert findings(run.workspace, publish(run, records)) == set()
     parted, others = judged(tmp_path / "parted", bits=3)
     assert all(map(pa.Table.equals, (table, decisions), tables(parted, others[3])))
+
+
+def test_pictures_with_and_without_defects_teach_a_score_that_each_pair_has_and_values_filter(tmp_path):
+    rule = {"method": "defects", "boxes": "boxes", "options": {"epochs": 1, "dimension": 2, "steps": 2}, "learn": 30}
+    results = []
+    for bits in (0, 3):
+        run = opened(tmp_path / str(bits), pictures=40, bits=bits)
+        listing = tmp_path / str(bits) / "pool" / "metadata.jsonl"
+        lines = [json.loads(line) for line in listing.read_text().splitlines()]
+        boxes = [[{"box": [0, 0, 32, 24], "label": "defect"}] if n % 2 else [] for n in range(len(lines))]
+        written = (json.dumps(line | {"boxes": of_one}) for line, of_one in zip(lines, boxes, strict=True))
+        listing.write_text("\n".join(written) + "\n")
+        results.append(tables(run, found(run, **rule)[-1]))
+    assert all(map(pa.Table.equals, *results))
+    table, decisions = results[0]
+    assert {*table["label"].to_pylist()} == {"defect"}
+    scores = decisions["region_score"].combine_chunks()
+    assert scores.null_count == 0
+    limit = pc.quantile(scores, 0.5)[0].as_py()
+    judged = judge_value(scores, NamedBounds(name="damaged", column="region_score", max=limit))
+    assert judged.to_table(decisions["uid"])["reason"].to_pylist() == [
+        "high_damaged" if score > limit else "" for score in scores.to_pylist()
+    ]
