@@ -23,7 +23,7 @@ Encode = Callable[[Sequence[str]], Floats]
 class MethodAnswer:
     """The values that a method gives for a part of a ground, and what was chosen for it on `val`, by name.
 
-    values: what the function that judges them says (`naming`, `tagging`, `segmenting`, `outlining`).
+    values: what the function that judges them says (`naming`, `tagging`, `segmenting`, `outlining`, `ordering`).
     """
 
     values: Any
@@ -47,8 +47,9 @@ class Ground:
 
     image (n, d) and second (n, e): unit rows by the encoder and by another one; norms (n,): lengths of the former.
     truth: a line for each picture with part, kind, hand, code, label, group, background, given_colour ("" where it is
-    the drawing's own), count, is_confounded, caption, long_caption, and name, which no other picture has. classes: all
-    of them in order; known, near and unknown: three parts of these. synonyms: class to read to word. sentences: class
+    the drawing's own), count, is_confounded, caption, long_caption, order and turned_order (a caption of how two things
+    lie, and the same turned round; "" where there is none), and name, which no other picture has. classes: all of them
+    in order; known, near and unknown: three parts of these. synonyms: class to read to word. sentences: class
     to sentences on its members. planted: (name, colour, background, sentence). links: positions (m, 2) of two pictures
     on white of one code by different hands. text and long_text: rows of texts, cut and in chunks. tagged:
     gives tags and the caption that a language model made of them, by name, for pictures of `test`. frozen (n, d): rows

@@ -14,6 +14,7 @@ from evenly.adapters.effects.regions import (
     PICTURE,
     Compare,
     naming,
+    ordering,
     outlining,
     segmenting,
     tagging,
@@ -31,6 +32,8 @@ CELL_MEAN, HEADS, OTHER_HEADS = "mean of the region's cells", "heads on it", "he
 PLAIN_CROP, MASKED_CROP, CROP_AND_MAP = "plain crop", "masked crop", "masked crop and score map"
 WINDOWS, WORDS_PICTURE = "best window by names", "the picture's row by names and synonyms"
 WORDS_WINDOWS, WORDS_BOXES = "best window by names and synonyms", "best true region by names and synonyms"
+EQUATION, WITH_PLACES = "subject, object and relation added to the row", "the same, and where the two things are"
+WITH_OTHER_PLACES = "the same on another picture"
 BUSY = ("on bricks", "on grass", "on gravel")
 _OBJECTS = "two or three objects on a picture"
 
@@ -139,5 +142,12 @@ REGION_CLAIMS = (
         (WINDOWS, PICTURE),
         (WORDS_WINDOWS, WORDS_PICTURE),
         (WORDS_BOXES, WORDS_PICTURE),
+    ),
+    *_claims(
+        45, "ComCLIP", ordering, "captions above the same with its relation turned",
+        "two things, the one left of, right of, above or below the other",
+        (EQUATION, PICTURE),
+        (WITH_PLACES, PICTURE, WITH_OTHER_PLACES),
+        (WITH_PLACES, EQUATION),
     ),
 )  # fmt: skip

@@ -80,6 +80,32 @@ def tagging(*, least: int = 1, **arms: str) -> Compare:
     return compare
 
 
+def ordering(**arms: str) -> Compare:
+    """Captions of two things that score above the same with their relation turned, on test pictures with both.
+
+    Answers: a function of places among crowded pictures (m,), captions and turned ones, which gives how much more the
+    former score (m,). Groups are the codes of pictures.
+    """
+
+    def compare(ground: Ground, _seed: int) -> JudgedClaim:
+        regions = _regions(ground)
+        crowded = regions.truth.crowded("test")
+        places = np.flatnonzero(ground.column("turned_order", crowded) != "")
+        pictures = crowded[places]
+        captions = [ground.column(name, pictures).tolist() for name in ("order", "turned_order")]
+        measures = {}
+        for arm, name in arms.items():
+            if name == PICTURE:
+                first, second = map(ground.text, captions)
+                margins = (ground.image[pictures] * (first - second)).sum(axis=1)
+            else:
+                margins = _answer(regions, name).values(places, *captions)
+            measures[arm] = ratio_measure(margins > 0, np.ones(len(places)))
+        return _judged_claim(regions, arms, measures, ground.column("code", pictures))
+
+    return compare
+
+
 def segmenting(*, background: bool = False, crowded: bool = False, **arms: str) -> Compare:
     """MIoU of classes on test pictures with a background; groups are those of pictures.
 

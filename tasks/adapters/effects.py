@@ -38,6 +38,7 @@ _COUNTS = {1: "one", 2: "two", 3: "three"}
 TAGGED = 160
 """Pictures of which a language model writes captions: a second or two each."""
 _COLUMNS = ("file_name", "sha256", "part", "kind", "hand", "label", "group", "background", "is_confounded", "caption")
+_LISTS = ("things", "objects", "wrong_captions")
 
 
 def read_ground(run: Run, folder: Path) -> Ground:
@@ -196,12 +197,16 @@ def _single(rows: np.ndarray) -> Floats:
 
 
 def _truth(folder: Path, part: str) -> pd.DataFrame:
-    table = pq.read_table(folder / part / "truth.parquet", columns=[*_COLUMNS, "things", "objects", "long_caption"])
+    table = pq.read_table(folder / part / "truth.parquet", columns=[*_COLUMNS, *_LISTS, "long_caption"])
     frame: pd.DataFrame = table.select([*_COLUMNS, "long_caption"]).to_pandas()
     things = [listed[0] for listed in table["things"].to_pylist()]
     frame["name"] = [f"{part}/{name}" for name in frame["file_name"]]
     frame["code"] = [listed[0]["code"] for listed in table["objects"].to_pylist()]
     frame["count"] = [thing["count"] for thing in things]
+    wrong = table["wrong_captions"].to_pylist()
+    by_kind = [{caption["kind"]: caption["caption"] for caption in listed or ()} for listed in wrong]
+    frame["turned_order"] = [captions.get("relation", "") for captions in by_kind]
+    frame["order"] = frame["caption"].where(frame["turned_order"] != "", "")
     frame["given_colour"] = [thing["colour"] if thing["is_recoloured"] else "" for thing in things]
     return frame
 

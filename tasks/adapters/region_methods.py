@@ -16,12 +16,14 @@ from evenly.adapters.effects import NotMeasurableError
 from evenly.adapters.effects import region_claims as claims
 from evenly.adapters.effects.ground import MethodAnswer
 from evenly.adapters.effects.regions import classes_shown, precisions, thing_overlaps
+from evenly.adapters.features import Integers
 from evenly.features.dense.method import Vocabulary
 from evenly.features.dense.methods.box_prompts import BoxPrompts
 from evenly.features.dense.methods.correlations import Correlations
 from evenly.features.dense.methods.cosegment import Cosegment
 from evenly.features.dense.methods.descriptions import REGION_WEIGHTS, Cosines, DescribedParts, windows
 from evenly.features.dense.methods.masked_crops import MaskedCrops
+from evenly.features.dense.methods.relations import Floats, Relations
 from evenly.features.dense.methods.score_maps import ScoreMaps
 from evenly.features.dense.naming import region_means
 from evenly.features.dense.regions import Regions
@@ -164,6 +166,27 @@ def _described(parts: CrowdedParts, words: Vocabulary, within: Literal["windows"
     return MethodAnswer(values=best.joined(*scores(best, test)), chosen=chosen)
 
 
+def relations(parts: CrowdedParts) -> dict[str, MethodAnswer]:
+    """Margins of captions over turned ones: by the equation, with the places of things, and on another picture."""
+    test, things = parts.test, replace(parts.words, texts=[text.removeprefix("a ") for text in parts.words.texts])
+    method = Relations().fit(parts.fit.dense, parts.fit.regions, things)
+    plain, order = replace(method, geometry=0), np.arange(len(test.places))
+
+    def margins(judge: Relations, order: Integers, places: Integers, *captions: list[str]) -> Floats:
+        first, second = (dict(zip(*judge.orders(texts, things), strict=True)) for texts in captions)
+        parsed, values = [place for place in first if place in second], np.zeros(len(places))
+        right, turned = ([of_captions[place] for place in parsed] for of_captions in (first, second))
+        fits, distances, _ = judge.margins(test.dense[order[places[parsed]]], right, turned, things)
+        values[parsed] = fits + judge.geometry * distances
+        return values
+
+    return {
+        claims.EQUATION: MethodAnswer(values=partial(margins, plain, order)),
+        claims.WITH_PLACES: MethodAnswer(values=partial(margins, method, order), chosen={"geometry": method.geometry}),
+        claims.WITH_OTHER_PLACES: MethodAnswer(values=partial(margins, method, np.roll(order, 1))),
+    }
+
+
 _ANSWERED: Mapping[Callable[[CrowdedParts], dict[str, MethodAnswer]], tuple[str, ...]] = {
     score_maps: (claims.PLAIN_MAPS, claims.LEANING),
     correlations: (
@@ -173,6 +196,7 @@ _ANSWERED: Mapping[Callable[[CrowdedParts], dict[str, MethodAnswer]], tuple[str,
     masked_crops: (claims.PLAIN_CROP, claims.MASKED_CROP, claims.CROP_AND_MAP),
     box_prompts: (claims.CELL_MEAN, claims.HEADS, claims.OTHER_HEADS),
     descriptions: (claims.WORDS_PICTURE, claims.WINDOWS, claims.WORDS_WINDOWS, claims.WORDS_BOXES),
+    relations: (claims.EQUATION, claims.WITH_PLACES, claims.WITH_OTHER_PLACES),
 }  # fmt: skip
 """The names of what each method answers."""
 

@@ -157,4 +157,4 @@ def vocabulary_of(texts: Mapping[str, Sequence[str]], encode: Encode) -> Vocabul
     """The texts of each name, each text once."""
     pairs = [(name, text) for name, of_name in texts.items() for text in dict.fromkeys(of_name)]
     labels, listed = zip(*pairs, strict=True)
-    return Vocabulary(texts=listed, labels=labels, rows=encode(listed))
+    return Vocabulary(texts=listed, labels=labels, rows=encode(listed), encode=encode)

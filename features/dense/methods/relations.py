@@ -60,7 +60,7 @@ class Relations(LearnsFields):
     def margins(
         self, dense: Dense, orders: Sequence[Order], rivals: Sequence[Order], vocabulary: Vocabulary
     ) -> tuple[Floats, Floats, Boxes]:
-        """How much more pictures fit their orders than rival ones (n,), by ComCLIP and by place; boxes (n, 2, 4).
+        """Fits of orders to pictures less those of rival ones (n,), by ComCLIP and by place; boxes (n, 2, 4).
 
         By place it is how far the subject lies where an order says, as a share of the grid's sides. Boxes are those of
         the orders' subjects and objects.

@@ -81,7 +81,7 @@ def test_tags_of_pictures_are_judged_where_these_show_two_classes():
     assert effect.n_groups == len(set(TRUTH.groups[CROWDED[shown.sum(axis=1) == 2]]))
 
 
-@pytest.mark.parametrize("system", ["CLOC", "OVSeg", "GRAIN", "ReCo"])
+@pytest.mark.parametrize("system", ["CLOC", "OVSeg", "GRAIN", "ReCo", "ComCLIP"])
 def test_with_the_things_of_other_places_no_method_gains(system):
     for claim in (one for one in CLAIMS if one.system == system):
         effect = judged(claim.compare, permuted_test(WORLD, seed=1))

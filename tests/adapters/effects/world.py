@@ -140,6 +140,8 @@ def world(noise=2.0):
                             "name": f"{code} {kind} {hand}", "part": part, "kind": kind, "hand": hand, "code": code,
                             "label": label, "group": code, "background": place, "given_colour": colour, "count": count,
                             "is_confounded": False, "caption": caption,
+                            "order": f"a {label} left of a {shifted(label, 1)}" if count == 3 else "",
+                            "turned_order": f"a {label} right of a {shifted(label, 1)}" if count == 3 else "",
                             "long_caption": f"{'nothing is said here. ' * 8}{caption}",
                         }
                     )  # fmt: skip

@@ -105,6 +105,8 @@ def test_by_the_equation_alone_the_order_of_words_is_not_seen_and_by_place_it_is
     assert regions.boxes.tolist() == [[10, 0, 30, 20], [10, 20, 30, 40]]
     assert (regions.labels.tolist(), regions.phrases.tolist()) == (["cup", "plate"], ["a cup", "a plate"])
     assert regions.scores.min() > 0.9
+    sharp = Relations(geometry=0.01, sharpness=1000).score(dense, THINGS, right).scores
+    assert sharp == pytest.approx(1 / (1 + np.exp(-100 * 0.01 * 2 * 0.5)), abs=1e-4)  # half of the picture apart
     refused = Relations(min_score=0.3).score(dense, THINGS, wrong)
     assert refused.reasons.tolist() == ["relation", "relation"]
     assert refused.scores == pytest.approx(1 - regions.scores, abs=1e-4)
