@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from evenly.audit.published import PublishedBuild
 from evenly.audit.safe_text import visible
-from evenly.curation.regions.judgement import FIND_REGIONS
+from evenly.curation.regions.judgement import FIND_REGIONS, FURTHER
 from evenly.features.dense.regions import Regions, run_lengths
 from evenly.storage.exports.content import REGION
 from evenly.storage.ledger import StepRecord
@@ -63,7 +63,8 @@ def _with_list(build: PublishedBuild, record: StepRecord, table: pa.Table) -> pa
     regions = counting(build.ledger.rows_of(record, REGION_TABLE, table["uid"].combine_chunks()))
     places = pc.index_in(regions["uid"].combine_chunks(), table["uid"].combine_chunks()).to_numpy()
     offsets = pa.array(np.r_[0, np.cumsum(np.bincount(places, minlength=len(table)))], pa.int32())
-    entries = pa.array([_entry(row) for row in regions.to_pylist()], REGION)
+    further = [entry for fields in FURTHER.values() for entry in fields if entry.name in regions.column_names]
+    entries = pa.array([_entry(row) for row in regions.to_pylist()], pa.struct([*REGION, *further]))
     return table.append_column(REGION_TABLE, pa.ListArray.from_arrays(offsets, entries))
 
 

@@ -13,6 +13,7 @@ from evenly.adapters.effects.regions import (
     ONE_NAME,
     PICTURE,
     Compare,
+    colouring,
     naming,
     ordering,
     outlining,
@@ -34,6 +35,8 @@ WINDOWS, WORDS_PICTURE = "best window by names", "the picture's row by names and
 WORDS_WINDOWS, WORDS_BOXES = "best window by names and synonyms", "best true region by names and synonyms"
 EQUATION, WITH_PLACES = "subject, object and relation added to the row", "the same, and where the two things are"
 WITH_OTHER_PLACES = "the same on another picture"
+DESCRIBED, DESCRIBED_OTHERS = "heads that learnt colours", "heads that learnt colours of other regions"
+DESCRIBED_CELLS, DESCRIBED_CROP, DESCRIBED_PICTURE = (f"colours by {of}" for of in (CELL_MEAN, PLAIN_CROP, PICTURE))
 BUSY = ("on bricks", "on grass", "on gravel")
 _OBJECTS = "two or three objects on a picture"
 
@@ -135,6 +138,12 @@ REGION_CLAIMS = (
         (HEADS, MASKED_CROP, OTHER_HEADS),
         (HEADS, CELL_MEAN, OTHER_HEADS),
         (CELL_MEAN, PICTURE),
+    ),
+    *_claims(
+        9, "OvarNet", colouring, "mean average precision of the colours of objects", f"{_OBJECTS}, in its true box",
+        (DESCRIBED, DESCRIBED_CROP, DESCRIBED_OTHERS),
+        (DESCRIBED, DESCRIBED_PICTURE, DESCRIBED_OTHERS),
+        (DESCRIBED, DESCRIBED_CELLS, DESCRIBED_OTHERS),
     ),
     *_claims(6, "GRAIN", tagging, _TAGS, _OBJECTS, (WINDOWS, PICTURE)),
     *_claims(

@@ -56,6 +56,26 @@ def naming(*, subset: Subset | None = None, **arms: str) -> Compare:
     return compare
 
 
+def colouring(**arms: str) -> Compare:
+    """Mean average precision of the colours of true regions, of crowded test pictures, of which a colour is known.
+
+    Answers: scores (m, a) of the regions of crowded pictures, by the names of colours. Groups are the codes of regions.
+    """
+
+    def compare(ground: Ground, _seed: int) -> JudgedClaim:
+        regions = _regions(ground)
+        truth, rows = regions.truth, regions.truth.rows_of(regions.truth.crowded("test"))
+        coloured = rows[truth.colours[rows] != ""]
+        is_colour = truth.colours[coloured, None] == np.array(truth.colour_names, object)
+        measures = {
+            arm: attribute_measure(np.asarray(_answer(regions, name).values)[np.isin(rows, coloured)], is_colour)
+            for arm, name in arms.items()
+        }
+        return _judged_claim(regions, arms, measures, truth.codes[coloured])
+
+    return compare
+
+
 def tagging(*, least: int = 1, **arms: str) -> Compare:
     """Average precision of the classes on a picture, of crowded test pictures that show `least` classes or more.
 

@@ -28,7 +28,8 @@ _GREY = "#8a8a8a"
 def count_regions(build: PublishedBuild, record: StepRecord, read_bytes: ReadBytes) -> dict[str, Any]:
     """The section's facts, of the pairs of the build.
 
-    labels: the most frequent, with regions, pairs and the median share of the picture that boxes cover.
+    labels: the most frequent, with regions, pairs and the median share of the picture that boxes cover. attributes: the
+    most frequent of regions that count, with how many have each.
     """
     tables, pairs = list[pa.Table](), 0
     for batch in build.batches(["uid", "width", "height"], build.is_kept):
@@ -39,6 +40,7 @@ def count_regions(build: PublishedBuild, record: StepRecord, read_bytes: ReadByt
     regions = pa.concat_tables(tables)
     counts = {name: Counter(regions[name].to_pylist()) for name in ("reason", "source")}
     sums = [("pair", "count"), ("pair", "count_distinct"), ("share", "approximate_median")]
+    attributes = Counter(counting(regions)["attributes"].combine_chunks().flatten().to_pylist())
     by_label = counting(regions).group_by("label", use_threads=False).aggregate(sums)
     labels = by_label.rename_columns(["label", "regions", "pairs", "share"]).sort_by(
         [("regions", "descending"), ("label", "ascending")]
@@ -49,6 +51,7 @@ def count_regions(build: PublishedBuild, record: StepRecord, read_bytes: ReadByt
         "reasons": counts["reason"].most_common(),
         "sources": counts["source"].most_common(),
         "labels": labels.slice(0, LABELS).to_pylist(),
+        "attributes": attributes.most_common(LABELS),
         "more": max(0, len(labels) - LABELS),
         "learned": record.notes.get("learned"),
         "cards": _cards(build, record, read_bytes),
@@ -56,11 +59,13 @@ def count_regions(build: PublishedBuild, record: StepRecord, read_bytes: ReadByt
 
 
 def _with_shares(regions: pa.Table, batch: pa.Table, first: int) -> pa.Table:
-    """Label, reason, source, pair (its number, `first` for that of the batch) and share of the picture of regions."""
+    """Label, reason, source, attributes, pair (numbered from `first`) and share of the picture of regions."""
     places = pc.index_in(regions["uid"].combine_chunks(), batch["uid"].combine_chunks()).to_numpy()
     x0, y0, x1, y1 = (regions[side].to_numpy() for side in CORNERS)
     pixels = batch["width"].to_numpy().astype(np.float64) * batch["height"].to_numpy()
     columns = {"pair": places + first, "share": (x1 - x0) * (y1 - y0) / pixels[places]}
+    empty = pa.array([[]] * len(regions), pa.list_(pa.string()))
+    columns |= {"attributes": regions["attributes"] if "attributes" in regions.column_names else empty}
     return pa.table({name: regions[name] for name in ("label", "reason", "source")} | columns)
 
 

@@ -13,6 +13,7 @@ from evenly.storage.exports.content import Content, has_regions, json_line
 from evenly.storage.web.decoding import upright_size
 
 _ABOUT = ("uid", "group", "label", "source", "source_id", "url")
+_STATED = ("phrase", "score", "source", "attributes", "attribute_scores")
 _ROWS_AT_ONCE = 10_000
 
 
@@ -65,7 +66,7 @@ def _annotations(
 ) -> Iterator[dict[str, Any]]:
     for region in regions:
         x0, y0, x1, y1 = region["box"]
-        stated = {name: region[name] for name in ("phrase", "score", "source") if region[name] not in ("", None)}
+        stated = {name: region[name] for name in _STATED if region.get(name) not in ("", None, [])}
         yield stated | {
             "category_id": categories[region["label"]],
             "bbox": [x0, y0, round(x1 - x0, 2), round(y1 - y0, 2)],

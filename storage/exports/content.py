@@ -212,8 +212,10 @@ class Content:
 
 
 def has_regions(schema: pa.Schema) -> bool:
-    """Whether rows have the column `regions` of a build; a pool's column of that name is another."""
-    return "regions" in schema.names and schema.field("regions").type == pa.list_(REGION)
+    """Whether rows have the column `regions` of a build, of REGION and what else it has; a pool's own is another."""
+    kind = schema.field("regions").type if "regions" in schema.names else pa.null()
+    is_struct = pa.types.is_list(kind) and pa.types.is_struct(kind.value_type)
+    return is_struct and [*kind.value_type][: len(REGION)] == [*REGION]
 
 
 def chosen_caption(row: dict[str, Any]) -> str:

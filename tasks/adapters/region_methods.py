@@ -18,6 +18,7 @@ from evenly.adapters.effects.ground import MethodAnswer
 from evenly.adapters.effects.regions import classes_shown, precisions, thing_overlaps
 from evenly.adapters.features import Integers
 from evenly.features.dense.method import Vocabulary
+from evenly.features.dense.methods.attributes import RegionAttributes
 from evenly.features.dense.methods.box_prompts import BoxPrompts
 from evenly.features.dense.methods.correlations import Correlations
 from evenly.features.dense.methods.cosegment import Cosegment
@@ -134,6 +135,26 @@ def box_prompts(parts: CrowdedParts) -> dict[str, MethodAnswer]:
     return {name: MethodAnswer(values=of_regions @ texts.T) for name, (of_regions, texts) in rows.items()}
 
 
+def attributes(parts: CrowdedParts) -> dict[str, MethodAnswer]:
+    """The probability of each colour by rows of regions, by their crops and pictures, and by heads on the first."""
+    fit, test, things = parts.fit, parts.test, parts.things
+    plain = RegionAttributes(attributes={"colour": fit.truth.colour_names})
+    dealt = replace(fit.regions, attributes=np.random.default_rng(0).permutation(fit.regions.attributes))
+    means = region_means(test.dense, test.regions, test.dense.cells)
+    arms = {
+        claims.DESCRIBED: (plain.fit(fit.dense, fit.regions, things), means),
+        claims.DESCRIBED_OTHERS: (plain.fit(fit.dense, dealt, things), means),
+        claims.DESCRIBED_CELLS: (plain, means),
+        claims.DESCRIBED_CROP: (plain, test.crops(masked=False)),
+        claims.DESCRIBED_PICTURE: (plain, test.dense.image[test.regions.picture]),
+    }
+    texts = plain.texts(things)
+    return {
+        name: MethodAnswer(values=method.probabilities(method.logits(rows, texts)))
+        for name, (method, rows) in arms.items()
+    }
+
+
 def descriptions(parts: CrowdedParts) -> dict[str, MethodAnswer]:
     """Classes on pictures by their best window or box."""
     words, image = parts.words, parts.test.dense.image
@@ -195,6 +216,10 @@ _ANSWERED: Mapping[Callable[[CrowdedParts], dict[str, MethodAnswer]], tuple[str,
     cosegment: (claims.NAME_MAPS, claims.SHARED, claims.SHARED_TRULY),
     masked_crops: (claims.PLAIN_CROP, claims.MASKED_CROP, claims.CROP_AND_MAP),
     box_prompts: (claims.CELL_MEAN, claims.HEADS, claims.OTHER_HEADS),
+    attributes: (
+        claims.DESCRIBED, claims.DESCRIBED_OTHERS, claims.DESCRIBED_CELLS, claims.DESCRIBED_CROP,
+        claims.DESCRIBED_PICTURE,
+    ),
     descriptions: (claims.WORDS_PICTURE, claims.WINDOWS, claims.WORDS_WINDOWS, claims.WORDS_BOXES),
     relations: (claims.EQUATION, claims.WITH_PLACES, claims.WITH_OTHER_PLACES),
 }  # fmt: skip

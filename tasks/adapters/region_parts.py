@@ -45,12 +45,13 @@ class CrowdedPart:
 
     @cached_property
     def regions(self) -> Regions:
-        """The true regions; labels are classes, phrases the names of drawings."""
+        """The true regions; labels are classes, phrases the names of drawings, attributes known colours."""
         truth, rows = self.truth, self.truth.rows_of(self.places)
-        columns = (truth.boxes, truth.masks, truth.kinds, truth.labels)
+        colours = np.array([{colour: 1.0} if colour else {} for colour in truth.colours], object)
+        columns = (truth.boxes, truth.masks, truth.kinds, truth.labels, colours)
         pictures = np.searchsorted(self.places, truth.picture[rows])
         listed = zip(pictures, *(column[rows] for column in columns), strict=True)
-        keys = ("picture", "box", "mask", "label", "phrase")
+        keys = ("picture", "box", "mask", "label", "phrase", "attributes")
         return Regions.from_rows([dict(zip(keys, row, strict=True)) for row in listed])
 
     @cached_property

@@ -150,7 +150,8 @@ class Rebuild:
         near = Perceptual()
         self.judge("deduplicate_perceptual", asdict(near), lambda pairs: _merged(deduplicate_perceptual(pairs, near)))
         if little.regions:
-            self.judge("find_regions", {"texts": "things.txt"}, self.find_regions)
+            further = {"attributes": True} if "attributes" in little.regions[0] else {}
+            self.judge("find_regions", {"texts": "things.txt"} | further, self.find_regions)
         self.judge("recaption", RECAPTION, self.recaption, model=little.encoder, seed=0)
         self.judge("align", {"keep_top": little.keep_top}, self.align, model=little.encoder)
         caption = "caption" if "recaption" in little.off else "chosen_caption"

@@ -30,6 +30,12 @@ FOUND = (
 )
 
 
+DESCRIBED = tuple(
+    region | {"attributes": names, "attribute_scores": [0.75] * len(names)}
+    for region, names in zip(FOUND, (["red", EVIL], ["red"], ["blue"]), strict=True)
+)
+
+
 @pytest.fixture(params=[0, 3])
 def build(shared, shared_build, request):
     return PublishedBuild(shared, shared_build(regions=FOUND, bits=request.param))
@@ -66,6 +72,21 @@ def test_exports_have_the_regions_that_count_of_each_pair_in_whatever_tables_the
     assert (other["area"], other["score"]) == (48.0 * 48, None)
     parts = with_regions(build, iter([rows.slice(start, 2) for start in range(0, len(rows) + 2, 2)]))
     assert pa.concat_tables(parts).combine_chunks() == whole.combine_chunks()
+
+
+def test_of_a_build_with_attributes_exports_and_the_report_have_them(shared, shared_build, read_all):
+    build = PublishedBuild(shared, shared_build(regions=DESCRIBED))
+    (whole,) = with_regions(build, iter([build.samples(where=build.is_kept)]))
+    assert has_regions(whole.schema)
+    robin, other = next(row for row in whole.to_pylist() if row["regions"])["regions"]
+    assert (robin["attributes"], robin["attribute_scores"]) == (["red", EVIL], [0.75, 0.75])
+    assert other["attributes"] == ["red"]
+    having = len(kept_uids(build, "region_count > 0"))
+    facts = count_regions(build, build.step(FIND_REGIONS.name), read_all)
+    assert facts["attributes"] == [("red", 2 * having), (EVIL, having)]
+    page = render_report(build.workspace, build.manifest, read_bytes=read_all)
+    assert "<dt>attributes</dt><dd><bdi>red</bdi> " in page
+    assert "<script" not in page
 
 
 def test_a_column_of_that_name_of_the_pool_stays_under_another(build):

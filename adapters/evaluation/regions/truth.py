@@ -38,6 +38,11 @@ class RegionTruth:
     decode: Decode
 
     @property
+    def colour_names(self) -> tuple[str, ...]:
+        """All colours of objects, sorted."""
+        return tuple(sorted({*self.colours} - {""}))
+
+    @property
     def scores(self) -> Floats:
         """1 of each."""
         return np.ones(len(self.picture))

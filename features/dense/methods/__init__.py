@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from evenly.features.dense.method import RegionMethod
+from evenly.features.dense.methods.attributes import RegionAttributes
 from evenly.features.dense.methods.box_prompts import BoxPrompts
 from evenly.features.dense.methods.correlations import Correlations
 from evenly.features.dense.methods.cosegment import Cosegment
@@ -24,6 +25,7 @@ REGION_METHODS: Mapping[str, type[Any]] = {
     "relations": Relations,
     "counts": ThingCounts,
     "defects": Defects,
+    "attributes": RegionAttributes,
 }
 """Classes of `RegionMethod`: dataclasses whose fields are their hyper-parameters."""
 

@@ -6,10 +6,12 @@ Here the box's share of each cell pools, and residual heads of both sides are tr
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Annotated, Self
 
 import numpy as np
+import numpy.typing as npt
 from annotated_types import Ge, Le
 
 from evenly.features.dense.method import UNLABELLED, GivenRegions, LearnsArrays, RegionNeed, Vocabulary
@@ -18,6 +20,7 @@ from evenly.features.dense.regions import Regions
 from evenly.features.dense.rows import Dense, unit_length
 from evenly.features.errors import RowsError
 from evenly.features.refining.heads import ARRAYS, Heads
+from evenly.features.refining.objective import Objective
 from evenly.features.refining.objectives import OBJECTIVES
 from evenly.features.refining.pairs import PairRows
 from evenly.features.refining.training import TrainingRule, train_heads
@@ -47,40 +50,41 @@ class BoxPrompts(LearnsArrays, Naming):
     def fit(self, dense: Dense, regions: Regions, vocabulary: Vocabulary) -> Self:
         """Train heads by contrast of regions and names; epoch and strength name most of the regions of other groups.
 
-        A group is the regions of one phrase, of a picture where they have none; a fifth of them chooses. The order of
-        pictures and regions changes nothing. Itself where no heads are better than none. Raises RowsError for regions
-        of fewer than two names, and where no group chooses.
+        A fifth of the groups of `region_pairs` chooses. The order of pictures and regions changes nothing. Itself where
+        no heads are better than none. Raises RowsError for regions of fewer than two names, and where no group chooses.
         """
         labels = label_places(regions, vocabulary.names)
-        groups = np.array([_group(dense, regions, row) for row in range(len(regions))])
-        is_val = np.array([int(group[:8], 16) % _VAL == 0 for group in groups], np.bool_)
-        means = region_means(dense, regions, dense.cells)
-        usable = (labels != UNLABELLED) & means.any(axis=1)
-        train, val = usable & ~is_val, usable & is_val
+        pairs, chooses = region_pairs(dense, regions, labels, vocabulary)
+        usable = (labels != UNLABELLED) & pairs.image.any(axis=1)
+        train, val = usable & ~chooses, usable & chooses
         if len(np.unique(labels[train])) < 2 or not val.any():
             raise RowsError(
                 "`regions` must have two labels among those to learn from, and others to choose by; got "
                 f"{len(np.unique(labels[train]))} labels of {int(train.sum())} regions, and {int(val.sum())}. "
                 "Give more labelled regions, or a larger `learn`."
             )
-        names = np.array(vocabulary.names)[labels[train]]
-        pairs = PairRows(
-            image=means[train],
-            text=vocabulary.prototypes[labels[train]],
-            uids=np.array([_content(dense, regions, int(row)) for row in np.flatnonzero(train)]),
-            captions=names,
-            groups=groups[train],
-            labels=names,
+        return self.with_heads(
+            pairs.rows(train),
+            OBJECTIVES["contrastive"](),
+            lambda method: method.share_named(pairs.image[val], labels[val], vocabulary),
         )
+
+    def with_heads(self, pairs: PairRows, objective: Objective, share: Callable[[Self], float]) -> Self:
+        """The method with the heads, of the epoch and strength, of the highest `share`; itself where none is higher."""
         rule = TrainingRule(rank=self.rank, epochs=self.epochs, batch_size=min(self.batch_size, len(pairs)))
-        best, highest = self, _share_right(self, means[val], labels[val], vocabulary)
-        for _, _, state in train_heads(pairs, OBJECTIVES["contrastive"](), rule, seed=self.seed):
+        best, highest = self, share(self)
+        for _, _, state in train_heads(pairs, objective, rule, seed=self.seed):
             for strength in _STRENGTHS:
                 heads = {name: state[name] for name in ARRAYS}
                 tried = self.with_arrays({**heads, "strength": np.array([strength])})
-                right = _share_right(tried, means[val], labels[val], vocabulary)
+                right = share(tried)
                 best, highest = (tried, right) if right > highest else (best, highest)
         return best
+
+    def share_named(self, means: Single, labels: LabelPlaces, vocabulary: Vocabulary) -> float:
+        """The share of regions, of the means of their cells, that get their label, each label counting alike."""
+        rows, things = self.refined(means, vocabulary)
+        return share_right((rows @ things.T).argmax(axis=1), labels)
 
     def score(self, dense: Dense, vocabulary: Vocabulary, named: GivenRegions) -> Regions:
         """The regions with their names."""
@@ -98,9 +102,24 @@ class BoxPrompts(LearnsArrays, Naming):
         return unit_length(heads.image(means)), replace(vocabulary, rows=texts).prototypes
 
 
-def _share_right(method: BoxPrompts, means: Single, labels: LabelPlaces, vocabulary: Vocabulary) -> float:
-    rows, things = method.refined(means, vocabulary)
-    return share_right((rows @ things.T).argmax(axis=1), labels)
+def region_pairs(
+    dense: Dense, regions: Regions, labels: LabelPlaces, vocabulary: Vocabulary
+) -> tuple[PairRows, npt.NDArray[np.bool_]]:
+    """Regions (m) as pairs with the row of their label, of any where they have none; and whether each one chooses.
+
+    A group is the regions of one phrase, of a picture where they have none.
+    """
+    groups = np.array([_group(dense, regions, row) for row in range(len(regions))], np.str_)
+    names = np.array(vocabulary.names)[labels]
+    pairs = PairRows(
+        image=region_means(dense, regions, dense.cells),
+        text=vocabulary.prototypes[labels],
+        uids=np.array([_content(dense, regions, row) for row in range(len(regions))], np.str_),
+        captions=names,
+        groups=groups,
+        labels=names,
+    )
+    return pairs, np.array([int(group[:8], 16) % _VAL == 0 for group in groups], np.bool_)
 
 
 def _content(dense: Dense, regions: Regions, row: int) -> str:

@@ -70,7 +70,7 @@ def _methods() -> list[dict[str, Any]]:
         {
             "method": name,
             "needs": ", ".join(sorted(kind().needs)),
-            "options": ", ".join(f"{entry.name}={entry.default}" for entry in fields(kind)),
+            "options": ", ".join(f"{entry.name}={getattr(kind(), entry.name)}" for entry in fields(kind)),
             "finds": (kind.__doc__ or "").partition("\n")[0],
         }
         for name, kind in REGION_METHODS.items()

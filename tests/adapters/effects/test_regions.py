@@ -18,6 +18,7 @@ from evenly.adapters.effects.regions import (
     STEP,
     baseline_table,
     classes_shown,
+    colouring,
     naming,
     outlining,
     segmenting,
@@ -70,6 +71,20 @@ def test_layers_are_judged_at_one_of_four_lines_and_columns_of_crowded_pictures(
     assert judged(segmenting(crowded=True, method="oracle", rival=PICTURE), ground).value == 1
     assert judged(segmenting(crowded=True, background=True, method="whole", rival="oracle"), ground).gain.low > 0
     assert judged(outlining(method="oracle", rival="nothing"), ground).gain.estimate == 1
+
+
+def test_colours_of_regions_are_judged_where_one_is_known():
+    rows, names = TRUTH.rows_of(CROWDED), np.array(TRUTH.colour_names, object)
+    has = (TRUTH.colours[rows, None] == names) * 1.0
+    unknown = TRUTH.codes[rows] == "test lamp 0"
+    wrong = np.where(unknown[:, None], 1 - has, has)
+    colours = np.where(TRUTH.codes == "test lamp 0", "", TRUTH.colours)
+    ground = with_answers(oracle=wrong, nothing=0 * has)
+    partly = replace(ground, regions=lambda: replace(ground.regions(), truth=replace(TRUTH, colours=colours)))
+    effect = judged(colouring(method="oracle", rival="nothing"), partly)
+    assert effect.value == 1 > effect.rival_value
+    assert effect.n_groups == len(set(TRUTH.codes[rows])) - 1
+    assert judged(colouring(method="oracle", rival="nothing"), ground).value < 1
 
 
 def test_tags_of_pictures_are_judged_where_these_show_two_classes():

@@ -79,7 +79,7 @@ def shifted(label, by):
 def part_of(truth, name):
     """A part whose 4 x 6 cells are the words of what they show, crops those of the class and of what is behind it."""
     places, generator = truth.crowded(name), np.random.default_rng(len(name))
-    wordless = replace(truth, **dict.fromkeys(("labels", "kinds"), np.full(len(truth.picture), "", object)))
+    wordless = replace(truth, **dict.fromkeys(("labels", "kinds", "colours"), np.full(len(truth.picture), "", object)))
 
     def noisy(words):
         rows = np.stack([0.4 * word(name) + word(f"look of {name}") for name in words])

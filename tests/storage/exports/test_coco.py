@@ -60,6 +60,18 @@ def test_pycocotools_loads_boxes_masks_and_categories_of_upright_pictures(tmp_pa
     assert second["segmentation"] == []
 
 
+def test_attributes_are_written_so_that_a_source_reads_them_again(tmp_path):
+    from evenly.features.dense.given import region_entries
+
+    kind = pa.struct([*REGION, ("attributes", pa.list_(pa.string())), ("attribute_scores", pa.list_(pa.float64()))])
+    bare = EMPTY | {"box": [0.0, 0.0, 4.0, 4.0], "area": 16.0, "attributes": [], "attribute_scores": []}
+    red = bare | {"attributes": ["red", "wet"], "attribute_scores": [1.0, 0.75]}
+    export(tmp_path / "out", pa.array([[], [red, bare], []], pa.list_(kind)))
+    annotations = json.loads((tmp_path / "out" / "annotations.json").read_text())["annotations"]
+    assert [annotation.get("attribute_scores") for annotation in annotations] == [[1.0, 0.75], None]
+    assert [entry.get("attributes") for entry in region_entries(annotations, (60, 40))] == [{"red": 1, "wet": 1}, None]
+
+
 def test_a_pools_own_column_of_that_name_gives_no_annotations(tmp_path):
     assert export(tmp_path / "out", pa.array(['[{"bbox": 1}]'] * 3)).counts["annotations"] == 0
     content = json.loads((tmp_path / "out" / "annotations.json").read_text())

@@ -376,12 +376,15 @@ NAMED = {
     "box_prompts": {"rank": 2, "epochs": 1, "batch_size": 2},
     "descriptions": {"within": "boxes", "min_score": -1.0},
     "counts": {"rank": 2, "epochs": 1, "block": 2, "min_count": 0.001},
+    "attributes": {"attributes": {"colour": ["red", "blue"]}, "rank": 2, "epochs": 1, "batch_size": 2},
 }
 
 
 @pytest.mark.parametrize("method", NAMED)
 def test_methods_that_read_labels_learn_and_say_what_and_give_the_same_in_partitions(tmp_path, monkeypatch, method):
     labelled = [{"box": [0, 0, 32, 24], "label": "fox"}, {"box": [32, 24, 64, 48], "label": "owl"}]
+    if method == "attributes":
+        labelled = [box | {"attributes": [word]} for box, word in zip(labelled, ("red", "blue"), strict=True)]
     monkeypatch.setattr("tests.tasks.regions.test_find_regions.BOXES", labelled)
     rule = {"method": method, "boxes": "boxes", "options": NAMED[method], "learn": 4}
     whole, parted = (opened(tmp_path / str(bits), pictures=6, bits=bits) for bits in (0, 3))
@@ -391,7 +394,7 @@ def test_methods_that_read_labels_learn_and_say_what_and_give_the_same_in_partit
     monkeypatch.setattr(Progress, "say", lambda _, line, *_level: lines.append(line))
     found(whole, **rule)
     assert f"{method}, of 4 pictures with 8 labelled regions: " in lines[-1]
-    assert ("nothing: " in lines[-1]) == (method == "box_prompts")
+    assert ("nothing: " in lines[-1]) == (method in {"box_prompts", "attributes"})
     assert {*result[0]["source"].to_pylist()} == {method}
     assert {*result[0]["label"].to_pylist()} <= {"fox", "owl"}
     assert result[0].num_rows >= 6
