@@ -15,6 +15,7 @@ from evenly.adapters.effects.regions import (
     Compare,
     colouring,
     naming,
+    numbering,
     ordering,
     outlining,
     segmenting,
@@ -37,6 +38,8 @@ EQUATION, WITH_PLACES = "subject, object and relation added to the row", "the sa
 WITH_OTHER_PLACES = "the same on another picture"
 DESCRIBED, DESCRIBED_OTHERS = "heads that learnt colours", "heads that learnt colours of other regions"
 DESCRIBED_CELLS, DESCRIBED_CROP, DESCRIBED_PICTURE = (f"colours by {of}" for of in (CELL_MEAN, PLAIN_CROP, PICTURE))
+BLOCKS, ROW = "expected counts of blocks of cells", "the same of the picture's row"
+MAP_REGIONS, MEAN_COUNT = "regions of plain score maps, counted", "the mean count of other pictures"
 BUSY = ("on bricks", "on grass", "on gravel")
 _OBJECTS = "two or three objects on a picture"
 
@@ -80,6 +83,7 @@ def _claims(
 
 
 _NAMES, _MAPS = "R@1 of the class of an object", "mIoU of objects"
+_KNOWN = "things that are known to be on a picture, one to three times"
 _THINGS, _TAGS = "pictures of two classes or more", "average precision of the classes on a picture"
 REGION_CLAIMS = (
     Claim(
@@ -159,4 +163,11 @@ REGION_CLAIMS = (
         (WITH_PLACES, PICTURE, WITH_OTHER_PLACES),
         (WITH_PLACES, EQUATION),
     ),
+    *_claims(
+        49, "CLIP-EBC", numbering, "MAE of counts, times -1", _KNOWN,
+        (BLOCKS, ROW),
+        (BLOCKS, MAP_REGIONS),
+        (BLOCKS, MEAN_COUNT),
+    ),
+    *_claims(49, "CLIP-EBC", partial(numbering, squared=True), "RMSE of counts, times -1", _KNOWN, (BLOCKS, ROW)),
 )  # fmt: skip

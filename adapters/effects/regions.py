@@ -126,6 +126,30 @@ def ordering(**arms: str) -> Compare:
     return compare
 
 
+def numbering(*, squared: bool = False, **arms: str) -> Compare:
+    """The error of the counts of the things on crowded test pictures, times -1: MAE, or RMSE of `squared` errors.
+
+    Answers: counts (n, c) of crowded pictures, of which those of classes that are there are judged. Groups are those of
+    pictures.
+    """
+
+    def compare(ground: Ground, _seed: int) -> JudgedClaim:
+        regions = _regions(ground)
+        truth, pictures = regions.truth, regions.truth.crowded("test")
+        counts = region_counts(truth.picture, truth.kinds, n_pictures=len(truth.sizes), names=ground.classes)[pictures]
+        places, classes = np.nonzero(counts)
+
+        def measure(name: str) -> Measure:
+            errors = np.abs(_answer(regions, name).values - counts)[places, classes]
+            mean = ratio_measure(errors**2 if squared else errors, np.ones(len(errors)))
+            return lambda weights: -np.sqrt(mean(weights)) if squared else -mean(weights)
+
+        measures = {arm: measure(name) for arm, name in arms.items()}
+        return _judged_claim(regions, arms, measures, truth.groups[pictures[places]])
+
+    return compare
+
+
 def segmenting(*, background: bool = False, crowded: bool = False, **arms: str) -> Compare:
     """MIoU of classes on test pictures with a background; groups are those of pictures.
 

@@ -16,18 +16,21 @@ from evenly.adapters.effects import NotMeasurableError
 from evenly.adapters.effects import region_claims as claims
 from evenly.adapters.effects.ground import MethodAnswer
 from evenly.adapters.effects.regions import classes_shown, precisions, thing_overlaps
-from evenly.adapters.features import Integers
-from evenly.features.dense.method import Vocabulary
+from evenly.adapters.evaluation.regions.ranking import region_counts
+from evenly.adapters.features import Floats, Integers
+from evenly.features.dense.method import GivenRegions, Vocabulary
 from evenly.features.dense.methods.attributes import RegionAttributes
 from evenly.features.dense.methods.box_prompts import BoxPrompts
 from evenly.features.dense.methods.correlations import Correlations
 from evenly.features.dense.methods.cosegment import Cosegment
+from evenly.features.dense.methods.counts import ThingCounts
 from evenly.features.dense.methods.descriptions import REGION_WEIGHTS, Cosines, DescribedParts, windows
 from evenly.features.dense.methods.masked_crops import MaskedCrops
-from evenly.features.dense.methods.relations import Floats, Relations
+from evenly.features.dense.methods.relations import Relations
 from evenly.features.dense.methods.score_maps import ScoreMaps
 from evenly.features.dense.naming import region_means
 from evenly.features.dense.regions import Regions
+from evenly.features.dense.rows import Dense
 from evenly.features.errors import UnknownModelError
 from evenly.features.unit_rows import Single
 from evenly.tasks.adapters.region_parts import CrowdedPart, CrowdedParts
@@ -35,6 +38,7 @@ from evenly.tasks.adapters.region_parts import CrowdedPart, CrowdedParts
 GAMMAS, DELTAS, RETRIEVED = (0.2, 0.4, 0.5, 0.6, 0.7, 0.8), (0.5, 0.8, 0.9, 0.99, 1.0), (5, 10, 20)
 SHARES = (0.3, 0.4, 0.6)
 """Windows, of so much of the grid's sides."""
+BLOCK_SIDES = (2, 4, 7)
 
 
 def plain_maps(part: CrowdedPart, texts: Single) -> Single:
@@ -208,6 +212,32 @@ def relations(parts: CrowdedParts) -> dict[str, MethodAnswer]:
     }
 
 
+def counts(parts: CrowdedParts) -> dict[str, MethodAnswer]:
+    """Counts of classes that are on a picture: of its blocks, and of its row as one block, both taught alike."""
+    fit, val, test, things = parts.fit, parts.val, parts.test, parts.things
+
+    def totals(regions: Regions, part: CrowdedPart) -> Integers:
+        return region_counts(regions.picture, regions.labels, n_pictures=len(part.places), names=things.names)
+
+    def expected(method: ThingCounts, dense: Dense) -> Floats:
+        return np.asarray(method.densities(dense, things)[0].sum(axis=(2, 3)))
+
+    def error(method: ThingCounts) -> float:
+        return float(np.abs(expected(method, val.dense) - true)[true > 0].mean())
+
+    true, of_fit = totals(val.regions, val), totals(fit.regions, fit)
+    taught = [ThingCounts(block=block, absent=0).fit(fit.dense, fit.regions, things) for block in BLOCK_SIDES]
+    method = min(taught, key=error)
+    of_row = ThingCounts(block=1, absent=0).fit(fit.dense.as_one_cell(), fit.regions, things)
+    of_maps = totals(ScoreMaps().score(test.dense, things, GivenRegions()).kept, test)
+    return {
+        claims.BLOCKS: MethodAnswer(values=expected(method, test.dense), chosen={"block": method.block}),
+        claims.ROW: MethodAnswer(values=expected(of_row, test.dense.as_one_cell())),
+        claims.MAP_REGIONS: MethodAnswer(values=of_maps),
+        claims.MEAN_COUNT: MethodAnswer(values=np.full(of_maps.shape, of_fit[of_fit > 0].mean())),
+    }
+
+
 _ANSWERED: Mapping[Callable[[CrowdedParts], dict[str, MethodAnswer]], tuple[str, ...]] = {
     score_maps: (claims.PLAIN_MAPS, claims.LEANING),
     correlations: (
@@ -222,6 +252,7 @@ _ANSWERED: Mapping[Callable[[CrowdedParts], dict[str, MethodAnswer]], tuple[str,
     ),
     descriptions: (claims.WORDS_PICTURE, claims.WINDOWS, claims.WORDS_WINDOWS, claims.WORDS_BOXES),
     relations: (claims.EQUATION, claims.WITH_PLACES, claims.WITH_OTHER_PLACES),
+    counts: (claims.BLOCKS, claims.ROW, claims.MAP_REGIONS, claims.MEAN_COUNT),
 }  # fmt: skip
 """The names of what each method answers."""
 

@@ -20,6 +20,7 @@ from evenly.adapters.effects.regions import (
     classes_shown,
     colouring,
     naming,
+    numbering,
     outlining,
     segmenting,
     tagging,
@@ -94,6 +95,18 @@ def test_tags_of_pictures_are_judged_where_these_show_two_classes():
     effect = judged(tagging(least=2, method="oracle", rival="first"), ground)
     assert effect.value == 1 > effect.rival_value
     assert effect.n_groups == len(set(TRUTH.groups[CROWDED[shown.sum(axis=1) == 2]]))
+
+
+def test_counts_of_things_that_are_there_are_judged_by_their_errors():
+    counts = np.stack([np.bincount(TRUTH.picture[TRUTH.kinds == name], minlength=len(TRUTH.sizes)) for name in NAMES])
+    true = counts.T[CROWDED]
+    ground = with_answers(oracle=np.where(true, true, 9), one_more=true + 1.0, mixed=true + 2.0 * (true == 1))
+    assert judged(numbering(method="oracle", rival="one_more"), ground).gain.estimate == 1
+    share = (true == 1).sum() / (true > 0).sum()
+    for squared, error in ((False, 2 * share), (True, (4 * share) ** 0.5)):
+        effect = judged(numbering(squared=squared, method="one_more", rival="mixed"), ground)
+        assert (effect.value, effect.rival_value) == pytest.approx((-1, -error))
+    assert effect.n_groups == len(set(TRUTH.groups[CROWDED]))
 
 
 @pytest.mark.parametrize("system", ["CLOC", "OVSeg", "GRAIN", "ReCo", "ComCLIP"])
