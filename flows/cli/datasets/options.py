@@ -70,6 +70,9 @@ class SearchOptions(InWorkspace):
     top: Annotated[int, Ge(1), "How many pairs."] = 20
     index: Annotated[str | None, "By an index that `evenly index` made: ivf_pq, ivf_hnsw_sq or binary."] = None
     within: Annotated[str, Named("--in"), "What is compared: pictures, captions or regions."] = "pictures"
+    relations: Annotated[
+        Path | None, Named(metavar="LIST"), "Things of which the text says how two lie: results by that, too."
+    ] = None
     sheet: Annotated[Path | None, "A contact sheet to write: FILE.html or FILE.png."] = None
 
 

@@ -24,25 +24,33 @@ def search_command(options: SearchOptions) -> dict[str, Any]:
     Example: evenly search "a red bird" --build birds --sheet birds.html
 
     Example: evenly search --image robin.jpg --rows dropped --where source=flickr --json
+
+    Example: evenly search "a cup above a plate" --relations things.txt
     """
     from evenly.flows.process.environment import no_widgets
     from evenly.flows.runs import build_run
     from evenly.storage.builds import open_build
-    from evenly.tasks.search.pairs import Condition, Query, Selection
+    from evenly.tasks.search.pairs import PICTURES, Condition, Query, Selection
     from evenly.tasks.search.search import search_build
 
     if options.sheet is not None and options.sheet.suffix.lower() not in _SHEETS:
         raise UsageError(f"`--sheet` must end with {' or '.join(_SHEETS)}; got `{options.sheet}`. Correct it.")
+    if options.relations is not None and (options.index is not None or options.within != PICTURES):
+        raise UsageError("`--relations` must be without `--index` and `--in`; got both. Leave one out.")
     texts, uids, minus = (chosen or [] for chosen in (options.texts, options.uid, options.minus))
     images = options.image or []
     query = Query(texts=texts, images=[_read(path) for path in images], uids=uids, minus=minus)
     selection = Selection(rows=options.rows, where=[Condition.read(text) for text in options.where or ()])
     workspace, manifest = open_build(options.build, root=options.root)
     run = build_run(manifest["build"], root=str(workspace.root), quiet=True)
+    choice: dict[str, Any] = {"selection": selection, "top": options.top}
     with no_widgets():
-        result = search_build(
-            run, manifest, query, selection=selection, top=options.top, index=options.index, within=options.within
-        )
+        if options.relations is None:
+            result = search_build(run, manifest, query, index=options.index, within=options.within, **choice)
+        else:
+            from evenly.tasks.search.orders import search_order
+
+            result = search_order(run, manifest, query, options.relations, **choice)
     facts = result.to_dict() | {"notes": result.notes}
     if options.sheet is not None:
         terms = [*texts, *(path.name for path in images), *uids, *(f"minus {text}" for text in minus)]
@@ -103,6 +111,7 @@ def _print_pairs(facts: dict[str, Any]) -> None:
         {
             "rank": row["rank"],
             "score": row["score"],
+            **({"order": row["order"]} if "order" in row else {}),
             **_known_by(row),
             **(
                 {"region": row["region_label"], "box": " ".join(f"{side:g}" for side in row["box"])}

@@ -9,6 +9,7 @@ from evenly.features.dense.towers import dense_encoder
 from evenly.storage.errors import InputError
 from evenly.storage.web.images import reader
 from evenly.tasks.encoders import encoder_identity, open_encoder
+from evenly.tasks.search.orders import search_order
 from evenly.tasks.search.pairs import Query, Selection
 from evenly.tasks.search.search import search_build
 from tests.features.conftest import tiny, tiny_checkpoint  # noqa: F401 - fixtures
@@ -62,3 +63,23 @@ def test_a_selection_takes_its_pairs_and_a_build_without_regions_is_refused(tmp_
     steps = [step for step in manifest["steps"] if step["name"] != "find_regions"]
     with pytest.raises(InputError, match=r"docs/regions\.md"):
         search_build(run, manifest | {"steps": steps}, FOX, within="regions")
+
+
+def test_results_are_ordered_by_how_their_pictures_show_two_things_to_lie(tmp_path, passes):  # noqa: F811
+    run, manifest = build(tmp_path / "w")
+    query, things = Query(texts=["a fox left of an owl"]), tmp_path / "w" / "things.txt"
+    search_build(run, manifest, FOX, within="regions")  # stores rows of pictures too
+    plain = search_build(run, manifest, query, top=6).rows
+    assert len(plain) == 6
+    result = search_order(run, manifest, query, things, selection=Selection(), top=6)
+    assert {row["uid"] for row in result.rows} == {row["uid"] for row in plain}
+    keys = [row["score"] + np.log(max(row["order"], 1e-4)) / 100 for row in result.rows]
+    assert keys == sorted(keys, reverse=True)
+    assert [row["uid"] for row in result.rows] != [row["uid"] for row in plain]
+    assert [row["rank"] for row in result.rows] == [1, 2, 3, 4, 5, 6]
+    looked_at = sum(passes)
+    assert search_order(run, manifest, query, things, selection=Selection(), top=2).rows == result.rows[:2]
+    assert sum(passes) == looked_at
+    for texts in (["a fox"], ["a fox above a cup"], query.texts * 2):
+        with pytest.raises(InputError, match="`relations` must list two things"):
+            search_order(run, manifest, Query(texts=texts), things, selection=Selection(), top=2)
