@@ -89,18 +89,26 @@ def _among(values: pa.Array, rule: NamedBounds) -> Decisions:
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
     try:
-        choices = pa.array(rule.among).cast(values.type)
+        choices = pa.array(rule.among).cast(values.type.value_type if pa.types.is_list(values.type) else values.type)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError):
         raise RuleError(
             f"`values.{rule.name}.in` must list values as {rule.column!r} holds them, {values.type}; got "
             f"{list(rule.among or ())}. Correct them."
         ) from None
-    reason = pc.if_else(pc.is_in(values, choices), "", rule.reason("other"))
+    reason = pc.if_else(_holds(values, choices), "", rule.reason("other"))
     reason = pc.if_else(values.is_null(), rule.reason("null"), reason)
     is_number = pa.types.is_integer(values.type) or pa.types.is_floating(values.type)
     return Decisions.of(
         reason=reason, value=values.cast(pa.float64(), safe=False) if is_number else None, failed=values.is_null()
     )
+
+
+def _holds(values: pa.Array, choices: pa.Array) -> pa.BooleanArray:
+    """Whether each value is one of the choices; of a column of lists, whether any in it is."""
+    if not pa.types.is_list(values.type):
+        return pc.is_in(values, choices)
+    rows = pc.list_parent_indices(values).filter(pc.is_in(pc.list_flatten(values), choices))
+    return pc.is_in(pa.array(range(len(values)), rows.type), rows)
 
 
 def _pairs(upstream: Sequence[FinishedStep], rule: ValuesRule, tables: Any) -> pa.Table:  # noqa: ANN401 - a ledger

@@ -9,7 +9,7 @@ its code reads no more: it weighs by n^-.25, and takes what is unknown for a wea
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Annotated, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -39,12 +39,14 @@ class RegionAttributes(BoxPrompts):
     """Names and attributes of regions; `fit` trains heads that regions with either teach.
 
     attributes: words by kind, of which those of a kind exclude one another, or a list of words, which do not. template:
-    of their texts; of what has none the same without {}. beta, gamma: of `KnownAttributes`.
+    of their texts; of what has none the same without {}. stated: whether regions that state a name or attributes keep
+    them, or are named. beta, gamma: of `KnownAttributes`.
     """
 
     columns: ClassVar[tuple[RegionColumn, ...]] = ("attributes",)
     attributes: Mapping[str, tuple[str, ...]] | tuple[str, ...] = field(default_factory=lambda: {"colour": _COLOURS})
     template: str = "a {} thing"
+    stated: Literal["named", "kept"] = "named"
     beta: Annotated[float, Ge(0), Lt(1)] = 0.9
     gamma: Annotated[float, Ge(0), FINITE] = 0.0
 
@@ -119,14 +121,22 @@ class RegionAttributes(BoxPrompts):
         regions = to_name(named)
         means = region_means(dense, regions, dense.cells)
         rows, things = self.refined(means, vocabulary)
-        regions = self.named(regions, self.probabilities_of(rows, things), vocabulary.names, source="attributes")
         shares = self.probabilities(self.logits(means, self.texts(vocabulary)))
-        attributes = np.empty(len(regions), object)
+        scored = self.named(regions, self.probabilities_of(rows, things), vocabulary.names, source="attributes")
+        if self.stated == "kept":
+            truths, is_stated = self.truths(regions), regions.labels != ""
+            shares = np.where(np.isnan(truths), shares, truths)
+            columns = {
+                name: np.where(is_stated, getattr(regions, name), getattr(scored, name))
+                for name in ("labels", "scores", "reasons")
+            }
+            scored = replace(scored, **columns)
+        attributes = np.empty(len(scored), object)
         attributes[:] = [
             {} if reason else {word: round(float(share), DIGITS) for word, share in zip(self.words, row, strict=True)}
-            for reason, row in zip(regions.reasons, shares, strict=True)
+            for reason, row in zip(scored.reasons, shares, strict=True)
         ]
-        return replace(regions, attributes=attributes)
+        return replace(scored, attributes=attributes)
 
     def logits(self, means: Single, texts: Vocabulary) -> Probabilities:
         """The scale times how much nearer (m, a) regions are to the text of each word than to that of none."""

@@ -51,6 +51,12 @@ def test_a_pair_without_a_value_is_kept_where_that_is_said(values, bounds):
     assert reasons([None, "en", "de"], among=("en",), missing="keep") == ["", "", "other_score"]
 
 
+def test_a_list_stays_by_any_value_that_it_holds():
+    lists = [["red cup", "wet fox"], ["blue cup"], [], None, ["wet fox"]]
+    chosen = [reasons(values, among=("red cup", "wet fox")) for values in (lists, pa.array([[], *lists]).slice(1))]
+    assert chosen == [["", "other_score", "other_score", "null_score", ""]] * 2
+
+
 def test_numbers_of_tables_of_text_are_read_empty_cells_are_nulls_and_other_texts_fail():
     values = ["0.5", " 1e-3", "", "n/a", "NaN", None, "-inf", "0x10", "1_000"]
     wanted = ["", "low_score", "null_score", "text_score", "nan_score", "null_score", "low_score"]

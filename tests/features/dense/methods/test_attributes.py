@@ -162,6 +162,18 @@ def test_scores_are_those_of_the_heads_by_the_equation_and_regions_that_do_not_c
     assert scored.attributes[0] == {}
 
 
+def test_regions_keep_what_they_state_and_get_the_rest(fitted):
+    dense, regions = planted(2, 3, has_label=lambda picture: picture == 0, has_colour=lambda picture: picture == 1)
+    given, named = GivenRegions(regions=regions), fitted.score(dense, THINGS, GivenRegions(regions=regions))
+    kept = replace(fitted, stated="kept").with_arrays(fitted.arrays()).score(dense, THINGS, given)
+    assert np.array_equal(kept.labels, np.where(regions.labels == "", named.labels, regions.labels))
+    assert np.isnan(kept.scores[:4]).all()
+    assert np.array_equal(kept.scores[4:], named.scores[4:])
+    assert [*kept.attributes[:4]] == [*named.attributes[:4]]
+    for attributes, stated in zip(kept.attributes[4:], regions.attributes[4:], strict=True):
+        assert {word: attributes[word] for word in KINDS["colour"]} == dict.fromkeys(KINDS["colour"], 0.0) | stated
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
