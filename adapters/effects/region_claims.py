@@ -39,6 +39,7 @@ WITH_OTHER_PLACES = "the same on another picture"
 DESCRIBED, DESCRIBED_OTHERS = "heads that learnt colours", "heads that learnt colours of other regions"
 DESCRIBED_CELLS, DESCRIBED_CROP, DESCRIBED_PICTURE = (f"colours by {of}" for of in (CELL_MEAN, PLAIN_CROP, PICTURE))
 BLOCKS, ROW = "expected counts of blocks of cells", "the same of the picture's row"
+ALL_BLOCKS, ALL_ROW, ALL_MEAN = (f"{of}, of one name for all" for of in (BLOCKS, ROW, "the mean count"))
 MAP_REGIONS, MEAN_COUNT = "regions of plain score maps, counted", "the mean count of other pictures"
 BUSY = ("on bricks", "on grass", "on gravel")
 _OBJECTS = "two or three objects on a picture"
@@ -168,6 +169,11 @@ REGION_CLAIMS = (
         (BLOCKS, ROW),
         (BLOCKS, MAP_REGIONS),
         (BLOCKS, MEAN_COUNT),
+    ),
+    *_claims(
+        49, "CLIP-EBC", numbering, "MAE of counts, times -1", "all objects of a picture, two or three",
+        (ALL_BLOCKS, ALL_ROW),
+        (ALL_BLOCKS, ALL_MEAN),
     ),
     *_claims(49, "CLIP-EBC", partial(numbering, squared=True), "RMSE of counts, times -1", _KNOWN, (BLOCKS, ROW)),
 )  # fmt: skip

@@ -129,14 +129,16 @@ def ordering(**arms: str) -> Compare:
 def numbering(*, squared: bool = False, **arms: str) -> Compare:
     """The error of the counts of the things on crowded test pictures, times -1: MAE, or RMSE of `squared` errors.
 
-    Answers: counts (n, c) of crowded pictures, of which those of classes that are there are judged. Groups are those of
-    pictures.
+    Answers: counts (n, c) of crowded pictures, of which those of classes that are there are judged, or (n, 1) of all
+    objects. Groups are those of pictures.
     """
 
     def compare(ground: Ground, _seed: int) -> JudgedClaim:
         regions = _regions(ground)
         truth, pictures = regions.truth, regions.truth.crowded("test")
         counts = region_counts(truth.picture, truth.kinds, n_pictures=len(truth.sizes), names=ground.classes)[pictures]
+        if _answer(regions, arms["method"]).values.shape[1] == 1:
+            counts = counts.sum(axis=1, keepdims=True)
         places, classes = np.nonzero(counts)
 
         def measure(name: str) -> Measure:

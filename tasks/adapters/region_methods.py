@@ -38,7 +38,7 @@ from evenly.tasks.adapters.region_parts import CrowdedPart, CrowdedParts
 GAMMAS, DELTAS, RETRIEVED = (0.2, 0.4, 0.5, 0.6, 0.7, 0.8), (0.5, 0.8, 0.9, 0.99, 1.0), (5, 10, 20)
 SHARES = (0.3, 0.4, 0.6)
 """Windows, of so much of the grid's sides."""
-BLOCK_SIDES = (2, 4, 7)
+BLOCK_SIDES = (4, 7)
 
 
 def plain_maps(part: CrowdedPart, texts: Single) -> Single:
@@ -213,29 +213,47 @@ def relations(parts: CrowdedParts) -> dict[str, MethodAnswer]:
 
 
 def counts(parts: CrowdedParts) -> dict[str, MethodAnswer]:
-    """Counts of classes that are on a picture: of its blocks, and of its row as one block, both taught alike."""
-    fit, val, test, things = parts.fit, parts.val, parts.test, parts.things
+    """Counts of classes that are on a picture, and of all objects: of blocks, and of the picture's row taught alike."""
+    fit, test, things, encode = parts.fit, parts.test, parts.things, parts.things.encode
+    all_objects = Vocabulary(texts=["object"], labels=["object"], rows=encode(["object"]), encode=encode)
+    of_fit = _totals(fit, fit.regions, things)
+    of_maps = _totals(test, ScoreMaps().score(test.dense, things, GivenRegions()).kept, things)
+    return {
+        **dict(zip((claims.BLOCKS, claims.ROW), _expected_counts(parts, things), strict=True)),
+        **dict(zip((claims.ALL_BLOCKS, claims.ALL_ROW), _expected_counts(parts, all_objects), strict=True)),
+        claims.MAP_REGIONS: MethodAnswer(values=of_maps),
+        claims.MEAN_COUNT: MethodAnswer(values=np.full(of_maps.shape, of_fit[of_fit > 0].mean())),
+        claims.ALL_MEAN: MethodAnswer(values=np.full((len(of_maps), 1), of_fit.sum(axis=1).mean())),
+    }
 
-    def totals(regions: Regions, part: CrowdedPart) -> Integers:
-        return region_counts(regions.picture, regions.labels, n_pictures=len(part.places), names=things.names)
+
+def _expected_counts(parts: CrowdedParts, things: Vocabulary) -> tuple[MethodAnswer, MethodAnswer]:
+    """Counts (n, c) by blocks of the size that is best on val, and by the picture's row; of one thing: all objects."""
+    fit, val, test = parts.fit, parts.val, parts.test
+    true = _totals(val, val.regions, things)
+
+    def fitted(dense: Dense, block: int) -> ThingCounts:
+        return ThingCounts(block=block, absent=0).fit(dense, _relabelled(fit.regions, things), things)
 
     def expected(method: ThingCounts, dense: Dense) -> Floats:
         return np.asarray(method.densities(dense, things)[0].sum(axis=(2, 3)))
 
-    def error(method: ThingCounts) -> float:
-        return float(np.abs(expected(method, val.dense) - true)[true > 0].mean())
+    methods = [fitted(fit.dense, block) for block in BLOCK_SIDES]
+    method = min(methods, key=lambda method: np.abs(expected(method, val.dense) - true)[true > 0].mean())
+    of_row = expected(fitted(fit.dense.as_one_cell(), 1), test.dense.as_one_cell())
+    of_blocks = MethodAnswer(values=expected(method, test.dense), chosen={"block": method.block})
+    return of_blocks, MethodAnswer(values=of_row)
 
-    true, of_fit = totals(val.regions, val), totals(fit.regions, fit)
-    taught = [ThingCounts(block=block, absent=0).fit(fit.dense, fit.regions, things) for block in BLOCK_SIDES]
-    method = min(taught, key=error)
-    of_row = ThingCounts(block=1, absent=0).fit(fit.dense.as_one_cell(), fit.regions, things)
-    of_maps = totals(ScoreMaps().score(test.dense, things, GivenRegions()).kept, test)
-    return {
-        claims.BLOCKS: MethodAnswer(values=expected(method, test.dense), chosen={"block": method.block}),
-        claims.ROW: MethodAnswer(values=expected(of_row, test.dense.as_one_cell())),
-        claims.MAP_REGIONS: MethodAnswer(values=of_maps),
-        claims.MEAN_COUNT: MethodAnswer(values=np.full(of_maps.shape, of_fit[of_fit > 0].mean())),
-    }
+
+def _totals(part: CrowdedPart, regions: Regions, things: Vocabulary) -> Integers:
+    labels = _relabelled(regions, things).labels
+    return region_counts(regions.picture, labels, n_pictures=len(part.places), names=things.names)
+
+
+def _relabelled(regions: Regions, things: Vocabulary) -> Regions:
+    """The regions, by the only name of things where there is one."""
+    names = things.names
+    return replace(regions, labels=np.full(len(regions), names[0], object)) if len(names) == 1 else regions
 
 
 _ANSWERED: Mapping[Callable[[CrowdedParts], dict[str, MethodAnswer]], tuple[str, ...]] = {
@@ -252,7 +270,10 @@ _ANSWERED: Mapping[Callable[[CrowdedParts], dict[str, MethodAnswer]], tuple[str,
     ),
     descriptions: (claims.WORDS_PICTURE, claims.WINDOWS, claims.WORDS_WINDOWS, claims.WORDS_BOXES),
     relations: (claims.EQUATION, claims.WITH_PLACES, claims.WITH_OTHER_PLACES),
-    counts: (claims.BLOCKS, claims.ROW, claims.MAP_REGIONS, claims.MEAN_COUNT),
+    counts: (
+        claims.BLOCKS, claims.ROW, claims.MAP_REGIONS, claims.MEAN_COUNT, claims.ALL_BLOCKS, claims.ALL_ROW,
+        claims.ALL_MEAN,
+    ),
 }  # fmt: skip
 """The names of what each method answers."""
 

@@ -107,6 +107,9 @@ def test_counts_of_things_that_are_there_are_judged_by_their_errors():
         effect = judged(numbering(squared=squared, method="one_more", rival="mixed"), ground)
         assert (effect.value, effect.rival_value) == pytest.approx((-1, -error))
     assert effect.n_groups == len(set(TRUTH.groups[CROWDED]))
+    total = true.sum(axis=1, keepdims=True)
+    of_all = judged(numbering(method="all", rival="fewer"), with_answers(all=total, fewer=total - 0.5))
+    assert (of_all.value, of_all.rival_value) == (0, -0.5)
 
 
 @pytest.mark.parametrize("system", ["CLOC", "OVSeg", "GRAIN", "ReCo", "ComCLIP"])
