@@ -92,7 +92,11 @@ def cosegment(parts: CrowdedParts) -> dict[str, MethodAnswer]:
     method = max(methods, key=lambda method: val.miou(method.maps(val.paired, texts)))
     shown = classes_shown(fit.truth, fit.classes, fit.places)
     prototypes = [
-        method.fit(pool[np.flatnonzero(of_class)], nothing, Vocabulary(texts=[name], labels=[name], rows=text[None]))
+        method.fit(
+            pool[np.flatnonzero(of_class if of_class.any() else ~of_class)],
+            nothing,
+            Vocabulary(texts=[name], labels=[name], rows=text[None]),
+        )
         for of_class, name, text in zip(shown.T, fit.classes, texts, strict=True)
     ]
     truly = method.with_arrays({"prototypes": np.concatenate([fitted.arrays()["prototypes"] for fitted in prototypes])})
