@@ -129,13 +129,16 @@ def permuted_test(ground: Ground, *, seed: int) -> Ground:
 
 
 def _permuted_regions(regions: GroundRegions, seed: int) -> GroundRegions:
-    """The same places in test pictures, each with the thing and the drawing of another."""
+    """The same places in test pictures, each with the thing and the drawing of another; defects of others."""
     truth = regions.truth
     rows = np.flatnonzero(truth.parts[truth.picture] == "test")
     order = np.arange(len(truth.picture))
     order[rows] = np.random.default_rng(seed).permutation(rows)
     names = ("labels", "kinds", "colours", "codes")
-    return replace(regions, truth=replace(truth, **{name: getattr(truth, name)[order] for name in names}))
+    places, tested = np.arange(len(truth.sizes)), np.flatnonzero(truth.parts == "test")
+    places[tested] = np.random.default_rng(seed).permutation(tested)
+    words = {name: getattr(truth, name)[order] for name in names}
+    return replace(regions, truth=replace(truth, **words, defects=places[truth.defects]))
 
 
 def unit(rows: Floats) -> Floats:

@@ -19,6 +19,7 @@ from evenly.adapters.effects.regions import (
     ordering,
     outlining,
     segmenting,
+    spotting,
     tagging,
 )
 from evenly.adapters.evaluation.regions.truth import RegionTruth
@@ -41,6 +42,9 @@ DESCRIBED_CELLS, DESCRIBED_CROP, DESCRIBED_PICTURE = (f"colours by {of}" for of 
 BLOCKS, ROW = "expected counts of blocks of cells", "the same of the picture's row"
 ALL_BLOCKS, ALL_ROW, ALL_MEAN = (f"{of}, of one name for all" for of in (BLOCKS, ROW, "the mean count"))
 MAP_REGIONS, MEAN_COUNT = "regions of plain score maps, counted", "the mean count of other pictures"
+STATES, STATES_PICTURE = "texts of damage alone", "texts of damage on the picture's row"
+SAMPLED, UNSAMPLED = "texts with sampled biases", "learned texts without biases"
+SAMPLED_OTHERS = "texts that learned defects of other pictures"
 BUSY = ("on bricks", "on grass", "on gravel")
 _OBJECTS = "two or three objects on a picture"
 
@@ -86,6 +90,7 @@ def _claims(
 _NAMES, _MAPS = "R@1 of the class of an object", "mIoU of objects"
 _KNOWN = "things that are known to be on a picture, one to three times"
 _THINGS, _TAGS = "pictures of two classes or more", "average precision of the classes on a picture"
+_DEFECTS = "holes, scratches and missing parts of one of two or three objects"
 REGION_CLAIMS = (
     Claim(
         number=44,
@@ -156,6 +161,17 @@ REGION_CLAIMS = (
         (WINDOWS, PICTURE),
         (WORDS_WINDOWS, WORDS_PICTURE),
         (WORDS_BOXES, WORDS_PICTURE),
+    ),
+    *_claims(
+        51, "Bayes-PFL", partial(spotting, pixels=False), "AUROC of pictures with a defect", _DEFECTS,
+        (SAMPLED, STATES, SAMPLED_OTHERS),
+        (SAMPLED, STATES_PICTURE, SAMPLED_OTHERS),
+        (SAMPLED, UNSAMPLED),
+    ),
+    *_claims(
+        51, "Bayes-PFL", partial(spotting, pixels=True), "AUROC of pixels of defects", _DEFECTS,
+        (SAMPLED, STATES, SAMPLED_OTHERS),
+        (SAMPLED, UNSAMPLED),
     ),
     *_claims(
         45, "ComCLIP", ordering, "captions above the same with its relation turned",

@@ -22,7 +22,7 @@ from evenly.adapters.evaluation.regions.ranking import (
     region_counts,
 )
 from evenly.adapters.evaluation.regions.truth import RegionTruth
-from evenly.adapters.evaluation.regions.weighted import Measure, class_mean, ratio_measure
+from evenly.adapters.evaluation.regions.weighted import Measure, area_measure, class_mean, ratio_measure
 from evenly.adapters.features import Booleans, Floats, Integers
 
 CHANCE, PICTURE = "chance", "the picture's row"
@@ -193,6 +193,26 @@ def outlining(**arms: str) -> Compare:
             values, places = thing_overlaps(answer.values(), truth, np.array([answer.chosen["threshold"]]))
             measures[arm], groups = ratio_measure(values, np.ones_like(values)), regions.truth.groups[pictures[places]]
         return _judged_claim(regions, arms, measures, groups)
+
+    return compare
+
+
+def spotting(*, pixels: bool, **arms: str) -> Compare:
+    """AUROC of crowded test pictures with a defect, or of pixels in boxes of defects; groups are those of pictures.
+
+    Answers: probabilities (n,) of pictures, and a function that gives layers (1, h, w) as that of `segmenting` does.
+    """
+
+    def compare(ground: Ground, _seed: int) -> JudgedClaim:
+        regions = _regions(ground)
+        pictures = regions.truth.crowded("test")
+        masks = list(regions.truth.defect_masks(pictures, step=STEP))
+        measures = {}
+        for arm, name in arms.items():
+            scores, layers = _answer(regions, name).values
+            columns = ([layer[0].round(3) for layer in layers()], masks) if pixels else (scores, [*map(np.any, masks)])
+            measures[arm] = area_measure(*columns)
+        return _judged_claim(regions, arms, measures, regions.truth.groups[pictures])
 
     return compare
 

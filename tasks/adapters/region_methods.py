@@ -17,6 +17,7 @@ from evenly.adapters.effects import region_claims as claims
 from evenly.adapters.effects.ground import MethodAnswer
 from evenly.adapters.effects.regions import classes_shown, precisions, thing_overlaps
 from evenly.adapters.evaluation.regions.ranking import region_counts
+from evenly.adapters.evaluation.regions.weighted import area_measure
 from evenly.adapters.features import Floats, Integers
 from evenly.features.dense.method import GivenRegions, Vocabulary
 from evenly.features.dense.methods.attributes import RegionAttributes
@@ -24,6 +25,7 @@ from evenly.features.dense.methods.box_prompts import BoxPrompts
 from evenly.features.dense.methods.correlations import Correlations
 from evenly.features.dense.methods.cosegment import Cosegment
 from evenly.features.dense.methods.counts import ThingCounts
+from evenly.features.dense.methods.defects import Defects
 from evenly.features.dense.methods.descriptions import REGION_WEIGHTS, Cosines, DescribedParts, windows
 from evenly.features.dense.methods.masked_crops import MaskedCrops
 from evenly.features.dense.methods.relations import Relations
@@ -260,6 +262,37 @@ def _relabelled(regions: Regions, things: Vocabulary) -> Regions:
     return replace(regions, labels=np.full(len(regions), names[0], object)) if len(names) == 1 else regions
 
 
+def defects(parts: CrowdedParts) -> dict[str, MethodAnswer]:
+    """Defects by texts alone, and by texts that learned them, with and without biases, or those of other pictures."""
+    fit, val, test, things = parts.fit, parts.val, parts.test, parts.things
+    dealt = np.random.default_rng(0).permutation(len(fit.dense))[fit.defects.picture]
+    order = np.argsort(dealt, kind="stable")
+    moved = replace(fit.defects[order], picture=dealt[order])
+    methods = {
+        claims.STATES: Defects(),
+        claims.SAMPLED: Defects().fit(fit.dense, fit.defects, things),
+        claims.UNSAMPLED: Defects(strength=0).fit(fit.dense, fit.defects, things),
+        claims.SAMPLED_OTHERS: Defects().fit(fit.dense, moved, things),
+    }
+    maps = {name: method.maps(test.dense, things) for name, method in methods.items()}
+    of_val = methods[claims.SAMPLED].maps(val.dense, things)
+    damaged = np.isin(np.arange(len(val.dense)), val.defects.picture)
+
+    def scores(weight: float, cells: Single, pictures: Single) -> Floats:
+        return np.asarray((1 - weight) * cells.max(axis=(1, 2)) + weight * pictures)
+
+    def area(weight: float) -> float:
+        measure = area_measure([*scores(weight, *of_val)], [*damaged])
+        return float(measure(np.ones((1, len(damaged))))[0, 0])
+
+    weight = max((0.0, 0.5, 1.0), key=area)
+    values = {
+        name: (scores(weight, *of_method), test.layers(of_method[0][:, None])) for name, of_method in maps.items()
+    }
+    values[claims.STATES_PICTURE] = (scores(1.0, *maps[claims.STATES]), values[claims.STATES][1])
+    return {name: MethodAnswer(values=of_method, chosen={"weight": weight}) for name, of_method in values.items()}
+
+
 _ANSWERED: Mapping[Callable[[CrowdedParts], dict[str, MethodAnswer]], tuple[str, ...]] = {
     score_maps: (claims.PLAIN_MAPS, claims.LEANING),
     correlations: (
@@ -273,6 +306,7 @@ _ANSWERED: Mapping[Callable[[CrowdedParts], dict[str, MethodAnswer]], tuple[str,
         claims.DESCRIBED_PICTURE,
     ),
     descriptions: (claims.WORDS_PICTURE, claims.WINDOWS, claims.WORDS_WINDOWS, claims.WORDS_BOXES),
+    defects: (claims.STATES, claims.STATES_PICTURE, claims.SAMPLED, claims.UNSAMPLED, claims.SAMPLED_OTHERS),
     relations: (claims.EQUATION, claims.WITH_PLACES, claims.WITH_OTHER_PLACES),
     counts: (
         claims.BLOCKS, claims.ROW, claims.MAP_REGIONS, claims.MEAN_COUNT, claims.ALL_BLOCKS, claims.ALL_ROW,

@@ -55,6 +55,14 @@ class CrowdedPart:
         return Regions.from_rows([dict(zip(keys, row, strict=True)) for row in listed])
 
     @cached_property
+    def defects(self) -> Regions:
+        """The boxes of defects, labelled so."""
+        rows = np.flatnonzero(np.isin(self.truth.defects, self.places))
+        pictures = np.searchsorted(self.places, self.truth.defects[rows])
+        boxes = zip(pictures, self.truth.defect_boxes[rows], strict=True)
+        return Regions.from_rows([{"picture": picture, "box": box, "label": "defect"} for picture, box in boxes])
+
+    @cached_property
     def dense(self) -> Dense:
         """Rows of pictures and cells."""
         return self.encode()
@@ -116,6 +124,7 @@ def read_parts(
     """
     classes, nothing = list(synonyms), np.full(len(truth.picture), "", object)
     wordless = replace(truth, labels=nothing, kinds=nothing, colours=nothing, codes=nothing)
+    wordless = replace(wordless, defects=truth.defects[:0], defect_boxes=truth.defect_boxes[:0])
 
     def part(name: str) -> CrowdedPart:
         crowded = truth.crowded(name)

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evenly.adapters.evaluation.regions.overlaps import Decode, RegionRows
-from evenly.adapters.features import Floats, Integers
+from evenly.adapters.features import Booleans, Floats, Integers
 
 Words = npt.NDArray[np.object_]
 
@@ -55,6 +55,14 @@ class RegionTruth:
     def rows_of(self, pictures: Integers) -> Integers:
         """The places of the objects of pictures."""
         return np.flatnonzero(np.isin(self.picture, pictures))
+
+    def defect_masks(self, pictures: Integers, *, step: int) -> Iterator[Booleans]:
+        """Whether the pixels (h, w) of pictures, of `step` lines and columns one, are in the box of a defect."""
+        for picture in pictures:
+            mask = np.zeros(self.sizes[picture], np.bool_)
+            for x0, y0, x1, y1 in self.defect_boxes[self.defects == picture].astype(np.int64):
+                mask[y0:y1, x0:x1] = True
+            yield mask[step // 2 :: step, step // 2 :: step]
 
     def maps(self, regions: RegionRows, names: Sequence[str], pictures: Integers) -> Iterator[Integers]:
         """Maps (h, w) of pictures: 0, or the place from 1 among `names` of the label of the region there.

@@ -257,8 +257,8 @@ def focal_loss(likely: "Tensor", truth: "Tensor") -> "Tensor":
     """-(1 - p)^2 log p with p the probability of the truth (n, h, w): the means over defects and over the rest."""
     right = likely * truth + (1 - likely) * (1 - truth)
     losses = -((1 - right) ** 2) * (right + 1e-8).log()
-    defects, others = ((losses * side).sum() / (side.sum() + 1e-8) for side in (truth, 1 - truth))
-    return defects + others
+    defects, sound = ((losses * side).sum() / (side.sum() + 1e-8) for side in (truth, 1 - truth))
+    return defects + sound
 
 
 def dice_loss(likely: "Tensor", truth: "Tensor") -> "Tensor":

@@ -8,7 +8,7 @@ import pytest
 
 from evenly.adapters.effects import CLAIMS, NotMeasurableError
 from evenly.adapters.effects.effect import effect_of
-from evenly.adapters.effects.ground import MethodAnswer, permuted_test
+from evenly.adapters.effects.ground import MethodAnswer, permuted_test, unit
 from evenly.adapters.effects.page import claim_of
 from evenly.adapters.effects.region_claims import CROP_AND_MAP, MASKED_CROP, PLAIN_CROP
 from evenly.adapters.effects.regions import (
@@ -23,6 +23,7 @@ from evenly.adapters.effects.regions import (
     numbering,
     outlining,
     segmenting,
+    spotting,
     tagging,
     true_maps,
 )
@@ -30,7 +31,7 @@ from evenly.adapters.evaluation.measures.bootstrap import paired_bootstrap
 from evenly.adapters.evaluation.regions.weighted import ratio_measure
 from evenly.features.errors import UnknownModelError
 from evenly.tasks.adapters.region_methods import region_answers
-from tests.adapters.effects.world import parts_of, world
+from tests.adapters.effects.world import parts_of, word, world
 
 WORLD = world()
 REGIONS = WORLD.regions()
@@ -110,6 +111,34 @@ def test_counts_of_things_that_are_there_are_judged_by_their_errors():
     total = true.sum(axis=1, keepdims=True)
     of_all = judged(numbering(method="all", rival="fewer"), with_answers(all=total, fewer=total - 0.5))
     assert (of_all.value, of_all.rival_value) == (0, -0.5)
+
+
+def test_defects_are_judged_on_pictures_and_on_pixels_and_are_learned():
+    masks = list(TRUTH.defect_masks(CROWDED, step=STEP))
+    damaged = np.array([mask.any() for mask in masks])
+    assert damaged.mean() == pytest.approx(0.5, abs=0.2)
+    right = (damaged * 1.0, lambda: (mask[None] * 1.0 for mask in masks))
+    wrong = (0 * damaged, lambda: (1.0 - mask[None] for mask in masks))
+    ground = with_answers(oracle=right, nothing=wrong)
+    for pixels, worst in ((False, 0.5), (True, 0)):
+        effect = judged(spotting(pixels=pixels, method="oracle", rival="nothing"), ground)
+        assert (effect.value, effect.rival_value) == (1, worst)
+        assert effect.n_groups == len(set(TRUTH.groups[CROWDED]))
+    parts = parts_of(TRUTH)
+    parts = replace(parts, fit=damaged_cells(parts.fit), val=damaged_cells(parts.val), test=damaged_cells(parts.test))
+    answers = region_answers(parts)
+    ground = replace(WORLD, regions=lambda: replace(REGIONS, answers=answers))
+    for claim in (claim for claim in CLAIMS if claim.system == "Bayes-PFL" and claim.rival.startswith("texts")):
+        assert judged(claim.compare, ground).over_control.low > 0, claim_of(vars(claim))
+        assert judged(claim.compare, permuted_test(ground, seed=1)).over_control.low <= 0, claim_of(vars(claim))
+
+
+def damaged_cells(part):
+    """The part with a cell that says so in the picture of each defect."""
+    dense = part.encode()
+    for place in np.flatnonzero(np.isin(part.places, TRUTH.defects)):
+        dense.cells[place, 0, part.places[place] % 3] = unit(word("damage")[None])
+    return replace(part, encode=lambda: dense)
 
 
 @pytest.mark.parametrize("system", ["CLOC", "OVSeg", "GRAIN", "ReCo", "ComCLIP"])

@@ -48,6 +48,7 @@ def drawn(truth):
     masks = np.zeros((len(picture), 14, 21), bool)
     for mask, (x0, y0, x1, y1) in zip(masks, boxes, strict=True):
         mask[y0:y1, x0:x1] = True
+    damaged = np.flatnonzero(np.random.default_rng(7).random(len(truth)) < 0.5)
     masks[member == 1, 7:] = masks[member == 1, :5] = False
     of_objects = truth.iloc[picture]
     third = (member == 2).tolist()
@@ -65,8 +66,8 @@ def drawn(truth):
         kinds=np.array(labels, object),
         colours=of_objects["given_colour"].to_numpy(object),
         codes=np.array(codes, object),
-        defects=np.zeros(0, np.int64),
-        defect_boxes=np.zeros((0, 4)),
+        defects=damaged,
+        defect_boxes=np.stack([(4 * (place % 3), 0, 4 * (place % 3) + 4, 4) for place in damaged]).astype(np.float64),
         decode=lambda counts, _picture: decoded_mask(counts, (21, 14)),
     )
 

@@ -18,6 +18,9 @@ def test_regions_of_test_pictures_are_places_without_words():
         known = TRUTH.kinds[rows] if part is PARTS.fit else np.full(len(rows), "", object)
         assert np.array_equal(part.regions.labels, known)
     assert not any(of_one.any() for of_one in PARTS.test.maps)
+    assert np.array_equal(PARTS.fit.places[PARTS.fit.defects.picture], np.intersect1d(TRUTH.defects, PARTS.fit.places))
+    assert {*PARTS.fit.defects.labels} == {"defect"}
+    assert not len(PARTS.test.defects)
     assert set(TRUTH.parts[PARTS.test.places]) == {"test"}
     assert np.bincount(TRUTH.picture)[PARTS.test.places].min() == 2
 
