@@ -15,7 +15,7 @@ from evenly.curation.arrays import Flags, Floats
 from evenly.curation.balance.data_card import BalanceCard, DataCard, describe_balancing
 from evenly.curation.balance.judgement import BALANCE, PRESELECT
 from evenly.curation.balance.matched_pairs import count_entries
-from evenly.curation.concepts.judgement import MATCH_CONCEPTS
+from evenly.curation.concepts.judgement import MATCH_AGAIN, MATCH_CONCEPTS
 from evenly.keys import places_in
 from evenly.storage.ledger import Ledger, StepRecord
 
@@ -32,10 +32,11 @@ def read_card(build: PublishedBuild) -> DataCard:
     matched, concepts = build.step(MATCH_CONCEPTS.name), build.concepts
     if not records or matched is None or concepts is None or "matches" not in matched.hashes:
         raise IncompleteBuildError(f"build `{build.name}` must have matched and balanced its pairs; it did not.")
+    labelled = build.step(MATCH_AGAIN.name) if matched.rule.get("texts") == "regions" else None
     counts = np.zeros(len(concepts), np.int64)
     for ledger in build.partitions():
         counts += count_entries(
-            ledger.table(matched, "matches", ["entries"])["entries"].combine_chunks(), len(concepts)
+            ledger.table(labelled or matched, "matches", ["entries"])["entries"].combine_chunks(), len(concepts)
         )
     never = build.table(MATCH_CONCEPTS.name, "unmatchable")
     last = records[-1]
@@ -57,7 +58,8 @@ def card_lines(card: DataCard) -> Iterator[str]:
     unmatchable = ", ".join(f"{name} {count:,}" for name, count in card.unmatchable.items()) or "none"
     yield f"{visible(card.build)}: balanced with {visible(rule)}, seed {card.seed}"
     identity = f" (sha256 {card.metadata[:16]})" if card.metadata else ""
-    yield f"  {card.concepts:,} concepts{identity}, {len(card.unmatched):,} that no pair names"
+    names = f": {visible(', '.join(card.unmatched))}" if 0 < len(card.unmatched) <= SHOWN else ""
+    yield f"  {card.concepts:,} concepts{identity}, {len(card.unmatched):,} that no pair names{names}"
     yield f"  can never match: {visible(unmatchable)}"
     for balancing in card.balancings:
         yield ""

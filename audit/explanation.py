@@ -1,7 +1,7 @@
 """The answer to "why": the identity of a pair and what every step said of it, as data and as text."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -175,6 +175,7 @@ _LABEL_WIDTH = 12
 _STEP_WIDTH = 24
 _ROWS_SHOWN = 12
 _WIDTH = 160
+_WHOLE = ("url", "caption", "file_name")
 _IN_A_SENTENCE = 60
 
 
@@ -199,7 +200,7 @@ def _pair_lines(explanation: Explanation, pair: PairHistory, *, verbose: bool) -
     ]
     yield [(pair.sentence, _STYLES.get(pair.outcome, ""))]
     for name, value in pair.identity.items():
-        yield _labelled(name, value)
+        yield _labelled(name, value, str if verbose or name in _WHOLE else _cut)
     chosen = next((sight.columns["chosen_caption"] for sight in pair.steps if "chosen_caption" in sight.columns), None)
     if chosen is not None and chosen != pair.identity.get("caption"):
         yield _labelled("new caption", chosen)
@@ -324,8 +325,8 @@ def _arrival(arrival: Mapping[str, Any]) -> str:
     return f"{place}  {arrival['verdict']}{reason}"
 
 
-def _labelled(name: str, value: object) -> Line:
-    return [(f"  {visible(name):<{_LABEL_WIDTH - 1}} ", "dim"), (_shown(value), "")]
+def _labelled(name: str, value: object, cut: Callable[[str], str] = str) -> Line:
+    return [(f"  {visible(name):<{_LABEL_WIDTH - 1}} ", "dim"), (cut(_shown(value)), "")]
 
 
 def _detail(name: str, text: str, style: str = "dim") -> Line:

@@ -76,7 +76,8 @@ class DataCard:
 
     metadata: identity of the concept list (hex sha256), its `concepts`, and how many of them can never match, by why
     ("why (language)" where captions were matched by language).
-    unmatched: the concepts that no pair of the pool names. rule: of the last balancing, law and texts among it.
+    unmatched: the concepts that no pair of the pool names, or, where they are labels of regions, none of the pairs that
+    came to `match_again`. rule: of the last balancing, law and texts among it.
     """
 
     build: str

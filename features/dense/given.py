@@ -13,6 +13,7 @@ crowd, COCO's mark of many things. A box partly outside is cut at the picture's 
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,16 @@ def region_entries(value: object, size: Size) -> list[Entry]:
         return [{"reason": "too_many_regions"}]
     reader = _Reader(size, categories)
     return [reader.entry(item) for item in items]
+
+
+def count_beyond(value: object, size: Size) -> int:
+    """The entries whose box ends over a pixel to the right of, or below, a picture of that size, if turned as well."""
+    corners = list[tuple[float, ...]]()
+    for item in _items(value)[0] or ():
+        fields = {"box": item} if isinstance(item, list) else item
+        with suppress(_RefusedError):
+            corners.append(((_stated_box(fields, size) if isinstance(fields, Mapping) else None) or (0.0,) * 4)[2:])
+    return sum(not any(x <= wide + 1 and y <= high + 1 for wide, high in (size, size[::-1])) for x, y in corners)
 
 
 def _items(value: object) -> tuple[Sequence[object] | None, object]:

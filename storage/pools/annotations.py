@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from evenly.storage.pools.folders import folder_pictures
 from evenly.storage.pools.local_rows import LocalRow
 from evenly.storage.pools.rows import PoolError, readable
 from evenly.storage.reading.budget import read_text
@@ -21,15 +22,16 @@ _LISTS = ("images", "annotations")
 _BAD = LocalRow(file_name="", columns={}, reject="bad_annotation")
 
 
-def with_annotations(
-    rows: Iterator[LocalRow], folder: Path, file: str, pictures: Collection[str]
-) -> Iterator[LocalRow]:
-    """The rows of a folder that holds `pictures`, with the annotations of each; null for one that the file lacks.
+def with_annotations(rows: Iterator[LocalRow], folder: Path, file: str | None) -> Iterator[LocalRow]:
+    """The rows of a folder, with the annotations of each picture; null for one that the file lacks. No file: the rows.
 
     Then a row for each entry that has no picture: missing_picture, an image that is not there; bad_annotation, what is
     no object, an image without an id, an annotation without its image.
     """
-    listed, rejected = _by_picture(_read(folder, file), posixpath.dirname(file), pictures)
+    if file is None:
+        yield from rows
+        return
+    listed, rejected = _by_picture(_read(folder, file), posixpath.dirname(file), folder_pictures(folder))
     for row in rows:
         if _COLUMN in row.columns or (row.listed and _COLUMN in row.listed[0].column_names):
             raise PoolError(

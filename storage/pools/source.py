@@ -21,7 +21,7 @@ from evenly.storage.pools.annotations import with_annotations
 from evenly.storage.pools.columns import POOL_COLUMNS, PoolSource, Stretch, first_reason, pool_columns, url_cases
 from evenly.storage.pools.csv_records import HOW_CSV_IS_READ
 from evenly.storage.pools.features import PooledFeatures, feature_files, feature_rows, no_pictures
-from evenly.storage.pools.folders import folder_hash, folder_pictures, folder_rows, has_typed_lists
+from evenly.storage.pools.folders import folder_hash, folder_rows, has_typed_lists
 from evenly.storage.pools.local_rows import LocalRow, LocalRows, in_columns
 from evenly.storage.pools.rows import (
     PoolError,
@@ -248,9 +248,7 @@ def _local_rows(path: Path, source: PoolSource) -> Iterator[LocalRows]:
         return
     with readable(path, source.kind):
         rows = LOCAL_READERS[source.kind].rows(path, source.caption)
-        if source.regions is not None:
-            rows = with_annotations(rows, path, source.regions, folder_pictures(path))
-        yield from in_columns(rows, path)
+        yield from in_columns(with_annotations(rows, path, source.regions), path)
 
 
 def _read_local(files: list[Path], source: PoolSource, *, some_rows: bool) -> Iterator[pa.Table]:

@@ -77,17 +77,19 @@ def say_concepts(run: Run, records: Records) -> None:
 
     A line each. Without a list, or without a balancing, there is nothing to tell of it.
     """
+    of_regions = any(record.rule.get("texts") == "regions" for record in records)
     for record in records:
-        for line in concept_lines(record):
+        for line in concept_lines(record, of_regions=of_regions):
             run.progress.say(line)
 
 
-def concept_lines(record: StepRecord) -> list[str]:
-    """Lines on a step's concepts that a person should know; none of other steps."""
+def concept_lines(record: StepRecord, *, of_regions: bool = False) -> list[str]:
+    """Lines on a step's concepts that a person should know; none of other steps, nor counts that regions replace."""
     notes = record.notes
     if record.name == COUNT_CONCEPTS.name and "largest" in notes:
         largest = ", ".join(f"{concept} {count:,}" for concept, count in notes["largest"])
-        return [f"{'concepts':<24} list {notes['list'][:16]}, {notes['entries']:,} entries; largest: {largest}"]
+        counted = "" if of_regions else f"; largest: {largest}"
+        return [f"{'concepts':<24} list {notes['list'][:16]}, {notes['entries']:,} entries{counted}"]
     if record.name != BALANCE.name or not notes.get("drawn"):
         return []
     drawn, lines = notes["drawn"], []

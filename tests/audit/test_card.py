@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -54,8 +55,9 @@ def test_a_build_without_a_preselection_has_one_balancing(shared_build, shared):
 
 def test_a_card_is_text_and_json(shared_build, shared):
     card = read_card(PublishedBuild(shared, shared_build(balance={"language": "group", "reference": "g0"})))
-    text = "\n".join(card_lines(card))
+    text = "\n".join(card_lines(replace(card, unmatched=["\x1bowl"])))
     assert "seed 7" in text
+    assert "5 concepts, 1 that no pair names: \\x1bowl\n" in text
     assert "language group" in text
     assert "g0" in text
     assert "largest concepts" in text

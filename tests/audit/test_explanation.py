@@ -86,6 +86,10 @@ def test_a_long_value_of_a_column_is_cut_but_in_the_verbose_text():
     found = explained(sight(columns={"things": things, "http_status": 404}))
     assert re.search(r"found +things=\[.{159}\.\.\. \(whole with --verbose\)  http_status=404\n", found.to_text())
     assert found.to_text(verbose=True).count("bbox") == 500
+    of_pool = explained(identity={"caption": "robin " * 99, "things": json.dumps(things)})
+    assert re.search(r"  things +\[.{159}\.\.\. \(whole with --verbose\)\n?", of_pool.to_text())
+    assert of_pool.to_text().count("robin") == 99
+    assert of_pool.to_text(verbose=True).count("bbox") == 500
 
 
 def test_numbers_are_short_and_large_ones_have_an_exponent():

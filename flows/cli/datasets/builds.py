@@ -86,11 +86,14 @@ def _print_checked(result: dict[str, Any], *, recipe: Path) -> None:
     if not result["valid"]:
         raise UsageError("\n".join(result["problems"]))
     from evenly.flows.cli.datasets.asked_again import retry_lines
+    from evenly.flows.recipe.pools.regions import region_lines
 
     lines = [*retry_lines(result["asked_again"]), *result["server"]]
     print_text("\n".join([f"{recipe}: recipe `{result['recipe']}` is valid", *lines]))
     for pool in result["pools"]:
         print_losses(pool)
+        if pool["regions"] is not None:
+            print_text("\n".join(region_lines(pool["regions"])))
     if (labels := result["labels"]) is not None:
         print_text("\n".join([f"labels: {labels['labelled']:,} of {labels['rows']} have one", *labels["warnings"]]))
 

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import pyarrow as pa
@@ -20,10 +20,12 @@ from evenly.curation.values.rule import Value, named_bounds
 from evenly.flows.recipe import Recipe
 from evenly.flows.recipe.curation import Curate
 from evenly.flows.recipe.files import read_listing
+from evenly.flows.recipe.pools.regions import boxes_column, count_boxes, require_boxes
 from evenly.flows.recipe.problems import RecipeError
 from evenly.signatures import Place
 from evenly.storage.decoders import DecoderPool, DecodeTroubleError
 from evenly.storage.files.splits import compared_keys, places_of_keys
+from evenly.storage.pools.annotations import with_annotations
 from evenly.storage.pools.local_rows import LocalRow, LocalRows, in_columns
 from evenly.storage.pools.rows import RawRows
 from evenly.storage.pools.source import (
@@ -89,14 +91,22 @@ class Loss:
 
 
 def recipe_losses(recipe: Recipe, run: Run) -> list[dict[str, Any]]:
-    """For each pool of a recipe that lies here: its place, the rows looked at, and what the recipe would drop."""
-    rows = []
+    """For each pool of a recipe that lies here: its place, the rows looked at, what the recipe would drop, and regions.
+
+    Raises RecipeError where all rows of all pools were looked at and none has the column of boxes.
+    """
+    rows, samples, boxes = [], list[PoolSample](), boxes_column(recipe.curate)
     for place, source in enumerate(run.sources):
         if not is_url(source.path) and matching_files(source.path):
             columns = {value.column for value in (recipe.curate.values or {}).values() if value.column is not None}
+            columns |= set() if boxes is None else {boxes}
             sample = sample_pool(source, progress=run.progress, columns=sorted(columns))
+            samples.append(sample)
             lost = [vars(loss) | {"dropped": loss.dropped} for loss in losses(run, recipe.curate, sample)]
-            rows.append({"source": place, "path": recipe.sources[place].path, "rows": sample.rows, "losses": lost})
+            facts = {"losses": lost, "regions": count_boxes(run, recipe.curate, sample.pairs)}
+            rows.append({"source": place, "path": recipe.sources[place].path, "rows": sample.rows, **facts})
+    if len(samples) == len(run.sources) and all(sample.is_whole and sample.pairs.num_rows for sample in samples):
+        require_boxes(recipe.curate, [sample.pairs for sample in samples])
     return rows
 
 
@@ -104,8 +114,9 @@ def sample_pool(source: PoolSource, *, progress: Progress, columns: Sequence[str
     """The first rows of a pool on this machine, with these `columns`. Raises PoolError where it cannot be read."""
     if source.kind not in LOCAL_READERS or source.kind == FEATURES_KIND:
         return _captions(source, columns)
-    read = LOCAL_READERS[source.kind].rows
-    rows, is_whole = first_rows(row for path in source_files(source) for row in read(path, source.caption))
+    read, file = LOCAL_READERS[source.kind].rows, source.regions
+    listed = (with_annotations(read(path, source.caption), path, file) for path in source_files(source))
+    rows, is_whole = first_rows(chain.from_iterable(listed))
     pairs = [row for row in rows if not row.reject]
     sizes = list(_sizes(pairs, progress))
     table = pa.table(

@@ -183,6 +183,7 @@ def test_a_balancing_tells_which_concepts_decide_its_draws_and_which_pairs_name_
     of_few, of_many = (replace(balance, notes={**balance.notes, "drawn": drawn}) for drawn in (99, 100))
     (list_line,), (tail, many, lone) = concept_lines(counts), concept_lines(of_many)
     assert concept_lines(of_few) == [tail, lone]
+    assert "largest" not in concept_lines(counts, of_regions=True)[0]
     assert f"{shares[0]:.1%} of all matches before any draw, {shares[1]:.1%} of those kept" in tail
     assert f"list {counts.notes['list'][:16]}, 4 entries; largest: {totals['concept'][0]}" in list_line
     assert "over 5% of the 100 pairs drawn for: " in many

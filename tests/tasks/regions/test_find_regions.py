@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import evenly
+from evenly.audit.card import read_card
 from evenly.audit.checks.stored import check_stored
 from evenly.audit.published import PublishedBuild
 from evenly.curation.balance.thresholds import BalanceRule
@@ -365,6 +366,9 @@ def test_pairs_are_balanced_over_the_labels_of_their_regions(tmp_path):
     assert {*again["reason"].to_pylist()} <= {"", "no_concept"}
     manifest = publish(run, records)
     assert findings(run.workspace, manifest) == set()
+    named = {name for names in labels.values() for name in names}
+    card = read_card(PublishedBuild(run.workspace, manifest))
+    assert {*card.unmatched} == {"fox", "owl"} - named != {"fox", "owl"}  # no caption names either
     boxes = stored_regions(run.workspace, manifest).to_pylist()
     assert {row["uid"]: len(row["regions"]) for row in boxes} == {
         row["uid"]: row["region_count"] for row in run.ledger.decisions(records[4]).to_pylist()
