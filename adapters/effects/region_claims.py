@@ -7,6 +7,7 @@ import numpy as np
 
 from evenly.adapters.effects.claim import Claim
 from evenly.adapters.effects.ground import Ground
+from evenly.adapters.effects.region_boxes import false_boxes
 from evenly.adapters.effects.regions import (
     CELLS,
     CHANCE,
@@ -45,6 +46,8 @@ MAP_REGIONS, MEAN_COUNT = "regions of plain score maps, counted", "the mean coun
 STATES, STATES_PICTURE = "texts of damage alone", "texts of damage on the picture's row"
 SAMPLED, UNSAMPLED = "texts with sampled biases", "learned texts without biases"
 SAMPLED_OTHERS = "texts that learned defects of other pictures"
+MAP_BOXES, SCENE_BOXES = "boxes of score maps", "boxes beside words for scenes"
+ROW_BOXES, ROW_BOXES_WHOLE = "boxes beside a learned background", "the same with boxes that are parts of others"
 BUSY = ("on bricks", "on grass", "on gravel")
 _OBJECTS = "two or three objects on a picture"
 
@@ -154,6 +157,13 @@ REGION_CLAIMS = (
         (DESCRIBED, DESCRIBED_CROP, DESCRIBED_OTHERS),
         (DESCRIBED, DESCRIBED_PICTURE, DESCRIBED_OTHERS),
         (DESCRIBED, DESCRIBED_CELLS, DESCRIBED_OTHERS),
+    ),
+    *_claims(
+        19, "BIRDet", false_boxes, "false boxes on a picture, as a negative number, at equal recall on val",
+        f"{_OBJECTS}, IoU .5",
+        (SCENE_BOXES, MAP_BOXES),
+        (ROW_BOXES, MAP_BOXES),
+        (ROW_BOXES, ROW_BOXES_WHOLE),
     ),
     *_claims(6, "GRAIN", tagging, _TAGS, _OBJECTS, (WINDOWS, PICTURE)),
     *_claims(

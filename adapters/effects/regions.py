@@ -43,7 +43,7 @@ def naming(*, subset: Subset | None = None, **arms: str) -> Compare:
     """
 
     def compare(ground: Ground, seed: int) -> JudgedClaim:
-        regions = _regions(ground)
+        regions = true_regions(ground)
         truth = regions.truth
         rows = truth.rows_of(_judged(ground) if subset is None else truth.crowded("test"))
         if subset is not None:
@@ -51,7 +51,7 @@ def naming(*, subset: Subset | None = None, **arms: str) -> Compare:
         belongs = truth.kinds[rows, None] == np.array(ground.classes, object)
         scores = {arm: _scores(ground, regions, name, seed)[rows] for arm, name in arms.items()}
         measures = {arm: recall_measure(answer_ranks(of_arm, belongs)) for arm, of_arm in scores.items()}
-        return _judged_claim(regions, arms, measures, truth.codes[rows])
+        return judged_claim(regions, arms, measures, truth.codes[rows])
 
     return compare
 
@@ -63,15 +63,15 @@ def colouring(**arms: str) -> Compare:
     """
 
     def compare(ground: Ground, _seed: int) -> JudgedClaim:
-        regions = _regions(ground)
+        regions = true_regions(ground)
         truth, rows = regions.truth, regions.truth.rows_of(regions.truth.crowded("test"))
         coloured = rows[truth.colours[rows] != ""]
         is_colour = truth.colours[coloured, None] == np.array(truth.colour_names, object)
         measures = {
-            arm: attribute_measure(np.asarray(_answer(regions, name).values)[np.isin(rows, coloured)], is_colour)
+            arm: attribute_measure(np.asarray(answer_of(regions, name).values)[np.isin(rows, coloured)], is_colour)
             for arm, name in arms.items()
         }
-        return _judged_claim(regions, arms, measures, truth.codes[coloured])
+        return judged_claim(regions, arms, measures, truth.codes[coloured])
 
     return compare
 
@@ -83,7 +83,7 @@ def tagging(*, least: int = 1, **arms: str) -> Compare:
     """
 
     def compare(ground: Ground, _seed: int) -> JudgedClaim:
-        regions = _regions(ground)
+        regions = true_regions(ground)
         pictures = regions.truth.crowded("test")
         shown = classes_shown(regions.truth, ground.classes, pictures)
         rows = shown.sum(axis=1) >= least
@@ -92,10 +92,10 @@ def tagging(*, least: int = 1, **arms: str) -> Compare:
             scores = (
                 ground.image[pictures] @ ground.prototypes(ground.classes).T
                 if name == PICTURE
-                else _answer(regions, name).values
+                else answer_of(regions, name).values
             )
             measures[arm] = ratio_measure(precisions(scores, shown)[rows], np.ones(rows.sum()))
-        return _judged_claim(regions, arms, measures, regions.truth.groups[pictures[rows]])
+        return judged_claim(regions, arms, measures, regions.truth.groups[pictures[rows]])
 
     return compare
 
@@ -108,7 +108,7 @@ def ordering(**arms: str) -> Compare:
     """
 
     def compare(ground: Ground, _seed: int) -> JudgedClaim:
-        regions = _regions(ground)
+        regions = true_regions(ground)
         crowded = regions.truth.crowded("test")
         places = np.flatnonzero(ground.column("turned_order", crowded) != "")
         pictures = crowded[places]
@@ -119,9 +119,9 @@ def ordering(**arms: str) -> Compare:
                 first, second = map(ground.text, captions)
                 margins = (ground.image[pictures] * (first - second)).sum(axis=1)
             else:
-                margins = _answer(regions, name).values(places, *captions)
+                margins = answer_of(regions, name).values(places, *captions)
             measures[arm] = ratio_measure(margins > 0, np.ones(len(places)))
-        return _judged_claim(regions, arms, measures, ground.column("code", pictures))
+        return judged_claim(regions, arms, measures, ground.column("code", pictures))
 
     return compare
 
@@ -134,20 +134,20 @@ def numbering(*, squared: bool = False, **arms: str) -> Compare:
     """
 
     def compare(ground: Ground, _seed: int) -> JudgedClaim:
-        regions = _regions(ground)
+        regions = true_regions(ground)
         truth, pictures = regions.truth, regions.truth.crowded("test")
         counts = region_counts(truth.picture, truth.kinds, n_pictures=len(truth.sizes), names=ground.classes)[pictures]
-        if _answer(regions, arms["method"]).values.shape[1] == 1:
+        if answer_of(regions, arms["method"]).values.shape[1] == 1:
             counts = counts.sum(axis=1, keepdims=True)
         places, classes = np.nonzero(counts)
 
         def measure(name: str) -> Measure:
-            errors = np.abs(_answer(regions, name).values - counts)[places, classes]
+            errors = np.abs(answer_of(regions, name).values - counts)[places, classes]
             mean = ratio_measure(errors**2 if squared else errors, np.ones(len(errors)))
             return lambda weights: -np.sqrt(mean(weights)) if squared else -mean(weights)
 
         measures = {arm: measure(name) for arm, name in arms.items()}
-        return _judged_claim(regions, arms, measures, truth.groups[pictures[places]])
+        return judged_claim(regions, arms, measures, truth.groups[pictures[places]])
 
     return compare
 
@@ -161,19 +161,19 @@ def segmenting(*, background: bool = False, crowded: bool = False, **arms: str) 
     """
 
     def compare(ground: Ground, seed: int) -> JudgedClaim:
-        regions = _regions(ground)
+        regions = true_regions(ground)
         pictures, step = (regions.truth.crowded("test"), STEP) if crowded else (_judged(ground), 1)
         measures = {}
         for arm, name in arms.items():
             maps = (
                 _sampled(_baseline_maps(ground, name, pictures, seed, background=background), step)
                 if name in {CHANCE, PICTURE, CELLS}
-                else (likeliest(layers, len(ground.classes)) for layers in _answer(regions, name).values())
+                else (likeliest(layers, len(ground.classes)) for layers in answer_of(regions, name).values())
             )
             truth = true_maps(regions.truth, ground.classes, pictures, step=step)
             overlaps = map_overlaps(maps, truth, n_classes=len(ground.classes), background=background)
             measures[arm] = ratio_measure(*overlaps)
-        return _judged_claim(regions, arms, measures, ground.column("group", pictures))
+        return judged_claim(regions, arms, measures, ground.column("group", pictures))
 
     return compare
 
@@ -185,14 +185,14 @@ def outlining(**arms: str) -> Compare:
     """
 
     def compare(ground: Ground, _seed: int) -> JudgedClaim:
-        regions = _regions(ground)
+        regions = true_regions(ground)
         pictures, measures, groups = regions.truth.crowded("test"), {}, np.array([])
         for arm, name in arms.items():
-            answer = _answer(regions, name)
+            answer = answer_of(regions, name)
             truth = true_maps(regions.truth, ground.classes, pictures, step=STEP)
             values, places = thing_overlaps(answer.values(), truth, np.array([answer.chosen["threshold"]]))
             measures[arm], groups = ratio_measure(values, np.ones_like(values)), regions.truth.groups[pictures[places]]
-        return _judged_claim(regions, arms, measures, groups)
+        return judged_claim(regions, arms, measures, groups)
 
     return compare
 
@@ -204,15 +204,15 @@ def spotting(*, pixels: bool, **arms: str) -> Compare:
     """
 
     def compare(ground: Ground, _seed: int) -> JudgedClaim:
-        regions = _regions(ground)
+        regions = true_regions(ground)
         pictures = regions.truth.crowded("test")
         masks = list(regions.truth.defect_masks(pictures, step=STEP))
         measures = {}
         for arm, name in arms.items():
-            scores, layers = _answer(regions, name).values
+            scores, layers = answer_of(regions, name).values
             columns = ([layer[0].round(3) for layer in layers()], masks) if pixels else (scores, [*map(np.any, masks)])
             measures[arm] = area_measure(*columns)
-        return _judged_claim(regions, arms, measures, regions.truth.groups[pictures])
+        return judged_claim(regions, arms, measures, regions.truth.groups[pictures])
 
     return compare
 
@@ -276,7 +276,8 @@ def baseline_table(measures: Mapping[str, Measure], groups: npt.NDArray[Any], *,
     return lines
 
 
-def _regions(ground: Ground) -> GroundRegions:
+def true_regions(ground: Ground) -> GroundRegions:
+    """The regions of a ground. Raises NotMeasurableError for one without any."""
     if ground.regions is None:
         raise NotMeasurableError("no regions: of this ground no masks were read")
     return ground.regions()
@@ -286,10 +287,11 @@ def _judged(ground: Ground) -> Integers:
     return np.concatenate([ground.where("test"), ground.where("test", kind="pair")])
 
 
-def _judged_claim(
+def judged_claim(
     regions: GroundRegions, arms: Mapping[str, str], measures: Mapping[str, Measure], groups: npt.NDArray[Any]
 ) -> JudgedClaim:
-    answers = {name: _answer(regions, name) for name in arms.values() if name in regions.answers}
+    """The comparison of measures by arm, and what was chosen for their answers."""
+    answers = {name: answer_of(regions, name) for name in arms.values() if name in regions.answers}
     chosen = {f"{key} of {name}": value for name, answer in answers.items() for key, value in answer.chosen.items()}
     return JudgedClaim(comparison=measured_arms(measures, groups), chosen=chosen)
 
@@ -305,16 +307,16 @@ def _scores(ground: Ground, regions: GroundRegions, name: str, seed: int) -> Flo
         counts = region_counts(truth.picture, truth.kinds, n_pictures=len(truth.sizes), names=classes)
         return np.asarray(np.eye(len(classes))[counts.argmax(axis=1)][truth.picture])
     scores = np.zeros((len(truth.picture), len(classes)))
-    scores[truth.rows_of(truth.crowded("test"))] = _answer(regions, name).values
+    scores[truth.rows_of(truth.crowded("test"))] = answer_of(regions, name).values
     return scores
 
 
 def _baseline_maps(ground: Ground, name: str, pictures: Integers, seed: int, *, background: bool) -> Iterable[Integers]:
     """Maps (h, w) of pictures: 0, or a class's number from 1."""
-    truth = _regions(ground).truth
+    truth = true_regions(ground).truth
     if name == CELLS:
         maps = true_maps(truth, ground.classes, pictures, step=1)
-        return (_in_cells(true_map, background=background) for true_map in maps)
+        return (in_cells(true_map, background=background) for true_map in maps)
     classes = nearest_class(ground.image[pictures], ground.prototypes(ground.classes))
     if name == CHANCE:
         classes = np.random.default_rng(seed).integers(len(ground.classes), size=len(pictures))
@@ -327,7 +329,7 @@ def _sampled(maps: Iterable[Integers], step: int) -> Iterable[Integers]:
     return (of_one[step // 2 :: step, step // 2 :: step] for of_one in maps)
 
 
-def _in_cells(truth: Integers, *, background: bool) -> Integers:
+def in_cells(truth: Integers, *, background: bool) -> Integers:
     """A map (h, w) in which each cell of a grid has the class of most of its pixels, or with `background` that."""
     lines, columns = (np.arange(side) * _CELLS // side for side in truth.shape)
     cells, n = lines[:, None] * _CELLS + columns, int(truth.max()) + 1
@@ -336,7 +338,8 @@ def _in_cells(truth: Integers, *, background: bool) -> Integers:
     return np.asarray(counts.argmax(axis=1)[cells])
 
 
-def _answer(regions: GroundRegions, name: str) -> MethodAnswer:
+def answer_of(regions: GroundRegions, name: str) -> MethodAnswer:
+    """The answer of a name. Raises NotMeasurableError where there is none."""
     if name not in regions.answers:
         raise NotMeasurableError(f"no regions by `{name}` were computed for this ground")
     return regions.answers[name]()

@@ -161,6 +161,14 @@ def cell_labels(dense: Dense, regions: Regions, names: Sequence[str]) -> npt.NDA
     return labels
 
 
+def covered_shares(dense: Dense, regions: Regions) -> npt.NDArray[np.float64]:
+    """The largest share (n, h, w) of each cell that a region which counts covers; NaN in pictures without any."""
+    covered, kept = np.full(dense.cells.shape[:3], np.nan), regions.kept
+    for picture in np.unique(kept.picture):
+        covered[picture] = cell_shares(dense, int(picture), kept.of_picture(picture)).max(axis=0)
+    return covered
+
+
 def cell_shares(dense: Dense, place: int, regions: Regions) -> npt.NDArray[np.float64]:
     """The share (m, h, w) of each cell of a picture that lies in each of its regions, by mask, else by box."""
     shares = dense.weights(place, regions.boxes)

@@ -5,6 +5,7 @@ from typing import Any
 
 from evenly.features.dense.method import RegionMethod
 from evenly.features.dense.methods.attributes import RegionAttributes
+from evenly.features.dense.methods.background import Background
 from evenly.features.dense.methods.box_prompts import BoxPrompts
 from evenly.features.dense.methods.correlations import Correlations
 from evenly.features.dense.methods.cosegment import Cosegment
@@ -26,6 +27,7 @@ REGION_METHODS: Mapping[str, type[Any]] = {
     "counts": ThingCounts,
     "defects": Defects,
     "attributes": RegionAttributes,
+    "background": Background,
 }
 """Classes of `RegionMethod`: dataclasses whose fields are their hyper-parameters."""
 

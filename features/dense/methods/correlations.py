@@ -13,7 +13,7 @@ from annotated_types import Ge, Gt, Le
 
 from evenly.bounds import FINITE
 from evenly.features.dense.maps import MapCut
-from evenly.features.dense.method import GivenRegions, LearnsArrays, RegionNeed, Vocabulary, cell_shares
+from evenly.features.dense.method import GivenRegions, LearnsArrays, RegionNeed, Vocabulary, covered_shares
 from evenly.features.dense.regions import Regions
 from evenly.features.dense.rows import Dense, unit_length
 from evenly.features.errors import RowsError
@@ -95,10 +95,8 @@ class Correlations(LearnsArrays, MapCut):
         if not len(dense):
             return self
         rows, cells = _second(dense).reshape(len(dense), -1, _second(dense).shape[-1]), dense.cells
-        covered, kept = np.full(cells.shape[:3], np.nan, np.float32), regions.kept
-        for picture in np.unique(kept.picture):
-            shares = cell_shares(dense, int(picture), kept.of_picture(picture))
-            covered[picture] = shares.max(axis=0) > 0.5
+        shares = covered_shares(dense, regions)
+        covered = np.where(np.isnan(shares), np.nan, shares > 0.5).astype(np.float32)
         with torch_session(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             objects = torch.nn.Conv2d(cells.shape[3], self.dimension, 3, padding=1, padding_mode="replicate")
@@ -115,7 +113,9 @@ class Correlations(LearnsArrays, MapCut):
                     loss.backward()  # type: ignore[no-untyped-call]
                     optimizer.step()
             state = {**objects.state_dict(prefix="objects_"), **things.state_dict(prefix="background_")}
-        arrays = {name: values.numpy() for name, values in state.items() if len(kept) or name.startswith("objects")}
+        arrays = {
+            name: values.numpy() for name, values in state.items() if len(regions.kept) or name.startswith("objects")
+        }
         arrays["objects_weight"] = np.ascontiguousarray(arrays["objects_weight"].transpose(2, 3, 1, 0))
         return self.with_arrays(arrays)
 

@@ -10,7 +10,8 @@ from evenly.adapters.effects import CLAIMS, NotMeasurableError
 from evenly.adapters.effects.effect import effect_of
 from evenly.adapters.effects.ground import MethodAnswer, permuted_test, unit
 from evenly.adapters.effects.page import claim_of
-from evenly.adapters.effects.region_claims import CROP_AND_MAP, MASKED_CROP, PLAIN_CROP
+from evenly.adapters.effects.region_boxes import false_boxes
+from evenly.adapters.effects.region_claims import CROP_AND_MAP, MAP_BOXES, MASKED_CROP, PLAIN_CROP, ROW_BOXES
 from evenly.adapters.effects.regions import (
     CELLS,
     CHANCE,
@@ -29,6 +30,7 @@ from evenly.adapters.effects.regions import (
 )
 from evenly.adapters.evaluation.measures.bootstrap import paired_bootstrap
 from evenly.adapters.evaluation.regions.weighted import ratio_measure
+from evenly.features.dense.regions import Regions
 from evenly.features.errors import UnknownModelError
 from evenly.tasks.adapters.region_methods import region_answers
 from tests.adapters.effects.world import parts_of, word, world
@@ -87,6 +89,23 @@ def test_colours_of_regions_are_judged_where_one_is_known():
     assert effect.value == 1 > effect.rival_value
     assert effect.n_groups == len(set(TRUTH.codes[rows])) - 1
     assert judged(colouring(method="oracle", rival="nothing"), ground).value < 1
+
+
+def test_boxes_that_match_no_object_of_their_class_count_against_a_method():
+    rows = TRUTH.rows_of(CROWDED)
+    columns = (np.searchsorted(CROWDED, TRUTH.picture[rows]), TRUTH.boxes[rows], TRUTH.kinds[rows])
+    entries = [
+        {"picture": picture, "box": box, "label": kind, "score": 0.9}
+        for picture, box, kind in zip(*columns, strict=True)
+    ]
+    elsewhere = [entry | {"box": (18, 0, 21, 2), "score": 0.5} for entry in entries if entry["picture"] % 2]
+    right, more = Regions.from_rows(entries), Regions.concatenated(list(map(Regions.from_rows, (entries, elsewhere))))
+    effect = judged(false_boxes(method="right", rival="more"), with_answers(right=right, more=more))
+    assert (effect.value, effect.rival_value) == (0, -len(elsewhere) / len(CROWDED))
+    answers = region_answers(parts_of(TRUTH))
+    plain, learned = (answers[name]() for name in (MAP_BOXES, ROW_BOXES))
+    assert plain.chosen["recall on val"] == learned.chosen["recall on val"] > 0
+    assert min(plain.values.scores) >= plain.chosen["threshold"]
 
 
 def test_tags_of_pictures_are_judged_where_these_show_two_classes():

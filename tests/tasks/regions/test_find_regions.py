@@ -375,18 +375,20 @@ def test_pairs_are_balanced_over_the_labels_of_their_regions(tmp_path):
     }
 
 
+SCENES = [f"scene {number}" for number in range(40)]
 NAMED = {
     "masked_crops": {},
     "box_prompts": {"rank": 2, "epochs": 1, "batch_size": 2},
     "descriptions": {"within": "boxes", "min_score": -1.0},
     "counts": {"rank": 2, "epochs": 1, "block": 2, "min_count": 0.001},
     "attributes": {"attributes": {"colour": ["red", "blue"]}, "rank": 2, "epochs": 1, "batch_size": 2},
+    "background": {"min_score": 0.0, "min_area": 0.0},
 }
 
 
 @pytest.mark.parametrize("method", NAMED)
 def test_methods_that_read_labels_learn_and_say_what_and_give_the_same_in_partitions(tmp_path, monkeypatch, method):
-    labelled = [{"box": [0, 0, 32, 24], "label": "fox"}, {"box": [32, 24, 64, 48], "label": "owl"}]
+    labelled = [{"box": [0, 0, 32, 48], "label": "fox"}, {"box": [32, 0, 64, 48], "label": "owl"}]
     if method == "attributes":
         labelled = [box | {"attributes": [word]} for box, word in zip(labelled, ("red", "blue"), strict=True)]
     monkeypatch.setattr("tests.tasks.regions.test_find_regions.BOXES", labelled)
@@ -408,6 +410,14 @@ def test_methods_that_read_labels_learn_and_say_what_and_give_the_same_in_partit
         summed = table.group_by("uid").aggregate([("count", "sum")]).sort_by("uid")
         assert np.allclose(pairs.sort_by("uid")["region_expected"], summed["count_sum"])
         assert findings(whole.workspace, publish(whole, records)) == set()
+
+
+def test_words_for_scenes_that_look_like_the_whole_picture_leave_no_region(tmp_path):
+    run = opened(tmp_path / "w")
+    every, _ = tables(run, found(run, options={"scale": 1000.0})[-1])
+    left, _ = tables(run, found(run, method="background", options={"scale": 1000.0, "scenes": SCENES, "top": 1})[-1])
+    assert left.num_rows < every.num_rows
+    assert {*left["source"].to_pylist()} <= {"background"}
 
 
 _WORDS = st.lists(st.sampled_from("abcd"), unique=True)
