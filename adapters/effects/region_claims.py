@@ -7,7 +7,7 @@ import numpy as np
 
 from evenly.adapters.effects.claim import Claim
 from evenly.adapters.effects.ground import Ground
-from evenly.adapters.effects.region_boxes import false_boxes
+from evenly.adapters.effects.region_boxes import detecting, false_boxes
 from evenly.adapters.effects.regions import (
     CELLS,
     CHANCE,
@@ -48,6 +48,8 @@ SAMPLED, UNSAMPLED = "texts with sampled biases", "learned texts without biases"
 SAMPLED_OTHERS = "texts that learned defects of other pictures"
 MAP_BOXES, SCENE_BOXES = "boxes of score maps", "boxes beside words for scenes"
 ROW_BOXES, ROW_BOXES_WHOLE = "boxes beside a learned background", "the same with boxes that are parts of others"
+ALL_BOXES, PROPOSED = "all boxes of score maps", "proposals named by texts and trained rows"
+PROPOSED_TEXTS, PROPOSED_UNSEEN = "proposals named by texts", "proposals that learnt two thirds of the classes"
 BUSY = ("on bricks", "on grass", "on gravel")
 _OBJECTS = "two or three objects on a picture"
 
@@ -157,6 +159,15 @@ REGION_CLAIMS = (
         (DESCRIBED, DESCRIBED_CROP, DESCRIBED_OTHERS),
         (DESCRIBED, DESCRIBED_PICTURE, DESCRIBED_OTHERS),
         (DESCRIBED, DESCRIBED_CELLS, DESCRIBED_OTHERS),
+    ),
+    *_claims(
+        35, "OpenSD", detecting, "average precision of boxes at IoU .5", _OBJECTS,
+        (PROPOSED, ALL_BOXES, "", CELLS),
+        (PROPOSED, PROPOSED_TEXTS, "", CELLS),
+    ),
+    *_claims(
+        35, "OpenSD", partial(detecting, unseen=True), "average precision of boxes at IoU .5",
+        f"{_OBJECTS}, of classes that are not learnt", (PROPOSED_UNSEEN, ALL_BOXES, "", CELLS),
     ),
     *_claims(
         19, "BIRDet", false_boxes, "false boxes on a picture, as a negative number, at equal recall on val",

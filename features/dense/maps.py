@@ -45,7 +45,7 @@ class MapCut:
             layers = maps[place] if background is None else np.concatenate([maps[place], background[place][None]])
             of_pixels = dense.on_pixels(place, layers)
             winners = _winners(of_pixels)
-            for thing, mask, box in _parts(winners, len(names), of_pixels[0].size / maps[0, 0].size):
+            for thing, mask, box in connected_parts(winners, len(names), of_pixels[0].size / maps[0, 0].size):
                 score = round(float(of_pixels[thing][mask].mean()), DIGITS)
                 share = mask.sum() / mask.size
                 reason = LOW_SCORE if score < self.min_score else SMALL if share < self.min_area else ""
@@ -65,7 +65,7 @@ def _winners(layers: Single) -> npt.NDArray[np.int64]:
     return winners
 
 
-def _parts(
+def connected_parts(
     winners: npt.NDArray[np.int64], count: int, least: float
 ) -> Iterator[tuple[int, npt.NDArray[np.bool_], tuple[float, ...]]]:
     """The parts of each thing that hang together and have at least so many pixels: thing, mask and box."""

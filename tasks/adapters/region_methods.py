@@ -35,7 +35,7 @@ from evenly.features.dense.regions import Regions
 from evenly.features.dense.rows import Dense
 from evenly.features.errors import UnknownModelError
 from evenly.features.unit_rows import Single
-from evenly.tasks.adapters.region_boxes import boxes_beside_background
+from evenly.tasks.adapters.region_boxes import boxes_beside_background, proposals
 from evenly.tasks.adapters.region_parts import CrowdedPart, CrowdedParts
 
 GAMMAS, DELTAS, RETRIEVED = (0.2, 0.4, 0.5, 0.6, 0.7, 0.8), (0.5, 0.8, 0.9, 0.99, 1.0), (5, 10, 20)
@@ -306,6 +306,7 @@ _ANSWERED: Mapping[Callable[[CrowdedParts], dict[str, MethodAnswer]], tuple[str,
         claims.DESCRIBED, claims.DESCRIBED_OTHERS, claims.DESCRIBED_CELLS, claims.DESCRIBED_CROP,
         claims.DESCRIBED_PICTURE,
     ),
+    proposals: (claims.ALL_BOXES, claims.PROPOSED, claims.PROPOSED_TEXTS, claims.PROPOSED_UNSEEN),
     boxes_beside_background: (claims.MAP_BOXES, claims.SCENE_BOXES, claims.ROW_BOXES, claims.ROW_BOXES_WHOLE),
     descriptions: (claims.WORDS_PICTURE, claims.WINDOWS, claims.WORDS_WINDOWS, claims.WORDS_BOXES),
     defects: (claims.STATES, claims.STATES_PICTURE, claims.SAMPLED, claims.UNSAMPLED, claims.SAMPLED_OTHERS),

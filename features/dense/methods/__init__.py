@@ -13,6 +13,7 @@ from evenly.features.dense.methods.counts import ThingCounts
 from evenly.features.dense.methods.defects import Defects
 from evenly.features.dense.methods.descriptions import DescribedParts
 from evenly.features.dense.methods.masked_crops import MaskedCrops
+from evenly.features.dense.methods.proposals import Proposals
 from evenly.features.dense.methods.relations import Relations
 from evenly.features.dense.methods.score_maps import ScoreMaps
 
@@ -28,6 +29,7 @@ REGION_METHODS: Mapping[str, type[Any]] = {
     "defects": Defects,
     "attributes": RegionAttributes,
     "background": Background,
+    "proposals": Proposals,
 }
 """Classes of `RegionMethod`: dataclasses whose fields are their hyper-parameters."""
 

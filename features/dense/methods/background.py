@@ -6,15 +6,16 @@ scenes; the learned row is ours.
 """
 
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
+import numpy.typing as npt
 from annotated_types import Ge, Le, MinLen
 
 from evenly.bounds import FINITE
 from evenly.features.dense.maps import MapCut
 from evenly.features.dense.method import GivenRegions, LearnsArrays, RegionNeed, Vocabulary, covered_shares
-from evenly.features.dense.regions import Regions
+from evenly.features.dense.regions import Boxes, Regions
 from evenly.features.dense.rows import Dense, unit_length
 from evenly.features.unit_rows import Single
 
@@ -67,25 +68,39 @@ class Background(LearnsArrays, MapCut):
         Cells that no region covers are background, those covered by half or more are not; others do not count, nor do
         pictures without regions.
         """
-        from scipy.optimize import minimize
-        from scipy.special import expit, logsumexp
+        from scipy.special import logsumexp
 
         covered = covered_shares(dense, regions)
-        labelled = (covered == 0) | (covered >= 0.5)
-        if not labelled.any():
+        known = (covered == 0) | (covered >= 0.5)
+        if not known.any():
             return self
-        cells, is_background = dense.cells[labelled].astype(np.float64), covered[labelled] == 0
-        of_things = logsumexp(self.scale * cells @ vocabulary.prototypes.T, axis=1)
+        cells = dense.cells[known]
+        of_things = logsumexp(self.scale * cells.astype(np.float64) @ vocabulary.prototypes.T, axis=1)
+        row, bias = fitted_row(cells, covered[known] == 0, of_things, self.penalty)
+        return self.with_arrays({"row": row, "bias": bias})
 
-        def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
-            row, margins = parameters[:-1], cells @ parameters[:-1] + parameters[-1] - of_things
-            errors = expit(margins) - is_background
-            value = np.mean(np.logaddexp(0, margins) - is_background * margins) + self.penalty * row @ row
-            slope = np.append(cells.T @ errors / len(cells) + 2 * self.penalty * row, errors.mean())
-            return float(value), slope
 
-        fitted = minimize(loss, np.zeros(cells.shape[1] + 1), jac=True, method="L-BFGS-B").x.astype(np.float32)
-        return self.with_arrays({"row": fitted[:-1], "bias": fitted[-1:]})
+def fitted_row(
+    cells: Single, shares: npt.NDArray[Any], offsets: npt.NDArray[np.float64], penalty: float
+) -> tuple[Single, Single]:
+    """The row (d,) and bias (1,) of the logit cells . row + bias - offsets of `shares` (m,), by cross-entropy.
+
+    penalty: times the squared length of the row.
+    """
+    from scipy.optimize import minimize
+    from scipy.special import expit
+
+    rows, targets = cells.astype(np.float64), shares.astype(np.float64)
+
+    def loss(parameters: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+        row, margins = parameters[:-1], rows @ parameters[:-1] + parameters[-1] - offsets
+        errors = expit(margins) - targets
+        value = np.mean(np.logaddexp(0, margins) - targets * margins) + penalty * row @ row
+        slope = np.append(rows.T @ errors / len(rows) + 2 * penalty * row, errors.mean())
+        return float(value), slope
+
+    fitted = minimize(loss, np.zeros(cells.shape[1] + 1), jac=True, method="L-BFGS-B").x.astype(np.float32)
+    return fitted[:-1], fitted[-1:]
 
 
 def nearest_mean(rows: Single, bank: Single, count: int) -> Single:
@@ -106,8 +121,14 @@ def without_parts(regions: Regions, overlap: float) -> Regions:
             regions.labels[counting] == regions.labels[place]
         )
         better = counting[is_rival & (regions.scores[counting] > regions.scores[place])]
-        box, rivals = regions.boxes[place], regions.boxes[better]
-        low, high = np.maximum(box[:2], rivals[:, :2]), np.minimum(box[2:], rivals[:, 2:])
-        shares = np.clip(high - low, 0, None).prod(axis=1) / (box[2:] - box[:2]).prod()
+        box = regions.boxes[place]
+        shares = shared_areas(box, regions.boxes[better]) / (box[2:] - box[:2]).prod()
         reasons[place] = PARTIAL_BOX if (shares > overlap).any() else ""
     return replace(regions, reasons=reasons)
+
+
+def shared_areas(box: Boxes, rivals: Boxes) -> Boxes:
+    """The area (m,) that a box (4,) has in common with each of rivals (m, 4)."""
+    low, high = np.maximum(box[:2], rivals[:, :2]), np.minimum(box[2:], rivals[:, 2:])
+    areas: Boxes = np.clip(high - low, 0, None).prod(axis=1)
+    return areas

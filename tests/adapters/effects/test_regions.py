@@ -10,7 +10,7 @@ from evenly.adapters.effects import CLAIMS, NotMeasurableError
 from evenly.adapters.effects.effect import effect_of
 from evenly.adapters.effects.ground import MethodAnswer, permuted_test, unit
 from evenly.adapters.effects.page import claim_of
-from evenly.adapters.effects.region_boxes import false_boxes
+from evenly.adapters.effects.region_boxes import detecting, false_boxes
 from evenly.adapters.effects.region_claims import CROP_AND_MAP, MAP_BOXES, MASKED_CROP, PLAIN_CROP, ROW_BOXES
 from evenly.adapters.effects.regions import (
     CELLS,
@@ -102,6 +102,9 @@ def test_boxes_that_match_no_object_of_their_class_count_against_a_method():
     right, more = Regions.from_rows(entries), Regions.concatenated(list(map(Regions.from_rows, (entries, elsewhere))))
     effect = judged(false_boxes(method="right", rival="more"), with_answers(right=right, more=more))
     assert (effect.value, effect.rival_value) == (0, -len(elsewhere) / len(CROWDED))
+    judges = (detecting(method="right", rival="more"), detecting(unseen=True, method="right", rival=CELLS))
+    for judge in judges:
+        assert judged(judge, with_answers(right=right, more=more)).value == pytest.approx(1)
     answers = region_answers(parts_of(TRUTH))
     plain, learned = (answers[name]() for name in (MAP_BOXES, ROW_BOXES))
     assert plain.chosen["recall on val"] == learned.chosen["recall on val"] > 0

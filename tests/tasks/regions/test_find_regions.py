@@ -383,6 +383,7 @@ NAMED = {
     "counts": {"rank": 2, "epochs": 1, "block": 2, "min_count": 0.001},
     "attributes": {"attributes": {"colour": ["red", "blue"]}, "rank": 2, "epochs": 1, "batch_size": 2},
     "background": {"min_score": 0.0, "min_area": 0.0},
+    "proposals": {"rank": 2, "epochs": 1, "batch_size": 2, "levels": [0.0], "min_area": 0.0},
 }
 
 
