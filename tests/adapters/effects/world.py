@@ -62,7 +62,7 @@ def drawn(truth):
         picture=picture,
         boxes=boxes.astype(np.float64),
         masks=np.array([encoded_mask(mask) for mask in masks], object),
-        labels=np.array(labels, object),
+        labels=np.array(codes, object),
         kinds=np.array(labels, object),
         colours=of_objects["given_colour"].to_numpy(object),
         codes=np.array(codes, object),
