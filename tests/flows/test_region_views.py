@@ -105,3 +105,10 @@ def test_a_picture_of_regions_is_refused_where_there_are_none(photos, evenly, tm
     assert not (tmp_path / "seen.png").exists()
     status, _, err = evenly("why", "2.png", "--root", tmp_path / "w", "--picture", tmp_path / "seen.jpg")
     assert (status, "must end with .png" in err) == (2, True)
+
+
+def test_things_that_nothing_looks_for_are_refused_before_anything_runs(photos, evenly, tmp_path):
+    things = tmp_path / "things.txt"
+    things.write_text("fox\n")
+    status, _, err = evenly("regions", photos, "--root", tmp_path / "w", "--texts", things)
+    assert (status, "Add --method" in err) == (2, True)

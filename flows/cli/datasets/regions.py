@@ -58,6 +58,10 @@ def regions_command(
         "dense": options.dense,
     }
     rule = RegionRule(**{**stated, **{field: value for field, value in changes.items() if value is not None}})
+    if options.texts is not None and rule.method is None and rule.endpoint is None:
+        raise UsageError(
+            f"`--texts` must go with what looks for things; got `{options.texts}`, and boxes as they are. Add --method."
+        )
     manifest = Builds(run.workspace).read(name)
     with no_widgets():
         return regions_of_build(run_for(run, rule), manifest, rule, options.out)
