@@ -12,7 +12,7 @@ from evenly.audit.diff import diff_builds
 from evenly.audit.published import PublishedBuild
 from evenly.audit.verify import verify_build
 from evenly.audit.why import explain
-from evenly.curation.balance import inputs, picked_texts
+from evenly.curation.balance import parts, picked_texts
 from evenly.storage import ledger, samples
 from evenly.storage.ledger import Ledger
 from evenly.storage.tables.arrow_files import read_table, write_table
@@ -100,7 +100,7 @@ def test_one_text_per_picture_is_picked_again_without_all_pairs_at_once(picked, 
         sizes.append(len(uids))
         return pick(uids, images, **options)
 
-    for module in (picked_texts, inputs):
+    for module in (picked_texts, parts):
         monkeypatch.setattr(module, "pick_texts", noted)
     assert verify_build(*picked) == []
     for uid in build.ledger.decisions(build.deciding[0], ["uid"])["uid"].to_pylist()[:4]:
