@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
-from hashlib import blake2b, sha256
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from evenly.features.dense.towers import DenseEncoder, dense_encoder, size_of
 from evenly.features.errors import UnreadableImageError
 from evenly.features.unit_rows import Single, to_unit_rows
 from evenly.storage.errors import InputError
-from evenly.storage.feature_store import TextStore
+from evenly.storage.feature_store import TextStore, text_id
 from evenly.storage.files.class_lists import MAX_BYTES
 from evenly.storage.reading.budget import read_text
 from evenly.storage.records import content_hash
@@ -325,6 +325,6 @@ def _without(reason: str) -> str:
 
 
 def _key(picture: dict[str, Any]) -> str:
-    """The name of a picture's regions where they are stored."""
+    """The name of a picture's regions where they are stored: that of the picture, and of the caption or boxes read."""
     stated = picture["statements"]
-    return f"{picture['image_id']}:{'' if stated is None else blake2b(stated.encode(), digest_size=16).hexdigest()}"
+    return f"{picture['image_id']}:{'' if stated is None else text_id(stated)}"

@@ -34,10 +34,11 @@ from evenly.features.refining.heads import Heads
 from evenly.flows.cli.errors import UsageError
 from evenly.storage.artifacts.kinds import learned_regions_of
 from evenly.storage.errors import InputError
-from evenly.storage.feature_store import FeatureStore, RowStore, TextStore
+from evenly.storage.feature_store import FeatureStore, RowStore, TextStore, text_id
 from evenly.storage.removal.clean import Wanted, clean_workspace
 from evenly.storage.removal.purge import purge
 from evenly.storage.removal.traces import Traces
+from evenly.storage.tables.lance_rows import MADE_AGAIN, each_fragment, newest_version
 from evenly.storage.web.images import read_images
 from evenly.tasks.engine import InProcess
 from evenly.tasks.pictures.encoded import store_images
@@ -542,6 +543,11 @@ def test_the_order_that_a_caption_says_is_a_score_of_its_pair_by_which_contradic
     assert goes == {uid: "low_order" if (score or 1) < 0.5 else "" for uid, score in of_pairs.items()}
     assert {*goes.values()} == {"low_order", ""}
     assert findings(run.workspace, publish(run, records)) == set()
+    (path,) = run.workspace.features.rglob("regions.lance")
+    stored = pa.concat_tables(each_fragment(path, MADE_AGAIN, version=newest_version(path)))
+    for caption in filter(None, said):  # to be taken down while its picture stays
+        (row,) = [row for row, name in enumerate(stored["id"].to_pylist()) if text_id(caption) in name]
+        assert Traces(captions=frozenset([caption])).in_table(stored)[1][row]
     parted, others = judged(tmp_path / "parted", bits=3)
     assert all(map(pa.Table.equals, (table, decisions), tables(parted, others[3])))
 
