@@ -31,16 +31,18 @@ _VAL = 5  # one group of so many
 
 
 @dataclass(frozen=True, kw_only=True)
-class BoxPrompts(LearnsArrays, Naming):
-    """Names by refined rows of regions and texts; without `fit` by plain means of cells.
-
-    rank, epochs, batch_size, seed: of the heads that `fit` trains.
-    """
+class RegionHeads:
+    """Rank, epochs, batch_size and seed of the heads that `fit` trains."""
 
     rank: Annotated[int, Ge(1), Le(4096)] = 64
     epochs: Annotated[int, Ge(1), Le(1000)] = 20
     batch_size: Annotated[int, Ge(2), Le(65536)] = 256
     seed: Annotated[int, Ge(0)] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoxPrompts(LearnsArrays, RegionHeads, Naming):
+    """Names by refined rows of regions and texts; without `fit` by plain means of cells."""
 
     @property
     def needs(self) -> frozenset[RegionNeed]:

@@ -23,7 +23,7 @@ from evenly.features.dense.method import (
     covered_shares,
 )
 from evenly.features.dense.methods.background import fitted_row, shared_areas
-from evenly.features.dense.methods.box_prompts import BoxPrompts, region_pairs
+from evenly.features.dense.methods.box_prompts import BoxPrompts, RegionHeads, region_pairs
 from evenly.features.dense.naming import Naming, Probabilities, label_places, region_means, share_right
 from evenly.features.dense.regions import Regions, encoded_mask
 from evenly.features.dense.rows import Dense
@@ -36,13 +36,12 @@ _HEADS = "heads."
 
 
 @dataclass(frozen=True, kw_only=True)
-class Proposals(LearnsArrays, Naming):
+class Proposals(LearnsArrays, RegionHeads, Naming):
     """Boxes and masks where a picture's cells are like those that regions cover, each with its likeliest name.
 
     levels: parts of the map over each are proposals. overlap: of two with a larger IoU the one that is covered more
     stays, the other goes as `duplicate`. min_area: the share of its picture that one must cover. weight: of the trained
-    rows, for names that were seen; None: as `fit` chooses. unseen: the exponent of other names. rank, epochs,
-    batch_size, seed: of the trained heads.
+    rows, for names that were seen; None: as `fit` chooses. unseen: the exponent of other names.
     """
 
     levels: Annotated[tuple[Annotated[float, Ge(0), Le(1)], ...], MinLen(1)] = (0.2, 0.35, 0.5, 0.65, 0.8, 0.9)
@@ -51,10 +50,6 @@ class Proposals(LearnsArrays, Naming):
     weight: Annotated[float, Ge(0), Le(1)] | None = None
     unseen: Annotated[float, Ge(0), FINITE] = 1.0
     penalty: Annotated[float, Ge(0), FINITE] = 1e-5
-    rank: Annotated[int, Ge(1), Le(4096)] = 64
-    epochs: Annotated[int, Ge(1), Le(1000)] = 20
-    batch_size: Annotated[int, Ge(2), Le(65536)] = 256
-    seed: Annotated[int, Ge(0)] = 0
 
     @property
     def needs(self) -> frozenset[RegionNeed]:
