@@ -33,6 +33,7 @@ from evenly.adapters.methods.tip_f import TipF
 from evenly.adapters.methods.tipx import TIPX
 from evenly.adapters.methods.vcd import DescribedClasses
 from evenly.adapters.methods.zero_shot import ZeroShot
+from evenly.adapters.prompts.coop import CoOp
 
 ADAPTERS: dict[str, type[Adapter]] = {
     "zero_shot": ZeroShot,
@@ -57,6 +58,7 @@ ADAPTERS: dict[str, type[Adapter]] = {
     "disclip": SelectedDescriptions,
     "fudd": DifferentialTexts,
     "perceptionclip": PerceptionCLIP,
+    "coop": CoOp,
 }
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evenly.adapters.errors import InvalidFeaturesError, MissingFeaturesError
+from evenly.adapters.prompts.tower import PromptTower
 
 Strings = npt.NDArray[np.str_]
 
@@ -61,6 +62,7 @@ class Features:
     class; `pair_texts` (p, d) with `pair_text_classes` (p, 2), row (a, b) describes class a as against b;
     `context_prototypes` (z, c, d), class c in context z; `negation_prototypes` (c, d), texts that say "not c";
     `rejection_prototypes` (r, d), texts of what is none of the classes. Class indices are int64, positions in 0 to c-1.
+    `tower` is the text tower, bound to the class names: no array, for methods that learn the words of a prompt.
     """
 
     image: Floats
@@ -80,6 +82,7 @@ class Features:
     context_prototypes: Floats | None = None
     negation_prototypes: Floats | None = None
     rejection_prototypes: Floats | None = None
+    tower: PromptTower | None = None
     encoder: str = ""
 
     def __post_init__(self) -> None:
@@ -92,6 +95,11 @@ class Features:
             object.__setattr__(self, name, _read_only(array))
         for name in _CLASS_INDICES:
             self._check_class_indices(name)
+        if self.tower is not None and self.prototypes is not None and len(self.tower.names) != len(self.prototypes):
+            raise InvalidFeaturesError(
+                f"`tower` must have a name per class, {len(self.prototypes)}; got {len(self.tower.names)}. Bind it to "
+                "the class list of the prototypes."
+            )
 
     def __len__(self) -> int:
         return int(self.image.shape[0])

@@ -62,6 +62,11 @@ def takes_second(rule: ClassTexts, adapters: Sequence[str]) -> bool:
     return any("second" in {*kind.needs, *kind.row_needs, *kind.uses} for kind in kinds)
 
 
+def takes_tower(adapters: Sequence[str]) -> bool:
+    """Whether one of the adapters learns through the text tower."""
+    return any("tower" in adapter_class(name).needs for name in adapters)
+
+
 _SETS = {"far": "ood", "near": "near_ood"}
 _OF_TEXTS = [name for name in SHARED if not name.startswith("unlabelled")]
 

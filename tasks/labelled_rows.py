@@ -14,7 +14,7 @@ from evenly.adapters import adapter_class
 from evenly.adapters.class_texts import FREQUENT_NAMES, ClassTexts, ListSplit
 from evenly.adapters.errors import InvalidFeaturesError
 from evenly.adapters.features import Features, Floats, Integers
-from evenly.adapters.labelled import LabelledPairs, LabelledRows, Strings, takes_second
+from evenly.adapters.labelled import LabelledPairs, LabelledRows, Strings, takes_second, takes_tower
 from evenly.adapters.splits import joined_groups, settle_parts, split_by_group
 from evenly.adapters.twins import Twins, twin_clusters
 from evenly.curation.collecting import COLLECT
@@ -24,6 +24,7 @@ from evenly.storage.errors import InputError
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.files.splits import compared_keys, places_of_keys, read_split
 from evenly.storage.samples import BuildSamples
+from evenly.tasks.adapters.prompts import run_tower
 from evenly.tasks.classes.texts import class_texts, filled_templates, frequent_names, prototypes, single
 from evenly.tasks.encoders import encoder_identity, second_backbone_rows, text_rows
 from evenly.tasks.pictures.views import view_rows
@@ -64,6 +65,8 @@ def labelled_rows(run: Run, manifest: Mapping[str, Any], rule: ClassTexts, *, ad
         run, manifest, rule, np.concatenate([labelled.groups[labelled.split == "test"], *of_unseen])
     )
     views, about_views = _views(run, manifest, labelled, features) if adapters else ({}, [])
+    if takes_tower(adapters):
+        texts["tower"] = run_tower(run, rule.classes)
     shared = texts | views | _pool(features.rows(np.flatnonzero(labelled.split == "train")), unlabelled)
     return LabelledRows(
         **vars(labelled) | {"notes": (*labelled.notes, *about_pool, *about_names, *about_views)},

@@ -387,6 +387,7 @@ FOLDERS = {
     "captions",  # candidates, what speaks for and against them, who makes them
     "filters", "methods", "corruptions", "exports", "ood",  # dicts of plug-ins
     "texts", "chat", "batch",  # descriptions
+    "prompts",  # adapters that learn them
     "forms", "own_features", "evaluation", "measures", "protocols", "effects",  # adapters
     "tables", "decoders", "stores", "pictures",  # storage (stores: what an object store needs), demo, features
     "scenes",  # demo: pictures of several objects, of which all is known

@@ -38,6 +38,8 @@ SHARED = {
     "rejection_prototypes": "rejection_prototypes",
 }
 """Field of the record: key of the file, for what is not per image."""
+ENCODER = "encoder"
+"""The key of the encoder that made the features: model, weights, identity."""
 PER_IMAGE = {
     "image": "{}_features",
     "norms": "{}_norms",
@@ -170,7 +172,7 @@ def groups_of(arrays: Arrays, part: str, n: int) -> npt.NDArray[Any]:
 
 def encoder_in(arrays: Arrays) -> str:
     """The identity of what made the features, the last text of `encoder`; "" where the file does not say."""
-    return str(arrays["encoder"][-1]) if "encoder" in arrays else ""
+    return str(arrays[ENCODER][-1]) if ENCODER in arrays else ""
 
 
 def in_keys(message: str, part: str = "train") -> str:
@@ -198,7 +200,7 @@ def joined_parts(parts: Parts) -> tuple[Features, Integers, npt.NDArray[np.str_]
         judged_images = [part.features.image for part in (parts.val, parts.test)]
         rows["captions"] = np.concatenate([parts.train.features.captions, *judged_images])
     shared = {field: getattr(parts.train.features, field) for field in SHARED}
-    record = Features(**rows, **shared, encoder=parts.train.features.encoder)
+    record = Features(**rows, **shared, tower=parts.train.features.tower, encoder=parts.train.features.encoder)
     return record, np.concatenate([part.labels for part in all_parts]), split, groups
 
 

@@ -8,7 +8,7 @@ from evenly.adapters.contract import Adapter
 from evenly.adapters.errors import MissingFeaturesError
 from evenly.adapters.features import Features, GroupedFeatures
 from evenly.adapters.methods.cooked import Cooked
-from evenly.adapters.own_features.arrays import PER_IMAGE, SHARED, Parts
+from evenly.adapters.own_features.arrays import ENCODER, PER_IMAGE, SHARED, Parts
 
 Stands = tuple[Parts, tuple[str, ...]]
 
@@ -100,7 +100,7 @@ def _lacks(part: GroupedFeatures, field: str) -> bool:
 
 
 def _key(field: str, part: str) -> str:
-    return PER_IMAGE[field].format(part) if field in PER_IMAGE else SHARED[field]
+    return PER_IMAGE[field].format(part) if field in PER_IMAGE else SHARED.get(field, ENCODER)
 
 
 def _taught_by_second(kind: type[Adapter]) -> bool:

@@ -3,7 +3,6 @@
 Its cost beforehand: pairs of each part, what is trained, and the time, by a step that is run.
 """
 
-import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -26,10 +25,11 @@ from evenly.features.refining.refinement import Refinement, Trainable
 from evenly.features.refining.towers import ReadPictures, TowerTraining
 from evenly.features.refining.training import HOLD_WEIGHT, State, TrainingRule, check_trained, train_heads
 from evenly.storage.artifacts.store import object_content, object_path, put_object
+from evenly.storage.artifacts.training_states import remove_states, store_state, stored_state
 from evenly.storage.builds import Builds
-from evenly.storage.errors import DamagedError, InputError, StorageError
+from evenly.storage.errors import DamagedError, InputError
 from evenly.storage.ledger import StepOutput, StepRecord
-from evenly.storage.records import content_hash, replacing, stored_fields
+from evenly.storage.records import content_hash, stored_fields
 from evenly.storage.web.images import find_places, read_images
 from evenly.tasks.encoders import open_encoder, step_encoder
 from evenly.tasks.labelled_rows import kept_pairs
@@ -45,7 +45,6 @@ SHIFTS = ("noun_shift", "picture_shift")
 _NOTED = ("strength", "epoch", *SHIFTS, "hold_weight")
 STRENGTHS = (0.25, 0.5, 0.75, 1.0)
 _TRAINING = TrainingRule()
-_DIGEST = 32  # bytes of a SHA-256
 FEWEST = 20
 """Pairs that val must have, and test."""
 
@@ -214,7 +213,7 @@ def _epochs(
     done = 0
     state: State | None = None
     with run.progress.bar("refining: epochs", rule.training.epochs) as advance:
-        while (stored := _stored_state(folder / f"{done + 1:04}.safetensors")) is not None:
+        while (stored := stored_state(folder / f"{done + 1:04}.safetensors")) is not None:
             state, done = stored, done + 1
             yield done, trained.refinement(state), state
             advance(1)
@@ -231,33 +230,10 @@ def _epochs(
             start=None if state is None else (done, state),
         )
         for epoch, refinement, after in epochs:
-            _store_state(folder / f"{epoch:04}.safetensors", after)
+            store_state(folder / f"{epoch:04}.safetensors", after)
             yield epoch, refinement, after
             advance(1)
-    for path in sorted(folder.glob("*.safetensors")):
-        path.unlink(missing_ok=True)  # another process may have been as far
-    with suppress(OSError, StorageError):  # a store has no folders
-        folder.rmdir()
-
-
-def _store_state(path: Path, state: State) -> None:
-    from safetensors.numpy import save
-
-    content = save({name: np.ascontiguousarray(values) for name, values in state.items()})
-    with replacing(path) as stream:
-        stream.write(content + hashlib.sha256(content).digest())
-
-
-def _stored_state(path: Path) -> State | None:
-    """The state after an epoch; None where none is stored, or what is has changed: that epoch is trained again."""
-    from safetensors.numpy import load
-
-    try:
-        stored = path.read_bytes()
-    except FileNotFoundError:
-        return None
-    content, digest = stored[:-_DIGEST], stored[-_DIGEST:]
-    return load(content) if hashlib.sha256(content).digest() == digest else None
+    remove_states(folder)
 
 
 def _inputs(run: Run, _upstream: Records, rule: RefineRule) -> dict[str, str]:

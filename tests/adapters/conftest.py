@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from evenly.adapters.features import Features, LabelledFeatures, unit_rows
+from tests.adapters.small_tower import SmallTower
 
 
 def labelled(features: Features, labels: np.ndarray) -> LabelledFeatures:
@@ -68,6 +69,7 @@ def further_fields(image: np.ndarray, first: dict[int, np.ndarray], names: np.nd
         "context_prototypes": np.stack([names, moved(names, 1), moved(names, 8)]),
         "negation_prototypes": unit_rows(names.mean(axis=0) * 2 - names),
         "rejection_prototypes": unit_rows(np.stack([image.mean(axis=0), np.ones(64)])),
+        "tower": SmallTower(tuple("0123456789"), dict(zip("0123456789", names, strict=True))),
     }
 
 

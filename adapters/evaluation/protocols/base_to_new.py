@@ -112,6 +112,8 @@ def of_classes(features: Features, classes: Integers) -> Features:
     places = np.full(len(prototypes), -1)
     places[classes] = np.arange(len(classes))
     changed: dict[str, Any] = {"prototypes": prototypes[classes]}
+    if features.tower is not None:
+        changed["tower"] = features.tower.of_classes(classes)
     if features.negation_prototypes is not None:
         changed["negation_prototypes"] = features.negation_prototypes[classes]
     if features.context_prototypes is not None:

@@ -19,6 +19,7 @@ from evenly.adapters.training import row_keys
 from evenly.audit.report.plots.leaderboard import draw_leaderboard
 from evenly.flows.cli.adapters.options import LeaderboardOptions
 from evenly.flows.cli.adapters.own_features.fit import plain
+from evenly.flows.cli.adapters.own_features.towers import with_tower
 from evenly.flows.recipe import read_recipe
 from evenly.flows.recipe.class_rules import evaluation_rules
 from evenly.flows.runs import run_in, workspace_run
@@ -81,6 +82,7 @@ def array_leaderboard(arrays: Path, plan: LeaderboardPlan, options: LeaderboardO
     run = workspace_run(options.root)
     file_data = read_arrays(arrays, any_length=options.normalise)
     parts = parts_in(file_data, normalise=options.normalise)
+    parts = with_tower(parts, file_data, plan.adapters, root=options.root)
     features, labels, split, groups = joined_parts(parts)
     keys = [f"{place} {key.hex()}" for place, key in _counted(row_keys(features.image))]
     data = EvaluationData(

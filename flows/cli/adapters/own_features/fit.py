@@ -20,6 +20,7 @@ from evenly.adapters.own_features.arrays import class_names_in, parts_in
 from evenly.adapters.saved import to_arrays, to_card
 from evenly.adapters.saved_ranking import NAME, PARAMETERS, ranking_arrays, ranking_card
 from evenly.flows.cli.adapters.options import FitOptions
+from evenly.flows.cli.adapters.own_features.towers import with_tower
 from evenly.flows.cli.errors import UsageError
 from evenly.storage.artifacts.kinds import ADAPTER, SAVED, put_adapter
 from evenly.storage.artifacts.store import Artifacts
@@ -46,7 +47,7 @@ def fit_array_file(arrays: Path, adapter: str, out: Path, options: FitOptions) -
     fixed = parse_parameters(kind, options.parameter or ())
     made_of = check_refit(out, arrays, adapter_name(adapter), fixed, options)
     data = read_arrays(arrays, any_length=options.normalise)
-    parts = parts_in(data, normalise=options.normalise)
+    parts = with_tower(parts_in(data, normalise=options.normalise), data, [adapter], root=options.root)
     fit = fit_arrays(parts, adapter, parameters=fixed, guard=options.guard, seed=options.seed)
     of_search = ("validation_accuracy", "best_accuracy", "zero_shot_accuracy", "kept_zero_shot", "why")
     result = {

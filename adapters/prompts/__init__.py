@@ -1,0 +1,1 @@
+"""Prompt learners: adapters that learn context vectors beside class names, through a text tower."""

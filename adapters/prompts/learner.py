@@ -1,0 +1,199 @@
+"""Adapters whose class rows a text tower makes from learned context vectors: the form of CoOp and its followers."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, cast
+
+import numpy as np
+
+from evenly.adapters.contract import Adapter, Grid, affine, check_positive
+from evenly.adapters.errors import InvalidFeaturesError, ParameterError
+from evenly.adapters.features import Features, Floats, Integers
+from evenly.adapters.forms.class_statistics import check_choice
+from evenly.adapters.methods.zero_shot import scaled
+from evenly.adapters.prompts.tower import Place, PromptTower, Vectors
+from evenly.adapters.prompts.training import Parameters, PromptSchedule, trained_stages, training_key
+from evenly.adapters.training import endless_batches, row_keys, seeded_normal, torch_threads
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+STAGES = 5
+"""Equal parts of a training after each of which it can be stopped."""
+DRAWN_STD = 0.02
+"""Of context vectors that are drawn, as in CoOp."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PromptProblem:
+    """The rows that prompts are trained on, as tensors: `image` (n, d), `labels` (n,); and the record they are of."""
+
+    features: Features
+    tower: PromptTower
+    image: "Tensor"
+    labels: "Tensor"
+
+
+@dataclass(kw_only=True, eq=False)
+class PromptLearner(Adapter):
+    """Context vectors beside each class name, trained through a frozen text tower; image rows stay.
+
+    The vectors start as the word embeddings of `initial`, or, where that is "", as `n_context` normal draws (standard
+    deviation .02); `per_class` gives each class its own. SGD with momentum .9 and decay 5e-4, `steps` steps of
+    `batch_size` images, at 1e-5 for one epoch, then along a cosine. The training is kept at five stages: `stop`, which
+    acts after `fit`, is the share of the steps after which it is stopped, and validation chooses it with the rate.
+
+    `contexts_` (6, m, w), or (6, c, m, w), and `rows_` (6, c, d), the unit rows of the classes, are those at the start
+    and after each stage; `tower_` is the identity of the encoder and `words_` JSON: per stage and vector the nearest
+    token and its distance. A saved fit predicts by `rows_`, without the tower. No support rows: zero-shot, said in
+    `fallback_`.
+    """
+
+    grid: ClassVar[Grid] = Grid(
+        parameters={"learning_rate": (0.02, 0.2), "stop": tuple((i + 1) / STAGES for i in range(STAGES))}
+    )
+    needs: ClassVar[tuple[str, ...]] = ("prototypes", "tower")
+    uses_texts: ClassVar[bool] = False
+    decided_late: ClassVar[tuple[str, ...]] = ("stop",)
+
+    initial: str = "a photo of a"
+    n_context: int = 16
+    place: Place = "end"
+    per_class: bool = False
+    steps: int = 100
+    batch_size: int = 32
+    learning_rate: float = 0.02
+    stop: float = 1.0
+    seed: int = 0
+
+    contexts_: Floats = field(init=False, repr=False)
+    rows_: Floats = field(init=False, repr=False)
+    tower_: str = field(init=False, repr=False)
+    words_: str = field(init=False, repr=False)
+
+    def affine_form(self) -> tuple[Floats, Floats]:
+        """The scaled class rows, and no bias."""
+        return scaled(self.class_rows(), self.logit_scale), np.zeros(len(self.prototypes_))
+
+    def class_rows(self) -> Floats:
+        """The rows (c, d) of the classes where the training is stopped."""
+        return np.asarray(self.rows_[int(self.stop * STAGES + 1e-9)])
+
+    def nearest_words(self) -> list[list[tuple[str, float]]]:
+        """Of each context, one or one per class, the nearest token of each vector and its distance, at the stop."""
+        chosen = json.loads(self.words_)[int(self.stop * STAGES + 1e-9)]
+        return [[(str(word), float(distance)) for word, distance in context] for context in chosen]
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        for name in ("n_context", "steps", "batch_size"):
+            check_positive(name, getattr(self, name), integer=True)
+        check_positive("learning_rate", self.learning_rate)
+        check_positive("stop", self.stop, or_zero=True)
+        check_choice("place", self.place, Place)
+        if self.stop > 1:
+            raise ParameterError(f"`stop` must lie in 0 to 1; got {self.stop!r}. Choose a value in this range.")
+
+    def _learn(self, features: Features, labels: Integers) -> None:
+        import torch
+
+        tower = cast("PromptTower", features.tower)  # `needs` names it
+        problem = PromptProblem(
+            features=features,
+            tower=tower,
+            image=torch.tensor(features.image),
+            labels=torch.from_numpy(labels),
+        )
+        stages = self._stages(problem, labels) if len(labels) else [self._arrays(self._start(problem))] * (STAGES + 1)
+        self.tower_ = tower.identity
+        self._keep(problem, stages)
+        if not len(labels):
+            self.rows_ = np.stack([self.prototypes_] * (STAGES + 1))
+            self.fallback_ = "zero-shot: no support rows"
+
+    def _stages(self, problem: PromptProblem, labels: Integers) -> list[dict[str, Vectors]]:
+        n = len(labels)
+        size = min(self.batch_size, n)
+        endless = endless_batches(row_keys(problem.features.image), batch_size=size, seed=self.seed)
+        settings = {name: value for name, value in self.get_params().items() if name not in self.decided_late}
+        return trained_stages(
+            self._start(problem),
+            lambda parameters, batch: self._loss(problem, parameters, batch),
+            [next(endless) for _ in range(self.steps)],
+            rule=PromptSchedule(
+                learning_rate=self.learning_rate, warmup_steps=min(-(-n // size), self.steps // STAGES), stages=STAGES
+            ),
+            states=problem.tower.states,
+            key=training_key(problem.features, labels, method=type(self).__name__, **settings),
+        )
+
+    def _keep(self, problem: PromptProblem, stages: list[dict[str, Vectors]]) -> None:
+        """Set what is learned from the parameters of each stage."""
+        import torch
+
+        self.contexts_ = np.stack([stage["context"] for stage in stages])
+        self.words_ = _words(problem.tower, self.contexts_)
+        rows = []
+        with torch.no_grad(), torch_threads(1):
+            for stage in stages:
+                parameters = {name: torch.from_numpy(np.array(values)) for name, values in stage.items()}
+                rows.append(self._class_rows(problem, parameters).numpy())
+        self.rows_ = np.stack(rows)
+
+    def _start(self, problem: PromptProblem) -> dict[str, "Tensor"]:
+        """The parameters at the start, by name: `context`, and those of a method beside it."""
+        import torch
+
+        tower = problem.tower
+        width = tower.vectors("a").shape[1]
+        start = (
+            tower.vectors(self.initial)
+            if self.initial
+            else seeded_normal((self.n_context, width), seed=self.seed, name="context") * np.float32(DRAWN_STD)
+        )
+        if self.per_class:
+            start = np.stack([start] * len(tower.names))
+        return {"context": torch.from_numpy(np.array(start, np.float32))}
+
+    def _class_rows(self, problem: PromptProblem, parameters: Parameters) -> "Tensor":
+        """Unit rows (c, d) of the classes, which pass gradients on."""
+        return unit_rows_of(problem, parameters["context"], place=self.place)
+
+    def _loss(self, problem: PromptProblem, parameters: Parameters, batch: Integers) -> "Tensor":
+        """The loss of a batch of rows, by default cross-entropy on the scaled cosines."""
+        import torch
+        from torch.nn.functional import cross_entropy
+
+        places = torch.from_numpy(batch)
+        logits = self.logit_scale * problem.image[places] @ self._class_rows(problem, parameters).T
+        return cross_entropy(logits, problem.labels[places])
+
+    def _logits(self, features: Features) -> Floats:
+        return affine(features.image, scaled(self.class_rows(), self.logit_scale))
+
+    @staticmethod
+    def _arrays(parameters: Mapping[str, "Tensor"]) -> dict[str, Vectors]:
+        return {name: values.numpy() for name, values in parameters.items()}
+
+
+def unit_rows_of(
+    problem: PromptProblem, context: "Tensor", *, place: Place = "end", names: Sequence[str] | None = None
+) -> "Tensor":
+    """The tower's rows of "context, name" scaled to unit length; InvalidFeaturesError where they are no image rows."""
+    from torch.nn.functional import normalize
+
+    rows = problem.tower.rows(context, place=place, names=names)
+    if rows.shape[1] != problem.image.shape[1]:
+        raise InvalidFeaturesError(
+            f"`tower` must give rows of dimension {problem.image.shape[1]}, as `image` has; got {rows.shape[1]}. Hand "
+            "in the tower of the encoder of these images."
+        )
+    return normalize(rows, dim=-1)
+
+
+def _words(tower: PromptTower, contexts: Floats) -> str:
+    """JSON: per stage and context the nearest token of each vector and its distance."""
+    shaped = contexts[:, None] if contexts.ndim == 3 else contexts
+    words = iter(tower.nearest_words(shaped.reshape(-1, shaped.shape[-1])))
+    return json.dumps([[[next(words)[0] for _ in context] for context in stage] for stage in shaped])

@@ -1,0 +1,194 @@
+"""The text tower of an encoder with vectors in the place of words: what prompt learning (CoOp) trains through.
+
+A text holds a placeholder for each context vector; where the tower looks up the embedding of a placeholder it gets the
+vector instead. Positions, masks, pooling and projection are the tower's own, whatever its kind: open_clip's, CoCa's, or
+one of Hugging Face.
+"""
+
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from evenly.features.device import device_errors
+from evenly.features.encoder import Encoder, OpenClipEncoder
+from evenly.features.errors import RowsError, UnknownModelError
+from evenly.features.refining.encoder import RefinedEncoder
+from evenly.features.refining.heads import Heads
+from evenly.features.unit_rows import Single
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+_PLACEHOLDERS = ("x", "a", "X", "*", "o")
+States = MutableMapping[str, Mapping[str, Single]]
+
+
+@dataclass(kw_only=True, eq=False)
+class EncoderPromptTower:
+    """The `PromptTower` of an encoder that open_clip opened, with heads that it was refined by, if any.
+
+    Raises UnknownModelError for any other encoder. Opening one freezes its weights.
+    """
+
+    encoder: Encoder
+    names: tuple[str, ...]
+    states: States = field(default_factory=dict)
+    _tokens: dict[tuple[int, str, str], tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]] = field(
+        default_factory=dict, repr=False
+    )
+
+    def __post_init__(self) -> None:
+        is_refined = isinstance(self.encoder, RefinedEncoder)
+        base = self.encoder.base if isinstance(self.encoder, RefinedEncoder) else self.encoder
+        if not isinstance(base, OpenClipEncoder) or (is_refined and not isinstance(self._heads, Heads)):
+            raise UnknownModelError(
+                f"`encoder` must be of open_clip, or refined by heads or towers, to learn prompts; got "
+                f"{type(self._heads or base).__name__}. Name another encoder."
+            )
+        self._base = base
+        base.opened.model.requires_grad_(requires_grad=False)
+
+    @property
+    def identity(self) -> str:
+        """The identity of the encoder."""
+        return self.encoder.identity
+
+    def rows(
+        self,
+        context: "Tensor",
+        *,
+        place: Literal["end", "middle", "front"] = "end",
+        names: Sequence[str] | None = None,
+    ) -> "Tensor":
+        """Rows (c, d) of "context, name"; RowsError names a name beside which the context does not fit."""
+        import torch
+
+        count = context.shape[-2]
+        cut = [self._placed(name, count, place) for name in (self.names if names is None else names)]
+        length = max(len(tokens) for tokens, _ in cut)
+        length = next(fixed for fixed in self._base.opened.text_lengths if fixed >= length)
+        tokens = np.full((len(cut), length), self._base.opened.pad_id, np.int64)
+        for row, (of_text, _) in zip(tokens, cut, strict=True):
+            row[: len(of_text)] = of_text
+        places = np.stack([positions for _, positions in cut])
+        device = self._base.images.device
+        vectors = context.expand(len(cut), *context.shape[-2:]).to(device)
+        index = (torch.arange(len(cut), device=device)[:, None], torch.from_numpy(places).to(device))
+        with device_errors(device, len(cut)), self._replaced(index, vectors):
+            rows: Tensor = self._base.opened.model.encode_text(torch.from_numpy(tokens).to(device), normalize=False)
+        rows = rows.float().cpu()
+        return rows if self._heads is None else rows + self._added_by_heads(rows)
+
+    def vectors(self, text: str) -> Single:
+        """Word embeddings (m, w) of the tokens of a text."""
+        ids = self._ids(text)
+        start, stop = self._marks
+        return self._table[ids[start : len(ids) - stop]]
+
+    def nearest_words(self, vectors: Single, count: int = 1) -> list[list[tuple[str, float]]]:
+        """Of each vector the tokens with the nearest embeddings, and their Euclidean distances."""
+        squares = (self._table.astype(np.float64) ** 2).sum(axis=1)
+        nearest = []
+        for vector in vectors.astype(np.float64):
+            distances = np.sqrt(np.maximum(squares - 2 * self._table @ vector + vector @ vector, 0.0))
+            chosen = np.argsort(distances, kind="stable")[:count]
+            nearest.append([(self._word(int(token)), float(distances[token])) for token in chosen])
+        return nearest
+
+    def of_classes(self, classes: npt.NDArray[np.integer[Any]]) -> "EncoderPromptTower":
+        """The tower bound to some of its names."""
+        return replace(self, names=tuple(self.names[place] for place in classes))
+
+    @property
+    def _heads(self) -> Any:  # noqa: ANN401 - heads, or what is refused
+        return self.encoder.heads if isinstance(self.encoder, RefinedEncoder) else None
+
+    def _added_by_heads(self, rows: "Tensor") -> "Tensor":
+        import torch
+
+        down, up = torch.from_numpy(self._heads.text_down), torch.from_numpy(self._heads.text_up)
+        added: Tensor = self._heads.strength * (rows @ down @ up)
+        return added
+
+    @cached_property
+    def _embedding(self) -> "torch.nn.Module":
+        """The tower's table of word embeddings."""
+        model = self._base.opened.model
+        text = getattr(model, "text", model)
+        if hasattr(text, "token_embedding"):
+            return text.token_embedding  # type: ignore[no-any-return]
+        return text.transformer.get_input_embeddings()  # type: ignore[no-any-return]
+
+    @cached_property
+    def _table(self) -> Single:
+        table: Single = self._embedding.weight.detach().float().cpu().numpy()  # type: ignore[operator]
+        return table
+
+    @contextmanager
+    def _replaced(self, index: "tuple[Tensor, Tensor]", vectors: "Tensor") -> Iterator[None]:
+        """Let the tower look up `vectors` (n, m, w) at (rows, positions)."""
+
+        def looked_up(_module: Any, _tokens: Any, rows: "Tensor") -> "Tensor":  # noqa: ANN401 - of torch
+            return rows.index_put(index, vectors.to(rows.dtype))
+
+        handle = self._embedding.register_forward_hook(looked_up)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    def _placed(self, name: str, count: int, place: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Tokens of a name with `count` placeholders, and the positions of these."""
+        key = (count, place, name)
+        if key not in self._tokens:
+            leading = {"end": count, "middle": count // 2, "front": 0}[place]
+            word, token = self._placeholder
+            text = " ".join([*[word] * leading, name, *[word] * (count - leading)])
+            ids = self._ids(text)
+            places = np.flatnonzero(ids == token)
+            positions = np.concatenate([places[:leading], places[len(places) - (count - leading) :]])
+            (length,) = self._base.token_counts([text])
+            if length > self._base.context_length:
+                raise RowsError(
+                    f"`names` must fit the {self._base.context_length} tokens of the text tower beside {count} context "
+                    f"vectors; got {length} tokens of `{name}`. Shorten the name, or take fewer vectors."
+                )
+            self._tokens[key] = ids, positions
+        return self._tokens[key]
+
+    @cached_property
+    def _placeholder(self) -> tuple[str, int]:
+        """A word that is one token wherever it stands, and this token."""
+        start, stop = self._marks
+        for word in _PLACEHOLDERS:
+            ids = self._ids(f"{word} {word} {word}")
+            inner = ids[start : len(ids) - stop]
+            if len(inner) == 3 and len(set(inner.tolist())) == 1:
+                return word, int(inner[0])
+        raise UnknownModelError("`encoder` must have a tokenizer with a word of one token; it has none of ours.")
+
+    @cached_property
+    def _marks(self) -> tuple[int, int]:
+        """The numbers of marks that the tokenizer sets before a text and after it."""
+        one, two = self._ids("dog"), self._ids("cat")
+        differ = np.flatnonzero(one != two)
+        return int(differ[0]), len(one) - int(differ[-1]) - 1
+
+    def _ids(self, text: str) -> npt.NDArray[np.int64]:
+        """The tokens of a text with its marks, without padding."""
+        (row,) = self._base.opened.tokenizer([text], context_length=self._base.context_length)
+        ids: npt.NDArray[np.int64] = row.numpy().astype(np.int64)
+        used = np.flatnonzero(ids != self._base.opened.pad_id)
+        return ids[: used[-1] + 1]
+
+    def _word(self, token: int) -> str:
+        tokenizer: Any = self._base.opened.tokenizer
+        inner = getattr(tokenizer, "tokenizer", None)
+        text = tokenizer.decode([token]) if inner is None else inner.convert_ids_to_tokens(token)
+        return str(text).strip()

@@ -1,0 +1,49 @@
+"""A text tower of two layers for tests of prompt learners: real gradients, names by hash, no weights to load."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from evenly.adapters.training import seeded_normal
+
+
+@dataclass(frozen=True)
+class SmallTower:
+    """A context moves the row of each name through a hidden layer; a name's own row lies near a prototype."""
+
+    names: tuple[str, ...]
+    base: dict[str, np.ndarray]
+    identity: str = "small"
+    states: dict = field(default_factory=dict)
+    width: int = 6
+    calls: list = field(default_factory=list)
+
+    @property
+    def weights(self):
+        dimension = len(next(iter(self.base.values())))
+        hidden = seeded_normal((self.width + dimension, 12), seed=0, name="hidden") / 4
+        return hidden, seeded_normal((12, dimension), seed=0, name="output") / 4
+
+    def rows(self, context, *, place="end", names=None):
+        import torch
+
+        chosen = self.names if names is None else tuple(names)
+        self.calls.append(len(chosen))
+        hidden, output = (torch.from_numpy(part) for part in self.weights)
+        of_names = torch.from_numpy(np.stack([self.row(name) for name in chosen]))
+        mean = context.mean(dim=-2).expand(len(chosen), self.width) * {"end": 1.0, "middle": 0.5, "front": 0.25}[place]
+        return of_names + torch.tanh(torch.cat([mean, of_names], dim=1) @ hidden) @ output
+
+    def row(self, name):
+        if name in self.base:
+            return self.base[name]
+        return seeded_normal((len(next(iter(self.base.values()))),), seed=1, name=name) / 8
+
+    def vectors(self, text):
+        return np.concatenate([seeded_normal((1, self.width), seed=2, name=word) for word in text.split()])
+
+    def nearest_words(self, vectors, count=1):
+        return [[("word", float(np.linalg.norm(vector)))] * count for vector in vectors]
+
+    def of_classes(self, classes):
+        return replace(self, names=tuple(self.names[place] for place in classes))
