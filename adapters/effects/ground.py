@@ -8,6 +8,7 @@ import numpy as np
 
 from evenly.adapters.evaluation.regions.truth import RegionTruth
 from evenly.adapters.features import Booleans, Features, Floats, Integers, Strings
+from evenly.adapters.prompts.tower import PromptTower
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +54,8 @@ class Ground:
     to sentences on its members. planted: (name, colour, background, sentence). links: positions (m, 2) of two pictures
     on white of one code by different hands. text and long_text: rows of texts, cut and in chunks. tagged:
     gives tags and the caption that a language model made of them, by name, for pictures of `test`. frozen (n, d): rows
-    by the encoder that this one was refined from. regions: gives the regions of its pictures.
+    by the encoder that this one was refined from. regions: gives the regions of its pictures. tower: binds the
+    encoder's text tower to names.
     """
 
     image: Floats
@@ -73,6 +75,7 @@ class Ground:
     tagged: Callable[[], Mapping[str, tuple[str, str]]]
     frozen: Floats | None = None
     regions: Callable[[], GroundRegions] | None = None
+    tower: Callable[[tuple[str, ...]], PromptTower] | None = None
 
     def where(self, part: str, *, kind: str = "texture", **values: Any) -> Integers:  # noqa: ANN401 - any column
         """Positions (m,) of the pictures of a part and kind; of `values` a column must have one, or one of several."""

@@ -7,7 +7,7 @@ import numpy as np
 from evenly.adapters.training import seeded_normal
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SmallTower:
     """A context moves the row of each name through a hidden layer; a name's own row lies near a prototype."""
 
@@ -19,8 +19,12 @@ class SmallTower:
     calls: list = field(default_factory=list)
 
     @property
+    def dimension(self):
+        return len(next(iter(self.base.values())))
+
+    @property
     def weights(self):
-        dimension = len(next(iter(self.base.values())))
+        dimension = self.dimension
         hidden = seeded_normal((self.width + dimension, 12), seed=0, name="hidden") / 4
         return hidden, seeded_normal((12, dimension), seed=0, name="output") / 4
 
@@ -37,7 +41,7 @@ class SmallTower:
     def row(self, name):
         if name in self.base:
             return self.base[name]
-        return seeded_normal((len(next(iter(self.base.values()))),), seed=1, name=name) / 8
+        return seeded_normal((self.dimension,), seed=1, name=name) / 8
 
     def vectors(self, text):
         return np.concatenate([seeded_normal((1, self.width), seed=2, name=word) for word in text.split()])

@@ -16,6 +16,7 @@ from evenly.features.dense.regions import decoded_mask, encoded_mask
 from evenly.features.dense.rows import Dense
 from evenly.tasks.adapters.region_methods import region_answers
 from evenly.tasks.adapters.region_parts import CrowdedPart, CrowdedParts, vocabulary_of
+from tests.adapters.small_tower import SmallTower
 
 DIMENSION = 96
 CLASSES = {"bird": ("fowl", "avian", "quill"), "fish": ("trout", "finned", "gills"), "tree": ("oak", "plant", "leaves")}
@@ -119,6 +120,15 @@ def parts_of(truth):
     )
 
 
+class WordTower(SmallTower):
+    """A text tower in which a name is the sum of its words."""
+
+    dimension = DIMENSION
+
+    def row(self, name):
+        return encode([name])[0]
+
+
 @cache
 def world(noise=2.0):
     """A ground in which every picture shows its class (also by the synonyms), colour, place, hand and count."""
@@ -180,4 +190,5 @@ def world(noise=2.0):
         links=np.array([pair for rows_of in by_code for pair in combinations(rows_of, 2)]),
         text=lambda texts: encode(texts, words=24),
         long_text=encode,
+        tower=lambda names: WordTower(names, {}, states={}),
     )
