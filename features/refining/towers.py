@@ -185,7 +185,7 @@ class TowerTraining(Trainable):
         with device_errors(tower.device, len(pixels)):
             ready = tower.pixels.normalised(pixels.to(tower.device))
             inputs = (ready.to(tower.dtype, memory_format=tower.layout), tokens.to(tower.device))
-            image, text = functional_call(_both_towers(self.encoder.opened.model), self._changed(parameters), inputs)
+            image, text = functional_call(both_towers(self.encoder.opened.model), self._changed(parameters), inputs)
         return Sides(image=image.float().cpu(), text=text.float().cpu())
 
     def texts(self, parameters: "Mapping[str, Tensor]", rows: "Tensor", names: Names) -> "Tensor":
@@ -196,7 +196,7 @@ class TowerTraining(Trainable):
         tower, tokens = self.encoder.images, self.encoder.tokens(names.tolist())
         with device_errors(tower.device, len(tokens)):
             inputs = (None, tokens.to(tower.device))
-            _, text = functional_call(_both_towers(self.encoder.opened.model), self._changed(parameters), inputs)
+            _, text = functional_call(both_towers(self.encoder.opened.model), self._changed(parameters), inputs)
         return cast("Tensor", text.float().cpu())
 
     def refinement(self, arrays: Arrays) -> RefinedTowers:
@@ -205,14 +205,14 @@ class TowerTraining(Trainable):
         return RefinedTowers(deltas=deltas, base=self.encoder, read=self.read)
 
     def _changed(self, parameters: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
-        """The weights of the blocks, by their names in `_both_towers`, and what is added to them."""
+        """The weights of the blocks, by their names in `both_towers`, and what is added to them."""
         return {f"model.{name}": _added(frozen, parameters[name], 1.0) for name, frozen in self._weights.items()}
 
     def _pixels(self, places: Places) -> "Tensor":
         return self.encoder.images.prepare(self.read(self.pairs.uids[places].tolist()))
 
 
-def _both_towers(model: Any) -> "torch.nn.Module":  # noqa: ANN401 - of open_clip, which has no types
+def both_towers(model: Any) -> "torch.nn.Module":  # noqa: ANN401 - of open_clip, which has no types
     """A module whose call gives rows of pixels, None for None, and of tokens."""
     import torch
 

@@ -5,7 +5,7 @@ vector instead. Positions, masks, pooling and projection are the tower's own, wh
 one of Hugging Face.
 """
 
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,6 +19,7 @@ from evenly.features.encoder import Encoder, OpenClipEncoder
 from evenly.features.errors import RowsError, UnknownModelError
 from evenly.features.refining.encoder import RefinedEncoder
 from evenly.features.refining.heads import Heads
+from evenly.features.refining.towers import both_towers
 from evenly.features.unit_rows import Single
 
 if TYPE_CHECKING:
@@ -68,11 +69,13 @@ class EncoderPromptTower:
     ) -> "Tensor":
         """Rows (c, d) of "context, name"; RowsError names a name beside which the context does not fit."""
         import torch
+        from torch.func import functional_call
 
         count = context.shape[-2]
         cut = [self._placed(name, count, place) for name in (self.names if names is None else names)]
         length = max(len(tokens) for tokens, _ in cut)
-        length = next(fixed for fixed in self._base.opened.text_lengths if fixed >= length)
+        if self._shortened is None and len(self._base.opened.text_lengths) == 1:
+            length = self._base.context_length
         tokens = np.full((len(cut), length), self._base.opened.pad_id, np.int64)
         for row, (of_text, _) in zip(tokens, cut, strict=True):
             row[: len(of_text)] = of_text
@@ -81,7 +84,8 @@ class EncoderPromptTower:
         vectors = context.expand(len(cut), *context.shape[-2:]).to(device)
         index = (torch.arange(len(cut), device=device)[:, None], torch.from_numpy(places).to(device))
         with device_errors(device, len(cut)), self._replaced(index, vectors):
-            rows: Tensor = self._base.opened.model.encode_text(torch.from_numpy(tokens).to(device), normalize=False)
+            inputs, model = (None, torch.from_numpy(tokens).to(device)), both_towers(self._base.opened.model)
+            rows: Tensor = functional_call(model, self._shortened(length) if self._shortened else {}, inputs)[1]
         rows = rows.float().cpu()
         return rows if self._heads is None else rows + self._added_by_heads(rows)
 
@@ -129,6 +133,23 @@ class EncoderPromptTower:
     def _table(self) -> Single:
         table: Single = self._embedding.weight.detach().float().cpu().numpy()  # type: ignore[operator]
         return table
+
+    @cached_property
+    def _shortened(self) -> "Callable[[int], dict[str, Tensor]] | None":
+        """Gives the positions and the mask of a causal tower for fewer tokens than it reads: what follows counts not.
+
+        None where what follows the end of a text does count.
+        """
+        model = self._base.opened.model
+        text = getattr(model, "text", model)
+        mask, prefix = getattr(text, "attn_mask", None), "model." if text is model else "model.text."
+        pool = getattr(text, "pool_type", getattr(text, "text_pool_type", ""))
+        if mask is None or pool not in {"argmax", "eos"} or getattr(text, "cls_emb", None) is not None:
+            return None
+        names = f"{prefix}positional_embedding", f"{prefix}attn_mask"
+        return lambda length: dict(
+            zip(names, (text.positional_embedding[:length], mask[:length, :length]), strict=True)
+        )
 
     @contextmanager
     def _replaced(self, index: "tuple[Tensor, Tensor]", vectors: "Tensor") -> Iterator[None]:
