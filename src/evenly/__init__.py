@@ -31,6 +31,7 @@ __all__ = [
     "TIPX",
     "Build",
     "CapS",
+    "CoOp",
     "Cooked",
     "DescribedClasses",
     "DifferentialTexts",

@@ -45,6 +45,7 @@ from evenly.adapters.methods import (
     vcd,
     zero_shot,
 )
+from evenly.adapters.prompts import coop
 
 Parameters = ParamSpec("Parameters")
 Labels = npt.NDArray[Any]
@@ -171,6 +172,7 @@ def estimator(method: Callable[Parameters, Adapter]) -> Callable[Parameters, Ada
 
 AMU = estimator(amu.AMU)
 CapS = estimator(caps.CapS)
+CoOp = estimator(coop.CoOp)
 Cooked = estimator(cooked.Cooked)
 DescribedClasses = estimator(vcd.DescribedClasses)
 DifferentialTexts = estimator(fudd.DifferentialTexts)

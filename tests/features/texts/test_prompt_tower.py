@@ -46,18 +46,30 @@ def test_the_nearest_words_of_an_embedding_are_its_own(tower):
     assert distance < 1e-3 < farther
 
 
-def test_rows_are_those_of_prompts_that_are_put_together_from_embeddings(tiny):
-    """As CoOp's public code does it: start, context, name and end as embeddings, then the transformer."""
-    model, names = tiny.opened.model, ["cat", "red fox"]
-    context = torch.randn(3, 32, generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("place", ["end", "middle", "front"])
+@pytest.mark.parametrize("of_contexts", [(), (2,)], ids=["unified", "per class"])
+def test_rows_are_those_of_prompts_that_are_put_together_from_embeddings(tiny, place, of_contexts):
+    """As CoOp's public code does it (trainers/coop.py, ff61507): start, context, name and end, then the transformer.
+
+    At the middle the name stands after the first m // 2 vectors; the public code has a full stop at the end, ours none.
+    """
+    model, names, m = tiny.opened.model, ["cat", "red fox"], 3
+    context = torch.randn(*of_contexts, m, 32, generator=torch.Generator().manual_seed(0))
     tokens = tiny.opened.tokenizer([f"x x x {name}" for name in names], context_length=12)
+    lengths = [int(tokens[row].argmax()) - 1 - m for row in range(2)]  # tokens of each name
+    before = {"end": m, "middle": m // 2, "front": 0}[place]
     with torch.no_grad():
         embedded = model.token_embedding(tokens)
-        prompts = torch.cat([embedded[:, :1], context.expand(2, 3, 32), embedded[:, 4:]], dim=1)
+        prompts = torch.stack(
+            [
+                torch.cat([row[:1], own[:before], row[1 + m :][:length], own[before:], row[1 + m :][length:]])
+                for row, own, length in zip(embedded, context.expand(2, m, 32), lengths, strict=True)
+            ]
+        )
         states = model.transformer(prompts + model.positional_embedding, attn_mask=model.attn_mask)
         ends = model.ln_final(states)[torch.arange(2), tokens.argmax(dim=-1)]
         expected = ends @ model.text_projection
-        rows = EncoderPromptTower(encoder=tiny, names=tuple(names)).rows(context)
+        rows = EncoderPromptTower(encoder=tiny, names=tuple(names)).rows(context, place=place)
     np.testing.assert_allclose(rows, expected, atol=1e-6)
 
 

@@ -1,0 +1,107 @@
+"""The oracle of prompt learners: logits from what they learned, and the loss of their first steps, by the papers.
+
+The small tower is written once more here, in float64; its kinds and the places of class names are held to CoOp's
+public forward in tests/features/texts/test_prompt_tower.py. A new prompt learner is an entry of FORMULAS and of LOSSES.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from evenly.adapters import ADAPTERS
+from evenly.adapters.prompts import learner
+from tests.adapters.methods.test_formulas import FORMULAS as OTHERS
+from tests.adapters.methods.test_formulas import LABELS, QUERY, SUPPORT, C, Q, T, X, cross_entropy, unit
+from tests.adapters.small_tower import SmallTower
+
+NAMES = tuple("abcde")
+SHARES = {"end": 1.0, "middle": 0.5, "front": 0.25}
+LEARNED = replace(SUPPORT, tower=SmallTower(NAMES, dict(zip(NAMES, SUPPORT.prototypes, strict=True))))
+QUICK = {"steps": 10, "learning_rate": 0.02, "batch_size": 11}
+
+
+def tower_rows(context, *, place="end", names=NAMES):
+    """The small tower's rows of "context, name", for one context or one per name."""
+    hidden, output = (weights.astype(float) for weights in LEARNED.tower.weights)
+    of_names = np.stack([LEARNED.tower.row(name) for name in names]).astype(float)
+    mean = np.broadcast_to(context.mean(axis=-2), (len(names), context.shape[-1])) * SHARES[place]
+    return of_names + np.tanh(np.concatenate([mean, of_names], axis=1) @ hidden) @ output
+
+
+def coop(adapter):
+    # KaiyangZhou/CoOp trainers/coop.py CustomCLIP.forward, ff61507: exp(logit_scale) times the cosine; ours: no "."
+    return adapter.logit_scale * Q @ unit(tower_rows(adapter.contexts_[-1].astype(float), place=adapter.place)).T
+
+
+def coop_loss(adapter, batch, context):
+    rows = unit(tower_rows(context, place=adapter.place))
+    return cross_entropy(adapter.logit_scale * X[batch] @ rows.T, LABELS[batch])
+
+
+KINDS = [{}, {"place": "middle", "logit_scale": 50.0}, {"place": "front", "per_class": True}, {"initial": ""}]
+FORMULAS = {"coop": [(given, coop) for given in KINDS]}
+"""By name: hyper-parameters, and the logits (m, c) of QUERY from the fitted adapter."""
+LOSSES = {"coop": [(given, coop_loss) for given in KINDS]}
+"""By name: hyper-parameters, and the loss of rows `batch` from the parameters, in the order of `_start`."""
+
+
+def cases(formulas):
+    listed = [(name, given, formula) for name, entries in formulas.items() for given, formula in entries]
+    return pytest.mark.parametrize(("name", "given", "formula"), listed, ids=[f"{one[0]} {one[1]}" for one in listed])
+
+
+def fitted(name, given):
+    LEARNED.tower.states.clear()
+    return ADAPTERS[name](**QUICK | given).fit(LEARNED, LABELS)
+
+
+def test_every_adapter_has_a_formula():
+    assert not {*OTHERS} & {*FORMULAS}
+    assert {*OTHERS, *FORMULAS} == {*ADAPTERS}
+    assert {*LOSSES} == {*FORMULAS}
+
+
+@cases(FORMULAS)
+def test_logits_are_those_of_the_formula(name, given, formula):
+    adapter = fitted(name, given)
+    assert adapter.fallback_ == ""
+    assert not np.allclose(adapter.decision_function(QUERY), adapter.logit_scale * Q @ T.T, atol=0.1)
+    np.testing.assert_allclose(adapter.decision_function(QUERY), formula(adapter), rtol=1e-5, atol=1e-4)
+
+
+@cases(LOSSES)
+def test_the_loss_is_that_of_the_formula_at_the_start_and_after_some_steps(name, given, formula, monkeypatch):
+    seen, trained = [], learner.trained_stages
+
+    def watched(start, loss, batches, **options):
+        def recorded(parameters, batch):
+            value = loss(parameters, batch)
+            now = [tensor.detach().numpy().astype(float).copy() for tensor in parameters.values()]
+            seen.append((batch, now, float(value.detach())))
+            return value
+
+        return trained(start, recorded, batches, **options)
+
+    monkeypatch.setattr(learner, "trained_stages", watched)
+    adapter = fitted(name, given)
+    assert len(seen) == QUICK["steps"]
+    assert len({round(loss, 6) for *_, loss in seen}) > 1
+    for batch, parameters, loss in seen:
+        assert loss == pytest.approx(formula(adapter, batch, *parameters), rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize("given", [{}, {"per_class": True}])
+def test_drawn_contexts_are_those_of_the_public_code(given):
+    # KaiyangZhou/CoOp trainers/coop.py PromptLearner.__init__, ff61507: normal of deviation .02
+    start = fitted("coop", {"initial": "", "n_context": 200, "steps": 5} | given).contexts_[0]
+    assert start.shape == ((C, 200, 6) if given else (200, 6))
+    assert start.std() == pytest.approx(0.02, rel=0.1)
+
+
+def test_rates_are_those_of_the_public_schedule():
+    # configs/trainers/CoOp and Dassl's ConstantWarmupScheduler: an epoch at 1e-5, then epoch e at the cosine of e
+    epochs, per_epoch, rule = 50, 3, learner.PromptSchedule(learning_rate=2e-3, warmup_steps=3)
+    rates = [rule.rate(step, steps=epochs * per_epoch) for step in range(0, epochs * per_epoch, per_epoch)]
+    expected = [1e-5, *(1e-3 * (1 + np.cos(np.pi * epoch / epochs)) for epoch in range(1, epochs))]
+    np.testing.assert_allclose(rates, expected, rtol=1e-12)
