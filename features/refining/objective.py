@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evenly.features.errors import RowsError
-from evenly.features.refining.pairs import PairRows, SharedRows
+from evenly.features.refining.pairs import Names, PairRows, SharedRows
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +36,7 @@ class Batch:
 
     negatives: (b, b) of booleans, whether text j may count against picture i, and picture j against text i. progress:
     how far training is, 0 to 1. generator: for draws, seeded by the batch. refined: what the refined encoder makes of
-    other rows of the frozen one.
+    other rows of the frozen one. texts: the same of texts, by their frozen rows (m, d) and what they say (m,).
     """
 
     places: npt.NDArray[np.int64]
@@ -45,20 +45,23 @@ class Batch:
     progress: float
     generator: "torch.Generator"
     refined: Callable[[Sides], Sides]
+    texts: "Callable[[Tensor, Names], Tensor]"
 
 
 class Objective(ABC):
     """A loss over pairs. Its parameters are keywords of its constructor, with defaults.
 
     uses_negatives: whether it sets pairs of a batch against each other, so that a sampler changes it. needs: the fields
-    of PairRows that it has to be given. learns_labels: whether labels of pairs are in its loss. gains: whether a table
-    of docs/refining.md shows anything that it does better than `contrastive`. version: raised when the same pairs would
+    of PairRows that it has to be given. learns_labels: whether labels of pairs are in its loss. reads_captions: whether
+    captions are; where not, it is trained on labelled pairs alone, and class lists choose. gains: whether a table of
+    docs/refining.md shows anything that it does better than `contrastive`. version: raised when the same pairs would
     now give other heads.
     """
 
     uses_negatives: bool = False
     needs: tuple[str, ...] = ()
     learns_labels: bool = False
+    reads_captions: bool = True
     gains: bool = True
     version: int = 1
 

@@ -1,6 +1,6 @@
 """The pairs that an encoder is refined on: rows of both sides as the frozen encoder gives them, and their groups."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,17 +17,21 @@ MOST = 16
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SharedRows:
-    """Distinct rows (m, ...), not normalised, and the places (n, k) in them of those each pair has; -1 for none."""
+    """Distinct rows (m, ...), not normalised, and the places (n, k) in them of those each pair has; -1 for none.
+
+    texts: what they are of (m,), where that is kept.
+    """
 
     rows: Single
     places: npt.NDArray[np.int64]
+    texts: Names | None = None
 
     def __len__(self) -> int:
         return len(self.places)
 
     def __getitem__(self, places: Places) -> "SharedRows":
         """The rows of the pairs at `places`."""
-        return SharedRows(rows=self.rows, places=self.places[places])
+        return replace(self, places=self.places[places])
 
     def padded(self) -> tuple[Single, npt.NDArray[np.bool_]]:
         """The rows (n, k, ...) of each pair, and whether they are there (n, k); 0 where not."""
@@ -47,7 +51,7 @@ class PairRows:
     What some objectives need, None where it was not asked for. views: parts of the picture. words: of the caption.
     second: parts of the picture by the second backbone (e columns). texts: others that the pair was offered.
     duplicates: records merged into the pair (m, 2, d), picture and text of each. synonyms: phrases with other names of
-    the label. long_texts: the longest text of the pair (n,).
+    the label. named: the text by which a class list names the label. long_texts: the longest text of the pair (n,).
     """
 
     image: Single
@@ -62,6 +66,7 @@ class PairRows:
     texts: SharedRows | None = None
     duplicates: SharedRows | None = None
     synonyms: SharedRows | None = None
+    named: SharedRows | None = None
     long_texts: npt.NDArray[np.object_] | None = None
 
     def __post_init__(self) -> None:

@@ -117,6 +117,7 @@ def train_heads(
                     progress=share,
                     generator=torch.Generator().manual_seed(_number(seed, "draws", epoch, str(step)) >> 1),
                     refined=partial(trained.rows, parameters, inputs=None),
+                    texts=partial(trained.texts, parameters),
                 )
                 optimizer.zero_grad()
                 loss = objective.loss(batch, refined, original) + trained.penalty(parameters, original)

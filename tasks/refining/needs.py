@@ -155,7 +155,7 @@ _WORD = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*")
 class _Source:
     """Sources of needs: the kept pairs (n) that are trained on, as `kept_pairs` has them, of a build.
 
-    phrases: of a label, in which it has another name.
+    phrases: of a label, the first as a class list names it, the others with other names.
     """
 
     run: Run
@@ -290,7 +290,7 @@ def _duplicates(source: _Source) -> SharedRows:
 
 def _synonyms(source: _Source) -> SharedRows:
     """Phrases with another name of the label of each pair."""
-    of_pairs = [source.phrases.get(label, ()) for label in source.pairs.labels.tolist()]
+    of_pairs = [source.phrases.get(label, ())[1:] for label in source.pairs.labels.tolist()]
     if not any(of_pairs):
         raise source.refuse(
             "synonyms",
@@ -300,11 +300,20 @@ def _synonyms(source: _Source) -> SharedRows:
     return _shared_texts(source.run, of_pairs)
 
 
+def _named(source: _Source) -> SharedRows:
+    """The text of each pair's label: as a class list says it, else the label alone."""
+    labels = source.pairs.labels.tolist()
+    if len({*labels} - {""}) < 2:
+        raise source.refuse("named", "pairs of two labels to train on", "Say in the recipe where `labels` are.")
+    return _shared_texts(source.run, [[source.phrases.get(label, [label])[0]] if label else [] for label in labels])
+
+
 def _shared_texts(run: Run, of_pairs: Sequence[Sequence[str]]) -> SharedRows:
     """Rows of the first texts of each pair, each once."""
     distinct_of_pairs = [list(dict.fromkeys(texts))[:MOST] for texts in of_pairs]
     distinct = sorted({text for texts in distinct_of_pairs for text in texts})
-    return SharedRows(rows=raw_text_rows(run, distinct), places=_places(distinct_of_pairs, distinct))
+    places = _places(distinct_of_pairs, distinct)
+    return SharedRows(rows=raw_text_rows(run, distinct), places=places, texts=np.array(distinct, np.str_))
 
 
 def _places(of_pairs: Sequence[Sequence[Any]], distinct: Sequence[Any]) -> npt.NDArray[np.int64]:
@@ -322,5 +331,6 @@ _MAKERS: dict[str, Callable[[_Source], SharedRows | npt.NDArray[np.object_]]] = 
     "texts": _texts,
     "duplicates": _duplicates,
     "synonyms": _synonyms,
+    "named": _named,
     "long_texts": _long_texts,
 }

@@ -118,8 +118,9 @@ def refining_parts(
     of_parts = {part: pairs.rows(split == part) for part in PARTS}
     phrases: dict[str, list[str]] = {}
     for guarded in lists:
-        for name, synonyms in guarded.synonyms.items():
-            phrases.setdefault(name, []).extend(map(guarded.said, synonyms))
+        for name in guarded.classes:
+            of_label = phrases.setdefault(name, [guarded.said(name)])
+            of_label.extend(map(guarded.said, guarded.synonyms.get(name, ())))
     trained = kept.filter(pa.array(split == "train"))
     of_parts["train"] = with_needs(run, manifest, trained, of_parts["train"], phrases=phrases, needs=needs)
     return RefiningParts(pairs=of_parts, lists=of_lists, probes=caption_probes(run, of_parts["test"], kept))

@@ -43,6 +43,7 @@ from evenly.tasks.step import Step
 
 SHIFTS = ("noun_shift", "picture_shift")
 _NOTED = ("strength", "epoch", *SHIFTS, "hold_weight")
+_ZERO_SHOT = "zero_shot "
 STRENGTHS = (0.25, 0.5, 0.75, 1.0)
 _TRAINING = TrainingRule()
 FEWEST = 20
@@ -100,7 +101,16 @@ def choose_heads(run: Run, _upstream: Records, rule: RefineRule) -> StepOutput:
 def parts_of(run: Run, rule: RefineRule) -> RefiningParts:
     """The parts of the rule's build, with what its objective needs; InputError where val or test has too few pairs."""
     manifest = Builds(run.workspace).read(rule.build)
-    parts = refining_parts(run, manifest, rule.lists, needs=OBJECTIVES[rule.objective].needs)
+    objective = OBJECTIVES[rule.objective]
+    parts = refining_parts(run, manifest, rule.lists, needs=objective.needs)
+    if not objective.reads_captions:
+        if not parts.lists["val"]:
+            raise InputError(
+                f"`objective` `{rule.objective}` must be chosen by a class list with pictures in val; the recipe has "
+                "none. Add one to `classes`, or take another objective."
+            )
+        train = parts.pairs["train"]
+        parts = replace(parts, pairs={**parts.pairs, "train": train.rows(train.labels != "")})
     for part in ("val", "test"):
         if len(parts.pairs[part]) < FEWEST:
             raise InputError(
@@ -173,9 +183,16 @@ def chosen_refinement(
                 score.mean >= frozen[key].mean - rule.margin for key, score in correct.items() if key[0] == "zero-shot"
             ) and all((moved.get(name) or 0.0) <= SLACK * rule.training.hold for name in SHIFTS)
             rows.append(_choice(epoch, strength, correct, moved) | {"allowed": allowed})
-            if allowed and rows[-1]["recall"] > rows[chosen]["recall"]:
+            if allowed and _worth(rule, rows[-1]) > _worth(rule, rows[chosen]):
                 best, chosen = tried, len(rows) - 1
     return best, [row | {"chosen": place == chosen} for place, row in enumerate(rows)]
+
+
+def _worth(rule: RefineRule, row: Mapping[str, Any]) -> float:
+    """The value by which a row of the choice is chosen: recall, or without captions the mean of zero-shot accuracy."""
+    if OBJECTIVES[rule.objective].reads_captions:
+        return float(row["recall"])
+    return float(np.mean([value for name, value in row.items() if name.startswith(_ZERO_SHOT)]))
 
 
 def _shifts(
@@ -193,7 +210,7 @@ def _shifts(
 def _choice(
     epoch: int, strength: float, correct: dict[tuple[str, str], Correct], moved: Mapping[str, float | None]
 ) -> dict[str, Any]:
-    accuracy = {f"zero_shot {subset}": score.mean for (kind, subset), score in correct.items() if kind == "zero-shot"}
+    accuracy = {f"{_ZERO_SHOT}{subset}": score.mean for (kind, subset), score in correct.items() if kind == "zero-shot"}
     return {"epoch": epoch, "strength": strength, "recall": mean_recall(correct), **accuracy, **moved}
 
 

@@ -8,6 +8,7 @@ from evenly.features.refining.objectives.clippings import Clippings
 from evenly.features.refining.objectives.contrastive import Contrastive
 from evenly.features.refining.objectives.dclip import Dclip
 from evenly.features.refining.objectives.gkc import KnowledgeCalibration
+from evenly.features.refining.objectives.labelled import Labelled
 from evenly.features.refining.objectives.light_clip import LightClip
 from evenly.features.refining.objectives.mlcd import Mlcd
 from evenly.features.refining.objectives.un2clip import DetailInversion
@@ -25,6 +26,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "vladva": VladVa,
     "un2clip": DetailInversion,
     "gkc": KnowledgeCalibration,
+    "labelled": Labelled,
 }
 SAMPLERS: dict[str, type[Sampler]] = {"unime": HardNegatives}
 

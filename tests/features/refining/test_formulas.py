@@ -2,7 +2,8 @@
 
 Sources: yshinya6/clip-refine 3879a2b, deepglint/UniME d565584, deepglint/unicom ae71411 (ArcFace of MCIP; the trainers
 of MCIP and MLCD are not public), dell-research-harvard/clippings 16e3cd0, yongliu20/GKC 21313c8,
-OpenSparseLLMs/CLIP-MoE 971b29f. CLIP is held to the pseudocode of its paper, MLCD to its equation. LightCLIP, DCLIP,
+OpenSparseLLMs/CLIP-MoE 971b29f, HealthX-Lab/CLIP-SVD 022b1ed and muzairkhattak/multimodal-prompt-learning 904dbd7
+(`labelled`). CLIP is held to the pseudocode of its paper, MLCD to its equation. LightCLIP, DCLIP,
 VladVA and un2CLIP have no public code that could be had: they are held to what their docstrings say, which is a reading
 of the papers' abstracts.
 """
@@ -48,7 +49,7 @@ def given():
         groups=np.array([f"group {number // 2}" for number in range(N)]),
         labels=np.array(["" if number % 3 else f"label {number % 5}" for number in range(N)]),
         views=shared(random, 4, D), words=shared(random, 3, D), second=shared(random, 4, 6), texts=shared(random, 2, D),
-        duplicates=shared(random, 2, 2, D), synonyms=shared(random, 3, D),
+        duplicates=shared(random, 2, 2, D), synonyms=shared(random, 3, D), named=shared(random, 1, D),
         long_texts=np.array([f"the thing {n % 7} is {n % 5} here" * (n % 8 != 1) for n in range(N)], np.object_),
     )  # fmt: skip
 
@@ -87,8 +88,9 @@ def single(pairs):
 
 def batch_of(pairs, refined, *, progress=0.4, negatives=OTHERS):
     return Batch(
-        places=PLACES, pairs=pairs, negatives=negatives, progress=progress, generator=generator(), refined=refined
-    )
+        places=PLACES, pairs=pairs, negatives=negatives, progress=progress, generator=generator(), refined=refined,
+        texts=lambda rows, _: refined(Sides(image=rows, text=rows)).text,
+    )  # fmt: skip
 
 
 def info_nce(image, text):
@@ -253,9 +255,18 @@ def gkc(of):
     return info_nce(of.now.image, of.now.text) + 0.5 * calibrated + text_kd
 
 
+def labelled(of):
+    """CLIP-SVD, train.py, and MaPLe, trainers/maple.py: F.cross_entropy(logit_scale * image @ text.t(), label)."""
+    own = of.pairs.named.places[PLACES][:, 0]
+    names = torch.from_numpy(of.pairs.named.rows)
+    texts = normalize(of.refined(Sides(image=names, text=names)).text)
+    has = np.flatnonzero(own >= 0)
+    return cross_entropy(100 * normalize(of.now.image)[has] @ texts.T, torch.from_numpy(own[has]))
+
+
 FORMULAS = {
     formula.__name__: formula
-    for formula in (contrastive, clip_refine, light_clip, mcip, mlcd, clippings, dclip, vladva, un2clip, gkc)
+    for formula in (contrastive, clip_refine, light_clip, mcip, mlcd, clippings, dclip, vladva, un2clip, gkc, labelled)
 }
 
 

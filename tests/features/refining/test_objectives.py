@@ -34,7 +34,7 @@ def test_one_row_of_each_pair_is_drawn_and_over_time_all_are():
     for seed in range(30):
         batch = Batch(
             places=np.arange(3), pairs=given, negatives=torch.ones(3, 3, dtype=torch.bool), progress=0,
-            generator=torch.Generator().manual_seed(seed), refined=lambda sides: sides,
+            generator=torch.Generator().manual_seed(seed), refined=lambda sides: sides, texts=lambda rows, _: rows,
         )  # fmt: skip
         rows, has_one = drawn_row(shared, batch)
         assert has_one.tolist() == [True, True, False]
@@ -138,7 +138,7 @@ def test_names_that_are_likelier_on_a_picture_are_drawn_more_often():
     shared = SharedRows(rows=np.eye(2, dtype=np.float32), places=np.array([[0, 1]] * 200))
     batch = Batch(
         places=np.arange(200), pairs=pairs(200), negatives=torch.ones(200, 200, dtype=torch.bool), progress=0,
-        generator=torch.Generator().manual_seed(1), refined=lambda sides: sides,
+        generator=torch.Generator().manual_seed(1), refined=lambda sides: sides, texts=lambda rows, _: rows,
     )  # fmt: skip
     rows, _ = drawn_row(shared, batch, weights=torch.tensor([[0.9, 0.1]]).repeat(200, 1))
     assert 0.8 < rows[:, 0].mean() < 0.97

@@ -40,6 +40,7 @@ def pairs(n=96, seed=0):
         texts=beside(turned, 2),
         duplicates=beside(np.stack([things, turned], axis=1), 2),
         synonyms=beside(turned, 2),
+        named=beside(turned, 1),
         long_texts=np.array([f"the thing {number % 7} is {number % 5} here" for number in range(n)], np.object_),
         uids=np.array([f"{number:032x}" for number in range(n)]),
         captions=np.array([f"caption {number}" for number in range(n)]),
@@ -80,6 +81,8 @@ def test_what_is_learnt_finds_pairs_that_were_held_out(name):
     given = pairs(256)
     if name == "clip_refine":  # it holds the frozen softmax, which is at chance on the pairs that the others learn
         given = replace(given, text=(given.image + given.text) / 2)
+    if name == "labelled":  # whose classes are the texts here
+        given = replace(given, named=SharedRows(rows=given.text, places=np.arange(256)[:, None]))
     held_out = given.rows(np.arange(192, 256))
     *_, (_, heads, _) = train_heads(given.rows(np.arange(192)), objective(name), rule, seed=1)
     start = next(

@@ -18,7 +18,8 @@ from evenly.tasks.refining.pairs import pair_rows
 from evenly.tasks.run import SecondChoice
 from tests.tasks.whole_rebuild import ColourWords
 
-SYNONYMS = {"fox": ["a red reynard", "a red vixen"], "cat": ["a blue moggy"]}
+PHRASES = {"fox": ["a photo of a fox", "a red reynard", "a red vixen"], "cat": ["a photo of a cat", "a blue moggy"]}
+SYNONYMS = {name: phrases[1:] for name, phrases in PHRASES.items()}
 
 
 class Second(ColourWords):
@@ -41,7 +42,7 @@ def made(build, *needs, manifest=None):
     """The kept pairs of the build with what is needed."""
     kept, groups = kept_with_groups(build.run, build.manifest)
     pairs = pair_rows(build.run, kept, groups.astype(np.str_))
-    return with_needs(build.run, manifest or build.manifest, kept, pairs, phrases=SYNONYMS, needs=needs), kept
+    return with_needs(build.run, manifest or build.manifest, kept, pairs, phrases=PHRASES, needs=needs), kept
 
 
 def test_every_need_of_an_objective_can_be_made(build):
@@ -85,6 +86,20 @@ def test_duplicates_are_the_records_that_were_merged_into_a_pair(build):
     assert is_there[cat].sum() == 1
     assert rows[cat, 0, 1] == pytest.approx(ColourWords().encode_texts(["the same cat another day"])[0], rel=2e-3)
     assert rows[cat, 0, 0] == pytest.approx(pairs.image[cat], rel=2e-3)
+
+
+def test_labels_are_named_as_a_class_list_says_them_and_else_by_themselves(build):
+    pairs, _ = made(build, "named")
+    texts = {label: PHRASES.get(label, [label])[0] for label in pairs.labels if label}
+    assert set(pairs.named.texts) == set(texts.values())
+    for label, (place,) in zip(pairs.labels, pairs.named.places, strict=True):
+        assert (place < 0) == (label == "")
+        assert not label or pairs.named.texts[place] == texts[label]
+    assert pairs.named.rows == pytest.approx(ColourWords().encode_texts(pairs.named.texts.tolist()), rel=2e-3)
+    kept = kept_with_groups(build.run, build.manifest)[0]
+    alike = replace(pairs, labels=np.full(len(kept), "fox"))
+    with pytest.raises(InputError, match="pairs of two labels to train on for `named`"):
+        with_needs(build.run, build.manifest, kept, alike, phrases={}, needs=["named"])
 
 
 def test_pairs_without_other_captions_have_their_own(build, monkeypatch):

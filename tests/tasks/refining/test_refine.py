@@ -300,6 +300,33 @@ def test_an_objective_is_given_what_it_needs_or_the_build_is_refused(workspace):
         refine(workspace, objective="un2clip")
 
 
+def test_labels_are_trained_on_alone_and_class_lists_choose(workspace, monkeypatch):
+    monkeypatch.setattr(refine_module, "label_rivals", lambda _parts: {})  # which takes seconds
+    pictures = [
+        Picture(
+            f"qq{place}" if number % 2 else "",
+            {name: 1.0, f"of {number}": 0.4},
+            ("train", "train", "val", "test")[number // 2 % 4],
+            f"a {name}",
+        )
+        for number in range(40)
+        for place, name in enumerate(THINGS)
+    ]
+    Path(publish(workspace, pictures)).rename(workspace.root / "split.csv")
+    lists = (dataclasses.replace(LIST, classes=tuple(f"qq{place}" for place in range(6)), template="{}"),)
+    training = TrainingRule(rank=8, epochs=6, batch_size=10, learning_rate=3e-2)
+    record = refine(workspace, objective="labelled", lists=lists, training=training)
+    rows = run_in(workspace).ledger.table(record, "choice").to_pylist()
+    chosen = next(row for row in rows if row["chosen"])
+    assert chosen["zero_shot things"] == max(row["zero_shot things"] for row in rows if row["allowed"])
+    assert chosen["zero_shot things"] > rows[0]["zero_shot things"] + 0.2
+    assert chosen["recall"] <= rows[0]["recall"]  # by which the frozen encoder would have stayed
+    parts = refining_parts(run_in(workspace), Builds(workspace).read("some-1"), lists)
+    assert record.notes["train_pairs"] == (parts.pairs["train"].labels != "").sum() < len(parts.pairs["train"])
+    with pytest.raises(InputError, match="`labelled` must be chosen by a class list with pictures in val"):
+        refine(workspace, objective="labelled", lists=())
+
+
 def test_too_small_a_build_is_refused(workspace):
     publish(workspace, [Picture("", {"cat": 1.0, f"of {n}": 0.5}, "train", f"a cat {n}") for n in range(30)])
     with pytest.raises(InputError, match="at least 20 pairs in val, by which it is chosen and judged"):
@@ -314,7 +341,7 @@ def measures_of(workspace, record):
 @pytest.mark.usefixtures("manifest")
 def test_an_objective_that_learns_from_labels_stands_beside_a_logistic_regression(workspace, manifest):
     synonyms = {name: (f"yy{place}",) for place, name in enumerate(THINGS)}
-    for objective, labels in {"mcip": True, "gkc": True, "contrastive": False}.items():
+    for objective, labels in {"mcip": True, "gkc": True, "labelled": True, "contrastive": False}.items():
         rows = measures_of(
             workspace, refine(workspace, objective=objective, lists=(dataclasses.replace(LIST, synonyms=synonyms),))
         )
