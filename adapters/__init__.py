@@ -34,6 +34,7 @@ from evenly.adapters.methods.tipx import TIPX
 from evenly.adapters.methods.vcd import DescribedClasses
 from evenly.adapters.methods.zero_shot import ZeroShot
 from evenly.adapters.prompts.coop import CoOp
+from evenly.adapters.prompts.cpe import CPE
 
 ADAPTERS: dict[str, type[Adapter]] = {
     "zero_shot": ZeroShot,
@@ -59,6 +60,7 @@ ADAPTERS: dict[str, type[Adapter]] = {
     "fudd": DifferentialTexts,
     "perceptionclip": PerceptionCLIP,
     "coop": CoOp,
+    "cpe": CPE,
 }
 
 
@@ -74,6 +76,7 @@ ALIASES = {
     "amu_tuning": "amu",
     "real": "real_linear",
     "clip_svd": "singular_scaling",
+    "cpe_clip": "cpe",
 }
 """Names under which papers have them; CLIP-SVD's is the features-only analogue."""
 

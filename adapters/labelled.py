@@ -63,8 +63,8 @@ def takes_second(rule: ClassTexts, adapters: Sequence[str]) -> bool:
 
 
 def takes_tower(adapters: Sequence[str]) -> bool:
-    """Whether one of the adapters learns through the text tower."""
-    return any("tower" in adapter_class(name).needs for name in adapters)
+    """Whether one of the adapters learns through the text tower, or may: a tower that nobody asks costs nothing."""
+    return any("tower" in {*kind.needs, *kind.uses} for kind in map(adapter_class, adapters))
 
 
 _SETS = {"far": "ood", "near": "near_ood"}

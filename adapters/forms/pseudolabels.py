@@ -14,9 +14,10 @@ from evenly.adapters.features import Features, Floats, Integers
 from evenly.adapters.forms.class_statistics import RowStatistics, check_choice, closed_form
 from evenly.adapters.methods.linear import LinearProbe, absent
 from evenly.adapters.methods.zero_shot import scaled
+from evenly.adapters.prompts.student import PromptStudent
 from evenly.adapters.training import row_keys
 
-Student = Literal["gda", "linear"]
+Student = Literal["gda", "linear", "prompt"]
 
 
 @dataclass(kw_only=True, eq=False)
@@ -26,12 +27,13 @@ class PseudoLabelled(Adapter):
     Each round the teacher (first zero-shot, then the student of the round before) labels the whole pool,
     `top_k_per_class` keeps up to k images per class, and a new student is fitted on these and on the labelled rows. It
     assumes a pool in which the classes are equally frequent: every class gets the same k. The student is GDA
-    (zero-shot + `alpha` evidence) or a linear probe with inverse penalty `C`, on frozen features; the paper tunes
-    prompts. The paper weighs the loss of the labelled rows by |pseudo| / |labelled|: here the smaller of the two sets
-    is repeated round(larger / smaller) times, so that both have about the same total weight; for GDA repeated rows
+    (zero-shot + `alpha` evidence), a linear probe with inverse penalty `C`, or, as in the paper, a prompt, which takes
+    `steps` steps at `learning_rate` through `tower`, from the same start in every round (`PromptStudent`). The paper
+    weighs the loss of the labelled rows by |pseudo| / |labelled|: for GDA and the probe the smaller of the two sets is
+    repeated round(larger / smaller) times instead, so that both have about the same total weight; for GDA repeated rows
     count as rows, in the means, the scatter and its shrinkage; of labelled images no views. No pseudo-labels are held
-    out: neither student picks an epoch. `alpha` is 1 where nothing is searched: the evidence in its own units; its
-    grid is coarser than GDA's, because each value is a chain of fits.
+    out: no student picks an epoch. `alpha` is 1 where nothing is searched: the evidence in its own units; its grid is
+    coarser than GDA's, because each value is a chain of fits.
 
     `weight_` (c, d) and `bias_` (c,) are the last student's logits; `pseudo_rows_` (s,) and `pseudo_labels_` (s,) the
     pool rows that it learned from and their classes, by class and falling probability. No pseudo-labels: the student
@@ -40,11 +42,14 @@ class PseudoLabelled(Adapter):
 
     grid: ClassVar[Grid] = Grid(parameters={"alpha": (0.1, 1.0, 10.0)})
     needs: ClassVar[tuple[str, ...]] = ("prototypes", "unlabelled")
+    uses: ClassVar[tuple[str, ...]] = ("tower",)
     learns_from: ClassVar[tuple[str, ...]] = ("support", "unlabelled")
 
     student: Student = "gda"
     alpha: float = 1.0
     C: float = 1.0
+    steps: int = 30
+    learning_rate: float = 0.02
 
     weight_: Floats = field(init=False, repr=False)
     bias_: Floats = field(init=False, repr=False)
@@ -70,6 +75,8 @@ class PseudoLabelled(Adapter):
         check_choice("student", self.student, Student)
 
     def _learn(self, features: Features, labels: Integers) -> None:
+        if self.student == "prompt":
+            features.require("tower", adapter=f"{type(self).__name__}(student='prompt')")
         pool = cast("Floats", features.unlabelled)  # `needs` names it
         keys = row_keys(pool)
         self.weight_, self.bias_ = scaled(self.prototypes_, self.logit_scale), np.zeros(len(self.prototypes_))
@@ -107,9 +114,14 @@ class PseudoLabelled(Adapter):
             self.weight_ = scaled(self.prototypes_, self.logit_scale) + self.alpha * weight
             self.bias_ = self.alpha * bias
             return
-        student = LinearProbe(logit_scale=self.logit_scale, C=self.C).fit(
-            Features(image=np.repeat(rows, repeats, axis=0), prototypes=self.prototypes_), np.repeat(targets, repeats)
-        )
+        student: LinearProbe | PromptStudent
+        if self.student == "linear":
+            student = LinearProbe(logit_scale=self.logit_scale, C=self.C)
+            rows, targets = np.repeat(rows, repeats, axis=0), np.repeat(targets, repeats)
+        else:
+            chosen = {name: getattr(self, name) for name in ("logit_scale", "steps", "learning_rate")}
+            student = PromptStudent(n_labelled=len(labels), **chosen)
+        student.fit(Features(image=rows, prototypes=self.prototypes_, tower=features.tower), targets)
         self.weight_, self.bias_ = student.affine_form()
         self.fallback_ = student.fallback_
 

@@ -40,9 +40,9 @@ class PromptLearner(Adapter):
     """Context vectors beside each class name, trained through a frozen text tower; image rows stay.
 
     The vectors start as the word embeddings of `initial`, or, where that is "", as `n_context` normal draws (standard
-    deviation .02); `per_class` gives each class its own. SGD with momentum .9 and decay 5e-4, `steps` steps of
-    `batch_size` images, at 1e-5 for one epoch, then along a cosine. The training is kept at five stages: `stop`, which
-    acts after `fit`, is the share of the steps after which it is stopped, and validation chooses it with the rate.
+    deviation .02); `per_class` gives each class its own. SGD with momentum .9 and `weight_decay`, `steps` steps
+    of `batch_size` images, at 1e-5 for one epoch, then along a cosine. The training is kept at five stages: `stop`,
+    which acts after `fit`, is the share of the steps after which it is stopped; validation chooses it with the rate.
 
     `contexts_` (6, m, w), or (6, c, m, w), and `rows_` (6, c, d), the unit rows of the classes, are those at the start
     and after each stage; `tower_` is the identity of the encoder and `words_` JSON: per stage and vector the nearest
@@ -64,6 +64,7 @@ class PromptLearner(Adapter):
     steps: int = 100
     batch_size: int = 32
     learning_rate: float = 0.02
+    weight_decay: float = 5e-4
     stop: float = 1.0
     seed: int = 0
 
@@ -78,51 +79,57 @@ class PromptLearner(Adapter):
 
     def class_rows(self) -> Floats:
         """The rows (c, d) of the classes where the training is stopped."""
-        return np.asarray(self.rows_[int(self.stop * STAGES + 1e-9)])
+        return np.asarray(self.rows_[self._stage])
 
     def nearest_words(self) -> list[list[tuple[str, float]]]:
         """Of each context, one or one per class, the nearest token of each vector and its distance, at the stop."""
-        chosen = json.loads(self.words_)[int(self.stop * STAGES + 1e-9)]
+        chosen = json.loads(self.words_)[self._stage]
         return [[(str(word), float(distance)) for word, distance in context] for context in chosen]
+
+    @property
+    def _stage(self) -> int:
+        """The number of the stage at which the training is stopped."""
+        return int(self.stop * STAGES + 1e-9)
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
         for name in ("n_context", "steps", "batch_size"):
             check_positive(name, getattr(self, name), integer=True)
         check_positive("learning_rate", self.learning_rate)
+        check_positive("weight_decay", self.weight_decay, or_zero=True)
         check_positive("stop", self.stop, or_zero=True)
         check_choice("place", self.place, Place)
         if self.stop > 1:
             raise ParameterError(f"`stop` must lie in 0 to 1; got {self.stop!r}. Choose a value in this range.")
 
     def _learn(self, features: Features, labels: Integers) -> None:
-        import torch
-
-        tower = cast("PromptTower", features.tower)  # `needs` names it
-        problem = PromptProblem(
-            features=features,
-            tower=tower,
-            image=torch.tensor(features.image),
-            labels=torch.from_numpy(labels),
-        )
-        stages = self._stages(problem, labels) if len(labels) else [self._arrays(self._start(problem))] * (STAGES + 1)
-        self.tower_ = tower.identity
+        problem = problem_of(features, labels)
+        start = self._start(problem)
+        stages = self._stages(problem, start) if len(labels) else [self._arrays(start)] * (STAGES + 1)
+        self.tower_ = problem.tower.identity
         self._keep(problem, stages)
         if not len(labels):
             self.rows_ = np.stack([self.prototypes_] * (STAGES + 1))
             self.fallback_ = "zero-shot: no support rows"
 
-    def _stages(self, problem: PromptProblem, labels: Integers) -> list[dict[str, Vectors]]:
+    def _stages(self, problem: PromptProblem, start: Parameters, *, share: float = 1.0) -> list[dict[str, Vectors]]:
+        """The parameters at the start and after each stage; gradients of the loss are multiplied by `share`."""
+        labels = problem.labels.numpy()
         n = len(labels)
         size = min(self.batch_size, n)
         endless = endless_batches(row_keys(problem.features.image), batch_size=size, seed=self.seed)
         settings = {name: value for name, value in self.get_params().items() if name not in self.decided_late}
+        settings |= {"share": share, "names": problem.tower.names}
+        settings |= {f"start.{name}": values.numpy().tobytes() for name, values in start.items()}
         return trained_stages(
-            self._start(problem),
-            lambda parameters, batch: self._loss(problem, parameters, batch),
+            start,
+            lambda parameters, batch: share * self._loss(problem, parameters, batch),
             [next(endless) for _ in range(self.steps)],
             rule=PromptSchedule(
-                learning_rate=self.learning_rate, warmup_steps=min(-(-n // size), self.steps // STAGES), stages=STAGES
+                learning_rate=self.learning_rate,
+                weight_decay=self.weight_decay,
+                warmup_steps=min(-(-n // size), self.steps // STAGES),
+                stages=STAGES,
             ),
             states=problem.tower.states,
             key=training_key(problem.features, labels, method=type(self).__name__, **settings),
@@ -175,6 +182,15 @@ class PromptLearner(Adapter):
     @staticmethod
     def _arrays(parameters: Mapping[str, "Tensor"]) -> dict[str, Vectors]:
         return {name: values.numpy() for name, values in parameters.items()}
+
+
+def problem_of(features: Features, labels: Integers) -> PromptProblem:
+    """The problem of a record that holds a tower, with labels (n,)."""
+    import torch
+
+    tower = cast("PromptTower", features.tower)  # `needs` names it
+    image = torch.tensor(features.image)
+    return PromptProblem(features=features, tower=tower, image=image, labels=torch.from_numpy(labels))
 
 
 def unit_rows_of(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AMU",
+    "CPE",
     "GDA",
     "TIPX",
     "Build",

@@ -45,7 +45,7 @@ from evenly.adapters.methods import (
     vcd,
     zero_shot,
 )
-from evenly.adapters.prompts import coop
+from evenly.adapters.prompts import coop, cpe
 
 Parameters = ParamSpec("Parameters")
 Labels = npt.NDArray[Any]
@@ -171,6 +171,7 @@ def estimator(method: Callable[Parameters, Adapter]) -> Callable[Parameters, Ada
 
 
 AMU = estimator(amu.AMU)
+CPE = estimator(cpe.CPE)
 CapS = estimator(caps.CapS)
 CoOp = estimator(coop.CoOp)
 Cooked = estimator(cooked.Cooked)

@@ -21,15 +21,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunTower:
-    """The `PromptTower` of a run's encoder. Another process opens it anew; states lie in the workspace."""
+    """The `PromptTower` of a run's encoder. Another process opens it anew; states lie in the workspace.
+
+    `of_features`: the identity of the encoder that made the features; where the run's is another, what asks the tower
+    for anything raises InvalidFeaturesError.
+    """
 
     run: Run
     names: tuple[str, ...]
+    of_features: str = ""
 
     @property
     def identity(self) -> str:
         """The identity of the encoder, from its record where that holds."""
-        return encoder_identity(self.run)
+        identity = encoder_identity(self.run)
+        if self.of_features not in ("", identity):
+            raise InvalidFeaturesError(
+                f"`encoder` must be the one that made the features, {self.of_features[:12]}; "
+                f"`{self.run.encoder.model}` is {identity[:12]} here. Extract the features again."
+            )
+        return identity
 
     @property
     def states(self) -> States:
@@ -54,10 +65,11 @@ class RunTower:
 
     @cached_property
     def _tower(self) -> EncoderPromptTower:
+        self.identity  # noqa: B018 - refuses another encoder
         return EncoderPromptTower(encoder=open_encoder(self.run), names=self.names)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"run": self.run, "names": self.names}
+        return {"run": self.run, "names": self.names, "of_features": self.of_features}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
@@ -74,17 +86,9 @@ def remove_prompt_states(run: Run) -> None:
 
 
 def tower_of_arrays(run: Run, arrays: Mapping[str, np.ndarray], names: Sequence[str]) -> RunTower | None:
-    """The text tower of the encoder that a file of features names; None where it names none.
-
-    Raises InvalidFeaturesError where that encoder is another here.
-    """
+    """The text tower of the encoder that a file of features names; None where it names none."""
     if "encoder" not in arrays:
         return None
     model, pretrained, identity = (str(text) for text in arrays["encoder"])
     chosen = replace(run, encoder=EncoderChoice(model=model, pretrained=pretrained or None), encoder_identity=None)
-    if encoder_identity(chosen) != identity:
-        raise InvalidFeaturesError(
-            f"`encoder` must be the one that made the features, {identity[:12]}; `{model}` is "
-            f"{encoder_identity(chosen)[:12]} here. Extract the features again."
-        )
-    return run_tower(chosen, names)
+    return RunTower(chosen, tuple(names), identity)

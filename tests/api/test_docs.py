@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 import evenly
-from evenly.adapters import ADAPTERS
 from evenly.builds import Build
 from evenly.flows.cli.command import READS, WRITES
 from evenly.workspaces import BuildsByName, OpenedWorkspace
@@ -76,8 +75,3 @@ def test_every_command_has_a_row_with_its_form_in_python():
     for form in rows.values():
         owner, _, name = form.partition(".")
         assert name in evenly.__all__ if owner == "evenly" else hasattr({**globals()}[owner], name) or name == "builds"
-
-
-def test_the_adapters_that_python_md_counts_are_all():
-    page = (DOCS / "python.md").read_text(encoding="utf-8")
-    assert f"all {len(ADAPTERS)} methods" in page

@@ -74,6 +74,68 @@ def test_people_read_tables(evenly, arrays, command):
     assert "mean" in out or "average" in out
 
 
+@pytest.fixture(scope="module")
+def pictures(tiny_weights, digit_pictures, tmp_path_factory):
+    """`digits.npz` of pictures by an encoder that learns prompts, in a workspace."""
+    folder = tmp_path_factory.mktemp("prompts")
+    model = ["--model", "tiny-for-commands", "--pretrained", tiny_weights]
+    command = ["evenly", "extract", "--images", digit_pictures, *model, "--out", folder / "digits.npz"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", [*map(str, command), "--root", str(folder)])
+        assert report_errors(app) == 0
+    return folder / "digits.npz"
+
+
+def test_prompts_learn_in_sessions_beside_a_rival(evenly, pictures):
+    options = ["--first", 4, "--step", 3, "--adapter", "cpe", "--param", "steps=5", "--root", pictures.parent]
+    status, out, err = evenly("sessions", pictures, *options, "--against", "gda_incremental", "--json")
+    assert status == 0, err
+    result = json.loads(out)
+    rival = result["against"]
+    assert (result["adapter"], rival["adapter"]) == ("cpe", "gda_incremental")
+    assert (result["parameters"]["steps"], rival["parameters"]["alpha"]) == (5, 1.0)
+    assert [row["classes"] for row in result["sessions"]] == [row["classes"] for row in rival["sessions"]] == [4, 7, 10]
+    assert rival["gain"]["estimate"] == pytest.approx(result["average"] - rival["average"])
+    assert rival["gain"]["low"] < rival["gain"]["estimate"] < rival["gain"]["high"]
+    _, text, _ = evenly("sessions", pictures, *options, "--against", "gda_incremental")
+    assert "gain of the average over gda_incremental" in text
+
+
+def test_base_to_new_takes_the_tower(evenly, pictures):
+    more = ["--param", "steps=5", "--param", "learning_rate=0.1", "--root", pictures.parent, "--no-guard"]
+    status, out, err = evenly("base-to-new", pictures, "--adapter", "coop", *more, "--json")
+    assert status == 0, err
+    assert set(json.loads(out)["data_sets"][0]["chosen"]) == {"stop"}
+
+
+def test_students_of_pseudo_labels_are_prompts_where_they_are_wanted(evenly, pictures, tmp_path):
+    fit = ["fit", "--arrays", pictures, "--adapter", "grip", "--param", "student=prompt", "--param", "rounds=2"]
+    fit += ["--param", "steps=5", "--param", "alpha=1", "--root", pictures.parent, "--out", tmp_path / "grip"]
+    status, out, err = evenly(*fit, "--json")
+    assert status == 0, err
+    assert json.loads(out)["parameters"]["student"] == "prompt"
+
+
+def test_an_adapter_without_sessions_and_a_file_of_no_encoder_are_refused(evenly, arrays):
+    status, _, err = evenly("sessions", arrays, "--first", 4, "--adapter", "tip")
+    assert status == 2
+    assert "must learn in sessions: gda_incremental, cpe; got `tip`" in " ".join(err.split())
+    status, _, err = evenly("sessions", arrays, "--first", 4, "--adapter", "cpe")
+    assert status == 2
+    assert "got none for `tower`" in " ".join(err.split())
+
+
+def test_features_of_another_encoder_than_here_are_refused_where_the_tower_is_asked(evenly, pictures, tmp_path):
+    with np.load(pictures) as file:
+        model, pretrained, _ = file["encoder"]
+        write_arrays(tmp_path / "other.npz", {**file, "encoder": np.array([model, pretrained, "0" * 64])})
+    options = ["--first", 4, "--root", pictures.parent]
+    status, _, err = evenly("sessions", tmp_path / "other.npz", *options, "--adapter", "cpe")
+    assert status == 2
+    assert "`encoder` must be the one that made the features, 000000000000" in " ".join(err.split())
+    assert evenly("sessions", tmp_path / "other.npz", *options)[0] == 0
+
+
 COMMANDS = {
     "fit": ["fit", "--arrays", "FILE", "--adapter", "gda", "--out", "OUT"],
     "leaderboard": [

@@ -9,9 +9,22 @@ import pandas as pd
 
 from evenly.adapters.contract import check_positive
 from evenly.adapters.errors import ParameterError
-from evenly.adapters.evaluation.measures.bootstrap import bootstrap_accuracy
+from evenly.adapters.evaluation.measures.bootstrap import (
+    Interval,
+    bootstrap_accuracy,
+    percentile_interval,
+    resampled_means,
+)
 from evenly.adapters.evaluation.measures.classification import accuracy
-from evenly.adapters.features import Features, Floats, GroupedFeatures, Integers, LabelledFeatures, checked_labels
+from evenly.adapters.features import (
+    Features,
+    Floats,
+    GroupedFeatures,
+    Integers,
+    LabelledFeatures,
+    Strings,
+    checked_labels,
+)
 
 
 class LearnsInSessions(Protocol):
@@ -33,10 +46,12 @@ class SessionResults:
     `sessions`, one row per session: session (from 1), classes (seen so far), rows (test rows of these), accuracy over
     them with its 95 % interval low to high, and of it old (test rows of classes of earlier sessions) and new (of this
     one); NaN without such rows.
-    `average` is the mean of the accuracies, `drop` the first minus the last.
+    `average` is the mean of the accuracies, `drop` the first minus the last. `right` (n, s): 1 where a session names
+    a test row rightly, 0 where not, NaN where it does not judge the row.
     """
 
     sessions: pd.DataFrame
+    right: Floats
     average: float
     drop: float
 
@@ -57,6 +72,7 @@ def evaluate_sessions(
     labels = checked_labels(test.labels, n=len(test.features), n_classes=int(np.max(test.labels, initial=0)) + 1)
     features = replace(test.features, prototypes=None)
     table: list[dict[str, float]] = []
+    right: list[Floats] = []
     earlier: set[int] = set()
     for session in sessions:
         adapter.partial_fit(session.features, session.labels)
@@ -67,6 +83,8 @@ def evaluate_sessions(
             logits = adapter.decision_function(features.rows(rows))[:, classes]
             predictions = classes[logits.argmax(axis=1)]
         old = np.isin(truth, list(earlier))
+        right.append(np.full(len(labels), np.nan))
+        right[-1][rows] = predictions == truth
         over_all = bootstrap_accuracy(predictions == truth, groups=test.groups[rows], seed=seed)
         table.append(
             {
@@ -85,7 +103,17 @@ def evaluate_sessions(
         raise ParameterError("`sessions` must hold at least one session; got none. Hand in one per group of classes.")
     frame = pd.DataFrame(table)
     average, drop = mean_and_drop(frame["accuracy"].tolist())
-    return SessionResults(sessions=frame, average=average, drop=drop)
+    return SessionResults(sessions=frame, right=np.stack(right, axis=1), average=average, drop=drop)
+
+
+def average_gain(results: SessionResults, rival: SessionResults, *, groups: Strings, seed: int = 0) -> Interval:
+    """The average less that of a rival in the same sessions, with its interval over resampled `groups` (n,)."""
+    judged = ~np.isnan(results.right)
+    differences = np.where(judged, results.right - rival.right, 0.0)
+    means = resampled_means(np.concatenate([differences, judged], axis=1), seed=seed, groups=groups)
+    gains, shares = np.split(means, 2, axis=1)
+    with np.errstate(invalid="ignore"):
+        return percentile_interval(results.average - rival.average, (gains / shares).mean(axis=1))
 
 
 def mean_and_drop(accuracies: Sequence[float]) -> tuple[float, float]:

@@ -7,13 +7,11 @@ from typing import Annotated, Any
 import typer
 from annotated_types import Ge
 
-from evenly.flows.cli.adapters.options import Guard, Normalise, OptionalRecipe, Out
+from evenly.flows.cli.adapters.options import BaseToNewOptions, Normalise, OptionalRecipe, Out, SessionsOptions
 from evenly.flows.cli.command import typed
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.cli.output import Recipe, interval, print_rows, print_text
 from evenly.signatures import InWorkspace, Named, taking
-
-NormaliseRows = Annotated[bool, Named("--normalise"), "Scale the rows to unit length."]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,13 +108,9 @@ def _print_probed(result: dict[str, Any]) -> None:
     print_probes(result)
 
 
+@taking(BaseToNewOptions)
 def base_to_new_command(
-    files: Annotated[list[Path], typer.Argument(help="Files of features, one per data set.")],
-    adapter: Annotated[str, "The adapter's name."] = "gda_base_to_new",
-    parameter: Annotated[list[str] | None, Named("--param"), "name=value; may be repeated."] = None,
-    *,
-    normalise: NormaliseRows = False,
-    guard: Guard = True,
+    files: Annotated[list[Path], typer.Argument(help="Files of features, one per data set.")], options: BaseToNewOptions
 ) -> dict[str, Any]:
     """Fit on the first half of the classes, judge that half and the other apart; both harmonic means, named.
 
@@ -124,7 +118,7 @@ def base_to_new_command(
     """
     from evenly.flows.cli.adapters.protocol_runs import base_to_new as run
 
-    return run(files, adapter=adapter, parameters=parameter or (), normalise=normalise, guard=guard)
+    return run(files, options)
 
 
 def _print_base_to_new(result: dict[str, Any]) -> None:
@@ -141,28 +135,30 @@ def _print_base_to_new(result: dict[str, Any]) -> None:
             print_text(f"note: {row['data_set']}: {note}")
 
 
+@taking(SessionsOptions)
 def sessions_command(
-    file: Annotated[Path, typer.Argument(help="A file of features.")],
-    first: Annotated[int, Ge(1), "Classes of the first session."] = 60,
-    step: Annotated[int, Ge(1), "Classes of each later one."] = 5,
-    alpha: Annotated[float, Ge(0), "Weight of the evidence; not searched."] = 1.0,
-    *,
-    normalise: NormaliseRows = False,
+    file: Annotated[Path, typer.Argument(help="A file of features.")], options: SessionsOptions
 ) -> dict[str, Any]:
-    """Learn classes session by session with incremental GDA: accuracy over the classes seen, average, drop.
+    """Learn classes session by session: accuracy over the classes seen so far, average, drop.
 
-    Example: evenly sessions digits.npz --first 4 --step 2
+    Example: evenly sessions digits.npz --first 4 --step 2 --adapter cpe --against gda_incremental
     """
     from evenly.flows.cli.adapters.protocol_runs import sessions as run
 
-    return run(file, first=first, step=step, alpha=alpha, normalise=normalise)
+    return run(file, options)
 
 
 def _print_sessions(result: dict[str, Any]) -> None:
     names = {name: name for name in ("session", "classes", "rows", "accuracy", "old", "new")}
     columns = names | {"accuracy": interval("accuracy")}
-    print_rows("accuracy over the classes seen so far, with 95 % intervals", result["sessions"], columns)
-    print_text(f"average {result['average']:.4f}, performance drop {result['performance_drop']:.4f}")
+    for learner in (result, *([result["against"]] if "against" in result else [])):
+        title = f"{learner['adapter']}: accuracy over the classes seen so far, with 95 % intervals"
+        print_rows(title, learner["sessions"], columns)
+        print_text(f"average {learner['average']:.4f}, performance drop {learner['performance_drop']:.4f}")
+    if "against" in result:
+        gain = result["against"]["gain"]
+        ends = "no interval" if gain["low"] is None else f"[{gain['low']:+.4f}, {gain['high']:+.4f}]"
+        print_text(f"gain of the average over {result['against']['adapter']} {gain['estimate']:+.4f} {ends}")
     for note in result["notes"]:
         print_text(f"note: {note}")
 

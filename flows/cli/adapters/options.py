@@ -13,6 +13,7 @@ OptionalRecipe = Annotated[Path | None, typer.Argument(help="A recipe; its lates
 Arrays = Annotated[Path | None, "An .npz of features instead of a recipe; see docs/adapters.md."]
 Out = Annotated[Path | None, "The folder to write to."]
 Normalise = Annotated[bool, Named("--normalise"), "Scale the rows of --arrays to unit length."]
+NormaliseRows = Annotated[bool, Named("--normalise"), "Scale the rows to unit length."]
 Guard = Annotated[bool, "Keep zero-shot where validation shows no gain."]
 
 
@@ -65,6 +66,29 @@ class LeaderboardOptions(InWorkspace):
     part: Annotated[str | None, "With --encoder: train, val or test of each class list."] = None
     normalise: Normalise = False
     guard: Guard = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseToNewOptions(InWorkspace):
+    """Options of `evenly base-to-new`."""
+
+    adapter: Annotated[str, "The adapter's name."] = "gda_base_to_new"
+    parameter: Annotated[list[str] | None, Named("--param"), "name=value; may be repeated."] = None
+    normalise: NormaliseRows = False
+    guard: Guard = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionsOptions(InWorkspace):
+    """Options of `evenly sessions`."""
+
+    first: Annotated[int, Ge(1), "Classes of the first session."] = 60
+    step: Annotated[int, Ge(1), "Classes of each later one."] = 5
+    adapter: Annotated[str, "gda_incremental, or cpe, which learns prompts."] = "gda_incremental"
+    parameter: Annotated[list[str] | None, Named("--param"), "name=value of the adapter; may be repeated."] = None
+    against: Annotated[str | None, "Another one in the same sessions, and the gain over it."] = None
+    alpha: Annotated[float, Ge(0), "Weight of the evidence of gda_incremental; not searched."] = 1.0
+    normalise: NormaliseRows = False
 
 
 @dataclass(frozen=True, kw_only=True)

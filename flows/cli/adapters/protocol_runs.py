@@ -1,12 +1,12 @@
 """`evenly base-to-new` and `evenly sessions`: two protocols of the field on files of features."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from evenly.adapters import adapter_class, adapter_name
+from evenly.adapters import ADAPTERS, adapter_class, adapter_name
 from evenly.adapters.contract import Adapter
 from evenly.adapters.evaluation.protocols.base_to_new import (
     evaluate_base_to_new,
@@ -14,25 +14,34 @@ from evenly.adapters.evaluation.protocols.base_to_new import (
     mean_of_harmonic_means,
     of_classes,
 )
-from evenly.adapters.evaluation.protocols.sessions import evaluate_sessions, split_sessions
+from evenly.adapters.evaluation.protocols.sessions import (
+    SessionResults,
+    average_gain,
+    evaluate_sessions,
+    split_sessions,
+)
 from evenly.adapters.features import Integers, LabelledFeatures
-from evenly.adapters.methods.gda_incremental import GDAIncremental
+from evenly.adapters.forms.sessions import SessionLearner
 from evenly.adapters.own_features.arrays import Parts, parts_in
+from evenly.flows.cli.adapters.options import BaseToNewOptions, SessionsOptions
 from evenly.flows.cli.adapters.own_features.fit import parse_parameters, plain
+from evenly.flows.cli.adapters.own_features.towers import with_tower
 from evenly.flows.cli.errors import UsageError
 from evenly.storage.files.arrays import read_arrays
 
 
-def base_to_new(
-    files: Sequence[Path], *, adapter: str, parameters: Sequence[str] = (), normalise: bool, guard: bool
-) -> dict[str, Any]:
+def base_to_new(files: Sequence[Path], options: BaseToNewOptions) -> dict[str, Any]:
     """One row per file, and both harmonic means over them under the names that tell them apart."""
-    kind = adapter_class(adapter)
-    rows = [_base_to_new(file, kind, parameters, normalise=normalise, guard=guard) for file in files]
+    kind = adapter_class(options.adapter)
+    fixed = parse_parameters(kind, options.parameter or ())
+    rows = [
+        _base_to_new(file, kind, fixed, _judgeable(file, [options.adapter], options), guard=options.guard)
+        for file in files
+    ]
     base, new = ([row[name] for row in rows] for name in ("base", "new"))
     result: dict[str, Any] = plain(
         {
-            "adapter": adapter_name(adapter),
+            "adapter": adapter_name(options.adapter),
             "data_sets": rows,
             "base_average": np.mean(base),
             "new_average": np.mean(new),
@@ -44,10 +53,8 @@ def base_to_new(
 
 
 def _base_to_new(
-    file: Path, kind: type[Adapter], parameters: Sequence[str], *, normalise: bool, guard: bool
+    file: Path, kind: type[Adapter], fixed: Mapping[str, Any], parts: Parts, *, guard: bool
 ) -> dict[str, Any]:
-    fixed = parse_parameters(kind, parameters)
-    parts = _judgeable(file, normalise=normalise)
     result = evaluate_base_to_new(
         kind,
         train=parts.train,
@@ -73,27 +80,47 @@ def _base_to_new(
     }
 
 
-def sessions(file: Path, *, first: int, step: int, alpha: float, normalise: bool) -> dict[str, Any]:
-    """Class-incremental GDA: `first` classes, then `step` more at a time; accuracy over the classes seen, per session.
+def sessions(file: Path, options: SessionsOptions) -> dict[str, Any]:
+    """Classes in sessions: `first`, then `step` more at a time; accuracy over the classes seen, per session.
 
-    `alpha` is not searched: later sessions have no say in what an earlier one chose.
+    Nothing is searched: later sessions have no say in what an earlier one chose. `against`: a rival in the same
+    sessions at its defaults, and the gain over it. `alpha` is set of those that have it.
     """
-    parts = _judgeable(file, normalise=normalise)
+    learner = _session_learner(options.adapter, options, options.parameter or ())
+    rival = _session_learner(options.against, options) if options.against else None
+    parts = _judgeable(file, [name for name in (options.adapter, options.against) if name], options)
     n_classes = len(parts.train.features.required_prototypes(adapter="sessions"))
-    if first > n_classes:
-        raise UsageError(f"`--first` must be at most the {n_classes} classes of the file; got {first}. Lower it.")
-    result = evaluate_sessions(
-        GDAIncremental(alpha=alpha),
-        [_session(parts.train, classes) for classes in split_sessions(n_classes, first=first, step=step)],
-        test=parts.test,
-    )
+    if options.first > n_classes:
+        raise UsageError(
+            f"`--first` must be at most the {n_classes} classes of the file; got {options.first}. Lower it."
+        )
+    split = split_sessions(n_classes, first=options.first, step=options.step)
+    rows = [_session(parts.train, classes) for classes in split]
+    results = evaluate_sessions(learner, rows, test=parts.test)
+    outcome = _outcome(learner, results) | {"notes": list(parts.notes)}
+    if rival is not None:
+        of_rival = evaluate_sessions(rival, rows, test=parts.test)
+        gain = average_gain(results, of_rival, groups=parts.test.groups)
+        outcome["against"] = _outcome(rival, of_rival) | {"gain": plain(gain._asdict())}
+    return outcome
+
+
+def _session_learner(name: str, options: SessionsOptions, parameters: Sequence[str] = ()) -> SessionLearner:
+    kind = adapter_class(name)
+    if not issubclass(kind, SessionLearner):
+        learners = ", ".join(name for name, entry in ADAPTERS.items() if issubclass(entry, SessionLearner))
+        raise UsageError(f"`--adapter` must learn in sessions: {learners}; got `{name}`. Choose one of these.")
+    alpha = {"alpha": options.alpha} if "alpha" in kind().get_params() else {}
+    return kind().set_params(**alpha | parse_parameters(kind, parameters))
+
+
+def _outcome(learner: SessionLearner, results: SessionResults) -> dict[str, Any]:
     return {
-        "adapter": "gda_incremental",
-        "alpha": alpha,
-        "sessions": plain(result.sessions.to_dict("records")),
-        "average": result.average,
-        "performance_drop": result.drop,
-        "notes": list(parts.notes),
+        "adapter": next(name for name, kind in ADAPTERS.items() if kind is type(learner)),
+        "parameters": plain(learner.get_params()),
+        "sessions": plain(results.sessions.to_dict("records")),
+        "average": results.average,
+        "performance_drop": results.drop,
     }
 
 
@@ -104,8 +131,10 @@ def _session(train: LabelledFeatures, classes: Integers) -> LabelledFeatures:
     return LabelledFeatures(features=of_classes(rows.features, learned), labels=rows.labels)
 
 
-def _judgeable(file: Path, *, normalise: bool) -> Parts:
-    parts = parts_in(read_arrays(file, any_length=normalise), normalise=normalise)
+def _judgeable(file: Path, adapters: Sequence[str], options: BaseToNewOptions | SessionsOptions) -> Parts:
+    """The parts of a file with test rows, and with the text tower where an adapter learns through it."""
+    arrays = read_arrays(file, any_length=options.normalise)
+    parts = with_tower(parts_in(arrays, normalise=options.normalise), arrays, adapters, root=options.root)
     if not len(parts.test.labels):
         raise UsageError(
             f"`{file}` must hold `test_features` and `test_labels` to be judged on; it has none. Add them."

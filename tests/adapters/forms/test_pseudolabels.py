@@ -179,7 +179,7 @@ def test_without_a_pool_the_student_learns_from_the_labelled_rows_alone(digits, 
     np.testing.assert_allclose(adapter.decision_function(query), alone.decision_function(query), rtol=1e-6, atol=1e-5)
 
 
-@pytest.mark.parametrize("student", ["gda", "linear"])
+@pytest.mark.parametrize("student", ["gda", "linear", "prompt"])
 def test_without_rows_of_any_kind_it_is_zero_shot_exactly(digits, student):
     support, labels = digits.complete(0, 50)
     none = replace(support, unlabelled=support.unlabelled[:0], unlabelled_second=None).rows(slice(0))
@@ -211,7 +211,7 @@ def test_pseudo_labels_of_a_pool_of_one_picture_do_no_harm(digits):
 
 
 def test_a_bad_student_is_refused(digits):
-    with pytest.raises(ParameterError, match="`student` must be one of gda, linear; got 'tip'"):
+    with pytest.raises(ParameterError, match="`student` must be one of gda, linear, prompt; got 'tip'"):
         GrowingPseudoLabels(student="tip").fit(*digits.complete(0, 20))
     with pytest.raises(ParameterError, match="`alpha` must be a finite number of at least 0; got -1"):
         GrowingPseudoLabels(alpha=-1).fit(*digits.complete(0, 20))
@@ -219,7 +219,7 @@ def test_a_bad_student_is_refused(digits):
         GrowingPseudoLabels(C=0).fit(*digits.complete(0, 20))
 
 
-@pytest.mark.parametrize("student", ["gda", "linear"])
+@pytest.mark.parametrize("student", ["gda", "linear", "prompt"])
 def test_only_a_linear_student_rules_out_a_class_that_no_row_speaks_for(digits, student):
     features, labels = digits.complete(0, 200)
     kept = np.flatnonzero(labels != 4)

@@ -24,7 +24,7 @@ def test_zero_shot_selects_k_per_class_once(digits, k):
     assert len(rows) == min(10 * k, 200)
 
 
-@pytest.mark.parametrize("student", ["gda", "linear"])
+@pytest.mark.parametrize("student", ["gda", "linear", "prompt"])
 def test_affine_form_is_the_student(digits, student):
     adapter = FewPseudoLabels(student=student).fit(*digits.complete(0, 20))
     query = digits.part(200, 300)[0]

@@ -40,10 +40,13 @@ def coop_loss(adapter, batch, context):
 
 
 KINDS = [{}, {"place": "middle", "logit_scale": 50.0}, {"place": "front", "per_class": True}, {"initial": ""}]
-FORMULAS = {"coop": [(given, coop) for given in KINDS]}
+FORMULAS = {"coop": [(given, coop) for given in KINDS], "cpe": [({}, coop)]}
 """By name: hyper-parameters, and the logits (m, c) of QUERY from the fitted adapter."""
-LOSSES = {"coop": [(given, coop_loss) for given in KINDS]}
+LOSSES = {"coop": [(given, coop_loss) for given in KINDS], "cpe": [({}, coop_loss)]}
 """By name: hyper-parameters, and the loss of rows `batch` from the parameters, in the order of `_start`."""
+
+
+# of cpe the first session; the later ones, which are masked, are in test_cpe.py
 
 
 def cases(formulas):

@@ -6,8 +6,13 @@ import numpy as np
 import pytest
 
 from evenly.adapters.errors import InvalidFeaturesError, ParameterError
-from evenly.adapters.evaluation.measures.bootstrap import bootstrap_accuracy
-from evenly.adapters.evaluation.protocols.sessions import evaluate_sessions, mean_and_drop, split_sessions
+from evenly.adapters.evaluation.measures.bootstrap import bootstrap_accuracy, group_draws
+from evenly.adapters.evaluation.protocols.sessions import (
+    average_gain,
+    evaluate_sessions,
+    mean_and_drop,
+    split_sessions,
+)
 from evenly.adapters.features import GroupedFeatures
 from evenly.adapters.methods.gda_incremental import GDAIncremental
 from tests.adapters.conftest import labelled
@@ -64,6 +69,22 @@ def test_intervals_resample_the_groups_of_the_rows_seen_so_far(digits):
     )
     assert found["accuracy"].equals(by_rows["accuracy"])
     assert not found["low"].equals(by_rows["low"])
+
+
+def test_the_gain_of_the_average_is_paired_over_groups_of_test_rows(digits):
+    (test, truth), groups = digits.part(300, 900), np.arange(600) // 20
+    judged, rows = in_groups(test, truth, groups), list(sessions_of(digits, [range(4), range(4, 7), range(7, 9)]))
+    strong, weak = (evaluate_sessions(GDAIncremental(alpha=alpha), rows, test=judged) for alpha in (1.0, 1e-3))
+    gain = average_gain(strong, weak, groups=groups, seed=1)
+    drawn = [np.repeat(np.arange(30), counts.astype(int)) for batch in group_draws(30, 1) for counts in batch]
+    rows_of = [np.flatnonzero(groups == group) for group in range(30)]
+    replicates = []
+    for chosen in drawn:
+        again = np.concatenate([rows_of[group] for group in chosen])
+        replicates.append(np.mean(np.nanmean(strong.right[again], axis=0) - np.nanmean(weak.right[again], axis=0)))
+    assert gain.estimate == pytest.approx(strong.average - weak.average)
+    np.testing.assert_allclose(gain[1:], np.quantile(replicates, [0.025, 0.975]), rtol=1e-9)
+    assert average_gain(strong, strong, groups=groups) == (0.0, 0.0, 0.0)
 
 
 def test_the_drop_of_a_published_run():
