@@ -35,6 +35,8 @@ from evenly.adapters.methods.vcd import DescribedClasses
 from evenly.adapters.methods.zero_shot import ZeroShot
 from evenly.adapters.prompts.coop import CoOp
 from evenly.adapters.prompts.cpe import CPE
+from evenly.adapters.prompts.gopro import GOPro
+from evenly.adapters.prompts.osloprompt import OSLoPrompt
 
 ADAPTERS: dict[str, type[Adapter]] = {
     "zero_shot": ZeroShot,
@@ -61,6 +63,8 @@ ADAPTERS: dict[str, type[Adapter]] = {
     "perceptionclip": PerceptionCLIP,
     "coop": CoOp,
     "cpe": CPE,
+    "gopro": GOPro,
+    "osloprompt": OSLoPrompt,
 }
 
 

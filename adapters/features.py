@@ -61,7 +61,8 @@ class Features:
     each describes; `descriptor_texts` (s, d) with `descriptor_text_labels` (s,), the same of texts that name no
     class; `pair_texts` (p, d) with `pair_text_classes` (p, 2), row (a, b) describes class a as against b;
     `context_prototypes` (z, c, d), class c in context z; `negation_prototypes` (c, d), texts that say "not c";
-    `rejection_prototypes` (r, d), texts of what is none of the classes. Class indices are int64, positions in 0 to c-1.
+    `rejection_prototypes` (r, d), texts of what is none of the classes, and `rejection_names` these texts themselves
+    where they are known. Class indices are int64, positions in 0 to c-1.
     `tower` is the text tower, bound to the class names: no array, for methods that learn the words of a prompt.
     """
 
@@ -82,6 +83,7 @@ class Features:
     context_prototypes: Floats | None = None
     negation_prototypes: Floats | None = None
     rejection_prototypes: Floats | None = None
+    rejection_names: tuple[str, ...] = ()
     tower: PromptTower | None = None
     encoder: str = ""
 

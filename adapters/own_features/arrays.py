@@ -36,6 +36,7 @@ SHARED = {
     "context_prototypes": "context_prototypes",
     "negation_prototypes": "negation_prototypes",
     "rejection_prototypes": "rejection_prototypes",
+    "rejection_names": "rejection_names",
 }
 """Field of the record: key of the file, for what is not per image."""
 ENCODER = "encoder"
@@ -48,6 +49,7 @@ PER_IMAGE = {
     "captions": "{}_caption_features",
 }
 _INDICES = {"class_text_labels", "descriptor_text_labels", "pair_text_classes"}
+_NAMES = {"rejection_names"}
 _NOT_UNIT = {"norms", *_INDICES}
 
 
@@ -234,7 +236,9 @@ def _fields(arrays: Arrays, names: Mapping[str, str], *, normalise: bool) -> dic
         if key not in arrays:
             continue
         array = np.asarray(arrays[key])
-        if field in _INDICES:
+        if field in _NAMES:
+            fields[field] = tuple(array.astype(np.str_).tolist())
+        elif field in _INDICES:
             fields[field] = array.astype(np.int64)
         elif normalise and field not in _NOT_UNIT:
             fields[field] = _scaled(array, key)
@@ -279,7 +283,9 @@ def pair_rows_in(arrays: Arrays, part: str | None) -> RetrievalRows:
 def text_arrays(fields: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Fields of a record that are not per image under the names that a file has for them; empty ones are left out."""
     return {
-        SHARED[name]: value for name, value in fields.items() if name in SHARED and value is not None and len(value)
+        SHARED[name]: np.asarray(value)
+        for name, value in fields.items()
+        if name in SHARED and value is not None and len(value)
     }
 
 

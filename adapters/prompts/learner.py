@@ -208,6 +208,23 @@ def unit_rows_of(
     return normalize(rows, dim=-1)
 
 
+def nearest_classes(problem: PromptProblem, batch: Integers, *, rivals: int) -> "Tensor":
+    """Of each picture of a batch (n, k) its label, then the `rivals` classes, or all, whose prototypes are nearest."""
+    import torch
+
+    places = torch.from_numpy(batch)
+    cosines = problem.image[places] @ torch.tensor(problem.features.prototypes).T
+    cosines[torch.arange(len(batch)), problem.labels[places]] = torch.inf
+    return cosines.topk(min(rivals + 1, cosines.shape[1])).indices
+
+
+def class_rows_of_pictures(problem: PromptProblem, contexts: "Tensor", classes: "Tensor", *, place: Place) -> "Tensor":
+    """Unit rows (n, k, d) of the `classes` (n, k) of each picture by contexts (n, k or 1, m, w) of its own."""
+    names = [problem.tower.names[number] for number in classes.flatten().tolist()]
+    context = contexts.expand(*classes.shape, *contexts.shape[-2:]).flatten(0, 1)
+    return unit_rows_of(problem, context, place=place, names=names).reshape(*classes.shape, -1)
+
+
 def _words(tower: PromptTower, contexts: Floats) -> str:
     """JSON: per stage and context the nearest token of each vector and its distance."""
     shaped = contexts[:, None] if contexts.ndim == 3 else contexts

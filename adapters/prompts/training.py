@@ -90,7 +90,8 @@ def trained_stages(
 def training_key(features: Features, labels: Integers, **facts: object) -> str:
     """The key of a training by all that it depends on: every array of the record, the labels, tower, names, facts."""
     tower = features.tower
-    digest = hashlib.sha256(repr((sorted(facts.items()), tower and tower.identity, tower and tower.names)).encode())
+    basis = (sorted(facts.items()), tower and tower.identity, tower and tower.names, features.rejection_names)
+    digest = hashlib.sha256(repr(basis).encode())
     for name, array in [("labels", labels), *((item.name, getattr(features, item.name)) for item in fields(features))]:
         if isinstance(array, np.ndarray):
             digest.update(f"\0{name}\0{array.dtype}\0{array.shape}\0".encode() + np.ascontiguousarray(array).tobytes())

@@ -45,7 +45,7 @@ from evenly.adapters.methods import (
     vcd,
     zero_shot,
 )
-from evenly.adapters.prompts import coop, cpe
+from evenly.adapters.prompts import coop, cpe, gopro, osloprompt
 
 Parameters = ParamSpec("Parameters")
 Labels = npt.NDArray[Any]
@@ -182,10 +182,12 @@ GDA = estimator(gda.GDA)
 GDABaseToNew = estimator(gda_base_to_new.GDABaseToNew)
 GDAIncremental = estimator(gda_incremental.GDAIncremental)
 GDAUnsupervised = estimator(gda_em.GDAUnsupervised)
+GOPro = estimator(gopro.GOPro)
 GrowingPseudoLabels = estimator(grip.GrowingPseudoLabels)
 IterativeFewPseudoLabels = estimator(ifpl.IterativeFewPseudoLabels)
 LinearProbe = estimator(linear.LinearProbe)
 NoLA = estimator(nola.NoLA)
+OSLoPrompt = estimator(osloprompt.OSLoPrompt)
 PerceptionCLIP = estimator(perceptionclip.PerceptionCLIP)
 RealLinear = estimator(real_linear.RealLinear)
 SelectedDescriptions = estimator(disclip.SelectedDescriptions)

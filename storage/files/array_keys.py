@@ -70,6 +70,7 @@ ARRAY_KEYS: Mapping[str, ArrayKey] = {
     "negation_prototypes": ArrayKey("unit rows", (_CLASSES, _DIMENSION), ("prototypes",)),
     "context_prototypes": ArrayKey("unit rows", ("contexts", _CLASSES, _DIMENSION), ("prototypes",)),
     "rejection_prototypes": ArrayKey("unit rows", ("rejection texts", _DIMENSION)),
+    "rejection_names": ArrayKey("names", ("rejection texts",), ("rejection_prototypes",)),
     "class_texts": ArrayKey("unit rows", ("class texts", _DIMENSION), ("prototypes", "class_text_labels")),
     "class_text_labels": ArrayKey("classes", ("class texts",), ("class_texts",)),
     "descriptor_texts": ArrayKey(

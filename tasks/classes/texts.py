@@ -33,6 +33,7 @@ def class_texts(run: Run, rule: ClassTexts) -> dict[str, Any]:
         fields["negation_prototypes"] = filled_templates(run, classes, negations)
     if rejections := texts_beside(rule, "rejections"):
         fields["rejection_prototypes"] = single(text_rows(run, rejections))
+        fields["rejection_names"] = tuple(rejections)
     if rule.pair_texts is not None:
         fields |= _pair_texts(run, classes, rule.pair_texts)
     return fields

@@ -8,16 +8,24 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 from evenly.adapters import ADAPTERS
 from evenly.adapters.prompts import learner
 from tests.adapters.methods.test_formulas import FORMULAS as OTHERS
-from tests.adapters.methods.test_formulas import LABELS, QUERY, SUPPORT, C, Q, T, X, cross_entropy, unit
+from tests.adapters.methods.test_formulas import LABELS, QUERY, SUPPORT, C, D, N, Q, T, X, cross_entropy, drawn, unit
 from tests.adapters.small_tower import SmallTower
 
 NAMES = tuple("abcde")
 SHARES = {"end": 1.0, "middle": 0.5, "front": 0.25}
-LEARNED = replace(SUPPORT, tower=SmallTower(NAMES, dict(zip(NAMES, SUPPORT.prototypes, strict=True))))
+NEAR = ("f", "g")
+VIEWS = drawn(20, 2, N, D)
+LEARNED = replace(
+    SUPPORT,
+    tower=SmallTower(NAMES, dict(zip(NAMES, SUPPORT.prototypes, strict=True))),
+    views=VIEWS,
+    rejection_names=NEAR,
+)
 QUICK = {"steps": 10, "learning_rate": 0.02, "batch_size": 11}
 
 
@@ -39,10 +47,85 @@ def coop_loss(adapter, batch, context):
     return cross_entropy(adapter.logit_scale * X[batch] @ rows.T, LABELS[batch])
 
 
+def of_pictures(adapter, contexts, classes):
+    """Unit rows (n, k, d) of the classes (n, k) of each picture by a context of its own for each."""
+    names = [NAMES[c] for c in classes.ravel()]
+    rows = tower_rows(contexts.reshape(-1, *contexts.shape[-2:]), place=adapter.place, names=names)
+    return unit(rows).reshape(*classes.shape, -1)
+
+
+def rivals_of(adapter, batch):
+    """The label of each picture, then the classes nearest by zero-shot."""
+    order = [[c for c in np.argsort(-X[i] @ T.T) if c != LABELS[i]] for i in batch]
+    return np.column_stack([LABELS[batch], order])[:, : adapter.rivals + 1]
+
+
+def gopro_parts(adapter, batch, context, layer):
+    # mainaksingha01/GOPro trainers/gopro.py, e284586: PromptLearner.forward adds one token to every context vector;
+    # CustomCLIP.forward and GOProLoss. Ours: the token is a layer of the row, of all classes the label and rivals
+    classes = rivals_of(adapter, batch)
+
+    def textfeat(rows):
+        own = context[classes] if adapter.per_class else context
+        shifted = own + (rows @ layer)[:, None, None]
+        return of_pictures(adapter, np.broadcast_to(shifted, (*classes.shape, *shifted.shape[-2:])), classes)
+
+    original, mocov3, augmix = textfeat(X[batch]), *(textfeat(view[batch]) for view in VIEWS)
+    logits = adapter.logit_scale * np.einsum("nd,nkd->nk", X[batch], original)
+    return cross_entropy(logits, 0 * batch), ((original - mocov3) ** 2).mean() + ((original - augmix) ** 2).mean()
+
+
+def gopro_loss(adapter, batch, context, layer):
+    return sum(gopro_parts(adapter, batch, context, layer))
+
+
+def beside_near(adapter, context):
+    """Unit rows of classes and near misses; contexts of single classes have their mean beside near misses."""
+    shared = context if context.ndim == 2 else np.concatenate([context, [context.mean(axis=0)] * len(NEAR)])
+    return unit(tower_rows(shared, place=adapter.place, names=(*NAMES, *NEAR)))
+
+
+def osloprompt(adapter):
+    # energy of a class beside near misses: log p(class) - log p(near) of one softmax over both
+    logits = adapter.logit_scale * Q @ beside_near(adapter, adapter.contexts_[-1].astype(float)).T
+    return logits[:, :C] - np.log(np.exp(logits[:, C:]).sum(axis=1, keepdims=True))
+
+
+def osloprompt_loss(adapter, batch, context, layer):
+    # has97/Osloprompt pacs.py train_epoch and trainer/ours.py _compute_style_loss, d562097: CE + .33 style + (1 - cos);
+    # ours: near misses in the place of "unknown", attention by the logits of the texts, label and rivals of all classes
+    texts, owners = np.concatenate([T, SUPPORT.class_texts]), np.append(np.arange(C), SUPPORT.class_text_labels)
+    rows = beside_near(adapter, context)
+    classes = rivals_of(adapter, batch)
+    words = LEARNED.tower.vectors("a photo of a")
+    contexts = np.empty((*classes.shape, *words.shape))
+    for i, (x, of_picture) in enumerate(zip(X[batch], classes, strict=True)):
+        for j, c in enumerate(of_picture):
+            of_class = texts[owners == c].astype(float)
+            attended = softmax(adapter.logit_scale * of_class @ x) @ of_class
+            contexts[i, j] = words + (x + attended) / 2 @ layer
+    style = of_pictures(adapter, contexts, classes)
+    loss_sty = cross_entropy(adapter.logit_scale * np.einsum("nd,nkd->nk", X[batch], style), 0 * batch)
+    cosine = np.einsum("nkd,nkd->nk", rows[classes], style)
+    output = adapter.logit_scale * X[batch] @ rows.T
+    return cross_entropy(output, LABELS[batch]) + adapter.style_weight * loss_sty + (1 - cosine).mean()
+
+
 KINDS = [{}, {"place": "middle", "logit_scale": 50.0}, {"place": "front", "per_class": True}, {"initial": ""}]
-FORMULAS = {"coop": [(given, coop) for given in KINDS], "cpe": [({}, coop)]}
+NEAR_KINDS = [{}, {"place": "middle", "style_weight": 1.0}, {"per_class": True}]
+FORMULAS = {
+    "coop": [(given, coop) for given in KINDS],
+    "cpe": [({}, coop)],
+    "gopro": [(given, coop) for given in KINDS],
+    "osloprompt": [(given, osloprompt) for given in NEAR_KINDS],
+}
 """By name: hyper-parameters, and the logits (m, c) of QUERY from the fitted adapter."""
-LOSSES = {"coop": [(given, coop_loss) for given in KINDS], "cpe": [({}, coop_loss)]}
+LOSSES = {
+    "coop": [(given, coop_loss) for given in KINDS],
+    "cpe": [({}, coop_loss)],
+    "gopro": [({"rivals": 2} | given, gopro_loss) for given in (*KINDS, {"rivals": 9})],
+    "osloprompt": [({"rivals": 2} | given, osloprompt_loss) for given in (*NEAR_KINDS, {"rivals": 9})],
+}
 """By name: hyper-parameters, and the loss of rows `batch` from the parameters, in the order of `_start`."""
 
 

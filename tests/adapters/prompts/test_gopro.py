@@ -1,0 +1,104 @@
+"""GOPro: the token of a picture, what views change, and the context by which a fit predicts."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import batch_norm, cross_entropy, mse_loss, normalize
+
+from evenly.adapters.errors import ParameterError
+from evenly.adapters.prompts.coop import CoOp
+from evenly.adapters.prompts.gopro import GOPro
+from evenly.adapters.saved import from_arrays, to_arrays, to_card
+
+
+@pytest.fixture(scope="module")
+def support(digits):
+    return digits.complete(0, 200)
+
+
+def simclr(first, second, tau=0.1):
+    """The contrast of two views of each picture (mainaksingha01/GOPro trainers/gopro.py SIMCLRLoss, e284586)."""
+    a, b = normalize(first, dim=1), normalize(second, dim=1)
+    own = 1e9 * torch.eye(len(a))
+    labels = torch.arange(len(a))
+    of_a = cross_entropy(torch.cat([a @ b.T / tau, a @ a.T / tau - own], dim=1), labels)
+    of_b = cross_entropy(torch.cat([b @ a.T / tau, b @ b.T / tau - own], dim=1), labels)
+    return (of_a + of_b) / 2
+
+
+def test_first_steps_are_those_of_the_published_loss_whose_contrast_moves_nothing_but_its_projector(support):
+    features, labels = support
+    adapter = GOPro(steps=5, batch_size=200, rivals=9, learning_rate=0.5).fit(features, labels)
+    tower, image = features.tower, torch.tensor(features.image)
+    context = torch.from_numpy(tower.vectors("a photo of a"))
+    parts = {"context": context, "layer": torch.zeros(64, 6), "projector": torch.eye(64)}
+    momentum = {name: torch.zeros_like(values) for name, values in parts.items()}
+    names = list(tower.names) * len(image)
+
+    def textfeat(rows):
+        own = (parts["context"] + (rows @ parts["layer"])[:, None]).repeat_interleave(10, dim=0)
+        return normalize(tower.rows(own, names=names), dim=-1).reshape(len(rows), 10, 64)
+
+    def projected(rows):
+        return batch_norm(rows @ parts["projector"], None, None, training=True)
+
+    for step, rate in enumerate([1e-5, *(0.25 * (1 + np.cos(np.pi * step / 5)) for step in range(1, 5))]):
+        parts = {name: values.detach().requires_grad_() for name, values in parts.items()}
+        views = [torch.tensor(view) for view in features.views]
+        original, mocov3, augmix = textfeat(image), *map(textfeat, views)
+        logits = 100 * torch.einsum("nd,ncd->nc", image, original)
+        loss = cross_entropy(logits, torch.from_numpy(labels)) + mse_loss(original, mocov3) + mse_loss(original, augmix)
+        loss = loss + 0.1 * simclr(projected(image), projected(views[0]))
+        gradients = dict(zip(parts, torch.autograd.grad(loss, list(parts.values())), strict=True))
+        for name, values in parts.items():
+            momentum[name] = 0.9 * momentum[name] + gradients[name] + 5e-4 * values.detach()
+            parts[name] = values.detach() - rate * momentum[name]
+        expected = parts["context"] + image.mean(dim=0) @ parts["layer"]
+        np.testing.assert_allclose(adapter.contexts_[step + 1], expected, atol=1e-4, rtol=1e-4)
+    assert not torch.equal(parts["projector"], torch.eye(64))
+
+
+def test_it_learns_and_views_hold_the_token_back(support, digits):
+    features, labels = support
+    adapter = GOPro(learning_rate=0.02).fit(features, labels)
+    query, truth = digits.complete(200, 700)
+    start = adapter.set_params(stop=0.0).predict(query)
+    assert np.mean(adapter.set_params(stop=1.0).predict(query) == truth) > np.mean(start == truth) + 0.05
+    without = GOPro(learning_rate=0.02).fit(replace(features, views=None), labels)
+    assert adapter.fallback_ == ""
+    assert without.fallback_ == "no views of pictures: their consistency is not learned"
+    assert not np.array_equal(adapter.contexts_, without.contexts_)
+
+
+@pytest.mark.parametrize("per_class", [False, True])
+def test_it_is_saved_and_predicts_without_the_tower(support, digits, per_class):
+    adapter = GOPro(steps=5, per_class=per_class).fit(*support)
+    card = to_card(adapter)
+    read = from_arrays("gopro", to_arrays(adapter), card["parameters"], learned=card["learned"])
+    query = digits.part(200, 260)[0]
+    assert query.tower is None
+    assert np.array_equal(read.decision_function(query), adapter.decision_function(query))
+    assert [len(words) for words in read.nearest_words()] == [4] * (10 if per_class else 1)
+
+
+def test_it_starts_where_coop_starts_and_is_resumed_to_equal_bits(support, monkeypatch):
+    features, labels = support
+    features.tower.states.clear()
+    whole = GOPro(steps=10).fit(features, labels)
+    assert np.array_equal(whole.rows_[0], CoOp(steps=5).fit(features, labels).rows_[0])
+    features.tower.states.clear()
+    steps, loss = iter(range(7)), GOPro._loss
+    monkeypatch.setattr(GOPro, "_loss", lambda self, *rest: (next(steps), loss(self, *rest))[1])
+    with pytest.raises(StopIteration):
+        GOPro(steps=10).fit(features, labels)
+    monkeypatch.undo()
+    again = GOPro(steps=10).fit(features, labels)
+    assert np.array_equal(again.contexts_, whole.contexts_)
+    assert np.array_equal(again.rows_, whole.rows_)
+
+
+def test_what_does_not_fit_is_refused(support):
+    with pytest.raises(ParameterError, match="`rivals` must be a whole number above 0; got 0"):
+        GOPro(rivals=0).fit(*support)
