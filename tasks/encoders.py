@@ -218,6 +218,17 @@ def _refined_identity(run: Run, base: str, name: str) -> str | None:
     return heads_identity(base, _refinement(run, base, name)[1])
 
 
+def refined_by_identity(run: Run, identity: str) -> Run:
+    """The run, or where that is another, the run with the encoder refined from its own that has this identity."""
+    base = encoder_identity(run)
+    cards = refined_encoders_of(run.workspace).cards() if identity != base else []
+    for card in cards:
+        refined = replace(run, encoder=replace(run.encoder, refine=card["name"]))
+        if card.get("base") == base and encoder_identity(refined) == identity:
+            return refined
+    return run
+
+
 def is_superseded(card: Mapping[str, Any]) -> bool:
     """Whether the card of a refined encoder says that its loss was another than the same rule has today."""
     rule = card.get("rule", {})

@@ -100,7 +100,7 @@ def _lacks(part: GroupedFeatures, field: str) -> bool:
 
 
 def _key(field: str, part: str) -> str:
-    return PER_IMAGE[field].format(part) if field in PER_IMAGE else SHARED.get(field, ENCODER)
+    return PER_IMAGE[field].format(part) if field in PER_IMAGE else SHARED.get(field, f"{ENCODER}` and `classes")
 
 
 def _taught_by_second(kind: type[Adapter]) -> bool:

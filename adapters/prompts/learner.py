@@ -121,19 +121,27 @@ class PromptLearner(Adapter):
         settings = {name: value for name, value in self.get_params().items() if name not in self.decided_late}
         settings |= {"share": share, "names": problem.tower.names}
         settings |= {f"start.{name}": values.numpy().tobytes() for name, values in start.items()}
-        return trained_stages(
-            start,
-            lambda parameters, batch: share * self._loss(problem, parameters, batch),
-            [next(endless) for _ in range(self.steps)],
-            rule=PromptSchedule(
-                learning_rate=self.learning_rate,
-                weight_decay=self.weight_decay,
-                warmup_steps=min(-(-n // size), self.steps // STAGES),
-                stages=STAGES,
-            ),
-            states=problem.tower.states,
-            key=training_key(problem.features, labels, method=type(self).__name__, **settings),
+        epoch = -(-n // size)
+        rule = PromptSchedule(
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            warmup_steps=min(epoch, self.steps // STAGES),
+            stages=STAGES,
         )
+        with problem.tower.training(self.steps, per_epoch=epoch) as advance:
+
+            def loss(parameters: Parameters, batch: Integers) -> "Tensor":
+                advance(1)
+                return share * self._loss(problem, parameters, batch)
+
+            return trained_stages(
+                start,
+                loss,
+                [next(endless) for _ in range(self.steps)],
+                rule=rule,
+                states=problem.tower.states,
+                key=training_key(problem.features, labels, method=type(self).__name__, **settings),
+            )
 
     def _keep(self, problem: PromptProblem, stages: list[dict[str, Vectors]]) -> None:
         """Set what is learned from the parameters of each stage."""

@@ -1,6 +1,7 @@
 """A text tower as prompt learners see it: vectors in the place of words become class rows, and gradients come back."""
 
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 import numpy as np
@@ -31,6 +32,10 @@ class PromptTower(Protocol):
     @property
     def states(self) -> States:
         """Trainings so far: one that was broken off goes on from what stands here."""
+        ...
+
+    def training(self, steps: int, *, per_epoch: int) -> AbstractContextManager[Callable[[int], None]]:
+        """A training of so many steps, `per_epoch` of which see each row once; call with the number just done."""
         ...
 
     @property

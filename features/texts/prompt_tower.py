@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _PLACEHOLDERS = ("x", "a", "X", "*", "o")
+_VECTORS = 64  # compared with all tokens at once
 States = MutableMapping[str, Mapping[str, Single]]
 
 
@@ -96,13 +97,17 @@ class EncoderPromptTower:
         return self._table[ids[start : len(ids) - stop]]
 
     def nearest_words(self, vectors: Single, count: int = 1) -> list[list[tuple[str, float]]]:
-        """Of each vector the tokens with the nearest embeddings, and their Euclidean distances."""
-        squares = (self._table.astype(np.float64) ** 2).sum(axis=1)
+        """Of each vector the tokens with the nearest embeddings, and their Euclidean distances to four digits."""
+        table = self._table.astype(np.float64)
+        squares = (table**2).sum(axis=1)
         nearest = []
-        for vector in vectors.astype(np.float64):
-            distances = np.sqrt(np.maximum(squares - 2 * self._table @ vector + vector @ vector, 0.0))
-            chosen = np.argsort(distances, kind="stable")[:count]
-            nearest.append([(self._word(int(token)), float(distances[token])) for token in chosen])
+        for start in range(0, len(vectors), _VECTORS):
+            rows = vectors[start : start + _VECTORS].astype(np.float64)
+            for vector, products in zip(rows, rows @ table.T, strict=True):
+                distances = np.sqrt(np.maximum(squares - 2 * products + vector @ vector, 0.0)).round(4)
+                chosen = np.flatnonzero(distances <= np.partition(distances, count - 1)[count - 1])
+                chosen = chosen[np.argsort(distances[chosen], kind="stable")][:count]
+                nearest.append([(self._word(int(token)), float(distances[token])) for token in chosen])
         return nearest
 
     def of_classes(self, classes: npt.NDArray[np.integer[Any]]) -> "EncoderPromptTower":
@@ -178,7 +183,7 @@ class EncoderPromptTower:
             if length > self._base.context_length:
                 raise RowsError(
                     f"`names` must fit the {self._base.context_length} tokens of the text tower beside {count} context "
-                    f"vectors; got {length} tokens of `{name}`. Shorten the name, or take fewer vectors."
+                    f"vectors; got {length} tokens of `{name[:60]}`. Shorten the name, or take fewer vectors."
                 )
             self._tokens[key] = ids, positions
         return self._tokens[key]

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -48,19 +48,30 @@ def remove_states(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class TrainingStates(MutableMapping[str, Arrays]):
-    """The states in a folder by their keys; each is replaced whole. A damaged one is none."""
+    """The states in a folder by their keys; each is replaced whole. A damaged one is none.
+
+    `remove_touched` removes those that were read or written through this object.
+    """
 
     folder: Path
+    touched: set[str] = field(default_factory=set, compare=False)
 
     def __getitem__(self, key: str) -> Arrays:
+        self.touched.add(key)
         state = stored_state(self._path(key))
         if state is None:
             raise KeyError(key)
         return state
 
     def __setitem__(self, key: str, state: Arrays) -> None:
+        self.touched.add(key)
         self.folder.mkdir(parents=True, exist_ok=True)
         store_state(self._path(key), state)
+
+    def remove_touched(self) -> None:
+        """Remove states of this object's trainings; another process with the same one writes its next state anew."""
+        while self.touched:
+            self._path(self.touched.pop()).unlink(missing_ok=True)
 
     def __delitem__(self, key: str) -> None:
         self._path(key).unlink()

@@ -4,7 +4,7 @@ import csv
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from evenly.features.refining.encoder import RefinedEncoder
 from evenly.features.refining.pairs import raw_rows
 from evenly.storage.errors import InputError
 from evenly.storage.feature_store import FeatureStore, text_id
-from evenly.tasks.adapters.prompts import run_tower
+from evenly.tasks.adapters.prompts import RunTower
 from evenly.tasks.adapters.region_methods import region_answers
 from evenly.tasks.adapters.region_parts import read_parts
 from evenly.tasks.adapters.region_truth import read_region_truth
@@ -88,7 +88,7 @@ def read_ground(run: Run, folder: Path) -> Ground:
         second=_single(stored[second.identity][0]),
         tagged=lambda: _tagged(run, truth),
         regions=cache(regions),
-        tower=partial(run_tower, run),
+        tower=lambda names: RunTower(run, tuple(names), {}),
         frozen=None if run.encoder.refine is None else _single(stored[frozen.identity][0]),
         truth=truth,
         **lists,

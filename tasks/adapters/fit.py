@@ -34,6 +34,7 @@ from evenly.storage.builds import Builds
 from evenly.storage.ledger import StepOutput
 from evenly.storage.records import content_hash
 from evenly.storage.samples import BuildSamples
+from evenly.tasks.adapters.prompts import finish_prompts
 from evenly.tasks.classes.selection import choice_in_words
 from evenly.tasks.encoders import second_identity, step_encoder
 from evenly.tasks.labelled_rows import labelled_rows
@@ -74,6 +75,7 @@ def evaluate_adapters(run: Run, _upstream: Records, rule: EvaluationRule) -> Ste
     )
     sources = text_sources(rule, {"negations": HAND_WRITTEN})
     _save(run, rule, manifest, rows, evaluation)
+    finish_prompts(rows.features)
     parts = {"class": rows.pairs["label"], "group": pa.array(rows.groups), "part": pa.array(rows.split)}
     tables = {
         "results": pa.Table.from_pandas(evaluation.results, preserve_index=False),

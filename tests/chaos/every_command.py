@@ -125,7 +125,7 @@ def _recipes(folder: Path, chat: str) -> dict[str, str]:
     regions = {"texts": str(folder / "classes.txt"), **learning}
     recipes = {
         "build": base,
-        "fit": base | {"classes": [listing]},
+        "fit": base | {"classes": [listing | {"adapters": ["gda", "tip", "coop"]}]},
         "other": base | {"features": {"model": other, "batch_size": 16}},
         "recaption": base
         | {

@@ -30,6 +30,7 @@ from evenly.storage.files.arrays import read_arrays
 from evenly.storage.records import content_hash, replace_json, replace_text
 from evenly.storage.worker_pool import worker_pool
 from evenly.tasks.adapters.fit import EVALUATE_ADAPTERS
+from evenly.tasks.adapters.prompts import finish_prompts
 from evenly.tasks.classes.selection import choice_in_words
 from evenly.tasks.encoders import encoder_identity, second_identity
 from evenly.tasks.labelled_rows import labelled_rows
@@ -152,12 +153,14 @@ def _compete(data: EvaluationData, plan: LeaderboardPlan, runs: LeaderboardRuns,
 
     stored = (LeaderboardRun(row=row, correct=correct) for row, correct in runs.all())
     with threadpool_limits(limits=threads):
-        return compare_adapters(
+        board = compare_adapters(
             data,
             plan,
             done={run.key: run for run in stored},
             progress=lambda run, _finished, _all: runs.add(run.row, run.correct),
         )
+    finish_prompts(data.features)
+    return board
 
 
 def _remedy(reason: str) -> str:

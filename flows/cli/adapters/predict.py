@@ -1,4 +1,4 @@
-"""`evenly predict` and `evenly export-adapter`: a saved adapter on new pictures, and in files for other programs."""
+"""`evenly predict`, `evenly export-adapter`, words of a prompt: saved adapters on new pictures, and in other forms."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +12,7 @@ from evenly.adapters.methods.tip import Tip
 from evenly.adapters.methods.tip_f import TipF
 from evenly.adapters.methods.vcd import DescribedClasses
 from evenly.adapters.predictions import Card, class_names_of, explained, predictions, temperature_of
+from evenly.adapters.prompts.learner import PromptLearner
 from evenly.adapters.ranking import RankingHead
 from evenly.adapters.saved import from_arrays
 from evenly.adapters.saved_ranking import NAME as RANKING
@@ -25,7 +26,7 @@ from evenly.storage.exports.adapters import CacheModel, export_affine_npz, expor
 from evenly.storage.files.image_folders import count_pictures, read_pictures
 from evenly.storage.files.predictions import check_predictions_path, write_predictions
 from evenly.tasks.adapters.pictures import EncodedPictures, encode_pictures
-from evenly.tasks.encoders import encoder_identity, second_identity
+from evenly.tasks.encoders import encoder_identity, refined_by_identity, second_identity
 from evenly.tasks.run import Run, SecondChoice
 
 
@@ -108,6 +109,7 @@ def _run_of(card: Card, fitted: Adapter | RankingHead, path: Path, root: Place |
         encoder=encoder_choice(card["encoder"], card["encoder"]),
         second=SecondChoice(model=second["model"], pretrained=second["pretrained"]) if second else None,
     )
+    run = refined_by_identity(run, card["encoder"]["identity"])
     for name in needs:
         identity = encoder_identity(run) if name == "encoder" else second_identity(run)
         if identity != card[name]["identity"]:
@@ -141,6 +143,30 @@ def _in_order(encoded: EncodedPictures, judged: Sequence[Row], columns: Sequence
 def _as_text(name: str) -> str:
     """The name of a file, what is no UTF-8 in it written out in hexadecimal."""
     return name.encode(errors="backslashreplace").decode()
+
+
+def learned_words(adapter: Path, class_name: str | None = None) -> dict[str, Any]:
+    """The nearest word of each learned context vector and its distance, one row each, of all classes or of one.
+
+    `class` is "" where the vectors are of every class. UsageError for an adapter that learned no prompts.
+    """
+    card, fitted = open_adapter(adapter)
+    if not isinstance(fitted, PromptLearner):
+        kept = ", where validation kept zero-shot" if card["adapter"] == "zero_shot" and card.get("chosen_on") else ""
+        raise UsageError(f"`{adapter}` must be an adapter that learned prompts; got `{card['adapter']}`{kept}.")
+    contexts, names = fitted.nearest_words(), class_names_of(card, len(fitted.prototypes_))
+    if class_name not in {None, *names}:
+        raise UsageError(
+            f"`--class` must be a class of the adapter; got `{class_name}`. There: {', '.join(names[:9])}."
+        )
+    of_contexts = names if len(contexts) == len(names) else [""] * len(contexts)
+    rows = [
+        {"class": name, "vector": number, "word": word, "distance": distance}
+        for name, context in zip(of_contexts, contexts, strict=True)
+        for number, (word, distance) in enumerate(context, start=1)
+        if class_name is None or name in {"", class_name}
+    ]
+    return {"adapter": card["adapter"], "place": fitted.place, "encoder": fitted.tower_, "words": rows}
 
 
 def export_adapter(adapter: Path, out: Path) -> dict[str, Any]:

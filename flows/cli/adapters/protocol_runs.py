@@ -28,6 +28,7 @@ from evenly.flows.cli.adapters.own_features.fit import parse_parameters, plain
 from evenly.flows.cli.adapters.own_features.towers import with_tower
 from evenly.flows.cli.errors import UsageError
 from evenly.storage.files.arrays import read_arrays
+from evenly.tasks.adapters.prompts import finish_prompts
 
 
 def base_to_new(files: Sequence[Path], options: BaseToNewOptions) -> dict[str, Any]:
@@ -63,6 +64,7 @@ def _base_to_new(
         fixed=fixed,
         guard=guard,
     )
+    finish_prompts(parts.train.features)
     return {
         "data_set": file.stem,
         "base": result.base,
@@ -102,6 +104,7 @@ def sessions(file: Path, options: SessionsOptions) -> dict[str, Any]:
         of_rival = evaluate_sessions(rival, rows, test=parts.test)
         gain = average_gain(results, of_rival, groups=parts.test.groups)
         outcome["against"] = _outcome(rival, of_rival) | {"gain": plain(gain._asdict())}
+    finish_prompts(parts.train.features)
     return outcome
 
 

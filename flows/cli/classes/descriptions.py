@@ -71,7 +71,7 @@ def print_audits(result: dict[str, Any]) -> None:
 
 def show_descriptions_command(
     what: Annotated[
-        str | None, typer.Argument(help="A class list file, list name or step key; none: list all.")
+        str | None, typer.Argument(help="A class list file, list name, step key or fitted adapter; none: list all.")
     ] = None,
     root: Root = None,
     class_name: Annotated[str | None, Named("--class"), "Only this class."] = None,
@@ -80,8 +80,16 @@ def show_descriptions_command(
 ) -> dict[str, Any]:
     """Show the texts of a class list with verdicts and reasons, or without an argument what has been described.
 
+    Of an adapter that learned prompts: the words nearest to its context vectors.
+
     Example: evenly descriptions show recipes/demo_classes.txt --class bird --rejected
+
+    Example: evenly descriptions show fitted
     """
+    if what is not None and (Path(what).is_dir() or Path(what).suffix == ".json"):
+        from evenly.flows.cli.adapters.predict import learned_words
+
+        return learned_words(Path(what), class_name)
     from evenly.flows.cli.classes.description_versions import list_versions, show_texts
 
     if what is None:
@@ -92,6 +100,9 @@ def show_descriptions_command(
 def _print_descriptions(facts: dict[str, Any], *, rejected: bool) -> None:
     if "versions" in facts:
         print_rows("described", [_version(version) for version in facts["versions"]])
+        return
+    if "words" in facts:
+        print_rows(f"{facts['adapter']}: the word nearest to each vector; name at the {facts['place']}", facts["words"])
         return
     print_rows(_title(facts), facts["rows"], SHOWN if rejected else SHOWN[:3])
     if facts["without_texts"]:

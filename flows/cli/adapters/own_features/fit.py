@@ -29,6 +29,7 @@ from evenly.storage.files.arrays import read_arrays, write_arrays
 from evenly.storage.records import content_hash, replace_json, replace_text
 from evenly.storage.step_records import code_version
 from evenly.storage.tables.hashing import file_hash
+from evenly.tasks.adapters.prompts import finish_prompts, training_cost
 
 Arrays = Mapping[str, np.ndarray]
 SPLIT_KEYS = ("features", "labels", "values", "groups")
@@ -41,7 +42,7 @@ def fit_array_file(arrays: Path, adapter: str, out: Path, options: FitOptions) -
 
     Written: `adapter.safetensors` and its card `adapter.json`, `test_logits.npz`, `curve.csv`, and `result.json`, which
     holds what is returned: adapter, chosen, given and all parameters, how they were chosen, temperature, metrics, ood,
-    ensemble, rows per part.
+    ensemble, rows per part, and the cost of training where prompts were.
     """
     kind = adapter_class(adapter)
     fixed = parse_parameters(kind, options.parameter or ())
@@ -66,6 +67,7 @@ def fit_array_file(arrays: Path, adapter: str, out: Path, options: FitOptions) -
         "ensemble": plain(fit.ensemble.to_dict("records")),
         "rows": {name: len(getattr(parts, name).labels) for name in ("train", "val", "test")},
         "seed": options.seed,
+        "training": training_cost(parts.train.features),
     }
     card = {
         **to_card(fit.tuned.adapter),
@@ -77,6 +79,7 @@ def fit_array_file(arrays: Path, adapter: str, out: Path, options: FitOptions) -
     with saving(out, card, to_arrays(fit.tuned.adapter), result, made_of=made_of):
         write_arrays(out / "test_logits.npz", {"logits": fit.test_logits, "labels": parts.test.labels})
         replace_text(out / "curve.csv", pd.DataFrame(fit.tuned.curve).to_csv(index=False))
+    finish_prompts(parts.train.features)
     return {**result, "out": str(out)}
 
 
