@@ -8,7 +8,7 @@ import numpy as np
 
 from evenly.adapters.contract import Adapter
 from evenly.adapters.effects.claim import Claim, JudgedClaim, NotMeasurableError, arms_of
-from evenly.adapters.effects.ground import Ground, nearest_class
+from evenly.adapters.effects.ground import Ground, nearest_class, unit
 from evenly.adapters.features import Floats, Integers, LabelledFeatures
 from evenly.adapters.few_shot import few_shot
 from evenly.adapters.methods.fpl import FewPseudoLabels
@@ -98,10 +98,6 @@ def _few_labels(method: type[Adapter]) -> Compare:
         )
         support, plain = fit[drawn.indices], ground.prototypes(ground.classes)
         pool = np.setdiff1d(fit, support)
-        shuffled = (
-            np.random.default_rng(seed).permutation(ground.image[pool].ravel()).reshape(-1, ground.image.shape[1])
-        )
-        noise = np.asarray(shuffled / np.linalg.norm(shuffled, axis=1, keepdims=True), dtype=np.float32)
         chosen: dict[str, Mapping[str, Any]] = {}
 
         def right(kind: type[Adapter], arm: str, unlabelled: Floats) -> Floats:
@@ -118,11 +114,16 @@ def _few_labels(method: type[Adapter]) -> Compare:
         values = {
             "method": right(method, "method", ground.image[pool]),
             "rival": right(GDA, "rival", ground.image[pool]),
-            "control": right(method, "control", noise),
+            "control": right(method, "control", noise_like(ground.image[pool], seed)),
         }
         return JudgedClaim(comparison=arms_of(ground, rows, values), chosen=chosen)
 
     return compare
+
+
+def noise_like(rows: Floats, seed: int) -> Floats:
+    """Unit rows of the numbers of `rows` (n, d), each anywhere: a pool that shows nothing."""
+    return unit(np.random.default_rng(seed).permutation(rows.ravel()).reshape(rows.shape))
 
 
 def _em(ground: Ground, _seed: int) -> JudgedClaim:

@@ -1,17 +1,25 @@
 """Claims of prompt learners: context vectors learned through the text tower."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from evenly.adapters.contract import Adapter
 from evenly.adapters.effects.claim import Claim, JudgedClaim, NotMeasurableError, arms_of
+from evenly.adapters.effects.effect import Arm, PairedArms, mean_arm
 from evenly.adapters.effects.ground import Ground, nearest_class
-from evenly.adapters.features import Floats, Integers, LabelledFeatures
+from evenly.adapters.effects.pools import noise_like
+from evenly.adapters.evaluation.protocols.sessions import evaluate_sessions, session_of, split_sessions
+from evenly.adapters.features import Floats, GroupedFeatures, Integers, LabelledFeatures
 from evenly.adapters.few_shot import few_shot
+from evenly.adapters.forms.sessions import SessionLearner
+from evenly.adapters.methods.gda_incremental import GDAIncremental
+from evenly.adapters.methods.grip import GrowingPseudoLabels
 from evenly.adapters.methods.linear import LinearProbe
 from evenly.adapters.prompts.coop import CoOp
+from evenly.adapters.prompts.cpe import CPE
 from evenly.adapters.search import Tuned, tune
 
 SHOTS = 4
@@ -60,11 +68,16 @@ def drawn_support(ground: Ground, fit: Integers, seed: int) -> Integers:
     return fit[few_shot(ground.labels(fit), ground.column("name", fit), shots=SHOTS, seed=seed, groups=groups).indices]
 
 
-def _coop(ground: Ground, seed: int) -> JudgedClaim:
+def _drawn_problem(ground: Ground, seed: int) -> PromptRows:
+    """SHOTS labels of each class of `fit`, and all of `val` and `test`."""
     support = drawn_support(ground, ground.where("fit"), seed)
-    problem = PromptRows(
+    return PromptRows(
         ground=ground, support=support, val=ground.where("val"), rows=ground.where("test"), classes=ground.classes
     )
+
+
+def _coop(ground: Ground, seed: int) -> JudgedClaim:
+    problem = _drawn_problem(ground, seed)
     tuned = problem.tuned(CoOp, seed)
     labels = ground.labels(problem.rows)
     values = {
@@ -75,6 +88,57 @@ def _coop(ground: Ground, seed: int) -> JudgedClaim:
     }
     chosen = {"kept zero-shot": tuned.kept_zero_shot, **tuned.chosen}
     return JudgedClaim(comparison=arms_of(ground, problem.rows, values), chosen={"method": chosen})
+
+
+def _in_sessions(ground: Ground, seed: int, *, per_class: bool) -> JudgedClaim:
+    """Half of the classes, then twice a quarter: the mean over sessions of the accuracy among the classes so far."""
+    problem = _drawn_problem(ground, seed)
+    groups, n_groups = ground.groups(problem.rows)
+    train, test = problem.labelled(problem.support), problem.labelled(problem.rows)
+    n_classes, generator = len(ground.classes), np.random.default_rng(seed)
+    split = split_sessions(n_classes, first=-(-n_classes // 2), step=-(-n_classes // 4))
+    sessions = [session_of(train, classes) for classes in split]
+    shuffled = [replace(session, labels=generator.permutation(session.labels)) for session in sessions]
+
+    def arm(adapter: SessionLearner, rows: Sequence[LabelledFeatures]) -> Arm:
+        right = evaluate_sessions(adapter, rows, test=GroupedFeatures(**vars(test), groups=groups)).right.T
+        judged = [(of_session, ~np.isnan(of_session)) for of_session in right]
+        means = [mean_arm(values[mask], groups[mask], n_groups=n_groups) for values, mask in judged]
+        return lambda weights: np.mean([mean(weights) for mean in means], axis=0)
+
+    return JudgedClaim(
+        comparison=PairedArms(
+            method=arm(CPE(seed=seed, per_class=per_class), sessions),
+            rival=arm(GDAIncremental(), sessions),
+            control=arm(CPE(seed=seed, per_class=per_class), shuffled),
+            n_groups=n_groups,
+        )
+    )
+
+
+def _students(ground: Ground, seed: int, *, rival: str) -> JudgedClaim:
+    """GRIP with prompts as students, at its defaults, on few labels and the rest of `fit` as a pool."""
+    problem = _drawn_problem(ground, seed)
+    pool = ground.image[np.setdiff1d(ground.where("fit"), problem.support)]
+
+    def with_pool(rows: Integers, unlabelled: Floats) -> LabelledFeatures:
+        labelled = problem.labelled(rows)
+        return labelled.with_features(replace(labelled.features, unlabelled=unlabelled))
+
+    def prompted(unlabelled: Floats) -> Floats:
+        train = with_pool(problem.support, unlabelled)
+        return problem.right(GrowingPseudoLabels(student="prompt").fit(train.features, train.labels))
+
+    values = {"method": prompted(pool), "control": prompted(noise_like(pool, seed))}
+    if rival == "zero-shot":
+        nearest = nearest_class(ground.image[problem.rows], ground.prototypes(ground.classes))
+        values["rival"] = np.asarray(nearest == ground.labels(problem.rows))
+        return JudgedClaim(comparison=arms_of(ground, problem.rows, values))
+    train, val = (with_pool(rows, pool) for rows in (problem.support, problem.val))
+    tuned = tune(GrowingPseudoLabels, train=train, validation=val)
+    values["rival"] = problem.right(tuned.adapter)
+    chosen = {"kept zero-shot": tuned.kept_zero_shot, **tuned.chosen}
+    return JudgedClaim(comparison=arms_of(ground, problem.rows, values), chosen={"rival": chosen})
 
 
 PROMPT_CLAIMS = (
@@ -88,5 +152,31 @@ PROMPT_CLAIMS = (
         control="labels in another order",
         ceiling="a probe on the same labels",
         compare=_coop,
+    ),
+    *(
+        Claim(
+            number=52,
+            system="CPE-CLIP",
+            method=f"learned words that new classes train on, {words}",
+            rival="incremental GDA",
+            measure="mean accuracy of the sessions",
+            condition=f"three sessions, {SHOTS} labels for each class",
+            control="labels of each session in another order",
+            compare=partial(_in_sessions, per_class=per_class),
+        )
+        for words, per_class in (("one text for all", False), ("a text for each class", True))
+    ),
+    *(
+        Claim(
+            number=23,
+            system="GRIP",
+            method="a prompt as the student of pseudo-labels",
+            rival=rival,
+            measure="accuracy",
+            condition=f"{SHOTS} labels for each class, the rest of the part as a pool",
+            control="a pool of noise",
+            compare=partial(_students, rival=rival),
+        )
+        for rival in ("GDA as the student", "zero-shot")
     ),
 )

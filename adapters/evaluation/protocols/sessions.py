@@ -16,6 +16,7 @@ from evenly.adapters.evaluation.measures.bootstrap import (
     resampled_means,
 )
 from evenly.adapters.evaluation.measures.classification import accuracy
+from evenly.adapters.evaluation.protocols.base_to_new import of_classes
 from evenly.adapters.features import (
     Features,
     Floats,
@@ -130,3 +131,9 @@ def split_sessions(n_classes: int, *, first: int, step: int) -> list[Integers]:
         check_positive(name, value, integer=True)
     starts = [0, *range(first, n_classes, step)]
     return [np.arange(start, stop) for start, stop in zip(starts, [*starts[1:], n_classes], strict=True)]
+
+
+def session_of(train: LabelledFeatures, classes: Integers) -> LabelledFeatures:
+    """The train rows of some classes, under the class list up to the last of them."""
+    rows = train.rows(np.flatnonzero(np.isin(train.labels, classes)))
+    return rows.with_features(of_classes(rows.features, np.arange(int(classes[-1]) + 1)))

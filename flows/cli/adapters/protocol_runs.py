@@ -12,15 +12,14 @@ from evenly.adapters.evaluation.protocols.base_to_new import (
     evaluate_base_to_new,
     harmonic_mean_of_averages,
     mean_of_harmonic_means,
-    of_classes,
 )
 from evenly.adapters.evaluation.protocols.sessions import (
     SessionResults,
     average_gain,
     evaluate_sessions,
+    session_of,
     split_sessions,
 )
-from evenly.adapters.features import Integers, LabelledFeatures
 from evenly.adapters.forms.sessions import SessionLearner
 from evenly.adapters.own_features.arrays import Parts, parts_in
 from evenly.flows.cli.adapters.options import BaseToNewOptions, SessionsOptions
@@ -97,7 +96,7 @@ def sessions(file: Path, options: SessionsOptions) -> dict[str, Any]:
             f"`--first` must be at most the {n_classes} classes of the file; got {options.first}. Lower it."
         )
     split = split_sessions(n_classes, first=options.first, step=options.step)
-    rows = [_session(parts.train, classes) for classes in split]
+    rows = [session_of(parts.train, classes) for classes in split]
     results = evaluate_sessions(learner, rows, test=parts.test)
     outcome = _outcome(learner, results) | {"notes": list(parts.notes)}
     if rival is not None:
@@ -125,13 +124,6 @@ def _outcome(learner: SessionLearner, results: SessionResults) -> dict[str, Any]
         "average": results.average,
         "performance_drop": results.drop,
     }
-
-
-def _session(train: LabelledFeatures, classes: Integers) -> LabelledFeatures:
-    """The train rows of some classes, under the class list up to the last of them."""
-    rows = train.rows(np.flatnonzero(np.isin(train.labels, classes)))
-    learned = np.arange(int(classes[-1]) + 1)
-    return LabelledFeatures(features=of_classes(rows.features, learned), labels=rows.labels)
 
 
 def _judgeable(file: Path, adapters: Sequence[str], options: BaseToNewOptions | SessionsOptions) -> Parts:
