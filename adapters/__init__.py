@@ -33,6 +33,7 @@ from evenly.adapters.methods.tip_f import TipF
 from evenly.adapters.methods.tipx import TIPX
 from evenly.adapters.methods.vcd import DescribedClasses
 from evenly.adapters.methods.zero_shot import ZeroShot
+from evenly.adapters.prompts.clipn import CLIPN
 from evenly.adapters.prompts.coop import CoOp
 from evenly.adapters.prompts.cpe import CPE
 from evenly.adapters.prompts.gopro import GOPro
@@ -65,6 +66,7 @@ ADAPTERS: dict[str, type[Adapter]] = {
     "cpe": CPE,
     "gopro": GOPro,
     "osloprompt": OSLoPrompt,
+    "clipn": CLIPN,
 }
 
 

@@ -41,7 +41,8 @@ class Adapter(ABC):
     its published search; `needs`, the fields of `Features` that `fit` cannot do without, `uses`, those that it takes
     where they are there, and `row_needs`, those of every row it judges; `learns_from`, what it adapts to: without any
     of it the logits are those of zero-shot, exactly; `uses_texts`, whether its logits depend on the prototypes;
-    `decided_late`, the hyper-parameters that act after `fit`.
+    `decided_late`, the hyper-parameters that act after `fit`; `chosen_by`, where the logits are those of zero-shot
+    whatever it learns, the name of the loss by which validation chooses in place of accuracy.
     """
 
     grid: ClassVar[Grid] = Grid()
@@ -51,6 +52,7 @@ class Adapter(ABC):
     learns_from: ClassVar[tuple[str, ...]] = ("support",)
     uses_texts: ClassVar[bool] = True
     decided_late: ClassVar[tuple[str, ...]] = ()
+    chosen_by: ClassVar[str] = ""
 
     logit_scale: float = 100.0
 
@@ -144,6 +146,10 @@ class Adapter(ABC):
             for place, logits in enumerate(self.sweep(features.rows(rows), points)):
                 counts[place] += np.count_nonzero(logits.argmax(axis=1) == labels[rows])
         return counts
+
+    def losses(self, features: Features, labels: Integers, points: Sequence[Mapping[str, Any]]) -> Floats:  # noqa: ARG002
+        """The sum over rows of the loss named `chosen_by`, at each of `points` (p,); here none."""
+        return np.zeros(len(points))
 
     def get_params(self, *, deep: bool = True) -> dict[str, Any]:  # noqa: ARG002 - scikit-learn's clone passes it
         """The hyper-parameters by name."""

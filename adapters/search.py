@@ -63,13 +63,13 @@ def tune(
 ) -> Tuned:
     """Fit `adapter` on train at each point of `grid` (None: its published one) and keep the best on validation.
 
-    Top-1 accuracy decides; of equal points the first tried wins. With few labels the rows of train judge too, by fits
-    on validation (see `folds_of`), and of equal points that of the largest mean reciprocal rank wins. Parameters that
-    act after `fit` vary fastest and share one fit, which is calibrated on the rows that judge (no labels). `fixed` sets
-    parameters that are not searched. With `guard`, zero-shot with the same prototypes is kept unless the best point
-    beats it, and is not below it on validation alone. Without validation rows nothing is searched: the defaults are
-    fitted. `fits` holds fits on these very train rows by their parameters, and gets the new ones: hand it in again
-    where only the validation rows are others.
+    Top-1 accuracy decides, or the loss that the adapter is `chosen_by`; of equal points the first tried wins. With few
+    labels the rows of train judge too, by fits on validation (see `folds_of`), and of equal points that of the largest
+    mean reciprocal rank wins. Parameters that act after `fit` vary fastest and share one fit, which is calibrated on
+    the rows that judge (no labels). `fixed` sets parameters that are not searched. With `guard`, zero-shot with the
+    same prototypes is kept unless the best point beats it, and is not below it on validation alone, or a loss chooses.
+    Without validation rows nothing is searched: the defaults are fitted. `fits` holds fits on these very train rows by
+    their parameters, and gets the new ones: hand it in again where only the validation rows are others.
     """
     settings = dict(fixed or {})
     n_classes = len(train.features.required_prototypes(adapter=adapter.__name__))
@@ -82,7 +82,8 @@ def tune(
     right = [zero_shot.correct_counts(fold.judging.features, fold.judging.labels, [{}])[0] for fold in folds]
     baseline = float(sum(right) / (search.n_rows or np.nan))
     gains = search.best_accuracy > baseline and search.best_right >= right[0]
-    kept = guard and adapter is not ZeroShot and not gains
+    learns_beside = bool(adapter.chosen_by) and not search.best_adapter().fallback_
+    kept = guard and adapter is not ZeroShot and not learns_beside and not gains
     if kept and "zero-shot:" in search.best_adapter().fallback_:
         zero_shot.fallback_ = search.best_adapter().fallback_  # it never was the method: more than a lost comparison
     return Tuned(
@@ -102,7 +103,8 @@ def tune(
 class _Search:
     """One search under way: the curve so far and the best point's fit.
 
-    Of the best point: its accuracy and reciprocal ranks on all rows that judge, its right rows of validation alone.
+    Of the best point: its accuracy and reciprocal ranks, or minus its loss, on all rows that judge, its right rows of
+    validation alone.
     """
 
     adapter: type[Adapter]
@@ -185,7 +187,13 @@ class _Search:
             for point, accuracy in zip(points, accuracies, strict=True)
         )
         best, ranks = int(np.argmax(counts)), 0.0
-        if len(self.folds) > 1 and not accuracies[best] < self.best_accuracy:
+        if named := self.adapter.chosen_by:
+            losses = np.sum([fit.losses(rows.features, rows.labels, late) for fit, rows in judged], axis=0)
+            best = int(np.argmin(np.round(losses, RANK_DIGITS)))
+            ranks = -float(np.round(losses[best], RANK_DIGITS))
+            for row, loss in zip(self.curve[-len(points) :], losses, strict=True):
+                row[named] = float(loss / (self.n_rows or np.nan))
+        elif len(self.folds) > 1 and not accuracies[best] < self.best_accuracy:
             best, ranks = _of_best_ranks(judged, late, np.flatnonzero(counts == counts[best]))
         if self.best_fit is None or (accuracies[best], ranks) > (self.best_accuracy, self.best_ranks):
             self.best_accuracy, self.best_ranks, self.best_point = float(accuracies[best]), ranks, dict(points[best])
@@ -250,4 +258,5 @@ def _why(search: _Search, *, baseline: float, kept: bool) -> str:
         return f"zero-shot kept: best point {search.best_accuracy:.4f}, zero-shot {baseline:.4f} {rows}{but}"
     if search.adapter is ZeroShot:
         return f"nothing to choose: {baseline:.4f} {rows}"
-    return f"best of {len(search.curve)} points: {search.best_accuracy:.4f}, zero-shot {baseline:.4f} {rows}"
+    named = f" by {search.adapter.chosen_by}" * bool(search.adapter.chosen_by)
+    return f"best of {len(search.curve)} points{named}: {search.best_accuracy:.4f}, zero-shot {baseline:.4f} {rows}"

@@ -1,8 +1,8 @@
 """Claims of prompt learners: context vectors learned through the text tower."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from evenly.adapters.effects.claim import Claim, JudgedClaim, NotMeasurableError
 from evenly.adapters.effects.effect import Arm, PairedArms, mean_arm
 from evenly.adapters.effects.ground import Ground, nearest_class
 from evenly.adapters.effects.pools import noise_like
+from evenly.adapters.effects.rejection import DENIALS, areas
 from evenly.adapters.evaluation.protocols.sessions import evaluate_sessions, session_of, split_sessions
 from evenly.adapters.features import Floats, GroupedFeatures, Integers, LabelledFeatures
 from evenly.adapters.few_shot import few_shot
@@ -18,6 +19,9 @@ from evenly.adapters.forms.sessions import SessionLearner
 from evenly.adapters.methods.gda_incremental import GDAIncremental
 from evenly.adapters.methods.grip import GrowingPseudoLabels
 from evenly.adapters.methods.linear import LinearProbe
+from evenly.adapters.ood.clipn import atd_of_rows, ctw_of_rows
+from evenly.adapters.ood.scores import zero_shot_msp
+from evenly.adapters.prompts.clipn import CLIPN
 from evenly.adapters.prompts.coop import CoOp
 from evenly.adapters.prompts.cpe import CPE
 from evenly.adapters.search import Tuned, tune
@@ -141,6 +145,35 @@ def _students(ground: Ground, seed: int, *, rival: str) -> JudgedClaim:
     return JudgedClaim(comparison=arms_of(ground, problem.rows, values), chosen={"rival": chosen})
 
 
+@lru_cache(maxsize=3)
+def _clipn(ground: Ground, seed: int) -> Tuned:
+    """CLIPN fitted on the known classes of `fit`, chosen on those of `val`."""
+    support, val = (ground.where(part, label=ground.known) for part in ("fit", "val"))
+    return PromptRows(ground=ground, support=support, val=val, rows=val, classes=ground.known).tuned(CLIPN, seed)
+
+
+def _denials(
+    ground: Ground, seed: int, *, score: Callable[[Floats, Floats, Floats], Floats], hand_written: bool
+) -> JudgedClaim:
+    """Learned denials against those written by hand, or msp."""
+    tuned = _clipn(ground, seed)
+    if not isinstance(tuned.adapter, CLIPN):  # unreachable: it is chosen by a loss, which nothing guards
+        raise TypeError(type(tuned.adapter).__name__)
+    classes, denials = tuned.adapter.prototypes_, tuned.adapter.no_rows()
+    permuted = denials[np.random.default_rng(seed).permutation(len(denials))]
+    by_hand = ground.prototypes(ground.known, DENIALS)
+    judged = areas(
+        ground,
+        ground.near + ground.unknown if hand_written else ground.unknown,
+        {
+            "method": lambda image: score(image, classes, denials),
+            "rival": lambda image: score(image, classes, by_hand) if hand_written else zero_shot_msp(image, classes),
+            "control": lambda image: score(image, classes, permuted),
+        },
+    )
+    return replace(judged, chosen={"method": tuned.chosen})
+
+
 PROMPT_CLAIMS = (
     Claim(
         number=50,
@@ -178,5 +211,19 @@ PROMPT_CLAIMS = (
             compare=partial(_students, rival=rival),
         )
         for rival in ("GDA as the student", "zero-shot")
+    ),
+    *(
+        Claim(
+            number=18,
+            system=f"CLIPN, {name}",
+            method="learned words that deny a class",
+            rival="words written by hand" if hand_written else "msp",
+            measure=f"AUROC, known against {'near and ' * hand_written}unknown",
+            condition="all labels of known classes; the text tower is frozen",
+            control="denials of other classes",
+            compare=partial(_denials, score=score, hand_written=hand_written),
+        )
+        for name, score in (("ctw", ctw_of_rows), ("atd", atd_of_rows))
+        for hand_written in (False, True)
     ),
 )

@@ -19,7 +19,7 @@ DENIALS = ("a picture without {}", "no {}", "a picture of something that is not 
 Score = Callable[[Floats], Floats]
 
 
-def _areas(ground: Ground, unknown: tuple[str, ...], scores: dict[str, Score]) -> JudgedClaim:
+def areas(ground: Ground, unknown: tuple[str, ...], scores: dict[str, Score]) -> JudgedClaim:
     """AUROC of scores of image rows, known test pictures against those of the unknown classes."""
     known_rows, unknown_rows = (ground.where("test", label=names) for names in (ground.known, unknown))
     numbers, n_groups = ground.groups(np.concatenate([known_rows, unknown_rows]))
@@ -34,7 +34,7 @@ def _areas(ground: Ground, unknown: tuple[str, ...], scores: dict[str, Score]) -
 def _near_misses(ground: Ground, _seed: int) -> JudgedClaim:
     classes = ground.prototypes(ground.known)
     misses, nothing = ground.prototypes(ground.near), ground.prototypes([planted["name"] for planted in ground.planted])
-    return _areas(
+    return areas(
         ground,
         ground.near,
         {
@@ -49,7 +49,7 @@ def _denials(score: Callable[[Floats, Floats, Floats], Floats]) -> Callable[[Gro
     def compare(ground: Ground, seed: int) -> JudgedClaim:
         classes, denials = ground.prototypes(ground.known), ground.prototypes(ground.known, DENIALS)
         permuted = denials[np.random.default_rng(seed).permutation(len(denials))]
-        return _areas(
+        return areas(
             ground,
             ground.near + ground.unknown,
             {

@@ -3,8 +3,8 @@
 yes = s * x T_yes^T and no = s * x T_no^T with s = 100; p = softmax(yes) over the classes; q_c = sigmoid(yes_c - no_c),
 the probability that the class text beats its denial. Higher is more in-distribution.
 
-The paper trains an encoder for the denials. Hand-written denials ("a photo of no {}") through plain CLIP are a weak
-baseline, and are labelled so: `clipn_label`.
+The paper trains an encoder for the denials; the adapter `clipn` learns the words around the class name. Hand-written
+denials ("a photo of no {}") through plain CLIP are a weak baseline, and are labelled so: `clipn_label`.
 """
 
 import numpy as np
@@ -16,13 +16,13 @@ from evenly.adapters.methods.zero_shot import cosine_logits
 from evenly.adapters.ood.scores import checked_logits
 
 PLAIN_CLIP = "plain-CLIP negations (not the trained CLIPN no-encoder)"
-TRAINED = "trained CLIPN no-encoder"
+TRAINED = "learned no-prompts (not the trained CLIPN no-encoder)"
 
 _CHUNK = 4_000_000
 
 
 def clipn_label(*, trained_no: bool = False) -> str:
-    """The label of CTW and ATD in a report: the plain-CLIP variant, unless CLIPN's trained encoder made the denials."""
+    """The label of CTW and ATD in a report: the plain-CLIP variant, unless the words of the denials were learned."""
     return TRAINED if trained_no else PLAIN_CLIP
 
 

@@ -23,7 +23,7 @@ class OODInputs:
     `logits` (n, c) of the classifier in question, of the kind `logit_kind`; `cooked_logits` (n, c) of the adapter
     `cooked`, log p; `image` (n, d) unit rows; `prototypes` (c, d), `negation_prototypes` (c, d) and
     `rejection_prototypes` (r, d) as in Features.
-    `trained_no` says that the negations come from CLIPN's trained encoder.
+    `trained_no` says that the words of the negations were learned.
     """
 
     logits: Floats | None = None

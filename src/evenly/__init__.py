@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AMU",
+    "CLIPN",
     "CPE",
     "GDA",
     "TIPX",

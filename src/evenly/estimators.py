@@ -45,7 +45,7 @@ from evenly.adapters.methods import (
     vcd,
     zero_shot,
 )
-from evenly.adapters.prompts import coop, cpe, gopro, osloprompt
+from evenly.adapters.prompts import clipn, coop, cpe, gopro, osloprompt
 
 Parameters = ParamSpec("Parameters")
 Labels = npt.NDArray[Any]
@@ -171,6 +171,7 @@ def estimator(method: Callable[Parameters, Adapter]) -> Callable[Parameters, Ada
 
 
 AMU = estimator(amu.AMU)
+CLIPN = estimator(clipn.CLIPN)
 CPE = estimator(cpe.CPE)
 CapS = estimator(caps.CapS)
 CoOp = estimator(coop.CoOp)

@@ -3,7 +3,7 @@
 The threshold below which pictures are rejected is chosen on validation rows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +17,6 @@ from evenly.adapters.evaluation.measures.classification import accuracy
 from evenly.adapters.evaluation.measures.unseen import unseen_inputs
 from evenly.adapters.evaluation.tables import ALL
 from evenly.adapters.features import Booleans, Features, Floats, GroupedFeatures, Integers
-from evenly.adapters.methods.cooked import Cooked
 from evenly.adapters.ood import OOD_SCORES
 from evenly.adapters.splits import unit_hash
 
@@ -33,7 +32,7 @@ def judge_rejection(
     *,
     unseen_groups: Mapping[str, npt.NDArray[Any]] | None = None,
     seed: int,
-    cooked: Cooked | None = None,
+    scorers: Sequence[Adapter | None] = (),
 ) -> pd.DataFrame:
     """Rows per out-of-distribution score and set: what rejecting below a threshold of the score gives.
 
@@ -49,8 +48,8 @@ def judge_rejection(
     usable = all(half.any() and not half.all() for half in chooses.values())
     if not unseen or not usable or not len(validation.labels) or not len(test.labels):
         return pd.DataFrame()
-    inputs = {name: unseen_inputs(adapter, cooked, rows) for name, rows in unseen.items()}
-    known_inputs = [unseen_inputs(adapter, cooked, part.features) for part in (validation, test)]
+    inputs = {name: unseen_inputs(adapter, scorers, rows) for name, rows in unseen.items()}
+    known_inputs = [unseen_inputs(adapter, scorers, part.features) for part in (validation, test)]
     right = [adapter.predict(part.features) == part.labels for part in (validation, test)]
     rows: list[dict[str, Any]] = []
     for name, score in OOD_SCORES.items():

@@ -141,7 +141,7 @@ def _unseen(parts: Parts, adapter: Adapter, seed: int) -> pd.DataFrame:
         parts.test,
         parts.unseen,
         seed=seed,
-        cooked=adapter if isinstance(adapter, Cooked) else _cooked(parts),
+        scorers=() if isinstance(adapter, Cooked) else (_cooked(parts),),
     )
     return table.assign(skipped=[_keys_of(parts, fields) for fields in table["skipped"]])
 

@@ -1,4 +1,4 @@
-"""Tables beside the results of an evaluation: pairs of adapters, head and tail, confidence, pictures of no class."""
+"""Tables scorers the results of an evaluation: pairs of adapters, head and tail, confidence, pictures of no class."""
 
 import numpy as np
 import pandas as pd
@@ -92,11 +92,15 @@ def reliability_bins(evaluation: Evaluation, labels: Integers) -> pd.DataFrame:
 
 
 def _unseen(rows: LabelledRows, evaluation: Evaluation, test: np.ndarray, seed: int) -> dict[str, pd.DataFrame]:
-    """`ood` and `open_set` of the best adapter by validation; COOkeD's scores from an ensemble of its own."""
+    """`ood` and `open_set` of the best adapter by validation; COOkeD's scores from an ensemble of its own.
+
+    CLIPN's are by what the adapter `clipn` learned to deny the same texts, where it was fitted.
+    """
     if not rows.unseen:
         return {}
     name, texts = evaluation.best_on_validation()
-    prototypes = rows.prototypes.get(texts, rows.prototypes["names"])
+    used = texts if texts in rows.prototypes else "names"
+    prototypes = rows.prototypes[used]
     features = rows.features.with_prototypes(prototypes)
     train, validation = (np.flatnonzero(rows.split == part) for part in ("train", "val"))
     adapter = evaluation.fitted[name, texts].adapter
@@ -104,8 +108,10 @@ def _unseen(rows: LabelledRows, evaluation: Evaluation, test: np.ndarray, seed: 
     cooked = Cooked().fit(features.rows(train), rows.labels[train])
     of_val, of_test = (_rows(features, rows, part) for part in (validation, test))
     groups = rows.unseen_groups
-    table = judge_unseen(adapter, of_test, unseen, unseen_groups=groups, seed=seed, cooked=cooked)
-    rejection = judge_rejection(adapter, of_val, of_test, unseen, unseen_groups=groups, seed=seed, cooked=cooked)
+    denying = evaluation.fitted.get(("clipn", used))
+    scorers = (cooked, denying.adapter if denying else None)
+    table = judge_unseen(adapter, of_test, unseen, unseen_groups=groups, seed=seed, scorers=scorers)
+    rejection = judge_rejection(adapter, of_val, of_test, unseen, unseen_groups=groups, seed=seed, scorers=scorers)
     return {"ood": table.assign(name=name, texts=texts), "open_set": rejection.assign(name=name, texts=texts)}
 
 

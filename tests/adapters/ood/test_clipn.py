@@ -58,7 +58,7 @@ def test_chunks_change_nothing(monkeypatch):
 
 def test_hand_written_negations_are_labelled():
     assert clipn_label() == "plain-CLIP negations (not the trained CLIPN no-encoder)"
-    assert clipn_label(trained_no=True) == "trained CLIPN no-encoder"
+    assert clipn_label(trained_no=True) == "learned no-prompts (not the trained CLIPN no-encoder)"
 
 
 def test_denials_that_do_not_match_are_refused():

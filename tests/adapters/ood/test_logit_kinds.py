@@ -41,7 +41,7 @@ def test_an_adapter_says_of_which_kind_its_logits_are(name, fitted):
 @pytest.mark.parametrize("name", ADAPTERS)
 def test_a_score_of_logits_tells_rows_apart_or_says_why_it_is_left_out(name, score, fitted):
     adapter, query = fitted(name)
-    inputs = unseen_inputs(adapter, None, query)
+    inputs = unseen_inputs(adapter, (), query)
     lacking = OOD_SCORES[score].lacking(inputs)
     if adapter.logit_kind() in OOD_SCORES[score].valid_for:
         assert lacking == ""
@@ -67,7 +67,7 @@ def test_a_fallback_to_zero_shot_gives_logits_with_a_scale(digits):
     for adapter in (nobody, PerceptionCLIP().fit(bare, labels)):
         assert adapter.fallback_.startswith("zero-shot")
         assert adapter.logit_kind() == "logits with a scale"
-    inputs = unseen_inputs(nobody, nobody, support)
+    inputs = unseen_inputs(nobody, (), support)
     assert OOD_SCORES["energy"].lacking(inputs) == ""
     assert OOD_SCORES["cooked_msp"].lacking(inputs) == "cooked_logits"
 
@@ -75,6 +75,6 @@ def test_a_fallback_to_zero_shot_gives_logits_with_a_scale(digits):
 @pytest.mark.parametrize("name", ["linear", "cooked"])
 def test_zero_shot_stands_beside_whatever_adapter(name, fitted):
     (adapter, query), (zero_shot, _) = fitted(name), fitted("zero_shot")
-    inputs, logits = unseen_inputs(adapter, None, query), zero_shot.decision_function(query)
+    inputs, logits = unseen_inputs(adapter, (), query), zero_shot.decision_function(query)
     np.testing.assert_allclose(OOD_SCORES["zero_shot_msp"](inputs), msp(logits), rtol=1e-4)
     np.testing.assert_allclose(OOD_SCORES["zero_shot_entropy"](inputs), entropy(logits), rtol=1e-4, atol=1e-5)

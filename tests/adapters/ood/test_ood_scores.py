@@ -75,7 +75,7 @@ def test_all_needs_met_lacks_nothing_and_what_must_be_said_is_noted(inputs):
     notes = {name: score.note(inputs.trained_no) for name, score in OOD_SCORES.items()}
     plain = dict.fromkeys(["clipn_ctw", "clipn_atd"], "plain-CLIP negations (not the trained CLIPN no-encoder)")
     assert {name: note for name, note in notes.items() if note} == plain
-    assert OOD_SCORES["clipn_ctw"].note(True) == "trained CLIPN no-encoder"
+    assert OOD_SCORES["clipn_ctw"].note(True) == "learned no-prompts (not the trained CLIPN no-encoder)"
 
 
 def test_what_cannot_be_computed_is_named_with_what_lacks():

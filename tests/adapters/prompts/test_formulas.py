@@ -111,6 +111,21 @@ def osloprompt_loss(adapter, batch, context, layer):
     return cross_entropy(output, LABELS[batch]) + adapter.style_weight * loss_sty + (1 - cosine).mean()
 
 
+def zero_shot(adapter):
+    # xmed-lab/CLIPN src/classification.py ViT_Classifier.forward, a45efd0: logits of the class texts, which stay
+    return adapter.logit_scale * Q @ T.T
+
+
+def clipn_loss(adapter, batch, context):
+    # xmed-lab/CLIPN src/open_clip/loss.py ClipLoss and training/train.py, a45efd0; ours: c class texts, not n captions
+    no_rows, eyes = unit(tower_rows(context, place=adapter.place)), np.eye(C)[LABELS[batch]]
+    yes_no = softmax(adapter.logit_scale * np.stack([X[batch] @ T.T, X[batch] @ no_rows.T], axis=-1), axis=-1)
+    loss_bin = -np.log(eyes * yes_no[:, :, 0] + (1 - eyes) * yes_no[:, :, 1])
+    loss_bin_yes, loss_bin_no = (eyes * loss_bin).sum() / eyes.sum(), ((1 - eyes) * loss_bin).sum() / (1 - eyes).sum()
+    loss_tso = (2 - np.sqrt(2 - 2 * (T * no_rows).sum(axis=-1) + 1e-4)).mean()
+    return (loss_bin_yes + loss_bin_no + loss_tso) * 0.5
+
+
 KINDS = [{}, {"place": "middle", "logit_scale": 50.0}, {"place": "front", "per_class": True}, {"initial": ""}]
 NEAR_KINDS = [{}, {"place": "middle", "style_weight": 1.0}, {"per_class": True}]
 FORMULAS = {
@@ -118,6 +133,7 @@ FORMULAS = {
     "cpe": [({}, coop)],
     "gopro": [(given, coop) for given in KINDS],
     "osloprompt": [(given, osloprompt) for given in NEAR_KINDS],
+    "clipn": [({}, zero_shot)],
 }
 """By name: hyper-parameters, and the logits (m, c) of QUERY from the fitted adapter."""
 LOSSES = {
@@ -125,6 +141,7 @@ LOSSES = {
     "cpe": [({}, coop_loss)],
     "gopro": [({"rivals": 2} | given, gopro_loss) for given in (*KINDS, {"rivals": 9})],
     "osloprompt": [({"rivals": 2} | given, osloprompt_loss) for given in (*NEAR_KINDS, {"rivals": 9})],
+    "clipn": [(given, clipn_loss) for given in KINDS],
 }
 """By name: hyper-parameters, and the loss of rows `batch` from the parameters, in the order of `_start`."""
 
@@ -152,7 +169,8 @@ def test_every_adapter_has_a_formula():
 def test_logits_are_those_of_the_formula(name, given, formula):
     adapter = fitted(name, given)
     assert adapter.fallback_ == ""
-    assert not np.allclose(adapter.decision_function(QUERY), adapter.logit_scale * Q @ T.T, atol=0.1)
+    is_zero_shot = np.allclose(adapter.decision_function(QUERY), adapter.logit_scale * Q @ T.T, atol=0.1)
+    assert is_zero_shot == bool(ADAPTERS[name].chosen_by)
     np.testing.assert_allclose(adapter.decision_function(QUERY), formula(adapter), rtol=1e-5, atol=1e-4)
 
 
