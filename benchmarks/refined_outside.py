@@ -30,7 +30,7 @@ from evenly.tasks.refining.measures import ALL_PAIRS, AMONG, Correct, judged, sh
 from evenly.tasks.refining.needs import held_texts
 from evenly.tasks.refining.outside import other_rows, unseen_pictures, with_outside
 from evenly.tasks.refining.pairs import RefiningParts
-from evenly.tasks.refining.refine import STRENGTHS, RefineRule, chosen_refinement, parts_of, trainable_of
+from evenly.tasks.refining.refine import RefineRule, chosen_refinement, parts_of, trainable_of
 from evenly.tasks.run import Run
 
 Scores = dict[tuple[str, str], Correct]
@@ -96,7 +96,7 @@ def lost_by_choice(run: Run, rule: RefineRule, parts: RefiningParts, seed: int) 
     tried = [
         (scores[FOUND, ALL_PAIRS].mean, scores[FOUND, outside].mean)
         for _, refinement, _ in epochs
-        for scores in (judged(parts, refinement.at(strength)) for strength in STRENGTHS)
+        for scores in (judged(parts, refinement.at(strength)) for strength in trained.strengths)
     ]
     best = max(tried, key=sum)
     own = judged(parts, chosen_refinement(seeded, rule, parts, trained)[0])

@@ -3,7 +3,7 @@
 Weights are random: speed does not depend on them. A step reads and prepares pictures, runs both towers, and trains the
 last block of each by the contrastive loss; the first epoch warms up. On a processor it is a small step of ViT-B-32.
 
-Run: python -m benchmarks.tower_refining [MODEL ...] [--precision bf16] [--batch-size N] [--steps N]
+Run: python -m benchmarks.tower_refining [MODEL ...] [--tune singular] [--precision bf16] [--batch-size N] [--steps N]
 """
 
 import argparse
@@ -21,8 +21,9 @@ from evenly.features.device import chosen_device, device_name
 from evenly.features.encoder import load_encoder
 from evenly.features.refining.objectives import OBJECTIVES
 from evenly.features.refining.pairs import PairRows
-from evenly.features.refining.towers import TowerTraining
+from evenly.features.refining.towers import TUNED, TowerTraining
 from evenly.features.refining.training import TrainingRule, train_heads
+from evenly.features.refining.tuned import tuned_towers
 
 USUAL = {"cpu": (("ViT-B-32",), 4, 1, "fp32"), "cuda": (("ViT-B-32", "ViT-L-14"), 256, 8, "bf16")}
 """Models, pairs of a batch, batches of an epoch, precision."""
@@ -51,7 +52,8 @@ def measure(model: str, folder: Path, options: argparse.Namespace) -> None:
     count = options.batch_size * options.steps
     pictures = [path.read_bytes() for path in write_pictures(folder / "pictures", count)]
     pairs = pairs_of(count, encoder.dimension)
-    towers = TowerTraining(encoder, 1, pairs, lambda uids: [pictures[int(uid)] for uid in uids])
+    tuned = tuned_towers(encoder, TUNED[options.tune], 1)
+    towers = TowerTraining(tuned, pairs, lambda uids: [pictures[int(uid)] for uid in uids])
     rule = TrainingRule(epochs=2, batch_size=options.batch_size, learning_rate=1e-5)
     epochs = train_heads(pairs, OBJECTIVES["contrastive"](), rule, seed=0, trained=towers)
     next(epochs)
@@ -73,6 +75,7 @@ def main() -> None:
     parser.add_argument("--device", help="else a GPU where there is one")
     parser.add_argument("--precision", help="bf16 on a GPU, fp32 on a processor unless said")
     parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--tune", choices=TUNED, default="blocks", help="what of the blocks trains")
     parser.add_argument("--steps", type=int, help="batches of an epoch")
     options = parser.parse_args()
     logging.getLogger().setLevel(logging.ERROR)  # open_clip warns of random weights
@@ -80,7 +83,9 @@ def main() -> None:
     usual = USUAL.get(options.device.partition(":")[0], USUAL["cuda"])
     for name, value in zip(("models", "batch_size", "steps", "precision"), usual, strict=True):
         setattr(options, name, getattr(options, name) or value)
-    print(f"{device_name(options.device)}: {options.precision}, batches of {options.batch_size}, towers 1")
+    print(
+        f"{device_name(options.device)}: {options.precision}, batches of {options.batch_size}, towers 1, {options.tune}"
+    )
     print(f"{'':<10} {'million':>9} {'s a step':>9} {'pairs/s':>9} {'GB':>9}")
     for model in options.models:
         with tempfile.TemporaryDirectory(prefix="evenly-bench-") as name:

@@ -6,7 +6,7 @@ from typing import Any
 
 from evenly.bounds import check_bounds
 from evenly.features.refining.objectives import check_objective, needs_of, training_versions
-from evenly.features.refining.training import TOWER_RULE, TrainingRule, check_trained
+from evenly.features.refining.training import TOWER_RULES, TrainingRule, check_trained
 from evenly.flows.recipe import Recipe, read_recipe
 from evenly.flows.recipe.class_rules import evaluation_rules
 from evenly.flows.runs import in_shared_use, run_in
@@ -24,6 +24,9 @@ from evenly.tasks.server.jobs import job
 from evenly.tasks.stage import run_step
 from evenly.tasks.step import plain_rule
 
+_UNSTORED = (("tune", "blocks"), ("side", "both"))
+"""Fields at their defaults that cards from before them lack."""
+
 
 @job("refine-encoder", flow_run_name="refine {name}")
 @in_shared_use
@@ -31,16 +34,17 @@ from evenly.tasks.step import plain_rule
 def refine_encoder(recipe: str, name: str, **values: object) -> str:
     """Refine the encoder of a build on its pairs and keep it under a name; the key of the step record.
 
-    The recipe's class lists are the guard's. What is trained: heads, `experts` heads with a router, or the last blocks
-    of the `towers`. force: also under a name that stands for one of another build, encoder or rule; without, that is
-    refused before anything is trained.
+    The recipe's class lists are the guard's. What is trained: heads, `experts` heads with a router, or of blocks of
+    the `towers` what `tune` says. force: also under a name that stands for one of another build, encoder or rule;
+    without, that is refused before anything is trained.
     """
     options = options_of(RefineOptions, values)
     run, rule = open_refining(recipe, options)
     force = options.force
     artifacts = refined_encoders_of(run.workspace)
     step = REFINE_ENCODER.spec(run, (), rule).key
-    made_of = {"build": rule.build, "encoder": encoder_identity(run), "rule": plain_rule(rule), "step": step}
+    stored = {name: value for name, value in plain_rule(rule).items() if (name, value) not in _UNSTORED}
+    made_of = {"build": rule.build, "encoder": encoder_identity(run), "rule": stored, "step": step}
     artifacts.check_free(name, made_of, force=force)
     record = run_step(run, REFINE_ENCODER, (), rule)
     choice = run.encoder
@@ -50,7 +54,7 @@ def refine_encoder(recipe: str, name: str, **values: object) -> str:
         "encoder": {name: value for name, value in encoder.items() if value},
         "build": rule.build,
         "step": record.key,
-        "rule": plain_rule(rule),
+        "rule": stored,
         "versions": training_versions(rule.objective, rule.sampler, rule.experts),
         "seed": run.seed,
         "notes": dict(record.notes),
@@ -93,12 +97,12 @@ def training_of(options: RefineOptions) -> TrainingRule:
     """The training of heads or towers. Raises InputError for options that do not go together."""
     names = ("epochs", "rank", "batch_size", "learning_rate", "hold")
     values = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    training = replace(TOWER_RULE if options.towers else TrainingRule(), **values)
+    training = replace(TOWER_RULES[options.tune] if options.towers else TrainingRule(), **values)
     check_bounds(training, InputError, remedy="Correct it.")
     loss, _, sampler = options.objective.partition(",")
     try:
         check_objective(loss, sampler or None)
-        check_trained(options.experts, options.towers, training.rank)
+        check_trained(options.experts, options.towers, training.rank, options.tune, options.side)
     except ValueError as error:
         raise InputError(f"{error}. Choose another.") from None
     return training

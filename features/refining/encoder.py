@@ -51,7 +51,7 @@ class RefinedEncoder:
 
 def heads_identity(base: str, content: bytes) -> str | None:
     """The identity of heads on rows of the encoder of identity `base`; None for towers, of which the model tells."""
-    return None if read_refinement(content)[-1] == towers.KIND else _identity(base, _heads(content))
+    return None if read_refinement(content)[-1] in towers.KINDS else _identity(base, _heads(content))
 
 
 def _identity(base: str, heads: Heads | HeadMixture) -> str:
@@ -62,7 +62,8 @@ def _identity(base: str, heads: Heads | HeadMixture) -> str:
 def _heads(content: bytes) -> Heads | HeadMixture:
     kind = read_refinement(content)[-1]
     if kind not in {HEADS, mixture.KIND}:
-        raise RowsError(f"`refine` must be {HEADS}, {mixture.KIND} or {towers.KIND}; got `{kind}`. Refine again.")
+        kinds = ", ".join((HEADS, mixture.KIND, *towers.KINDS))
+        raise RowsError(f"`refine` must be one of {kinds}; got `{kind}`. Refine again.")
     return (HeadMixture if kind == mixture.KIND else Heads).from_bytes(content)
 
 
@@ -71,6 +72,6 @@ def refined_encoder(base: Encoder, content: bytes) -> Encoder:
 
     Of heads it is a RefinedEncoder; with towers pictures and texts are encoded anew.
     """
-    if read_refinement(content)[-1] == towers.KIND:
+    if read_refinement(content)[-1] in towers.KINDS:
         return TowerDeltas.from_bytes(content).on(base)
     return RefinedEncoder(base, _heads(content))

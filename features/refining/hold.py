@@ -50,8 +50,9 @@ def noun_texts(synsets: Iterable[tuple[str, Sequence[str]]]) -> list[str]:
 class Hold:
     """weight x the mean square that unit rows move, of a batch's pictures and of as many texts drawn anew.
 
-    Its weight rises by steps while texts move more than `target` (mean 1 - cosine, to second order half the mean
-    square), and falls while they move less: one target holds encoders of any scale.
+    Its weight rises by steps while texts, or pictures where texts are not refined, move more than `target` (mean 1 -
+    cosine, to second order half the mean square), and falls while they move less: one target holds encoders of any
+    scale.
     """
 
     def __init__(self, nouns: HeldTexts, target: float) -> None:
@@ -75,8 +76,11 @@ class Hold:
         places = torch.randint(len(self._rows), (len(original.image),), generator=generator)
         frozen = self._rows[places]
         texts = _moved(frozen, trained.texts(parameters, frozen, self.nouns.texts[places.numpy()]))
-        penalty = self.weight.clone() * (_moved(original.image, refined.image) + texts)
-        excess = (texts.detach() / (2 * self.target)).clamp(np.exp(-2), np.exp(2))
+        images = _moved(original.image, refined.image)
+        penalty = self.weight.clone() * (images + texts)
+        excess = ((texts if "text" in trained.sides else images).detach() / (2 * self.target)).clamp(
+            np.exp(-2), np.exp(2)
+        )
         self.weight.mul_(excess**_RATE).clamp_(_LOWEST, _HIGHEST)
         return penalty.squeeze()
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Arrays = Mapping[str, npt.NDArray[np.float32]]
 Places = npt.NDArray[np.int64]
+STRENGTHS = (0.25, 0.5, 0.75, 1.0)
+"""Shares of what was trained that are tried."""
 
 
 class Refinement(Protocol):
@@ -52,10 +54,13 @@ class Refinement(Protocol):
 class Trainable(ABC):
     """A refinement in training: its parameters, and the rows that they make of a batch, which pass gradients on.
 
-    threads: how many prepare what batches need beside the frozen rows.
+    threads: how many prepare what batches need beside the frozen rows. strengths: the shares of it that can be added.
+    sides: those whose rows it changes.
     """
 
     threads: int = 1
+    strengths: tuple[float, ...] = STRENGTHS
+    sides: tuple[str, ...] = ("image", "text")
 
     @abstractmethod
     def start(self) -> "dict[str, Tensor]":

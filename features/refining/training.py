@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -46,12 +46,19 @@ class TrainingRule:
     hold: Annotated[float, Ge(0), Le(1)] = 0.0
 
 
-TOWER_RULE = TrainingRule(epochs=4, batch_size=64, learning_rate=1e-5)
-"""How towers are trained unless said otherwise."""
+Tune = Literal["blocks", "singular"]
+Side = Literal["both", "text", "image"]
+TOWER_RULES: Mapping[str, TrainingRule] = {
+    "blocks": TrainingRule(epochs=4, batch_size=64, learning_rate=1e-5),
+    "singular": TrainingRule(epochs=10, batch_size=32, learning_rate=5e-4),
+}
+"""How towers are trained unless said otherwise, by what of them is tuned."""
 
 
-def check_trained(experts: int, towers: int, rank: int) -> None:
-    """Raise ValueError for experts beside towers, and for more experts than the rank that they share."""
+def check_trained(experts: int, towers: int, rank: int, tune: Tune, side: Side) -> None:
+    """Raise ValueError for experts beside towers, more experts than the rank, and words on towers without towers."""
+    if not towers and (tune, side) != ("blocks", "both"):
+        raise ValueError(f"`tune` and `side` must stand beside `towers`, the number of blocks; got `{tune}`, `{side}`")
     if towers and experts > 1:
         raise ValueError(f"`experts` must be 1 beside `towers`, which are trained without heads; got {experts}")
     if experts > rank:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le
 
@@ -73,7 +73,8 @@ class DescribeOptions(LanguageModelOptions):
 class RefineOptions(InWorkspace):
     """Options of refining an encoder.
 
-    None: 20 epochs of 256 pairs at a rate of .001 with rank 64; for towers 4 epochs of 64 pairs at .00001.
+    None: 20 epochs of 256 pairs at a rate of .001 with rank 64; for blocks of towers 4 epochs of 64 pairs at .00001,
+    for singular values 10 of 32 at .0005.
     """
 
     objective: Annotated[str, "What is trained for, and after a comma how negatives are chosen: contrastive,unime."] = (
@@ -86,7 +87,11 @@ class RefineOptions(InWorkspace):
     hold: Hold = HOLD
     margin: Annotated[float, "How far zero-shot accuracy on val may fall, 0 to 1."] = 0.01
     experts: Annotated[int, Ge(1), Le(64), "Heads with a router, which share the rank."] = 1
-    towers: Annotated[int, Ge(0), Le(256), "Train the last blocks of both towers instead of heads; wants a GPU."] = 0
+    towers: Annotated[int, Ge(0), Le(256), "Train so many blocks of both towers instead of heads; wants a GPU."] = 0
+    tune: Annotated[Literal["blocks", "singular"], "What of them: all weights, or singular values of matrices."] = (
+        "blocks"
+    )
+    side: Annotated[Literal["both", "text", "image"], "Which towers."] = "both"
     force: Annotated[bool, Named("--force"), "Replace a refined encoder of this name."] = False
     build: Annotated[str, NOT_TYPED] = "latest"
     quiet: Quiet = False

@@ -22,8 +22,17 @@ from evenly.features.refining.mixture import MixtureTraining
 from evenly.features.refining.objectives import OBJECTIVES, SAMPLERS, check_objective, training_versions
 from evenly.features.refining.pairs import PairRows
 from evenly.features.refining.refinement import Refinement, Trainable
-from evenly.features.refining.towers import ReadPictures, TowerTraining
-from evenly.features.refining.training import HOLD_WEIGHT, State, TrainingRule, check_trained, train_heads
+from evenly.features.refining.towers import TUNED, ReadPictures, TowerTraining
+from evenly.features.refining.training import (
+    HOLD_WEIGHT,
+    Side,
+    State,
+    TrainingRule,
+    Tune,
+    check_trained,
+    train_heads,
+)
+from evenly.features.refining.tuned import tuned_towers
 from evenly.storage.artifacts.store import object_content, object_path, put_object
 from evenly.storage.artifacts.training_states import remove_states, store_state, stored_state
 from evenly.storage.builds import Builds
@@ -44,7 +53,6 @@ from evenly.tasks.step import Step
 SHIFTS = ("noun_shift", "picture_shift")
 _NOTED = ("strength", "epoch", *SHIFTS, "hold_weight")
 _ZERO_SHOT = "zero_shot "
-STRENGTHS = (0.25, 0.5, 0.75, 1.0)
 _TRAINING = TrainingRule()
 FEWEST = 20
 """Pairs that val must have, and test."""
@@ -55,8 +63,9 @@ class RefineRule:
     """The rule of refining: a loss of OBJECTIVES on a `build`, and a sampler of SAMPLERS where one is named.
 
     margin: how far zero-shot accuracy on val may fall for each of `lists`. experts: into how many the heads are parted,
-    with a router. towers: how many last blocks of the encoder's towers are trained, in place of heads. Where the
-    training has `hold`, neither nouns nor pictures of val may move more than SLACK times as far.
+    with a router. towers: of how many blocks of the encoder's towers `tune` says what is trained, in place of heads;
+    side: of which towers. Where the training has `hold`, neither nouns nor pictures of val may move more than SLACK
+    times as far.
     """
 
     build: str
@@ -67,10 +76,12 @@ class RefineRule:
     margin: Annotated[float, Ge(0), Le(1)] = 0.01
     experts: Annotated[int, Ge(1), Le(64)] = 1
     towers: Annotated[int, Ge(0), Le(256)] = 0
+    tune: Tune = "blocks"
+    side: Side = "both"
 
     def __post_init__(self) -> None:
         check_objective(self.objective, self.sampler)
-        check_trained(self.experts, self.towers, self.training.rank)
+        check_trained(self.experts, self.towers, self.training.rank, self.tune, self.side)
 
 
 def choose_heads(run: Run, _upstream: Records, rule: RefineRule) -> StepOutput:
@@ -123,8 +134,11 @@ def parts_of(run: Run, rule: RefineRule) -> RefiningParts:
 def trainable_of(run: Run, rule: RefineRule, pairs: PairRows) -> Trainable:
     """The refinement that the rule trains on pairs of its build."""
     if rule.towers:
-        pictures = _pictures_of(run, Builds(run.workspace).read(rule.build))
-        return TowerTraining(open_encoder(run), rule.towers, pairs, pictures)
+        tuned = tuned_towers(open_encoder(run), TUNED[rule.tune], rule.towers, rule.side, seed=run.seed)
+        pictures: ReadPictures = lambda _uids: []  # noqa: E731 - of a tower that is not tuned none are read
+        if "image" in tuned.sides:
+            pictures = _pictures_of(run, Builds(run.workspace).read(rule.build))
+        return TowerTraining(tuned, pairs, pictures, captions=OBJECTIVES[rule.objective].reads_captions)
     if rule.experts > 1:
         return MixtureTraining(pairs, rule.training.rank, experts=rule.experts, seed=run.seed)
     return HeadTraining(pairs.image.shape[1], rule.training.rank, seed=run.seed)
@@ -176,7 +190,7 @@ def chosen_refinement(
     frozen = correct_of(parts, "val", best)
     rows, chosen = [_choice(0, 0.0, frozen, _shifts(parts, best, None)) | {"allowed": True}], 0
     for epoch, refinement, state in _epochs(run, rule, parts, trained):
-        for strength in STRENGTHS:
+        for strength in trained.strengths:
             tried = refinement.at(strength)
             correct, moved = correct_of(parts, "val", tried), _shifts(parts, tried, state.get(HOLD_WEIGHT))
             allowed = all(
@@ -317,7 +331,7 @@ def plan_refining(run: Run, rule: RefineRule) -> dict[str, Any]:
     correct_of(parts, "val", refinement)
     val_s = time.perf_counter() - start
     steps = len(train) // training.batch_size * training.epochs
-    total_s = steps * step_s + training.epochs * len(STRENGTHS) * val_s
+    total_s = steps * step_s + training.epochs * len(trained.strengths) * val_s
     return {
         **{f"{part}_pairs": len(pairs) for part, pairs in parts.pairs.items()},
         "parameters": sum(values.numel() for values in trained.start().values()),

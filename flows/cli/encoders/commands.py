@@ -232,7 +232,9 @@ def _loss(card: Row) -> str:
 def _trained(card: Row) -> str:
     rule = card["rule"]
     experts = f" of {rule['experts']} experts" if rule.get("experts", 1) > 1 else ""
-    return (f"towers {rule['towers']}" if rule.get("towers") else f"heads {rule['training']['rank']}") + experts
+    words = [word for word in (rule.get("tune", "blocks"), rule.get("side", "both")) if word not in {"blocks", "both"}]
+    towers = " ".join(["towers", str(rule.get("towers")), *words])
+    return (towers if rule.get("towers") else f"heads {rule['training']['rank']}") + experts
 
 
 REFINED: Columns = {

@@ -136,7 +136,7 @@ def test_what_is_written_is_read_as_an_encoder_and_anything_else_is_refused():
     wrong = arrays | {"text_bias": np.zeros(3, np.float32)}
     with pytest.raises(RowsError, match=r"`text_bias` must be finite float32 of shape \(4,\)"):
         HeadMixture.from_bytes(HeadMixture(weights=wrong).to_bytes())
-    with pytest.raises(RowsError, match="must be heads, mixture or towers; got `soup`"):
+    with pytest.raises(RowsError, match=r"must be one of heads, mixture, towers, singular.*; got `soup`"):
         refined_encoder(Base(), save(arrays, {"strength": '{"kind": "soup", "strength": 1}'}))
     with pytest.raises(RowsError, match="must be a file that `evenly refine` made"):
         refined_encoder(Base(), save(arrays, {"strength": '{"kind": "soup"}'}))
@@ -146,9 +146,11 @@ def test_more_experts_than_the_rank_or_beside_towers_are_refused():
     with pytest.raises(RowsError, match="`experts` must be from 2 to the rank, 8"):
         MixtureTraining(pairs(), 8, experts=9, seed=0)
     with pytest.raises(ValueError, match="`experts` must be 1 beside `towers`"):
-        check_trained(2, 1, 64)
+        check_trained(2, 1, 64, "blocks", "both")
     with pytest.raises(ValueError, match="at most the rank, 4"):
-        check_trained(5, 0, 4)
+        check_trained(5, 0, 4, "blocks", "both")
+    with pytest.raises(ValueError, match="`tune` and `side` must stand beside `towers`"):
+        check_trained(1, 0, 64, "singular", "both")
     same = pairs()
     same.image[:] = 1.0
     with pytest.raises(RowsError, match="at most the clusters that pictures have"):

@@ -2,6 +2,8 @@
 
 import io
 import logging
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,9 +15,10 @@ from evenly.features.errors import RowsError, UnknownModelError
 from evenly.features.refining.encoder import refined_encoder
 from evenly.features.refining.objective import Sides, info_nce
 from evenly.features.refining.objectives import OBJECTIVES
-from evenly.features.refining.pairs import PairRows, stored_rows
-from evenly.features.refining.towers import TowerDeltas, TowerTraining, last_blocks
+from evenly.features.refining.pairs import PairRows, SharedRows, stored_rows
+from evenly.features.refining.towers import TUNED, TowerDeltas, TowerTraining
 from evenly.features.refining.training import TrainingRule, train_heads
+from evenly.features.refining.tuned import Blocks, SingularValues, tower_blocks, tuned_towers
 from tests import tiny_encoders
 from tests.tiny_encoders import ENCODERS, WORDS
 
@@ -61,61 +64,149 @@ def pairs_of(encoder):
     )
 
 
-def trained(encoder, *, blocks=1, **going_on):
+def training_of(encoder, pairs, tune="blocks", side="both", *, blocks=1):
+    return TowerTraining(tuned_towers(encoder, TUNED[tune], blocks, side, seed=3), pairs, read)
+
+
+def trained(encoder, tune="blocks", side="both", **going_on):
     pairs = pairs_of(encoder)
-    towers = TowerTraining(encoder, blocks, pairs, read)
+    towers = training_of(encoder, pairs, tune, side)
     return list(train_heads(pairs, OBJECTIVES["contrastive"](), RULE, seed=3, trained=towers, **going_on))
 
 
-def test_gradients_reach_the_last_block_of_each_tower_and_nothing_else(folder):
+@pytest.mark.parametrize(("tune", "count"), [("blocks", 24), ("singular", 8)])
+def test_gradients_reach_the_last_block_of_each_tower_and_nothing_else(folder, tune, count):
     encoder = opened(folder)
     before = {name: one.detach().clone() for name, one in encoder.opened.model.state_dict().items()}
-    *_, (_, refined, state) = trained(encoder)
+    *_, (_, refined, state) = trained(encoder, tune)
     places = {".".join(name.split(".")[:-1]).partition("resblocks.")[2].partition(".")[0] for name in refined.deltas}
     assert places == {"1"}
     assert {name.partition("resblocks")[0] for name in refined.deltas} == {"visual.transformer.", "transformer."}
-    assert len(refined.deltas) == 24
+    assert len(refined.deltas) == count
     assert all(delta.any() for name, delta in refined.deltas.items() if "ln_1.weight" in name or "c_fc" in name)
     assert set(state) == {f"{prefix}{name}" for prefix in ("", "exp_avg.", "exp_avg_sq.") for name in refined.deltas}
     assert all(one.grad is None for one in encoder.opened.model.parameters())
     assert all(torch.equal(one, before[name]) for name, one in encoder.opened.model.state_dict().items())
 
 
-def test_the_start_is_the_frozen_encoder_to_the_bit(folder):
+@pytest.mark.parametrize("tune", ["blocks", "singular"])
+def test_the_start_is_the_frozen_encoder_to_the_bit(folder, tune):
     encoder = opened(folder)
     pairs = pairs_of(encoder)
-    start = TowerTraining(encoder, 2, pairs, read).frozen()
+    start = training_of(encoder, pairs, tune, blocks=2).frozen()
     assert start.image(pairs.image, pairs.uids) is pairs.image
     same = start.at(1.0)
     assert same.image(pairs.image, pairs.uids).tobytes() == pairs.image.tobytes()
     assert same.text(pairs.text, pairs.captions).tobytes() == pairs.text.tobytes()
 
 
-def test_deltas_are_kept_and_loaded_equal_as_an_encoder_of_its_own(folder):
+@pytest.mark.parametrize("tune", TUNED)
+def test_what_is_tuned_is_kept_and_loaded_equal_as_an_encoder_of_its_own(folder, tune):
     encoder = opened(folder)
-    *_, (_, refined, _) = trained(encoder)
-    half = refined.at(0.5)
+    *_, (_, refined, _) = trained(encoder, tune)
+    half = refined.at(TUNED[tune].strengths[0])
     again = refined_encoder(opened(folder), half.to_bytes())
     pairs = pairs_of(encoder)
     assert stored_rows(again.encode_images(read(pairs.uids))).tobytes() == half.image(pairs.image, pairs.uids).tobytes()
     assert stored_rows(again.encode_texts(pairs.captions)).tobytes() == half.text(pairs.text, pairs.captions).tobytes()
-    identities = {one.identity for one in (encoder, again, refined_encoder(encoder, refined.to_bytes()))}
-    assert len(identities) == 3
+    assert again.identity != encoder.identity
     assert again.identity == half.on(encoder).identity
     assert not np.allclose(again.encode_texts(["a red fox"]), encoder.encode_texts(["a red fox"]), rtol=1e-4)
+    own, shared = dict(encoder.opened.model.named_parameters()), dict(again.opened.model.named_parameters())
+    assert half.on(encoder).opened.model.token_embedding.weight is own["token_embedding.weight"]  # it is there once
+    assert set(own) <= set(shared)
+
+
+@pytest.mark.parametrize("tune", TUNED)
+def test_one_tower_is_tuned_alone_and_the_other_is_not_even_run(folder, tune):
+    encoder = opened(folder)
+    pairs = pairs_of(encoder)
+
+    def no_files(_uids):
+        raise AssertionError("a picture was read")
+
+    towers = TowerTraining(tuned_towers(encoder, TUNED[tune], 1, "text"), pairs, no_files)
+    *_, (_, refined, _) = train_heads(pairs, OBJECTIVES["contrastive"](), RULE, seed=3, trained=towers)
+    assert not any("visual" in name or "image" in name for name in refined.deltas)
+    assert refined.image(pairs.image, pairs.uids) is pairs.image
+    assert not np.allclose(refined.text(pairs.text, pairs.captions), pairs.text, rtol=1e-3)
+    again = refined_encoder(encoder, refined.to_bytes())
+    assert stored_rows(again.encode_images(read(pairs.uids))).tobytes() == pairs.image.tobytes()
+    images = training_of(encoder, pairs, tune, "image")
+    *_, (_, refined, _) = train_heads(pairs, OBJECTIVES["contrastive"](), RULE, seed=3, trained=images)
+    assert refined.text(pairs.text, pairs.captions) is pairs.text
+    assert not np.allclose(refined.image(pairs.image, pairs.uids), pairs.image, rtol=1e-3)
+
+
+def test_labels_train_towers_by_their_texts(folder):
+    encoder = opened(folder)
+    pairs = pairs_of(encoder)
+    texts = np.array(["a cat", "a dog"])
+    named = SharedRows(rows=encoder.encode_texts(texts), places=np.arange(N)[:, None] % 2, texts=texts)
+    towers = TowerTraining(tuned_towers(encoder, SingularValues, 1, "text"), pairs, read, captions=False)
+    rule = TrainingRule(epochs=4, batch_size=24, learning_rate=1e-2)
+    epochs = train_heads(replace(pairs, named=named), OBJECTIVES["labelled"](), rule, seed=3, trained=towers)
+    values = [refined.deltas["transformer.resblocks.1.mlp.c_fc.weight"] for _, refined, _ in epochs]
+    assert all(one.any() for one in values)
+    assert not np.array_equal(values[0], values[-1])
+
+
+def svd_linear(x, weight, bias, values):
+    """CLIP-SVD, svf_utils/svf_torch.py: d_nsvd and SVD_Linear.forward, with vector_S = S + values."""
+    left, sizes, right = (part.float() for part in torch.svd(weight.double()))  # single, it is off by 1e-5 itself
+    return ((x @ right) * (sizes + values)) @ left.T + bias
+
+
+def svd_block(block, x, values):
+    """A block whose attention is PlainMultiHeadAttention of svf_utils: q_proj, k_proj, v_proj and proj apart."""
+    (n, length, width), attention = x.shape, block.attn
+    inputs = zip(attention.in_proj_weight.chunk(3), attention.in_proj_bias.chunk(3), values["in_proj"], strict=True)
+    q, k, v = (
+        svd_linear(block.ln_1(x), *one).view(n, length, attention.num_heads, -1).transpose(1, 2) for one in inputs
+    )
+    attended = torch.nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, length, width)
+    x = x + svd_linear(attended, attention.out_proj.weight, attention.out_proj.bias, values["out_proj"])
+    inner = block.mlp.gelu(svd_linear(block.ln_2(x), block.mlp.c_fc.weight, block.mlp.c_fc.bias, values["c_fc"]))
+    return x + svd_linear(inner, block.mlp.c_proj.weight, block.mlp.c_proj.bias, values["c_proj"])
+
+
+def test_singular_values_move_as_those_of_the_public_code(folder):
+    encoder = opened(folder)
+    tuned = tuned_towers(encoder, SingularValues, 1, "image")
+    place, generator = "visual.transformer.resblocks.1.", torch.Generator().manual_seed(0)
+    block, draws = encoder.opened.model.visual.transformer.resblocks[1], partial(torch.randn, generator=generator)
+    values = {name: (0.3 * draws(zeros.shape)).requires_grad_() for name, zeros in tuned.start().items()}
+    x, weights = draws(3, 5, 32), draws(3, 5, 32)
+    changed = {name.removeprefix(place): weight for name, weight in tuned.changed(values).items()}
+    ours = torch.func.functional_call(block, changed, (x,))
+    kinds = {
+        kind: next(one for name, one in values.items() if kind in name) for kind in ("in_proj", "out_proj", "c_fc")
+    }
+    theirs = svd_block(block, x, kinds | {"c_proj": values[f"{place}mlp.c_proj.weight"]})
+    assert ours.detach().numpy() == pytest.approx(theirs.detach().numpy(), abs=1e-5)
+    gradients = [torch.autograd.grad((rows * weights).sum(), list(values.values())) for rows in (ours, theirs)]
+    for one, other in zip(*gradients, strict=True):
+        assert one.numpy() == pytest.approx(other.numpy(), abs=1e-4)
+
+
+def test_deltas_are_added_at_their_strength(folder):
+    encoder = opened(folder)
+    *_, (_, refined, _) = trained(encoder)
+    again = refined_encoder(opened(folder), refined.at(0.5).to_bytes())
+    assert again.identity != refined_encoder(encoder, refined.to_bytes()).identity
     name = "transformer.resblocks.1.mlp.c_fc.weight"
     weights = dict(again.opened.model.named_parameters())
     own = dict(encoder.opened.model.named_parameters())
     assert torch.equal(weights[name], own[name] + 0.5 * torch.from_numpy(np.array(refined.deltas[name])))
-    shared = dict(half.on(encoder).opened.model.named_parameters())
-    assert shared["token_embedding.weight"] is own["token_embedding.weight"]  # what did not change is there once
 
 
-@pytest.mark.parametrize("options", [{}, {"threads": 2}, {"batch_size": 3}])
-def test_towers_are_trained_alike_wherever_it_was_broken_off_and_by_however_many_threads(folder, options):
-    whole = trained(opened(folder, batch_size=options.get("batch_size", 4)))
+@pytest.mark.parametrize(
+    ("tune", "options"), [("blocks", {}), ("blocks", {"threads": 2}), ("blocks", {"batch_size": 3}), ("singular", {})]
+)
+def test_towers_are_trained_alike_wherever_it_was_broken_off_and_by_however_many_threads(folder, tune, options):
+    whole = trained(opened(folder, batch_size=options.get("batch_size", 4)), tune)
     _, _, state = whole[0]
-    rest = trained(opened(folder, **options), start=(1, state))
+    rest = trained(opened(folder, **options), tune, start=(1, state))
     assert rest[-1][1].to_bytes() == whole[-1][1].to_bytes()
     assert all(rest[-1][2][name].tobytes() == values.tobytes() for name, values in whole[-1][2].items())
 
@@ -123,7 +214,7 @@ def test_towers_are_trained_alike_wherever_it_was_broken_off_and_by_however_many
 def test_training_lowers_the_loss_of_its_pairs(folder):
     encoder = opened(folder)
     pairs = pairs_of(encoder)
-    towers = TowerTraining(encoder, 1, pairs, read)
+    towers = training_of(encoder, pairs)
     rule = TrainingRule(epochs=10, batch_size=24, learning_rate=3e-3)
     *_, (_, refined, _) = train_heads(pairs, OBJECTIVES["contrastive"](), rule, seed=3, trained=towers)
 
@@ -136,10 +227,11 @@ def test_training_lowers_the_loss_of_its_pairs(folder):
     assert loss(refined) < loss(refined.at(0)) / 2
 
 
+@pytest.mark.parametrize("tune", TUNED)
 @pytest.mark.parametrize("kind", ENCODERS)
-def test_each_kind_of_encoder_has_blocks_that_can_be_trained(kind, tmp_path):
+def test_each_kind_of_encoder_has_blocks_that_can_be_trained(kind, tune, tmp_path):
     encoder = opened(ENCODERS[kind](tmp_path / kind))
-    *_, (_, refined, _) = trained(encoder)
+    *_, (_, refined, _) = trained(encoder, tune)
     sides = {name.startswith("visual") for name in refined.deltas}
     assert sides == {True, False}
     assert all(np.isfinite(delta).all() for delta in refined.deltas.values())
@@ -158,7 +250,7 @@ def test_bf16_weights_are_trained_by_deltas_in_single_precision(folder):
 
 def test_a_tower_without_such_blocks_or_with_fewer_is_refused_by_what_it_has(folder):
     with pytest.raises(UnknownModelError, match=r"image tower; got 3, of 2 in visual\.transformer\.resblocks"):
-        last_blocks(opened(folder).opened.model, 3)
+        tower_blocks(opened(folder).opened.model, "image", 3)
 
     class Convolutions(torch.nn.Module):
         def __init__(self) -> None:
@@ -169,7 +261,7 @@ def test_a_tower_without_such_blocks_or_with_fewer_is_refused_by_what_it_has(fol
             self.visual.trunk.add_module("blocks", torch.nn.Sequential(torch.nn.Conv2d(8, 8, 3)))
 
     with pytest.raises(UnknownModelError, match="a tower without: Sequential with conv_stem, blocks"):
-        last_blocks(Convolutions(), 1)
+        Blocks.names(Convolutions(), 1, ["image"])
 
 
 def test_deltas_of_another_model_are_refused(folder, tmp_path):
