@@ -17,6 +17,7 @@ from evenly.features.refining.heads import Heads
 from evenly.flows.cli.adapters.predict import open_adapter
 from evenly.flows.runs import workspace_run
 from evenly.storage.artifacts.kinds import refined_encoders_of
+from evenly.storage.artifacts.training_states import TrainingStates
 from evenly.storage.files.arrays import write_arrays
 from evenly.storage.workspace import Workspace
 from evenly.tasks.encoders import encoder_identity, open_encoder
@@ -56,7 +57,8 @@ def fit(evenly, content, tmp_path):
         kept = {name: values for name, values in (content | changes).items() if values is not None}
         write_arrays(tmp_path / "file.npz", kept)
         adapter = () if "--adapter" in arguments else ("--adapter", "coop")
-        file, root = ("--arrays", tmp_path / "file.npz", *adapter), ("--root", tmp_path / "root")
+        root = () if "--root" in arguments else ("--root", tmp_path / "root")
+        file = ("--arrays", tmp_path / "file.npz", *adapter)
         status, out, err = evenly("fit", *file, *root, "--out", tmp_path / out, *arguments, "--json")
         return status, json.loads(out) if status == 0 else None, err
 
@@ -97,16 +99,21 @@ def test_every_prompt_learner_is_fitted_read_again_and_named(fit, evenly, tmp_pa
     assert fitted.predict(Features(image=np.eye(16, dtype=np.float32))).max() < 3
 
 
-def test_a_fit_that_was_broken_off_goes_on_to_equal_bits(fit, tmp_path, monkeypatch):
+@pytest.mark.parametrize("place", ["folder", pytest.param("store", marks=pytest.mark.slow)])
+def test_a_fit_that_was_broken_off_goes_on_to_equal_bits(fit, request, tmp_path, monkeypatch, place):
     fit(*QUICK, out="whole")
+    root = tmp_path / "root" if place == "folder" else request.getfixturevalue("stored_workspace").root
+    states = TrainingStates(Workspace.at(root).refined / "running" / "prompts")
     steps, loss = iter(range(17)), CoOp._loss
     monkeypatch.setattr(CoOp, "_loss", lambda self, *rest: (next(steps), loss(self, *rest))[1])
     with pytest.raises(StopIteration):
-        fit(*QUICK)
+        fit(*QUICK, "--root", root)
+    assert len(states) == 2
     monkeypatch.undo()
-    _, result, _ = fit(*QUICK)
+    _, result, _ = fit(*QUICK, "--root", root)
     assert result["training"]["steps"] == 4  # of 20, 10 of the first rate and 6 of the second were kept
     assert adapter_of(tmp_path / "fitted") == adapter_of(tmp_path / "whole")
+    assert len(states) == 0
 
 
 @pytest.mark.slow
