@@ -27,7 +27,7 @@ from evenly.storage.ledger import Ledger
 from evenly.storage.records import read_record, replacing
 from evenly.storage.removal.decoded import holding, search
 from evenly.storage.removal.leftovers import StoredFile, datasets, list_files, unneeded_files
-from evenly.storage.removal.references import ARTIFACTS, Recorded, read_recorded
+from evenly.storage.removal.references import ARTIFACTS, RUNNING, Recorded, read_recorded
 from evenly.storage.removal.traces import Traces
 from evenly.storage.stores.object_path import ObjectPath
 from evenly.storage.tables.block_sums import PARQUET_MARK, append_sums, open_checked
@@ -296,11 +296,14 @@ def artifacts_of(
 def _purge_artifacts(
     workspace: Workspace, files: Sequence[StoredFile], hits: Collection[str], buried: Mapping[str, str]
 ) -> None:
-    """Remove adapters and refined encoders that were fitted on buried builds, and contents that no other card names."""
+    """Remove adapters and refined encoders that were fitted on buried builds, and contents that no other card names.
+
+    States of trainings name no build: all of them go.
+    """
     removed = {file.name: digests for file, digests in artifacts_of(files, hits, buried)}
     texts = list[str]()
     for file in (file for file in files if file.kind in ARTIFACTS):
-        if file.name in removed:
+        if file.name in removed or file.name.startswith(RUNNING):
             file.path.unlink(missing_ok=True)
             file.path.with_suffix(".safetensors").unlink(missing_ok=True)
         elif file.path.suffix == ".json":

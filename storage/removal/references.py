@@ -22,6 +22,8 @@ from evenly.storage.workspace import Workspace
 FIRST_STEP = "collect"
 """Every step of a rebuild names it among its inputs; the others (descriptions, adapters, audits) are people's work."""
 ARTIFACTS = ("adapters", "refined encoders")
+RUNNING = "refined/running/"
+"""The folder of the states of trainings that are not done."""
 _TABLE = re.compile(r"ledger/([^/]+)/([^/]+)-([0-9a-f]{32})\.arrow")
 ResultT = TypeVar("ResultT")
 
@@ -132,7 +134,7 @@ def unneeded(
 
 
 def unnamed_artifacts(files: Sequence[StoredFile], recorded: Recorded, is_old: IsOld) -> Iterator[Leftover]:
-    """The old ones of what is named nowhere: contents of artifacts, states of refining, and region methods of no step.
+    """The old ones of what is named nowhere: contents of artifacts, states of trainings, and region methods of no step.
 
     A step that is to go itself names nothing.
     """
@@ -145,11 +147,11 @@ def unnamed_artifacts(files: Sequence[StoredFile], recorded: Recorded, is_old: I
         cards = [file for file in files if file.kind in ARTIFACTS and file.path.suffix == ".json"]
         of_cards = _named_by(record for record, _ in _each_read([card for card in cards if card not in methods], dict))
         contents = [file for file in contents if file.path.stem not in of_cards]
-    states = [file for file in old if file.name.startswith("refined/running/")]
+    states = [file for file in old if file.name.startswith(RUNNING)]
     for members, reason in (
         (methods, "rebuilds of which no build came"),
         (contents, "what was replaced or broken off"),
-        (states, "refining that was broken off"),
+        (states, "trainings that were broken off"),
     ):
         if members:
             yield Leftover(kind=members[0].kind, why=reason, files=members)

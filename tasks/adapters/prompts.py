@@ -130,7 +130,8 @@ def run_tower(run: Run, classes: Sequence[str], *, of_features: str = "") -> Run
 
 def training_cost(features: Features) -> dict[str, float]:
     """The cost of trainings through the tower of these features so far; nothing where there were none."""
-    return asdict(features.tower.cost) if isinstance(features.tower, RunTower) else {}
+    tower = features.tower
+    return asdict(tower.cost) if isinstance(tower, RunTower) and tower.cost.steps else {}
 
 
 def finish_prompts(features: Features) -> None:

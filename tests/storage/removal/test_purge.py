@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from evenly.features import to_unit_rows
+from evenly.storage.artifacts.training_states import TrainingStates
 from evenly.storage.chat.requests import Batches, Requests
 from evenly.storage.feature_store import FeatureStore
 from evenly.storage.removal.decoded import search
@@ -115,6 +116,13 @@ def test_features_of_which_no_row_is_left_go_whole(place):
     assert store.count() == 0
     store.append([IDS[0]], *to_unit_rows(np.eye(1, 4, dtype=np.float32)))
     assert store.count() == 1
+
+
+def test_states_of_trainings_go_whatever_they_were_trained_on(place):
+    states = TrainingStates(place.refined / "running" / "prompts")
+    states["a"] = {"0.context": np.ones(3, np.float32)}
+    assert do(place) == {}
+    assert list(states) == []
 
 
 def test_replies_and_batches_that_hold_it_go_and_no_others(place):
