@@ -205,7 +205,7 @@ def _of_transformer(encoder: OpenClipEncoder, visual: Any) -> _TowerDense | None
     def cells(tokens: "Tensor") -> "Tensor":
         sequence = tokens if visual.transformer.batch_first else tokens.transpose(0, 1)
         height, width = visual.grid_size
-        patches = sequence[:, -height * width :]
+        patches = sequence[:, 1 : 1 + height * width]  # after the class token; learned ones may follow
         attention = block.attn
         values = attention.in_proj_weight.chunk(3)[2], attention.in_proj_bias.chunk(3)[2]
         attended = attention.out_proj(linear(block.ln_1(patches), *values))

@@ -1,6 +1,5 @@
 """Refined towers of an open_clip model: what was trained of them, as it is kept, and in training through pixels."""
 
-import copy
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,11 +11,12 @@ from evenly.features.batched_rows import ahead, cut
 from evenly.features.device import device_errors
 from evenly.features.encoder import Encoder, OpenClipEncoder
 from evenly.features.errors import RowsError
+from evenly.features.refining.deep_prompts import DeepPrompts
 from evenly.features.refining.heads import check_array, read_refinement, refinement_bytes
 from evenly.features.refining.objective import Sides
 from evenly.features.refining.pairs import Names, PairRows, stored_rows
 from evenly.features.refining.refinement import Arrays, Places, Trainable
-from evenly.features.refining.tuned import Blocks, SingularValues, TunedTowers
+from evenly.features.refining.tuned import Blocks, SingularValues, TunedTowers, shared_copy
 from evenly.features.unit_rows import Single
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-TUNED: dict[str, type[TunedTowers]] = {"blocks": Blocks, "singular": SingularValues}
+TUNED: dict[str, type[TunedTowers]] = {"blocks": Blocks, "singular": SingularValues, "deep_prompts": DeepPrompts}
 """What of towers trains, by the word of `evenly refine --tune`."""
 KINDS = {tuned.kind: tuned for tuned in TUNED.values()}
 ReadPictures = Callable[[Sequence[str]], Sequence[bytes]]
@@ -61,9 +61,7 @@ class TowerDeltas:
         for name, start in tuned.start().items():
             check_array(name, self.deltas[name], tuple(start.shape))
         encoder = tuned.encoder if self.strength else tuned.base
-        model = encoder.opened.model
-        shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-        changed = copy.deepcopy(model, shared)
+        changed = shared_copy(encoder.opened.model)
         device = encoder.images.device
         values = {name: torch.from_numpy(np.array(array)).to(device) for name, array in self.deltas.items()}
         for name, weights in (tuned.changed(values, self.strength) if self.strength else {}).items():

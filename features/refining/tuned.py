@@ -1,8 +1,9 @@
 """Parts of an encoder's towers that train: the weights of blocks, or the singular values of their matrices alone."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from evenly.features.encoder import Encoder, OpenClipEncoder
 from evenly.features.errors import RowsError, UnknownModelError
@@ -149,6 +150,11 @@ def tuned_towers(
     model.requires_grad_(requires_grad=False)
     sides = SIDES if side == "both" else (side,)
     return kind(encoder, kind.names(model, blocks, sides), seed=seed)
+
+
+def shared_copy(model: Any) -> Any:  # noqa: ANN401 - of open_clip, which has no types
+    """A copy of a module that shares its parameters and buffers."""
+    return copy.deepcopy(model, {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())})
 
 
 def tower_blocks(model: "torch.nn.Module", side: str, count: int) -> "list[tuple[str, torch.nn.Module]]":

@@ -17,9 +17,11 @@ import numpy.typing as npt
 from evenly.features.device import device_errors
 from evenly.features.encoder import Encoder, OpenClipEncoder
 from evenly.features.errors import RowsError, UnknownModelError
+from evenly.features.refining.deep_prompts import DeepPrompts
 from evenly.features.refining.encoder import RefinedEncoder
 from evenly.features.refining.heads import Heads
 from evenly.features.refining.towers import both_towers
+from evenly.features.texts.tokens import marks, token_ids, word_embeddings
 from evenly.features.unit_rows import Single
 
 if TYPE_CHECKING:
@@ -52,6 +54,11 @@ class EncoderPromptTower:
             raise UnknownModelError(
                 f"`encoder` must be of open_clip, or refined by heads or towers, to learn prompts; got "
                 f"{type(self._heads or base).__name__}. Name another encoder."
+            )
+        if hasattr(base.opened.model, DeepPrompts.kind):
+            raise UnknownModelError(
+                "`encoder` must read texts without learned tokens to learn prompts; it was refined by deep prompts. "
+                "Name another encoder."
             )
         self._base = base
         base.opened.model.requires_grad_(requires_grad=False)
@@ -128,11 +135,7 @@ class EncoderPromptTower:
     @cached_property
     def _embedding(self) -> "torch.nn.Module":
         """The tower's table of word embeddings."""
-        model = self._base.opened.model
-        text = getattr(model, "text", model)
-        if hasattr(text, "token_embedding"):
-            return text.token_embedding  # type: ignore[no-any-return]
-        return text.transformer.get_input_embeddings()  # type: ignore[no-any-return]
+        return word_embeddings(self._base.opened.model)  # type: ignore[no-any-return]
 
     @cached_property
     def _table(self) -> Single:
@@ -201,17 +204,10 @@ class EncoderPromptTower:
 
     @cached_property
     def _marks(self) -> tuple[int, int]:
-        """The numbers of marks that the tokenizer sets before a text and after it."""
-        one, two = self._ids("dog"), self._ids("cat")
-        differ = np.flatnonzero(one != two)
-        return int(differ[0]), len(one) - int(differ[-1]) - 1
+        return marks(self._base.opened)
 
     def _ids(self, text: str) -> npt.NDArray[np.int64]:
-        """The tokens of a text with its marks, without padding."""
-        (row,) = self._base.opened.tokenizer([text], context_length=self._base.context_length)
-        ids: npt.NDArray[np.int64] = row.numpy().astype(np.int64)
-        used = np.flatnonzero(ids != self._base.opened.pad_id)
-        return ids[: used[-1] + 1]
+        return token_ids(self._base.opened, text)
 
     def _word(self, token: int) -> str:
         tokenizer: Any = self._base.opened.tokenizer

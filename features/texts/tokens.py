@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
+
 LongTexts = Literal["cut", "chunks", "stretched"]
 """What becomes of texts that are longer than a model reads: chunks.py, positions.py."""
 EFFECTIVE_TOKENS = 20
@@ -22,6 +25,26 @@ def count_tokens(tokenizer: Any, texts: Sequence[str]) -> list[int]:  # noqa: AN
     marks_class = getattr(tokenizer, "tokenizer_mode", "") == "clips"  # which adds one more at the end
     tokens = inner([clean(text) for text in texts], padding=False, truncation=False, verbose=False)["input_ids"]
     return [len(ids) + marks_class for ids in tokens]
+
+
+def token_ids(opened: Any, text: str) -> npt.NDArray[np.int64]:  # noqa: ANN401 - an OpenedModel, which imports this
+    """The tokens of a text with its marks, without padding."""
+    (row,) = opened.tokenizer([text], context_length=opened.context_length)
+    ids: npt.NDArray[np.int64] = row.numpy().astype(np.int64)
+    return ids[: np.flatnonzero(ids != opened.pad_id)[-1] + 1]
+
+
+def marks(opened: Any) -> tuple[int, int]:  # noqa: ANN401
+    """The numbers of marks that the tokenizer sets before a text and after it."""
+    dog, cat = token_ids(opened, "dog"), token_ids(opened, "cat")
+    differ = np.flatnonzero(dog != cat)
+    return int(differ[0]), len(dog) - int(differ[-1]) - 1
+
+
+def word_embeddings(model: Any) -> Any:  # noqa: ANN401 - of open_clip, which has no types
+    """The text tower's table of word embeddings, a module."""
+    text = getattr(model, "text", model)
+    return text.token_embedding if hasattr(text, "token_embedding") else text.transformer.get_input_embeddings()
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
+from evenly.features.dense.towers import dense_encoder
 from evenly.features.encoder import load_encoder
 from evenly.features.errors import RowsError, UnknownModelError
+from evenly.features.refining.deep_prompts import DeepPrompts
 from evenly.features.refining.encoder import refined_encoder
 from evenly.features.refining.objective import Sides, info_nce
 from evenly.features.refining.objectives import OBJECTIVES
@@ -19,6 +21,7 @@ from evenly.features.refining.pairs import PairRows, SharedRows, stored_rows
 from evenly.features.refining.towers import TUNED, TowerDeltas, TowerTraining
 from evenly.features.refining.training import TrainingRule, train_heads
 from evenly.features.refining.tuned import Blocks, SingularValues, tower_blocks, tuned_towers
+from evenly.features.texts.prompt_tower import EncoderPromptTower
 from tests import tiny_encoders
 from tests.tiny_encoders import ENCODERS, WORDS
 
@@ -189,6 +192,92 @@ def test_singular_values_move_as_those_of_the_public_code(folder):
         assert one.numpy() == pytest.approx(other.numpy(), abs=1e-4)
 
 
+def with_tokens(prefix, context, suffix):
+    return torch.cat([prefix, context.expand(len(prefix), -1, -1), suffix], dim=1)
+
+
+def maple_text(model, tokens, context, deeper):
+    """MaPLe, trainers/maple.py, TextEncoder over construct_prompts; clip/model.py, ResidualAttentionBlock_MaPLe."""
+    embedding = model.token_embedding(tokens)
+    x = with_tokens(embedding[:, :1], context, embedding[:, 1 + len(context) :]) + model.positional_embedding
+    for number, block in enumerate(model.transformer.resblocks):
+        if 0 < number <= len(deeper):
+            x = with_tokens(x[:, :1], deeper[number - 1], x[:, 1 + len(context) :])
+        x = block(x, attn_mask=model.attn_mask)
+    return model.ln_final(x)[torch.arange(len(x)), tokens.argmax(dim=-1)] @ model.text_projection
+
+
+def maple_image(visual, pixels, context, deeper):
+    """MaPLe, clip/model.py, VisionTransformer_MaPLe and its blocks."""
+    x = visual.conv1(pixels).flatten(2).transpose(1, 2)
+    x = torch.cat([visual.class_embedding.expand(len(x), 1, -1), x], dim=1) + visual.positional_embedding
+    x = visual.ln_pre(torch.cat([x, context.expand(len(x), -1, -1)], dim=1))
+    for number, block in enumerate(visual.transformer.resblocks):
+        if 0 < number <= len(deeper):
+            x = torch.cat([x[:, : -len(context)], deeper[number - 1].expand(len(x), -1, -1)], dim=1)
+        x = block(x)
+    return visual.ln_post(x[:, 0]) @ visual.proj
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_deep_prompts_are_those_of_the_public_code(folder, depth):
+    encoder = opened(folder)
+    towers = training_of(encoder, pairs_of(encoder), "deep_prompts", blocks=depth)
+    values, generator, model = towers.start(), torch.Generator().manual_seed(0), encoder.opened.model
+    words = model.token_embedding(encoder.tokens(["a photo"]))[0, 1:3]
+    assert torch.equal(values["deep_prompts.text_0"], words)
+    if depth == 2:
+        assert 0.01 < values["deep_prompts.text_1"].std() < 0.03
+        assert len(values) == 6
+    values = {name: one + 0.1 * torch.randn(one.shape, generator=generator) for name, one in values.items()}
+    text = [values[f"deep_prompts.text_{number}"] for number in range(depth)]
+    image = [
+        text[number] @ values[f"deep_prompts.weight_{number}"].T + values[f"deep_prompts.bias_{number}"]
+        for number in range(depth)
+    ]
+    refined = towers.refinement({name: one.numpy() for name, one in values.items()})
+    again = refined_encoder(encoder, refined.to_bytes())
+    theirs = maple_text(model, encoder.tokens(["a photo red fox", "a photo a dog on a sofa"]), text[0], text[1:])
+    assert again.encode_texts(["red fox", "a dog on a sofa"]) == pytest.approx(theirs.detach().numpy(), abs=1e-5)
+    pixels = encoder.images.pixels.normalised(encoder.images.prepare(read(["1", "7"])))
+    theirs = maple_image(model.visual, pixels, image[0], image[1:])
+    assert again.encode_images(read(["1", "7"])) == pytest.approx(theirs.detach().numpy(), abs=1e-5)
+    assert encoder.encode_texts(["red fox"]) != pytest.approx(again.encode_texts(["red fox"]), abs=1e-3)
+    assert again.context_length == encoder.context_length - 2
+    files = read(["1", "7"])
+    assert dense_encoder(again, "prompted").grid == dense_encoder(encoder, "frozen").grid
+    assert np.isfinite(dense_encoder(again, "prompted").encode_dense(files).cells).all()
+    with pytest.raises(UnknownModelError, match="refined by deep prompts"):
+        EncoderPromptTower(encoder=again, names=("fox",))
+    with pytest.raises(RowsError, match="`strength` must be 0 or 1 of deep prompts"):
+        refined.at(0.5).text(encoder.encode_texts(["red fox"]), np.array(["red fox"]))
+    assert refined.at(0.0).on(encoder).encode_texts(["fox"]).tobytes() == encoder.encode_texts(["fox"]).tobytes()
+
+
+def test_a_long_text_keeps_its_end_mark_behind_deep_prompts(folder):
+    encoder = opened(folder)
+    texts = [" ".join(["fox"] * count) for count in (7, 8, 9, 30)]
+    again = training_of(encoder, pairs_of(encoder), "deep_prompts", "text").refinement(
+        {
+            name: one.numpy()
+            for name, one in training_of(encoder, pairs_of(encoder), "deep_prompts", "text").start().items()
+        }
+    )
+    rows = again.on(encoder).encode_texts(texts)
+    assert again.on(encoder).truncated(texts) == [False, False, True, True]
+    assert np.array_equal(rows[1], rows[3])
+    assert not np.allclose(rows[0], rows[1], atol=1e-4)
+
+
+def test_visual_prompts_alone_are_learned_as_they_are(folder):
+    encoder = opened(folder)
+    before = {name: one.detach().clone() for name, one in encoder.opened.model.state_dict().items()}
+    *_, (_, refined, state) = trained(encoder, "deep_prompts", "image")
+    assert set(refined.deltas) == {"deep_prompts.image_0"}
+    assert state["exp_avg.deep_prompts.image_0"].any()
+    assert all(torch.equal(one, before[name]) for name, one in encoder.opened.model.state_dict().items())
+
+
 def test_deltas_are_added_at_their_strength(folder):
     encoder = opened(folder)
     *_, (_, refined, _) = trained(encoder)
@@ -201,7 +290,8 @@ def test_deltas_are_added_at_their_strength(folder):
 
 
 @pytest.mark.parametrize(
-    ("tune", "options"), [("blocks", {}), ("blocks", {"threads": 2}), ("blocks", {"batch_size": 3}), ("singular", {})]
+    ("tune", "options"),
+    [("blocks", {}), ("blocks", {"threads": 2}), ("blocks", {"batch_size": 3}), ("singular", {}), ("deep_prompts", {})],
 )
 def test_towers_are_trained_alike_wherever_it_was_broken_off_and_by_however_many_threads(folder, tune, options):
     whole = trained(opened(folder, batch_size=options.get("batch_size", 4)), tune)
@@ -227,16 +317,21 @@ def test_training_lowers_the_loss_of_its_pairs(folder):
     assert loss(refined) < loss(refined.at(0)) / 2
 
 
-@pytest.mark.parametrize("tune", TUNED)
+@pytest.mark.parametrize("tune", ["blocks", pytest.param("singular", marks=pytest.mark.slow), "deep_prompts"])
 @pytest.mark.parametrize("kind", ENCODERS)
 def test_each_kind_of_encoder_has_blocks_that_can_be_trained(kind, tune, tmp_path):
     encoder = opened(ENCODERS[kind](tmp_path / kind))
     *_, (_, refined, _) = trained(encoder, tune)
-    sides = {name.startswith("visual") for name in refined.deltas}
-    assert sides == {True, False}
+    start = {name: values.numpy() for name, values in refined.tuned.start().items()}
     assert all(np.isfinite(delta).all() for delta in refined.deltas.values())
-    assert any(delta.any() for name, delta in refined.deltas.items() if name.startswith("visual"))
-    assert any(delta.any() for name, delta in refined.deltas.items() if not name.startswith("visual"))
+    of_pictures = {name for name in start if name.startswith(("visual", "deep_prompts.weight", "deep_prompts.bias"))}
+    for names in (of_pictures, set(start) - of_pictures):
+        assert any(not np.array_equal(refined.deltas[name], start[name]) for name in names)
+    again, pairs = refined_encoder(encoder, refined.to_bytes()), pairs_of(encoder)
+    rows = again.encode_images(read(pairs.uids)), again.encode_texts(pairs.captions)
+    assert stored_rows(rows[0]).tobytes() == refined.image(pairs.image, pairs.uids).tobytes()
+    assert stored_rows(rows[1]).tobytes() == refined.text(pairs.text, pairs.captions).tobytes()
+    assert all(not np.allclose(new, old, atol=1e-4) for new, old in zip(rows, (pairs.image, pairs.text), strict=True))
 
 
 def test_bf16_weights_are_trained_by_deltas_in_single_precision(folder):
@@ -262,6 +357,19 @@ def test_a_tower_without_such_blocks_or_with_fewer_is_refused_by_what_it_has(fol
 
     with pytest.raises(UnknownModelError, match="a tower without: Sequential with conv_stem, blocks"):
         Blocks.names(Convolutions(), 1, ["image"])
+    with pytest.raises(UnknownModelError, match="a tower without: Sequential with conv_stem, blocks"):
+        DeepPrompts.names(Convolutions(), 1, ["image"])
+    model = opened(folder).opened.model
+    model.visual.forward = model.visual.__class__.forward.__get__(model.visual)
+    model.visual.__class__ = type("Other", (torch.nn.Module,), {})
+    with pytest.raises(
+        UnknownModelError, match="vision transformer of open_clip or timm, or of the text tower alone; got"
+    ):
+        DeepPrompts.names(model, 1, ["image"])
+    with pytest.raises(RowsError, match=r"must hold deep prompts; got deep_prompts\.text_1"):
+        TowerDeltas(deltas={"deep_prompts.text_1": np.zeros((2, 32), np.float32)}, kind="deep_prompts").on(
+            opened(folder)
+        )
 
 
 def test_deltas_of_another_model_are_refused(folder, tmp_path):
