@@ -7,6 +7,7 @@ from evenly.adapters.effects.claim import Claim, JudgedClaim, NotMeasurableError
 from evenly.adapters.effects.ground import Ground
 from evenly.adapters.effects.pools import POOL_CLAIMS
 from evenly.adapters.effects.prompt_claims import PROMPT_CLAIMS
+from evenly.adapters.effects.prompt_domains import DOMAIN_CLAIMS
 from evenly.adapters.effects.region_claims import REGION_CLAIMS
 from evenly.adapters.effects.rejection import REJECTION_CLAIMS
 from evenly.adapters.effects.searches import SEARCH_CLAIMS
@@ -16,6 +17,7 @@ CLAIMS: tuple[Claim, ...] = (
     *TEXT_CLAIMS,
     *POOL_CLAIMS,
     *PROMPT_CLAIMS,
+    *DOMAIN_CLAIMS,
     *REJECTION_CLAIMS,
     *SEARCH_CLAIMS,
     *REGION_CLAIMS,

@@ -55,7 +55,7 @@ class Ground:
     on white of one code by different hands. text and long_text: rows of texts, cut and in chunks. tagged:
     gives tags and the caption that a language model made of them, by name, for pictures of `test`. frozen (n, d): rows
     by the encoder that this one was refined from. regions: gives the regions of its pictures. tower: binds the
-    encoder's text tower to names.
+    encoder's text tower to names. crops: gives rows (v, n, d) of so many crops of pictures.
     """
 
     image: Floats
@@ -73,6 +73,7 @@ class Ground:
     text: Encode
     long_text: Encode
     tagged: Callable[[], Mapping[str, tuple[str, str]]]
+    crops: Callable[[Integers, int], Floats]
     frozen: Floats | None = None
     regions: Callable[[], GroundRegions] | None = None
     tower: Callable[[tuple[str, ...]], PromptTower] | None = None

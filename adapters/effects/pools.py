@@ -23,7 +23,8 @@ SHOTS = 2
 Compare = Callable[[Ground, int], JudgedClaim]
 
 
-def _two_hands(ground: Ground) -> tuple[str, list[str]]:
+def two_hands(ground: Ground) -> tuple[str, list[str]]:
+    """The first hand, and all others; NotMeasurableError where there is one alone."""
     first, *further = ground.hands()
     if not further:
         raise NotMeasurableError("one hand alone: build the ground with --hands")
@@ -84,7 +85,7 @@ def _own_pool(ground: Ground) -> tuple[Integers, Integers]:
 
 
 def _other_hands_pool(ground: Ground) -> tuple[Integers, Integers]:
-    first, further = _two_hands(ground)
+    first, further = two_hands(ground)
     return ground.where("fit", hand=further), ground.where("test", hand=first)
 
 

@@ -1,8 +1,9 @@
 """Claims of prompt learners: context vectors learned through the text tower."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
+from typing import Any
 
 import numpy as np
 
@@ -31,28 +32,37 @@ SHOTS = 4
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PromptRows:
-    """Rows of a ground on which prompts are fitted, chosen and judged: positions of pictures, and their classes."""
+    """Rows of a ground on which prompts are fitted, chosen and judged: positions of pictures, and their classes.
+
+    further: fields of the record of `support` that a method learns from beside its pictures.
+    """
 
     ground: Ground
     support: Integers
     val: Integers
     rows: Integers
     classes: Sequence[str]
+    further: Mapping[str, Any] = field(default_factory=dict)
 
     def labelled(self, rows: Integers, labels: Integers | None = None) -> LabelledFeatures:
         """Pictures with their classes, or with other labels, their prototypes and the text tower."""
         if self.ground.tower is None:
             raise NotMeasurableError("no text tower: judge by an encoder of open_clip")
-        features = self.ground.features(
-            rows, self.ground.prototypes(self.classes), tower=self.ground.tower(tuple(self.classes))
-        )
+        further = dict(self.further if rows is self.support else {}, tower=self.ground.tower(tuple(self.classes)))
+        features = self.ground.features(rows, self.ground.prototypes(self.classes), **further)
         own = self.ground.labels(rows, self.classes) if labels is None else labels
         return LabelledFeatures(features=features, labels=own)
 
-    def tuned(self, kind: type[Adapter], seed: int) -> Tuned:
+    def tuned(self, kind: type[Adapter], seed: int, *, fixed: Mapping[str, Any] | None = None) -> Tuned:
         """An adapter fitted on the support and chosen on val."""
-        fixed = {"seed": seed} if "seed" in kind().get_params() else {}
-        return tune(kind, train=self.labelled(self.support), validation=self.labelled(self.val), fixed=fixed)
+        settings = {**(fixed or {}), **({"seed": seed} if "seed" in kind().get_params() else {})}
+        train, validation = self.labelled(self.support), self.labelled(self.val)
+        return tune(kind, train=train, validation=validation, fixed=settings)
+
+    def fitted(self, kind: type[Adapter], chosen: Mapping[str, Any], seed: int) -> Adapter:
+        """An adapter fitted on the support with hyper-parameters that were chosen elsewhere."""
+        support = self.labelled(self.support)
+        return kind().set_params(**chosen, seed=seed).fit(support.features, support.labels)
 
     def on_other_labels(self, adapter: Adapter, seed: int) -> Adapter:
         """An adapter with the same hyper-parameters, fitted on labels in another order."""

@@ -1,4 +1,4 @@
-"""GOPro: a prompt that each picture shifts, trained so that views of a picture shift it alike."""
+"""GOPro: a prompt that pictures shift, trained so that views of a picture shift it alike."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -7,7 +7,13 @@ import numpy as np
 
 from evenly.adapters.contract import check_positive
 from evenly.adapters.features import Features, Integers
-from evenly.adapters.prompts.learner import PromptLearner, PromptProblem, class_rows_of_pictures, nearest_classes
+from evenly.adapters.prompts.learner import (
+    PromptLearner,
+    PromptProblem,
+    class_rows_of_pictures,
+    nearest_classes,
+    unit_rows_of,
+)
 from evenly.adapters.prompts.tower import Vectors
 from evenly.adapters.prompts.training import Parameters
 
@@ -19,29 +25,32 @@ if TYPE_CHECKING:
 class GOPro(PromptLearner):
     """CoOp with a token of the picture added to every context vector (Singha et al., BMVC 2023, arXiv:2308.11605).
 
-    Loss: cross-entropy on the class rows that a picture's own context gives, and for each of its first `n_views` views
-    the mean squared difference between these rows and the rows of the view's context. Published: a token of mean and
-    deviation in 12 layers of the image tower, two augmented views, batches of 4 over 50 epochs. Here pictures are rows:
-    the token is a linear layer of the row, which starts at 0 and so at CoOp's start, and views are stored crops. Of
-    each picture only the label and the `rivals` classes nearest by zero-shot have rows; from c - 1 on it is all, as
-    published. The published contrast between projected pictures and views is left out: while image rows are frozen it
-    trains its projector alone, which nothing reads.
+    Loss: cross-entropy, and for each of the first `n_views` views `consistency` times the mean squared difference
+    between class rows by the picture's context and those by the view's. Published: a token of mean and deviation in 12
+    layers of the image tower, two augmented views, batches of 4. Here pictures are rows: the token is a linear layer of
+    the row, which starts at 0 and so at CoOp's start, and views are stored crops. The published contrast between
+    projected pictures and views is left out: while image rows are frozen it trains its projector alone, which nothing
+    reads.
 
-    A picture is judged by the class rows of the context with the mean token of the training pictures: without the tower
-    there is no context of its own, so that the published shift by the judged picture is lost, and what remains is a
-    context trained under the shifts of many pictures. No views: cross-entropy alone, said in `fallback_`.
+    A saved fit has no tower, and so no context of a judged picture's own: a picture is judged by the class rows of the
+    context with the mean token of the training pictures. What the published method adds at that point, the shift by
+    the judged picture, is lost. Cross-entropy is therefore by the mean token of its batch, which with `batch_size` 1 is
+    the picture's own, as published. Rows by single pictures and views cost most: `compared` pictures of a batch have
+    them, of the label and the `rivals` classes nearest by zero-shot, from c - 1 on of all, as published. No views:
+    cross-entropy alone, said in `fallback_`.
     """
 
     uses: ClassVar[tuple[str, ...]] = ("views",)
 
-    steps: int = 60
-    batch_size: int = 8
-    rivals: int = 4
+    consistency: float = 1.0
+    compared: int = 8
+    rivals: int = 1
     n_views: int = 2
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        for name in ("rivals", "n_views"):
+        check_positive("consistency", self.consistency, or_zero=True)
+        for name in ("compared", "rivals", "n_views"):
             check_positive(name, getattr(self, name), integer=True)
 
     def _learn(self, features: Features, labels: Integers) -> None:
@@ -58,20 +67,23 @@ class GOPro(PromptLearner):
         import torch
         from torch.nn.functional import cross_entropy, mse_loss
 
-        image = problem.image[torch.from_numpy(batch)]
-        classes = nearest_classes(problem, batch, rivals=self.rivals)
+        context, layer, places = parameters["context"], parameters["layer"], torch.from_numpy(batch)
+        image = problem.image[places]
+        rows = unit_rows_of(problem, context + image.mean(dim=0) @ layer, place=self.place)
+        loss = cross_entropy(self.logit_scale * image @ rows.T, problem.labels[places])
+        views = problem.features.views
+        if views is None:
+            return loss
+        sample = batch[: self.compared]
+        classes = nearest_classes(problem, sample, rivals=self.rivals)
 
-        def rows_of(pictures: "Tensor") -> "Tensor":
-            context = parameters["context"][classes] if self.per_class else parameters["context"]
-            shifted = context + (pictures @ parameters["layer"])[:, None, None]
-            return class_rows_of_pictures(problem, shifted, classes, place=self.place)
+        def shifted(pictures: "Tensor") -> "Tensor":
+            contexts = (context[classes] if self.per_class else context) + (pictures @ layer)[:, None, None]
+            return class_rows_of_pictures(problem, contexts, classes, place=self.place)
 
-        rows = rows_of(image)
-        logits = self.logit_scale * torch.einsum("nd,nkd->nk", image, rows)
-        loss = cross_entropy(logits, torch.zeros(len(batch), dtype=torch.int64))
-        for view in problem.features.views[: self.n_views] if problem.features.views is not None else ():
-            loss = loss + mse_loss(rows, rows_of(torch.tensor(view[batch])))
-        return loss
+        plain = shifted(image[: self.compared])
+        gap = sum(mse_loss(plain, shifted(torch.tensor(view[sample]))) for view in views[: self.n_views])
+        return loss + self.consistency * gap
 
     def _keep(self, problem: PromptProblem, stages: list[dict[str, Vectors]]) -> None:
         """Keep the context with the mean token of the pictures in the place of the context."""

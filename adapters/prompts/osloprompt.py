@@ -35,9 +35,9 @@ class OSLoPrompt(PromptLearner):
     not known, `rejection_prototypes` as they are.
 
     Published: "unknown" is one class, taught by pictures generated of the near misses' names, which would need a
-    generator; prompts in the image tower, several domains by name, trained attention, AdamW. Here the near misses are
-    texts alone and the context that they share with the classes is what they learn. Of each picture's prompt only the
-    label and the `rivals` nearest classes have rows; from c - 1 on it is all, as published.
+    generator; prompts in the image tower, domains by name, trained attention, AdamW, batches of 6. Here the near misses
+    are texts alone and the context that they share with the classes is what they learn. Of each picture's prompt only
+    the label and the `rivals` nearest classes have rows; from c - 1 on it is all, as published.
 
     Logits are those of the classes minus the log of the sum of exp of the near misses': the scores `energy` and
     `max_logit` of them reject what a near miss names, with a threshold that `judge_rejection` chooses on validation.
@@ -46,9 +46,9 @@ class OSLoPrompt(PromptLearner):
 
     uses: ClassVar[tuple[str, ...]] = ("class_texts", "rejection_prototypes")
 
-    batch_size: int = 6
+    batch_size: int = 16
     style_weight: float = 0.33
-    rivals: int = 4
+    rivals: int = 1
 
     def affine_form(self) -> tuple[Floats, Floats] | None:  # type: ignore[override] # near misses shift the logits
         """None where near misses shift the logits."""

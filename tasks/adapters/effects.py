@@ -17,12 +17,14 @@ import pyarrow.parquet as pq
 from evenly.adapters.effects import CLAIMS, Claim, Ground, NotMeasurableError
 from evenly.adapters.effects.effect import Effect, effect_of, with_verdicts
 from evenly.adapters.effects.ground import Encode, GroundRegions
-from evenly.adapters.features import Floats
+from evenly.adapters.features import Floats, Integers
 from evenly.features import Encoder, SecondBackbone, to_unit_rows
+from evenly.features.pictures.views import View
 from evenly.features.refining.encoder import RefinedEncoder
 from evenly.features.refining.pairs import raw_rows
 from evenly.storage.errors import InputError
 from evenly.storage.feature_store import FeatureStore, text_id
+from evenly.storage.files.image_folders import Picture
 from evenly.tasks.adapters.prompts import RunTower
 from evenly.tasks.adapters.region_methods import region_answers
 from evenly.tasks.adapters.region_parts import read_parts
@@ -31,6 +33,7 @@ from evenly.tasks.captions.captioner import Shown
 from evenly.tasks.captions.tags import TAGS, TagsRule
 from evenly.tasks.encoders import CHUNK, encoder_identity, frozen_run, open_encoder, open_second, store_texts, text_rows
 from evenly.tasks.pictures.encoded import rows_of_pictures
+from evenly.tasks.pictures.views import encode_views
 from evenly.tasks.run import Run
 
 PARTS = ("fit", "val", "test")
@@ -82,6 +85,12 @@ def read_ground(run: Run, folder: Path) -> Ground:
         answers = region_answers(read_parts(run, drawn, files, synonyms=of_classes, text=text))
         return GroundRegions(truth=drawn, answers=answers)
 
+    def crops(rows: Integers, count: int) -> Floats:
+        views = [View(crop=number) for number in range(count)]
+        names = [truth["name"][row] for row in rows]
+        encoded = encode_views(run, ((Picture(name, (folder / name).read_bytes()), views) for name in names))
+        return encoded.image.reshape(len(rows), count, -1).swapaxes(0, 1)
+
     return Ground(
         image=_single(vectors),
         norms=norms,
@@ -89,6 +98,7 @@ def read_ground(run: Run, folder: Path) -> Ground:
         tagged=lambda: _tagged(run, truth),
         regions=cache(regions),
         tower=lambda names: RunTower(run, tuple(names), {}),
+        crops=crops,
         frozen=None if run.encoder.refine is None else _single(stored[frozen.identity][0]),
         truth=truth,
         **lists,

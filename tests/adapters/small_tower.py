@@ -2,6 +2,7 @@
 
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 import numpy as np
 
@@ -25,9 +26,7 @@ class SmallTower:
 
     @property
     def weights(self):
-        dimension = self.dimension
-        hidden = seeded_normal((self.width + dimension, 12), seed=0, name="hidden") / 4
-        return hidden, seeded_normal((12, dimension), seed=0, name="output") / 4
+        return layers(self.width, self.dimension)
 
     def rows(self, context, *, place="end", names=None):
         import torch
@@ -55,3 +54,10 @@ class SmallTower:
 
     def of_classes(self, classes):
         return replace(self, names=tuple(self.names[place] for place in classes))
+
+
+@cache
+def layers(width, dimension):
+    """The two layers, the same for every tower of these sizes."""
+    hidden = seeded_normal((width + dimension, 12), seed=0, name="hidden") / 4
+    return hidden, seeded_normal((12, dimension), seed=0, name="output") / 4

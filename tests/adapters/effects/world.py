@@ -126,7 +126,13 @@ class WordTower(SmallTower):
     dimension = DIMENSION
 
     def row(self, name):
-        return encode([name])[0]
+        return word_row(name)
+
+
+@cache
+def word_row(text):
+    """The row of one text."""
+    return encode([text])[0]
 
 
 @cache
@@ -191,4 +197,5 @@ def world(noise=2.0):
         text=lambda texts: encode(texts, words=24),
         long_text=encode,
         tower=lambda names: WordTower(names, {}, states={}),
+        crops=lambda rows, count: np.stack([unit(raw[rows] + raw[number]) for number in range(count)]),
     )

@@ -60,23 +60,22 @@ def rivals_of(adapter, batch):
     return np.column_stack([LABELS[batch], order])[:, : adapter.rivals + 1]
 
 
-def gopro_parts(adapter, batch, context, layer):
+def gopro_loss(adapter, batch, context, layer):
     # mainaksingha01/GOPro trainers/gopro.py, e284586: PromptLearner.forward adds one token to every context vector;
-    # CustomCLIP.forward and GOProLoss. Ours: the token is a layer of the row, of all classes the label and rivals
-    classes = rivals_of(adapter, batch)
+    # CustomCLIP.forward and GOProLoss without the contrast. Ours: the token is a layer of the row, cross-entropy by the
+    # mean token of the batch, and of all classes the label and rivals
+    few = batch[: adapter.compared]
+    classes = rivals_of(adapter, few)
 
     def textfeat(rows):
         own = context[classes] if adapter.per_class else context
         shifted = own + (rows @ layer)[:, None, None]
         return of_pictures(adapter, np.broadcast_to(shifted, (*classes.shape, *shifted.shape[-2:])), classes)
 
-    original, mocov3, augmix = textfeat(X[batch]), *(textfeat(view[batch]) for view in VIEWS)
-    logits = adapter.logit_scale * np.einsum("nd,nkd->nk", X[batch], original)
-    return cross_entropy(logits, 0 * batch), ((original - mocov3) ** 2).mean() + ((original - augmix) ** 2).mean()
-
-
-def gopro_loss(adapter, batch, context, layer):
-    return sum(gopro_parts(adapter, batch, context, layer))
+    original, mocov3, augmix = textfeat(X[few]), *(textfeat(view[few]) for view in VIEWS)
+    sem_loss = ((original - mocov3) ** 2).mean() + ((original - augmix) ** 2).mean()
+    text = unit(tower_rows(context + X[batch].mean(axis=0) @ layer, place=adapter.place))
+    return cross_entropy(adapter.logit_scale * X[batch] @ text.T, LABELS[batch]) + adapter.consistency * sem_loss
 
 
 def beside_near(adapter, context):
@@ -139,7 +138,7 @@ FORMULAS = {
 LOSSES = {
     "coop": [(given, coop_loss) for given in KINDS],
     "cpe": [({}, coop_loss)],
-    "gopro": [({"rivals": 2} | given, gopro_loss) for given in (*KINDS, {"rivals": 9})],
+    "gopro": [({"consistency": 100.0} | given, gopro_loss) for given in (*KINDS, {"rivals": 9}, {"batch_size": 1})],
     "osloprompt": [({"rivals": 2} | given, osloprompt_loss) for given in (*NEAR_KINDS, {"rivals": 9})],
     "clipn": [(given, clipn_loss) for given in KINDS],
 }
