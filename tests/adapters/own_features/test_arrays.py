@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from evenly.adapters.errors import InvalidFeaturesError, MissingFeaturesError
-from evenly.adapters.own_features.arrays import joined_parts, parts_in
+from evenly.adapters.own_features.arrays import joined_parts, parts_in, text_arrays
 
 
 @pytest.fixture
@@ -26,6 +26,16 @@ def test_each_part_is_a_record_with_labels_and_groups(arrays):
     assert parts.train.features.unlabelled.shape == (200, 64)
     assert list(parts.unseen) == ["ood"]
     assert len(np.unique(parts.test.groups)) == 100
+
+
+def test_names_of_rejections_go_into_a_file_and_come_back(arrays):
+    arrays["rejection_prototypes"] = arrays["ood_features"][:2]
+    fields = {"rejection_prototypes": arrays["ood_features"][:2], "rejection_names": ("fog", "café")}
+    written = text_arrays(fields)
+    assert written["rejection_names"].dtype.kind == "U"
+    parts = parts_in({**arrays, **written})
+    assert parts.train.features.rejection_names == joined_parts(parts)[0].rejection_names == ("fog", "café")
+    assert parts_in(arrays).train.features.rejection_names == ()
 
 
 def test_parts_that_are_not_there_are_empty(arrays):

@@ -54,6 +54,7 @@ def test_each_context_is_a_set_of_prototypes_and_rejections_are_texts_as_they_ar
         found["negation_prototypes"], unit([f"a photo without a {name}" for name in CLASSES]), atol=2e-3
     )
     np.testing.assert_allclose(found["rejection_prototypes"], unit(["sign", "jackal", "dhole"]), atol=2e-3)
+    assert found["rejection_names"] == ("sign", "jackal", "dhole")
     assert "pair_texts" not in found
 
 
