@@ -124,8 +124,9 @@ def leaderboard_command(recipe: OptionalRecipe, options: LeaderboardOptions) -> 
     from evenly.adapters.evaluation.protocols.leaderboard import LeaderboardPlan
     from evenly.flows.cli.adapters.leaderboard import array_leaderboard, recipe_leaderboards
 
+    quick = [name for name, kind in ADAPTERS.items() if "tower" not in kind.needs]
     plan = LeaderboardPlan(
-        adapters=tuple(options.adapter or ADAPTERS),
+        adapters=tuple(options.adapter or quick),
         shots=_numbers("shots", options.shots),
         seeds=_numbers("seeds", options.seeds),
         validation="full" if options.validation == "full" else "coop",
@@ -134,7 +135,11 @@ def leaderboard_command(recipe: OptionalRecipe, options: LeaderboardOptions) -> 
     if options.validation not in ("coop", "full"):
         raise UsageError(f"`--validation` must be coop or full; got `{options.validation}`. Choose one.")
     boards = [] if options.arrays is None else [array_leaderboard(options.arrays, plan, options)]
-    return {"leaderboards": boards if recipe is None else recipe_leaderboards(recipe, plan, options)}
+    left_out = [] if options.adapter else [name for name in ADAPTERS if name not in quick]
+    return {
+        "leaderboards": boards if recipe is None else recipe_leaderboards(recipe, plan, options),
+        "run where named": left_out,
+    }
 
 
 def _print_compared(result: dict[str, Any]) -> None:
@@ -144,6 +149,8 @@ def _print_compared(result: dict[str, Any]) -> None:
         print_encoders(result)
     for board in result.get("leaderboards", ()):
         print_board(board)
+    if result.get("run where named"):
+        print_text(f"run where named, as a fit takes a minute: {', '.join(result['run where named'])} (--adapter)")
 
 
 def print_board(board: Row) -> None:

@@ -53,7 +53,9 @@ class LeaderboardOptions(InWorkspace):
     """Options of `evenly leaderboard`."""
 
     arrays: Arrays = None
-    adapter: Annotated[list[str] | None, "Only these; may be repeated."] = None
+    adapter: Annotated[list[str] | None, "Only these; may be repeated. Default: all but those that learn prompts."] = (
+        None
+    )
     shots: Annotated[str, "Images per class, separated by commas."] = "1,2,4,8,16"
     seeds: Annotated[str, "Seeds of the draws, separated by commas."] = "1,2,3"
     validation: Annotated[str, "coop: min(shots, 4) rows per class; full: all."] = "coop"
