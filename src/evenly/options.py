@@ -74,7 +74,7 @@ class RefineOptions(InWorkspace):
     """Options of refining an encoder.
 
     None: 20 epochs of 256 pairs at a rate of .001 with rank 64; for blocks of towers 4 epochs of 64 pairs at .00001,
-    for singular values 10 of 32 at .0005, for deep prompts 5 of 32 at .002.
+    for singular values 10 of 32 at .005, for deep prompts 5 of 32 at .002.
     """
 
     objective: Annotated[str, "What is trained for, and after a comma how negatives are chosen: contrastive,unime."] = (

@@ -28,6 +28,15 @@ KINDS = {
     "experts": ("--rank", 8, "--experts", 4, "--objective", "mlcd"),
     "towers": ("--towers", 1, "--learning-rate", 0.001),
 }
+TUNED = {
+    "towers": "towers 1",
+    "singular": "towers 2 singular text",
+    "deep_prompts": "towers 2 deep_prompts",
+}
+OPTIONS = KINDS | {
+    "singular": ("--towers", 2, "--tune", "singular", "--side", "text", "--learning-rate", 0.01, "--hold", 0),
+    "deep_prompts": ("--towers", 2, "--tune", "deep_prompts", "--hold", 0),
+}
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +62,7 @@ def recipe(tmp_path_factory) -> Path:
 
 
 def words(recipe, root, kind, *, epochs=3) -> list[str]:
-    given = ("--batch-size", 32, "--epochs", epochs, *KINDS[kind], "--out", kind, "--root", root, "--json")
+    given = ("--batch-size", 32, "--epochs", epochs, *OPTIONS[kind], "--out", kind, "--root", root, "--json")
     return ["refine", str(recipe), *map(str, given)]
 
 
@@ -89,9 +98,12 @@ def states(root: Path) -> list[Path]:
 
 
 @pytest.mark.slow
-def test_towers_are_an_encoder_that_recipes_take_and_that_is_not_refined_again(recipe, workspace_of, evenly, tmp_path):
+@pytest.mark.parametrize("kind", TUNED)
+def test_towers_are_an_encoder_that_recipes_take_and_that_is_not_refined_again(
+    recipe, workspace_of, evenly, tmp_path, kind
+):
     root = workspace_of("w")
-    status, out, err = evenly(*words(recipe, root, "towers"))
+    status, out, err = evenly(*words(recipe, root, kind))
     assert status == 0, err
     result = json.loads(out)
     assert result["train_pairs"] + result["val_pairs"] + result["test_pairs"] == PAIRS
@@ -99,13 +111,14 @@ def test_towers_are_an_encoder_that_recipes_take_and_that_is_not_refined_again(r
     assert not states(root)
     _, out, _ = evenly("encoders", "--root", root, "--json")
     (card,) = json.loads(out)["refined"]
-    assert (card["name"], card["rule"]["towers"], card["build"]) == ("towers", 1, result["build"])
+    assert (card["name"], card["build"]) == (kind, result["build"])
+    assert ("tune" in card["rule"]) == (kind != "towers")  # cards from before it stay comparable
     _, out, _ = evenly("encoders", "--root", root)
-    assert "towers 1" in out
+    assert TUNED[kind] in out
 
     content = yaml.safe_load(recipe.read_text())
     refined = tmp_path / "refined.yaml"
-    refined.write_text(yaml.safe_dump(content | {"features": content["features"] | {"refine": "towers"}}))
+    refined.write_text(yaml.safe_dump(content | {"features": content["features"] | {"refine": kind}}))
     status, out, err = evenly("rebuild", refined, "--root", root, "--json")
     assert status == 0, err
     builds = Builds(Workspace.at(root))
@@ -115,7 +128,7 @@ def test_towers_are_an_encoder_that_recipes_take_and_that_is_not_refined_again(r
     status, _, err = evenly("refine", refined, "--out", "twice", "--root", root)
     assert status in {1, 2}
     assert "`build` must be of an encoder that is not refined" in err
-    assert "`refine: towers`" in err
+    assert f"`refine: {kind}`" in err
 
 
 @pytest.mark.slow
@@ -140,7 +153,7 @@ def test_what_towers_cannot_do_is_refused_with_its_reason(recipe, workspace_of, 
     status, _, err = evenly("refine", recipe, "--towers", 3, "--out", "deep", "--root", root)
     assert status in {1, 2}
     assert "got 3, of 2 in visual.transformer.resblocks" in err
-    for options in (("--towers", 1, "--experts", 2), ("--experts", 9, "--rank", 8)):
+    for options in (("--towers", 1, "--experts", 2), ("--experts", 9, "--rank", 8), ("--tune", "singular")):
         assert evenly("refine", recipe, *options, "--out", "both", "--root", root)[0] == 2
     for shard in (root / "downloads").rglob("*.tar"):
         shard.unlink()
