@@ -53,11 +53,13 @@ class PromptRows:
         own = self.ground.labels(rows, self.classes) if labels is None else labels
         return LabelledFeatures(features=features, labels=own)
 
-    def tuned(self, kind: type[Adapter], seed: int, *, fixed: Mapping[str, Any] | None = None) -> Tuned:
-        """An adapter fitted on the support and chosen on val."""
+    def tuned(
+        self, kind: type[Adapter], seed: int, *, fixed: Mapping[str, Any] | None = None, guard: bool = True
+    ) -> Tuned:
+        """An adapter fitted on the support and chosen on val; with `guard` zero-shot where val shows no gain."""
         settings = {**(fixed or {}), **({"seed": seed} if "seed" in kind().get_params() else {})}
         train, validation = self.labelled(self.support), self.labelled(self.val)
-        return tune(kind, train=train, validation=validation, fixed=settings)
+        return tune(kind, train=train, validation=validation, fixed=settings, guard=guard)
 
     def fitted(self, kind: type[Adapter], chosen: Mapping[str, Any], seed: int) -> Adapter:
         """An adapter fitted on the support with hyper-parameters that were chosen elsewhere."""

@@ -64,13 +64,13 @@ def _open_set(ground: Ground, seed: int) -> JudgedClaim:
         further={"rejection_names": ground.near},
     )
     nothing = tuple(planted["name"] for planted in ground.planted)[: len(ground.near)]
-    tuned, coop = (problem.tuned(kind, seed, fixed=SHORT) for kind in (OSLoPrompt, CoOp))
+    tuned, coop = (problem.tuned(kind, seed, fixed=SHORT, guard=False) for kind in (OSLoPrompt, CoOp))
     control = replace(problem, further={"rejection_names": nothing}).fitted(OSLoPrompt, {**SHORT, **tuned.chosen}, seed)
     adapters = {"method": (tuned.adapter, energy), "rival": (coop.adapter, msp), "control": (control, energy)}
     arms = {name: _open_set_arm(problem, *of_arm) for name, of_arm in adapters.items()}
     strange = ground.where("test", label=ground.near + ground.unknown)
     _, n_groups = ground.groups(np.concatenate([problem.rows, strange]))
-    chosen = {"kept zero-shot": tuned.kept_zero_shot, **tuned.chosen}
+    chosen = dict(tuned.chosen)
     return JudgedClaim(comparison=PairedArms(n_groups=n_groups, **arms), chosen={"method": chosen})
 
 
