@@ -108,7 +108,6 @@ DOMAIN_CLAIMS = (
             measure="accuracy on the other hands",
             condition=f"{SHOTS} labels by one hand for each class",
             compare=partial(_one_hand, rival=rival),
-            draws=False,
         )
         for rival in ("CoOp", "zero-shot")
     ),
@@ -121,6 +120,5 @@ DOMAIN_CLAIMS = (
         condition=f"{SHOTS} labels for each class; the near classes are named",
         control="names that say nothing compete",
         compare=_open_set,
-        draws=False,
     ),
 )
