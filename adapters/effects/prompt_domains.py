@@ -21,8 +21,8 @@ from evenly.adapters.prompts.gopro import GOPro
 from evenly.adapters.prompts.osloprompt import OSLoPrompt
 
 VIEWS = 2
-SHORT = {"steps": 50}
-"""Half the steps for every method: a fit of GOPro takes twenty seconds."""
+SHORT = {"steps": 150}
+"""Half the steps for every method: a fit of GOPro takes a minute."""
 
 
 @lru_cache(maxsize=8)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from evenly.adapters.contract import Grid
 from evenly.adapters.features import Features, Floats, Integers
 from evenly.adapters.methods.zero_shot import cosine_logits
 from evenly.adapters.prompts.learner import PromptLearner, PromptProblem
@@ -32,10 +31,8 @@ class CLIPN(PromptLearner):
 
     uses_texts: ClassVar[bool] = True
     chosen_by: ClassVar[str] = "yes_no_loss"
-    grid: ClassVar[Grid] = Grid(parameters={**PromptLearner.grid.parameters, "learning_rate": (0.005, 0.02)})
 
     initial: str = "a photo without"
-    steps: int = 300
     learning_rate: float = 0.005
 
     def class_rows(self) -> Floats:

@@ -51,7 +51,7 @@ class PromptLearner(Adapter):
     """
 
     grid: ClassVar[Grid] = Grid(
-        parameters={"learning_rate": (0.02, 0.2), "stop": tuple((i + 1) / STAGES for i in range(STAGES))}
+        parameters={"learning_rate": (0.005, 0.02), "stop": tuple((i + 1) / STAGES for i in range(STAGES))}
     )
     needs: ClassVar[tuple[str, ...]] = ("prototypes", "tower")
     uses_texts: ClassVar[bool] = False
@@ -61,7 +61,7 @@ class PromptLearner(Adapter):
     n_context: int = 16
     place: Place = "end"
     per_class: bool = False
-    steps: int = 100
+    steps: int = 300
     batch_size: int = 32
     learning_rate: float = 0.02
     weight_decay: float = 5e-4
