@@ -8,7 +8,6 @@ import numpy as np
 from evenly.adapters.contract import affine, check_positive
 from evenly.adapters.features import Features, Floats, Integers
 from evenly.adapters.methods.zero_shot import scaled
-from evenly.adapters.ood.scores import energy
 from evenly.adapters.prompts.learner import (
     PromptLearner,
     PromptProblem,
@@ -123,4 +122,5 @@ class OSLoPrompt(PromptLearner):
         logits, misses = super()._logits(features), self.near_rows()
         if not len(misses):
             return logits
-        return np.asarray(logits - energy(affine(features.image, scaled(misses, self.logit_scale)))[:, None])
+        near = affine(features.image, scaled(misses, self.logit_scale))
+        return np.asarray(logits - np.logaddexp.reduce(near, axis=1, keepdims=True))

@@ -3,7 +3,7 @@
 from evenly.adapters import ADAPTERS, adapter_class
 from evenly.adapters.evaluation.tables import recipe_remedy
 
-OF_EVERY_BUILD = {"prototypes", "norms", "captions", "unlabelled"}
+OF_EVERY_BUILD = {"prototypes", "norms", "captions", "unlabelled", "tower"}
 BESIDE_TEXTS = {"class_text_labels", "descriptor_text_labels", "pair_text_classes"}
 
 

@@ -86,7 +86,7 @@ READING = [
     pytest.param(one, id=one[0][0], marks=[pytest.mark.slow] * (one[0][0] in {"evaluate", "report"}))
     for one in [  # a command, the distributions that it loads besides COMMAND, and how many modules it may load
         (("builds",), set(), 600),
-        (("diff", "latest", "latest"), PICTURES, 700),
+        (("diff", "latest", "latest"), PICTURES, 720),
         (("card", "latest"), set(), 600),
         (("why", UID), PICTURES, 700),
         (("trace", "latest"), PICTURES, 700),

@@ -13,6 +13,7 @@ from evenly.adapters.methods.zero_shot import cosine_logits
 from evenly.storage.errors import InputError, StorageError
 from evenly.storage.exports import adapters as adapter_exports
 from evenly.storage.exports.adapters import CacheModel, export_affine_npz, export_cache_onnx, export_onnx
+from tests.adapters.small_tower import SmallTower
 
 C, D, N = 5, 16, 40
 HOSTILE = ['"; DROP TABLE classes; --', "line\nbreak\ttab", "日本語 🐈 é", "</script>{{x}}%s\\", ""]
@@ -36,6 +37,7 @@ def problem():
         class_text_labels=np.arange(2 * C) % C, pair_texts=rows(2, 8), pair_text_classes=np.array([[0, 1], [1, 0]]),
         context_prototypes=rows(2 * C, 9).reshape(2, C, D), descriptor_texts=rows(C, 10),
         descriptor_text_labels=np.arange(C),
+        tower=SmallTower(tuple("abcde"), dict(zip("abcde", rows(C, 2), strict=True))),
     )  # fmt: skip
     return features, labels
 

@@ -94,7 +94,10 @@ def test_the_loss_is_that_of_the_equation_and_what_is_unknown_is_not_in_it():
     names = np.array([str(place) for place in range(n)])
     pairs = PairRows(image=rows, text=rows, uids=names, captions=names, groups=names, labels=names)
     same = lambda sides: sides  # noqa: E731
-    batch = partial(Batch, pairs=pairs, negatives=torch.ones(n, n, dtype=torch.bool), progress=0.0, refined=same)
+    negatives = torch.ones(n, n, dtype=torch.bool)
+    batch = partial(
+        Batch, pairs=pairs, negatives=negatives, progress=0.0, refined=same, texts=lambda rows, _names: rows
+    )
     sides = Sides(image=torch.from_numpy(rows), text=torch.from_numpy(rows))
     known = KnownAttributes(replace(TRAINED, gamma=2.0), truths, nobody, texts)
     loss = known.loss(batch(places=np.arange(n), generator=torch.Generator()), sides, sides).item()
