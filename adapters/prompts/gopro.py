@@ -13,6 +13,7 @@ from evenly.adapters.prompts.learner import (
     class_rows_of_pictures,
     nearest_classes,
     unit_rows_of,
+    with_layer,
 )
 from evenly.adapters.prompts.tower import Vectors
 from evenly.adapters.prompts.training import Parameters
@@ -59,9 +60,7 @@ class GOPro(PromptLearner):
             self.fallback_ = "no views of pictures: their consistency is not learned"
 
     def _start(self, problem: PromptProblem) -> dict[str, "Tensor"]:
-        start = super()._start(problem)
-        size = (problem.image.shape[1], start["context"].shape[-1])
-        return {**start, "layer": start["context"].new_zeros(size)}
+        return with_layer(problem, super()._start(problem))
 
     def _loss(self, problem: PromptProblem, parameters: Parameters, batch: Integers) -> "Tensor":
         import torch

@@ -216,6 +216,11 @@ def unit_rows_of(
     return normalize(rows, dim=-1)
 
 
+def with_layer(problem: PromptProblem, start: Mapping[str, "Tensor"]) -> dict[str, "Tensor"]:
+    """Parameters at the start, and a `layer` (d, w) from image rows to word embeddings, of zeros."""
+    return {**start, "layer": start["context"].new_zeros(problem.image.shape[1], start["context"].shape[-1])}
+
+
 def nearest_classes(problem: PromptProblem, batch: Integers, *, rivals: int) -> "Tensor":
     """Of each picture of a batch (n, k) its label, then the `rivals` classes, or all, whose prototypes are nearest."""
     import torch

@@ -14,6 +14,7 @@ from evenly.adapters.prompts.learner import (
     class_rows_of_pictures,
     nearest_classes,
     unit_rows_of,
+    with_layer,
 )
 from evenly.adapters.prompts.training import Parameters
 
@@ -72,9 +73,7 @@ class OSLoPrompt(PromptLearner):
             self.fallback_ = "no names or rows of near misses: nothing competes with the classes"
 
     def _start(self, problem: PromptProblem) -> dict[str, "Tensor"]:
-        start = super()._start(problem)
-        size = (problem.image.shape[1], start["context"].shape[-1])
-        return {**start, "layer": start["context"].new_zeros(size)}
+        return with_layer(problem, super()._start(problem))
 
     def _class_rows(self, problem: PromptProblem, parameters: Parameters) -> "Tensor":
         """Unit rows (c + r, d) of classes and near misses."""

@@ -9,6 +9,7 @@ import time
 import numpy as np
 import pytest
 
+import evenly
 from evenly.adapters import ADAPTERS
 from evenly.adapters.features import Features, unit_rows
 from evenly.adapters.prompts.coop import CoOp
@@ -265,3 +266,14 @@ def test_an_adapter_without_prompts_has_no_words(fit, evenly, content, tmp_path)
     status, _, err = evenly("descriptions", "show", tmp_path / "fitted" / "adapter.json")
     assert status == 2
     assert "must be an adapter that learned prompts; got `zero_shot`, where validation kept zero-shot" in err
+
+
+def test_a_leaderboard_that_names_no_adapters_leaves_prompt_learners_out_and_says_so(monkeypatch):
+    plans = []
+    board = "evenly.flows.cli.adapters.leaderboard.array_leaderboard"
+    monkeypatch.setattr(board, lambda _arrays, plan, _options: plans.append(plan) or {})
+    left_out = evenly.leaderboard(arrays="own.npz")["run_where_named"]
+    assert set(left_out) == {"coop", "gopro", "osloprompt", "clipn", "cpe"}
+    assert not set(left_out) & set(plans[0].adapters)
+    assert evenly.leaderboard(arrays="own.npz", adapter=["coop"])["run_where_named"] == []
+    assert plans[1].adapters == ("coop",)

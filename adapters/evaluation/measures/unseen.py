@@ -90,7 +90,7 @@ def ood_report(
     """`compared_table` of every score whose needs all sets meet, and those left out with what it lacks of some set.
 
     The baseline is the score by BASELINES of the same classifier. `score` comes first, then `classifier`, and `note`
-    last, what a report must say scorers the score ("" where nothing).
+    last, what a report must say beside the score ("" where nothing).
     """
     records = [inputs_id, *(record for sets in inputs_ood.values() for record in sets.values())]
     lacking = {name: score.lacking(*records) for name, score in OOD_SCORES.items()}

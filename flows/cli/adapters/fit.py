@@ -138,7 +138,7 @@ def leaderboard_command(recipe: OptionalRecipe, options: LeaderboardOptions) -> 
     left_out = [] if options.adapter else [name for name in ADAPTERS if name not in quick]
     return {
         "leaderboards": boards if recipe is None else recipe_leaderboards(recipe, plan, options),
-        "run where named": left_out,
+        "run_where_named": left_out,
     }
 
 
@@ -149,8 +149,8 @@ def _print_compared(result: dict[str, Any]) -> None:
         print_encoders(result)
     for board in result.get("leaderboards", ()):
         print_board(board)
-    if result.get("run where named"):
-        print_text(f"run where named, as a fit takes a minute: {', '.join(result['run where named'])} (--adapter)")
+    if result.get("run_where_named"):
+        print_text(f"run where named, as a fit takes a minute: {', '.join(result['run_where_named'])} (--adapter)")
 
 
 def print_board(board: Row) -> None:
