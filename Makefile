@@ -14,6 +14,8 @@ SEED     ?= 1
 # How many processes run the tests: one more than there are processors, since tests wait a third of their time.
 WORKERS  ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 SHARED   := --dist loadgroup --no-loadscope-reorder # as tests/conftest.py groups and orders tests
+# A test that not even its timeout ends prints where its threads stand, and ends its process: it has failed.
+HANGING  := --max-worker-restart=0 -o faulthandler_timeout=1200 -o faulthandler_exit_on_timeout=true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Without what Python compiles, each of the commands that tests start would compile all libraries anew: 6 s each.
 unexport PYTHONDONTWRITEBYTECODE
@@ -54,7 +56,7 @@ demo: $(VENV)/.demo ## install what is needed and run the whole job on the embed
 	$(BIN)/evenly demo
 
 test: $(VENV)/.dev ## run the tests that need nothing but Python packages
-	$(BIN)/python -m pytest -n $(WORKERS) $(SHARED)
+	$(BIN)/python -m pytest -n $(WORKERS) $(SHARED) $(HANGING)
 
 test-all: $(VENV)/.ray $(VENV)/.docs ## run every test; installs PostgreSQL, Chromium and Azurite where it may, says what it skips
 	@bash tests/install_services.sh $(VENV)

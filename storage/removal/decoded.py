@@ -31,16 +31,23 @@ _UNDECODABLE = (
     *(OSError, ValueError, RuntimeError, LookupError, EOFError, tarfile.TarError, sqlite3.Error),
     *(pa.ArrowException, zlib.error),
 )
+_LANCE = (".lance", ".idx")
 _THREADS = 4
 
 
 def search(files: Iterable[StoredFile], traces: Traces) -> dict[str, Counts]:
-    """The files that hold a trace, by name, with counts by kind."""
+    """The files that hold a trace, by name, with counts by kind.
+
+    Files of Lance, which reads one by threads of its own, are read by this thread: there Ctrl-C reaches it.
+    """
     listed = list(files)
+    others = [file for file in listed if file.path.suffix not in _LANCE]
     is_stored = any(isinstance(file.path, ObjectPath) for file in listed)
     with ThreadPoolExecutor(AT_ONCE if is_stored else _THREADS) as pool:
-        counted = pool.map(lambda file: traces_in(file.path, traces), listed)
-        return {file.name: counts for file, counts in zip(listed, counted, strict=True) if counts}
+        read = pool.map(lambda file: traces_in(file.path, traces), others)
+        counted = dict(zip((file.name for file in others), read, strict=True))
+    counted |= {file.name: traces_in(file.path, traces) for file in listed if file.path.suffix in _LANCE}
+    return {file.name: counted[file.name] for file in listed if counted[file.name]}
 
 
 def holding(counted: Mapping[str, Counts]) -> set[str]:
@@ -54,7 +61,7 @@ def traces_in(path: Path, traces: Traces) -> Counts:
     try:
         if path.suffix in (".db", ".sqlite"):
             return _in_database(path, traces)
-        if path.suffix in (".lance", ".idx"):
+        if path.suffix in _LANCE:
             return _in_lance(path, traces)
         with path.open("rb") as stream:
             opened = io.BytesIO(_PACKED[path.suffix](stream.read())) if path.suffix in _PACKED else stream
