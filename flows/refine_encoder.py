@@ -24,7 +24,7 @@ from evenly.tasks.server.jobs import job
 from evenly.tasks.stage import run_step
 from evenly.tasks.step import plain_rule
 
-_UNSTORED = (("tune", "blocks"), ("side", "both"))
+_UNSTORED = (("tune", "blocks"), ("side", "both"), ("teacher", None))
 """Fields at their defaults that cards from before them lack."""
 
 
@@ -101,7 +101,7 @@ def training_of(options: RefineOptions) -> TrainingRule:
     check_bounds(training, InputError, remedy="Correct it.")
     loss, _, sampler = options.objective.partition(",")
     try:
-        check_objective(loss, sampler or None)
+        check_objective(loss, sampler or None, options.teacher)
         check_trained(options.experts, options.towers, training.rank, options.tune, options.side)
     except ValueError as error:
         raise InputError(f"{error}. Choose another.") from None

@@ -58,9 +58,9 @@ def labelled_rows(run: Run, manifest: Mapping[str, Any], rule: ClassTexts, *, ad
     n_apart = sum(name is None for name in names) - int(free.sum())
     about_pool = [f"{n_apart:,} pictures without a label belong to judged ones: in no pool"] * (pooled and n_apart > 0)
     texts = class_texts(run, rule)
-    features = _image_features(run, manifest, labelled.pairs, captions=True)
+    features = image_features(run, manifest, labelled.pairs, captions=True)
     pool_run = run if any("unlabelled_second" in adapter_class(name).needs for name in adapters) else plain_run
-    unlabelled = _image_features(pool_run, manifest, kept.filter(pa.array(free)), captions=False)
+    unlabelled = image_features(pool_run, manifest, kept.filter(pa.array(free)), captions=False)
     renamed, about_names = _frequent_names(
         run, manifest, rule, np.concatenate([labelled.groups[labelled.split == "test"], *of_unseen])
     )
@@ -74,7 +74,7 @@ def labelled_rows(run: Run, manifest: Mapping[str, Any], rule: ClassTexts, *, ad
         unlabelled=unlabelled,
         prototypes=prototypes(run, rule) | renamed,
         unseen={
-            name: _with(_image_features(run, manifest, kept.filter(pa.array(mask)), captions=False), texts)
+            name: _with(image_features(run, manifest, kept.filter(pa.array(mask)), captions=False), texts)
             for name, mask in unseen.items()
         },
         unseen_groups={name: groups[mask] for name, mask in unseen.items()},
@@ -259,7 +259,7 @@ def paired_features(run: Run, manifest: Mapping[str, Any]) -> dict[str, np.ndarr
     """
     check_encoder(run, manifest)
     kept, groups = kept_with_groups(run, manifest)
-    features = _image_features(run, manifest, kept, captions=True)
+    features = image_features(run, manifest, kept, captions=True)
     empty = np.empty((0, features.image.shape[1]), np.float32)
     names = {"ids": "uid", "captions": "caption", "labels": "label"}
     texts = {
@@ -291,7 +291,8 @@ def _split(
     return split, stays, notes
 
 
-def _image_features(run: Run, manifest: Mapping[str, Any], rows: pa.Table, *, captions: bool) -> Features:
+def image_features(run: Run, manifest: Mapping[str, Any], rows: pa.Table, *, captions: bool) -> Features:
+    """Features of the pictures of kept pairs of a build, with those by the run's second backbone where it has one."""
     encoder = encoder_of(manifest)
     ids = rows["image_id"].to_pylist()
     vectors, norms = FeatureStore(run.workspace, encoder, "images").read(ids)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from evenly.features.encoder import OpenClipEncoder
 from evenly.features.errors import RowsError, UnknownModelError
-from evenly.features.refining.tuned import TunedTowers, shared_copy, tower_blocks
+from evenly.features.refining.tuned import Blocks, TunedTowers, shared_copy, side_of, tower_blocks
 from evenly.features.texts.tokens import marks, token_ids, word_embeddings
 
 if TYPE_CHECKING:
@@ -39,9 +39,10 @@ class DeepPrompts(TunedTowers):
 
     def __init__(self, base: OpenClipEncoder, names: Sequence[str], *, seed: int = 0) -> None:
         """Raises RowsError for names that are not of deep prompts, and UnknownModelError as `names` does."""
-        parts = {name.removeprefix(_PREFIX).rpartition("_")[0] for name in names}
+        tokens = [name.removeprefix(_PREFIX) for name in names if name.startswith(_PREFIX)]
+        parts = {name.rpartition("_")[0] for name in tokens}
         self.sides = next((sides for sides, wanted in _PARTS.items() if parts == {*wanted}), ())
-        depth = len(names) // max(1, len(parts))
+        depth = len(tokens) // max(1, len(parts))
         if not self.sides or sorted(names) != sorted(self.names(base.opened.model, depth, self.sides)):
             raise RowsError(f"`refine` must hold deep prompts; got {', '.join(sorted(names)[:3])}. Refine again.")
         self.base, self._start = base, _drawn(base, depth, self.sides, seed=seed)
@@ -65,6 +66,39 @@ class DeepPrompts(TunedTowers):
         if strength != 1:
             raise RowsError(f"`strength` must be 0 or 1 of deep prompts; got {strength:g}. Refine again.")
         return {name: values[name] for name in self._start}
+
+
+class PromptsAndNorms(DeepPrompts):
+    """Deep prompts, and beside them all weights of the LayerNorms of these towers, w + delta.
+
+    Of the picture tower with one block: what fazliimam/NoLA, arXiv:2411.19346, trains of it.
+    """
+
+    kind = "prompts_and_norms"
+
+    def __init__(self, base: OpenClipEncoder, names: Sequence[str], *, seed: int = 0) -> None:
+        super().__init__(base, names, seed=seed)
+        self._norms = Blocks(base, [name for name in names if not name.startswith(_PREFIX)])
+
+    @classmethod
+    def names(cls, model: "torch.nn.Module", count: int, sides: Sequence[str]) -> list[str]:
+        """Tokens as of deep prompts, and parameters of LayerNorms."""
+        from torch.nn import LayerNorm
+
+        return super().names(model, count, sides) + [
+            f"{place}.{name}"
+            for place, module in model.named_modules()
+            if isinstance(module, LayerNorm) and side_of(place) in sides
+            for name, _ in module.named_parameters()
+        ]
+
+    def start(self) -> "dict[str, Tensor]":
+        """Words and draws, and zeros."""
+        return super().start() | self._norms.start()
+
+    def changed(self, values: "Mapping[str, Tensor]", strength: float = 1.0) -> "dict[str, Tensor]":
+        """The tokens, and the weights with their deltas."""
+        return super().changed(values, strength) | self._norms.changed(values)
 
 
 def _drawn(base: OpenClipEncoder, depth: int, sides: Sequence[str], *, seed: int) -> "dict[str, Tensor]":

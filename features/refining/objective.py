@@ -53,7 +53,8 @@ class Objective(ABC):
 
     uses_negatives: whether it sets pairs of a batch against each other, so that a sampler changes it. needs: the fields
     of PairRows that it has to be given. learns_labels: whether labels of pairs are in its loss. reads_captions: whether
-    captions are; where not, it is trained on labelled pairs alone, and class lists choose. gains: whether a table of
+    captions are; where not, it is trained on labelled pairs alone, and class lists choose. is_taught: whether a fitted
+    adapter, the teacher, gives the labels of train. gains: whether a table of
     docs/refining.md shows anything that it does better than `contrastive`. version: raised when the same pairs would
     now give other heads.
     """
@@ -62,6 +63,7 @@ class Objective(ABC):
     needs: tuple[str, ...] = ()
     learns_labels: bool = False
     reads_captions: bool = True
+    is_taught: bool = False
     gains: bool = True
     version: int = 1
 

@@ -11,7 +11,7 @@ from evenly.features.batched_rows import ahead, cut
 from evenly.features.device import device_errors
 from evenly.features.encoder import Encoder, OpenClipEncoder
 from evenly.features.errors import RowsError
-from evenly.features.refining.deep_prompts import DeepPrompts
+from evenly.features.refining.deep_prompts import DeepPrompts, PromptsAndNorms
 from evenly.features.refining.heads import check_array, read_refinement, refinement_bytes
 from evenly.features.refining.objective import Sides
 from evenly.features.refining.pairs import Names, PairRows, stored_rows
@@ -25,7 +25,12 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-TUNED: dict[str, type[TunedTowers]] = {"blocks": Blocks, "singular": SingularValues, "deep_prompts": DeepPrompts}
+TUNED: dict[str, type[TunedTowers]] = {
+    "blocks": Blocks,
+    "singular": SingularValues,
+    "deep_prompts": DeepPrompts,
+    "prompts_and_norms": PromptsAndNorms,
+}
 """What of towers trains, by the word of `evenly refine --tune`."""
 KINDS = {tuned.kind: tuned for tuned in TUNED.values()}
 ReadPictures = Callable[[Sequence[str]], Sequence[bytes]]

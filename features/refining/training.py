@@ -46,12 +46,13 @@ class TrainingRule:
     hold: Annotated[float, Ge(0), Le(1)] = 0.0
 
 
-Tune = Literal["blocks", "singular", "deep_prompts"]
+Tune = Literal["blocks", "singular", "deep_prompts", "prompts_and_norms"]
 Side = Literal["both", "text", "image"]
 TOWER_RULES: Mapping[str, TrainingRule] = {
     "blocks": TrainingRule(epochs=4, batch_size=64, learning_rate=1e-5),
     "singular": TrainingRule(epochs=10, batch_size=32, learning_rate=5e-3),
     "deep_prompts": TrainingRule(epochs=5, batch_size=32, learning_rate=2e-3),
+    "prompts_and_norms": TrainingRule(epochs=5, batch_size=32, learning_rate=1e-3),
 }
 """How towers are trained unless said otherwise, by what of them is tuned."""
 

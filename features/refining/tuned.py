@@ -71,7 +71,7 @@ class Blocks(TunedTowers):
             raise RowsError(f"`refine` must be of the encoder's model, which has no `{alien[0]}`. Name the right one.")
         self.base = self.encoder = base
         self.weights: dict[str, Tensor] = {name: weights[name].detach() for name in names}
-        self.sides = tuple(side for side in SIDES if any(_side_of(name) == side for name in names))
+        self.sides = tuple(side for side in SIDES if any(side_of(name) == side for name in names))
 
     @classmethod
     def names(cls, model: "torch.nn.Module", count: int, sides: Sequence[str]) -> list[str]:
@@ -172,7 +172,8 @@ def tower_blocks(model: "torch.nn.Module", side: str, count: int) -> "list[tuple
     return [(f"{place}.{number}", block) for number, block in enumerate(blocks)]
 
 
-def _side_of(name: str) -> str:
+def side_of(name: str) -> str:
+    """The tower that a part of a model is of."""
     return "image" if name.startswith("visual.") else "text"
 
 

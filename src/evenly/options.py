@@ -74,7 +74,7 @@ class RefineOptions(InWorkspace):
     """Options of refining an encoder.
 
     None: 20 epochs of 256 pairs at a rate of .001 with rank 64; for blocks of towers 4 epochs of 64 pairs at .00001,
-    for singular values 10 of 32 at .005, for deep prompts 5 of 32 at .002.
+    for singular values 10 of 32 at .005, for deep prompts 5 of 32 at .002, with LayerNorms at .001.
     """
 
     objective: Annotated[str, "What is trained for, and after a comma how negatives are chosen: contrastive,unime."] = (
@@ -89,10 +89,12 @@ class RefineOptions(InWorkspace):
     experts: Annotated[int, Ge(1), Le(64), "Heads with a router, which share the rank."] = 1
     towers: Annotated[int, Ge(0), Le(256), "Train so many blocks of both towers instead of heads; wants a GPU."] = 0
     tune: Annotated[
-        Literal["blocks", "singular", "deep_prompts"],
-        "What trains: all weights of the last ones, the singular values of these, or tokens in the first ones.",
+        Literal["blocks", "singular", "deep_prompts", "prompts_and_norms"],
+        "What trains: all weights of the last ones, the singular values of these, tokens in the first, or tokens and "
+        "all LayerNorms.",
     ] = "blocks"
     side: Annotated[Literal["both", "text", "image"], "Which towers."] = "both"
+    teacher: Annotated[str | None, "LIST/NAME: the fitted adapter that labels pictures for `pseudo_labelled`."] = None
     force: Annotated[bool, Named("--force"), "Replace a refined encoder of this name."] = False
     build: Annotated[str, NOT_TYPED] = "latest"
     quiet: Quiet = False

@@ -1,7 +1,7 @@
 """The pairs of a build that an encoder is refined on, chosen by and judged by; pictures of another kind."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from evenly.tasks.encoders import encoder_identity
 from evenly.tasks.labelled_rows import check_encoder, kept_with_groups, labelled_pairs
 from evenly.tasks.pictures.encoded import store_images
 from evenly.tasks.refining.needs import CaptionProbes, caption_probes, raw_text_rows, with_needs
+from evenly.tasks.refining.teacher import pseudo_labels
 from evenly.tasks.run import Run
 from evenly.tasks.splits import grouped_inputs
 
@@ -78,12 +79,17 @@ def list_inputs(run: Run, build: str, lists: Sequence[GuardedList]) -> dict[str,
 
 
 def refining_parts(
-    run: Run, manifest: Mapping[str, Any], lists: Sequence[GuardedList], *, needs: Sequence[str] = ()
+    run: Run,
+    manifest: Mapping[str, Any],
+    lists: Sequence[GuardedList],
+    *,
+    needs: Sequence[str] = (),
+    teacher: str | None = None,
 ) -> RefiningParts:
     """The kept pairs of a build by part, rows of the encoder of the build.
 
-    Those of train have what an objective `needs`. A group with a test picture of a class list is in test, else with one
-    of val in val; all others are dealt by hash.
+    Those of train have what an objective `needs`, and labels by the `teacher` where there is one. A group with a test
+    picture of a class list is in test, else with one of val in val; all others are dealt by hash.
     Raises InvalidFeaturesError for a run with another encoder than the build's.
     """
     check_encoder(run, manifest)
@@ -122,6 +128,8 @@ def refining_parts(
             of_label = phrases.setdefault(name, [guarded.said(name)])
             of_label.extend(map(guarded.said, guarded.synonyms.get(name, ())))
     trained = kept.filter(pa.array(split == "train"))
+    if teacher is not None:
+        of_parts["train"] = replace(of_parts["train"], labels=pseudo_labels(run, manifest, trained, teacher))
     of_parts["train"] = with_needs(run, manifest, trained, of_parts["train"], phrases=phrases, needs=needs)
     return RefiningParts(pairs=of_parts, lists=of_lists, probes=caption_probes(run, of_parts["test"], kept))
 

@@ -46,6 +46,7 @@ from evenly.tasks.refining.measures import ALL_PAIRS, Correct, compared, correct
 from evenly.tasks.refining.needs import held_texts, needed_inputs, truth_inputs
 from evenly.tasks.refining.outside import unseen_pictures, with_outside
 from evenly.tasks.refining.pairs import ClassRows, GuardedList, RefiningParts, list_inputs, refining_parts
+from evenly.tasks.refining.teacher import teacher_inputs
 from evenly.tasks.run import Records, Run
 from evenly.tasks.splits import grouped_inputs
 from evenly.tasks.step import Step
@@ -64,8 +65,8 @@ class RefineRule:
 
     margin: how far zero-shot accuracy on val may fall for each of `lists`. experts: into how many the heads are parted,
     with a router. towers: of how many blocks of the encoder's towers `tune` says what is trained, in place of heads;
-    side: of which towers. Where the training has `hold`, neither nouns nor pictures of val may move more than SLACK
-    times as far.
+    side: of which towers. teacher: the fitted adapter, LIST/NAME, that labels train where the loss is of pseudo-labels.
+    Where the training has `hold`, neither nouns nor pictures of val may move more than SLACK times as far.
     """
 
     build: str
@@ -78,9 +79,10 @@ class RefineRule:
     towers: Annotated[int, Ge(0), Le(256)] = 0
     tune: Tune = "blocks"
     side: Side = "both"
+    teacher: str | None = None
 
     def __post_init__(self) -> None:
-        check_objective(self.objective, self.sampler)
+        check_objective(self.objective, self.sampler, self.teacher)
         check_trained(self.experts, self.towers, self.training.rank, self.tune, self.side)
 
 
@@ -113,7 +115,7 @@ def parts_of(run: Run, rule: RefineRule) -> RefiningParts:
     """The parts of the rule's build, with what its objective needs; InputError where val or test has too few pairs."""
     manifest = Builds(run.workspace).read(rule.build)
     objective = OBJECTIVES[rule.objective]
-    parts = refining_parts(run, manifest, rule.lists, needs=objective.needs)
+    parts = refining_parts(run, manifest, rule.lists, needs=objective.needs, teacher=rule.teacher)
     if not objective.reads_captions:
         if not parts.lists["val"]:
             raise InputError(
@@ -275,7 +277,8 @@ def _inputs(run: Run, _upstream: Records, rule: RefineRule) -> dict[str, str]:
         for name, version in training_versions(rule.objective, rule.sampler, rule.experts).items()
     }
     lists = list_inputs(run, rule.build, rule.lists)
-    return grouped_inputs(run, rule.build) | truth_inputs(run) | needed | versions | lists
+    taught = teacher_inputs(run, rule.build, rule.teacher)
+    return grouped_inputs(run, rule.build) | truth_inputs(run) | needed | versions | lists | taught
 
 
 def _pictures_of(run: Run, manifest: Mapping[str, Any]) -> ReadPictures:

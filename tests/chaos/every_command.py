@@ -33,8 +33,11 @@ from tests.tiny_encoders import write_clip
 
 PICTURES = 400
 COLOURS = ("red", "green", "blue", "yellow", "black", "white")
+_TOWERS = ("refine", "{fit}", "--towers", "1", "--objective", "labelled", "--epochs", "4")
 COMMANDS: Mapping[str, tuple[str, ...]] = {
     "refine": ("refine", "{fit}", "--rank", "8", "--batch-size", "32", "--epochs", "4", "--out", "mine"),
+    "singular": (*_TOWERS, "--tune", "singular", "--learning-rate", "0.01", "--out", "values"),
+    "deep_prompts": (*_TOWERS, "--tune", "deep_prompts", "--hold", "0", "--out", "tokens"),
     "worth": ("worth", "{build}", "--seeds", "1"),
     "fit": ("fit", "{fit}"),
     "describe": ("describe", "{things}", "--method", "description", "--base-url", "{chat}", "--model", "tiny"),
@@ -54,7 +57,10 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "retrieve": ("retrieve", "{classes}", "--build", "tiny", "--per-class", "5"),
 }
 """All that write, `forget` and `clean` included, which want to be alone."""
-KILLED = ("refine", "worth", "fit", "describe", "rebuild", "regions", "index", "extract", "export", "forget")
+KILLED = (
+    "refine", "singular", "deep_prompts", "worth", "fit", "describe", "rebuild", "regions", "index", "extract",
+    "export", "forget",
+)  # fmt: skip
 FROM_NOTHING = ("rebuild",)
 _IN_A_ROW = 4
 _MEASURED = ("seconds", "pictures_looked_at", "pictures_per_s", "bytes_of_cells", "query_ms", "recall", "queries")

@@ -15,7 +15,9 @@ from PIL import Image, ImageDraw
 from evenly.flows.cli.encoders.refine import print_refined
 from evenly.flows.process.interruption import INTERRUPTED
 from evenly.storage.artifacts.kinds import refined_encoders_of
+from evenly.storage.artifacts.store import object_path
 from evenly.storage.builds import Builds, encoder_of
+from evenly.storage.errors import DamagedError
 from evenly.storage.workspace import Workspace
 from tests.interrupted import signalled
 from tests.tiny_encoders import write_clip
@@ -43,17 +45,20 @@ OPTIONS = KINDS | {
 def recipe(tmp_path_factory) -> Path:
     """A recipe of PAIRS pictures in a folder, each another, and an encoder of two blocks in each tower."""
     folder = tmp_path_factory.mktemp("pool")
-    (folder / "pictures").mkdir()
     for number in range(PAIRS):
         colour = COLOURS[number % len(COLOURS)]
         image = Image.new("RGB", (48, 48), (number, 255 - number, 60))
         ImageDraw.Draw(image).rectangle((8, 8, 20 + number % 25, 40 - number % 11), fill=colour)
-        image.save(folder / "pictures" / f"{number}.png")
-        (folder / "pictures" / f"{number}.txt").write_text(f"a {colour} fox of number {number}")
+        place = folder / "pictures" / colour / f"{number}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        image.save(place)
+        place.with_suffix(".txt").write_text(f"a {colour} fox of number {number}")
+    (folder / "colours.txt").write_text("".join(f"{colour}\n" for colour in COLOURS))
     content = {
         "name": "pairs",
         "seed": 5,
         "sources": [{"kind": "folder", "path": str(folder / "pictures")}],
+        "labels": {"column": "folder", "group": None},
         "curate": {"download": {}, "align": {"keep_top": 1.0}},
         "features": {"model": f"local-dir:{write_clip(folder / 'model', layers=2)}", "batch_size": 4},
     }
@@ -204,21 +209,67 @@ def test_other_numbers_of_threads_change_no_bit(recipe, workspace_of, kind):
 
 
 @pytest.mark.slow
-def test_heads_and_towers_in_a_workspace_in_an_object_store(recipe, bucket, evenly):
-    root = f"{bucket}/w"
+def test_heads_and_towers_in_a_workspace_in_an_object_store(recipe, bucket, evenly, workspace_of):
+    root, kinds = f"{bucket}/w", ("heads", "towers", *TUNED)
     status, _, err = evenly("rebuild", recipe, "--root", root, "--json")
     assert status == 0, err
-    for kind in ("heads", "towers"):
+    local = workspace_of("w")
+    for kind in dict.fromkeys(kinds):
         status, out, err = evenly(*words(recipe, root, kind, epochs=2))
         assert status == 0, err
         assert evenly(*words(recipe, root, kind, epochs=2))[1] == out
-    assert [card["name"] for card in json.loads(evenly("encoders", "--root", root, "--json")[1])["refined"]] == [
-        "heads",
-        "towers",
-    ]
+        assert evenly(*words(recipe, local, kind, epochs=2))[1] == out
+        assert read_heads(root, kind) == read_heads(local, kind)
+    cards = json.loads(evenly("encoders", "--root", root, "--json")[1])["refined"]
+    assert [card["name"] for card in cards] == sorted(dict.fromkeys(kinds))
     encoders = ("--encoder", f"local-dir:{recipe.parent / 'model'} batch_size=4 refine=towers")
     status, out, err = evenly("leaderboard", recipe, *encoders, "--root", root, "--json")
     assert status == 0, err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["singular", "deep_prompts"])
+def test_a_bit_that_flipped_in_what_was_trained_is_noticed_and_the_same_command_mends_it(
+    recipe, workspace_of, evenly, kind
+):
+    root = workspace_of("w")
+    status, out, err = evenly(*words(recipe, root, kind, epochs=1))
+    assert status == 0, err
+    before, path = read_heads(root, kind), object_path(root / "objects", json.loads(out)["heads"])
+    flipped = bytearray(before)
+    flipped[-5] ^= 1
+    path.write_bytes(flipped)
+    with pytest.raises(DamagedError, match=f"must hold the heads of refined encoder `{kind}`"):
+        read_heads(root, kind)  # as each command reads them
+    assert evenly(*words(recipe, root, kind, epochs=1))[0] == 0
+    assert read_heads(root, kind) == before
+
+
+@pytest.mark.slow
+def test_nola_labels_pictures_and_teaches_the_picture_tower_by_them(recipe, bucket, evenly, workspace_of, tmp_path):
+    """Its three stages: texts, a network on the second backbone, tokens and LayerNorms; in a folder and in a store."""
+    content = yaml.safe_load(recipe.read_text())
+    content["features"]["second"] = {"model": f"local-dir:{write_clip(tmp_path / 'second', seed=2)}"}
+    content["classes"] = [{"list": str(recipe.parent / "colours.txt"), "methods": [], "adapters": ["nola"]}]
+    taught = tmp_path / "taught.yaml"
+    taught.write_text(yaml.safe_dump(content))
+    given = ("--towers", 1, "--tune", "prompts_and_norms", "--side", "image", "--objective", "pseudo_labelled")
+    given += ("--teacher", "colours/nola-names", "--hold", 0, "--epochs", 2, "--out", "nola", "--json")
+    results = []
+    for root in (workspace_of("w"), f"{bucket}/w"):
+        assert evenly("rebuild", taught, "--root", root, "--json")[0] == 0
+        status, _, err = evenly("fit", taught, "--root", root)
+        assert status == 0, err
+        status, out, err = evenly("refine", taught, *given, "--root", root)
+        assert status == 0, err
+        results.append((json.loads(out), read_heads(root, "nola")))
+    assert results[0] == results[1]
+    assert ("zero-shot against logistic regression", "colours") in {
+        (row["measure"], row["of"]) for row in results[0][0]["measures"]
+    }
+    status, _, err = evenly("refine", taught, "--objective", "pseudo_labelled", "--out", "bare", "--root", root)
+    assert status == 2
+    assert "`teacher` must be a fitted adapter, LIST/NAME" in err
 
 
 def test_every_measure_stands_in_one_line(capsys):

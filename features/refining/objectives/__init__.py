@@ -8,7 +8,7 @@ from evenly.features.refining.objectives.clippings import Clippings
 from evenly.features.refining.objectives.contrastive import Contrastive
 from evenly.features.refining.objectives.dclip import Dclip
 from evenly.features.refining.objectives.gkc import KnowledgeCalibration
-from evenly.features.refining.objectives.labelled import Labelled
+from evenly.features.refining.objectives.labelled import Labelled, PseudoLabelled
 from evenly.features.refining.objectives.light_clip import LightClip
 from evenly.features.refining.objectives.mlcd import Mlcd
 from evenly.features.refining.objectives.un2clip import DetailInversion
@@ -27,6 +27,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "un2clip": DetailInversion,
     "gkc": KnowledgeCalibration,
     "labelled": Labelled,
+    "pseudo_labelled": PseudoLabelled,
 }
 SAMPLERS: dict[str, type[Sampler]] = {"unime": HardNegatives}
 
@@ -44,11 +45,16 @@ def training_versions(objective: str, sampler: str | None, experts: int) -> dict
     return {name: str(version) for name, version in versions.items() if version > 1}
 
 
-def check_objective(objective: str, sampler: str | None) -> None:
-    """Raise ValueError for a loss or sampler that is not known, and for a sampler that a loss has no use for."""
+def check_objective(objective: str, sampler: str | None, teacher: str | None) -> None:
+    """Raise ValueError for a loss or sampler that is not known, and for a sampler or teacher that it has no use for."""
     if objective not in OBJECTIVES:
         raise ValueError(f"`objective` must be one of {', '.join(OBJECTIVES)}; got `{objective}`")
     if sampler is not None and sampler not in SAMPLERS:
         raise ValueError(f"a sampler must be one of {', '.join(SAMPLERS)}; got `{sampler}`")
     if sampler is not None and not OBJECTIVES[objective].uses_negatives:
         raise ValueError(f"a sampler must stand with an objective that has negatives; got `{objective}`")
+    if OBJECTIVES[objective].is_taught != bool(teacher):
+        raise ValueError(
+            "`teacher` must be a fitted adapter, LIST/NAME, where `objective` is of pseudo-labels, and only there; got "
+            f"{f'`{teacher}`' if teacher else 'none'} with `{objective}`"
+        )

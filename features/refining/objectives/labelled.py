@@ -1,6 +1,7 @@
 """Labels of pictures among their names, which are encoded at each step: what CLIP-SVD and MaPLe train their towers by.
 
-CLIP-SVD: Koleilat et al. 2025, arXiv:2509.03740; MaPLe: Khattak et al., CVPR 2023, arXiv:2210.03117.
+CLIP-SVD: Koleilat et al. 2025, arXiv:2509.03740; MaPLe: Khattak et al., CVPR 2023, arXiv:2210.03117. Labels that an
+adapter gives: NoLA, Imam et al. 2024, arXiv:2411.19346.
 """
 
 from typing import TYPE_CHECKING
@@ -24,8 +25,8 @@ class Labelled(Objective):
     reads_captions = False
     needs = ("named",)
 
-    def __init__(self, *, scale: float = 100.0) -> None:
-        self.scale = scale
+    def __init__(self, *, scale: float = 100.0, smoothing: float = 0.0) -> None:
+        self.scale, self.smoothing = scale, smoothing
 
     def prepare(self, pairs: PairRows, *, seed: int) -> None:
         """Take the labels' rows and texts."""
@@ -44,5 +45,18 @@ class Labelled(Objective):
         names = normalize(batch.texts(self._rows, self._texts), dim=1)
         classes = self._classes[batch.places]
         logits = self.scale * refined.unit().image @ names.T
-        total = cross_entropy(logits, classes, ignore_index=-1, reduction="sum")
+        total = cross_entropy(logits, classes, ignore_index=-1, reduction="sum", label_smoothing=self.smoothing)
         return total / (classes >= 0).sum().clamp_min(1)
+
+
+class PseudoLabelled(Labelled):
+    """`labelled` by labels that a fitted adapter gives all pictures of train, smoothed: NoLA's third stage.
+
+    A share `smoothing` of each label lies on all classes alike, as in fazliimam/NoLA. There logits are rows, not
+    normalised, times a classifier that begins at the class texts and is trained; here the texts stay.
+    """
+
+    is_taught = True
+
+    def __init__(self, *, scale: float = 100.0, smoothing: float = 0.1) -> None:
+        super().__init__(scale=scale, smoothing=smoothing)

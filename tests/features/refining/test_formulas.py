@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.cluster import KMeans, MiniBatchKMeans
-from torch.nn.functional import cross_entropy, kl_div, log_softmax, mse_loss, normalize, one_hot, softmax
+from torch.nn.functional import cross_entropy, kl_div, log_softmax, mse_loss, nll_loss, normalize, one_hot, softmax
 
 from evenly.features.refining.heads import Heads, HeadTraining
 from evenly.features.refining.mixture import HeadMixture, MixtureTraining
@@ -255,19 +255,34 @@ def gkc(of):
     return info_nce(of.now.image, of.now.text) + 0.5 * calibrated + text_kd
 
 
+def label_rows(of):
+    names = torch.from_numpy(of.pairs.named.rows)
+    return of.refined(Sides(image=names, text=names)).text
+
+
 def labelled(of):
     """CLIP-SVD, train.py, and MaPLe, trainers/maple.py: F.cross_entropy(logit_scale * image @ text.t(), label)."""
     own = of.pairs.named.places[PLACES][:, 0]
-    names = torch.from_numpy(of.pairs.named.rows)
-    texts = normalize(of.refined(Sides(image=names, text=names)).text)
     has = np.flatnonzero(own >= 0)
-    return cross_entropy(100 * normalize(of.now.image)[has] @ texts.T, torch.from_numpy(own[has]))
+    return cross_entropy(100 * normalize(of.now.image)[has] @ normalize(label_rows(of)).T, torch.from_numpy(own[has]))
+
+
+def pseudo_labelled(of):
+    """NoLA, utils/utils.py, LabelSmoothingCrossEntropy with epsilon .1, of the logits of `labelled`."""
+    own = of.pairs.named.places[PLACES][:, 0]
+    has = np.flatnonzero(own >= 0)
+    log_preds = log_softmax(100 * normalize(of.now.image)[has] @ normalize(label_rows(of)).T, dim=-1)
+    loss, nll = -log_preds.sum(dim=-1).mean(), nll_loss(log_preds, torch.from_numpy(own[has]))
+    return 0.1 * (loss / log_preds.shape[-1]) + (1 - 0.1) * nll
 
 
 FORMULAS = {
     formula.__name__: formula
-    for formula in (contrastive, clip_refine, light_clip, mcip, mlcd, clippings, dclip, vladva, un2clip, gkc, labelled)
-}
+    for formula in (
+        contrastive, clip_refine, light_clip, mcip, mlcd, clippings, dclip, vladva, un2clip, gkc, labelled,
+        pseudo_labelled,
+    )
+}  # fmt: skip
 
 
 def prepared(name, pairs):

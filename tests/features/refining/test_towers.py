@@ -1,5 +1,6 @@
 """The last blocks of towers: gradients reach them and nothing else, deltas are kept and loaded equal, runs repeat."""
 
+import copy
 import io
 import logging
 from dataclasses import replace
@@ -13,9 +14,9 @@ from PIL import Image
 from evenly.features.dense.towers import dense_encoder
 from evenly.features.encoder import load_encoder
 from evenly.features.errors import RowsError, UnknownModelError
-from evenly.features.refining.deep_prompts import DeepPrompts
+from evenly.features.refining.deep_prompts import DeepPrompts, PromptsAndNorms
 from evenly.features.refining.encoder import refined_encoder
-from evenly.features.refining.objective import Sides, info_nce
+from evenly.features.refining.objective import Batch, Sides, info_nce
 from evenly.features.refining.objectives import OBJECTIVES
 from evenly.features.refining.pairs import PairRows, SharedRows, stored_rows
 from evenly.features.refining.towers import TUNED, TowerDeltas, TowerTraining
@@ -278,6 +279,77 @@ def test_visual_prompts_alone_are_learned_as_they_are(folder):
     assert all(torch.equal(one, before[name]) for name, one in encoder.opened.model.state_dict().items())
 
 
+def nola_image(visual, pixels, prompts):
+    """NoLA, trainers/NoLA.py, incorporate_prompt; clip/model.py, embeddings_patch, forward_after_patch_embeddings."""
+    x = visual.conv1(pixels).flatten(2).transpose(1, 2)
+    x = torch.cat([visual.class_embedding.expand(len(x), 1, -1), x], dim=1) + visual.positional_embedding
+    x = visual.ln_pre(x)
+    x = torch.cat([x[:, :1], prompts.expand(len(x), -1, -1), x[:, 1:]], dim=1)
+    for block in visual.transformer.resblocks:
+        x = block(x)
+    return visual.ln_post(x[:, 0]) @ visual.proj
+
+
+def nola_loss(preds, target, epsilon=0.1):
+    """NoLA, utils/utils.py, LabelSmoothingCrossEntropy."""
+    log_preds = torch.log_softmax(preds, dim=-1)
+    nll = torch.nn.functional.nll_loss(log_preds, target)
+    return epsilon * (-log_preds.sum(dim=-1).mean() / preds.shape[-1]) + (1 - epsilon) * nll
+
+
+def test_tokens_and_norms_learn_from_pseudo_labels_as_in_the_public_code(folder):
+    encoder, texts = opened(folder), np.array(["a cat", "a dog", "a fox"])
+    named = SharedRows(rows=encoder.encode_texts(texts), places=np.arange(N)[:, None] % 3, texts=texts)
+    pairs, places, generator = replace(pairs_of(encoder), named=named), np.arange(7), torch.Generator().manual_seed(0)
+    towers = training_of(encoder, pairs, "prompts_and_norms", "image")
+    values = {name: (one + 0.1 * torch.randn(one.shape, generator=generator)) for name, one in towers.start().items()}
+    values = {name: one.requires_grad_() for name, one in values.items()}
+    visual = copy.deepcopy(encoder.opened.model.visual)
+    norms = {name: one for name, one in visual.named_parameters() if "ln_" in name}
+    for name, weights in norms.items():
+        weights.requires_grad_().data += values[f"visual.{name}"].data
+    assert values.keys() == {"deep_prompts.image_0", *(f"visual.{name}" for name in norms)}
+    assert len(norms) == 2 * (2 + 2 * 2)
+
+    objective = OBJECTIVES["pseudo_labelled"]()
+    objective.prepare(pairs, seed=0)
+    batch = Batch(
+        places=places, pairs=pairs, negatives=None, progress=0.0, generator=generator, refined=None,
+        texts=partial(towers.texts, values),
+    )  # fmt: skip
+    pixels = encoder.images.prepare(read(pairs.uids[places]))
+    sides = Sides(image=torch.from_numpy(pairs.image[places]), text=torch.from_numpy(pairs.text[places]))
+    ours = objective.loss(batch, towers.rows(values, sides, (pixels, None)), sides)
+    unit = torch.nn.functional.normalize
+    prompts = values["deep_prompts.image_0"].detach().requires_grad_()
+    tokens = visual.ln_pre(prompts)  # there they come behind the first normalisation, here before it, as in MaPLe
+    rows = 100 * unit(nola_image(visual, encoder.images.pixels.normalised(pixels), tokens), dim=1)
+    theirs = nola_loss(rows @ unit(torch.from_numpy(named.rows), dim=1).T, torch.from_numpy(places % 3))
+    assert float(ours.detach()) == pytest.approx(float(theirs.detach()), abs=1e-5)
+    same = {"deep_prompts.image_0": prompts} | {f"visual.{name}": weights for name, weights in norms.items()}
+    gradients = torch.autograd.grad(ours, [values[name] for name in same])
+    for one, other in zip(gradients, torch.autograd.grad(theirs, list(same.values())), strict=True):
+        assert one.any()
+        assert one.numpy() == pytest.approx(other.numpy(), abs=1e-4)
+
+
+def test_norms_begin_at_the_frozen_ones_and_train_beside_tokens_alone(folder):
+    encoder = opened(folder)
+    before = {name: one.detach().clone() for name, one in encoder.opened.model.state_dict().items()}
+    pairs = pairs_of(encoder)
+    start = training_of(encoder, pairs, "prompts_and_norms", "image").frozen()
+    assert start.image(pairs.image, pairs.uids) is pairs.image
+    tokens = training_of(encoder, pairs, "deep_prompts", "image").frozen().at(1.0)
+    assert start.at(1.0).image(pairs.image, pairs.uids).tobytes() == tokens.image(pairs.image, pairs.uids).tobytes()
+    *_, (_, refined, state) = trained(encoder, "prompts_and_norms", "image")
+    norms = {f"visual.{name}" for name, _ in encoder.opened.model.visual.named_parameters() if "ln_" in name}
+    assert set(refined.deltas) == {"deep_prompts.image_0"} | norms
+    assert all(state[f"exp_avg.{name}"].any() for name in refined.deltas)
+    assert all(torch.equal(one, before[name]) for name, one in encoder.opened.model.state_dict().items())
+    with pytest.raises(RowsError, match="must hold deep prompts"):
+        PromptsAndNorms(encoder, sorted(refined.deltas)[:-1])
+
+
 def test_deltas_are_added_at_their_strength(folder):
     encoder = opened(folder)
     *_, (_, refined, _) = trained(encoder)
@@ -291,7 +363,14 @@ def test_deltas_are_added_at_their_strength(folder):
 
 @pytest.mark.parametrize(
     ("tune", "options"),
-    [("blocks", {}), ("blocks", {"threads": 2}), ("blocks", {"batch_size": 3}), ("singular", {}), ("deep_prompts", {})],
+    [
+        ("blocks", {}),
+        ("blocks", {"threads": 2}),
+        ("blocks", {"batch_size": 3}),
+        ("singular", {}),
+        ("deep_prompts", {}),
+        ("prompts_and_norms", {}),
+    ],
 )
 def test_towers_are_trained_alike_wherever_it_was_broken_off_and_by_however_many_threads(folder, tune, options):
     whole = trained(opened(folder, batch_size=options.get("batch_size", 4)), tune)

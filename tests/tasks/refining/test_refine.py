@@ -12,10 +12,15 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
 from evenly.adapters.errors import InvalidFeaturesError
+from evenly.adapters.features import Features
+from evenly.adapters.methods.nola import NoLA
+from evenly.adapters.methods.zero_shot import ZeroShot
+from evenly.adapters.saved import to_arrays, to_card
 from evenly.features.refining.hold import SLACK
 from evenly.features.refining.objectives import OBJECTIVES
 from evenly.features.refining.training import TrainingRule
-from evenly.storage.artifacts.kinds import refined_encoders_of
+from evenly.features.unit_rows import to_unit_rows
+from evenly.storage.artifacts.kinds import fitted_adapters_of, put_adapter, refined_encoders_of
 from evenly.storage.artifacts.store import object_path
 from evenly.storage.builds import Builds
 from evenly.storage.errors import DamagedError, InputError, NotFoundError
@@ -325,6 +330,44 @@ def test_labels_are_trained_on_alone_and_class_lists_choose(workspace, monkeypat
     assert record.notes["train_pairs"] == (parts.pairs["train"].labels != "").sum() < len(parts.pairs["train"])
     with pytest.raises(InputError, match="`labelled` must be chosen by a class list with pictures in val"):
         refine(workspace, objective="labelled", lists=())
+
+
+def put_teacher(workspace, name, adapter, **card):
+    artifacts = fitted_adapters_of(workspace, "some-1", "things")
+    put_adapter(artifacts, name, to_card(adapter) | card, to_arrays(adapter), made_of={}, force=True)
+
+
+def test_pseudo_labels_are_those_of_a_fitted_adapter_and_no_own_label_is_read(workspace, manifest, monkeypatch):
+    monkeypatch.setattr(refine_module, "label_rivals", lambda _parts: {})
+    train = refining_parts(run_in(workspace), manifest, [LIST]).pairs["train"]
+    texts = WordEncoder().encode_texts([LIST.said(name) for name in THINGS])
+    rows = [to_unit_rows(one)[0].astype(np.float32) for one in (train.image, texts)]
+    features = Features(
+        image=rows[0], prototypes=rows[1], second=rows[0], unlabelled=rows[0], unlabelled_second=rows[0]
+    )
+    names, classes = np.arange(len(train)) % 6, THINGS[::-1]
+    put_teacher(workspace, "backwards", ZeroShot().fit(features, names), classes=classes)
+    taught = refining_parts(run_in(workspace), manifest, [LIST], needs=("named",), teacher="things/backwards")
+    labels = taught.pairs["train"].labels
+    assert labels.tolist() == [classes[place] for place in (rows[0] @ rows[1].T).argmax(axis=1)]
+    assert not (labels == train.labels).any()
+    assert taught.pairs["train"].named.texts.tolist() == sorted(map(LIST.said, THINGS))
+    assert "" in taught.pairs["val"].labels
+
+    asked = {"objective": "pseudo_labelled", "teacher": "things/backwards"}
+    record = refine(workspace, **asked)
+    assert record.notes["train_pairs"] == len(train)
+    assert refine(workspace, **asked).key == record.key
+    put_teacher(workspace, "backwards", ZeroShot().fit(features, names), classes=THINGS)
+    assert refine(workspace, **asked).key != record.key
+    with pytest.raises(NotFoundError, match=r"adapter `gda-names` must be in .*; it is not\. There: backwards"):
+        refine(workspace, **asked | {"teacher": "things/gda-names"})
+    put_teacher(workspace, "nola", NoLA(epochs=1).fit(features, names), classes=THINGS, second={"identity": "f" * 64})
+    with pytest.raises(InputError, match=r"`features\.second` must be the one that `things/nola` was fitted on, ffff"):
+        refine(workspace, **asked | {"teacher": "things/nola"})
+    for wrong in ({"teacher": None}, {"objective": "labelled"}):
+        with pytest.raises(ValueError, match="`teacher` must be a fitted adapter, LIST/NAME, where"):
+            rule_of(**asked | wrong)
 
 
 def test_too_small_a_build_is_refused(workspace):
