@@ -269,7 +269,7 @@ def test_nola_labels_pictures_and_teaches_the_picture_tower_by_them(recipe, buck
     }
     status, _, err = evenly("refine", taught, "--objective", "pseudo_labelled", "--out", "bare", "--root", root)
     assert status == 2
-    assert "`teacher` must be a fitted adapter, LIST/NAME" in err
+    assert "`--teacher` must be a fitted adapter, LIST/NAME, where" in err
 
 
 def test_every_measure_stands_in_one_line(capsys):
