@@ -8,7 +8,7 @@ from evenly.features.refining.objectives.clippings import Clippings
 from evenly.features.refining.objectives.contrastive import Contrastive
 from evenly.features.refining.objectives.dclip import Dclip
 from evenly.features.refining.objectives.gkc import KnowledgeCalibration
-from evenly.features.refining.objectives.labelled import Labelled, PseudoLabelled
+from evenly.features.refining.objectives.labelled import Labelled, TaughtLabels
 from evenly.features.refining.objectives.light_clip import LightClip
 from evenly.features.refining.objectives.mlcd import Mlcd
 from evenly.features.refining.objectives.un2clip import DetailInversion
@@ -27,7 +27,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "un2clip": DetailInversion,
     "gkc": KnowledgeCalibration,
     "labelled": Labelled,
-    "pseudo_labelled": PseudoLabelled,
+    "pseudo_labelled": TaughtLabels,
 }
 SAMPLERS: dict[str, type[Sampler]] = {"unime": HardNegatives}
 

@@ -49,7 +49,7 @@ class Labelled(Objective):
         return total / (classes >= 0).sum().clamp_min(1)
 
 
-class PseudoLabelled(Labelled):
+class TaughtLabels(Labelled):
     """`labelled` by labels that a fitted adapter gives all pictures of train, smoothed: NoLA's third stage.
 
     A share `smoothing` of each label lies on all classes alike, as in fazliimam/NoLA. There logits are rows, not
