@@ -57,6 +57,7 @@ class TaughtLabels(Labelled):
     """
 
     is_taught = True
+    gains = False
 
     def __init__(self, *, scale: float = 100.0, smoothing: float = 0.1) -> None:
         super().__init__(scale=scale, smoothing=smoothing)
