@@ -12,12 +12,14 @@ from evenly.adapters.effects.region_claims import REGION_CLAIMS
 from evenly.adapters.effects.rejection import REJECTION_CLAIMS
 from evenly.adapters.effects.searches import SEARCH_CLAIMS
 from evenly.adapters.effects.texts import TEXT_CLAIMS
+from evenly.adapters.effects.tuned_claims import TUNED_CLAIMS
 
 CLAIMS: tuple[Claim, ...] = (
     *TEXT_CLAIMS,
     *POOL_CLAIMS,
     *PROMPT_CLAIMS,
     *DOMAIN_CLAIMS,
+    *TUNED_CLAIMS,
     *REJECTION_CLAIMS,
     *SEARCH_CLAIMS,
     *REGION_CLAIMS,

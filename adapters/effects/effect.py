@@ -98,6 +98,16 @@ def auroc_arm(known: Floats, known_groups: Integers, unknown: Floats, unknown_gr
     return arm
 
 
+def harmonic_arm(first: Arm, second: Arm) -> Arm:
+    """The harmonic mean of two arms, such as of the accuracies of two kinds of classes; 0 where both are 0."""
+
+    def arm(weights: Floats) -> Floats:
+        shares = first(weights), second(weights)
+        return np.asarray(2 * shares[0] * shares[1] / np.maximum(shares[0] + shares[1], np.finfo(float).tiny))
+
+    return arm
+
+
 def effect_of(by_seed: Sequence[PairedArms], *, seed: int) -> Effect:
     """The effect over the comparisons of several seeds, which have the same groups; without a verdict.
 

@@ -1,6 +1,6 @@
 """The proving ground as arrays: rows of its pictures and texts by an encoder, and the truth about each picture."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,31 @@ TEMPLATES = ("{}", "a {}")
 
 Encode = Callable[[Sequence[str]], Floats]
 """Texts to unit rows (n, d) float32."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TowerRule:
+    """The training of parts of `blocks` of a text tower, by the words of `evenly refine --tune`."""
+
+    tune: str
+    blocks: int
+    steps: int
+    learning_rate: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TowerProblem:
+    """Rows (n, d) of pictures, their names `uids` (n,), and `labels` (n,), among which a text tower is trained.
+
+    classes: the names that rows are made of; labels are some of them, or all.
+    """
+
+    image: Floats
+    uids: Strings
+    labels: Strings
+    classes: Sequence[str]
+    rule: TowerRule
+    seed: int
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -55,7 +80,8 @@ class Ground:
     on white of one code by different hands. text and long_text: rows of texts, cut and in chunks. tagged:
     gives tags and the caption that a language model made of them, by name, for pictures of `test`. frozen (n, d): rows
     by the encoder that this one was refined from. regions: gives the regions of its pictures. tower: binds the
-    encoder's text tower to names. crops: gives rows (v, n, d) of so many crops of pictures.
+    encoder's text tower to names. tuned: gives unit rows (c, d) of classes after equal shares of a training of
+    parts of that tower. crops: gives rows (v, n, d) of so many crops of pictures.
     """
 
     image: Floats
@@ -77,6 +103,7 @@ class Ground:
     frozen: Floats | None = None
     regions: Callable[[], GroundRegions] | None = None
     tower: Callable[[tuple[str, ...]], PromptTower] | None = None
+    tuned: Callable[[TowerProblem], Iterator[Floats]] | None = None
 
     def where(self, part: str, *, kind: str = "texture", **values: Any) -> Integers:  # noqa: ANN401 - any column
         """Positions (m,) of the pictures of a part and kind; of `values` a column must have one, or one of several."""

@@ -28,6 +28,7 @@ from evenly.adapters.prompts.cpe import CPE
 from evenly.adapters.search import Tuned, tune
 
 SHOTS = 4
+NO_TOWER = "no text tower: judge by an encoder of open_clip"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,7 +48,7 @@ class PromptRows:
     def labelled(self, rows: Integers, labels: Integers | None = None) -> LabelledFeatures:
         """Pictures with their classes, or with other labels, their prototypes and the text tower."""
         if self.ground.tower is None:
-            raise NotMeasurableError("no text tower: judge by an encoder of open_clip")
+            raise NotMeasurableError(NO_TOWER)
         further = dict(self.further if rows is self.support else {}, tower=self.ground.tower(tuple(self.classes)))
         features = self.ground.features(rows, self.ground.prototypes(self.classes), **further)
         own = self.ground.labels(rows, self.classes) if labels is None else labels
@@ -77,6 +78,15 @@ class PromptRows:
         judged = self.labelled(self.rows)
         return np.asarray(adapter.predict(judged.features) == judged.labels)
 
+    def nearest(self, class_rows: Floats, rows: Integers) -> Floats:
+        """Whether the nearest of the rows of classes (c, d) names each picture rightly."""
+        return np.asarray(nearest_class(self.ground.image[rows], class_rows) == self.ground.labels(rows, self.classes))
+
+
+def chosen_by(tuned: Tuned) -> dict[str, Any]:
+    """The choice of an adapter, and whether it was zero-shot's after all."""
+    return {"kept zero-shot": tuned.kept_zero_shot, **tuned.chosen}
+
 
 def drawn_support(ground: Ground, fit: Integers, seed: int) -> Integers:
     """SHOTS pictures of each class among those of `fit`, by hash."""
@@ -84,31 +94,28 @@ def drawn_support(ground: Ground, fit: Integers, seed: int) -> Integers:
     return fit[few_shot(ground.labels(fit), ground.column("name", fit), shots=SHOTS, seed=seed, groups=groups).indices]
 
 
-def _drawn_problem(ground: Ground, seed: int) -> PromptRows:
-    """SHOTS labels of each class of `fit`, and all of `val` and `test`."""
-    support = drawn_support(ground, ground.where("fit"), seed)
-    return PromptRows(
-        ground=ground, support=support, val=ground.where("val"), rows=ground.where("test"), classes=ground.classes
-    )
+def drawn_problem(ground: Ground, seed: int, classes: tuple[str, ...] | None = None) -> PromptRows:
+    """SHOTS labels in `fit` for each of some classes, by default all, and all of their pictures in `val` and `test`."""
+    classes = classes or ground.classes
+    fit, val, rows = (ground.where(part, label=classes) for part in ("fit", "val", "test"))
+    return PromptRows(ground=ground, support=drawn_support(ground, fit, seed), val=val, rows=rows, classes=classes)
 
 
 def _coop(ground: Ground, seed: int) -> JudgedClaim:
-    problem = _drawn_problem(ground, seed)
+    problem = drawn_problem(ground, seed)
     tuned = problem.tuned(CoOp, seed)
-    labels = ground.labels(problem.rows)
     values = {
         "method": problem.right(tuned.adapter),
-        "rival": nearest_class(ground.image[problem.rows], ground.prototypes(ground.classes)) == labels,
+        "rival": problem.nearest(ground.prototypes(ground.classes), problem.rows),
         "control": problem.right(problem.on_other_labels(CoOp(**{**tuned.chosen, "seed": seed}), seed)),
         "ceiling": problem.right(problem.tuned(LinearProbe, seed).adapter),
     }
-    chosen = {"kept zero-shot": tuned.kept_zero_shot, **tuned.chosen}
-    return JudgedClaim(comparison=arms_of(ground, problem.rows, values), chosen={"method": chosen})
+    return JudgedClaim(comparison=arms_of(ground, problem.rows, values), chosen={"method": chosen_by(tuned)})
 
 
 def _in_sessions(ground: Ground, seed: int, *, per_class: bool) -> JudgedClaim:
     """Half of the classes, then twice a quarter: the mean over sessions of the accuracy among the classes so far."""
-    problem = _drawn_problem(ground, seed)
+    problem = drawn_problem(ground, seed)
     groups, n_groups = ground.groups(problem.rows)
     train, test = problem.labelled(problem.support), problem.labelled(problem.rows)
     n_classes, generator = len(ground.classes), np.random.default_rng(seed)
@@ -134,7 +141,7 @@ def _in_sessions(ground: Ground, seed: int, *, per_class: bool) -> JudgedClaim:
 
 def _students(ground: Ground, seed: int) -> JudgedClaim:
     """GRIP with prompts as students, at its defaults, on few labels and the rest of `fit` as a pool."""
-    problem = _drawn_problem(ground, seed)
+    problem = drawn_problem(ground, seed)
     pool = ground.image[np.setdiff1d(ground.where("fit"), problem.support)]
 
     def with_pool(rows: Integers, unlabelled: Floats) -> LabelledFeatures:
@@ -149,8 +156,7 @@ def _students(ground: Ground, seed: int) -> JudgedClaim:
     train, val = (with_pool(rows, pool) for rows in (problem.support, problem.val))
     tuned = tune(GrowingPseudoLabels, train=train, validation=val)
     values["rival"] = problem.right(tuned.adapter)
-    chosen = {"kept zero-shot": tuned.kept_zero_shot, **tuned.chosen}
-    return JudgedClaim(comparison=arms_of(ground, problem.rows, values), chosen={"rival": chosen})
+    return JudgedClaim(comparison=arms_of(ground, problem.rows, values), chosen={"rival": chosen_by(tuned)})
 
 
 @lru_cache(maxsize=3)

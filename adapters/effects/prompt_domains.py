@@ -9,10 +9,10 @@ import numpy as np
 
 from evenly.adapters.contract import Adapter
 from evenly.adapters.effects.claim import Claim, JudgedClaim, arms_of
-from evenly.adapters.effects.effect import Arm, PairedArms, mean_arm
-from evenly.adapters.effects.ground import Ground, nearest_class
+from evenly.adapters.effects.effect import Arm, PairedArms, harmonic_arm, mean_arm
+from evenly.adapters.effects.ground import Ground
 from evenly.adapters.effects.pools import two_hands
-from evenly.adapters.effects.prompt_claims import SHOTS, PromptRows, drawn_support
+from evenly.adapters.effects.prompt_claims import SHOTS, PromptRows, chosen_by, drawn_problem, drawn_support
 from evenly.adapters.evaluation.measures.rejection import choose_threshold
 from evenly.adapters.features import Features, Floats, Integers
 from evenly.adapters.ood.scores import energy, msp
@@ -40,10 +40,8 @@ def _learned_of_one_hand(ground: Ground, seed: int) -> tuple[Integers, dict[str,
     )
     tuned = {kind.__name__: problem.tuned(kind, seed, fixed=SHORT) for kind in (GOPro, CoOp)}
     values = {name: problem.right(of_kind.adapter) for name, of_kind in tuned.items()}
-    nearest = nearest_class(ground.image[problem.rows], ground.prototypes(ground.classes))
-    values["zero-shot"] = np.asarray(nearest == ground.labels(problem.rows))
-    chosen = {name: {"kept zero-shot": of_kind.kept_zero_shot, **of_kind.chosen} for name, of_kind in tuned.items()}
-    return problem.rows, values, chosen
+    values["zero-shot"] = problem.nearest(ground.prototypes(ground.classes), problem.rows)
+    return problem.rows, values, {name: chosen_by(of_kind) for name, of_kind in tuned.items()}
 
 
 def _one_hand(ground: Ground, seed: int, *, rival: str) -> JudgedClaim:
@@ -54,15 +52,7 @@ def _one_hand(ground: Ground, seed: int, *, rival: str) -> JudgedClaim:
 
 def _open_set(ground: Ground, seed: int) -> JudgedClaim:
     """H of known classes told apart and other pictures rejected, below a threshold that is best on val."""
-    rows = {part: ground.where(part, label=ground.known) for part in ("fit", "val", "test")}
-    problem = PromptRows(
-        ground=ground,
-        support=drawn_support(ground, rows["fit"], seed),
-        val=rows["val"],
-        rows=rows["test"],
-        classes=ground.known,
-        further={"rejection_names": ground.near},
-    )
+    problem = replace(drawn_problem(ground, seed, ground.known), further={"rejection_names": ground.near})
     nothing = tuple(planted["name"] for planted in ground.planted)[: len(ground.near)]
     tuned, coop = (problem.tuned(kind, seed, fixed=SHORT, guard=False) for kind in (OSLoPrompt, CoOp))
     control = replace(problem, further={"rejection_names": nothing}).fitted(OSLoPrompt, {**SHORT, **tuned.chosen}, seed)
@@ -89,13 +79,7 @@ def _open_set_arm(problem: PromptRows, adapter: Adapter, score: Callable[[Floats
     accepted, rejected = right["test"] & (scores["test"][0] >= threshold), scores["test"][1] < threshold
     numbers, n_groups = ground.groups(np.concatenate([problem.rows, unknown["test"]]))
     closed = mean_arm(accepted, numbers[: len(accepted)], n_groups=n_groups)
-    opened = mean_arm(rejected, numbers[len(accepted) :], n_groups=n_groups)
-
-    def arm(weights: Floats) -> Floats:
-        shares = closed(weights), opened(weights)
-        return np.asarray(2 * shares[0] * shares[1] / np.maximum(shares[0] + shares[1], np.finfo(float).tiny))
-
-    return arm
+    return harmonic_arm(closed, mean_arm(rejected, numbers[len(accepted) :], n_groups=n_groups))
 
 
 DOMAIN_CLAIMS = (

@@ -44,7 +44,7 @@ class CPE(SessionLearner, PromptLearner):
                 f"`tower` must be that of the earlier sessions, {self.tower_[:12]}; got {tower.identity[:12]}. "
                 "Hand in the tower of the same encoder."
             )
-        context = self.contexts_[self._stage]
+        context = self.context()
         if self.per_class:
             context = np.concatenate([context, self._start(problem)["context"].numpy()[len(context) :]])
         present = np.bincount(labels, minlength=n_classes) > 0

@@ -81,6 +81,10 @@ class PromptLearner(Adapter):
         """The rows (c, d) of the classes where the training is stopped."""
         return np.asarray(self.rows_[self._stage])
 
+    def context(self) -> Floats:
+        """The vectors (m, w), or (c, m, w), where the training is stopped."""
+        return np.asarray(self.contexts_[self._stage])
+
     def nearest_words(self) -> list[list[tuple[str, float]]]:
         """Of each context, one or one per class, the nearest token of each vector and its distance, at the stop."""
         chosen = json.loads(self.words_)[self._stage]

@@ -64,6 +64,13 @@ class Heads:
         """Rows (n, d) of texts, refined; each has the same bits whatever it is refined with."""
         return self._added(rows, self.text_down, self.text_up)
 
+    def of_text_tensor(self, rows: "Tensor") -> "Tensor":
+        """Rows of texts, refined; gradients pass through."""
+        import torch
+
+        down, up = torch.from_numpy(self.text_down), torch.from_numpy(self.text_up)
+        return rows + self.strength * (rows @ down @ up)
+
     def arrays(self) -> dict[str, Single]:
         """The trained parameters, by name."""
         return {name: getattr(self, name) for name in ARRAYS}

@@ -95,7 +95,7 @@ class EncoderPromptTower:
             inputs, model = (None, torch.from_numpy(tokens).to(device)), both_towers(self._base.opened.model)
             rows: Tensor = functional_call(model, self._shortened(length) if self._shortened else {}, inputs)[1]
         rows = rows.float().cpu()
-        return rows if self._heads is None else rows + self._added_by_heads(rows)
+        return rows if self._heads is None else self._heads.of_text_tensor(rows)
 
     def vectors(self, text: str) -> Single:
         """Word embeddings (m, w) of the tokens of a text."""
@@ -124,13 +124,6 @@ class EncoderPromptTower:
     @property
     def _heads(self) -> Any:  # noqa: ANN401 - heads, or what is refused
         return self.encoder.heads if isinstance(self.encoder, RefinedEncoder) else None
-
-    def _added_by_heads(self, rows: "Tensor") -> "Tensor":
-        import torch
-
-        down, up = torch.from_numpy(self._heads.text_down), torch.from_numpy(self._heads.text_up)
-        added: Tensor = self._heads.strength * (rows @ down @ up)
-        return added
 
     @cached_property
     def _embedding(self) -> "torch.nn.Module":

@@ -29,6 +29,7 @@ from evenly.tasks.adapters.prompts import RunTower
 from evenly.tasks.adapters.region_methods import region_answers
 from evenly.tasks.adapters.region_parts import read_parts
 from evenly.tasks.adapters.region_truth import read_region_truth
+from evenly.tasks.adapters.tuned_rows import tuned_class_rows
 from evenly.tasks.captions.captioner import Shown
 from evenly.tasks.captions.tags import TAGS, TagsRule
 from evenly.tasks.encoders import CHUNK, encoder_identity, frozen_run, open_encoder, open_second, store_texts, text_rows
@@ -98,6 +99,7 @@ def read_ground(run: Run, folder: Path) -> Ground:
         tagged=lambda: _tagged(run, truth),
         regions=cache(regions),
         tower=lambda names: RunTower(run, tuple(names), {}),
+        tuned=lambda problem: tuned_class_rows(open_encoder(run), problem),
         crops=crops,
         frozen=None if run.encoder.refine is None else _single(stored[frozen.identity][0]),
         truth=truth,
