@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -150,6 +150,12 @@ class Adapter(ABC):
     def losses(self, features: Features, labels: Integers, points: Sequence[Mapping[str, Any]]) -> Floats:  # noqa: ARG002
         """The sum over rows of the loss named `chosen_by`, at each of `points` (p,); here none."""
         return np.zeros(len(points))
+
+    @classmethod
+    def open_grid(cls, fixed: Mapping[str, Any]) -> Grid:
+        """The published grid without the parameters that are fixed."""
+        parameters = {name: values for name, values in cls.grid.parameters.items() if name not in fixed}
+        return replace(cls.grid, parameters=parameters, bisect=None if cls.grid.bisect in fixed else cls.grid.bisect)
 
     def get_params(self, *, deep: bool = True) -> dict[str, Any]:  # noqa: ARG002 - scikit-learn's clone passes it
         """The hyper-parameters by name."""

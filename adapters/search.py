@@ -61,7 +61,7 @@ def tune(
     guard: bool = True,
     fits: dict[Any, Adapter] | None = None,
 ) -> Tuned:
-    """Fit `adapter` on train at each point of `grid` (None: its published one) and keep the best on validation.
+    """Fit `adapter` on train at each point of `grid` (None: its own) and keep the best on validation.
 
     Top-1 accuracy decides, or the loss that the adapter is `chosen_by`; of equal points the first tried wins. With few
     labels the rows of train judge too, by fits on validation (see `folds_of`), and of equal points that of the largest
@@ -76,8 +76,8 @@ def tune(
     train, validation = (_checked(part, n_classes) for part in (train, validation))
     folds = folds_of(adapter, train=train, validation=validation, fits={} if fits is None else fits)
     search = _Search(adapter=adapter, folds=folds, fixed=settings)
-    chosen_grid = adapter.grid if grid is None else grid
-    search.run(chosen_grid if search.n_rows else Grid())
+    open_grid = adapter.open_grid(settings) if grid is None else grid
+    search.run(open_grid if search.n_rows else Grid())
     zero_shot = ZeroShot(logit_scale=settings.get("logit_scale", 100.0)).fit(train.features, train.labels)
     right = [zero_shot.correct_counts(fold.judging.features, fold.judging.labels, [{}])[0] for fold in folds]
     baseline = float(sum(right) / (search.n_rows or np.nan))

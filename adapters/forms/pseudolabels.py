@@ -1,9 +1,9 @@
 """Pseudo-labels of an unlabelled pool: an exact selector, and the loop that trains a student on what it selects."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -55,6 +55,11 @@ class PseudoLabelled(Adapter):
     bias_: Floats = field(init=False, repr=False)
     pseudo_rows_: Integers = field(init=False, repr=False)
     pseudo_labels_: Integers = field(init=False, repr=False)
+
+    @classmethod
+    def open_grid(cls, fixed: Mapping[str, Any]) -> Grid:
+        """The grid where GDA is the student; other students have no `alpha`, and nothing to search."""
+        return super().open_grid(fixed) if fixed.get("student", cls.student) == "gda" else Grid()
 
     def affine_form(self) -> tuple[Floats, Floats]:
         """The last student's."""

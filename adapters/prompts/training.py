@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Parameters = Mapping[str, "Tensor"]
 _MOMENTUM = "momentum."
+VERSION = 1
+"""Raised when a training of the same arrays would now come to other parameters: those of before are not gone on from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,9 +90,9 @@ def trained_stages(
 
 
 def training_key(features: Features, labels: Integers, **facts: object) -> str:
-    """The key of a training by all that it depends on: every array of the record, the labels, tower, names, facts."""
+    """The key of a training by all that it depends on: VERSION, arrays of the record, labels, tower, names, facts."""
     tower = features.tower
-    basis = (sorted(facts.items()), tower and tower.identity, tower and tower.names, features.rejection_names)
+    basis = (VERSION, sorted(facts.items()), tower and tower.identity, tower and tower.names, features.rejection_names)
     digest = hashlib.sha256(repr(basis).encode())
     for name, array in [("labels", labels), *((item.name, getattr(features, item.name)) for item in fields(features))]:
         if isinstance(array, np.ndarray):

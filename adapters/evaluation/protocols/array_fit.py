@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from evenly.adapters import adapter_class
-from evenly.adapters.contract import Adapter, Grid
+from evenly.adapters.contract import Adapter
 from evenly.adapters.errors import InvalidFeaturesError, MissingFeaturesError
 from evenly.adapters.evaluation.measures.calibration import Temperature, fit_temperature
 from evenly.adapters.evaluation.measures.ensemble_parts import judge_parts
@@ -78,13 +78,11 @@ def fit_arrays(
 
 
 def _tuned(parts: Parts, kind: type[Adapter], fixed: Mapping[str, Any], *, guard: bool | None) -> Tuned:
-    grid = open_grid(kind, fixed)
-    settled = bool(kind.grid.parameters) and not grid.parameters
+    settled = bool(kind.grid.parameters) and kind.grid.parameters.keys() <= fixed.keys()
     tuned = tune(
         kind,
         train=parts.train,
         validation=parts.val,
-        grid=grid,
         fixed=fixed,
         guard=not settled if guard is None else guard,
     )
@@ -93,16 +91,6 @@ def _tuned(parts: Parts, kind: type[Adapter], fixed: Mapping[str, Any], *, guard
     judged = f"{tuned.best_accuracy:.4f}, zero-shot {tuned.zero_shot_accuracy:.4f} on {tuned.validation_rows}"
     return replace(
         tuned, why=f"as given, nothing to choose: {judged if tuned.validation_rows else 'no'} validation rows"
-    )
-
-
-def open_grid(kind: type[Adapter], fixed: Mapping[str, Any]) -> Grid:
-    """The published grid of `kind` without the parameters that are fixed."""
-    grid = kind.grid
-    return replace(
-        grid,
-        parameters={name: values for name, values in grid.parameters.items() if name not in fixed},
-        bisect=None if grid.bisect in fixed else grid.bisect,
     )
 
 

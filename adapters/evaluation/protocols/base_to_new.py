@@ -10,7 +10,6 @@ import numpy as np
 from evenly.adapters.contract import Adapter
 from evenly.adapters.errors import ParameterError
 from evenly.adapters.evaluation.measures.bootstrap import Interval, bootstrap_accuracy
-from evenly.adapters.evaluation.protocols.array_fit import open_grid
 from evenly.adapters.features import Features, GroupedFeatures, Integers, LabelledFeatures, checked_labels
 from evenly.adapters.search import Tuned, tune
 
@@ -56,7 +55,6 @@ def evaluate_base_to_new(
         adapter,
         train=replace(support, features=of_classes(support.features, base)),
         validation=replace(tuning, features=of_classes(tuning.features, base)),
-        grid=open_grid(adapter, fixed),
         fixed=fixed,
         guard=guard,
     )

@@ -9,6 +9,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from evenly.adapters.errors import InvalidFeaturesError, ParameterError
 from evenly.adapters.features import Features, unit_rows
+from evenly.adapters.prompts import training
 from evenly.adapters.prompts.coop import CoOp
 from evenly.adapters.saved import from_arrays, to_arrays, to_card
 
@@ -71,6 +72,17 @@ def test_a_training_that_was_broken_off_goes_on_to_equal_bits(support, monkeypat
     assert len(features.tower.calls) == 4 + 6  # of 10 steps 6 were kept, at three stages; then rows of all stages
     assert np.array_equal(again.contexts_, whole.contexts_)
     assert np.array_equal(again.rows_, whole.rows_)
+
+
+def test_a_training_of_another_version_is_not_gone_on_from(support, monkeypatch):
+    features, labels = support
+    CoOp(steps=5).fit(features, labels)
+    features.tower.calls.clear()
+    CoOp(steps=5).fit(features, labels)
+    assert len(features.tower.calls) == 6  # read: rows of all stages alone
+    monkeypatch.setattr(training, "VERSION", training.VERSION + 1)
+    CoOp(steps=5).fit(features, labels)
+    assert len(features.tower.calls) == 6 + 5 + 6
 
 
 def test_what_does_not_fit_is_refused(support):

@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from evenly.adapters.errors import MissingFeaturesError
-from evenly.adapters.features import Features
+from evenly.adapters.features import Features, LabelledFeatures
 from evenly.adapters.forms.pseudolabels import growing_sizes, log_probabilities, top_k_per_class
 from evenly.adapters.labelled import takes_tower
 from evenly.adapters.methods.grip import GrowingPseudoLabels
@@ -16,6 +16,7 @@ from evenly.adapters.methods.zero_shot import ZeroShot
 from evenly.adapters.prompts.learner import problem_of
 from evenly.adapters.prompts.student import PromptStudent
 from evenly.adapters.saved import from_arrays, to_arrays, to_card
+from evenly.adapters.search import tune
 from evenly.adapters.training import row_keys
 from tests.adapters.prompts.test_formulas import LABELS, LEARNED, QUERY, X, tower_rows, unit
 
@@ -76,6 +77,16 @@ def test_a_saved_fit_predicts_without_the_tower():
     card = to_card(adapter)
     read = from_arrays("grip", to_arrays(adapter), card["parameters"], learned=card["learned"])
     assert np.array_equal(read.decision_function(QUERY), adapter.decision_function(QUERY))
+
+
+@pytest.mark.parametrize(("student", "points"), [("gda", 3), ("linear", 1), ("prompt", 1)])
+def test_alpha_is_searched_where_gda_is_the_student(student, points):
+    rows = LabelledFeatures(features=LEARNED, labels=LABELS)
+    fixed = {"student": student, "rounds": 1, "steps": 5}
+    tuned = tune(GrowingPseudoLabels, train=rows, validation=rows, fixed=fixed, guard=False)
+    assert len(tuned.curve) == points
+    assert set(tuned.chosen) == ({"alpha"} if points > 1 else set())
+    assert tuned.adapter.student == student
 
 
 def test_the_tower_is_needed_by_a_prompt_alone():
