@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -17,27 +16,8 @@ from evenly.adapters.evaluation.measures.bootstrap import (
 )
 from evenly.adapters.evaluation.measures.classification import accuracy
 from evenly.adapters.evaluation.protocols.base_to_new import of_classes
-from evenly.adapters.features import (
-    Features,
-    Floats,
-    GroupedFeatures,
-    Integers,
-    LabelledFeatures,
-    Strings,
-    checked_labels,
-)
-
-
-class LearnsInSessions(Protocol):
-    """An adapter such as `GDAIncremental`; `support_` (c,) counts the images of each class seen so far."""
-
-    support_: Integers
-
-    def partial_fit(self, features: Features, labels: Integers) -> object:
-        """Add a session."""
-
-    def decision_function(self, features: Features) -> Floats:
-        """Logits (n, c) of the classes known so far."""
+from evenly.adapters.features import Floats, GroupedFeatures, Integers, LabelledFeatures, Strings, checked_labels
+from evenly.adapters.forms.sessions import SessionLearner
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -58,7 +38,7 @@ class SessionResults:
 
 
 def evaluate_sessions(
-    adapter: LearnsInSessions,
+    adapter: SessionLearner,
     sessions: Iterable[LabelledFeatures],
     *,
     test: GroupedFeatures,
