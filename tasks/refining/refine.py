@@ -34,9 +34,9 @@ from evenly.features.refining.training import (
 )
 from evenly.features.refining.tuned import tuned_towers
 from evenly.storage.artifacts.store import object_content, object_path, put_object
-from evenly.storage.artifacts.training_states import remove_states, store_state, stored_state
+from evenly.storage.artifacts.training_states import TrainingStates
 from evenly.storage.builds import Builds
-from evenly.storage.errors import DamagedError, InputError
+from evenly.storage.errors import DamagedError, InputError, StorageError
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.records import content_hash, stored_fields
 from evenly.storage.web.images import find_places, read_images
@@ -242,11 +242,11 @@ def _epochs(
             "seed": run.seed,
         }
     )
-    folder = run.workspace.refined / "running" / name[:32]
+    states = TrainingStates(run.workspace.refined / "running" / name[:32])
     done = 0
     state: State | None = None
     with run.progress.bar("refining: epochs", rule.training.epochs) as advance:
-        while (stored := stored_state(folder / f"{done + 1:04}.safetensors")) is not None:
+        while (stored := states.get(f"{done + 1:04}")) is not None:
             state, done = stored, done + 1
             yield done, trained.refinement(state), state
             advance(1)
@@ -263,10 +263,12 @@ def _epochs(
             start=None if state is None else (done, state),
         )
         for epoch, refinement, after in epochs:
-            store_state(folder / f"{epoch:04}.safetensors", after)
+            states[f"{epoch:04}"] = after
             yield epoch, refinement, after
             advance(1)
-    remove_states(folder)
+    states.remove_touched()
+    with suppress(OSError, StorageError):  # a store has no folders
+        states.folder.rmdir()
 
 
 def _inputs(run: Run, _upstream: Records, rule: RefineRule) -> dict[str, str]:

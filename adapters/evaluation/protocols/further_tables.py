@@ -1,4 +1,4 @@
-"""Tables scorers the results of an evaluation: pairs of adapters, head and tail, confidence, pictures of no class."""
+"""Tables beside the results of an evaluation: pairs of adapters, head and tail, confidence, pictures of no class."""
 
 import numpy as np
 import pandas as pd
