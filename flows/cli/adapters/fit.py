@@ -124,9 +124,9 @@ def leaderboard_command(recipe: OptionalRecipe, options: LeaderboardOptions) -> 
     from evenly.adapters.evaluation.protocols.leaderboard import LeaderboardPlan
     from evenly.flows.cli.adapters.leaderboard import array_leaderboard, recipe_leaderboards
 
-    quick = [name for name, kind in ADAPTERS.items() if "tower" not in kind.needs]
+    left_out = [] if options.adapter else [name for name, kind in ADAPTERS.items() if "tower" in kind.needs]
     plan = LeaderboardPlan(
-        adapters=tuple(options.adapter or quick),
+        adapters=tuple(options.adapter or [name for name in ADAPTERS if name not in left_out]),
         shots=_numbers("shots", options.shots),
         seeds=_numbers("seeds", options.seeds),
         validation="full" if options.validation == "full" else "coop",
@@ -135,7 +135,6 @@ def leaderboard_command(recipe: OptionalRecipe, options: LeaderboardOptions) -> 
     if options.validation not in ("coop", "full"):
         raise UsageError(f"`--validation` must be coop or full; got `{options.validation}`. Choose one.")
     boards = [] if options.arrays is None else [array_leaderboard(options.arrays, plan, options)]
-    left_out = [] if options.adapter else [name for name in ADAPTERS if name not in quick]
     return {
         "leaderboards": boards if recipe is None else recipe_leaderboards(recipe, plan, options),
         "run_where_named": left_out,

@@ -14,6 +14,7 @@ from evenly.signatures import InWorkspace, Named, Root, taking
 
 Version = Annotated[str, typer.Argument(help="A class list file, the name of a list, or a step key.")]
 SHOWN = ("class", "method", "text", "verdict", "reason")
+WORDS = ("class", "vector", "word", "distance")
 VERSION = ("step", "list", "classes", "methods", "model", "accepted", "ended")
 
 
@@ -102,7 +103,10 @@ def _print_descriptions(facts: dict[str, Any], *, rejected: bool) -> None:
         print_rows("described", [_version(version) for version in facts["versions"]])
         return
     if "words" in facts:
-        print_rows(f"{facts['adapter']}: the word nearest to each vector; name at the {facts['place']}", facts["words"])
+        of_classes = any(row["class"] for row in facts["words"])
+        kind = "of each class" if of_classes else "of all classes"
+        title = f"{facts['adapter']}: the word nearest to each vector {kind}; the name stands at the {facts['place']}"
+        print_rows(title, facts["words"], WORDS if of_classes else WORDS[1:])
         return
     print_rows(_title(facts), facts["rows"], SHOWN if rejected else SHOWN[:3])
     if facts["without_texts"]:
