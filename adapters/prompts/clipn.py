@@ -1,6 +1,7 @@
 """CLIPN: the words that deny a class, learned, by which pictures of no class are told."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -47,24 +48,23 @@ class CLIPN(PromptLearner):
         """The sum over rows of both losses of yes and no, at each of `points` (p,)."""
         import torch
 
-        original, sums = self.get_params(), []
-        yes_logits = torch.from_numpy(cosine_logits(features.image, self.prototypes_, self.logit_scale))
-        for point in points:
-            rows = self.set_params(**point).no_rows()
-            no_logits = torch.from_numpy(cosine_logits(features.image, rows, self.logit_scale))
-            matching, denied = yes_no_losses(yes_logits, no_logits, torch.from_numpy(labels))
-            sums.append(float(matching + denied) * len(labels))
-        self.set_params(**original)
-        return np.array(sums)
+        def logits(rows: Floats) -> "Tensor":
+            return torch.from_numpy(cosine_logits(features.image, rows, self.logit_scale))
 
-    def _loss(self, problem: PromptProblem, parameters: Parameters, batch: Integers) -> "Tensor":
+        yes = logits(self.prototypes_)
+        sums = [
+            sum(yes_no_losses(yes, logits(copy(self).set_params(**point).no_rows()), torch.from_numpy(labels)))
+            for point in points
+        ]
+        return len(labels) * np.array(sums, np.float64)
+
+    def _loss(self, problem: PromptProblem, parameters: Parameters, batch: "Tensor") -> "Tensor":
         import torch
 
-        places = torch.from_numpy(batch)
         yes_rows = torch.tensor(problem.features.prototypes)
         no_rows = self._class_rows(problem, parameters)
-        scaled = self.logit_scale * problem.image[places]
-        matching, denied = yes_no_losses(scaled @ yes_rows.T, scaled @ no_rows.T, problem.labels[places])
+        scaled = self.logit_scale * problem.image[batch]
+        matching, denied = yes_no_losses(scaled @ yes_rows.T, scaled @ no_rows.T, problem.labels[batch])
         return (matching + denied + opposition_loss(yes_rows, no_rows)) / 2
 
 

@@ -9,7 +9,8 @@ from evenly.adapters.errors import InvalidFeaturesError
 from evenly.adapters.features import Features, Integers
 from evenly.adapters.forms.class_statistics import check_choice
 from evenly.adapters.forms.sessions import SessionLearner
-from evenly.adapters.prompts.learner import STAGES, PromptLearner, problem_of
+from evenly.adapters.prompts.learner import PromptLearner, problem_of
+from evenly.adapters.prompts.training import STAGES
 
 Regularisation = Literal["balance", "freeze", "none"]
 
@@ -52,11 +53,9 @@ class CPE(SessionLearner, PromptLearner):
         share = {"balance": len(current) / n_classes, "freeze": 0.0, "none": 1.0}[self.regularisation]
         trained = current if self.per_class else np.arange(len(context))
         start = {"context": torch.from_numpy(context[trained])}
-        stages = [self._arrays(start)] * (STAGES + 1)
-        if len(labels) and share:
-            places = torch.from_numpy(np.searchsorted(current, labels))
-            session = replace(problem, tower=tower.of_classes(current), labels=places)
-            stages = self._stages(session, start, share=share)
+        places = torch.from_numpy(np.searchsorted(current, labels))
+        session = replace(problem, tower=tower.of_classes(current), labels=places)
+        stages = self._stages(session, start, share=share)
         contexts = np.stack([context] * (STAGES + 1))
         contexts[:, trained] = np.stack([stage["context"] for stage in stages])
         self._keep(problem, [{"context": stage} for stage in contexts])

@@ -7,14 +7,8 @@ import numpy as np
 
 from evenly.adapters.contract import check_positive
 from evenly.adapters.features import Features, Integers
-from evenly.adapters.prompts.learner import (
-    PromptLearner,
-    PromptProblem,
-    class_rows_of_pictures,
-    nearest_classes,
-    unit_rows_of,
-    with_layer,
-)
+from evenly.adapters.prompts.learner import PromptProblem
+from evenly.adapters.prompts.pictures import PicturePrompts
 from evenly.adapters.prompts.tower import Vectors
 from evenly.adapters.prompts.training import Parameters
 
@@ -23,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(kw_only=True, eq=False)
-class GOPro(PromptLearner):
+class GOPro(PicturePrompts):
     """CoOp with a token of the picture added to every context vector (Singha et al., BMVC 2023, arXiv:2308.11605).
 
     Loss: cross-entropy, and for each of the first `n_views` views `consistency` times the mean squared difference
@@ -45,13 +39,12 @@ class GOPro(PromptLearner):
 
     consistency: float = 1.0
     compared: int = 8
-    rivals: int = 1
     n_views: int = 2
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
         check_positive("consistency", self.consistency, or_zero=True)
-        for name in ("compared", "rivals", "n_views"):
+        for name in ("compared", "n_views"):
             check_positive(name, getattr(self, name), integer=True)
 
     def _learn(self, features: Features, labels: Integers) -> None:
@@ -59,29 +52,25 @@ class GOPro(PromptLearner):
         if features.views is None and not self.fallback_:
             self.fallback_ = "no views of pictures: their consistency is not learned"
 
-    def _start(self, problem: PromptProblem) -> dict[str, "Tensor"]:
-        return with_layer(problem, super()._start(problem))
-
-    def _loss(self, problem: PromptProblem, parameters: Parameters, batch: Integers) -> "Tensor":
+    def _loss(self, problem: PromptProblem, parameters: Parameters, batch: "Tensor") -> "Tensor":
         import torch
         from torch.nn.functional import cross_entropy, mse_loss
 
-        context, layer, places = parameters["context"], parameters["layer"], torch.from_numpy(batch)
-        image = problem.image[places]
-        rows = unit_rows_of(problem, context + image.mean(dim=0) @ layer, place=self.place)
-        loss = cross_entropy(self.logit_scale * image @ rows.T, problem.labels[places])
-        views = problem.features.views
+        context, layer = parameters["context"], parameters["layer"]
+        image, views = problem.image[batch], problem.features.views
+        rows = self._unit_rows(problem, context + image.mean(dim=0) @ layer)
+        loss = cross_entropy(self.logit_scale * image @ rows.T, problem.labels[batch])
         if views is None:
             return loss
         sample = batch[: self.compared]
-        classes = nearest_classes(problem, sample, rivals=self.rivals)
+        classes = self._compared_classes(problem, sample)
 
         def shifted(pictures: "Tensor") -> "Tensor":
             contexts = (context[classes] if self.per_class else context) + (pictures @ layer)[:, None, None]
-            return class_rows_of_pictures(problem, contexts, classes, place=self.place)
+            return self._rows_of_pictures(problem, contexts, classes)
 
         plain = shifted(image[: self.compared])
-        gap = sum(mse_loss(plain, shifted(torch.tensor(view[sample]))) for view in views[: self.n_views])
+        gap = sum(mse_loss(plain, shifted(view)) for view in torch.tensor(views[: self.n_views, sample.numpy()]))
         return loss + self.consistency * gap
 
     def _keep(self, problem: PromptProblem, stages: list[dict[str, Vectors]]) -> None:

@@ -1,7 +1,7 @@
 """Adapters whose class rows a text tower makes from learned context vectors: the form of CoOp and its followers."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -13,14 +13,12 @@ from evenly.adapters.features import Features, Floats, Integers
 from evenly.adapters.forms.class_statistics import check_choice
 from evenly.adapters.methods.zero_shot import scaled
 from evenly.adapters.prompts.tower import Place, PromptTower, Vectors
-from evenly.adapters.prompts.training import Parameters, PromptSchedule, trained_stages, training_key
+from evenly.adapters.prompts.training import STAGES, Parameters, arrays_of, rates, trained_stages, training_key
 from evenly.adapters.training import endless_batches, row_keys, seeded_normal, torch_threads
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-STAGES = 5
-"""Equal parts of a training after each of which it can be stopped."""
 DRAWN_STD = 0.02
 """Of context vectors that are drawn, as in CoOp."""
 
@@ -39,10 +37,11 @@ class PromptProblem:
 class PromptLearner(Adapter):
     """Context vectors beside each class name, trained through a frozen text tower; image rows stay.
 
-    The vectors start as the word embeddings of `initial`, or, where that is "", as `n_context` normal draws (standard
-    deviation .02); `per_class` gives each class its own. SGD with momentum .9 and `weight_decay`, `steps` steps
-    of `batch_size` images, at 1e-5 for one epoch, then along a cosine. The training is kept at five stages: `stop`,
-    which acts after `fit`, is the share of the steps after which it is stopped; validation chooses it with the rate.
+    The vectors start as the word embeddings of `initial`, or, where it has no word, as `n_context` normal draws
+    (standard deviation .02); `per_class` gives each class its own. SGD with momentum .9 and `weight_decay`, `steps`
+    steps of `batch_size` images, at 1e-5 for one epoch, then along a cosine. The training is kept at five stages:
+    `stop`, which acts after `fit`, is the share of the steps after which it is stopped; validation chooses it with the
+    rate.
 
     `contexts_` (6, m, w), or (6, c, m, w), and `rows_` (6, c, d), the unit rows of the classes, are those at the start
     and after each stage; `tower_` is the identity of the encoder and `words_` JSON: per stage and vector the nearest
@@ -108,92 +107,94 @@ class PromptLearner(Adapter):
 
     def _learn(self, features: Features, labels: Integers) -> None:
         problem = problem_of(features, labels)
-        start = self._start(problem)
-        stages = self._stages(problem, start) if len(labels) else [self._arrays(start)] * (STAGES + 1)
         self.tower_ = problem.tower.identity
-        self._keep(problem, stages)
+        self._keep(problem, self._stages(problem, self._start(problem)))
         if not len(labels):
             self.rows_ = np.stack([self.prototypes_] * (STAGES + 1))
             self.fallback_ = "zero-shot: no support rows"
 
     def _stages(self, problem: PromptProblem, start: Parameters, *, share: float = 1.0) -> list[dict[str, Vectors]]:
-        """The parameters at the start and after each stage; gradients of the loss are multiplied by `share`."""
-        labels = problem.labels.numpy()
-        n = len(labels)
-        size = min(self.batch_size, n)
+        """The parameters at the start and after each stage; gradients of the loss are multiplied by `share`.
+
+        Nothing is trained without rows, nor where the share is 0.
+        """
+        import torch
+
+        labels, tower = problem.labels.numpy(), problem.tower
+        if not (len(labels) and share):
+            return [arrays_of(start)] * (STAGES + 1)
+        size = min(self.batch_size, len(labels))
         endless = endless_batches(row_keys(problem.features.image), batch_size=size, seed=self.seed)
-        settings = {name: value for name, value in self.get_params().items() if name not in self.decided_late}
-        settings |= {"share": share, "names": problem.tower.names}
-        settings |= {f"start.{name}": values.numpy().tobytes() for name, values in start.items()}
-        epoch = -(-n // size)
-        rule = PromptSchedule(
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-            warmup_steps=min(epoch, self.steps // STAGES),
-            stages=STAGES,
-        )
-        with problem.tower.training(self.steps, per_epoch=epoch) as advance:
+        facts: dict[str, object] = {"share": share, "tower": tower.identity, "names": tower.names}
+        facts |= {name: value for name, value in self.get_params().items() if name not in self.decided_late}
+        facts |= {f"start.{name}": values.tobytes() for name, values in arrays_of(start).items()}
+        epoch = -(-len(labels) // size)
+        with tower.training(self.steps, per_epoch=epoch) as advance:
 
             def loss(parameters: Parameters, batch: Integers) -> "Tensor":
                 advance(1)
-                return share * self._loss(problem, parameters, batch)
+                return share * self._loss(problem, parameters, torch.from_numpy(batch))
 
             return trained_stages(
                 start,
                 loss,
                 [next(endless) for _ in range(self.steps)],
-                rule=rule,
-                states=problem.tower.states,
-                key=training_key(problem.features, labels, method=type(self).__name__, **settings),
+                rates=rates(self.steps, highest=self.learning_rate, warmup_steps=min(epoch, self.steps // STAGES)),
+                weight_decay=self.weight_decay,
+                states=tower.states,
+                key=training_key(problem.features, labels, method=type(self).__name__, **facts),
             )
 
     def _keep(self, problem: PromptProblem, stages: list[dict[str, Vectors]]) -> None:
         """Set what is learned from the parameters of each stage."""
         import torch
 
+        parameters = [{name: torch.from_numpy(np.array(values)) for name, values in stage.items()} for stage in stages]
+        with torch.no_grad(), torch_threads(1):
+            self.rows_ = np.stack([self._class_rows(problem, stage).numpy() for stage in parameters])
+        if not np.isfinite(self.rows_).all():
+            raise ParameterError(
+                f"`learning_rate` must be so low that vectors stay finite; got {self.learning_rate!r}. Lower it."
+            )
         self.contexts_ = np.stack([stage["context"] for stage in stages])
         self.words_ = _words(problem.tower, self.contexts_)
-        rows = []
-        with torch.no_grad(), torch_threads(1):
-            for stage in stages:
-                parameters = {name: torch.from_numpy(np.array(values)) for name, values in stage.items()}
-                rows.append(self._class_rows(problem, parameters).numpy())
-        self.rows_ = np.stack(rows)
 
     def _start(self, problem: PromptProblem) -> dict[str, "Tensor"]:
         """The parameters at the start, by name: `context`, and those of a method beside it."""
         import torch
 
-        tower = problem.tower
-        width = tower.vectors("a").shape[1]
-        start = (
-            tower.vectors(self.initial)
-            if self.initial
-            else seeded_normal((self.n_context, width), seed=self.seed, name="context") * np.float32(DRAWN_STD)
-        )
+        words = problem.tower.vectors(self.initial)
+        drawn = seeded_normal((self.n_context, words.shape[1]), seed=self.seed, name="context") * np.float32(DRAWN_STD)
+        start = words if len(words) else drawn
         if self.per_class:
-            start = np.stack([start] * len(tower.names))
+            start = np.stack([start] * len(problem.tower.names))
         return {"context": torch.from_numpy(np.array(start, np.float32))}
 
     def _class_rows(self, problem: PromptProblem, parameters: Parameters) -> "Tensor":
         """Unit rows (c, d) of the classes, which pass gradients on."""
-        return unit_rows_of(problem, parameters["context"], place=self.place)
+        return self._unit_rows(problem, parameters["context"])
 
-    def _loss(self, problem: PromptProblem, parameters: Parameters, batch: Integers) -> "Tensor":
-        """The loss of a batch of rows, by default cross-entropy on the scaled cosines."""
-        import torch
+    def _unit_rows(self, problem: PromptProblem, context: "Tensor", *, names: Sequence[str] | None = None) -> "Tensor":
+        """Rows of "context, name" at unit length. Raises InvalidFeaturesError where they are no image rows."""
+        from torch.nn.functional import normalize
+
+        rows = problem.tower.rows(context, place=self.place, names=names)
+        if rows.shape[1] != problem.image.shape[1]:
+            raise InvalidFeaturesError(
+                f"`tower` must give rows of dimension {problem.image.shape[1]}, as `image` has; got {rows.shape[1]}. "
+                "Hand in the tower of the encoder of these images."
+            )
+        return normalize(rows, dim=-1)
+
+    def _loss(self, problem: PromptProblem, parameters: Parameters, batch: "Tensor") -> "Tensor":
+        """The loss of the rows at the places `batch`, by default cross-entropy on the scaled cosines."""
         from torch.nn.functional import cross_entropy
 
-        places = torch.from_numpy(batch)
-        logits = self.logit_scale * problem.image[places] @ self._class_rows(problem, parameters).T
-        return cross_entropy(logits, problem.labels[places])
+        logits = self.logit_scale * problem.image[batch] @ self._class_rows(problem, parameters).T
+        return cross_entropy(logits, problem.labels[batch])
 
     def _logits(self, features: Features) -> Floats:
         return affine(features.image, scaled(self.class_rows(), self.logit_scale))
-
-    @staticmethod
-    def _arrays(parameters: Mapping[str, "Tensor"]) -> dict[str, Vectors]:
-        return {name: values.numpy() for name, values in parameters.items()}
 
 
 def problem_of(features: Features, labels: Integers) -> PromptProblem:
@@ -205,45 +206,8 @@ def problem_of(features: Features, labels: Integers) -> PromptProblem:
     return PromptProblem(features=features, tower=tower, image=image, labels=torch.from_numpy(labels))
 
 
-def unit_rows_of(
-    problem: PromptProblem, context: "Tensor", *, place: Place = "end", names: Sequence[str] | None = None
-) -> "Tensor":
-    """The tower's rows of "context, name" scaled to unit length; InvalidFeaturesError where they are no image rows."""
-    from torch.nn.functional import normalize
-
-    rows = problem.tower.rows(context, place=place, names=names)
-    if rows.shape[1] != problem.image.shape[1]:
-        raise InvalidFeaturesError(
-            f"`tower` must give rows of dimension {problem.image.shape[1]}, as `image` has; got {rows.shape[1]}. Hand "
-            "in the tower of the encoder of these images."
-        )
-    return normalize(rows, dim=-1)
-
-
-def with_layer(problem: PromptProblem, start: Mapping[str, "Tensor"]) -> dict[str, "Tensor"]:
-    """Parameters at the start, and a `layer` (d, w) from image rows to word embeddings, of zeros."""
-    return {**start, "layer": start["context"].new_zeros(problem.image.shape[1], start["context"].shape[-1])}
-
-
-def nearest_classes(problem: PromptProblem, batch: Integers, *, rivals: int) -> "Tensor":
-    """Of each picture of a batch (n, k) its label, then the `rivals` classes, or all, whose prototypes are nearest."""
-    import torch
-
-    places = torch.from_numpy(batch)
-    cosines = problem.image[places] @ torch.tensor(problem.features.prototypes).T
-    cosines[torch.arange(len(batch)), problem.labels[places]] = torch.inf
-    return cosines.topk(min(rivals + 1, cosines.shape[1])).indices
-
-
-def class_rows_of_pictures(problem: PromptProblem, contexts: "Tensor", classes: "Tensor", *, place: Place) -> "Tensor":
-    """Unit rows (n, k, d) of the `classes` (n, k) of each picture by contexts (n, k or 1, m, w) of its own."""
-    names = [problem.tower.names[number] for number in classes.flatten().tolist()]
-    context = contexts.expand(*classes.shape, *contexts.shape[-2:]).flatten(0, 1)
-    return unit_rows_of(problem, context, place=place, names=names).reshape(*classes.shape, -1)
-
-
 def _words(tower: PromptTower, contexts: Floats) -> str:
     """JSON: per stage and context the nearest token of each vector and its distance."""
     shaped = contexts[:, None] if contexts.ndim == 3 else contexts
     words = iter(tower.nearest_words(shaped.reshape(-1, shaped.shape[-1])))
-    return json.dumps([[[next(words)[0] for _ in context] for context in stage] for stage in shaped])
+    return json.dumps([[[next(words) for _ in context] for context in stage] for stage in shaped])

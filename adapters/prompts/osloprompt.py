@@ -8,14 +8,8 @@ import numpy as np
 from evenly.adapters.contract import affine, check_positive
 from evenly.adapters.features import Features, Floats, Integers
 from evenly.adapters.methods.zero_shot import scaled
-from evenly.adapters.prompts.learner import (
-    PromptLearner,
-    PromptProblem,
-    class_rows_of_pictures,
-    nearest_classes,
-    unit_rows_of,
-    with_layer,
-)
+from evenly.adapters.prompts.learner import PromptProblem
+from evenly.adapters.prompts.pictures import PicturePrompts
 from evenly.adapters.prompts.training import Parameters
 
 if TYPE_CHECKING:
@@ -25,7 +19,7 @@ STYLE_WORDS = "a photo of a"
 
 
 @dataclass(kw_only=True, eq=False)
-class OSLoPrompt(PromptLearner):
+class OSLoPrompt(PicturePrompts):
     """CoOp with near misses beside the classes and a prompt of each picture as teacher (CVPR 2025, arXiv:2503.16106).
 
     Loss: cross-entropy over classes and near misses, `style_weight` times the cross-entropy by a prompt of the picture,
@@ -48,7 +42,6 @@ class OSLoPrompt(PromptLearner):
 
     batch_size: int = 16
     style_weight: float = 0.33
-    rivals: int = 1
 
     def affine_form(self) -> tuple[Floats, Floats] | None:  # type: ignore[override] # near misses shift the logits
         """None where near misses shift the logits."""
@@ -65,15 +58,11 @@ class OSLoPrompt(PromptLearner):
     def _check_parameters(self) -> None:
         super()._check_parameters()
         check_positive("style_weight", self.style_weight, or_zero=True)
-        check_positive("rivals", self.rivals, integer=True)
 
     def _learn(self, features: Features, labels: Integers) -> None:
         super()._learn(features, labels)
         if not len(self.near_rows()) and not self.fallback_:
             self.fallback_ = "no names or rows of near misses: nothing competes with the classes"
-
-    def _start(self, problem: PromptProblem) -> dict[str, "Tensor"]:
-        return with_layer(problem, super()._start(problem))
 
     def _class_rows(self, problem: PromptProblem, parameters: Parameters) -> "Tensor":
         """Unit rows (c + r, d) of classes and near misses."""
@@ -82,24 +71,23 @@ class OSLoPrompt(PromptLearner):
         context, names = parameters["context"], problem.features.rejection_names
         if self.per_class:
             context = torch.cat([context, context.mean(dim=0).expand(len(names), *context.shape[1:])])
-        rows = unit_rows_of(problem, context, place=self.place, names=(*problem.tower.names, *names))
+        rows = self._unit_rows(problem, context, names=(*problem.tower.names, *names))
         fixed = problem.features.rejection_prototypes
         return rows if names or fixed is None else torch.cat([rows, torch.tensor(fixed)])
 
-    def _loss(self, problem: PromptProblem, parameters: Parameters, batch: Integers) -> "Tensor":
+    def _loss(self, problem: PromptProblem, parameters: Parameters, batch: "Tensor") -> "Tensor":
         import torch
         from torch.nn.functional import cross_entropy
 
-        places = torch.from_numpy(batch)
-        image, rows = problem.image[places], self._class_rows(problem, parameters)
-        classes = nearest_classes(problem, batch, rivals=self.rivals)
+        image, rows = problem.image[batch], self._class_rows(problem, parameters)
+        classes = self._compared_classes(problem, batch)
         shift = (image[:, None] + self._attended(problem, image)[torch.arange(len(batch))[:, None], classes]) / 2
         words = torch.from_numpy(problem.tower.vectors(STYLE_WORDS))
         contexts = words + (shift @ parameters["layer"])[:, :, None]
-        taught = class_rows_of_pictures(problem, contexts, classes, place=self.place)
+        taught = self._rows_of_pictures(problem, contexts, classes)
         logits = self.logit_scale * torch.einsum("nd,nkd->nk", image, taught)
         return (
-            cross_entropy(self.logit_scale * image @ rows.T, problem.labels[places])
+            cross_entropy(self.logit_scale * image @ rows.T, problem.labels[batch])
             + self.style_weight * cross_entropy(logits, torch.zeros(len(batch), dtype=torch.int64))
             + (1 - (rows[classes] * taught).sum(dim=-1)).mean()
         )

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from evenly.adapters.features import Integers
 from evenly.adapters.prompts.learner import PromptLearner, PromptProblem
 from evenly.adapters.prompts.training import Parameters
 
@@ -22,15 +21,14 @@ class PromptStudent(PromptLearner):
 
     n_labelled: int = 0
 
-    def _loss(self, problem: PromptProblem, parameters: Parameters, batch: Integers) -> "Tensor":
+    def _loss(self, problem: PromptProblem, parameters: Parameters, batch: "Tensor") -> "Tensor":
         import torch
         from torch.nn.functional import cross_entropy
 
-        places = torch.from_numpy(batch)
-        logits = self.logit_scale * problem.image[places] @ self._class_rows(problem, parameters).T
-        losses = cross_entropy(logits, problem.labels[places], reduction="none")
+        logits = self.logit_scale * problem.image[batch] @ self._class_rows(problem, parameters).T
+        losses = cross_entropy(logits, problem.labels[batch], reduction="none")
         n_pseudo = len(problem.labels) - self.n_labelled
         gamma = n_pseudo / self.n_labelled if n_pseudo and self.n_labelled else 1.0
-        is_labelled = places < self.n_labelled
+        is_labelled = batch < self.n_labelled
         parts = [(gamma, losses[is_labelled]), (1.0, losses[~is_labelled])]
         return torch.stack([weight * part.mean() for weight, part in parts if len(part)]).sum()

@@ -55,8 +55,8 @@ class PromptTower(Protocol):
         """Word embeddings (m, w) of the tokens of a text, without the marks at its ends."""
         ...
 
-    def nearest_words(self, vectors: Vectors, count: int = 1) -> list[list[tuple[str, float]]]:
-        """Of each of vectors (m, w) the `count` tokens with the nearest embeddings, and their Euclidean distances."""
+    def nearest_words(self, vectors: Vectors) -> list[tuple[str, float]]:
+        """Of each of vectors (m, w) the token with the nearest embedding, and its Euclidean distance."""
         ...
 
     def of_classes(self, classes: npt.NDArray[np.integer[Any]]) -> Self:

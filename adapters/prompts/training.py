@@ -3,7 +3,6 @@
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,43 +15,33 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Parameters = Mapping[str, "Tensor"]
+STAGES = 5
+"""Equal parts of a training after each of which it is kept, and can be stopped."""
 _MOMENTUM = "momentum."
 VERSION = 1
-"""Raised when a training of the same arrays would now come to other parameters: those of before are not gone on from."""
+"""Raised when a training of the same arrays would come to other parameters: none goes on from those of before."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class PromptSchedule:
-    """SGD with momentum: `warmup_steps` steps at `warmup_rate`, and a cosine from the rate to 0 over all steps.
+def rates(steps: int, *, highest: float, warmup_steps: int) -> list[float]:
+    """The learning rate of each step: 1e-5 for `warmup_steps` steps, along a cosine from `highest` to 0 over all.
 
-    CoOp's public code warms up for an epoch at 1e-5 and changes the rate from epoch to epoch; here from step to step.
-    The parameters are kept after each of `stages` equal parts.
+    CoOp's public code warms up for an epoch and changes the rate from epoch to epoch; here from step to step.
     """
-
-    learning_rate: float
-    weight_decay: float = 5e-4
-    momentum: float = 0.9
-    warmup_steps: int = 0
-    warmup_rate: float = 1e-5
-    stages: int = 5
-
-    def rate(self, step: int, *, steps: int) -> float:
-        """The learning rate at `step` of `steps`, counted from 0."""
-        if step < self.warmup_steps:
-            return self.warmup_rate
-        return 0.5 * self.learning_rate * (1 + math.cos(math.pi * step / steps))
+    cosine = [0.5 * highest * (1 + math.cos(math.pi * step / steps)) for step in range(steps)]
+    return [1e-5] * warmup_steps + cosine[warmup_steps:]
 
 
 def trained_stages(
-    start: Mapping[str, "Tensor"],
+    start: Parameters,
     loss: Callable[[Parameters, Integers], "Tensor"],
     batches: Sequence[Integers],
     *,
-    rule: PromptSchedule,
+    rates: Sequence[float],
+    weight_decay: float,
     states: States,
     key: str,
 ) -> list[dict[str, Vectors]]:
-    """The parameters at the start and after each of the rule's `stages`, equal parts of the batches, a step per batch.
+    """The parameters at the start and after each of STAGES parts of the batches: a step of SGD, momentum .9, per batch.
 
     After each stage they are kept in `states` under `key` with their momentum: a training that was broken off goes on
     there, to the same bits, and one that is whole is read. One thread of the processor.
@@ -60,45 +49,38 @@ def trained_stages(
     import torch
 
     parameters = {name: values.clone().requires_grad_() for name, values in start.items()}
-    optimiser = torch.optim.SGD(
-        parameters.values(), lr=rule.learning_rate, momentum=rule.momentum, weight_decay=rule.weight_decay
-    )
-    kept: dict[str, Vectors] = dict(states.get(key, {})) or _arrays("0.", parameters)
+    optimiser = torch.optim.SGD(parameters.values(), lr=rates[0], momentum=0.9, weight_decay=weight_decay)
+    kept: dict[str, Vectors] = dict(states.get(key, {})) or arrays_of(parameters, "0.")
     done = max(int(name.partition(".")[0]) for name in kept if not name.startswith(_MOMENTUM))
     with torch.no_grad():
         for name, values in parameters.items():
             values.copy_(torch.from_numpy(np.array(kept[f"{done}.{name}"])))
             if (momentum := kept.get(f"{_MOMENTUM}{name}")) is not None:
                 optimiser.state[values]["momentum_buffer"] = torch.from_numpy(np.array(momentum))
-    stages = rule.stages
-    ends = [round(len(batches) * (stage + 1) / stages) for stage in range(stages)]
+    ends = [round(len(batches) * stage / STAGES) for stage in range(STAGES + 1)]
     with torch_threads(1):
-        for stage in range(done, stages):
-            for step in range(ends[stage - 1] if stage else 0, ends[stage]):
-                optimiser.param_groups[0]["lr"] = rule.rate(step, steps=len(batches))
+        for stage in range(done, STAGES):
+            for step in range(ends[stage], ends[stage + 1]):
+                optimiser.param_groups[0]["lr"] = rates[step]
                 optimiser.zero_grad(set_to_none=True)
                 loss(parameters, batches[step]).backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
-            moments = {
-                name: optimiser.state[values]["momentum_buffer"]
-                for name, values in parameters.items()
-                if optimiser.state[values].get("momentum_buffer") is not None
-            }
-            kept = kept | _arrays(f"{stage + 1}.", parameters) | _arrays(_MOMENTUM, moments)
+            state = {name: optimiser.state[values].get("momentum_buffer") for name, values in parameters.items()}
+            moments = {name: momentum for name, momentum in state.items() if momentum is not None}
+            kept = kept | arrays_of(parameters, f"{stage + 1}.") | arrays_of(moments, _MOMENTUM)
             states[key] = kept
-    return [{name: kept[f"{stage}.{name}"] for name in parameters} for stage in range(stages + 1)]
+    return [{name: kept[f"{stage}.{name}"] for name in parameters} for stage in range(STAGES + 1)]
 
 
 def training_key(features: Features, labels: Integers, **facts: object) -> str:
-    """The key of a training by all that it depends on: VERSION, arrays of the record, labels, tower, names, facts."""
-    tower = features.tower
-    basis = (VERSION, sorted(facts.items()), tower and tower.identity, tower and tower.names, features.rejection_names)
-    digest = hashlib.sha256(repr(basis).encode())
-    for name, array in [("labels", labels), *((item.name, getattr(features, item.name)) for item in fields(features))]:
+    """The key of a training by all that it depends on: VERSION, facts, the labels, arrays and names of the record."""
+    digest = hashlib.sha256(repr((VERSION, sorted(facts.items()), features.rejection_names)).encode())
+    for name, array in sorted({**vars(features), "labels": labels}.items()):
         if isinstance(array, np.ndarray):
             digest.update(f"\0{name}\0{array.dtype}\0{array.shape}\0".encode() + np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:32]
 
 
-def _arrays(prefix: str, tensors: Parameters) -> dict[str, Vectors]:
+def arrays_of(tensors: Parameters, prefix: str = "") -> dict[str, Vectors]:
+    """Copies of tensors by their names after a prefix."""
     return {f"{prefix}{name}": np.array(values.detach().cpu().numpy()) for name, values in tensors.items()}

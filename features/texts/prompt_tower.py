@@ -5,9 +5,8 @@ vector instead. Positions, masks, pooling and projection are the tower's own, wh
 one of Hugging Face.
 """
 
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,57 +29,42 @@ if TYPE_CHECKING:
 
 _PLACEHOLDERS = ("x", "a", "X", "*", "o")
 _VECTORS = 64  # compared with all tokens at once
-States = MutableMapping[str, Mapping[str, Single]]
 
 
-@dataclass(kw_only=True, eq=False)
 class EncoderPromptTower:
-    """The `PromptTower` of an encoder that open_clip opened, with heads that it was refined by, if any.
+    """The text tower of an encoder that open_clip opened, with heads that it was refined by, if any.
 
     Raises UnknownModelError for any other encoder. Opening one freezes its weights.
     """
 
-    encoder: Encoder
-    names: tuple[str, ...]
-    states: States = field(default_factory=dict)
-    _tokens: dict[tuple[int, str, str], tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]] = field(
-        default_factory=dict, repr=False
-    )
-
-    def __post_init__(self) -> None:
-        is_refined = isinstance(self.encoder, RefinedEncoder)
-        base = self.encoder.base if isinstance(self.encoder, RefinedEncoder) else self.encoder
-        if not isinstance(base, OpenClipEncoder) or (is_refined and not isinstance(self._heads, Heads)):
+    def __init__(self, encoder: Encoder) -> None:
+        base, heads = (encoder.base, encoder.heads) if isinstance(encoder, RefinedEncoder) else (encoder, None)
+        if not isinstance(base, OpenClipEncoder) or not isinstance(heads, Heads | None):
             raise UnknownModelError(
                 f"`encoder` must be of open_clip, or refined by heads or towers, to learn prompts; got "
-                f"{type(self._heads or base).__name__}. Name another encoder."
+                f"{type(heads or base).__name__}. Name another encoder."
             )
         if hasattr(base.opened.model, DeepPrompts.kind):
             raise UnknownModelError(
                 "`encoder` must read texts without learned tokens to learn prompts; it was refined by deep prompts. "
                 "Name another encoder."
             )
-        self._base = base
+        self._base, self._heads = base, heads
+        self._tokens: dict[tuple[int, str, str], tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]] = {}
         base.opened.model.requires_grad_(requires_grad=False)
 
-    @property
-    def identity(self) -> str:
-        """The identity of the encoder."""
-        return self.encoder.identity
-
     def rows(
-        self,
-        context: "Tensor",
-        *,
-        place: Literal["end", "middle", "front"] = "end",
-        names: Sequence[str] | None = None,
+        self, context: "Tensor", names: Sequence[str], *, place: Literal["end", "middle", "front"] = "end"
     ) -> "Tensor":
-        """Rows (c, d) of "context, name"; RowsError names a name beside which the context does not fit."""
+        """Rows (c, d) of "context, name", of vectors (m, w) for all names or (c, m, w).
+
+        RowsError names a name beside which the context does not fit.
+        """
         import torch
         from torch.func import functional_call
 
         count = context.shape[-2]
-        cut = [self._placed(name, count, place) for name in (self.names if names is None else names)]
+        cut = [self._placed(name, count, place) for name in names]
         length = max(len(tokens) for tokens, _ in cut)
         if self._shortened is None and len(self._base.opened.text_lengths) == 1:
             length = self._base.context_length
@@ -99,12 +83,10 @@ class EncoderPromptTower:
 
     def vectors(self, text: str) -> Single:
         """Word embeddings (m, w) of the tokens of a text."""
-        ids = self._ids(text)
-        start, stop = self._marks
-        return self._table[ids[start : len(ids) - stop]]
+        return self._table[self._ids(text)]
 
-    def nearest_words(self, vectors: Single, count: int = 1) -> list[list[tuple[str, float]]]:
-        """Of each vector the tokens with the nearest embeddings, and their Euclidean distances to four digits."""
+    def nearest_words(self, vectors: Single) -> list[tuple[str, float]]:
+        """Of each vector the token with the nearest embedding, and its Euclidean distance to four digits."""
         table = self._table.astype(np.float64)
         squares = (table**2).sum(axis=1)
         nearest = []
@@ -112,18 +94,9 @@ class EncoderPromptTower:
             rows = vectors[start : start + _VECTORS].astype(np.float64)
             for vector, products in zip(rows, rows @ table.T, strict=True):
                 distances = np.sqrt(np.maximum(squares - 2 * products + vector @ vector, 0.0)).round(4)
-                chosen = np.flatnonzero(distances <= np.partition(distances, count - 1)[count - 1])
-                chosen = chosen[np.argsort(distances[chosen], kind="stable")][:count]
-                nearest.append([(self._word(int(token)), float(distances[token])) for token in chosen])
+                token = int(distances.argmin())
+                nearest.append((self._word(token), float(distances[token])))
         return nearest
-
-    def of_classes(self, classes: npt.NDArray[np.integer[Any]]) -> "EncoderPromptTower":
-        """The tower bound to some of its names."""
-        return replace(self, names=tuple(self.names[place] for place in classes))
-
-    @property
-    def _heads(self) -> Any:  # noqa: ANN401 - heads, or what is refused
-        return self.encoder.heads if isinstance(self.encoder, RefinedEncoder) else None
 
     @cached_property
     def _embedding(self) -> "torch.nn.Module":
@@ -172,7 +145,7 @@ class EncoderPromptTower:
             leading = {"end": count, "middle": count // 2, "front": 0}[place]
             word, token = self._placeholder
             text = " ".join([*[word] * leading, name, *[word] * (count - leading)])
-            ids = self._ids(text)
+            ids = token_ids(self._base.opened, text)
             places = np.flatnonzero(ids == token)
             positions = np.concatenate([places[:leading], places[len(places) - (count - leading) :]])
             (length,) = self._base.token_counts([text])
@@ -187,20 +160,20 @@ class EncoderPromptTower:
     @cached_property
     def _placeholder(self) -> tuple[str, int]:
         """A word that is one token wherever it stands, and this token."""
-        start, stop = self._marks
         for word in _PLACEHOLDERS:
             ids = self._ids(f"{word} {word} {word}")
-            inner = ids[start : len(ids) - stop]
-            if len(inner) == 3 and len(set(inner.tolist())) == 1:
-                return word, int(inner[0])
+            if len(ids) == 3 and len({*ids.tolist()}) == 1:
+                return word, int(ids[0])
         raise UnknownModelError("`encoder` must have a tokenizer with a word of one token; it has none of ours.")
+
+    def _ids(self, text: str) -> npt.NDArray[np.int64]:
+        """The tokens of a text without the marks at its ends."""
+        ids, (start, stop) = token_ids(self._base.opened, text), self._marks
+        return ids[start : len(ids) - stop]
 
     @cached_property
     def _marks(self) -> tuple[int, int]:
         return marks(self._base.opened)
-
-    def _ids(self, text: str) -> npt.NDArray[np.int64]:
-        return token_ids(self._base.opened, text)
 
     def _word(self, token: int) -> str:
         tokenizer: Any = self._base.opened.tokenizer

@@ -2,7 +2,7 @@
 
 import resource
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -19,7 +19,7 @@ from evenly.features.texts.prompt_tower import EncoderPromptTower
 from evenly.storage.artifacts.training_states import TrainingStates
 from evenly.tasks.encoders import encoder_identity, open_encoder, refined_by_identity
 from evenly.tasks.progress import Progress
-from evenly.tasks.run import EncoderChoice, Run
+from evenly.tasks.run import Run
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,15 +72,15 @@ class RunTower:
     def rows(self, context: "Tensor", *, place: Place = "end", names: Sequence[str] | None = None) -> "Tensor":
         """Rows of "context, name"."""
         with _missing_tower():
-            return self._tower.rows(context, place=place, names=names)
+            return self._tower.rows(context, self.names if names is None else names, place=place)
 
     def vectors(self, text: str) -> Vectors:
         """Word embeddings of a text."""
         return self._tower.vectors(text)
 
-    def nearest_words(self, vectors: Vectors, count: int = 1) -> list[list[tuple[str, float]]]:
+    def nearest_words(self, vectors: Vectors) -> list[tuple[str, float]]:
         """The tokens with the nearest embeddings."""
-        return self._tower.nearest_words(vectors, count)
+        return self._tower.nearest_words(vectors)
 
     def of_classes(self, classes: npt.NDArray[np.integer[Any]]) -> "RunTower":
         """The tower bound to some of its names."""
@@ -89,7 +89,7 @@ class RunTower:
     @cached_property
     def _tower(self) -> EncoderPromptTower:
         with _missing_tower():
-            return EncoderPromptTower(encoder=open_encoder(self._opened_run), names=self.names)
+            return EncoderPromptTower(open_encoder(self._opened_run))
 
     @cached_property
     def _opened_run(self) -> Run:
@@ -104,13 +104,9 @@ class RunTower:
             )
         return run
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __reduce__(self) -> tuple[Any, ...]:
         quiet = replace(self.run, progress=Progress(quiet=True))
-        names = ("names", "states", "of_features", "cost")
-        return {"run": quiet, **{name: getattr(self, name) for name in names}}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
+        return RunTower, (quiet, self.names, self.states, self.of_features, self.cost)
 
 
 @contextmanager
@@ -124,8 +120,7 @@ def _missing_tower() -> Iterator[None]:
 
 def run_tower(run: Run, classes: Sequence[str], *, of_features: str = "") -> RunTower:
     """The text tower of the run's encoder, bound to the names of classes; its states lie in the workspace."""
-    states = TrainingStates(run.workspace.refined / "running" / "prompts")
-    return RunTower(run, tuple(classes), states, of_features)
+    return RunTower(run, tuple(classes), TrainingStates(run.workspace.refined / "running" / "prompts"), of_features)
 
 
 def training_cost(features: Features) -> dict[str, float]:
@@ -137,20 +132,11 @@ def training_cost(features: Features) -> dict[str, float]:
 def finish_prompts(features: Features) -> None:
     """Say what trainings on these features cost, whose result is stored, and remove their states."""
     tower = features.tower
-    if isinstance(tower, RunTower) and isinstance(tower.states, TrainingStates):
-        tower.states.remove_touched()
-        cost = tower.cost
-        if cost.steps:
-            tower.run.progress.say(
-                f"prompts: {cost.steps:,} steps in {cost.seconds:,.1f} s, {cost.seconds_per_epoch:,.2f} s an epoch; "
-                f"peak memory {cost.peak_memory_bytes / 1e6:,.0f} MB"
-            )
-
-
-def tower_of_arrays(run: Run, arrays: Mapping[str, np.ndarray], names: Sequence[str]) -> RunTower | None:
-    """The text tower of the encoder that a file of features names; None where it names none, or no classes."""
-    if "encoder" not in arrays or "classes" not in arrays:
-        return None
-    model, pretrained, identity = (str(text) for text in arrays["encoder"])
-    chosen = replace(run, encoder=EncoderChoice(model=model, pretrained=pretrained or None), encoder_identity=None)
-    return run_tower(chosen, names, of_features=identity)
+    if not isinstance(tower, RunTower) or not isinstance(tower.states, TrainingStates):
+        return
+    tower.states.remove_touched()
+    if (cost := tower.cost).steps:
+        tower.run.progress.say(
+            f"prompts: {cost.steps:,} steps in {cost.seconds:,.1f} s, {cost.seconds_per_epoch:,.2f} s an epoch; "
+            f"peak memory {cost.peak_memory_bytes / 1e6:,.0f} MB"
+        )

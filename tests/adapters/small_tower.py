@@ -47,10 +47,11 @@ class SmallTower:
         return nullcontext(lambda _done: None)
 
     def vectors(self, text):
-        return np.concatenate([seeded_normal((1, self.width), seed=2, name=word) for word in text.split()])
+        words = [seeded_normal((1, self.width), seed=2, name=word) for word in text.split()]
+        return np.concatenate([np.empty((0, self.width), np.float32), *words])
 
-    def nearest_words(self, vectors, count=1):
-        return [[("word", float(np.linalg.norm(vector)))] * count for vector in vectors]
+    def nearest_words(self, vectors):
+        return [("word", float(np.linalg.norm(vector))) for vector in vectors]
 
     def of_classes(self, classes):
         return replace(self, names=tuple(self.names[place] for place in classes))

@@ -95,22 +95,6 @@ def test_validation_pictures_of_known_classes_choose_and_the_logits_stay_those_o
     assert np.array_equal(tuned.adapter.decision_function(judged), zero_shot.decision_function(judged))
 
 
-def test_a_training_that_was_broken_off_goes_on_to_equal_bits(parts, monkeypatch):
-    features, labels = parts.train.features, parts.train.labels
-    whole = CLIPN(**QUICK).fit(features, labels)
-    features.tower.states.clear()
-    steps = iter(range(7))
-    loss = CLIPN._loss
-    monkeypatch.setattr(CLIPN, "_loss", lambda self, *rest: (next(steps), loss(self, *rest))[1])
-    with pytest.raises(StopIteration):
-        CLIPN(**QUICK).fit(features, labels)
-    monkeypatch.undo()
-    features.tower.calls.clear()
-    again = CLIPN(**QUICK).fit(features, labels)
-    assert len(features.tower.calls) == 4 + 6  # of 10 steps 6 were kept; then rows of all stages
-    assert np.array_equal(again.rows_, whole.rows_)
-
-
 def test_a_saved_fit_scores_without_the_tower(parts):
     adapter = CLIPN(**QUICK, stop=0.6).fit(parts.train.features, parts.train.labels)
     card = to_card(adapter)

@@ -57,23 +57,6 @@ def test_every_kind_of_context_is_saved_and_predicts_without_the_tower(support, 
     assert [len(words) for words in read.nearest_words()] == [4] * contexts
 
 
-def test_a_training_that_was_broken_off_goes_on_to_equal_bits(support, monkeypatch):
-    features, labels = support
-    whole = CoOp(steps=10).fit(features, labels)
-    features.tower.states.clear()
-    steps = iter(range(7))
-    loss = CoOp._loss
-    monkeypatch.setattr(CoOp, "_loss", lambda self, *rest: (next(steps), loss(self, *rest))[1])
-    with pytest.raises(StopIteration):
-        CoOp(steps=10).fit(features, labels)
-    monkeypatch.undo()
-    features.tower.calls.clear()
-    again = CoOp(steps=10).fit(features, labels)
-    assert len(features.tower.calls) == 4 + 6  # of 10 steps 6 were kept, at three stages; then rows of all stages
-    assert np.array_equal(again.contexts_, whole.contexts_)
-    assert np.array_equal(again.rows_, whole.rows_)
-
-
 def test_a_training_of_another_version_is_not_gone_on_from(support, monkeypatch):
     features, labels = support
     CoOp(steps=5).fit(features, labels)
@@ -91,6 +74,8 @@ def test_what_does_not_fit_is_refused(support):
         CoOp(stop=2).fit(features, labels)
     with pytest.raises(ParameterError, match="`place` must be one of end, middle, front; got 'left'"):
         CoOp(place="left").fit(features, labels)
+    with pytest.raises(ParameterError, match=r"`learning_rate` must be so low .*; got 1e\+30"):
+        CoOp(learning_rate=1e30, steps=10).fit(features, labels)
     with pytest.raises(InvalidFeaturesError, match="`tower` must have a name per class, 10; got 9"):
         replace(features, tower=features.tower.of_classes(np.arange(9)))
     image, prototypes = (unit_rows(rows[:, :60]) for rows in (features.image, features.prototypes))

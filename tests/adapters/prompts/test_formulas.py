@@ -194,17 +194,33 @@ def test_the_loss_is_that_of_the_formula_at_the_start_and_after_some_steps(name,
         assert loss == pytest.approx(formula(adapter, batch, *parameters), rel=1e-5, abs=1e-6)
 
 
-@pytest.mark.parametrize("given", [{}, {"per_class": True}])
+@pytest.mark.parametrize("name", FORMULAS)
+def test_a_training_that_was_broken_off_goes_on_to_equal_bits(name, monkeypatch):
+    whole = fitted(name, {})
+    kind, steps = type(whole), iter(range(7))
+    loss, tower = kind._loss, LEARNED.tower
+    tower.states.clear()
+    monkeypatch.setattr(kind, "_loss", lambda self, *rest: (next(steps), loss(self, *rest))[1])
+    with pytest.raises(StopIteration):
+        kind(**QUICK).fit(LEARNED, LABELS)
+    steps = iter(range(4))  # of 10 steps 6 were kept, at three stages
+    again = kind(**QUICK).fit(LEARNED, LABELS)
+    assert next(steps, None) is None
+    for learned in ("contexts_", "rows_", "words_"):
+        assert np.array_equal(getattr(again, learned), getattr(whole, learned))
+
+
+@pytest.mark.parametrize("given", [{"initial": " "}, {"initial": "", "per_class": True}])
 def test_drawn_contexts_are_those_of_the_public_code(given):
     # KaiyangZhou/CoOp trainers/coop.py PromptLearner.__init__, ff61507: normal of deviation .02
-    start = fitted("coop", {"initial": "", "n_context": 200, "steps": 5} | given).contexts_[0]
-    assert start.shape == ((C, 200, 6) if given else (200, 6))
+    start = fitted("coop", {"n_context": 200, "steps": 5} | given).contexts_[0]
+    assert start.shape == ((C, 200, 6) if "per_class" in given else (200, 6))
     assert start.std() == pytest.approx(0.02, rel=0.1)
 
 
 def test_rates_are_those_of_the_public_schedule():
     # configs/trainers/CoOp and Dassl's ConstantWarmupScheduler: an epoch at 1e-5, then epoch e at the cosine of e
-    epochs, per_epoch, rule = 50, 3, learner.PromptSchedule(learning_rate=2e-3, warmup_steps=3)
-    rates = [rule.rate(step, steps=epochs * per_epoch) for step in range(0, epochs * per_epoch, per_epoch)]
+    epochs, per_epoch = 50, 3
+    of_epochs = learner.rates(epochs * per_epoch, highest=2e-3, warmup_steps=per_epoch)[::per_epoch]
     expected = [1e-5, *(1e-3 * (1 + np.cos(np.pi * epoch / epochs)) for epoch in range(1, epochs))]
-    np.testing.assert_allclose(rates, expected, rtol=1e-12)
+    np.testing.assert_allclose(of_epochs, expected, rtol=1e-12)

@@ -11,7 +11,6 @@ from evenly.adapters.features import GroupedFeatures
 from evenly.adapters.ood.near_miss import near_miss
 from evenly.adapters.ood.scores import energy, msp
 from evenly.adapters.prompts.osloprompt import OSLoPrompt
-from evenly.adapters.saved import from_arrays, to_arrays, to_card
 
 NEAR = ("seven with a bar", "letter o")
 
@@ -77,28 +76,6 @@ def test_validation_chooses_the_threshold_of_its_energy(adapter, digits):
     accepted = energy(adapter.decision_function(parts["test"].features)) >= row["threshold"]
     assert row["closed"] == pytest.approx(np.mean(right & accepted))
     assert row["h"] == pytest.approx(2 * row["closed"] * row["opened"] / (row["closed"] + row["opened"]))
-
-
-def test_it_is_saved_and_predicts_without_the_tower(support, digits):
-    adapter = OSLoPrompt(steps=5, per_class=True).fit(*support)
-    card = to_card(adapter)
-    read = from_arrays("osloprompt", to_arrays(adapter), card["parameters"], learned=card["learned"])
-    query = digits.part(200, 260)[0]
-    assert query.tower is None
-    assert np.array_equal(read.decision_function(query), adapter.decision_function(query))
-
-
-def test_a_training_that_was_broken_off_goes_on_to_equal_bits(support, monkeypatch):
-    features, labels = support
-    features.tower.states.clear()
-    whole = OSLoPrompt(steps=10).fit(features, labels)
-    features.tower.states.clear()
-    steps, loss = iter(range(7)), OSLoPrompt._loss
-    monkeypatch.setattr(OSLoPrompt, "_loss", lambda self, *rest: (next(steps), loss(self, *rest))[1])
-    with pytest.raises(StopIteration):
-        OSLoPrompt(steps=10).fit(features, labels)
-    monkeypatch.undo()
-    assert np.array_equal(OSLoPrompt(steps=10).fit(features, labels).rows_, whole.rows_)
 
 
 def test_what_does_not_fit_is_refused(support):

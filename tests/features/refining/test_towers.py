@@ -249,7 +249,7 @@ def test_deep_prompts_are_those_of_the_public_code(folder, depth):
     assert dense_encoder(again, "prompted").grid == dense_encoder(encoder, "frozen").grid
     assert np.isfinite(dense_encoder(again, "prompted").encode_dense(files).cells).all()
     with pytest.raises(UnknownModelError, match="refined by deep prompts"):
-        EncoderPromptTower(encoder=again, names=("fox",))
+        EncoderPromptTower(again)
     with pytest.raises(RowsError, match="`strength` must be 0 or 1 of deep prompts"):
         refined.at(0.5).text(encoder.encode_texts(["red fox"]), np.array(["red fox"]))
     assert refined.at(0.0).on(encoder).encode_texts(["fox"]).tobytes() == encoder.encode_texts(["fox"]).tobytes()
