@@ -31,7 +31,7 @@ def token_ids(opened: Any, text: str) -> npt.NDArray[np.int64]:  # noqa: ANN401 
     """The tokens of a text with its marks, without padding."""
     (row,) = opened.tokenizer([text], context_length=opened.context_length)
     ids: npt.NDArray[np.int64] = row.numpy().astype(np.int64)
-    return ids[: np.flatnonzero(ids != opened.pad_id)[-1] + 1]
+    return ids[: np.flatnonzero(ids != opened.pad_id).max(initial=-1) + 1]
 
 
 def marks(opened: Any) -> tuple[int, int]:  # noqa: ANN401
