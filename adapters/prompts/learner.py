@@ -129,6 +129,7 @@ class PromptLearner(Adapter):
         facts |= {name: value for name, value in self.get_params().items() if name not in self.decided_late}
         facts |= {f"start.{name}": values.tobytes() for name, values in arrays_of(start).items()}
         epoch = -(-len(labels) // size)
+        of_steps = rates(self.steps, highest=self.learning_rate, warmup_steps=min(epoch, self.steps // STAGES))
         with tower.training(self.steps, per_epoch=epoch) as advance:
 
             def loss(parameters: Parameters, batch: Integers) -> "Tensor":
@@ -138,8 +139,7 @@ class PromptLearner(Adapter):
             return trained_stages(
                 start,
                 loss,
-                [next(endless) for _ in range(self.steps)],
-                rates=rates(self.steps, highest=self.learning_rate, warmup_steps=min(epoch, self.steps // STAGES)),
+                list(zip(endless, of_steps, strict=False)),
                 weight_decay=self.weight_decay,
                 states=tower.states,
                 key=training_key(problem.features, labels, method=type(self).__name__, **facts),

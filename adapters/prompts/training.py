@@ -34,22 +34,21 @@ def rates(steps: int, *, highest: float, warmup_steps: int) -> list[float]:
 def trained_stages(
     start: Parameters,
     loss: Callable[[Parameters, Integers], "Tensor"],
-    batches: Sequence[Integers],
+    steps: Sequence[tuple[Integers, float]],
     *,
-    rates: Sequence[float],
     weight_decay: float,
     states: States,
     key: str,
 ) -> list[dict[str, Vectors]]:
-    """The parameters at the start and after each of STAGES parts of the batches: a step of SGD, momentum .9, per batch.
+    """The parameters at the start and after each of STAGES parts of the steps of SGD, each a batch and its rate.
 
     After each stage they are kept in `states` under `key` with their momentum: a training that was broken off goes on
-    there, to the same bits, and one that is whole is read. One thread of the processor.
+    there, to the same bits, and one that is whole is read. Momentum .9; one thread of the processor.
     """
     import torch
 
     parameters = {name: values.clone().requires_grad_() for name, values in start.items()}
-    optimiser = torch.optim.SGD(parameters.values(), lr=rates[0], momentum=0.9, weight_decay=weight_decay)
+    optimiser = torch.optim.SGD(parameters.values(), lr=steps[0][1], momentum=0.9, weight_decay=weight_decay)
     kept: dict[str, Vectors] = dict(states.get(key, {})) or arrays_of(parameters, "0.")
     done = max(int(name.partition(".")[0]) for name in kept if not name.startswith(_MOMENTUM))
     with torch.no_grad():
@@ -57,13 +56,13 @@ def trained_stages(
             values.copy_(torch.from_numpy(np.array(kept[f"{done}.{name}"])))
             if (momentum := kept.get(f"{_MOMENTUM}{name}")) is not None:
                 optimiser.state[values]["momentum_buffer"] = torch.from_numpy(np.array(momentum))
-    ends = [round(len(batches) * stage / STAGES) for stage in range(STAGES + 1)]
+    ends = [round(len(steps) * stage / STAGES) for stage in range(STAGES + 1)]
     with torch_threads(1):
         for stage in range(done, STAGES):
-            for step in range(ends[stage], ends[stage + 1]):
-                optimiser.param_groups[0]["lr"] = rates[step]
+            for batch, rate in steps[ends[stage] : ends[stage + 1]]:
+                optimiser.param_groups[0]["lr"] = rate
                 optimiser.zero_grad(set_to_none=True)
-                loss(parameters, batches[step]).backward()  # type: ignore[no-untyped-call]
+                loss(parameters, batch).backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
             state = {name: optimiser.state[values].get("momentum_buffer") for name, values in parameters.items()}
             moments = {name: momentum for name, momentum in state.items() if momentum is not None}

@@ -177,14 +177,14 @@ def test_logits_are_those_of_the_formula(name, given, formula):
 def test_the_loss_is_that_of_the_formula_at_the_start_and_after_some_steps(name, given, formula, monkeypatch):
     seen, trained = [], learner.trained_stages
 
-    def watched(start, loss, batches, **options):
+    def watched(start, loss, steps, **options):
         def recorded(parameters, batch):
             value = loss(parameters, batch)
             now = [tensor.detach().numpy().astype(float).copy() for tensor in parameters.values()]
             seen.append((batch, now, float(value.detach())))
             return value
 
-        return trained(start, recorded, batches, **options)
+        return trained(start, recorded, steps, **options)
 
     monkeypatch.setattr(learner, "trained_stages", watched)
     adapter = fitted(name, given)
