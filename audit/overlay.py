@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.curation.columns import taken_rows
+from evenly.curation.arrays import taken_rows
 from evenly.curation.step import Judged
 from evenly.keys import places_in, rows_with
 from evenly.storage.ledger import DECISION_COLUMNS, Ledger, StepRecord

@@ -18,7 +18,7 @@ from evenly.audit.errors import CannotTellError
 from evenly.audit.overlay import Overlay
 from evenly.audit.published import PublishedBuild
 from evenly.audit.supposed import WhatIf
-from evenly.curation.columns import taken_rows
+from evenly.curation.arrays import taken_rows
 from evenly.curation.duplicates.merging import last_survivors
 from evenly.curation.errors import MissingStepError
 from evenly.curation.step import Given, Judged, Judgement, Reads, differing_fields

@@ -15,7 +15,7 @@ from time import perf_counter
 from PIL import Image, ImageDraw, ImageFont
 
 from evenly.curation.captions.quality import echoes_text
-from evenly.curation.intervals import wilson_interval
+from evenly.curation.draws import wilson_interval
 from evenly.demo.draws import DEMO_SEED, demo_draw, pick
 from evenly.demo.scenes.captions import short_caption
 from evenly.demo.scenes.catalogue import read_things

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.bounds import Cosine, Wording, check_bounds
-from evenly.curation.columns import column, taken_rows
+from evenly.curation.arrays import column, taken_rows
 from evenly.curation.decisions import Decisions
 from evenly.curation.encoder_name import StepModel
 from evenly.curation.errors import RuleError

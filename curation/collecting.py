@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.curation.columns import column
+from evenly.curation.arrays import column
 from evenly.curation.decisions import Decisions
 from evenly.curation.draws import is_for_kernel
 from evenly.curation.step import Given, Judged, Judgement, PartTables, Rejudging, Stored, always, fixed_fields

@@ -1,9 +1,11 @@
-"""Random choices as a pure function of (seed, step, uid, entry): no generator crosses a row.
+"""Random choices as a pure function of (seed, step, uid, entry), and the interval of a share of rows drawn so.
 
-A draw does not depend on shard order, on the number of workers, on retries or on the point of resume.
+No generator crosses a row: a draw does not depend on shard order, on the number of workers, on retries or on the point
+of resume.
 """
 
 import hashlib
+import math
 import sys
 from collections.abc import Sequence
 
@@ -11,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from evenly.curation.arrays import Floats, Ints, is_compiled_for
-from evenly.curation.errors import ColumnsError
+from evenly.curation.errors import ColumnsError, RuleError
 
 KERNEL_FROM = 500_000
 """Draws from which the compiled kernel is faster, loading numba included."""
@@ -19,6 +21,8 @@ LOADED_FROM = 30_000
 """The same where numba is loaded."""
 OPEN_FROM = 1_000
 """The same where the kernel is loaded too."""
+Z95 = 1.959963984540054
+"""The quantile of the normal distribution that leaves 2.5 % at either end."""
 _KERNEL = "evenly.curation.hash_kernel"
 _UNIT = 2.0**-53
 _DIGEST_SIZE = 8
@@ -96,3 +100,17 @@ def _state(seed: int, step: str) -> hashlib.blake2b:
 def _field(text: str) -> bytes:
     encoded = text.encode("utf-8")
     return len(encoded).to_bytes(8, "little") + encoded
+
+
+def wilson_interval(share: float, n: float) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share (0 to 1) seen in `n` trials (above 0), within 0 and 1.
+
+    Wilson, Probable inference, the law of succession, and statistical inference, JASA 1927. `n` need not be whole, as
+    scipy's has to be: an effective number of trials is not.
+    """
+    if not (0 <= share <= 1 and n > 0):
+        raise RuleError(f"`share` must be 0 to 1 and `n` above 0; got {share} and {n}. Judge a caption or more.")
+    centre = share + Z95 * Z95 / (2 * n)
+    spread = Z95 * math.sqrt(share * (1 - share) / n + Z95 * Z95 / (4 * n * n))
+    low, high = ((centre + side * spread) / (1 + Z95 * Z95 / n) for side in (-1, 1))
+    return (0.0 if share == 0 else max(low, 0.0)), (1.0 if share == 1 else min(high, 1.0))

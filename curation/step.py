@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from evenly.curation.columns import taken_rows
+from evenly.curation.arrays import taken_rows
 from evenly.curation.decisions import Decisions
 from evenly.curation.errors import RuleError
 from evenly.keys import rows_with

@@ -1,13 +1,12 @@
 """All steps of a rebuild by what they say of themselves, in the order in which they run."""
 
-from evenly.curation import align, collecting
+from evenly.curation import align, collecting, filters
 from evenly.curation.balance import judgement as balance
 from evenly.curation.balance.cap import CAP
 from evenly.curation.captions import judgement as captions
 from evenly.curation.concepts import judgement as concepts
 from evenly.curation.duplicates import judgement as duplicates
 from evenly.curation.exclusions import judgement as exclusions
-from evenly.curation.filters import judgement as filters
 from evenly.curation.regions.judgement import FIND_REGIONS
 from evenly.curation.step import Judgement
 from evenly.curation.values.judgement import VALUES

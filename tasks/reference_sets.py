@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from evenly.curation.columns import column, fixed_rows
+from evenly.curation.arrays import column, fixed_rows
 from evenly.curation.duplicates.colours import COLOUR_BYTES
 from evenly.curation.duplicates.fingerprints import fingerprint_table
 from evenly.curation.exclusions.decontaminate import Pictures

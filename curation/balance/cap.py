@@ -15,8 +15,7 @@ import pyarrow.compute as pc
 from annotated_types import Ge
 
 from evenly.bounds import PairColumn, check_bounds
-from evenly.curation.arrays import Floats
-from evenly.curation.columns import column
+from evenly.curation.arrays import Floats, column
 from evenly.curation.decisions import Decisions
 from evenly.curation.draws import draws
 from evenly.curation.errors import RuleError

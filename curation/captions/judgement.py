@@ -5,9 +5,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from evenly.curation.arrays import column
 from evenly.curation.captions.choice import CANDIDATES, CHOSEN, ChoiceRule, choose_captions
 from evenly.curation.captions.quality import UNSEEN
-from evenly.curation.columns import column
 from evenly.curation.errors import RuleError
 from evenly.curation.step import (
     Given,

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.curation.captions.choice import GIVEN
-from evenly.curation.intervals import wilson_interval
+from evenly.curation.draws import wilson_interval
 
 UNIT = 1e-4
 DRAWN = 4

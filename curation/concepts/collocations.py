@@ -11,8 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.curation.arrays import Ints
-from evenly.curation.columns import column
+from evenly.curation.arrays import Ints, column
 from evenly.curation.concepts.matching import Mode, normalised
 from evenly.curation.errors import ColumnsError
 

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.curation.columns import column
+from evenly.curation.arrays import column
 from evenly.curation.concepts.equal_entries import nameable
 from evenly.curation.concepts.matching import FEW, Matcher, MatchRule, Mode
 from evenly.curation.concepts.multilingual import MultilingualMatcher

@@ -15,8 +15,18 @@ import pyarrow.compute as pc
 
 from evenly.curation.arrays import as_texts
 from evenly.curation.concepts.equal_entries import NOTHING_LEFT, first_equal, normalised_keys, unmatchable_normalized
-from evenly.curation.concepts.index import ConceptIndex, character_index, entry_lists, merged, word_index
-from evenly.curation.concepts.matching import BATCH_ROWS, Mode, check_mode, in_order, never_found
+from evenly.curation.concepts.matching import (
+    BATCH_ROWS,
+    ConceptIndex,
+    Mode,
+    character_index,
+    check_mode,
+    entry_lists,
+    in_order,
+    merged,
+    never_found,
+    word_index,
+)
 from evenly.curation.concepts.normalising import normalised, normalised_texts
 from evenly.curation.errors import ColumnsError
 

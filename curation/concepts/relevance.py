@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evenly.curation.draws import wilson_interval
 from evenly.curation.errors import ColumnsError, RuleError
-from evenly.curation.intervals import wilson_interval
 
 
 @dataclass(frozen=True, kw_only=True)

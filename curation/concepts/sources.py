@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.curation.columns import column
+from evenly.curation.arrays import column
 from evenly.curation.concepts.collocations import pair_pmi
 from evenly.curation.errors import RuleError
 

@@ -17,14 +17,14 @@ import pyarrow as pa
 from annotated_types import Ge, Le
 
 from evenly.bounds import Wording, check_bounds
-from evenly.curation.arrays import Flags, Floats, Ints, Words
-from evenly.curation.columns import column
+from evenly.curation.arrays import Flags, Floats, Ints, Words, column
 from evenly.curation.duplicates.kind import Kind, StoredRows
 from evenly.curation.duplicates.lsh import (
     Signatures,
     array_keys,
     candidate_pairs,
     equal_runs,
+    measure_recall,
     seeded_words,
     text_keys,
     value_numbers,
@@ -40,7 +40,6 @@ from evenly.curation.duplicates.merging import (
     merge,
     uid_columns,
 )
-from evenly.curation.duplicates.recall import measure_recall
 from evenly.curation.errors import RuleError
 
 STEP = "deduplicate_captions"

@@ -19,8 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from evenly.curation.arrays import Bytes, Flags, Floats, Ints, Words
-from evenly.curation.columns import fixed_rows
+from evenly.curation.arrays import Bytes, Flags, Floats, Ints, Words, fixed_rows
 from evenly.curation.duplicates.lsh import CHUNK, Signatures, candidate_pairs
 
 GRID = 16

@@ -14,8 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from evenly.bounds import Levels, Share, Tables, check_bounds
-from evenly.curation.arrays import Ints, Words
-from evenly.curation.columns import column
+from evenly.curation.arrays import Ints, Words, column
 from evenly.curation.duplicates.colours import picture_colours
 from evenly.curation.duplicates.kind import Kind, StoredRows
 from evenly.curation.duplicates.lsh import array_keys

@@ -16,8 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.bounds import Bits, Levels, check_bounds
-from evenly.curation.arrays import Bytes, Flags, Floats, Ints, Words
-from evenly.curation.columns import column
+from evenly.curation.arrays import Bytes, Flags, Floats, Ints, Words, column
 from evenly.curation.duplicates.colours import (
     FAMILIES,
     SHIFTED_BITS,

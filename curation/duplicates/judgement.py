@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.curation.columns import column, taken_rows
+from evenly.curation.arrays import column, taken_rows
 from evenly.curation.decisions import Decisions
 from evenly.curation.duplicates.caption_duplicates import CaptionTwins, deduplicate_captions
 from evenly.curation.duplicates.feature_duplicates import Semantic, deduplicate_semantic

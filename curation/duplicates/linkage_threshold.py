@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from evenly.curation.arrays import Floats, Ints
+from evenly.curation.draws import Z95
 from evenly.curation.duplicates.merging import Forest, components
-from evenly.curation.intervals import Z95
 
 STEP = 0.005
 """Distance of the cosines that are tried; the best index hardly differs between neighbours."""

@@ -13,8 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.curation.arrays import Flags, Floats, Ints, Words
-from evenly.curation.columns import column
+from evenly.curation.arrays import Flags, Floats, Ints, Words, column
 from evenly.curation.decisions import Decisions
 
 Pairs = tuple[Ints, Ints]

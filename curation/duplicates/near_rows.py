@@ -9,9 +9,8 @@ import pyarrow as pa
 
 from evenly.curation.arrays import Bytes, Flags, Floats, Ints
 from evenly.curation.duplicates.colours import colour_distances, cosines
-from evenly.curation.duplicates.lsh import Signatures, candidate_pairs, equal_runs
+from evenly.curation.duplicates.lsh import Signatures, candidate_pairs, equal_runs, measure_recall
 from evenly.curation.duplicates.merging import DuplicatePairs, Forest, Pairs
-from evenly.curation.duplicates.recall import measure_recall
 from evenly.curation.duplicates.sketches import plan_search, sign_codes
 
 _BLOCK = 8192

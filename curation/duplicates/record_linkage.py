@@ -15,8 +15,7 @@ import pyarrow as pa
 from annotated_types import Ge, Le
 
 from evenly.bounds import Share, Tables, check_bounds
-from evenly.curation.arrays import Floats, Ints
-from evenly.curation.columns import column
+from evenly.curation.arrays import Floats, Ints, column
 from evenly.curation.duplicates.feature_duplicates import NearFeatures
 from evenly.curation.duplicates.merging import Duplicates, in_uid_order, merge
 from evenly.curation.duplicates.near_rows import NearRows

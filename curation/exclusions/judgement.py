@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.curation.columns import column, taken_rows
+from evenly.curation.arrays import column, taken_rows
 from evenly.curation.decisions import Decisions, first_of
 from evenly.curation.exclusions.clusters import TargetClusters, judge_clusters
 from evenly.curation.exclusions.decontaminate import Contamination, Decontamination, Nearest, judge_contamination

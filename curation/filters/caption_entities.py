@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.curation.columns import column
+from evenly.curation.arrays import column
 from evenly.curation.decisions import Decisions
 
 # Endings and what takes their place, as morphy(7WN) lists them; adverbs have none.

@@ -17,8 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.curation.arrays import Flags, Floats, Ints, Singles
-from evenly.curation.columns import column
+from evenly.curation.arrays import Flags, Floats, Ints, Singles, column
 from evenly.curation.decisions import Decisions
 from evenly.curation.errors import RuleError
 from evenly.curation.filters.language_detector import language_detector

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.curation.columns import column
+from evenly.curation.arrays import column
 from evenly.curation.decisions import Decisions
 from evenly.curation.errors import RuleError
 

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from annotated_types import Ge
 
 from evenly.bounds import LocalPath, PairColumn, check_bounds
-from evenly.curation.columns import column, taken_rows
+from evenly.curation.arrays import column, taken_rows
 from evenly.curation.decisions import Decisions
 from evenly.curation.encoder_name import StepModel
 from evenly.curation.errors import RuleError

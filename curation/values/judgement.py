@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.curation.align import Align, resolve_threshold, top_threshold
-from evenly.curation.columns import column
+from evenly.curation.arrays import column
 from evenly.curation.decisions import Decisions, first_of
 from evenly.curation.errors import RuleError
 from evenly.curation.step import ByLedger, FinishedStep, Given, Judged, Judgement, PartTables, Stored, require_column

@@ -13,8 +13,7 @@ import pyarrow.compute as pc
 from annotated_types import Ge, Gt
 
 from evenly.bounds import FINITE, check_bounds
-from evenly.curation.arrays import Floats, Ints, Rows, Singles
-from evenly.curation.columns import fixed_rows
+from evenly.curation.arrays import Floats, Ints, Rows, Singles, fixed_rows
 from evenly.curation.draws import draws
 from evenly.curation.errors import RuleError
 

@@ -28,8 +28,7 @@ from evenly.curation.duplicates.record_linkage import Linked, MixedCosine
 from evenly.curation.encoder_name import EncoderName, StepModel
 from evenly.curation.exclusions.judgement import BLOCK_DOMAINS
 from evenly.curation.exclusions.safety import BlockedDomains
-from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS
-from evenly.curation.filters.judgement import CHECK_IMAGES, CHECK_TEXTS, FilterRules
+from evenly.curation.filters import CHECK_IMAGES, CHECK_TEXTS, IMAGE_FILTERS, TEXT_FILTERS, FilterRules
 from evenly.curation.reservations.rule import PoolDownload
 from evenly.curation.step import Judgement, Need, NoRule
 from evenly.curation.steps import STEPS

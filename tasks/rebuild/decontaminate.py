@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from evenly.curation.columns import column, fixed_rows
+from evenly.curation.arrays import column, fixed_rows
 from evenly.curation.duplicates.colours import COLOUR_BYTES
 from evenly.curation.exclusions import judgement
 from evenly.curation.exclusions.decontaminate import (

@@ -8,11 +8,11 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from evenly.curation import filters
 from evenly.curation.decisions import Decisions
-from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter, judgement
+from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter, FilterRules, judge_by_filters
 from evenly.curation.filters.caption_blocklist import BlockedWords, CaptionBlocklist
 from evenly.curation.filters.caption_entities import CaptionEntities, FirstSenses
-from evenly.curation.filters.judgement import FilterRules, judge_by_filters
 from evenly.storage.files.blocklists import check_hash, read_blocklist
 from evenly.storage.files.wordnets import read_senses
 from evenly.storage.ledger import StepOutput
@@ -112,7 +112,7 @@ def check_images(run: Run, upstream: Records, rule: FilterRules, sent: SentRows 
 
 
 CHECK_TEXTS = Step(
-    name=judgement.CHECK_TEXTS.name,
+    name=filters.CHECK_TEXTS.name,
     rule=FilterRules,
     stored=_stored,
     load=partial(FilterRules.of, filters=TEXT_FILTERS),
@@ -121,7 +121,7 @@ CHECK_TEXTS = Step(
     inputs=lookup_hashes,
 )
 CHECK_IMAGES = Step(
-    name=judgement.CHECK_IMAGES.name,
+    name=filters.CHECK_IMAGES.name,
     rule=FilterRules,
     stored=_stored,
     load=partial(FilterRules.of, filters=IMAGE_FILTERS),

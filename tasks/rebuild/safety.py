@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.curation.columns import column
+from evenly.curation.arrays import column
 from evenly.curation.decisions import Decisions, first_of
 from evenly.curation.exclusions import judgement
 from evenly.curation.exclusions.safety import (
@@ -23,7 +23,7 @@ from evenly.curation.exclusions.safety import (
     judge_unsafe,
     measure_unsafe,
 )
-from evenly.curation.filters.judgement import CHECK_IMAGES
+from evenly.curation.filters import CHECK_IMAGES
 from evenly.features.safety_detector import SafetyDetector
 from evenly.storage.feature_store import RowStore
 from evenly.storage.files.blocklists import Blocklist, read_domains, read_file_hashes, read_look_hashes

@@ -20,8 +20,7 @@ from evenly.audit.safe_text import visible
 from evenly.audit.why import explain
 from evenly.curation.captions.choice import CANDIDATES, CHOICE_REASONS, ChoiceRule, choose_captions
 from evenly.curation.captions.outcomes import DRAWN, EXTREMES, all_disagreement
-from evenly.curation.draws import draw
-from evenly.curation.intervals import wilson_interval
+from evenly.curation.draws import draw, wilson_interval
 from evenly.storage.ledger import Ledger, StepOutput, StepSpec
 from evenly.storage.workspace import Workspace
 

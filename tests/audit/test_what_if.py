@@ -19,7 +19,7 @@ from evenly.audit.what_if import SupposedStep, suppose
 from evenly.curation.align import Align, judge_alignment, resolve_threshold
 from evenly.curation.balance.cap import CAP
 from evenly.curation.exclusions.clusters import TargetClusters
-from evenly.curation.filters.judgement import FilterRules
+from evenly.curation.filters import FilterRules
 from evenly.curation.regions.judgement import RegionRule
 from evenly.curation.reservations.rule import PoolDownload
 from evenly.curation.step import Judged

@@ -28,11 +28,10 @@ from evenly.curation.captions.unseen import recognised_limits
 from evenly.curation.concepts.collocations import pair_pmi
 from evenly.curation.concepts.name_frequency import most_frequent_name
 from evenly.curation.concepts.relevance import JudgingRule, estimate_relevance
-from evenly.curation.draws import draw
+from evenly.curation.draws import draw, wilson_interval
 from evenly.curation.duplicates.linkage_threshold import judge_records
 from evenly.curation.duplicates.record_linkage import mix
 from evenly.curation.exclusions.multi_label_clusters import measure_balance, nearest_clusters
-from evenly.curation.intervals import wilson_interval
 from tests.curation.balance.whole_inputs import mix_sources
 
 RNG = np.random.default_rng(23)

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
+from evenly.curation.draws import wilson_interval
 from evenly.curation.errors import RuleError
-from evenly.curation.intervals import wilson_interval
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from evenly.curation.balance.judgement import BALANCE, PRESELECT
 from evenly.curation.collecting import COLLECT
 from evenly.curation.concepts.judgement import MATCH_CONCEPTS
-from evenly.curation.filters.judgement import CHECK_TEXTS
+from evenly.curation.filters import CHECK_TEXTS
 from evenly.flows.cli.output import SPENT, Columns, Row
 from evenly.storage.step_records import StepRecord
 from evenly.tasks.partitioning import Cut

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from evenly.adapters.evaluation.tables import lost_on_test
 from evenly.curation.captions.judgement import RECAPTION
 from evenly.curation.duplicates.judgement import DEDUPLICATE_PERCEPTUAL
-from evenly.curation.filters.judgement import CHECK_TEXTS
+from evenly.curation.filters import CHECK_TEXTS
 from evenly.demo.truth import compare_with_truth
 from evenly.flows.cli.datasets.outcome import adapter_rows
 from evenly.flows.process.prefect_api import as_flow

@@ -15,12 +15,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.curation.arrays import Flags, Ints, Words
-from evenly.curation.columns import column
+from evenly.curation.arrays import Flags, Ints, Words, column
 from evenly.curation.decisions import Decisions
 from evenly.curation.duplicates.kind import Kind
+from evenly.curation.duplicates.lsh import Recall, drawn_count, recall_among
 from evenly.curation.duplicates.merging import CAPTIONS, choose_survivors, components, uid_places
-from evenly.curation.duplicates.recall import Recall, drawn_count, recall_among
 from evenly.storage.errors import StorageError
 from evenly.storage.ledger import StepOutput
 from evenly.storage.tables.exchange import new_exchange

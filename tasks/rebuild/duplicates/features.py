@@ -5,8 +5,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.curation.arrays import Words
-from evenly.curation.columns import column
+from evenly.curation.arrays import Words, column
 from evenly.curation.duplicates.feature_duplicates import PictureFeatures
 from evenly.curation.duplicates.record_linkage import Linked, mix
 from evenly.curation.duplicates.sketches import VERSION

@@ -17,9 +17,8 @@ import pyarrow as pa
 
 from evenly.curation.arrays import Floats, Words
 from evenly.curation.duplicates.colours import ColourCells
-from evenly.curation.duplicates.lsh import in_batches, pairs_of_table, shared_keys, table_keys
+from evenly.curation.duplicates.lsh import in_batches, pairs_of_table, shared_keys, smallest_draws, table_keys
 from evenly.curation.duplicates.merging import Forest, NumberedForest
-from evenly.curation.duplicates.recall import smallest_draws
 from evenly.storage.tables.partitions import MAX_BITS
 from evenly.storage.tables.row_files import row_numbers
 from evenly.tasks.rebuild.duplicates.pair_search import ROWS_AT_ONCE, PairSearch, pairs_to_compare

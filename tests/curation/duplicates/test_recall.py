@@ -2,7 +2,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from evenly.curation.duplicates.recall import _interval, measure_recall
+from evenly.curation.duplicates.lsh import _interval, measure_recall
 
 UIDS = pa.array([f"{i:03}" for i in range(100)])
 

@@ -92,7 +92,7 @@ def new_run(tmp_path_factory):
 def test_a_pool_that_changes_time_and_again_comes_out_as_from_scratch(chosen, new_run, pool, changes, bits):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("evenly.tasks.encoders.open_encoder", lambda _run: Encoder())
-        patch.setattr("evenly.curation.duplicates.recall._MOST_ROWS", 3)
+        patch.setattr("evenly.curation.duplicates.lsh._MOST_ROWS", 3)
         for module in (search, pair_search):
             patch.setattr(module, "ROWS_AT_ONCE", 8)
         kept = new_run()
