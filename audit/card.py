@@ -1,8 +1,12 @@
-"""The data card of a build, read from the ledger: each number follows from tables that `verify` makes again."""
+"""The data card of a build, read from the ledger, as text and as the section "Head and tail" of the report.
+
+Each number follows from tables that `verify` makes again.
+"""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,12 +16,15 @@ from evenly.audit.errors import IncompleteBuildError
 from evenly.audit.published import PublishedBuild
 from evenly.audit.safe_text import visible
 from evenly.curation.arrays import Flags, Floats
-from evenly.curation.balance.data_card import BalanceCard, DataCard, describe_balancing
+from evenly.curation.balance.data_card import LARGEST, BalanceCard, DataCard, describe_balancing
 from evenly.curation.balance.judgement import BALANCE, PRESELECT
 from evenly.curation.balance.matched_pairs import count_entries
 from evenly.curation.concepts.judgement import MATCH_AGAIN, MATCH_CONCEPTS
 from evenly.keys import places_in
 from evenly.storage.ledger import Ledger, StepRecord
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 STEPS = (PRESELECT.name, BALANCE.name)
 SHOWN = 12
@@ -48,7 +55,7 @@ def read_card(build: PublishedBuild) -> DataCard:
         concepts=len(concepts),
         unmatchable={} if never is None else Counter(_why_never(row) for row in never.to_pylist()),
         unmatched=[concepts[number] for number in np.flatnonzero(counts == 0)],
-        balancings=[_describe(build, record) for record in records],
+        balancings=list(map(partial(_describe, build), records)),
     )
 
 
@@ -120,3 +127,78 @@ def _chances_before(build: PublishedBuild, ledger: Ledger, record: StepRecord, u
     decisions = ledger.decisions(earlier, ["uid", "value"])
     places = places_in(uids, decisions["uid"])
     return np.asarray(decisions["value"].combine_chunks().take(places).to_numpy(), dtype=np.float64)
+
+
+def agreement_plot(series: Mapping[str, Sequence[Mapping[str, Any]]]) -> "Markup":
+    """Share of pairs kept against their mean chance to stay, for each step's bins of chance; a line where both agree.
+
+    Bars reach three standard deviations of the draws to both sides of what is expected.
+    """
+    from evenly.audit.report.plots.figures import COLOURS, MARKERS, SERIES, drawn
+
+    with drawn(f"Share of pairs kept against their chance to stay: {', '.join(series)}", height=3.2) as ((axes,), done):
+        axes.plot([0, 1], [0, 1], color=COLOURS["line"], linewidth=1.5, zorder=1)
+        for number, (step, rows) in enumerate(series.items()):
+            chances = [row["expected"] / row["pairs"] for row in rows]
+            reach = [3 * row["spread"] / row["pairs"] for row in rows]
+            shares = [row["kept"] / row["pairs"] for row in rows]
+            axes.errorbar(chances, chances, yerr=reach, fmt="none", ecolor=COLOURS["muted"], elinewidth=1, capsize=2)
+            axes.plot(chances, shares, MARKERS[number], color=SERIES[number], markersize=5, label=step)
+        axes.set(xlabel="mean chance to stay", ylabel="share kept", xlim=(-0.02, 1.02), ylim=(-0.05, 1.05))
+        axes.legend(loc="upper left")
+    return done()
+
+
+def read_balance(build: PublishedBuild) -> dict[str, Any] | None:
+    """The section's facts, None where the build does not balance or nothing came so far.
+
+    The tail are the concepts that balancing leaves alone (p = 1), the head those that it thins out; with thresholds by
+    language, a concept counts in each language. Shares are of all matches: a pair that names several concepts counts
+    for each. `moments` are before any draw, maybe after the preselection, and after balancing; what there was before a
+    preselection is estimated from the pairs that it let through, each counted by the inverse of its chance.
+    """
+    if build.step(BALANCE.name) is None:
+        return None
+    from evenly.audit.report.plots.figures import rank_plot, rank_rows  # here, for they load markupsafe
+
+    card = read_card(build)
+    last = card.balancings[-1]
+    if not last.entries.num_rows:
+        return None
+    drawn_from, after, weighted, p = (
+        np.asarray(last.entries[name].to_numpy(), dtype=np.float64) for name in ("before", "after", "weighted", "p")
+    )
+    threshold = float(last.languages[0]["t"]) if len(last.languages) == 1 else None
+    preselected = not np.allclose(weighted, drawn_from)
+    series = {"before any draw": weighted, "after the preselection": drawn_from, "kept": after}
+    if not preselected:
+        del series["after the preselection"]
+    moments = [_moment(name, counts, p >= 1) for name, counts in series.items()]
+    return {
+        "card": card,
+        "concepts": last.concepts_before,
+        "concepts_after": last.concepts_after,
+        "head": last.head,
+        "tail": last.tail,
+        "t": threshold,
+        "moments": moments,
+        "tail_before": moments[0]["tail"],
+        "tail_after": moments[-1]["tail"],
+        "most": float(weighted.max()),
+        "rows": last.largest,
+        "preselected": preselected,
+        "plot": rank_plot(series, head=0 if threshold is None else last.head, threshold=threshold),
+        "ranks": rank_rows(series),
+        "agreement": agreement_plot({balancing.step: balancing.agreement for balancing in card.balancings}),
+    }
+
+
+def _moment(name: str, counts: np.ndarray, tail: np.ndarray) -> dict[str, Any]:
+    """The shares of all matches that head, tail and the largest concepts hold."""
+    total = float(counts.sum()) or 1.0
+    return {
+        "name": name,
+        "head": float(counts[~tail].sum()) / total,
+        "tail": float(counts[tail].sum()) / total,
+        "largest": float(np.sort(counts)[::-1][:LARGEST].sum()) / total,
+    }

@@ -21,14 +21,13 @@ from evenly.curation.filters.language_detector import Unpacking
 from evenly.curation.step import Rejudging
 from evenly.curation.steps import STEPS
 from evenly.storage.builds import BuildInputs, content_hash_of
-from evenly.storage.content import Node, nodes_of, part_digest, root_of
 from evenly.storage.errors import StorageError
 from evenly.storage.files.identities import altered
 from evenly.storage.files.unpacked import unpacked_arrays
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.records import content_hash
 from evenly.storage.samples import Samples
-from evenly.storage.tables.hashing import table_hash
+from evenly.storage.tables.hashing import Node, nodes_of, part_digest, root_of, table_hash
 from evenly.storage.tables.partitions import Partition
 from evenly.storage.web.images import open_pictures, reader
 from evenly.storage.workspace import Workspace

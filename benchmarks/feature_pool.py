@@ -27,10 +27,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.text_pool import FILE_ROWS, Phrases, captions, urls
-from evenly.flows.process.prefect_api import prefect_api
 from evenly.flows.recipe import read_recipe
 from evenly.flows.recipe.steps import content_of, steps_of
-from evenly.flows.runs import run_in
+from evenly.flows.runs import prefect_api, run_in
 from evenly.tasks.partitioning import cut_run, open_engine
 from evenly.tasks.rebuild.publish import publish_build
 from evenly.tasks.stage import run_steps

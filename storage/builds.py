@@ -2,8 +2,8 @@
 
 `<recipe>-latest` is that alias. `latest` is no file: it is the alias of the one recipe whose builds were promoted.
 A hold on a recipe keeps rebuilds from moving its alias until a person does. The content hash of a build covers what
-makes it what it is; storage/content.py says what of a table is content. Of a build that was taken down a tombstone is
-left, which names its successor.
+makes it what it is; storage/tables/hashing.py says what of a table is content. Of a build that was taken down a
+tombstone is left, which names its successor.
 """
 
 import os

@@ -18,7 +18,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.storage.alive_rows import alive_rows
-from evenly.storage.content import Node, content_nodes, content_rows, nodes_of, part_digest, root_of
 from evenly.storage.errors import NotFoundError
 from evenly.storage.records import canonical_json, content_hash, create_record, read_if_there, replace_record
 from evenly.storage.step_records import (
@@ -38,7 +37,7 @@ from evenly.storage.step_records import (
 from evenly.storage.stores.files import map_paths, missing_files
 from evenly.storage.stores.object_path import ObjectPath
 from evenly.storage.tables.arrow_files import RecentTables, read_schema, read_table, write_table
-from evenly.storage.tables.hashing import table_hash
+from evenly.storage.tables.hashing import Node, content_nodes, content_rows, nodes_of, part_digest, root_of, table_hash
 from evenly.storage.tables.partitions import ALL, Partition, cut_rows, key_of, partition_of, pieces_of, rows_of
 from evenly.storage.workspace import Workspace
 

@@ -14,9 +14,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.storage.content import Node
 from evenly.storage.errors import ConservationError
 from evenly.storage.records import content_hash
+from evenly.storage.tables.hashing import Node
 
 FORMAT = 2  # of the tables: raise it where older ones cannot be read, so that their steps run again
 VERDICTS = ("kept", "dropped", "failed", "merged")

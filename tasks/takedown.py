@@ -14,8 +14,8 @@ from typing import Any
 
 from evenly.storage.builds import Builds
 from evenly.storage.errors import InputError
-from evenly.storage.exports.departures import departures
 from evenly.storage.exports.export import MANIFEST
+from evenly.storage.journals import departures
 from evenly.storage.ledger import Ledger
 from evenly.storage.records import read_record
 from evenly.storage.removal.clean import Wanted, clean_workspace

@@ -12,7 +12,7 @@ from evenly.audit.report import read_sources, render_report, report_code, standi
 from evenly.audit.verify import new_seed, verify_one
 from evenly.storage.builds import Builds, latest_made
 from evenly.storage.errors import DamagedError
-from evenly.storage.exports.departures import REPORT, record_page
+from evenly.storage.journals import REPORT, record_page
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.records import content_hash, read_record, replace_record
 from evenly.storage.web.images import reader

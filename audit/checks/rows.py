@@ -15,11 +15,10 @@ import pyarrow.compute as pc
 
 from evenly.audit.checks.findings import Finding
 from evenly.audit.published import PublishedBuild
-from evenly.storage.content import LEFT_OUT
 from evenly.storage.ledger import VERDICTS, Ledger, StepRecord
 from evenly.storage.samples import wide_table
 from evenly.storage.tables.exchange import each_received, open_exchange, send_rows
-from evenly.storage.tables.hashing import table_hash
+from evenly.storage.tables.hashing import LEFT_OUT, table_hash
 from evenly.storage.tables.partitions import Partition, first_words
 
 

@@ -12,8 +12,8 @@ from evenly.descriptions.errors import ClassListError
 from evenly.storage.artifacts.kinds import artifacts_in
 from evenly.storage.artifacts.store import made_of_card
 from evenly.storage.builds import Builds
-from evenly.storage.exports.departures import departures
 from evenly.storage.exports.export import MANIFEST
+from evenly.storage.journals import departures
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.records import content_hash, read_record
 from evenly.storage.workspace import Workspace

@@ -8,7 +8,7 @@ from evenly.audit.diff import Difference
 from evenly.audit.published import PublishedBuild, ReadBytes
 from evenly.audit.report.gallery import read_thumbnails
 from evenly.audit.report.page import KINDS, page_environment
-from evenly.storage.exports.departures import record_page
+from evenly.storage.journals import record_page
 from evenly.storage.samples import sql_in
 from evenly.storage.web.images import reader
 

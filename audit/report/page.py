@@ -9,11 +9,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from evenly.audit.card import read_balance
 from evenly.audit.diff import count_moves
 from evenly.audit.errors import AuditError
 from evenly.audit.funnel import kept_by_source, largest_losses, read_funnel, read_key_figures, read_source_funnel
 from evenly.audit.published import PublishedBuild, ReadBytes
-from evenly.audit.report.balance import read_balance
 from evenly.audit.report.captions import read_recaptioning, read_scores
 from evenly.audit.report.classes import read_adapters, read_descriptions
 from evenly.audit.report.gallery import read_gallery
@@ -25,9 +25,9 @@ from evenly.curation.captions.judgement import RECAPTION
 from evenly.curation.regions.judgement import FIND_REGIONS
 from evenly.storage.builds import Builds
 from evenly.storage.errors import StorageError
+from evenly.storage.journals import PAGE, RunRecord, read_runs
 from evenly.storage.ledger import StepRecord
 from evenly.storage.records import content_hash, read_if_there
-from evenly.storage.run_records import PAGE, RunRecord, read_runs
 from evenly.storage.workspace import Workspace
 
 KINDS = ("entered", "left", "changed")

@@ -25,7 +25,34 @@ from evenly.curation.errors import ColumnsError, RuleError
 if TYPE_CHECKING:
     from evenly.curation.concepts.match_kernel import Trie
 
+__all__ = [
+    "BUNDLED",
+    "WORDNET",
+    "MatchRule",
+    "Matcher",
+    "Mode",
+    "check_mode",
+    "in_order",
+    "never_found",
+    "normalised",
+    "unmatchable_because",
+]
 
+Mode = Literal["faithful", "normalized"]
+Batch = TypeVar("Batch")
+Result = TypeVar("Result")
+WORDNET = "wordnet"
+WORDNET_ALL = "wordnet_all"
+BUNDLED = (WORDNET, WORDNET_ALL)
+"""Lists that come with evenly: the nouns of WordNet, without words of grammar and single letters, and with them."""
+
+
+BATCH_ROWS = 1 << 16
+FEW = 1 << 21
+"""Bytes of captions from which compiled matching is faster, loading numba included."""
+_MARK = "[,.;:?!`]"
+_TOUCHED = re.compile(f"{_MARK}[^ ]|[^ ]{_MARK}")
+_CLOSE = re.compile(f"{_MARK} {_MARK}")
 _MARKS = re.compile("[,.;:?!`]")
 _SPACED = dict.fromkeys(map(ord, "\t\n\r"), " ")
 MOST_WORDS = 32
@@ -141,36 +168,6 @@ def entry_lists(ids: np.ndarray, ends: np.ndarray) -> pa.ListArray:
 def _check_size(units: int, texts: int) -> None:
     if 2 * (units + texts) >= MAX_NODES:
         raise RuleError(f"`entries` must be under {MAX_NODES // 2} bytes in all; got {units}. Split the concept list.")
-
-
-__all__ = [
-    "BUNDLED",
-    "WORDNET",
-    "MatchRule",
-    "Matcher",
-    "Mode",
-    "check_mode",
-    "in_order",
-    "never_found",
-    "normalised",
-    "unmatchable_because",
-]
-
-Mode = Literal["faithful", "normalized"]
-Batch = TypeVar("Batch")
-Result = TypeVar("Result")
-WORDNET = "wordnet"
-WORDNET_ALL = "wordnet_all"
-BUNDLED = (WORDNET, WORDNET_ALL)
-"""Lists that come with evenly: the nouns of WordNet, without words of grammar and single letters, and with them."""
-
-
-BATCH_ROWS = 1 << 16
-FEW = 1 << 21
-"""Bytes of captions from which compiled matching is faster, loading numba included."""
-_MARK = "[,.;:?!`]"
-_TOUCHED = re.compile(f"{_MARK}[^ ]|[^ ]{_MARK}")
-_CLOSE = re.compile(f"{_MARK} {_MARK}")
 
 
 @dataclass(frozen=True, kw_only=True)

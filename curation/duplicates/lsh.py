@@ -26,6 +26,7 @@ from evenly.curation.duplicates.merging import Forest, Pairs, components
 
 CHUNK = 1 << 20  # pairs held at once
 _BATCH = 8192
+_MOST_ROWS = 1000  # that recall is measured on
 
 
 @dataclass(kw_only=True, eq=False)
@@ -218,9 +219,6 @@ def _hashed(array: npt.NDArray[np.generic], keys: Words) -> Words:
 
 def _bytes(array: npt.NDArray[np.generic]) -> Bytes:
     return np.ascontiguousarray(array).view(np.uint8).reshape(len(array), -1)
-
-
-_MOST_ROWS = 1000
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -234,13 +234,12 @@ class Curate(_AllSections):
 
     def needing(self, need: Need) -> list[str]:
         """The fields that need something of the pool or of other sections, and are not switched off."""
-        return [
-            f"{judgement.section}{place}"
-            for judgement in STEPS.values()
-            if (rule := self.rule_of(judgement)) is not None
-            for place, kinds in judgement.needs(rule).items()
-            if need in kinds
-        ]
+        names = list[str]()
+        for judgement in STEPS.values():
+            if (rule := self.rule_of(judgement)) is not None:
+                needs = judgement.needs(rule)
+                names += [f"{judgement.section}{place}" for place, kinds in needs.items() if need in kinds]
+        return names
 
     @model_validator(mode="before")
     @classmethod

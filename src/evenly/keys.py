@@ -98,3 +98,8 @@ def _all_equal(first: npt.NDArray[np.uint64], second: npt.NDArray[np.uint64]) ->
 def _words(rows: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """The first bytes of each text as a number that rises as texts do."""
     return rows[:, 0].view(">u8").astype(np.uint64)
+
+
+def is_text_type(kind: pa.DataType) -> bool:
+    """Whether values of this type are texts, as keys are."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))

@@ -23,9 +23,9 @@ def rebuild_recipe(recipe: str | os.PathLike[str], options: RebuildOptions) -> B
     Nothing that it starts outlives the call. Raises RecipeError with a line per problem, before anything is done.
     """
     from evenly.flows.cli.datasets.outcome import check_rebuild
-    from evenly.flows.process.prefect_api import as_flow
     from evenly.flows.rebuild_dataset import rebuild_dataset
     from evenly.flows.recipe import read_recipe
+    from evenly.flows.runs import as_flow
 
     check_rebuild(read_recipe(recipe), options)
     build = as_flow(rebuild_dataset)(os.fspath(recipe), **flow_values(options))

@@ -16,12 +16,13 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from evenly.keys import is_text_type
 from evenly.storage.decoders.structure import MAX_BYTES
 from evenly.storage.errors import InputError, TooLargeError
 from evenly.storage.pools.texts import is_utf8_text
 from evenly.storage.reading.parquet import bounded_batches
 from evenly.storage.tables.arrow_files import first_line, table_of_rows
-from evenly.storage.tables.hashing import is_list, is_text_type
+from evenly.storage.tables.hashing import is_list
 
 BYTES_COLUMNS = ("image", "image_bytes", "bytes", "picture", "content", "jpg", "png", "webp")
 PATH_COLUMNS = ("path", "file_name", "image_path", "file", "image")

@@ -13,13 +13,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.keys import LOCAL_ADDRESS
+from evenly.keys import LOCAL_ADDRESS, is_text_type
 from evenly.storage.errors import InputError
 from evenly.storage.files.array_keys import PARTS
 from evenly.storage.pools.rows import require_columns
 from evenly.storage.pools.source import LOCAL_READERS, TABLE_READERS, PoolSource
 from evenly.storage.tables.arrow_files import first_line, table_of_rows
-from evenly.storage.tables.hashing import is_text_type
 from evenly.unique_keys import read_json
 
 _SHOWN = 3

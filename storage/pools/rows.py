@@ -16,13 +16,13 @@ from typing import BinaryIO, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from evenly.keys import is_text_type
 from evenly.storage.errors import StorageError, TooLargeError
 from evenly.storage.pools.csv_records import BAD_ROW, CsvRecords
 from evenly.storage.reading.budget import MOST_COLUMNS, TOO_LARGE, bounded_lines, check_width, stretches
 from evenly.storage.reading.parquet import bounded_batches
 from evenly.storage.stores.files import open_unpacked, seekable
 from evenly.storage.tables.arrow_files import first_line
-from evenly.storage.tables.hashing import is_text_type
 
 PIECE_ROWS = 250_000
 """Rows of a Parquet file that are read as one piece, at least, where its row groups allow it."""

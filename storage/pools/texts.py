@@ -7,9 +7,9 @@ from typing import TypeGuard
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evenly.keys import is_text_type
 from evenly.storage.pools.rows import PoolError
 from evenly.storage.tables.arrow_files import first_line
-from evenly.storage.tables.hashing import is_text_type
 
 
 def as_text(column: pa.ChunkedArray, not_text: Sequence[bool] = ()) -> tuple[pa.Array, pa.Array]:

@@ -14,9 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from xxhash import xxh3_64_intdigest
 
-from evenly.keys import one_array, sorted_order
+from evenly.keys import is_text_type, one_array, sorted_order
 from evenly.storage.errors import StorageError
-from evenly.storage.tables.hashing import is_text_type
 
 KEYS = ("uid", "uid_a", "image_id")
 """Columns that cut a table, the first that it has; a table with none of them is whole in every partition."""

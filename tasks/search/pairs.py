@@ -15,11 +15,11 @@ import pyarrow.compute as pc
 
 from evenly.features.search.nearest import query_row
 from evenly.features.unit_rows import Single
+from evenly.keys import is_text_type
 from evenly.storage.builds import encoder_of, funnel_of
 from evenly.storage.errors import InputError, NotFoundError
 from evenly.storage.feature_store import FeatureStore, text_id
 from evenly.storage.samples import BuildSamples, outcomes_of, sql_in
-from evenly.storage.tables.hashing import is_text_type
 from evenly.storage.workspace import Workspace
 from evenly.tasks.decoding import PictureReader
 from evenly.tasks.encoders import open_encoder, query_encoder

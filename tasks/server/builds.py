@@ -13,8 +13,8 @@ from evenly.audit.diff import Difference, count_moves
 from evenly.curation.captions.judgement import RECAPTION
 from evenly.storage.builds import Builds, latest_made
 from evenly.storage.errors import InputError
+from evenly.storage.journals import PAGE, RunRecord, read_runs
 from evenly.storage.ledger import Ledger
-from evenly.storage.run_records import PAGE, RunRecord, read_runs
 from evenly.storage.stores.object_path import ObjectPath
 from evenly.storage.workspace import Workspace
 from evenly.tasks.captions.recaption import captioner_rows

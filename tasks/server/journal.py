@@ -13,8 +13,8 @@ from evenly.bounds import duration_s
 from evenly.redaction import without_secrets
 from evenly.storage.builds import Builds
 from evenly.storage.errors import StorageError
+from evenly.storage.journals import RunRecord, read_runs, write_run
 from evenly.storage.records import create_record
-from evenly.storage.run_records import RunRecord, read_runs, write_run
 from evenly.storage.workspace import Workspace
 from evenly.tasks.progress import Progress
 from evenly.tasks.run import Run

@@ -3,8 +3,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pytest
 
-from evenly.storage.content import LEFT_OUT, LEFT_OUT_ENDINGS, content_table
-from evenly.storage.tables.hashing import table_hash
+from evenly.storage.tables.hashing import LEFT_OUT, LEFT_OUT_ENDINGS, content_table, table_hash
 from evenly.storage.workspace import Workspace
 
 ROWS = pa.table({"uid": ["b", "a", "a"], "entry": ["x", "z", "y"], "p": [0.1, 0.2, 0.3]})

@@ -13,8 +13,8 @@ from evenly.audit.published import PublishedBuild
 from evenly.audit.report import render_report, standing_of
 from evenly.audit.report.page import FAILING, GROWTH, LEAST_GROWTH, SHOWN, _grown, page_environment, read_overview
 from evenly.storage.builds import Builds
+from evenly.storage.journals import RunRecord, write_run
 from evenly.storage.records import create_record
-from evenly.storage.run_records import RunRecord, write_run
 from tests.audit.conftest import STARTED
 from tests.audit.test_report import EVIL, Page, evaluation  # noqa: F401 - a fixture
 from tests.audit.test_report import SHOWN as ESCAPED

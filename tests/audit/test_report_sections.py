@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evenly.audit.card import card_lines, read_card
+from evenly.audit.card import card_lines, read_balance, read_card
 from evenly.audit.funnel import largest_losses, read_funnel, read_key_figures, read_source_funnel
 from evenly.audit.published import PublishedBuild
-from evenly.audit.report.balance import read_balance
 from evenly.audit.report.captions import read_scores
 from evenly.audit.report.classes import read_descriptions
 from evenly.audit.report.gallery import KEPT, PER_REASON, read_gallery

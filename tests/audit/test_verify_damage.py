@@ -15,13 +15,12 @@ from evenly.audit.checks.rows import check_conservation
 from evenly.audit.checks.stored import check_image_bytes
 from evenly.audit.published import PublishedBuild
 from evenly.audit.verify import CHECKS, verify_build
-from evenly.storage.content import nodes_of, part_digest
 from evenly.storage.errors import DamagedError
 from evenly.storage.ledger import Ledger
 from evenly.storage.records import read_record, replace_record
 from evenly.storage.samples import Samples
 from evenly.storage.tables.arrow_files import write_table
-from evenly.storage.tables.hashing import table_hash
+from evenly.storage.tables.hashing import nodes_of, part_digest, table_hash
 from evenly.storage.tables.partitions import ALL
 from tests.few_examples import few
 

@@ -10,7 +10,7 @@ import pytest
 from prefect.logging.handlers import APILogWorker
 
 from evenly.descriptions.chat.retries import RetryRule
-from evenly.flows.process.prefect_api import prefect_api
+from evenly.flows.runs import prefect_api
 from tests.chat_server import tiny_server
 from tests.echoes import GOOD_ANSWERS, KEY, STATUSES, error_answers, files_with, leaks
 from tests.labelled_build import WordEncoder

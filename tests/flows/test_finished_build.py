@@ -10,7 +10,7 @@ import pytest
 from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS
 from evenly.flows.cli.start.demo_job import examples_of, faults_found
 from evenly.storage.builds import open_build
-from evenly.storage.exports.departures import departures
+from evenly.storage.journals import departures
 from evenly.storage.pools.columns import STEP_COLUMNS
 from evenly.storage.workspace import Workspace
 from evenly.tasks.verify_and_report import report_of

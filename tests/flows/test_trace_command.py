@@ -5,7 +5,7 @@ import json
 import pytest
 
 from evenly.flows.cli import app
-from evenly.storage.exports.departures import departures
+from evenly.storage.journals import departures
 from evenly.storage.workspace import Workspace
 from tests.audit.conftest import STARTED, Little, publish
 from tests.reported import report_errors

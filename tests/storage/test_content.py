@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evenly.storage import content
-from evenly.storage.content import nodes_of, root_of
-from evenly.storage.tables.hashing import table_hash
+from evenly.storage.tables import hashing as content
+from evenly.storage.tables.hashing import nodes_of, root_of, table_hash
 from evenly.storage.tables.partitions import Partition, cut_rows, partition_of, rows_of
 
 

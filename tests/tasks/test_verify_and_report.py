@@ -12,7 +12,7 @@ from evenly.audit.published import each_image
 from evenly.audit.verify import new_seed, verify_one
 from evenly.storage.builds import Builds, latest_made
 from evenly.storage.errors import DamagedError
-from evenly.storage.exports.departures import departures
+from evenly.storage.journals import departures
 from evenly.storage.ledger import Ledger, StepOutput, StepSpec
 from evenly.storage.web import images, shards
 from evenly.storage.web.images import reader

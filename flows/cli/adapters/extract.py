@@ -36,8 +36,7 @@ def extract_latest(recipe: Place, options: ExtractOptions) -> dict[str, Any]:
     made_by = encoder_choice(manifest["encoder"], manifest["recipe"].get("features", {}))
     counts = count_stored(workspace, manifest) if made_by == _numbers(chosen) else None
     if counts is None:
-        from evenly.flows.process.prefect_api import prefect_api
-        from evenly.flows.runs import run_in
+        from evenly.flows.runs import prefect_api, run_in
         from evenly.tasks.partitioning import allowed_memory, choose_cut, open_engine
         from evenly.tasks.rebuild.features import extract_features
 

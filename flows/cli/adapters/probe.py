@@ -13,8 +13,8 @@ from evenly.flows.cli.adapters.own_features.fit import plain
 from evenly.flows.cli.datasets.outcome import best_on_validation, evaluations_of
 from evenly.flows.cli.output import Columns, Row, interval, measured, print_rows, print_text
 from evenly.flows.probe_adapters import probe_adapters
-from evenly.flows.process.prefect_api import as_flow
 from evenly.flows.recipe import read_recipe
+from evenly.flows.runs import as_flow
 from evenly.signatures import Place
 from evenly.storage.builds import open_build
 from evenly.storage.ledger import Ledger, StepRecord

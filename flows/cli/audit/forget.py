@@ -97,8 +97,8 @@ def _rebuilding(options: ForgetOptions) -> Callable[[str], str]:
     """Rebuilds by a recipe's file, and gives the build; "" where no pair is left."""
 
     def rebuild(file: str) -> str:
-        from evenly.flows.process.prefect_api import as_flow
         from evenly.flows.rebuild_dataset import rebuild_dataset
+        from evenly.flows.runs import as_flow
         from evenly.options import RebuildOptions
         from evenly.signatures import flow_values
         from evenly.tasks.step import NothingLeftError

@@ -8,8 +8,8 @@ from evenly.flows.recipe.steps import changed_fields, content_of
 from evenly.flows.runs import run_in
 from evenly.storage.builds import Builds
 from evenly.storage.errors import StorageError
+from evenly.storage.journals import read_runs
 from evenly.storage.pools.source import source_hash
-from evenly.storage.run_records import read_runs
 from evenly.storage.workspace import Workspace
 
 

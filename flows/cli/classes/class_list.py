@@ -14,11 +14,11 @@ from evenly.descriptions.chat.endpoint import LanguageModel
 from evenly.descriptions.described import METHODS_ABOUT_PAIRS
 from evenly.flows.cli.errors import PrefectServerError, UsageError
 from evenly.flows.describe_classes import describe_classes
-from evenly.flows.process.prefect_api import as_flow, prefect_api
 from evenly.flows.recipe import Source, read_recipe
 from evenly.flows.recipe.class_rules import DEFAULT_METHODS, ListContext, describe_rule, describing
 from evenly.flows.recipe.files import ListingText
 from evenly.flows.recipe.problems import describe_problems
+from evenly.flows.runs import as_flow, prefect_api
 from evenly.options import LanguageModelOptions
 from evenly.signatures import Place, fields_of
 from evenly.storage.builds import Builds

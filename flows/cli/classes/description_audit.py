@@ -7,9 +7,8 @@ from evenly.adapters.methods.vcd import Aggregate
 from evenly.flows.audit_descriptions import audit_descriptions
 from evenly.flows.cli.classes.description_versions import Version, find_version
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.process.prefect_api import as_flow
 from evenly.flows.recipe import read_recipe
-from evenly.flows.runs import build_run
+from evenly.flows.runs import as_flow, build_run
 from evenly.signatures import Place
 from evenly.storage.builds import open_build
 from evenly.storage.errors import NotFoundError

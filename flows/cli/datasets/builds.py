@@ -152,8 +152,8 @@ def rebuild_command(recipe: Recipe, options: _RebuildCommand) -> dict[str, Any]:
 
     chosen = read_recipe(recipe)  # its problems are said before flows are imported
     from evenly.flows.cli.datasets.outcome import check_rebuild, outcome_of
-    from evenly.flows.process.prefect_api import as_flow
     from evenly.flows.rebuild_dataset import rebuild_dataset
+    from evenly.flows.runs import as_flow
     from evenly.storage.files.code import allowing_code
 
     check_rebuild(chosen, options)

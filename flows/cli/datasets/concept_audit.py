@@ -16,9 +16,9 @@ from evenly.flows.audit_concepts import audit_concepts
 from evenly.flows.cli.classes.class_names import names_of
 from evenly.flows.cli.datasets.options import ConceptsOptions
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.process.prefect_api import as_flow
 from evenly.flows.recipe import Source
 from evenly.flows.recipe.files import read_class_file
+from evenly.flows.runs import as_flow
 from evenly.signatures import fields_of
 from evenly.storage.builds import Builds
 from evenly.storage.ledger import Ledger, StepRecord

@@ -72,7 +72,7 @@ def clusters_command(options: ClustersOptions) -> dict[str, Any]:
     import pyarrow.parquet as pq
 
     from evenly.flows.cluster_pictures import cluster_pictures
-    from evenly.flows.process.prefect_api import as_flow
+    from evenly.flows.runs import as_flow
     from evenly.storage.builds import open_build
     from evenly.storage.ledger import Ledger
     from evenly.storage.records import replacing
@@ -132,7 +132,7 @@ def link_command(
 
     from evenly.flows.cli.adapters.own_features.fit import plain
     from evenly.flows.link_records import link_records
-    from evenly.flows.process.prefect_api import as_flow
+    from evenly.flows.runs import as_flow
     from evenly.storage.builds import open_build
     from evenly.storage.ledger import Ledger
     from evenly.storage.records import replace_text

@@ -10,15 +10,14 @@ from evenly.audit.publication.reading import read_facts
 from evenly.audit.published import PublishedBuild
 from evenly.audit.regions import with_regions
 from evenly.flows.cli.errors import UsageError
-from evenly.flows.process.prefect_api import as_flow
 from evenly.flows.recipe import Recipe, read_recipe
 from evenly.flows.recipe.needs import refuse_missing
-from evenly.flows.runs import in_shared_use, with_engine
+from evenly.flows.runs import as_flow, in_shared_use, with_engine
 from evenly.options import RebuildOptions
 from evenly.signatures import Place
 from evenly.storage.builds import funnel_of, latest_made, open_build
 from evenly.storage.exports import EXPORTS
-from evenly.storage.exports.departures import record_departure
+from evenly.storage.journals import record_departure
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.samples import BuildSamples
 from evenly.storage.web.images import reader

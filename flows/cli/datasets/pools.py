@@ -127,7 +127,7 @@ def _done(job: "MatchJob | BalanceJob") -> dict[str, Any]:
     if not job.has_workers:
         return job.run()
     from evenly.flows.curate_texts import curate_texts
-    from evenly.flows.process.prefect_api import as_flow
+    from evenly.flows.runs import as_flow
 
     return as_flow(curate_texts)(job)
 

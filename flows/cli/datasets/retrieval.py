@@ -16,11 +16,10 @@ from evenly.flows.cli.classes.class_names import ClassNames, check_templates, na
 from evenly.flows.cli.datasets.options import RetrieveOptions
 from evenly.flows.cli.errors import UsageError
 from evenly.flows.collect_pool import collect_pool, pool_source
-from evenly.flows.process.prefect_api import as_flow
 from evenly.flows.recipe import RecipeFeatures, Source
 from evenly.flows.recipe.files import ListingText, read_class_file
 from evenly.flows.retrieve_support import retrieve_support
-from evenly.flows.runs import build_run
+from evenly.flows.runs import as_flow, build_run
 from evenly.storage.builds import funnel_of, open_build
 from evenly.storage.files.arrays import write_arrays
 from evenly.storage.ledger import Ledger, StepRecord

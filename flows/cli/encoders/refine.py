@@ -38,9 +38,9 @@ def refine_build(recipe: Place, name: str, options: Refining) -> dict[str, Any]:
     """
     from evenly.features.refining.objectives import OBJECTIVES
     from evenly.flows.other_pictures import other_pictures
-    from evenly.flows.process.prefect_api import as_flow
     from evenly.flows.recipe import read_recipe
     from evenly.flows.refine_encoder import open_refining, outside_measures, refine_encoder, training_of
+    from evenly.flows.runs import as_flow
     from evenly.storage.builds import open_build
     from evenly.storage.files.identities import default_cache
     from evenly.storage.ledger import Ledger
@@ -152,8 +152,8 @@ def worth_of_steps(
     import pandas as pd
 
     from evenly.flows.measure_worth import measure_worth
-    from evenly.flows.process.prefect_api import as_flow
     from evenly.flows.recipe import read_recipe
+    from evenly.flows.runs import as_flow
     from evenly.storage.builds import open_build
     from evenly.storage.ledger import Ledger
     from evenly.storage.records import replace_json, replace_text
@@ -232,7 +232,7 @@ def tune_settings(
     """
     import pandas as pd
 
-    from evenly.flows.process.prefect_api import as_flow
+    from evenly.flows.runs import as_flow
     from evenly.flows.tune_recipe import tune_recipe
     from evenly.storage.records import replace_json, replace_text
     from evenly.storage.workspace import Workspace

@@ -13,9 +13,9 @@ from evenly.curation.duplicates.judgement import DEDUPLICATE_PERCEPTUAL
 from evenly.curation.filters import CHECK_TEXTS
 from evenly.demo.truth import compare_with_truth
 from evenly.flows.cli.datasets.outcome import adapter_rows
-from evenly.flows.process.prefect_api import as_flow
 from evenly.flows.rebuild_dataset import rebuild_dataset
 from evenly.flows.recipe.files import DEMO
+from evenly.flows.runs import as_flow
 from evenly.signatures import Place
 from evenly.storage.builds import funnel_of, open_build
 from evenly.storage.files.identities import default_cache

@@ -15,9 +15,8 @@ from evenly.demo.ground.folder import make_ground, picture_count
 from evenly.demo.ground.gate import ASKED_COLUMNS, asked_rows, gate_problems, gate_questions, right_answers
 from evenly.flows.cli.encoders.refine import refine_build
 from evenly.flows.cli.output import print_rows, print_text
-from evenly.flows.process.prefect_api import as_flow
 from evenly.flows.recipe import read_recipe
-from evenly.flows.runs import run_in
+from evenly.flows.runs import as_flow, run_in
 from evenly.signatures import Place
 from evenly.storage.records import replace_json
 from evenly.tasks.encoders import text_rows

@@ -38,8 +38,8 @@ from evenly.flows.describe_classes import describe_classes
 from evenly.flows.process.environment import OF_A_COMMAND
 from evenly.flows.process.interruption import unwinding
 from evenly.flows.process.machine import children_of
-from evenly.flows.process.prefect_api import prefect_api
 from evenly.flows.process.tether import tethered_process
+from evenly.flows.runs import prefect_api
 from evenly.tasks.server.logs import FLOW_RUNS_LEVEL
 from evenly.tasks.server.notices import block_problems
 

@@ -13,8 +13,8 @@ from evenly.audit.lineage.render import to_mermaid, to_text
 from evenly.audit.lineage.things import trace_thing
 from evenly.storage.artifacts.kinds import fitted_adapters_of, put_adapter, refined_encoders_of
 from evenly.storage.chat.requests import Requests
-from evenly.storage.exports.departures import record_page
 from evenly.storage.feature_store import FeatureStore
+from evenly.storage.journals import record_page
 from evenly.storage.ledger import Ledger, StepOutput, StepSpec
 from tests.audit.conftest import STARTED, Little, picture, publish
 

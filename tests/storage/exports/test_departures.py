@@ -3,7 +3,7 @@
 import pytest
 
 from evenly.storage.errors import DamagedError
-from evenly.storage.exports.departures import departures, record_departure
+from evenly.storage.journals import departures, record_departure
 from evenly.storage.records import create_record
 from evenly.storage.removal.clean import Wanted, clean_workspace
 from evenly.storage.workspace import Workspace

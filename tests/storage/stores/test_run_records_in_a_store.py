@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+from evenly.storage.journals import RunRecord, read_runs, write_run
 from evenly.storage.removal.clean import Wanted, clean_workspace
-from evenly.storage.run_records import RunRecord, read_runs, write_run
 from evenly.storage.workspace import Workspace
 
 

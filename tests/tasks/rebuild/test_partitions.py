@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from evenly.audit.verify import verify_build
-from evenly.storage import content as content_of_tables
+from evenly.storage.tables import hashing as content_of_tables
 from evenly.tasks.engine import InProcess
 from evenly.tasks.stage import run_steps
 from tests.few_examples import few

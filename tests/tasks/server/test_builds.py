@@ -27,8 +27,8 @@ from evenly.flows.rebuild_dataset import rebuild_dataset
 from evenly.flows.watch_classes import watch_classes
 from evenly.storage.builds import Builds
 from evenly.storage.errors import InputError
+from evenly.storage.journals import read_runs
 from evenly.storage.ledger import Ledger, StepOutput, StepSpec
-from evenly.storage.run_records import read_runs
 from evenly.storage.workspace import Workspace
 from evenly.tasks.progress import Progress
 from evenly.tasks.run import Run

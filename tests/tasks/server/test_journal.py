@@ -10,8 +10,8 @@ from evenly.audit.verify import verify_build
 from evenly.flows.audit_builds import audit_builds
 from evenly.flows.rebuild_dataset import rebuild_dataset
 from evenly.storage.builds import Builds
+from evenly.storage.journals import RunRecord, read_runs, write_run
 from evenly.storage.records import CHECKSUM
-from evenly.storage.run_records import RunRecord, read_runs, write_run
 from evenly.storage.workspace import Workspace
 from evenly.tasks.server.journal import stale_builds
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from evenly.flows.cli.errors import PrefectServerError
-from evenly.flows.process.prefect_api import prefect_api
+from evenly.flows.runs import prefect_api
 
 DELIVERING = """
 from evenly.flows.process.environment import set_up_command
@@ -63,7 +63,7 @@ def test_a_server_of_the_users_that_is_down_is_one_line_by_prefects_own_error():
 
 NO_SERVER = """
 import os, sys
-from evenly.flows.process.prefect_api import as_flow
+from evenly.flows.runs import as_flow
 from evenly.storage.errors import InputError
 from evenly.tasks.server.jobs import job
 from evenly.tasks.server.api import has_api
