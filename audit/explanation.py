@@ -3,31 +3,16 @@
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from evenly.audit.captions import CHOICE, caption_in_quotes, choice_lines
 from evenly.audit.published import name_of
 from evenly.audit.regions import REGION_TABLE, region_line
+from evenly.audit.replay import Replay
 from evenly.audit.safe_text import Line, as_html, visible
 from evenly.curation.balance.judgement import BALANCE
 from evenly.curation.captions.judgement import RECAPTION
 from evenly.curation.concepts.judgement import MATCH_AGAIN
-
-ReplayLabel = Literal["recomputed", "re-checked", "observed", "not replayed"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Replay:
-    """The result of replaying one step for one pair.
-
-    label: "recomputed" from the pair alone by a pure function; "re-checked", the stored result of a global step summed
-    or compared again; "observed", a recording that cannot be made again; "not replayed". agrees: whether what was
-    computed equals what is stored; None where nothing was computed.
-    """
-
-    label: ReplayLabel
-    agrees: bool | None
-    detail: str
 
 
 @dataclass(frozen=True, kw_only=True)

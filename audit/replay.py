@@ -9,12 +9,11 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.audit.explanation import Replay
 from evenly.audit.published import PublishedBuild
 from evenly.curation.errors import CurationError
 from evenly.curation.step import Exchange, Given, Judged, Judgement, Rejudging
@@ -23,6 +22,23 @@ from evenly.keys import rows_with
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.tables.exchange import PartitionExchange, open_exchange
 from evenly.storage.tables.hashing import table_hash
+
+ReplayLabel = Literal["recomputed", "re-checked", "observed", "not replayed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replay:
+    """The result of replaying one step for one pair.
+
+    label: "recomputed" from the pair alone by a pure function; "re-checked", the stored result of a global step summed
+    or compared again; "observed", a recording that cannot be made again; "not replayed". agrees: whether what was
+    computed equals what is stored; None where nothing was computed.
+    """
+
+    label: ReplayLabel
+    agrees: bool | None
+    detail: str
+
 
 _SHOWN = 120  # characters of a value
 

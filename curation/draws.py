@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from evenly.curation.arrays import Floats, Ints, is_compiled_for
+from evenly.curation.arrays import Floats, Ints, Words, is_compiled_for
 from evenly.curation.errors import ColumnsError, RuleError
 
 KERNEL_FROM = 500_000
@@ -69,17 +69,17 @@ def is_for_kernel(n: int, least: int) -> bool:
 
 def _hashed(seed: int, step: str, uids: Sequence[str], entries: Sequence[str]) -> Floats:
     start = _state(seed, step)
-    drawn = np.empty(len(uids), dtype=np.float64)
+    digests, fields = bytearray(), {entry: _field(entry) for entry in set(entries)}
     last_uid, of_uid = None, start
-    for row, (uid, entry) in enumerate(zip(uids, entries, strict=True)):
+    for uid, entry in zip(uids, entries, strict=True):
         if uid != last_uid:
             of_uid = start.copy()
             of_uid.update(_field(uid))
             last_uid = uid
         state = of_uid.copy()
-        state.update(_field(entry))
-        drawn[row] = (int.from_bytes(state.digest(), "little") >> 11) * _UNIT
-    return drawn
+        state.update(fields[entry])
+        digests += state.digest()
+    return _numbers(np.frombuffer(digests, "<u8"))
 
 
 def _compiled(prefix: bytes, uids: tuple[pa.Array, Ints], entries: tuple[pa.Array, Ints]) -> Floats:
@@ -87,7 +87,12 @@ def _compiled(prefix: bytes, uids: tuple[pa.Array, Ints], entries: tuple[pa.Arra
 
     start = starting_state(digest_size=_DIGEST_SIZE, person=_PERSON)
     hashes = hashes_of(start, prefix, texts_of(*uids), texts_of(*entries), words=1)
-    return (hashes[:, 0] >> np.uint64(11)).astype(np.float64) * _UNIT
+    return _numbers(hashes[:, 0])
+
+
+def _numbers(hashes: Words) -> Floats:
+    """Return the numbers in [0, 1) that hashes (n,) stand for."""
+    return (hashes >> np.uint64(11)).astype(np.float64) * _UNIT
 
 
 def _state(seed: int, step: str) -> hashlib.blake2b:

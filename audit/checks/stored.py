@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from evenly.audit.checks.findings import Finding, guarded
 from evenly.audit.published import PublishedBuild, ReadBytes, each_image
 from evenly.curation.collecting import EMBED_IMAGES
-from evenly.curation.draws import draw
+from evenly.curation.draws import draws
 from evenly.storage.artifacts.kinds import artifacts_in
 from evenly.storage.artifacts.store import Artifacts, digests_in, object_content
 from evenly.storage.feature_store import FeatureStore
@@ -109,7 +109,8 @@ def _drawn_ids(build: PublishedBuild, images: int, seed: int) -> list[str]:
     """The ids with the smallest draws, sorted."""
     chosen = dict[str, float]()
     for ids in _image_ids(build):
-        chosen |= {image_id: _drawn(seed, image_id) for image_id in ids if image_id not in chosen}
+        new = [image_id for image_id in ids if image_id not in chosen]
+        chosen |= dict(zip(new, draws(seed=seed, step="verify", uids=new, entries=[""] * len(new)), strict=True))
         chosen = dict(sorted(chosen.items(), key=lambda item: (item[1], item[0]))[:images])
     return sorted(chosen)
 
@@ -125,10 +126,6 @@ def _all_ids(build: PublishedBuild) -> Iterator[list[str]]:
                 if received := received_rows(folder, number):
                     yield pa.concat_tables(received)["image_id"].unique().sort().to_pylist()
                 advance(1)
-
-
-def _drawn(seed: int, image_id: str) -> float:
-    return draw(seed=seed, step="verify", uid=image_id, entry="")
 
 
 def _image_ids(build: PublishedBuild) -> Iterator[list[str]]:

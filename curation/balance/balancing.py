@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from evenly.curation.arrays import Flags, Floats, Ints
 from evenly.curation.balance.kernels import loops_for
 from evenly.curation.balance.matched_pairs import MatchedPairs
-from evenly.curation.balance.thresholds import UNIT, Law, PreselectionLimits, entry_probabilities, expected_units
+from evenly.curation.balance.thresholds import UNIT, Law, PreselectionLimits, entry_probabilities, units_of
 from evenly.curation.decisions import Decisions
 from evenly.curation.draws import draws_at
 from evenly.curation.errors import ColumnsError
@@ -157,18 +157,19 @@ def balance(
     if probabilities is None:
         probabilities = entry_probabilities(counts, thresholds)
     names = pa.array(["", reason, "other_text", "no_concept"])
-    codes, values, tables = [], [], []
+    codes, values, tables, units = [], [], [], np.zeros(len(pairs.languages), dtype=np.int64)
     for rows, matches, part in pairs.batches():
         part_limits = None if earlier is None else earlier.part(rows, matches)
         decided = decide_rows(part, probabilities, law=law, seed=seed, earlier=part_limits)
         codes.append(_coded(part, decided))
         values.append(decided.chances * part.shares)
+        units += units_of(part, decided.chances, part_limits)
         tables.append(_table(part, decided, probabilities, part_limits))
     return Balanced(
         decisions=Decisions.of(reason=names.take(pa.array(np.concatenate(codes))), value=np.concatenate(values)),
         draws=pa.concat_tables(tables),
         probabilities=probabilities,
-        expected=expected_units(pairs, probabilities, earlier).astype(np.float64) * UNIT,
+        expected=units.astype(np.float64) * UNIT,
     )
 
 

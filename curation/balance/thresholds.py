@@ -94,14 +94,17 @@ def expected_units(pairs: MatchedPairs, probabilities: Floats, earlier: Preselec
     units = np.zeros(len(pairs.languages), dtype=np.int64)
     for rows, matches, part in pairs.batches():
         part_limits = None if earlier is None else earlier.part(rows, matches)
-        chances = stay_chances(part, probabilities, part_limits) * part.shares
-        if part_limits is not None:
-            chances /= part_limits.chances
-        part_units = np.rint(chances / UNIT).astype(np.int64)
-        if len(units) == 1:
-            units += part_units.sum()
-        else:
-            np.add.at(units, part.language, part_units)
+        units += units_of(part, stay_chances(part, probabilities, part_limits), part_limits)
+    return units
+
+
+def units_of(pairs: MatchedPairs, chances: Floats, earlier: PreselectionLimits | None) -> Ints:
+    """Return what `expected_units` gives, of chances (n,) as `stay_chances` gives them."""
+    chances = chances * pairs.shares if earlier is None else chances * pairs.shares / earlier.chances
+    units, of_pairs = np.zeros(len(pairs.languages), dtype=np.int64), np.rint(chances / UNIT).astype(np.int64)
+    if len(units) == 1:
+        return units + of_pairs.sum()
+    np.add.at(units, pairs.language, of_pairs)
     return units
 
 

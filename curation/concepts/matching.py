@@ -53,7 +53,7 @@ FEW = 1 << 21
 _MARK = "[,.;:?!`]"
 _TOUCHED = re.compile(f"{_MARK}[^ ]|[^ ]{_MARK}")
 _CLOSE = re.compile(f"{_MARK} {_MARK}")
-_MARKS = re.compile("[,.;:?!`]")
+_MARKS = re.compile(_MARK)
 _SPACED = dict.fromkeys(map(ord, "\t\n\r"), " ")
 MOST_WORDS = 32
 """Words of a text, above which a dictionary of its beginnings would be too large."""

@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
@@ -130,13 +129,17 @@ def altered(cache: Path, identities: set[str] | None = None) -> Iterator[tuple[s
 
     Of the given identities, or of all. Their records are removed: the next run computes them anew.
     """
-    content = lru_cache(maxsize=None)(_sha256)
+    contents = dict[tuple[int, int], str]()  # by device and inode: hard links of several environments are one content
     for path in sorted((cache / _FOLDER).glob("*.json")):
         record = _read(path)
         if record is None or not _is_current(record) or (identities and record["identity"] not in identities):
             continue
         for file in record["files"]:
-            if content(Path(file["path"])) != file["sha256"]:
+            place = Path(file["path"])
+            stat = place.stat()
+            if (stat.st_dev, stat.st_ino) not in contents:
+                contents[stat.st_dev, stat.st_ino] = _sha256(place)
+            if contents[stat.st_dev, stat.st_ino] != file["sha256"]:
                 path.unlink(missing_ok=True)
                 yield file["path"], f"{record['kind']} {record['identity'][:12]}"
 
