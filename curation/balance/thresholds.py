@@ -103,8 +103,9 @@ def units_of(pairs: MatchedPairs, chances: Floats, earlier: PreselectionLimits |
     chances = chances * pairs.shares if earlier is None else chances * pairs.shares / earlier.chances
     units, of_pairs = np.zeros(len(pairs.languages), dtype=np.int64), np.rint(chances / UNIT).astype(np.int64)
     if len(units) == 1:
-        return units + of_pairs.sum()
-    np.add.at(units, pairs.language, of_pairs)
+        units += of_pairs.sum()
+    else:
+        np.add.at(units, pairs.language, of_pairs)
     return units
 
 

@@ -86,12 +86,12 @@ READING = [
     pytest.param(one, id=one[0][0], marks=[pytest.mark.slow] * (one[0][0] in {"evaluate", "report"}))
     for one in [  # a command, the distributions that it loads besides COMMAND, and how many modules it may load
         (("builds",), set(), 600),
-        (("diff", "latest", "latest"), PICTURES, 720),
+        (("diff", "latest", "latest"), set(), 660),
         (("card", "latest"), set(), 600),
         (("why", UID), PICTURES, 700),
         (("trace", "latest"), PICTURES, 700),
         (("doctor",), LANCE | PICTURES | YAML | {"Protego", "py3langid"}, 1200),
-        (("verify", "latest"), LANCE | PICTURES | {"py3langid"}, 900),
+        (("verify", "latest"), LANCE | {"py3langid"}, 700),
         (("check", RECIPE), LANCE | PICTURES | YAML | {"py3langid"}, 1150),
         (("plan", RECIPE), LANCE | PICTURES | YAML | {"Protego", "httpx"}, 1250),
         (("report", "latest"), LANCE | PICTURES | PAGES | PLOTS | {"pandas", "pytz"}, 1500),
