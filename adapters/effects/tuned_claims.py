@@ -15,7 +15,7 @@ from evenly.adapters.evaluation.protocols.base_to_new import split_classes
 from evenly.adapters.features import Floats
 from evenly.adapters.methods.linear import LinearProbe
 from evenly.adapters.prompts.coop import CoOp
-from evenly.adapters.prompts.learner import STAGES
+from evenly.adapters.prompts.training import STAGES
 from evenly.adapters.training import torch_threads
 
 SINGULAR = TowerRule(tune="singular", blocks=2, steps=30, learning_rate=0.02)
