@@ -20,9 +20,9 @@ from evenly.adapters.training import torch_threads
 
 SINGULAR = TowerRule(tune="singular", blocks=2, steps=30, learning_rate=0.02)
 DEEP_PROMPTS = TowerRule(tune="deep_prompts", blocks=6, steps=25, learning_rate=0.02)
-"""Rates and steps by val alone: with more of them both name fewer pictures of val by the refined encoder."""
+"""Rates and steps chosen on val: with more steps both name fewer pictures of val by the refined encoder."""
 COOP_STEPS = 150
-"""Half of its own, at its own rate: each of them sees fewer pictures."""
+"""Half of CoOp's own, so that a fit takes seconds."""
 TEXT_SIDE = "in the text tower alone, as the picture tower has no blocks that attend"
 
 
@@ -83,8 +83,7 @@ def _base_to_new(ground: Ground, seed: int) -> JudgedClaim:
     unseen = replace(problem, rows=ground.where("test", label=new), classes=new)
     groups, n_groups = ground.groups(np.concatenate([problem.rows, unseen.rows]))
     trained = _trained(problem, DEEP_PROMPTS, seed)
-    coop = cast("CoOp", problem.fitted(CoOp, {"steps": COOP_STEPS}, seed))
-    coop.set_params(stop=(_best(problem, list(coop.rows_[1:])) + 1) / STAGES)
+    coop = _chosen_coop(problem, seed)
 
     def arm(rows: Floats) -> Arm:
         halves = problem.nearest(rows[: len(base)], problem.rows), unseen.nearest(rows[len(base) :], unseen.rows)
@@ -98,8 +97,17 @@ def _base_to_new(ground: Ground, seed: int) -> JudgedClaim:
             control=arm(trained.control),
             n_groups=n_groups,
         ),
-        chosen={"method": {"stop": trained.stop}, "rival": {"stop": coop.stop}},
+        chosen={"method": {"stop": trained.stop}, "rival": {"learning_rate": coop.learning_rate, "stop": coop.stop}},
     )
+
+
+def _chosen_coop(problem: PromptRows, seed: int) -> CoOp:
+    """CoOp at the rate of its own and the stopping time that are best on val."""
+    settings = [{"steps": COOP_STEPS, "learning_rate": rate} for rate in CoOp.grid.parameters["learning_rate"]]
+    fits = [cast("CoOp", problem.fitted(CoOp, setting, seed)) for setting in settings]
+    place, stage = divmod(_best(problem, [rows for fit in fits for rows in fit.rows_[1:]]), STAGES)
+    fits[place].set_params(stop=(stage + 1) / STAGES)
+    return fits[place]
 
 
 def _rows_by_context(ground: Ground, coop: CoOp) -> Floats:
