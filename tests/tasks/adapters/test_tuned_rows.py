@@ -17,7 +17,6 @@ from tests import tiny_encoders
 
 CLASSES = ("cat", "fox", "owl", "dog")
 LABELS = np.repeat(["cat", "dog", "fox"], 5)
-GENERATOR = np.random.default_rng(2)
 
 
 @pytest.fixture(scope="module")
@@ -30,15 +29,15 @@ def frozen(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def refined(frozen):
-    """The encoder with heads that change its texts much."""
-    heads = Heads.start(frozen.dimension, 4, seed=1)
-    up = GENERATOR.normal(size=heads.text_up.shape).astype(np.float32)
-    return RefinedEncoder(frozen, replace(heads, text_up=up, strength=0.75))
+    """The encoder with heads that turn its texts round: what brings the tower's own rows nearer leads these away."""
+    heads, one = Heads.start(frozen.dimension, frozen.dimension, seed=1), np.eye(frozen.dimension, dtype=np.float32)
+    return RefinedEncoder(frozen, replace(heads, text_down=one, text_up=-4 * one, strength=0.5))
 
 
-def problem(tune="singular", *, rate=0.1, seed=1, blocks=2):
-    rows = {name: GENERATOR.normal(size=tiny_encoders.DIMENSION) for name in CLASSES}
-    image = np.stack([rows[name] + 0.1 * GENERATOR.normal(size=tiny_encoders.DIMENSION) for name in LABELS])
+def problem(tune="singular", *, rate=0.03, seed=1, blocks=2):
+    generator, size = np.random.default_rng(2), tiny_encoders.DIMENSION
+    rows = {name: generator.normal(size=size) for name in CLASSES}
+    image = np.stack([rows[name] + 0.1 * generator.normal(size=size) for name in LABELS])
     rule = TowerRule(tune=tune, blocks=blocks, steps=2 * STAGES, learning_rate=rate)
     names = np.array([f"picture {number}" for number in range(len(LABELS))])
     return TowerProblem(image=unit(image), uids=names, labels=LABELS, classes=CLASSES, rule=rule, seed=seed)
@@ -59,7 +58,7 @@ def test_training_brings_names_nearer_to_their_pictures_and_moves_other_names_to
         stages = list(tuned_class_rows(encoder, given))
         assert len(stages) == STAGES
         start = unit(encoder.encode_texts(CLASSES))
-        assert loss(stages[-1], given) < loss(start, given) - 1
+        assert loss(stages[-1], given) < loss(start, given) / 6
         assert not np.allclose(stages[-1][2], start[2], atol=1e-3)  # of which no picture is shown
 
 
