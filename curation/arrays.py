@@ -1,7 +1,7 @@
 """Arrays: types of numpy arrays, columns of a batch, texts as numpy arrays over the same memory, and compiled loops."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from evenly.curation.errors import ColumnsError
+from evenly.curation.errors import ColumnsError, RuleError
 from evenly.keys import places_in
 
 Ints = npt.NDArray[np.int64]
@@ -46,6 +46,14 @@ def as_texts(texts: pa.Array) -> pa.Array:
         return texts.cast(pa.large_string())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise ColumnsError(f"`captions` must be text; got {texts.type}. Convert it where it is read.") from error
+
+
+def as_array(entries: Sequence[str]) -> pa.Array:
+    """Return `entries` as large_string."""
+    try:
+        return pa.array(entries, pa.large_string())
+    except (UnicodeEncodeError, pa.ArrowInvalid) as error:
+        raise RuleError(f"`entries` must be valid Unicode; {error}. Correct the concept list.") from error
 
 
 def text_buffers(texts: pa.Array) -> TextBuffers:

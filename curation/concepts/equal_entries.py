@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evenly.curation.arrays import as_array
 from evenly.curation.concepts.normalising import normalised_texts
-from evenly.curation.errors import RuleError
 
 NOTHING_LEFT = "nothing_left_after_normalising"
 SAME_AS_EARLIER = "same_as_an_earlier_entry"
@@ -116,11 +116,3 @@ def _stems(words: pa.Array) -> pa.Array:
 def _irregular(key: str) -> str:
     beginning, blank, word = key.rpartition(" ")
     return beginning + blank + (IRREGULAR_PLURALS.get(word) or f"{word[:-3]}men")
-
-
-def as_array(entries: Sequence[str]) -> pa.Array:
-    """Return `entries` as large_string."""
-    try:
-        return pa.array(entries, pa.large_string())
-    except (UnicodeEncodeError, pa.ArrowInvalid) as error:
-        raise RuleError(f"`entries` must be valid Unicode; {error}. Correct the concept list.") from error

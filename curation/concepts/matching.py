@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow as pa
 
 from evenly.bounds import LocalPath, PairColumn
-from evenly.curation.arrays import as_texts, is_compiled_for, text_buffers
-from evenly.curation.concepts.equal_entries import NOTHING_LEFT, as_array, first_equal, normalised_keys, plurals_of
+from evenly.curation.arrays import as_array, as_texts, is_compiled_for, text_buffers
+from evenly.curation.concepts.equal_entries import NOTHING_LEFT, first_equal, normalised_keys, plurals_of
 from evenly.curation.concepts.normalising import normalised, normalised_texts
 from evenly.curation.errors import ColumnsError, RuleError
 
