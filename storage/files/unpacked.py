@@ -1,7 +1,6 @@
 """Arrays that a package ships packed with xz, kept unpacked in a cache: they are read in a tenth of the time."""
 
 import io
-import lzma
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -26,6 +25,8 @@ def unpacked_arrays(cache: Path, packed: Path) -> dict[str, np.ndarray]:
         with kept.open("rb") as stream:
             return _read(stream)
     except (OSError, ValueError, EOFError, BadZipFile):  # not there, or damaged
+        import lzma
+
         with lzma.open(packed) as archive:
             content = archive.read()
     with suppress(OSError):

@@ -13,7 +13,9 @@ from evenly.curation.decisions import Decisions
 from evenly.curation.filters import IMAGE_FILTERS, TEXT_FILTERS, Filter, FilterRules, judge_by_filters
 from evenly.curation.filters.caption_blocklist import BlockedWords, CaptionBlocklist
 from evenly.curation.filters.caption_entities import CaptionEntities, FirstSenses
+from evenly.curation.filters.language_detector import Unpacking
 from evenly.storage.files.blocklists import check_hash, read_blocklist
+from evenly.storage.files.unpacked import unpacked_arrays
 from evenly.storage.files.wordnets import read_senses
 from evenly.storage.ledger import StepOutput
 from evenly.storage.records import stored_fields
@@ -74,6 +76,7 @@ def judge_by(
     filters: Mapping[str, Filter], run: Run, upstream: Records, rule: FilterRules, *first: Decisions
 ) -> StepOutput:
     """Judge pairs by the filters of the recipe, in the order of `filters`, after `first`."""
+    Unpacking.reader = partial(unpacked_arrays, run.cache)
     rules = dict(rule.rules)
     lookups = {name: LOOKUPS[name](run, filter_rule) for name, filter_rule in rules.items() if filters[name].lookup}
     pairs = run.ledger.alive(upstream, rule.columns(filters))
