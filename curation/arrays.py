@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from evenly.curation.errors import ColumnsError, RuleError
-from evenly.keys import places_in
+from evenly.keys import one_array, places_in
 
 Ints = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
@@ -113,10 +113,7 @@ def column(batch: pa.Table, name: str, kind: pa.DataType) -> pa.Array:
     """Return the column `name` of `batch` as one Arrow array of type `kind`."""
     if name not in batch.column_names:
         raise ColumnsError(f"`batch` must hold a column {name!r}; got {batch.column_names}. Read that column too.")
-    values = batch[name]
-    values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
-    if isinstance(values, pa.ChunkedArray):  # combine_chunks of no chunk at all
-        values = pa.concat_arrays(values.chunks) if values.num_chunks else pa.array([], type=values.type)
+    values = one_array(batch[name])
     if values.type == kind:
         return values
     try:

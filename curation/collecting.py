@@ -15,7 +15,7 @@ from evenly.curation.arrays import column
 from evenly.curation.decisions import Decisions
 from evenly.curation.draws import is_for_kernel
 from evenly.curation.step import Given, Judged, Judgement, PartTables, Rejudging, Stored, always, fixed_fields
-from evenly.keys import LOCAL_ADDRESS
+from evenly.keys import LOCAL_ADDRESS, one_array
 
 _BYTES = 16
 KERNEL_FROM = 50_000
@@ -86,8 +86,8 @@ def uids_of(urls: pa.Array, captions: pa.Array, source_ids: pa.Array) -> pa.Arra
 
 def with_uids(table: pa.Table) -> pa.Table:
     """Rows of a pool with the uid of each; one that can have none is rejected."""
-    urls, captions, rejects = (table[name].combine_chunks() for name in ("url", "caption", "reject"))
-    uids = uids_of(urls, captions, table["source_id"].combine_chunks())
+    urls, captions, rejects = (one_array(table[name]) for name in ("url", "caption", "reject"))
+    uids = uids_of(urls, captions, one_array(table["source_id"]))
     uids = pc.if_else(pc.is_valid(rejects), pa.scalar(None, pa.string()), uids)
     rejects = pc.if_else(pc.and_(pc.is_null(rejects), pc.is_null(uids)), "no_uid", rejects)
     place = table.column_names.index("reject")

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenly.curation.errors import ColumnsError
+from evenly.keys import one_array
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,9 +104,8 @@ def first_of(*decisions: Decisions) -> Decisions:
 
 
 def _column(values: Any, kind: pa.DataType) -> pa.Array:  # noqa: ANN401 - lists, numpy and Arrow arrays
-    if isinstance(values, pa.ChunkedArray):
-        values = values.combine_chunks()
-    if isinstance(values, pa.Array):
+    if isinstance(values, pa.Array | pa.ChunkedArray):
+        values = one_array(values)
         return values if values.type == kind else values.cast(kind)
     return pa.array(values, type=kind)
 

@@ -55,7 +55,7 @@ def _by_uid(
         if names := [name for name in wanted if name not in arrays and name in record.columns]:
             table = decisions(record, ["uid", *names])
             aligned = table.take(places_in(arrays["uid"], table["uid"]))
-            arrays |= {name: aligned[name].combine_chunks() for name in names}
+            arrays |= {name: one_array(aligned[name]) for name in names}
     return pa.table(_in_order(arrays, wanted))
 
 

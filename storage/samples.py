@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.keys import places_in
+from evenly.keys import one_array, places_in
 from evenly.storage.alive_rows import kept_places
 from evenly.storage.errors import DamagedError, NotFoundError
 from evenly.storage.ledger import DECISION_COLUMNS, Ledger, StepRecord
@@ -128,7 +128,7 @@ def wide_table(ledger: Ledger, records: Sequence[StepRecord]) -> pa.Table:
     took over from others: distinct, sorted, without its own.
     """
     deciding = [record for record in records if "decisions" in record.hashes]
-    uids = ledger.decisions(deciding[0], ["uid"])["uid"].combine_chunks()
+    uids = one_array(ledger.decisions(deciding[0], ["uid"])["uid"])
     columns: dict[str, pa.Array] = {"uid": uids}
     judged = np.arange(len(uids))  # the rows that were kept: the step judges all of them
     for record in deciding:
@@ -142,7 +142,7 @@ def wide_table(ledger: Ledger, records: Sequence[StepRecord]) -> pa.Table:
             index = places_in(uids, ledger.decisions(record, ["uid"])["uid"])
         for name in table.column_names:
             wide = f"{record.name}_{name}" if name in ("verdict", "reason", "value", "into") else name
-            values = table[name].combine_chunks()
+            values = one_array(table[name])
             columns[wide] = values if is_whole else values.take(index)
         columns[f"{record.name}_step_id"] = pc.if_else(index.is_valid(), record.key, pa.scalar(None, pa.string()))
         judged = kept_places(columns[f"{record.name}_verdict"])
@@ -160,11 +160,11 @@ def outcomes_of(table: pa.Table, steps: Sequence[str]) -> pa.Table:
     verdict = pa.repeat(pa.scalar("kept"), table.num_rows)
     step = reason = pa.repeat(pa.scalar(""), table.num_rows)
     for name in reversed(steps):
-        step_verdicts = table[f"{name}_verdict"].combine_chunks()
+        step_verdicts = one_array(table[f"{name}_verdict"])
         goes = pc.fill_null(pc.not_equal(step_verdicts, "kept"), False)
         verdict = pc.if_else(goes, step_verdicts, verdict)
         step = pc.if_else(goes, name, step)
-        reason = pc.if_else(goes, table[f"{name}_reason"].combine_chunks(), reason)
+        reason = pc.if_else(goes, one_array(table[f"{name}_reason"]), reason)
     return pa.table({"verdict": verdict, "step": step, "reason": reason})
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evenly.keys import one_array
 from evenly.storage.errors import ConservationError
 from evenly.storage.records import content_hash
 from evenly.storage.tables.hashing import Node
@@ -226,7 +227,7 @@ def _extra_columns(decisions: pa.Table | None) -> list[str]:
 
 def check_covers(step: str, decisions: pa.Table | None, uids: pa.Array) -> None:
     """Raise ConservationError for decisions that skip, repeat or invent a row, or are not in uid order."""
-    if decisions is None or not decisions["uid"].combine_chunks().equals(uids):
+    if decisions is None or not one_array(decisions["uid"]).equals(uids):
         actual = "no decisions" if decisions is None else f"{decisions.num_rows} rows"
         raise ConservationError(
             f"step `{step}` must give one verdict for each of its {len(uids)} input rows, in uid order; got {actual}. "

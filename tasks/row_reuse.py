@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.keys import places_in, rows_with, sorted_order
+from evenly.keys import one_array, places_in, rows_with, sorted_order
 from evenly.storage.ledger import Ledger, StepOutput, StepRecord, StepSpec
 
 
@@ -61,7 +61,7 @@ def find_reusable(
         rows = ledger.alive(upstream, reads) if rows is None else rows
         is_same = same_rows(rows, ledger.alive(run.upstream, reads), reads)
         if pc.any(is_same).as_py():
-            uids = rows["uid"].combine_chunks()
+            uids = one_array(rows["uid"])
             return Reusable(record=run.record, same=uids.filter(is_same), left=uids.filter(pc.invert(is_same)))
     return None
 
@@ -103,7 +103,7 @@ def same_rows(rows: pa.Table, earlier: pa.Table, reads: Sequence[str]) -> pa.Boo
     index = places_in(rows["uid"], earlier["uid"])
     is_same = pc.is_valid(index)
     for name in reads:
-        current, earlier_values = rows[name].combine_chunks(), earlier[name].combine_chunks().take(index)
+        current, earlier_values = one_array(rows[name]), one_array(earlier[name]).take(index)
         equal = pc.fill_null(_equal(current, earlier_values), False)
         is_same = pc.and_(is_same, pc.or_(equal, pc.and_(pc.is_null(current), pc.is_null(earlier_values))))
     return is_same

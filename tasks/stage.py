@@ -16,6 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from evenly.keys import one_array
 from evenly.redaction import errors_without_secrets
 from evenly.storage.ledger import Ledger, StepOutput, StepRecord, StepSpec
 from evenly.storage.lineage.emitter import stage_events
@@ -221,7 +222,7 @@ def _uids_before(ledger: Ledger, upstream: Records, output: StepOutput) -> pa.Ar
     """The rows that a step had to judge; None where it judges none, or is the first to give uids."""
     if not upstream or output.decisions is None:
         return None
-    return ledger.alive(upstream, [])["uid"].combine_chunks()
+    return one_array(ledger.alive(upstream, [])["uid"])
 
 
 def together(*outputs: StepOutput) -> StepOutput:

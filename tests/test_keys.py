@@ -6,10 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evenly.keys import places_in, sorted_order
+from evenly.keys import one_array, places_in, sorted_order
 
 HEX = st.text("01ef", min_size=16, max_size=16).map(lambda text: "0" * 7 + text[:9])  # many begin alike
 KEYS = {"alike": HEX, "any": st.one_of(st.none(), st.text("aé", max_size=16)), "null": st.one_of(st.none(), HEX)}
+
+
+def test_a_column_in_one_chunk_is_not_copied():
+    texts = pa.array(["a", "b", "c"])
+    for n_chunks in range(4):
+        column = pa.chunked_array([texts.slice(place, 1) for place in range(n_chunks)], pa.string())
+        assert one_array(column).equals(texts.slice(0, n_chunks))
+    assert one_array(pa.chunked_array([texts])).buffers()[2].address == texts.buffers()[2].address
 
 
 @pytest.mark.parametrize("kind", KEYS)

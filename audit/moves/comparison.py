@@ -14,7 +14,7 @@ from evenly.audit.moves.causes import NOT_IN_POOL, OTHER, Cause, Causes
 from evenly.audit.moves.differences import PairColumns, is_same
 from evenly.audit.published import PublishedBuild
 from evenly.curation.arrays import Flags, Ints
-from evenly.keys import places_in, rows_with
+from evenly.keys import one_array, places_in, rows_with
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.removal.forget import FORGOTTEN
 from evenly.storage.tables.partitions import Partition
@@ -68,7 +68,7 @@ class Reasons:
 
     def numbers(self, reasons: pa.ChunkedArray) -> Ints:
         """The numbers (n,) of reasons."""
-        encoded = reasons.combine_chunks().dictionary_encode()
+        encoded = one_array(reasons).dictionary_encode()
         table = [self.number(str(reason)) for reason in encoded.dictionary.to_pylist()]
         return np.array(table, np.int64)[encoded.indices.to_numpy()] if table else np.empty(0, np.int64)
 
@@ -138,7 +138,7 @@ def _aligned(
     """Where the pairs of either build ended in each, from step `first` on: rows of both are of the same pairs."""
     if first:
         kept = columns.ledger.decisions(older.deciding[first - 1], ["uid"], pc.field("verdict") == "kept")
-        uids = kept["uid"].combine_chunks()
+        uids = one_array(kept["uid"])
         return _endings(older, columns, first, uids, names), _endings(newer, columns, first, uids, names)
     a, b = (_endings(build, columns, 0, columns.judged(build.deciding[0]), names) for build in (older, newer))
     if a.uids.equals(b.uids):
@@ -168,7 +168,7 @@ def _endings(build: PublishedBuild, columns: PairColumns, first: int, uids: pa.A
         if judged.num_rows != len(places):  # not the pairs that were kept before: `verify` says more
             places = places_in(columns.judged(record), uids).to_numpy()
         goes = pc.fill_null(pc.not_equal(judged["verdict"], "kept"), False)
-        is_gone = goes.combine_chunks().to_numpy(zero_copy_only=False)
+        is_gone = one_array(goes).to_numpy(zero_copy_only=False)
         steps[places[is_gone]] = number
         reasons[places[is_gone]] = names.numbers(judged["reason"].filter(goes))
         places = places[~is_gone]
@@ -236,7 +236,7 @@ def _values(build: PublishedBuild, columns: PairColumns, given: Iterable[str], u
     values = pa.nulls(len(uids), pa.string())
     for name in given:
         if (record := build.giver(name)) is not None:
-            column = columns.ledger.decisions(record, [name])[name].combine_chunks()
+            column = one_array(columns.ledger.decisions(record, [name])[name])
             values = pc.coalesce(values, column.take(places_in(uids, columns.judged(record))))
     return values
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 from evenly.audit.published import PublishedBuild
 from evenly.audit.replay import whole_rule
 from evenly.curation.collecting import COLLECT
-from evenly.keys import places_in
+from evenly.keys import one_array, places_in
 from evenly.storage.ledger import Ledger, StepRecord
 from evenly.storage.removal.forget import FORGOTTEN
 from evenly.storage.tables.partitions import Partition
@@ -126,12 +126,12 @@ class PairColumns:
 
     def read(self, record: StepRecord, name: str, uids: pa.Array) -> pa.Array:
         """The values that a step gave to pairs (n,)."""
-        values = self.table(record, "decisions", name)[name].combine_chunks()
+        values = one_array(self.table(record, "decisions", name)[name])
         return values.take(places_in(uids, self.judged(record)))
 
     def judged(self, record: StepRecord) -> pa.Array:
         """The uids that a step judged."""
-        return self.table(record, "decisions", "uid")["uid"].combine_chunks()
+        return one_array(self.table(record, "decisions", "uid")["uid"])
 
     def table(self, record: StepRecord, name: str, *columns: str) -> pa.Table:
         """Columns of a step's table."""

@@ -26,7 +26,7 @@ from evenly.curation.collecting import DOWNLOAD
 from evenly.curation.concepts.judgement import MATCH_AGAIN, MATCH_CONCEPTS
 from evenly.curation.errors import MissingStepError, RuleError
 from evenly.curation.step import EachPart, Judged, PartTables, S, StepTables
-from evenly.keys import places_in
+from evenly.keys import one_array, places_in
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -95,7 +95,7 @@ def sum_tables(rule: BalanceRule, facts: BalanceFacts, concepts: pa.Array, sums:
 
 def matched_entries(ledger: StepTables[S], upstream: Sequence[S]) -> pa.Array:
     """The entries that captions were matched with, by number."""
-    return ledger.table(_named(upstream, MATCH_CONCEPTS.name), "concepts", ["entry"])["entry"].combine_chunks()
+    return one_array(ledger.table(_named(upstream, MATCH_CONCEPTS.name), "concepts", ["entry"])["entry"])
 
 
 def pick_of_all(ledger: StepTables[S], upstream: Sequence[S], rule: BalanceRule, *, seed: int) -> pa.Table | None:
@@ -128,10 +128,10 @@ def pairs_to_balance(
             f"There are {', '.join(sorted(available))}."
         )
     alive = ledger.alive(upstream, [*columns, "url"] if rule.texts == "one_per_image" else columns)
-    language = alive[rule.language].combine_chunks() if rule.language else None
+    language = one_array(alive[rule.language]) if rule.language else None
     read = partial(_pairs, ledger, upstream, language=language, languages=languages)
     matched_by = _matched_by(upstream, step)
-    pairs = preselected = read(matched_by, alive["uid"].combine_chunks())
+    pairs = preselected = read(matched_by, one_array(alive["uid"]))
     picked = None
     if rule.texts == "one_per_image":
         picked = (
@@ -173,7 +173,7 @@ def _pairs(
 ) -> MatchedPairs:
     """The pairs `uids` with the entries that they matched at `step`."""
     table = ledger.table(_named(upstream, step), "matches")
-    matches = table["entries"].combine_chunks().take(places_in(uids, table["uid"]))
+    matches = one_array(table["entries"]).take(places_in(uids, table["uid"]))
     concepts = matched_entries(ledger, upstream)
     return MatchedPairs.of(uids, matches, concepts, language=language, languages=languages)
 
@@ -183,7 +183,7 @@ def _earlier(
 ) -> tuple[PreselectionLimits, Floats]:
     """The preselection's draws of these pairs, and the weight of each by it."""
     decisions = ledger.decisions(preselect, ["uid", "value"])
-    value = decisions["value"].combine_chunks().take(places_in(pairs.uids, decisions["uid"])).to_numpy()
+    value = one_array(decisions["value"]).take(places_in(pairs.uids, decisions["uid"])).to_numpy()
     texts = np.ones(len(pairs))
     if "texts" in preselect.hashes:
         picks = ledger.table(preselect, "texts", ["uid", "texts"])

@@ -68,9 +68,12 @@ def sorted_order(keys: pa.Table) -> pa.Array:
 
 
 def one_array(column: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """The column as one array."""
-    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    return pa.concat_arrays(array.chunks) if isinstance(array, pa.ChunkedArray) else array
+    """The column as one array: one that lies in one chunk is not copied, as `combine_chunks` would."""
+    if not isinstance(column, pa.ChunkedArray):
+        return column
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
 
 
 def _fixed_rows(texts: pa.Array) -> npt.NDArray[np.uint64] | None:

@@ -7,7 +7,7 @@ from typing import TypeGuard
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.keys import is_text_type
+from evenly.keys import is_text_type, one_array
 from evenly.storage.pools.rows import PoolError
 from evenly.storage.tables.arrow_files import first_line
 
@@ -86,7 +86,7 @@ def _with_text(table: pa.Table, names: set[str]) -> pa.Table:
 
 
 def _plain(column: pa.ChunkedArray) -> pa.Array:
-    array = column.combine_chunks()
+    array = one_array(column)
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     if pa.types.is_null(array.type) or (is_text_type(array.type) and not pa.types.is_string(array.type)):

@@ -18,10 +18,11 @@ import pyarrow.compute as pc
 from pyarrow import ipc
 from pyarrow.types import is_floating, is_integer
 
+from evenly.keys import one_array
 from evenly.storage.errors import DamagedError, NotFoundError, StorageError
 from evenly.storage.records import replacing
 from evenly.storage.tables.block_sums import append_sums, open_checked
-from evenly.storage.tables.hashing import is_text_or_bytes
+from evenly.storage.tables.hashing import has_remnants, is_text_or_bytes
 
 _BATCH_ROWS = 1 << 16  # what is read for one row
 _REMEDY = "Remove the file and run the rebuild again."
@@ -110,9 +111,20 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 def _without_remnants(table: pa.Table) -> pa.Table:
-    """The same table in one chunk, whose nulls stand over no bytes: Arrow keeps those that a null was laid over."""
-    columns = [_bare(column.combine_chunks()) for column in table.combine_chunks().columns]
+    """The same table in one chunk, whose nulls stand over no bytes: Arrow keeps those that a null was laid over.
+
+    Nor does anything stand beside a column: of a slice, its neighbours would.
+    """
+    columns = [_bare(_alone(column)) for column in table.combine_chunks().columns]
     return pa.table(columns, schema=table.schema)
+
+
+def _alone(column: pa.ChunkedArray) -> pa.Array:
+    """The column as one array, whose buffers hold its values alone; it is copied where it is not known that they do."""
+    array = one_array(column)
+    last_bound = {pa.string(): 4, pa.large_string(): 8}.get(array.type, 0)  # which is not among the bytes of its values
+    is_alone = array.get_total_buffer_size() == array.nbytes + last_bound
+    return array if is_alone and not pa.types.is_nested(array.type) else pa.concat_arrays([array])
 
 
 def _bare(array: pa.Array) -> pa.Array:
@@ -120,6 +132,8 @@ def _bare(array: pa.Array) -> pa.Array:
         return array
     if array.null_count == len(array):
         return null_rows(len(array), array.type)
+    if pa.types.is_string(array.type) and not has_remnants(array):
+        return array
     try:
         return array.take(pc.if_else(array.is_valid(), pa.array(np.arange(len(array))), None))
     except pa.ArrowNotImplementedError:  # views: no table of ours has them

@@ -21,7 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evenly.keys import is_text_type, sorted_order
+from evenly.keys import is_text_type, one_array, sorted_order
 from evenly.storage.errors import StorageError
 from evenly.storage.tables.partitions import Partition, Words, first_words, in_key_order, key_of
 
@@ -46,9 +46,7 @@ def table_hash(table: pa.Table) -> str:
     """
     digest = hashlib.sha256(str(table.num_rows).encode())
     for name in sorted(table.column_names):
-        column = table.column(name).combine_chunks()
-        if isinstance(column, pa.ChunkedArray):
-            column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+        column = one_array(table.column(name))
         digest.update(f"|{name}|".encode())
         try:
             _hash_array(digest, column)
@@ -125,12 +123,29 @@ def is_text_or_bytes(kind: pa.DataType) -> bool:
     return bool(binary or is_text_type(kind))
 
 
+def has_remnants(texts: pa.Array) -> bool:
+    """Whether anything stands under a null of texts or bytes, which are no views."""
+    if not texts.null_count:
+        return False
+    is_null = texts.is_null().to_numpy(zero_copy_only=False)
+    return bool(np.diff(_text_bounds(texts))[is_null].any())
+
+
+def _text_bounds(texts: pa.Array) -> npt.NDArray[np.int32] | npt.NDArray[np.int64]:
+    """Where each of n texts begins, and the last one ends (n + 1,)."""
+    if texts.buffers()[1] is None:  # of no rows
+        return np.zeros(1, np.int32)
+    is_short = pa.types.is_string(texts.type) or pa.types.is_binary(texts.type)
+    bounds = texts.buffers()[1]
+    of_all = np.frombuffer(bounds, np.int32) if is_short else np.frombuffer(bounds, np.int64)
+    return of_all[texts.offset : texts.offset + len(texts) + 1]
+
+
 def _hash_text(digest: "hashlib._Hash", array: pa.Array) -> None:
     short = pa.types.is_string(array.type) or pa.types.is_binary(array.type)
     data = array.cast(pa.binary() if short else pa.large_binary())
-    data = pc.fill_null(data, b"") if data.null_count else data
-    offsets = np.frombuffer(data.buffers()[1], dtype=np.int32 if short else np.int64)
-    offsets = offsets[data.offset : data.offset + len(data) + 1]
+    data = pc.fill_null(data, b"") if has_remnants(data) else data
+    offsets = _text_bounds(data)
     digest.update(np.diff(offsets).astype("<u4").data)
     if len(data) and offsets[-1] > offsets[0]:
         digest.update(memoryview(data.buffers()[2])[offsets[0] : offsets[-1]])
@@ -274,7 +289,7 @@ def content_table(table: pa.Table) -> pa.Table:
     unordered = [name for name in further if name not in ordered]
     keys = table.select([*first, *ordered])
     order = sorted_order(keys)
-    if unordered and (repeated := _repeated(table[first[0]].combine_chunks(), order)).any():
+    if unordered and (repeated := _repeated(one_array(table[first[0]]), order)).any():
         nested = table.select(unordered)
         hashes = [table_hash(nested.slice(row, 1)) if is_repeated else None for row, is_repeated in enumerate(repeated)]
         order = sorted_order(keys.append_column("", pa.array(hashes, pa.string())))
@@ -304,7 +319,7 @@ def content_nodes(table: pa.Table, partition: Partition) -> Sequence[Node]:
     key = key_of(table.column_names)
     endings = tuple(LEFT_OUT_ENDINGS)
     is_whole = not any(name in LEFT_OUT or name.endswith(endings) for name in table.column_names)
-    if is_whole and (key is None or _is_unique(table[key].combine_chunks())):
+    if is_whole and (key is None or _is_unique(one_array(table[key]))):
         return ()
     return nodes_of(content_rows(table), partition)
 

@@ -7,6 +7,7 @@ all steps are cut alike, and the rows of one pair lie in the same partition of e
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -122,15 +123,17 @@ def rows_of(table: pa.Table, partition: Partition) -> pa.Table:
 
 
 def _leading(keys: pa.Array) -> Words:
-    text = keys.cast(pa.large_string())
-    _, ends, data = text.buffers()
     if not len(keys):
         return np.empty(0, np.uint32)
-    starts = np.frombuffer(ends, np.int64)[text.offset : text.offset + len(text) + 1]
+    text = keys if pa.types.is_string(keys.type) else keys.cast(pa.large_string())
+    _, ends, data = text.buffers()
+    is_short = pa.types.is_string(text.type)
+    bounds: npt.NDArray[Any] = np.frombuffer(ends, np.int32 if is_short else np.int64)
+    starts = bounds[text.offset : text.offset + len(text) + 1]
     letters = np.frombuffer(data if data is not None else b"", np.uint8)
-    short = np.diff(starts) < _DIGITS
-    size = int(starts[1] - starts[0])
-    if not short.any() and starts[-1] - starts[0] == size * len(keys) and (np.diff(starts) == size).all():
+    lengths = np.diff(starts)
+    short, size = lengths < _DIGITS, int(lengths[0])
+    if size >= _DIGITS and (lengths == size).all():
         digits = np.ascontiguousarray(letters[starts[0] : starts[-1]].reshape(len(keys), size)[:, :_DIGITS])
     else:
         places = np.minimum(starts[:-1, None] + np.arange(_DIGITS), max(len(letters) - 1, 0))

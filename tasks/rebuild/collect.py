@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from evenly.curation import collecting
 from evenly.curation.decisions import Decisions
-from evenly.keys import LOCAL_ADDRESS, sorted_order
+from evenly.keys import LOCAL_ADDRESS, one_array, sorted_order
 from evenly.storage.files.splits import compared_keys, has_file_names, places_of_keys
 from evenly.storage.ledger import StepOutput, StepRecord
 from evenly.storage.pools.rows import PoolPiece
@@ -127,7 +127,7 @@ def collect_pairs(run: Run, _upstream: Records, _rule: CollectRule, sent: PoolRo
     rows = joined_pools([sent.empty, *sent.exchange.received(_ROWS, run.part.number)])
     limit = None if sent.limits is None else sent.limits[run.part.number]
     rows = rows.take(sorted_order(rows.select(ARRIVAL_ORDER)))
-    uids, rejects = rows["uid"].combine_chunks(), rows["reject"].combine_chunks()
+    uids, rejects = one_array(rows["uid"]), one_array(rows["reject"])
     is_forgotten = pc.fill_null(pc.equal(rejects, FORGOTTEN), False)
     is_first = _first_of_each(uids) & ~is_forgotten.to_numpy(zero_copy_only=False)
     is_over = np.zeros(len(uids), np.bool_) if limit is None else np.cumsum(is_first) > limit
@@ -180,7 +180,7 @@ def _without_forgotten(table: pa.Table, forget: ForgetList) -> pa.Table:
     """Of rows on the forget list, by uid, URL, domain or the hash of a file, a masked uid, their place and a mark."""
     if not forget.hashes:
         return table
-    uids, urls = (table[name].combine_chunks() for name in ("uid", "url"))
+    uids, urls = (one_array(table[name]) for name in ("uid", "url"))
     file_hashes = pc.struct_field(pc.extract_regex(urls, LOCAL_ADDRESS), "hash")
     by_name = pc.or_(pc.or_(forget.holds("uid", uids), forget.holds("url", urls)), forget.holds_hosts(urls))
     is_forgotten = pc.or_(by_name, forget.holds("image_id", file_hashes))

@@ -22,6 +22,7 @@ from evenly.curation.concepts.matching import BUNDLED, WORDNET, Matcher, MatchRu
 from evenly.curation.concepts.multilingual import MultilingualMatcher, unmatchable_by_language
 from evenly.curation.errors import RuleError
 from evenly.curation.step import NoRule, Reads
+from evenly.keys import one_array
 from evenly.storage.errors import StorageError
 from evenly.storage.files.concept_lists import ConceptFile, identity_of, read_concept_file
 from evenly.storage.files.identities import IdentityRecord, default_cache, refuse_other
@@ -193,7 +194,7 @@ def concept_tables(run: Run, upstream: Records, rule: MatchRule, _facts: object)
 def count_matches_of(run: Run, upstream: Records, _rule: NoRule) -> StepOutput:
     """Pairs per concept, before any draw: entry, count."""
     lists = run.ledger.table(record_named(upstream, judgement.MATCH_CONCEPTS.name), "matches", ["entries"])["entries"]
-    counts = count_entries(lists.combine_chunks(), 0)
+    counts = count_entries(one_array(lists), 0)
     entries = np.flatnonzero(counts)
     return StepOutput(partial=pa.table({"entry": pa.array(entries, pa.int32()), "count": counts[entries]}))
 

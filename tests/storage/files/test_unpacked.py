@@ -4,7 +4,6 @@ import lzma
 import numpy as np
 import pytest
 
-from evenly.storage.files import unpacked
 from evenly.storage.files.unpacked import unpacked_arrays
 
 ARRAYS = {"a": np.arange(6, dtype=np.float16).reshape(2, 3), "b": np.array(["x", "yy"])}
@@ -29,7 +28,7 @@ def assert_read(cache, packed):
 
 def test_arrays_are_unpacked_once(tmp_path, packed, monkeypatch):
     assert_read(tmp_path, packed)
-    monkeypatch.setattr(unpacked.lzma, "open", None)
+    monkeypatch.setattr(lzma, "open", None)
     assert_read(tmp_path, packed)
 
 

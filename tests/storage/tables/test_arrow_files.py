@@ -48,6 +48,15 @@ def test_nothing_is_written_of_what_a_null_was_laid_over(tmp_path: Path):
     assert (b"forgotten" in held, b"shown" in held) == (False, True)
 
 
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.binary(), pa.list_(pa.string())])
+def test_nothing_is_written_of_the_rows_beside_a_slice(tmp_path: Path, kind: pa.DataType):
+    texts = ["forgotten", "shown", None, "forgotten"]
+    rows = pa.array([text and [text] for text in texts] if pa.types.is_nested(kind) else texts, kind)
+    write_table(tmp_path / "t.arrow", pa.table({"text": rows}).slice(1, 2))
+    held = (tmp_path / "t.arrow").read_bytes()
+    assert (b"forgotten" in held, b"shown" in held) == (False, True)
+
+
 def test_a_damaged_file_is_an_error_or_another_table_and_never_a_crash(tmp_path: Path):
     path, table = tmp_path / "t.arrow", pa.table({"text": ["a", None, "b" * 80], "list": [[1], None, [2, 3]]})
     write_table(path, table)
