@@ -68,7 +68,7 @@ def sorted_order(keys: pa.Table) -> pa.Array:
 
 
 def one_array(column: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """The column as one array: one that lies in one chunk is not copied, as `combine_chunks` would."""
+    """The column as one array: one that lies in one chunk is not copied, as Arrow would."""
     if not isinstance(column, pa.ChunkedArray):
         return column
     if column.num_chunks == 1:
