@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from evenly.adapters import ADAPTERS
 from evenly.adapters.evaluation.measures.bootstrap import paired_bootstrap
-from evenly.adapters.evaluation.protocols.array_fit import open_grid
 from evenly.adapters.features import Features, Integers, LabelledFeatures, unit_rows
 from evenly.adapters.search import tune
 
@@ -57,7 +56,6 @@ def _right(
             kind,
             train=LabelledFeatures(features=features.rows(train), labels=labels[train]),
             validation=LabelledFeatures(features=features.rows(validation), labels=labels[validation]),
-            grid=open_grid(kind, given),
             fixed=given,
             guard=False,
         )
