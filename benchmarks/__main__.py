@@ -37,9 +37,13 @@ def main() -> None:
     names = sys.argv[1:] or list(BENCHMARKS)
     if unknown := [name for name in names if name not in BENCHMARKS]:
         sys.exit(f"`benchmark` must be one of {', '.join(BENCHMARKS)}; got `{unknown[0]}`. Choose one of these.")
+    failed = []
     for name in names:
         print(f"\n== {name}", flush=True)
-        subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *BENCHMARKS[name]], check=True)  # noqa: S603 - our own modules
+        if subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *BENCHMARKS[name]], check=False).returncode:  # noqa: S603 - our own modules
+            failed.append(name)
+    if failed:
+        sys.exit(f"these benchmarks did not end well: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

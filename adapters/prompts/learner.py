@@ -104,6 +104,11 @@ class PromptLearner(Adapter):
         check_choice("place", self.place, Place)
         if self.stop > 1:
             raise ParameterError(f"`stop` must lie in 0 to 1; got {self.stop!r}. Choose a value in this range.")
+        if self.n_context != PromptLearner.n_context and self.initial.strip():
+            raise ParameterError(
+                f"`n_context` must stand beside an empty `initial`, whose words are the vectors; got {self.n_context!r} "
+                f"and {self.initial!r}. Give one of them."
+            )
 
     def _learn(self, features: Features, labels: Integers) -> None:
         problem = problem_of(features, labels)

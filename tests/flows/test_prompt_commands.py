@@ -194,7 +194,7 @@ def test_features_of_a_refined_encoder_train_through_it_where_the_workspace_has_
 
 
 EVERY = {
-    "initial": "a", "n_context": 3, "place": "front", "per_class": True, "steps": 5, "batch_size": 7,
+    "initial": "", "n_context": 3, "place": "front", "per_class": True, "steps": 5, "batch_size": 7,
     "learning_rate": 0.5, "weight_decay": 0.1, "stop": 0.4, "seed": 4, "logit_scale": 50.0,
 }  # fmt: skip
 
@@ -205,8 +205,8 @@ def test_every_hyper_parameter_can_be_given(fit):
     status, result, err = fit(*given)
     assert status == 0, err
     assert result["parameters"] == EVERY == result["given"]
-    status, result, _ = fit("--param", "initial=", *given[2:], out="drawn")
-    assert result["parameters"] == EVERY | {"initial": ""}
+    status, _, err = fit("--param", "initial=a", *given[2:], out="never")
+    assert (status, "`n_context` must stand beside an empty `initial`" in err) == (2, True)
     for name, value in {"place": "left", "steps": 0, "n_context": 0, "stop": 2, "learning_rate": -1}.items():
         status, _, err = fit("--param", f"{name}={value}", out="never")
         assert status == 2

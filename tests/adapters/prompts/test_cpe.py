@@ -84,7 +84,7 @@ def test_one_session_is_coop_and_all_classes_are_named_after_the_last():
 def test_a_frozen_context_stays_and_new_classes_are_named_by_it():
     first, last = learned(1, regularisation="freeze"), learned(3, regularisation="freeze")
     assert np.array_equal(first.contexts_[-1], last.contexts_[-1])
-    assert np.array_equal(first.rows_[-1], last.rows_[-1, :2])
+    np.testing.assert_allclose(first.rows_[-1], last.rows_[-1, :2], atol=1e-6)  # last bits differ by how many rows
     assert len(last.rows_[-1]) == 5
 
 
