@@ -106,8 +106,8 @@ class PromptLearner(Adapter):
             raise ParameterError(f"`stop` must lie in 0 to 1; got {self.stop!r}. Choose a value in this range.")
         if self.n_context != PromptLearner.n_context and self.initial.strip():
             raise ParameterError(
-                f"`n_context` must stand beside an empty `initial`, whose words are the vectors; got {self.n_context!r} "
-                f"and {self.initial!r}. Give one of them."
+                "`n_context` must stand beside an empty `initial`, whose words are the vectors; got "
+                f"{self.n_context!r} and {self.initial!r}. Give one of them."
             )
 
     def _learn(self, features: Features, labels: Integers) -> None:

@@ -45,7 +45,9 @@ def test_it_learns_and_validation_can_stop_it(support, digits):
     np.testing.assert_allclose(start, 100 * query.image @ rows.T, atol=1e-3)
 
 
-@pytest.mark.parametrize("parameters", [{"per_class": True}, {"initial": "", "n_context": 4}, {"place": "middle"}, {"place": "front"}])
+@pytest.mark.parametrize(
+    "parameters", [{"per_class": True}, {"initial": "", "n_context": 4}, {"place": "middle"}, {"place": "front"}]
+)
 def test_every_kind_of_context_is_saved_and_predicts_without_the_tower(support, digits, parameters):
     adapter = CoOp(steps=5, **parameters).fit(*support)
     card = to_card(adapter)
