@@ -1,5 +1,6 @@
 """Dense rows of pictures, and where the grid of their cells lies on each."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -20,7 +21,8 @@ class Dense:
     image: (n, d), of whole pictures. cells: (n, h, w, d), rows from the top, columns from the left. sizes: (n, 2), the
     width and height of pictures in pixels. frames: (n, 4), where the grid lies on each, x0, y0, x1, y1 in its pixels;
     beyond its edges where an encoder pads, within them where it crops. second: (n, h, w, e), rows of the same cells by
-    a second backbone, which are compared with one another alone; None where no method asks for them.
+    a second backbone, which are compared with one another alone; None where no method asks for them. ids: (n,), which
+    are of the pictures' content and alike on all machines, as the last bits of rows are not; None: rows stand for them.
     """
 
     image: Single
@@ -28,6 +30,7 @@ class Dense:
     sizes: npt.NDArray[np.int64]
     frames: Frames
     second: Single | None = None
+    ids: npt.NDArray[np.str_] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.image)
@@ -42,14 +45,8 @@ class Dense:
 
     def __getitem__(self, places: npt.NDArray[np.integer] | slice) -> "Dense":
         """The rows of pictures at `places`."""
-        second = None if self.second is None else self.second[places]
-        return Dense(
-            image=self.image[places],
-            cells=self.cells[places],
-            sizes=self.sizes[places],
-            frames=self.frames[places],
-            second=second,
-        )
+        chosen: dict[str, Any] = {name: None if rows is None else rows[places] for name, rows in vars(self).items()}
+        return Dense(**chosen)
 
     @classmethod
     def concatenated(cls, parts: "Sequence[Dense]") -> "Dense":
@@ -87,7 +84,12 @@ class Dense:
     def as_one_cell(self) -> "Dense":
         """The same pictures, each with its own row as its only cell."""
         frames = np.hstack([np.zeros_like(self.sizes), self.sizes]).astype(np.float64)
-        return Dense(image=self.image, cells=self.image[:, None, None], sizes=self.sizes, frames=frames)
+        return replace(self, cells=self.image[:, None, None], frames=frames, second=None)
+
+    def digest(self, place: int, further: bytes = b"") -> str:
+        """A hash of a picture and of what is told apart on it, 32 hex digits, by which parts and orders are drawn."""
+        content = self.image[place].tobytes() if self.ids is None else str(self.ids[place]).encode()
+        return hashlib.blake2b(content + further, digest_size=16).hexdigest()
 
     def edges(self, place: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """The pixels (h + 1,) and (w + 1,) of a picture at which its lines and columns of cells start and end."""

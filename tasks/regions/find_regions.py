@@ -134,6 +134,7 @@ def _check_ready(run: Run, rule: RegionRule) -> None:
 
 FIND_REGIONS = Step[RegionRule](
     name=judgement.FIND_REGIONS.name,
+    version=2,
     rule=PictureRegionRule,
     resolve=find_regions,
     judge=give_regions,

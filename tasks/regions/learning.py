@@ -21,6 +21,8 @@ from evenly.tasks.regions.search import RegionSearch
 from evenly.tasks.run import Run
 
 _AT_ONCE = 64
+_VERSION = 2
+"""Raised when a method would learn other arrays of the same regions."""
 
 
 def pictures_of_train(
@@ -55,7 +57,7 @@ def learned_search(run: Run, search: RegionSearch, pictures: pa.Table) -> tuple[
             "or leave it out."
         )
     ids, boxes = (pictures[name].to_pylist() for name in ("image_id", "statements"))
-    artifacts, name = learned_regions_of(run.workspace), content_hash([search.identity(run), ids, boxes])
+    artifacts, name = learned_regions_of(run.workspace), content_hash([_VERSION, search.identity(run), ids, boxes])
     try:
         card, content = artifacts.read(name)
     except (NotFoundError, DamagedError):
@@ -77,7 +79,7 @@ def _fitted(run: Run, search: RegionSearch, ids: Sequence[str], boxes: Sequence[
             part = slice(start, start + _AT_ONCE)
             parts.append(search.dense(run, ids[part], images[part]))
             advance(len(parts[-1]))
-    dense = Dense.concatenated(parts)
+    dense = replace(Dense.concatenated(parts), ids=np.array(ids, np.str_))
     sizes = [(int(width), int(height)) for width, height in dense.sizes]
     regions = stated_regions(boxes, sizes, source=f"column:{search.rule.boxes}").kept
     crops, vocabulary = search.crops(run, images, regions), search.vocabulary(run)

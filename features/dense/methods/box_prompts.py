@@ -125,12 +125,12 @@ def region_pairs(
 
 
 def _content(dense: Dense, regions: Regions, row: int) -> str:
-    """A name of a region by its picture's row, its box and its mask."""
-    box = f"{regions.boxes[row].tolist()} {regions.masks[row]}".encode()
-    return hashlib.blake2b(dense.image[regions.picture[row]].tobytes() + box, digest_size=16).hexdigest()
+    """A name of a region by its picture, its box and its mask."""
+    return dense.digest(regions.picture[row], f"{regions.boxes[row].tolist()} {regions.masks[row]}".encode())
 
 
 def _group(dense: Dense, regions: Regions, row: int) -> str:
     phrase = str(regions.phrases[row])
-    content = phrase.encode() if phrase else dense.image[regions.picture[row]].tobytes()
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
+    if not phrase:
+        return dense.digest(regions.picture[row])
+    return hashlib.blake2b(phrase.encode(), digest_size=16).hexdigest()

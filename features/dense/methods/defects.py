@@ -8,7 +8,6 @@ Pictures with and without defects count alike; the second stage, for the picture
 the pictures chooses the epoch, and the probabilities that become one half.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, Self
@@ -145,7 +144,7 @@ class Defects(LearnsArrays):
         The epoch is that of the highest areas under the ROC curve, of cells and of pictures. Raises RowsError where
         either kind is not among those to learn from and those to choose by.
         """
-        names = [hashlib.blake2b(row.tobytes(), digest_size=16).hexdigest() for row in dense.image]
+        names = [dense.digest(place) for place in range(len(dense))]
         truth, order = self._truth(dense, regions), np.argsort(names)
         is_val = np.array([int(name[:8], 16) % _VAL == 0 for name in names], np.bool_)[order]
         train, val, damaged = order[~is_val], order[is_val], np.array([cells.any() for cells in truth], np.bool_)

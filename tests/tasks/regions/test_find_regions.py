@@ -394,14 +394,14 @@ def test_methods_that_read_labels_learn_and_say_what_and_give_the_same_in_partit
     if method == "attributes":
         labelled = [box | {"attributes": [word]} for box, word in zip(labelled, ("red", "blue"), strict=True)]
     monkeypatch.setattr("tests.tasks.regions.test_find_regions.BOXES", labelled)
-    rule = {"method": method, "boxes": "boxes", "options": NAMED[method], "learn": 4}
-    whole, parted = (opened(tmp_path / str(bits), pictures=6, bits=bits) for bits in (0, 3))
+    rule = {"method": method, "boxes": "boxes", "options": NAMED[method], "learn": 12}
+    whole, parted = (opened(tmp_path / str(bits), pictures=24, bits=bits) for bits in (0, 3))
     records, lines = found(whole, **rule), list[str]()
     result = tables(whole, records[-1])
     assert all(map(pa.Table.equals, result, tables(parted, found(parted, **rule)[-1])))
     monkeypatch.setattr(Progress, "say", lambda _, line, *_level: lines.append(line))
     found(whole, **rule)
-    assert f"{method}, of 4 pictures with 8 labelled regions: " in lines[-1]
+    assert f"{method}, of 12 pictures with 24 labelled regions: " in lines[-1]
     assert ("nothing: " in lines[-1]) == (method in {"box_prompts", "attributes"})
     assert {*result[0]["source"].to_pylist()} == {method}
     assert {*result[0]["label"].to_pylist()} <= {"fox", "owl"}

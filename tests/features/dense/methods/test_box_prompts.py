@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from evenly.features.dense.method import GivenRegions, Vocabulary
-from evenly.features.dense.methods.box_prompts import BoxPrompts
+from evenly.features.dense.methods.box_prompts import BoxPrompts, region_pairs
 from evenly.features.dense.naming import region_means
 from evenly.features.dense.regions import Regions
 from evenly.features.dense.rows import Dense, unit_length
@@ -46,6 +46,20 @@ def test_the_order_of_pictures_changes_nothing_that_is_learned(fitted: BoxPrompt
     turned = replace(regions, picture=np.argsort(order)[regions.picture])
     again = BoxPrompts(rank=8, epochs=12, batch_size=16).fit(dense[order], turned, THINGS)
     assert all(np.array_equal(values, again.arrays()[name]) for name, values in fitted.arrays().items())
+
+
+def test_last_bits_of_rows_as_another_machine_has_them_move_no_picture_to_the_other_part() -> None:
+    dense, regions = planted(40, 1)
+    named = replace(dense, ids=np.array([f"picture {number}" for number in range(40)]))
+    labels = np.zeros(len(regions), np.int64)
+    (here, chooses), (elsewhere, again) = (
+        region_pairs(rows, regions, labels, THINGS)
+        for rows in (named, replace(named, image=np.nextafter(named.image, np.float32(2))))
+    )
+    assert 0 < chooses.sum() < len(chooses)
+    assert np.array_equal(chooses, again)
+    assert np.array_equal(here.uids, elsewhere.uids)
+    assert np.array_equal(named[np.arange(3, 9)].ids, named.ids[3:9])
 
 
 def test_regions_that_teach_nothing_are_refused() -> None:
