@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.__main__ import BENCHMARKS
+from benchmarks.__main__ import BENCHMARKS, main
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 OF_THE_EXTRA = {"ahocorasick", "wordsegment"}
@@ -52,6 +52,15 @@ def test_a_benchmark_imports_what_is_there(name):
 
 def test_make_bench_runs_benchmarks_that_are_there():
     assert set(BENCHMARKS) <= {path.stem for path in FOLDER.glob("*.py")}
+
+
+def test_a_benchmark_that_does_not_end_well_is_named_after_the_others_have_run(monkeypatch, capfd):
+    monkeypatch.chdir(FOLDER.parent)
+    monkeypatch.setattr(sys, "argv", ["benchmarks"])
+    monkeypatch.setattr("benchmarks.__main__.BENCHMARKS", {"not_there": [], "process_cost": []})
+    with pytest.raises(SystemExit, match=r": not_there$"):
+        main()
+    assert "== process_cost" in capfd.readouterr().out
 
 
 @pytest.mark.slow
